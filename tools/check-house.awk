@@ -62,7 +62,7 @@ function check_line(line,    text) {
   check_guard(text)
   check_function_length(line)
   # The rest is about the text as written, comments and strings included.
-  if (line ~ /(TODO|FIXME|XXX)/)
+  if (line ~ /(TODO|FIXME|(^|[^X])XXX([^X]|$))/)
     report("nothing is left half done: finish it, or write it down as a limitation in docs/")
   if (line ~ /"\/(home|root|work|Users)\//)
     report("a path of one machine; take it from the configuration, the build or the environment")
@@ -100,6 +100,7 @@ BEGIN {
   allowed_in_tests["usleep"] = 1
   allowed_in_tests["system"] = 1
   allowed_in_tests["popen"] = 1
+  allowed_in_tests["rand"] = 1
 
   while ((getline file < "-") > 0) {
     count++

@@ -25,14 +25,18 @@ for folder in $("$tools/source-files.sh" . | sed 's|/[^/]*$||' | sort -u); do
 done
 
 # Scripts begin with an interpreter and are executable.
-for script in $(find . \( -path ./build -o -path ./.git \) -prune -o -name '*.sh' -print); do
-  if [ ! -x "$script" ]; then
-    echo "$script: not executable"
-    failed=1
-  fi
-  if ! head -n 1 "$script" | grep -q '^#!'; then
-    echo "$script: the first line names no interpreter"
-    failed=1
-  fi
-done
+script_faults=$(
+  find . \( -path ./build -o -path ./.git \) -prune -o -name '*.sh' -print | while IFS= read -r script; do
+    if [ ! -x "$script" ]; then
+      echo "$script: not executable"
+    fi
+    if ! head -n 1 "$script" | grep -q '^#!'; then
+      echo "$script: the first line names no interpreter"
+    fi
+  done
+)
+if [ -n "$script_faults" ]; then
+  echo "$script_faults"
+  failed=1
+fi
 exit "$failed"
