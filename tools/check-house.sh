@@ -26,7 +26,7 @@ done
 
 # Scripts begin with an interpreter and are executable.
 script_faults=$(
-  find . \( -path ./build -o -path ./.git \) -prune -o -name '*.sh' -print | while IFS= read -r script; do
+  find . \( -path ./build -o -path ./.git -o -path ./.cache \) -prune -o -name '*.sh' -print | while IFS= read -r script; do
     if [ ! -x "$script" ]; then
       echo "$script: not executable"
     fi
