@@ -12,13 +12,14 @@ function(kvi_shared_library name)
   # A shared library wants one source of its own; this one also answers "which version is this file?" to strings(1).
   file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/products/${name}-version.c
        CONTENT "extern const char kvi_product_version[];\nconst char kvi_product_version[] = \"${name} ${ARG_VERSION}\";\n")
+  # The archives' objects are named, since no object of ours refers to the public functions and the linker would take none;
+  # the archives themselves follow for what they in turn link with.
   add_library(${name} SHARED ${CMAKE_BINARY_DIR}/products/${name}-version.c)
-
-  # Without WHOLE_ARCHIVE the linker would take nothing: no object of ours refers to the public functions.
-  list(JOIN ARG_ARCHIVES "," archives)
-  target_link_libraries(${name} PRIVATE "$<LINK_LIBRARY:WHOLE_ARCHIVE,${archives}>")
-  set_target_properties(${name} PROPERTIES VERSION ${ARG_VERSION} SOVERSION ${major}
-                        LINK_LIBRARY_OVERRIDE "WHOLE_ARCHIVE,${archives}" LINK_DEPENDS ${ARG_MAP}
+  foreach(archive ${ARG_ARCHIVES})
+    target_sources(${name} PRIVATE $<TARGET_OBJECTS:${archive}>)
+  endforeach()
+  target_link_libraries(${name} PRIVATE ${ARG_ARCHIVES})
+  set_target_properties(${name} PROPERTIES VERSION ${ARG_VERSION} SOVERSION ${major} LINK_DEPENDS ${ARG_MAP}
                         KVI_MAP ${ARG_MAP} KVI_PUBLIC_HEADERS "${ARG_PUBLIC_HEADERS}")
   target_link_options(${name} PRIVATE -Wl,--version-script=${ARG_MAP} -Wl,--as-needed)
   if(NOT KVASIR_SANITIZE)
