@@ -10,8 +10,8 @@ shift 2
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-# kvs_*; becomes ^kvs_.*$
-sed -n 's/^ *\(kvs[a-z_]*\)\*; *$/^\1/p' "$map" > "$scratch/prefixes"
+# kvs_*; becomes ^kvs_ and kvs_open; becomes ^kvs_open$
+sed -n -e 's/^ *\(kvs[a-z_]*\)\*; *$/^\1/p' -e 's/^ *\(kvs[a-z_]*\); *$/^\1$/p' "$map" > "$scratch/prefixes"
 if [ ! -s "$scratch/prefixes" ]; then
   echo "$map: no pattern such as kvs_*; found" >&2
   exit 1

@@ -81,10 +81,14 @@ as_root=()
 if [ "$(id -u)" != 0 ]; then
   as_root=(fakeroot --)
 fi
+# The libraries' own scripts run ldconfig, which would renew this machine's cache: here it has nothing to do.
+mkdir -p "$build/bin"
+printf '#!/bin/sh\nexit 0\n' > "$build/bin/ldconfig"
+chmod +x "$build/bin/ldconfig"
 installed=unpacked
 if [ "$(id -u)" = 0 ] || command -v fakeroot > /dev/null; then
-  if PATH=$PATH:/usr/sbin:/sbin "${as_root[@]}" dpkg --root="$root" --force-depends --force-not-root \
-    --log="$root/dpkg.log" --install "$build/packages/"*.deb > "$build/dpkg.log" 2>&1; then
+  if PATH=$PWD/$build/bin:$PATH:/usr/sbin:/sbin "${as_root[@]}" dpkg --root="$root" --force-depends --force-not-root \
+    --force-script-chrootless --log="$root/dpkg.log" --install "$build/packages/"*.deb > "$build/dpkg.log" 2>&1; then
     installed="installed by dpkg"
   else
     cat "$build/dpkg.log"
@@ -134,7 +138,7 @@ STRANGER
 for module in kvasir kvasir-connector; do
   # shellcheck disable=SC2046 # words
   cc -std=c11 -Wall -Werror -o "$build/stranger" "$build/stranger.c" \
-    $(PKG_CONFIG_PATH=$LD_LIBRARY_PATH/pkgconfig pkg-config --define-prefix --cflags --libs "$module") ||
+    $(PKG_CONFIG_PATH=$LD_LIBRARY_PATH/pkgconfig pkg-config --cflags --libs "$module") ||
     fail "a program does not build with pkg-config's $module"
   "$build/stranger" > /dev/null || fail "a program linked with $module does not run"
 done
