@@ -144,6 +144,6 @@ for module in kvasir kvasir-connector; do
 done
 
 if [ $failed = 0 ]; then
-  echo "packages: $(find "$build/packages" -name '*.deb' | wc -l) built, $installed, and their programs run"
+  echo "packages: $(find "$build/packages" -maxdepth 1 -name '*.deb' | wc -l) built, $installed, and their programs run"
 fi
 exit $failed
