@@ -15,3 +15,9 @@ if(NOT KVASIR_SANITIZE)
     endif()
   endforeach()
 endif()
+
+if(TARGET kvasird)
+  add_test(NAME house/configuration-reference
+           COMMAND ${CMAKE_SOURCE_DIR}/tools/check-config-reference.sh $<TARGET_FILE:kvasird>)
+  set_tests_properties(house/configuration-reference PROPERTIES LABELS house TIMEOUT 60)
+endif()
