@@ -144,6 +144,10 @@ BEGIN {
     file = files[i]
     check_file()
   }
+  if (count == 0) {
+    print "layers: no C files found"
+    exit 1
+  }
   if (failures) {
     printf "layers: %d of the includes in %d files break the table\n", failures, count
     exit 1

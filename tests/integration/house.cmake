@@ -11,6 +11,7 @@ endfunction()
 
 kvi_house_test(check-layers ${CMAKE_CURRENT_SOURCE_DIR}/check_layers_test.sh)
 kvi_house_test(check-house ${CMAKE_CURRENT_SOURCE_DIR}/check_house_test.sh)
+kvi_house_test(install-deps ${CMAKE_CURRENT_SOURCE_DIR}/install_deps_test.sh)
 
 foreach(library kvasir kvasir-connector)
   if(TARGET ${library})
