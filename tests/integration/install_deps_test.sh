@@ -23,7 +23,10 @@ case $1 in
   install) [ -e "$SCRATCH/fresh" ] && [ ! -e "$SCRATCH/broken" ] ;;
 esac
 STUB
-printf '#!/bin/sh\ncat "$SCRATCH/uid"\n' > "$scratch/bin/id"
+cat > "$scratch/bin/id" << 'STUB'
+#!/bin/sh
+cat "$SCRATCH/uid"
+STUB
 chmod +x "$scratch/bin/"*
 
 # try NAME EXPECTED_STATUS SET...: runs the script from a known state; output in $scratch/out, apt-get's calls in calls.
