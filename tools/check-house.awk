@@ -87,7 +87,6 @@ BEGIN {
   forbid("stpcpy", "copy with the size of the target: snprintf or memcpy")
   forbid("strcat", "append with the size of the target: snprintf")
   forbid("strncat", "append with the size of the target: snprintf")
-  forbid("strncpy", "it may leave no terminator: snprintf, or memcpy of a known length")
   forbid("sprintf", "snprintf knows the size")
   forbid("vsprintf", "vsnprintf knows the size")
   forbid("atoi", "strtol tells errors from numbers")
