@@ -21,15 +21,3 @@ function(kvi_unit_test name)
   add_test(NAME unit/${name} COMMAND test_${name})
   set_tests_properties(unit/${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS unit)
 endfunction()
-
-# kvi_fuzzer(NAME SOURCES ... LINK ...): one libFuzzer program, fuzz_NAME. tests/run.sh starts it from the kept corpus in
-# tests/fuzz/corpus/NAME. Only the preset "fuzz" has it; elsewhere the call does nothing.
-function(kvi_fuzzer name)
-  if(NOT KVASIR_FUZZ)
-    return()
-  endif()
-  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
-  add_executable(fuzz_${name} ${ARG_SOURCES})
-  target_link_libraries(fuzz_${name} PRIVATE ${ARG_LINK})
-  target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
-endfunction()
