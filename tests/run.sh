@@ -92,7 +92,7 @@ show_log() { # show_log FILE
 # A command that passes or fails as one test.
 check() { # check NAME COMMAND...
   local name=$1 log
-  log=$logs/${name//[^a-z0-9-]/_}.log
+  log=$logs/${name//[^A-Za-z0-9-]/_}.log
   shift
   begin "$name"
   if "$@" > "$log" 2>&1 < /dev/null; then
