@@ -1,0 +1,220 @@
+#include "tests/bench/case.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+
+#define SEGMENT_BYTES (UINT64_C(2) << 20)
+
+const char *bench_way_name(enum bench_way_id way)
+{
+  static const char *const names[BENCH_WAYS] = {"raw-tcp",   "raw-unix", "memcpy", "redis", "grpc-tcp",
+                                                "grpc-unix", "embedded", "store"};
+
+  return names[way];
+}
+
+static const char *kind_suffix(enum bench_kind kind)
+{
+  static const char *const suffixes[BENCH_KINDS] = {"",           "-p50",        "-p99",    "-first-segment",
+                                                    "-cpu-client", "-cpu-server", "-cpu-both"};
+
+  return suffixes[kind];
+}
+
+/* The part before the suffixes. What is asked of a node over its plain connection goes without the way's name. */
+static void base_name(const struct bench_case *what, char *out, size_t size)
+{
+  static const char *const ops[] = {"get", "put", "copy"};
+  static const char *const shapes[] = {"d1", "batch16", "call16"};
+  const char *way = bench_way_name(what->way);
+  bool bare = what->way == BENCH_GRPC_TCP;
+  char bytes[KVI_FORMAT_MAX];
+
+  switch (what->op) {
+  case BENCH_EMPTY_CALL:
+    snprintf(out, size, "%s%sempty-call", bare ? "" : way, bare ? "" : "-");
+    break;
+  case BENCH_LOOKUP:
+    snprintf(out, size, "%s%slookup-%u", bare ? "" : way, bare ? "" : "-", what->keys);
+    break;
+  case BENCH_READ_YOUR_WRITE:
+    snprintf(out, size, "%s%sread-your-write", bare ? "" : way, bare ? "" : "-");
+    break;
+  default:
+    snprintf(out, size, "%s-%s-%s-%s", way, ops[what->op], kvi_format_size(what->size, bytes), shapes[what->shape]);
+  }
+}
+
+void bench_row_name(const struct bench_row_id *id, char name[BENCH_NAME_MAX])
+{
+  char base[BENCH_NAME_MAX / 2];
+
+  base_name(&id->what, base, sizeof base);
+  snprintf(name, BENCH_NAME_MAX, "%s%s%s%s", base, id->pin ? "-pin" : "", id->what.defmalloc ? "-defmalloc" : "",
+           kind_suffix(id->kind));
+}
+
+uint32_t bench_case_depth(const struct bench_case *what)
+{
+  return what->shape == BENCH_BATCH16 ? 16 : 1;
+}
+
+uint32_t bench_case_chunks(const struct bench_case *what)
+{
+  return what->shape == BENCH_CALL16 ? 16 : 1;
+}
+
+uint32_t bench_case_segments(const struct bench_case *what)
+{
+  return what->size > SEGMENT_BYTES ? (uint32_t)(what->size / SEGMENT_BYTES) : 1;
+}
+
+bool bench_case_equal(const struct bench_case *a, const struct bench_case *b)
+{
+  return a->way == b->way && a->op == b->op && a->size == b->size && a->shape == b->shape && a->keys == b->keys &&
+         a->defmalloc == b->defmalloc;
+}
+
+static bool over_wire(enum bench_way_id way)
+{
+  return way != BENCH_MEMCPY && way != BENCH_EMBEDDED && way != BENCH_STORE;
+}
+
+static bool over_grpc(enum bench_way_id way)
+{
+  return way == BENCH_GRPC_TCP || way == BENCH_GRPC_UNIX;
+}
+
+bool bench_case_has(const struct bench_case *what, enum bench_kind kind)
+{
+  bool moves_bytes = what->op == BENCH_GET || what->op == BENCH_PUT || what->op == BENCH_COPY;
+
+  switch (kind) {
+  case BENCH_VALUE:
+    return true;
+  case BENCH_P50:
+    return moves_bytes && what->shape == BENCH_D1;
+  case BENCH_P99:
+    return what->op != BENCH_READ_YOUR_WRITE && what->way != BENCH_STORE && what->shape == BENCH_D1;
+  case BENCH_FIRST_SEGMENT:
+    return over_grpc(what->way) && what->op == BENCH_GET && what->shape == BENCH_D1 && bench_case_segments(what) > 1;
+  case BENCH_CPU_CLIENT:
+    return moves_bytes;
+  default:
+    return moves_bytes && over_wire(what->way);
+  }
+}
+
+const char *bench_row_unit(const struct bench_row_id *id)
+{
+  if (id->kind == BENCH_P50 || id->kind == BENCH_P99 || id->kind == BENCH_FIRST_SEGMENT)
+    return "us";
+  if (id->kind != BENCH_VALUE)
+    return "s/GB";
+  switch (id->what.op) {
+  case BENCH_EMPTY_CALL:
+    return "us";
+  case BENCH_LOOKUP:
+    return id->what.way == BENCH_STORE ? "keys/s" : "us";
+  case BENCH_READ_YOUR_WRITE:
+    return "%";
+  default:
+    return "GB/s";
+  }
+}
+
+/* A list of references under construction. */
+struct references {
+  struct bench_row_id *ids;
+  size_t n, room;
+};
+
+static void add(struct references *list, struct bench_row_id id)
+{
+  if (list->n < list->room && bench_case_has(&id.what, id.kind))
+    list->ids[list->n++] = id;
+}
+
+/* The same row of another way, in its plain form. */
+static struct bench_row_id of_way(const struct bench_row_id *id, enum bench_way_id way, enum bench_shape shape)
+{
+  struct bench_row_id other = *id;
+
+  other.what.way = way;
+  other.what.shape = shape;
+  other.what.defmalloc = false;
+  if (way == BENCH_MEMCPY)
+    other.what.op = BENCH_COPY;
+  return other;
+}
+
+static void add_limits(struct references *list, const struct bench_row_id *id)
+{
+  enum bench_way_id way = id->what.way;
+
+  if (way == BENCH_EMBEDDED) {
+    add(list, of_way(id, BENCH_MEMCPY, BENCH_D1));
+    return;
+  }
+  if (!over_wire(way))
+    return;
+  if (way != BENCH_RAW_TCP || id->what.shape != BENCH_D1)
+    add(list, of_way(id, BENCH_RAW_TCP, BENCH_D1));
+  if (way == BENCH_GRPC_UNIX)
+    add(list, of_way(id, BENCH_RAW_UNIX, BENCH_D1));
+}
+
+static void add_peers(struct references *list, const struct bench_row_id *id)
+{
+  if (!over_grpc(id->what.way))
+    return;
+  add(list, of_way(id, BENCH_REDIS, BENCH_D1));
+  if (id->what.shape != BENCH_D1)
+    add(list, of_way(id, BENCH_REDIS, BENCH_BATCH16));
+}
+
+/* A batch against the single, a long chunk against the batch, a default allocator against the tuned one. */
+static void add_own(struct references *list, const struct bench_row_id *id)
+{
+  struct bench_row_id other = *id;
+
+  if (id->what.shape != BENCH_D1) {
+    other.what.shape = BENCH_D1;
+    add(list, other);
+  }
+  if (over_grpc(id->what.way) && bench_case_segments(&id->what) > 1 && id->kind == BENCH_VALUE) {
+    other = of_way(id, id->what.way, BENCH_BATCH16);
+    other.what.size = SEGMENT_BYTES;
+    add(list, other);
+  }
+  if (id->what.defmalloc)
+    add(list, of_way(id, id->what.way, id->what.shape));
+}
+
+size_t bench_row_references(const struct bench_row_id *id, struct bench_row_id *references, size_t room)
+{
+  struct references list = {.ids = references, .room = room};
+  struct bench_row_id own = *id;
+
+  if (id->kind == BENCH_P99 || id->kind == BENCH_FIRST_SEGMENT) {
+    own.kind = bench_case_has(&id->what, BENCH_P50) ? BENCH_P50 : BENCH_VALUE;
+    add(&list, own);
+    return list.n;
+  }
+  if (id->what.op == BENCH_LOOKUP && id->what.way != BENCH_STORE) {
+    own.what.op = BENCH_EMPTY_CALL;
+    own.what.keys = 0;
+    add(&list, own);
+    return list.n;
+  }
+  if (id->what.op == BENCH_READ_YOUR_WRITE || id->what.way == BENCH_STORE)
+    return 0;
+  add_limits(&list, id);
+  if (id->what.op == BENCH_EMPTY_CALL)
+    return list.n;
+  add_peers(&list, id);
+  add_own(&list, id);
+  return list.n;
+}

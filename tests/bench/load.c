@@ -1,0 +1,48 @@
+#include "tests/bench/load.h"
+
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+double bench_process_cpu(pid_t pid)
+{
+  clockid_t clock;
+  struct timespec used;
+
+  if (pid <= 0 || clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) != 0)
+    return 0.0;
+  return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
+}
+
+bool bench_load_read(struct bench_load *load)
+{
+  unsigned long long user, nice, system, idle, iowait, irq, softirq;
+  FILE *stat = fopen("/proc/stat", "re");
+  int fields;
+
+  if (stat == NULL)
+    return false;
+  fields = fscanf(stat, "cpu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle, &iowait, &irq,
+                  &softirq);
+  fclose(stat);
+  if (fields != 7)
+    return false;
+  load->at_ns = kvi_now_ns();
+  /*
+   * Interrupts count as idle: kernels that account for them apart leave them out of processes' clocks too, and on a
+   * loopback they are our own.
+   */
+  load->idle = (double)(idle + iowait + irq + softirq) / (double)sysconf(_SC_CLK_TCK);
+  return true;
+}
+
+double bench_load_of_others(const struct bench_load *from, const struct bench_load *to, double ours)
+{
+  double seconds = (double)(to->at_ns - from->at_ns) / 1e9;
+  double cores = (double)sysconf(_SC_NPROCESSORS_ONLN);
+  double others = seconds * cores - (to->idle - from->idle) - ours;
+
+  return seconds > 0.0 && others > 0.0 ? others / seconds : 0.0;
+}
