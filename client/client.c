@@ -11,8 +11,8 @@
 #include "proto/limits.h"
 #include "proto/space.h"
 
-#define DEFAULT_TIMEOUT_MS    5000u
-#define DEFAULT_OPERATIONS    4096u
+#define DEFAULT_TIMEOUT_MS 5000u
+#define DEFAULT_OPERATIONS 4096u
 
 bool kvi_client_take_struct(void *dst, size_t dst_size, const void *src)
 {
@@ -28,22 +28,19 @@ bool kvi_client_take_struct(void *dst, size_t dst_size, const void *src)
 
 kvs_status kvi_client_block(kvsc_client *client)
 {
-  kvs_status status = KVS_OK;
-
   if (kvi_forked(client->pid))
     return KVS_ERR_FORKED;
   pthread_mutex_lock(&client->mutex);
-  if (client->closing)
-    status = KVS_ERR_CLOSED;
-  else
-    client->blocked++;
-  pthread_mutex_unlock(&client->mutex);
-  return status;
+  if (client->closing) {
+    pthread_mutex_unlock(&client->mutex);
+    return KVS_ERR_CLOSED;
+  }
+  client->blocked++;
+  return KVS_OK;
 }
 
 void kvi_client_unblock(kvsc_client *client)
 {
-  pthread_mutex_lock(&client->mutex);
   client->blocked--;
   if (client->closing)
     pthread_cond_broadcast(&client->unblocked);
@@ -167,8 +164,14 @@ static kvs_status wait_connected(kvsc_client *client, uint32_t wait_ms)
   return status == KVS_ERR_VERSION ? status : KVS_OK;
 }
 
-kvs_status kvi_client_open_over(const kvsc_options *options, kvi_client_wire_factory *factory, void *factory_ctx,
-                                kvsc_client **client_p)
+kvs_status kvi_client_open_over(const kvsc_options *options, kvi_client_wire_factory *factory,
+                                void *factory_ctx, kvsc_client **client_p)
+{
+  return kvi_client_open_telling(options, factory, factory_ctx, NULL, client_p);
+}
+
+kvs_status kvi_client_open_telling(const kvsc_options *options, kvi_client_wire_factory *factory,
+                                   void *factory_ctx, kvi_client_wire_text *wire_text, kvsc_client **client_p)
 {
   kvsc_options taken;
   kvsc_client *client;
@@ -191,7 +194,8 @@ kvs_status kvi_client_open_over(const kvsc_options *options, kvi_client_wire_fac
     status = KVS_ERR_SYSTEM;
     goto free_all;
   }
-  status = factory(factory_ctx, &taken, state_changed, client, &client->wire, &client->wire_text);
+  client->wire_text = wire_text;
+  status = factory(factory_ctx, &taken, state_changed, client, &client->wire);
   if (status != KVS_OK)
     goto free_all;
   status = kvi_thread_start(&client->worker, "kvasir-client", kvi_client_worker, client);
@@ -221,7 +225,7 @@ void kvsc_close(kvsc_client *client)
   pthread_cond_broadcast(&client->work);
   pthread_cond_broadcast(&client->state_changed);
   pthread_mutex_unlock(&client->mutex);
-  kvi_thread_join(&client->worker); /* it ends the puts that still waited */
+  kvi_thread_join(&client->worker);         /* it ends the puts that still waited */
   client->wire->ops->destroy(client->wire); /* ends all others */
   pthread_mutex_lock(&client->mutex);
   while (client->blocked > 0) /* all they wait for has ended: they are on their way out */

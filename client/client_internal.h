@@ -35,6 +35,9 @@
 #define CLIENT_OPERATIONS_MAX (1u << 20)
 #define OP_ROOM               2048u /* bytes of a slot for keys and chunk states */
 
+/* A wire's state in words, as kvsc_state tells it. */
+typedef kvs_status kvi_client_wire_text(struct kvi_wire *wire, char *text, size_t size);
+
 enum op_state { OP_FREE, OP_WAITING, OP_RUNNING, OP_DONE };
 enum op_kind { OP_LOOKUP, OP_GET, OP_PUT, OP_DELETE, OP_PING, OP_HINT };
 
@@ -51,15 +54,16 @@ struct client_op {
   uint64_t generation; /* of its use; the id is made of both */
   enum op_state state;
   enum op_kind kind;
-  bool on_wire;   /* a callback is owed: the slot may not be used anew */
-  bool queued;    /* in the completion queue */
-  bool retried;   /* after the node did not know the space */
-  bool canceled;  /* asked for before the wire had it */
-  bool has_cond;  /* changed is initialised: from the slot's first use on */
-  uint32_t n_waiters;    /* threads that sleep on changed */
-  uint32_t n_takers;     /* of these, who will take the completion: it is not offered to kvsc_poll */
+  bool on_wire;       /* a callback is owed: the slot may not be used anew */
+  bool queued;        /* in the completion queue */
+  bool retried;       /* after the node did not know the space */
+  bool canceled;      /* asked for before the wire had it */
+  bool submitted;     /* transfer: the wire has it and may be asked to cancel it */
+  bool has_cond;      /* changed is initialised: from the slot's first use on */
+  uint32_t n_waiters; /* threads that sleep on changed */
+  uint32_t n_takers;  /* of these, who will take the completion: it is not offered to kvsc_poll */
   pthread_cond_t changed;
-  kvi_list_node node;    /* client->completed or client->waiting */
+  kvi_list_node node; /* client->completed or client->waiting */
   uint64_t started_ns, deadline_ns;
   kvsc_completion completion;
 
@@ -68,8 +72,8 @@ struct client_op {
   kvsc_space *space; /* put */
   struct kvi_transfer transfer;
   struct op_chunk *chunks; /* beside transfer.chunks */
-  uint32_t lead; /* get: leading chunks that are whole */
-  void *big;     /* the room of a big batch, or NULL */
+  uint32_t lead;           /* get: leading chunks that are whole */
+  void *big;               /* the room of a big batch, or NULL */
   _Alignas(16) uint8_t room[OP_ROOM];
 };
 
@@ -77,15 +81,15 @@ struct kvsc_space {
   kvsc_client *client;
   kvs_space_desc *desc;
   uint8_t digest[KVS_DIGEST_SIZE];
-  bool opening;        /* an OpenSpace call is under way */
+  bool opening;         /* an OpenSpace call is under way */
   uint64_t asked_epoch; /* the connection it was sent on */
-  uint64_t told_epoch; /* the connection on which the node knows it; 0: none */
-  kvs_status refused;  /* the last answer, unless it was OK */
+  uint64_t told_epoch;  /* the connection on which the node knows it; 0: none */
+  kvs_status refused;   /* the last answer, unless it was OK */
 };
 
 struct kvsc_client {
   struct kvi_wire *wire;
-  kvs_status (*wire_text)(struct kvi_wire *wire, char *text, size_t size); /* or NULL: no more than connected or not */
+  kvi_client_wire_text *wire_text; /* or NULL: no more than connected or not */
   uint32_t timeout_ms;
   pid_t pid;
 
@@ -120,15 +124,24 @@ struct kvsc_client {
 /* Copies a struct that begins with struct_size, as much of it as both sides know. False: struct_size is no size. */
 bool kvi_client_take_struct(void *dst, size_t dst_size, const void *src);
 
-/* Counts the caller as inside a blocking function, so that close waits for it. Errors: KVS_ERR_FORKED, KVS_ERR_CLOSED. */
+/* kvi_client_open_over for a wire that can tell its state in words; wire_text may be NULL. */
+kvs_status kvi_client_open_telling(const kvsc_options *options, kvi_client_wire_factory *factory,
+                                   void *factory_ctx, kvi_client_wire_text *wire_text,
+                                   kvsc_client **client_p);
+
+/*
+ * Counts the caller as inside a blocking function, so that close waits for it, and takes the mutex. Errors (the mutex is
+ * not taken): KVS_ERR_FORKED, KVS_ERR_CLOSED.
+ */
 kvs_status kvi_client_block(kvsc_client *client);
+/* The end of it: releases the mutex. */
 void kvi_client_unblock(kvsc_client *client);
 
 /* ---- op.c: the table and the completion queue ---- */
 
 /* A slot for an operation of `kind`, its options read from `call` (may be NULL). Errors: those of a starter. */
-kvs_status kvi_client_op_begin(kvsc_client *client, enum op_kind kind, const kvsc_call *call, kvsc_call *call_p,
-                               struct client_op **op_p);
+kvs_status kvi_client_op_begin(kvsc_client *client, enum op_kind kind, const kvsc_call *call,
+                               kvsc_call *call_p, struct client_op **op_p);
 /* Gives back a slot whose operation was not started. */
 void kvi_client_op_abandon(struct client_op *op);
 kvsc_op kvi_client_op_id(const struct client_op *op);
@@ -159,8 +172,10 @@ void kvi_client_keys_to_message(const kvsc_keys *keys, uint32_t key_length, Kvas
 
 /* ---- transfer.c ---- */
 
-/* Gives a put or get to the wire. Ends it where the wire refuses. Without the mutex. */
+/* Gives a put whose space is told now to the wire; ends it if the wire refuses. Without the mutex; not from a callback. */
 void kvi_client_transfer_resume(struct client_op *op);
+/* Ends a put or get of which nothing is on the wire. With the mutex. */
+void kvi_client_transfer_fail(struct client_op *op, kvs_status status);
 
 /* A status that says that the node cannot answer, now: down, slow, gone or leaving. */
 bool kvi_client_node_is_out(kvs_status status);

@@ -74,7 +74,7 @@ static void reset_op(struct client_op *op, enum op_kind kind, const kvsc_call *c
 {
   op->kind = kind;
   op->state = OP_RUNNING;
-  op->on_wire = op->queued = op->retried = op->canceled = false;
+  op->on_wire = op->queued = op->retried = op->canceled = op->submitted = false;
   op->started_ns = kvi_now_ns();
   op->deadline_ns = op->started_ns + (uint64_t)call->timeout_ms * KVI_NS_PER_MS;
   op->completion = (kvsc_completion){.op = kvi_client_op_id(op), .user = call->user};
@@ -86,8 +86,8 @@ static void reset_op(struct client_op *op, enum op_kind kind, const kvsc_call *c
   op->lead = 0;
 }
 
-kvs_status kvi_client_op_begin(kvsc_client *client, enum op_kind kind, const kvsc_call *call, kvsc_call *call_p,
-                               struct client_op **op_p)
+kvs_status kvi_client_op_begin(kvsc_client *client, enum op_kind kind, const kvsc_call *call,
+                               kvsc_call *call_p, struct client_op **op_p)
 {
   struct client_op *op = NULL;
   kvs_status status = take_call(client, call, call_p);
@@ -131,7 +131,8 @@ static void set_event(kvsc_client *client, bool set)
   if (!client->event_fd_used || client->event_fd_set == set)
     return;
   do {
-    done = set ? write(client->event_fd, &count, sizeof(count)) : read(client->event_fd, &count, sizeof(count));
+    done =
+        set ? write(client->event_fd, &count, sizeof(count)) : read(client->event_fd, &count, sizeof(count));
   } while (done < 0 && errno == EINTR);
   if (done < 0)
     kvi_log_limited(KVI_LOG_ERROR, "eventfd of the completion queue: %m");
@@ -262,6 +263,22 @@ static kvs_status sleep_on(struct client_op *op, kvi_deadline deadline)
   return status;
 }
 
+/*
+ * Sleeps, and will take the completion. Where that comes to nothing (it was for another one who waits, or the slot is in
+ * its next use by now) what was held back for us is offered. With the mutex.
+ */
+static kvs_status sleep_to_take(struct client_op *op, kvsc_op id, kvi_deadline deadline)
+{
+  kvs_status status;
+
+  op->n_takers++;
+  status = sleep_on(op, deadline);
+  op->n_takers--;
+  if (kvi_client_op_id(op) != id)
+    offer(op);
+  return status;
+}
+
 kvs_status kvsc_wait(kvsc_client *client, kvsc_op id, uint32_t timeout_ms, kvsc_completion *completion_p)
 {
   kvi_deadline deadline = {0};
@@ -273,15 +290,12 @@ kvs_status kvsc_wait(kvsc_client *client, kvsc_op id, uint32_t timeout_ms, kvsc_
   status = kvi_client_block(client);
   if (status != KVS_OK)
     return status;
-  pthread_mutex_lock(&client->mutex);
   while ((op = kvi_client_op_find(client, id)) != NULL && op->state != OP_DONE) {
     if (timeout_ms == 0 || status == KVS_ERR_DEADLINE)
       break;
     if (deadline.at_ns == 0)
       deadline = kvi_deadline_from_ms(timeout_ms);
-    op->n_takers++;
-    status = sleep_on(op, deadline);
-    op->n_takers--;
+    status = sleep_to_take(op, id, deadline);
   }
   if (op == NULL) {
     status = KVS_ERR_INVALID;
@@ -291,7 +305,6 @@ kvs_status kvsc_wait(kvsc_client *client, kvsc_op id, uint32_t timeout_ms, kvsc_
   } else {
     status = KVS_ERR_DEADLINE;
   }
-  pthread_mutex_unlock(&client->mutex);
   kvi_client_unblock(client);
   return status;
 }
@@ -331,7 +344,6 @@ kvs_status kvsc_wait_progress(kvsc_client *client, kvsc_op id, uint32_t chunks, 
   status = kvi_client_block(client);
   if (status != KVS_OK)
     return status;
-  pthread_mutex_lock(&client->mutex);
   for (;;) {
     uint32_t have_chunks, have_segments;
 
@@ -341,7 +353,8 @@ kvs_status kvsc_wait_progress(kvsc_client *client, kvsc_op id, uint32_t chunks, 
       break;
     }
     look_at_progress(op, &have_chunks, &have_segments);
-    if (op->state == OP_DONE || have_chunks > chunks || (have_chunks == chunks && have_segments >= segments)) {
+    if (op->state == OP_DONE || have_chunks > chunks ||
+        (have_chunks == chunks && have_segments >= segments)) {
       status = KVS_OK;
       break;
     }
@@ -349,7 +362,6 @@ kvs_status kvsc_wait_progress(kvsc_client *client, kvsc_op id, uint32_t chunks, 
       break;
     status = sleep_on(op, deadline);
   }
-  pthread_mutex_unlock(&client->mutex);
   kvi_client_unblock(client);
   return status;
 }

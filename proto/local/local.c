@@ -241,7 +241,8 @@ static kvs_status say_hello(struct local_wire *wire)
   request.protocol_max = KVI_PROTOCOL_MAX;
   request.software = (char *)"kvasir (same process)";
   request.incarnation = (uint64_t)getpid();
-  status = wire->service->ops->call(wire->service->self, &wire->peer, KVI_METHOD_HELLO, &request.base, &message);
+  status =
+      wire->service->ops->call(wire->service->self, &wire->peer, KVI_METHOD_HELLO, &request.base, &message);
   if (status != KVS_OK)
     return status;
   const Kvasir__V1__HelloReply *reply = (const Kvasir__V1__HelloReply *)message;
@@ -263,8 +264,8 @@ static const struct kvi_wire_ops local_ops = {
     .destroy = local_destroy,
 };
 
-kvs_status kvi_local_wire_open(const struct kvi_service *service, kvi_wire_state_fn *state_fn, void *state_ctx,
-                               struct kvi_wire **wire_p)
+kvs_status kvi_local_wire_open(const struct kvi_service *service, kvi_wire_state_fn *state_fn,
+                               void *state_ctx, struct kvi_wire **wire_p)
 {
   /* The upper half of the ids is the local wires', so that no listener of this process gives the same one. */
   static _Atomic uint64_t next_peer = UINT64_C(1) << 63;
@@ -280,8 +281,9 @@ kvs_status kvi_local_wire_open(const struct kvi_service *service, kvi_wire_state
   wire->wire.ops = &local_ops;
   wire->service = service;
   wire->pid = getpid();
-  wire->peer = (struct kvi_peer){
-      .id = atomic_fetch_add_explicit(&next_peer, 1, memory_order_relaxed), .tenant = "default", .name = "local"};
+  wire->peer = (struct kvi_peer){.id = atomic_fetch_add_explicit(&next_peer, 1, memory_order_relaxed),
+                                 .tenant = "default",
+                                 .name = "local"};
   kvi_list_init(&wire->running);
   kvi_list_init(&wire->waiting);
   pthread_mutex_init(&wire->mutex, NULL);

@@ -22,7 +22,7 @@
  * service and what is behind it must outlive the wire. Errors: KVS_ERR_INVALID, KVS_ERR_VERSION (logged with both
  * ranges), KVS_ERR_NOMEM, KVS_ERR_SYSTEM, and those of the service's Hello.
  */
-kvs_status kvi_local_wire_open(const struct kvi_service *service, kvi_wire_state_fn *state_fn, void *state_ctx,
-                               struct kvi_wire **wire_p);
+kvs_status kvi_local_wire_open(const struct kvi_service *service, kvi_wire_state_fn *state_fn,
+                               void *state_ctx, struct kvi_wire **wire_p);
 
 #endif

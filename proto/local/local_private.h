@@ -43,8 +43,8 @@ struct local_run {
   kvi_list_node node;
   struct local_wire *wire;
   struct kvi_transfer *transfer;
-  _Atomic int stop; /* a kvs_status that ends it early, or KVS_OK */
-  uint32_t n_waits; /* waits of the heap copy that are not over */
+  _Atomic int stop;         /* a kvs_status that ends it early, or KVS_OK */
+  uint32_t n_waits;         /* waits of the heap copy that are not over */
   struct local_wait *waits; /* n_chunks of them, or NULL; the wire's mutex guards state and answer */
 };
 
@@ -52,7 +52,8 @@ struct local_run {
 kvs_status kvi_local_run_stopped(struct local_run *run);
 
 /* Whether the batch may be run: counts, lengths, holes. Errors: KVS_ERR_INVALID, KVS_ERR_KEY_LENGTH, KVS_ERR_TOO_LARGE. */
-kvs_status kvi_local_transfer_check(const struct kvi_transfer *transfer, const struct kvi_service_limits *limits);
+kvs_status kvi_local_transfer_check(const struct kvi_transfer *transfer,
+                                    const struct kvi_service_limits *limits);
 
 /* The whole of one get of a chunk: sets its fields; the result is its status. */
 kvs_status kvi_local_get_chunk(struct local_run *run, uint32_t index);

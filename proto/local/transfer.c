@@ -25,10 +25,11 @@ static kvs_status check_put_chunk(const struct kvi_transfer_chunk *chunk)
   return sum == chunk->length ? KVS_OK : KVS_ERR_INVALID;
 }
 
-kvs_status kvi_local_transfer_check(const struct kvi_transfer *transfer, const struct kvi_service_limits *limits)
+kvs_status kvi_local_transfer_check(const struct kvi_transfer *transfer,
+                                    const struct kvi_service_limits *limits)
 {
-  if (transfer->n_chunks == 0 || transfer->chunks == NULL || transfer->keys == NULL || transfer->space == NULL ||
-      transfer->on_done == NULL)
+  if (transfer->n_chunks == 0 || transfer->chunks == NULL || transfer->keys == NULL ||
+      transfer->space == NULL || transfer->on_done == NULL)
     return KVS_ERR_INVALID;
   if (transfer->n_chunks > limits->batch_chunks_max)
     return KVS_ERR_TOO_LARGE;
@@ -105,8 +106,8 @@ kvs_status kvi_local_get_chunk(struct local_run *run, uint32_t index)
   uint32_t cause = KVI_MISS_NONE;
   kvs_status status;
 
-  status = service->ops->get_open(service->self, &run->wire->peer, transfer->space, chunk_key(transfer, index),
-                                  transfer->key_length, &source, &cause);
+  status = service->ops->get_open(service->self, &run->wire->peer, transfer->space,
+                                  chunk_key(transfer, index), transfer->key_length, &source, &cause);
   if (status != KVS_OK) {
     chunk->cause = status == KVS_MISS ? cause : KVI_MISS_NONE;
     return status;
@@ -176,9 +177,11 @@ kvs_status kvi_local_put_chunk(struct local_run *run, uint32_t index, struct loc
   char nobody; /* its address names the wait to put_unwait */
 
   if (wait != NULL)
-    status = service->ops->put_begin(service->self, &run->wire->peer, &request, kvi_local_wait_answer, wait, &landing);
+    status = service->ops->put_begin(service->self, &run->wire->peer, &request, kvi_local_wait_answer, wait,
+                                     &landing);
   else
-    status = service->ops->put_begin(service->self, &run->wire->peer, &request, answer_to_nobody, &nobody, &landing);
+    status = service->ops->put_begin(service->self, &run->wire->peer, &request, answer_to_nobody, &nobody,
+                                     &landing);
   if (status == KVS_PENDING && wait == NULL)
     service->ops->put_unwait(service->self, &nobody);
   if (status != KVS_OK)
