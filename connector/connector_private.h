@@ -27,8 +27,9 @@
 #define KVI_CONNECTOR_OPERATIONS_MAX 65536u
 #define KVI_CONNECTOR_TIMEOUT_MS     5000u
 #define KVI_CONNECTOR_DRAM_BYTES     (UINT64_C(1) << 30)
-#define KVI_CONNECTOR_PLACES_MAX     (1u << 20) /* entries of a request's scatter lists, before they are joined: 16 MiB */
-#define KVI_CONNECTOR_TEXT_MAX       255u       /* bytes of a hint's strings */
+#define KVI_CONNECTOR_PLACES_MAX                                                                             \
+  (1u << 20)                        /* entries of a request's scatter lists, before they are joined: 16 MiB */
+#define KVI_CONNECTOR_TEXT_MAX 255u /* bytes of a hint's strings */
 
 /* ---- endpoints (endpoint.c) ---- */
 
@@ -61,14 +62,14 @@ void kvi_embedded_close(struct kvi_embedded *embedded);
  * for a layer. The last one frees the scratch memory and the place.
  */
 struct kvi_op {
-  kvs_op id;        /* of the present use */
-  kvsc_op client;   /* 0 until known */
-  uint64_t user;    /* the engine's */
+  kvs_op id;          /* of the present use */
+  kvsc_op client;     /* 0 until known */
+  uint64_t user;      /* the engine's */
   kvs_memory *memory; /* counted in its users until the completion is taken; NULL: none */
   uint32_t references;
   uint32_t n_chunks;
   bool lookup, put;
-  bool taken;         /* the completion was taken; the fields below tell what it said */
+  bool taken; /* the completion was taken; the fields below tell what it said */
   kvs_status status;
   uint32_t n_prefix;
   uint32_t next_free; /* index + 1 */
@@ -91,7 +92,8 @@ void kvi_op_table_destroy(struct kvi_op_table *table);
  * A place for a new operation. memory (may be NULL) is counted as used. KVS_ERR_BUSY: none is free. Ends in
  * kvi_op_started or kvi_op_refused.
  */
-kvs_status kvi_op_begin(kvs_connector *connector, const kvs_request *request, kvs_memory *memory, struct kvi_op **op_p);
+kvs_status kvi_op_begin(kvs_connector *connector, const kvs_request *request, kvs_memory *memory,
+                        struct kvi_op **op_p);
 /* Memory that lives as long as the operation; at most once for each. NULL: there is none. */
 void *kvi_op_alloc(struct kvi_op *op, size_t size);
 /* The client took it: returns its number. The caller may not look at op afterwards. */
@@ -136,7 +138,7 @@ struct kvs_space {
 struct kvs_memory {
   kvs_connector *connector;
   kvi_list_node node;
-  uint32_t users;      /* operations; guarded by the connector's mutex */
+  uint32_t users; /* operations; guarded by the connector's mutex */
   uint32_t n_regions;
   uint32_t n_slots;    /* the smallest of the regions' */
   uint64_t slot_bytes; /* of one slot over all regions */

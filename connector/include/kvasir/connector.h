@@ -85,10 +85,11 @@ KVS_API void kvs_space_get_digest(const kvs_space *space, uint8_t digest[KVS_DIG
  */
 typedef struct kvs_region {
   void *base;
-  uint64_t size;   /* bytes of one slot in this region */
-  uint64_t stride; /* bytes from slot to slot, >= size */
+  uint64_t size;    /* bytes of one slot in this region */
+  uint64_t stride;  /* bytes from slot to slot, >= size */
   uint32_t n_slots; /* at least 1; a slot of a request must exist in every region */
-  uint32_t layer;  /* layer these bytes belong to; regions are given in layer order, several may share a layer */
+  uint32_t
+      layer; /* layer these bytes belong to; regions are given in layer order, several may share a layer */
 } kvs_region;
 
 /*
@@ -109,22 +110,23 @@ KVS_API kvs_status kvs_memory_unregister(kvs_memory *memory);
 typedef struct kvs_keys {
   uint32_t struct_size;
   uint32_t n;
-  const uint8_t *keys;  /* n * key_length of the space */
-  uint32_t first_place; /* place of keys[0] in its chain: how many chunks come before it */
-  uint32_t unchained;   /* 1: each key stands alone */
-  const uint8_t *parent;       /* the key before keys[0]; NULL at place 0 */
-  const uint8_t *extent_first; /* first key of keys[0]'s extent of 64 chunks; NULL when first_place % 64 == 0 */
+  const uint8_t *keys;   /* n * key_length of the space */
+  uint32_t first_place;  /* place of keys[0] in its chain: how many chunks come before it */
+  uint32_t unchained;    /* 1: each key stands alone */
+  const uint8_t *parent; /* the key before keys[0]; NULL at place 0 */
+  const uint8_t
+      *extent_first; /* first key of keys[0]'s extent of 64 chunks; NULL when first_place % 64 == 0 */
 } kvs_keys;
 
 /* Options of one request; NULL: defaults. */
 typedef struct kvs_request {
   uint32_t struct_size;
-  uint32_t timeout_ms; /* 0: the connector's */
-  uint64_t user;       /* given back in the completion */
-  uint64_t lease;      /* get: from a lookup */
-  uint32_t lease_ms;   /* lookup: hold what is found for so long; 0: no lease */
+  uint32_t timeout_ms;  /* 0: the connector's */
+  uint64_t user;        /* given back in the completion */
+  uint64_t lease;       /* get: from a lookup */
+  uint32_t lease_ms;    /* lookup: hold what is found for so long; 0: no lease */
   kvs_status *statuses; /* get, put: each chunk's status, filled before the completion; NULL: not wanted */
-  uint8_t *present;     /* lookup: bitmap of (n + 7) / 8 bytes, least significant bit first; NULL: not wanted */
+  uint8_t *present; /* lookup: bitmap of (n + 7) / 8 bytes, least significant bit first; NULL: not wanted */
 } kvs_request;
 
 /*
@@ -156,7 +158,7 @@ KVS_API kvs_status kvs_put(kvs_space *space, const kvs_keys *keys, kvs_memory *m
 /* The same with a buffer for each chunk, cut in segments; for engines that hand out blobs. Arrays are copied, payload is not. */
 typedef struct kvs_buffer {
   void *base;
-  uint64_t length; /* put: of the payload; get: room, the chunk's bytes at least */
+  uint64_t length;                 /* put: of the payload; get: room, the chunk's bytes at least */
   uint32_t n_segments;             /* put; 0: one segment; at most 4096 */
   const uint32_t *segment_lengths; /* put; each > 0, sum = length */
 } kvs_buffer;
@@ -165,7 +167,8 @@ KVS_API kvs_status kvs_get_buffers(kvs_space *space, const kvs_keys *keys, const
 KVS_API kvs_status kvs_put_buffers(kvs_space *space, const kvs_keys *keys, const kvs_buffer *buffers,
                                    const kvs_request *request, kvs_op *op_p);
 
-KVS_API kvs_status kvs_delete(kvs_space *space, const kvs_keys *keys, const kvs_request *request, kvs_op *op_p);
+KVS_API kvs_status kvs_delete(kvs_space *space, const kvs_keys *keys, const kvs_request *request,
+                              kvs_op *op_p);
 /* Ends a lease early; it ends by itself otherwise. */
 KVS_API kvs_status kvs_release(kvs_connector *connector, uint64_t lease);
 /* The operation completes soon; its memory is in use until it does. KVS_ERR_INVALID: unknown or taken. */
@@ -176,23 +179,24 @@ KVS_API kvs_status kvs_cancel(kvs_connector *connector, kvs_op op);
 typedef struct kvs_completion {
   kvs_op op;
   uint64_t user;
-  kvs_status status;  /* OK, PARTIAL, MISS, or an error */
-  uint32_t n;         /* chunks or keys asked */
-  uint32_t n_ok;      /* in place (get), stored (put), present (lookup), deleted */
-  uint32_t n_prefix;  /* leading ones */
-  uint32_t cause;     /* of the first miss: kvsc_cause of kvasir/client.h */
+  kvs_status status; /* OK, PARTIAL, MISS, or an error */
+  uint32_t n;        /* chunks or keys asked */
+  uint32_t n_ok;     /* in place (get), stored (put), present (lookup), deleted */
+  uint32_t n_prefix; /* leading ones */
+  uint32_t cause;    /* of the first miss: kvsc_cause of kvasir/client.h */
   uint64_t bytes;
   uint64_t elapsed_ns;
-  uint64_t lease;     /* lookup: 0 = none */
+  uint64_t lease; /* lookup: 0 = none */
   uint32_t lease_ms;
-  uint64_t fetch_us;  /* lookup: predicted time to fetch the prefix; recompute if that is faster */
+  uint64_t fetch_us; /* lookup: predicted time to fetch the prefix; recompute if that is faster */
 } kvs_completion;
 
 /* An eventfd, readable while completions wait; owned by the connector. For poll/epoll; do not read it. */
 KVS_API int kvs_fd(kvs_connector *connector);
 KVS_API size_t kvs_poll(kvs_connector *connector, kvs_completion *completions, size_t max);
 /* Waits for one operation and takes its completion. KVS_ERR_DEADLINE: still under way; KVS_ERR_INVALID: unknown or taken. */
-KVS_API kvs_status kvs_wait(kvs_connector *connector, kvs_op op, uint32_t timeout_ms, kvs_completion *completion_p);
+KVS_API kvs_status kvs_wait(kvs_connector *connector, kvs_op op, uint32_t timeout_ms,
+                            kvs_completion *completion_p);
 /*
  * Waits until the bytes of a layer (and all before it) of every chunk of a get are verified and in place. KVS_OK; KVS_MISS:
  * they will not come; KVS_ERR_DEADLINE: not yet; KVS_ERR_INVALID: unknown operation (its completion was taken before this
@@ -240,21 +244,21 @@ typedef struct kvs_hint {
  * space and keys may both be NULL: the hint is about the program. The completion's n_ok is a kvs_hint_outcome.
  * KVS_ERR_INVALID besides: a string too long, priority above 100, an unknown wait, keys without a space.
  */
-KVS_API kvs_status kvs_send_hint(kvs_connector *connector, const kvs_hint *hint, kvs_space *space, const kvs_keys *keys,
-                                 const kvs_request *request, kvs_op *op_p);
+KVS_API kvs_status kvs_send_hint(kvs_connector *connector, const kvs_hint *hint, kvs_space *space,
+                                 const kvs_keys *keys, const kvs_request *request, kvs_op *op_p);
 
 /* ---- counters of this connector ---- */
 
 typedef struct kvs_counters {
   uint32_t struct_size;
-  uint64_t lookups;           /* started */
-  uint64_t lookup_keys;       /* keys they asked for */
-  uint64_t lookup_hit_keys;   /* of those, present; counted when the completion is taken */
-  uint64_t get_chunks;        /* asked for */
-  uint64_t get_hits;          /* came whole */
+  uint64_t lookups;         /* started */
+  uint64_t lookup_keys;     /* keys they asked for */
+  uint64_t lookup_hit_keys; /* of those, present; counted when the completion is taken */
+  uint64_t get_chunks;      /* asked for */
+  uint64_t get_hits;        /* came whole */
   uint64_t get_bytes;
-  uint64_t put_chunks;        /* offered */
-  uint64_t put_stored;        /* stored, or found stored; counted when the completion is taken */
+  uint64_t put_chunks; /* offered */
+  uint64_t put_stored; /* stored, or found stored; counted when the completion is taken */
   uint64_t put_bytes;
   uint64_t misses;            /* chunks and lookups that found nothing */
   uint64_t deadline_exceeded; /* operations */
@@ -262,8 +266,8 @@ typedef struct kvs_counters {
   uint64_t checksum_errors;   /* segments that came with the wrong bytes, and were not handed over */
   uint64_t busy;              /* starts refused because of max_operations */
   uint64_t reconnects;
-  uint64_t in_flight;         /* now: started and not yet complete */
-  uint64_t hints;             /* started */
+  uint64_t in_flight; /* now: started and not yet complete */
+  uint64_t hints;     /* started */
 } kvs_counters;
 /* Since open. Fills what counters->struct_size has room for. */
 KVS_API void kvs_get_counters(kvs_connector *connector, kvs_counters *counters);
