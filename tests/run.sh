@@ -6,6 +6,7 @@
 #   --preset P       house checks and the tests of one preset: release, debug, asan or tsan
 #   --asan, --tsan   the same as --preset asan, --preset tsan; together: both
 #   --fuzz SECONDS   how long each fuzzer runs (default 60; 0: not at all); alone: nothing but the fuzzers
+#   --all            all of it, as without options: to say --fuzz, --long or --no-llama beside it
 #   --long           the tests with the label "long" too
 #   --no-llama       without llama.cpp: leaves out the engine's tests, needs no download
 #   --no-install     does not install missing packages
@@ -16,7 +17,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 export LC_ALL=C.UTF-8
 
-presets=() fuzz_seconds="" long=0 llama=1 install=1 quick=0
+presets=() fuzz_seconds="" long=0 llama=1 install=1 quick=0 all=0
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) quick=1 ;;
@@ -24,6 +25,7 @@ while [ $# -gt 0 ]; do
     --asan) presets+=(asan) ;;
     --tsan) presets+=(tsan) ;;
     --fuzz) fuzz_seconds=${2:?--fuzz needs seconds} && shift ;;
+    --all) all=1 ;;
     --long) long=1 ;;
     --no-llama) llama=0 ;;
     --no-install) install=0 ;;
@@ -46,7 +48,7 @@ if [ $quick = 1 ]; then
   [ ${#presets[@]} -gt 0 ] || presets=(release)
 elif [ ${#presets[@]} -gt 0 ]; then
   stages=(house)
-elif [ -n "$fuzz_seconds" ]; then
+elif [ -n "$fuzz_seconds" ] && [ $all = 0 ]; then
   stages=(fuzz)
 else
   stages=(house tidy packages fuzz)
@@ -90,7 +92,7 @@ show_log() { # show_log FILE
 # A command that passes or fails as one test.
 check() { # check NAME COMMAND...
   local name=$1 log
-  log=$logs/${name//[^a-z0-9-]/_}.log
+  log=$logs/${name//[^A-Za-z0-9-]/_}.log
   shift
   begin "$name"
   if "$@" > "$log" 2>&1 < /dev/null; then

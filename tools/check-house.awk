@@ -26,14 +26,19 @@ function check_calls(text,    rest, name) {
   }
 }
 
-# The guard of a header is its path, behind KVI_ or KVASIR_: KVI_BASE_LOG_H. Headers for users have no choice:
-# <kvasir/status.h> has KVASIR_STATUS_H.
+# The guard of a header is its path, or the end of it, behind KVI_ or KVASIR_: base/log.h has KVI_BASE_LOG_H. Headers for
+# users have no choice: <kvasir/status.h> has KVASIR_STATUS_H.
 function guard_of(path,    guard) {
   guard = path
   guard_is_public = sub(/^.*\/include\//, "", guard)
   guard = toupper(guard)
   gsub(/[^A-Z0-9]/, "_", guard)
   return guard
+}
+
+# NODE_ADDRESS_H ends SERVER_NODE_ADDRESS_H, and RESS_H does not.
+function ends_with_words(whole, end) {
+  return length(end) > 2 && index("_" whole "\n", "_" end "\n") > 0
 }
 
 function check_guard(text,    word, guard) {
@@ -44,7 +49,7 @@ function check_guard(text,    word, guard) {
   split(text, word, /[ \t]+/)
   if (word[1] == "#ifndef" && guard_is_public && word[2] == guard)
     return
-  if (word[1] == "#ifndef" && !guard_is_public && (word[2] == "KVI_" guard || word[2] == "KVASIR_" guard))
+  if (word[1] == "#ifndef" && !guard_is_public && sub(/^(KVI|KVASIR)_/, "", word[2]) && ends_with_words(guard, word[2]))
     return
   report("a header begins with its include guard, here #ifndef " (guard_is_public ? "" : "KVI_") guard)
 }
@@ -82,7 +87,6 @@ BEGIN {
   forbid("stpcpy", "copy with the size of the target: snprintf or memcpy")
   forbid("strcat", "append with the size of the target: snprintf")
   forbid("strncat", "append with the size of the target: snprintf")
-  forbid("strncpy", "it may leave no terminator: snprintf, or memcpy of a known length")
   forbid("sprintf", "snprintf knows the size")
   forbid("vsprintf", "vsnprintf knows the size")
   forbid("atoi", "strtol tells errors from numbers")
@@ -101,6 +105,9 @@ BEGIN {
   forbid("gmtime", "gmtime_r")
   forbid("gettimeofday", "durations come from CLOCK_MONOTONIC")
   forbid("select", "it overflows with a descriptor above 1023: poll or epoll")
+  # A test knows the size of what it copies, and a sanitizer watches it.
+  allowed_in_tests["strcpy"] = 1
+  allowed_in_tests["strcat"] = 1
   allowed_in_tests["usleep"] = 1
   allowed_in_tests["system"] = 1
   allowed_in_tests["popen"] = 1
@@ -121,5 +128,5 @@ BEGIN {
       note("a file of " line_number " lines; above " longest_file " look for a seam")
   }
   printf "house: %d C files, %d faults, %d notes\n", count, failures, notes
-  exit failures > 0
+  exit failures > 0 || count == 0
 }

@@ -50,7 +50,7 @@ if [ ! -s "$scratch/files" ]; then
 fi
 
 # What every file's verdict rests on besides itself.
-common=$({ tools/source-files.sh . | grep '\.h$' | xargs -r cat; cat .clang-tidy "$commands"; } | sha256sum | cut -c1-64)
+common=$({ tools/source-files.sh . | grep '\.h$' | xargs -r cat; cat .clang-tidy tests/unit/.clang-tidy "$commands"; } | sha256sum | cut -c1-64)
 mkdir -p "$build/tidy"
 export build common
 status=0

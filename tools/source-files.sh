@@ -5,7 +5,8 @@
 set -eu
 cd "${1:-$(dirname "$0")/..}"
 
-if [ -e .git ]; then
+# git may be missing, or refuse a checkout that belongs to somebody else.
+if [ -e .git ] && git rev-parse --is-inside-work-tree > /dev/null 2>&1; then
   # A file that is deleted but not yet staged is still listed: leave it out.
   git ls-files -co --exclude-standard -- '*.c' '*.h' | sort -u | while IFS= read -r file; do
     if [ -f "$file" ]; then
@@ -13,5 +14,5 @@ if [ -e .git ]; then
     fi
   done
 else
-  find . -path ./build -prune -o -type f \( -name '*.c' -o -name '*.h' \) -print | sed 's|^\./||' | sort
+  find . \( -path ./build -o -path ./.cache \) -prune -o -type f \( -name '*.c' -o -name '*.h' \) -print | sed 's|^\./||' | sort
 fi

@@ -9,7 +9,7 @@ _kvasirctl()
 
   case $previous in
     --endpoint)
-      COMPREPLY=($(compgen -W "kvasir://127.0.0.1:7421 unix:/run/kvasir/kvasird.sock" -- "$current"))
+      COMPREPLY=($(compgen -W "kvasir://127.0.0.1:7070 unix:/run/kvasir/kvasird.sock" -- "$current"))
       return
       ;;
     --timeout) return ;;

@@ -13,6 +13,7 @@ reset_tree() {
   echo '# tests' > "$scratch/t/tests/README.md"
   printf '/* strcpy(a, b) */\n#ifndef KVI_BASE_LOG_H\n#define KVI_BASE_LOG_H\n#endif\n' > "$scratch/t/base/log.h"
   printf '#ifndef KVASIR_STATUS_H\n#define KVASIR_STATUS_H\n#endif\n' > "$scratch/t/base/include/kvasir/status.h"
+  printf '#ifndef KVI_LIST_H\n#define KVI_LIST_H\n#endif\n' > "$scratch/t/base/list.h"
   printf 'static const char *text = "atoi(1)";\nint my_gets(void);\n' > "$scratch/t/base/log.c"
   printf 'void f(void)\n{\n  usleep(1);\n}\n' > "$scratch/t/tests/x.c"
 }
@@ -51,7 +52,7 @@ reset_tree
 echo 'int x;' > "$scratch/t/base/pool.h"
 expect_fault "header without guard" "#ifndef KVI_BASE_POOL_H"
 reset_tree
-sed -i 's/KVI_BASE_LOG_H/LOG_H/' "$scratch/t/base/log.h"
+sed -i 's/KVI_BASE_LOG_H/KVI_ASE_LOG_H/' "$scratch/t/base/log.h"
 expect_fault "guard of another name" "#ifndef KVI_BASE_LOG_H"
 reset_tree
 rm "$scratch/t/base/README.md"

@@ -25,7 +25,8 @@ reset_tree() {
   : > server/node/node.h
   echo '#include "server/node/node.h"' > server/node/main.c
   printf '#include "tiers/store.h"\n#include <cjson/cJSON.h>\n' > client/cli/main.c
-  printf '#include <cmocka.h>\n#include <grpc/grpc.h>\n#include "proto/grpc/wire.h"\n' > tests/unit/test_x.c
+  : > tests/unit/helper.h
+  printf '#include "helper.h"\n#include <cmocka.h>\n#include <grpc/grpc.h>\n#include "proto/grpc/wire.h"\n' > tests/unit/test_x.c
 }
 
 expect_clean() {

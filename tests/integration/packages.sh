@@ -116,7 +116,7 @@ run_installed "stats" usr/bin/kvasirctl --help
 run_installed "net" usr/bin/kvasir-bench --help
 "$root/usr/sbin/kvasird" --check-config --config "$root/etc/kvasir/kvasird.yaml" > "$build/check.log" 2>&1 ||
   fail "the packaged configuration is refused: $(cat "$build/check.log")"
-grep -q 'KVASIR_' "$root/usr/share/man/man8/kvasird.8" || fail "kvasird(8) lacks the options of the configuration table"
+grep -q 'KVASIR_DRAM_SIZE' "$root/usr/share/man/man8/kvasird.8" || fail "kvasird(8) lacks the options of the configuration table"
 if command -v systemd-analyze > /dev/null; then
   # "Command ... is not executable" is about the root that we did not install into.
   unit=$(find "$root" -name kvasird.service)
