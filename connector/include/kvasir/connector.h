@@ -251,13 +251,13 @@ KVS_API kvs_status kvs_send_hint(kvs_connector *connector, const kvs_hint *hint,
 
 typedef struct kvs_counters {
   uint32_t struct_size;
-  uint64_t lookups;         /* started */
+  uint64_t lookups;         /* complete */
   uint64_t lookup_keys;     /* keys they asked for */
   uint64_t lookup_hit_keys; /* of those, present; counted when the completion is taken */
-  uint64_t get_chunks;      /* asked for */
+  uint64_t get_chunks;      /* asked for by complete gets */
   uint64_t get_hits;        /* came whole */
   uint64_t get_bytes;
-  uint64_t put_chunks; /* offered */
+  uint64_t put_chunks; /* offered by complete puts */
   uint64_t put_stored; /* stored, or found stored; counted when the completion is taken */
   uint64_t put_bytes;
   uint64_t misses;            /* chunks and lookups that found nothing */
@@ -266,7 +266,7 @@ typedef struct kvs_counters {
   uint64_t checksum_errors;   /* segments that came with the wrong bytes, and were not handed over */
   uint64_t busy;              /* starts refused because of max_operations */
   uint64_t reconnects;
-  uint64_t in_flight; /* now: started and not yet complete */
+  uint64_t in_flight; /* now: started, and the completion not yet taken */
   uint64_t hints;     /* started */
 } kvs_counters;
 /* Since open. Fills what counters->struct_size has room for. */
