@@ -1,8 +1,10 @@
 /* The connector's scatter lists against a simple reference; endpoints; growing structs; numbers of operations. */
 #include "tests/unit/connector/fixture.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/rand.h"
