@@ -498,6 +498,8 @@ static const char *find_fault(const kvi_config_table *table, size_t index)
     return "it has no doc";
   if (row->type == KVI_CONFIG_ENUM && (row->choices == NULL || row->choices[0] == NULL))
     return "it has no choices";
+  if (row->min > row->max || (row->min < 0 && row->type != KVI_CONFIG_INT))
+    return "its bounds are wrong";
   if (row->offset > table->struct_size || value_size(row->type) > table->struct_size - row->offset)
     return "its field is outside the struct";
   return NULL;

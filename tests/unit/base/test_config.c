@@ -63,6 +63,12 @@ static void bad_tables(void **state)
   expect_bad((kvi_config_row[]){{.name = "ok", .standard = "maybe", .doc = "d"}}, 1);
   expect_bad((kvi_config_row[]){{.name = "ok", .standard = "1", .doc = "d", .offset = 8}}, 1);
   expect_bad((kvi_config_row[]){{.name = "ok", .standard = "1", .doc = "d", .offset = SIZE_MAX}}, 1);
+  expect_bad(
+      (kvi_config_row[]){{.name = "ok", .type = KVI_CONFIG_INT, .standard = "5", .min = 6, .doc = "d"}}, 1);
+  expect_bad(
+      (kvi_config_row[]){
+          {.name = "ok", .type = KVI_CONFIG_SIZE, .standard = "5", .min = -1, .max = 7, .doc = "d"}},
+      1);
   expect_bad((kvi_config_row[]){{.name = "ok", .type = KVI_CONFIG_ENUM, .choices = none, .doc = "d"}}, 1);
   expect_bad(
       (kvi_config_row[]){
