@@ -76,7 +76,8 @@ static kvs_status move_one(struct bench *bench, bool put, uint64_t i)
   kvsc_op op;
 
   stamp(bench->payload, i);
-  status = put ? kvsc_put(bench->space, &keys, &chunk, NULL, &op) : kvsc_get(bench->space, &keys, &chunk, NULL, &op);
+  status = put ? kvsc_put(bench->space, &keys, &chunk, NULL, &op)
+               : kvsc_get(bench->space, &keys, &chunk, NULL, &op);
   if (status == KVS_OK)
     status = cli_wait(bench->cli, op, &completion);
   return status;
@@ -102,7 +103,8 @@ static kvs_status run_moves(struct bench *bench, bool put, struct row *row_p)
 
 static kvs_status run_lookups(struct bench *bench, struct row *row_p)
 {
-  const kvsc_keys keys = {.struct_size = sizeof(keys), .n = (uint32_t)count, .keys = bench->keys, .unchained = 1};
+  const kvsc_keys keys = {
+      .struct_size = sizeof(keys), .n = (uint32_t)count, .keys = bench->keys, .unchained = 1};
   uint64_t n = 16 * rounds;
 
   for (uint64_t i = 0; i < n; i++) {
@@ -124,7 +126,8 @@ static kvs_status run_lookups(struct bench *bench, struct row *row_p)
 /* Takes away what the bench put; best effort. */
 static void clean_up(struct bench *bench)
 {
-  const kvsc_keys keys = {.struct_size = sizeof(keys), .n = (uint32_t)count, .keys = bench->keys, .unchained = 1};
+  const kvsc_keys keys = {
+      .struct_size = sizeof(keys), .n = (uint32_t)count, .keys = bench->keys, .unchained = 1};
   kvsc_completion completion;
   kvsc_op op;
 
@@ -139,12 +142,14 @@ static void print_rows(const struct cli *cli, const struct row *rows, size_t n)
   struct cli_table *table = cli->json ? NULL : cli_table_new(6, headings, to_the_right);
 
   for (size_t i = 0; i < n; i++) {
-    char name[48], times[24], p50[CLI_SIZE_TEXT], p99[CLI_SIZE_TEXT], rate[32], speed[40] = "", text[CLI_SIZE_TEXT];
+    char name[48], times[24], p50[CLI_SIZE_TEXT], p99[CLI_SIZE_TEXT], rate[32], speed[40] = "",
+                                                                                text[CLI_SIZE_TEXT];
 
     if (cli->json) {
-      printf("%s{\"name\":\"%s\",\"n\":%zu,\"bytes\":%" PRIu64 ",\"p50_us\":%.1f,\"p99_us\":%.1f,\"per_second\":%.1f}",
-             i == 0 ? "{\"rows\":[" : ",", rows[i].name, rows[i].n, rows[i].bytes, rows[i].p50 * 1e6, rows[i].p99 * 1e6,
-             rows[i].per_second);
+      printf("%s{\"name\":\"%s\",\"n\":%zu,\"bytes\":%" PRIu64
+             ",\"p50_us\":%.1f,\"p99_us\":%.1f,\"per_second\":%.1f}",
+             i == 0 ? "{\"rows\":[" : ",", rows[i].name, rows[i].n, rows[i].bytes, rows[i].p50 * 1e6,
+             rows[i].p99 * 1e6, rows[i].per_second);
       continue;
     }
     if (rows[i].bytes > 0)
@@ -193,8 +198,10 @@ static int run(struct cli *cli, int n, char **arguments)
 
   (void)n;
   (void)arguments;
-  if (size < sizeof(uint64_t) || size > (128u << 20) || count == 0 || count > COUNT_MAX || rounds == 0 || rounds > 1000)
-    return cli_usage(&cli_bench, "--size goes from 8 bytes to 128MiB, --count from 1 to %u, --rounds from 1 to 1000",
+  if (size < sizeof(uint64_t) || size > (128u << 20) || count == 0 || count > COUNT_MAX || rounds == 0 ||
+      rounds > 1000)
+    return cli_usage(&cli_bench,
+                     "--size goes from 8 bytes to 128MiB, --count from 1 to %u, --rounds from 1 to 1000",
                      COUNT_MAX);
   code = cli_connect(cli);
   if (code != CLI_OK)
@@ -208,7 +215,8 @@ static int run(struct cli *cli, int n, char **arguments)
       bench.payload[i] = (uint8_t)(i * 2654435761u >> 13);
     memset(bench.landing, 0, (size_t)size);
     for (uint64_t i = 0; i < count; i++)
-      (void)!getrandom(bench.keys + i * KEY_SIZE, KEY_SIZE, 0); /* 32 bytes: never cut short, never fails once booted */
+      (void)!getrandom(bench.keys + i * KEY_SIZE, KEY_SIZE,
+                       0); /* 32 bytes: never cut short, never fails once booted */
     status = run_all(&bench, rows);
   }
   if (status == KVS_OK)
@@ -224,7 +232,8 @@ const struct cli_command cli_bench = {
     .name = "bench",
     .arguments = "",
     .summary = "A short measurement of a node in use",
-    .details = "Puts chunks under random keys, reads them back and compares, looks them up, and deletes them. They take room\n"
+    .details = "Puts chunks under random keys, reads them back and compares, looks them up, and deletes "
+               "them. They take room\n"
                "from what the node holds. kvasir-bench is the thorough one.",
     .options = options,
     .run = run,

@@ -44,18 +44,18 @@ struct cli {
 
 struct cli_command {
   const char *name;
-  const char *arguments; /* "KEY FILE", for --help */
-  const char *summary;   /* one line */
-  const char *details;   /* more for --help, or NULL */
-  const char *words;     /* completion of the arguments: words between spaces, "@file", or NULL */
+  const char *arguments;            /* "KEY FILE", for --help */
+  const char *summary;              /* one line */
+  const char *details;              /* more for --help, or NULL */
+  const char *words;                /* completion of the arguments: words between spaces, "@file", or NULL */
   const struct cli_option *options; /* may be NULL */
   int min_arguments, max_arguments;
   /* arguments: those after the options. Returns an exit code. */
   int (*run)(struct cli *cli, int n, char **arguments);
 };
 
-extern const struct cli_command cli_ping, cli_stats, cli_ls, cli_put, cli_get, cli_evict, cli_config, cli_bench,
-    cli_completion;
+extern const struct cli_command cli_ping, cli_stats, cli_ls, cli_put, cli_get, cli_evict, cli_config,
+    cli_bench, cli_completion;
 extern const struct cli_command *const cli_commands[]; /* NULL ends it */
 extern const struct cli_option cli_common_options[];
 
@@ -65,7 +65,8 @@ extern const struct cli_option cli_common_options[];
 int cli_parse(const struct cli_command *command, int argc, char **argv, bool *help_p, int *first_p);
 void cli_help(const struct cli_command *command, FILE *out);
 /* A message for a wrong command line; returns CLI_USAGE. */
-int cli_usage(const struct cli_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int cli_usage(const struct cli_command *command, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* ---- connect.c ---- */
 
@@ -143,7 +144,8 @@ void cli_manifest_key(const char *name, uint8_t key[CLI_KEY_SIZE]);
 void cli_part_key(const void *bytes, size_t length, uint8_t key[CLI_KEY_SIZE]);
 
 /* Puts or gets n chunks that stand alone, with one buffer each, and waits. Each chunk's status in statuses. */
-kvs_status cli_move(struct cli *cli, kvsc_space *space, bool put, uint32_t n, const uint8_t (*keys)[CLI_KEY_SIZE],
-                    const kvsc_iov *buffers, kvs_status *statuses, kvsc_completion *completion);
+kvs_status cli_move(struct cli *cli, kvsc_space *space, bool put, uint32_t n,
+                    const uint8_t (*keys)[CLI_KEY_SIZE], const kvsc_iov *buffers, kvs_status *statuses,
+                    kvsc_completion *completion);
 
 #endif

@@ -44,7 +44,8 @@ static void print_bash(void)
         stdout);
   for (size_t i = 0; cli_commands[i] != NULL; i++) {
     if (cli_commands[i]->words != NULL && cli_commands[i]->words[0] == '@')
-      printf("    %s) [[ $current == -* ]] || COMPREPLY+=($(compgen -f -- \"$current\")) ;;\n", cli_commands[i]->name);
+      printf("    %s) [[ $current == -* ]] || COMPREPLY+=($(compgen -f -- \"$current\")) ;;\n",
+             cli_commands[i]->name);
   }
   fputs("  esac\n}\ncomplete -o filenames -F _kvasirctl kvasirctl\n", stdout);
 }
@@ -84,7 +85,8 @@ static void print_zsh(void)
   }
   fputs("  )\n  _arguments -C", stdout);
   print_zsh_options(cli_common_options);
-  fputs(" \\\n        '--help[explain]' '--version[print the version]' '1:command:->command' '*::argument:->argument'\n"
+  fputs(" \\\n        '--help[explain]' '--version[print the version]' '1:command:->command' "
+        "'*::argument:->argument'\n"
         "  case $state in\n"
         "    command) _describe command commands ;;\n"
         "    argument)\n      case $words[1] in\n",

@@ -8,6 +8,7 @@
 #define DEFAULT_SOCKET "/run/kvasir/kvasird.sock"
 #define DEFAULT_UNIX   "unix:" DEFAULT_SOCKET
 #define DEFAULT_TCP    "kvasir://127.0.0.1:7070"
+#define CONNECT_MS     2000u /* a node that is there answers sooner; nobody likes to wait for one that is not */
 
 /* Opens and waits for the connection. text gets why not. */
 static kvs_status try_endpoint(struct cli *cli, const char *endpoint, char *text, size_t size)
@@ -15,7 +16,8 @@ static kvs_status try_endpoint(struct cli *cli, const char *endpoint, char *text
   const kvsc_options options = {.struct_size = sizeof(options),
                                 .endpoint = endpoint,
                                 .timeout_ms = (uint32_t)cli->timeout_ms,
-                                .wait_connected_ms = (uint32_t)cli->timeout_ms};
+                                .wait_connected_ms =
+                                    (uint32_t)(cli->timeout_ms < CONNECT_MS ? cli->timeout_ms : CONNECT_MS)};
   kvs_status status;
 
   text[0] = '\0';
@@ -48,7 +50,8 @@ int cli_connect(struct cli *cli)
   if (status == KVS_OK)
     return CLI_OK;
   if (status == KVS_ERR_INVALID) {
-    fprintf(stderr, "kvasirctl: '%s' is no endpoint; write kvasir://host:port or unix:/path\n", cli->endpoint);
+    fprintf(stderr, "kvasirctl: '%s' is no endpoint; write kvasir://host:port or unix:/path\n",
+            cli->endpoint);
     return CLI_USAGE;
   }
   fprintf(stderr,

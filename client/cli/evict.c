@@ -10,7 +10,8 @@ static const char *space;
 static const struct cli_option options[] = {
     {'a', "all", NULL, "everything", CLI_FLAG, &all},
     {'b', "bytes", "SIZE", "at least so much, the least valuable first: 512MiB", CLI_SIZE, &bytes},
-    {'s', "space", "DIGEST", "only of this space, as 'kvasirctl ls' prints it, or its first digits", CLI_TEXT, &space},
+    {'s', "space", "DIGEST", "only of this space, as 'kvasirctl ls' prints it, or its first digits", CLI_TEXT,
+     &space},
     {0, NULL, NULL, NULL, CLI_FLAG, NULL},
 };
 
@@ -31,7 +32,8 @@ static int run(struct cli *cli, int n, char **arguments)
     code = cli_find_space(cli, space, digest);
   if (code != CLI_OK)
     return code;
-  status = kvsc_evict(cli->client, space != NULL ? digest : NULL, all ? UINT64_MAX : bytes, 0, &chunks, &freed);
+  status =
+      kvsc_evict(cli->client, space != NULL ? digest : NULL, all ? UINT64_MAX : bytes, 0, &chunks, &freed);
   if (status != KVS_OK)
     return cli_fail(cli, "evict", status);
   if (cli->json)

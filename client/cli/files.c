@@ -111,8 +111,9 @@ bool cli_manifest_read(const uint8_t *bytes, size_t length, struct cli_manifest 
   return true;
 }
 
-kvs_status cli_move(struct cli *cli, kvsc_space *space, bool put, uint32_t n, const uint8_t (*keys)[CLI_KEY_SIZE],
-                    const kvsc_iov *buffers, kvs_status *statuses, kvsc_completion *completion)
+kvs_status cli_move(struct cli *cli, kvsc_space *space, bool put, uint32_t n,
+                    const uint8_t (*keys)[CLI_KEY_SIZE], const kvsc_iov *buffers, kvs_status *statuses,
+                    kvsc_completion *completion)
 {
   const kvsc_keys list = {.struct_size = sizeof(list), .n = n, .keys = keys[0], .unchained = 1};
   const kvsc_call call = {.struct_size = sizeof(call), .statuses = statuses};

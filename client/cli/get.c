@@ -4,11 +4,13 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/cli/cli.h"
 
-static int fail_get(const struct cli *cli, const char *name, kvs_status status, const kvsc_completion *completion)
+static int fail_get(const struct cli *cli, const char *name, kvs_status status,
+                    const kvsc_completion *completion)
 {
   static const char *const causes[] = {
       "it was never stored, or so long ago that the node does not remember",
@@ -24,7 +26,8 @@ static int fail_get(const struct cli *cli, const char *name, kvs_status status, 
   if (status != KVS_MISS && status != KVS_PARTIAL)
     return cli_fail(cli, "get", status);
   fprintf(stderr, "kvasirctl: '%s' is not (or not wholly) at %s: %s\n", name, cli->endpoint,
-          (size_t)completion->cause < sizeof(causes) / sizeof(causes[0]) ? causes[completion->cause] : "a miss");
+          (size_t)completion->cause < sizeof(causes) / sizeof(causes[0]) ? causes[completion->cause]
+                                                                         : "a miss");
   return completion->cause == KVSC_CAUSE_NODE ? CLI_UNREACHABLE : CLI_MISS;
 }
 
@@ -67,8 +70,8 @@ static bool write_full(int fd, const uint8_t *bytes, size_t length)
 }
 
 /* One batch of parts, checked against their keys and written. */
-static int get_batch(struct cli *cli, kvsc_space *space, const char *name, const struct cli_manifest *manifest,
-                     uint32_t first, uint8_t *buffer, int fd)
+static int get_batch(struct cli *cli, kvsc_space *space, const char *name,
+                     const struct cli_manifest *manifest, uint32_t first, uint8_t *buffer, int fd)
 {
   uint32_t n = manifest->n_parts - first < CLI_BATCH ? manifest->n_parts - first : CLI_BATCH;
   kvsc_completion completion = {0};
@@ -81,8 +84,8 @@ static int get_batch(struct cli *cli, kvsc_space *space, const char *name, const
     buffers[i] = (kvsc_iov){.base = buffer + (size_t)i * CLI_PART_BYTES,
                             .length = left < manifest->part_bytes ? (size_t)left : manifest->part_bytes};
   }
-  status = cli_move(cli, space, false, n, (const uint8_t(*)[CLI_KEY_SIZE])manifest->parts + first, buffers, NULL,
-                    &completion);
+  status = cli_move(cli, space, false, n, (const uint8_t(*)[CLI_KEY_SIZE])manifest->parts + first, buffers,
+                    NULL, &completion);
   if (status != KVS_OK)
     return fail_get(cli, name, status, &completion);
   for (uint32_t i = 0; i < n; i++) {
@@ -101,7 +104,8 @@ static int get_batch(struct cli *cli, kvsc_space *space, const char *name, const
   return CLI_OK;
 }
 
-static int get_parts(struct cli *cli, kvsc_space *space, const char *name, const struct cli_manifest *manifest, int fd)
+static int get_parts(struct cli *cli, kvsc_space *space, const char *name,
+                     const struct cli_manifest *manifest, int fd)
 {
   uint8_t *buffer = malloc((size_t)CLI_BATCH * CLI_PART_BYTES);
   struct cli_progress progress;
@@ -122,11 +126,12 @@ static int get_parts(struct cli *cli, kvsc_space *space, const char *name, const
 }
 
 /* Into a file beside the target that takes its name when it is whole: a miss half way leaves the target alone. */
-static int get_into_file(struct cli *cli, kvsc_space *space, const char *name, const struct cli_manifest *manifest,
-                         const char *path)
+static int get_into_file(struct cli *cli, kvsc_space *space, const char *name,
+                         const struct cli_manifest *manifest, const char *path)
 {
   size_t size = strlen(path) + sizeof(".XXXXXX");
   char *scratch = malloc(size);
+  mode_t mask;
   int code, fd;
 
   if (scratch == NULL)
@@ -138,6 +143,9 @@ static int get_into_file(struct cli *cli, kvsc_space *space, const char *name, c
     free(scratch);
     return CLI_ERROR;
   }
+  mask = umask(0);
+  umask(mask);
+  (void)!fchmod(fd, 0666 & ~mask); /* as a file that was made in the usual way; 0600 is no harm */
   code = get_parts(cli, space, name, manifest, fd);
   if (close(fd) != 0 || (code == CLI_OK && rename(scratch, path) != 0)) {
     fprintf(stderr, "kvasirctl: %s: %s\n", path, strerror(errno));
@@ -178,7 +186,8 @@ const struct cli_command cli_get = {
     .name = "get",
     .arguments = "KEY FILE",
     .summary = "Read what was put under a key into a file",
-    .details = "FILE - is standard output. What is written was checked against its checksums and its SHA-256.",
+    .details =
+        "FILE - is standard output. What is written was checked against its checksums and its SHA-256.",
     .words = "@file",
     .options = cli_file_options,
     .min_arguments = 2,

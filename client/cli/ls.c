@@ -32,11 +32,12 @@ static void add_space(struct cli_table *table, const cJSON *space)
 
   snprintf(chunks, sizeof(chunks), "%.0f", cli_json_number(space, "chunks"));
   snprintf(tokens, sizeof(tokens), "%.0f", cli_json_number(desc, "tokens_per_chunk"));
-  snprintf(rank, sizeof(rank), "%.0f/%.0f", cli_json_number(desc, "tp_rank"), cli_json_number(desc, "tp_size"));
+  snprintf(rank, sizeof(rank), "%.0f/%.0f", cli_json_number(desc, "tp_rank"),
+           cli_json_number(desc, "tp_size"));
   cli_size_text(cli_json_number(space, "bytes"), size);
   cli_table_row(table, (const char *const[]){shorten(cli_json_text(space, "digest"), hex), chunks, size,
-                                             cli_json_text(desc, "model"), cli_json_text(desc, "layout"), tokens, rank,
-                                             cli_json_text(desc, "engine")});
+                                             cli_json_text(desc, "model"), cli_json_text(desc, "layout"),
+                                             tokens, rank, cli_json_text(desc, "engine")});
 }
 
 static int list_spaces(struct cli *cli)
@@ -73,10 +74,10 @@ static void add_chunk(struct cli_table *table, const cJSON *chunk)
   snprintf(children, sizeof(children), "%.0f", cli_json_number(chunk, "children"));
   cli_size_text(cli_json_number(chunk, "length"), size);
   cli_time_text(cli_json_number(chunk, "idle_ms") / 1e3, idle);
-  cli_table_row(table, (const char *const[]){shorten(cli_json_text(chunk, "key"), hex), place, size, segments,
-                                             cli_json_text(chunk, "tier"), idle, children,
-                                             cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(chunk, "leased")) ? "yes"
-                                                                                                             : ""});
+  cli_table_row(table, (const char *const[]){
+                           shorten(cli_json_text(chunk, "key"), hex), place, size, segments,
+                           cli_json_text(chunk, "tier"), idle, children,
+                           cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(chunk, "leased")) ? "yes" : ""});
 }
 
 /* Takes one page into the table, or prints it as JSON lines' array elements. Returns how many chunks it had. */
@@ -146,7 +147,8 @@ static int run(struct cli *cli, int n, char **arguments)
   if (n > 0 && !chunks && strcmp(arguments[0], "spaces") != 0)
     return cli_usage(&cli_ls, "it lists spaces or chunks, not '%s'", arguments[0]);
   if (chunks != (n == 2))
-    return cli_usage(&cli_ls, chunks ? "of which space? 'kvasirctl ls' shows them" : "spaces takes no argument");
+    return cli_usage(&cli_ls,
+                     chunks ? "of which space? 'kvasirctl ls' shows them" : "spaces takes no argument");
   code = cli_connect(cli);
   if (code != CLI_OK)
     return code;

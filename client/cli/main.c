@@ -8,29 +8,34 @@
 #endif
 
 const struct cli_command *const cli_commands[] = {
-    &cli_ping, &cli_stats, &cli_ls, &cli_put, &cli_get, &cli_evict, &cli_config, &cli_bench, &cli_completion, NULL,
+    &cli_ping,  &cli_stats,  &cli_ls,    &cli_put,        &cli_get,
+    &cli_evict, &cli_config, &cli_bench, &cli_completion, NULL,
 };
 
 static struct cli the_cli = {.timeout_ms = 5000};
 
 const struct cli_option cli_common_options[] = {
-    {'e', "endpoint", "ENDPOINT", "the node: kvasir://host:port or unix:/path (default: $KVASIR_ENDPOINT, else this host's)",
-     CLI_TEXT, &the_cli.endpoint},
-    {'t', "timeout", "DURATION", "how long to wait for the node (default 5s)", CLI_DURATION, &the_cli.timeout_ms},
+    {'e', "endpoint", "ENDPOINT",
+     "the node: kvasir://host:port or unix:/path (default: $KVASIR_ENDPOINT, else this host's)", CLI_TEXT,
+     &the_cli.endpoint},
+    {'t', "timeout", "DURATION", "how long to wait for the node (default 5s)", CLI_DURATION,
+     &the_cli.timeout_ms},
     {'j', "json", NULL, "print JSON", CLI_FLAG, &the_cli.json},
     {0, NULL, NULL, NULL, CLI_FLAG, NULL},
 };
 
 static void print_overview(FILE *out)
 {
-  fputs("Usage: kvasirctl [OPTION...] COMMAND [ARGUMENT...]\n\nLooks at a Kvasir node and works on what it holds.\n\n"
+  fputs("Usage: kvasirctl [OPTION...] COMMAND [ARGUMENT...]\n\nLooks at a Kvasir node and works on what it "
+        "holds.\n\n"
         "Commands:\n",
         out);
   for (size_t i = 0; cli_commands[i] != NULL; i++)
     fprintf(out, "  %-11s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
   fputs("\nOptions, before or after the command:\n", out);
   cli_help(NULL, out);
-  fputs("\nExit status: 0 done, 1 not there, 2 wrong command line, 3 no answer from the node, 4 something else failed.\n"
+  fputs("\nExit status: 0 done, 1 not there, 2 wrong command line, 3 no answer from the node, 4 something "
+        "else failed.\n"
         "'kvasirctl COMMAND --help' explains a command.\n",
         out);
 }
@@ -64,7 +69,8 @@ static int run_command(int argc, char **argv)
   }
   n = argc - first;
   if (n < command->min_arguments || n > command->max_arguments)
-    return cli_usage(command, "it takes %s", command->arguments[0] != '\0' ? command->arguments : "no arguments");
+    return cli_usage(command, "it takes %s",
+                     command->arguments[0] != '\0' ? command->arguments : "no arguments");
   code = command->run(&the_cli, n, argv + first);
   kvsc_close(the_cli.client);
   if (fflush(stdout) != 0 && code == CLI_OK) {

@@ -22,9 +22,10 @@ static void add_rows(struct parser *parser, const struct cli_option *options)
   size_t end = strlen(parser->shorts);
 
   for (; options != NULL && options->name != NULL && parser->n < OPTIONS_MAX; options++) {
-    parser->longs[parser->n] = (struct option){.name = options->name,
-                                               .has_arg = options->value != NULL ? required_argument : no_argument,
-                                               .val = 256 + (int)parser->n};
+    parser->longs[parser->n] =
+        (struct option){.name = options->name,
+                        .has_arg = options->value != NULL ? required_argument : no_argument,
+                        .val = 256 + (int)parser->n};
     parser->rows[parser->n++] = options;
     if (options->letter != 0) {
       parser->shorts[end++] = options->letter;
@@ -112,7 +113,8 @@ int cli_usage(const struct cli_command *command, const char *format, ...)
   va_start(arguments, format);
   vfprintf(stderr, format, arguments);
   va_end(arguments);
-  fprintf(stderr, "\nTry 'kvasirctl %s%s--help'.\n", command == NULL ? "" : command->name, command == NULL ? "" : " ");
+  fprintf(stderr, "\nTry 'kvasirctl %s%s--help'.\n", command == NULL ? "" : command->name,
+          command == NULL ? "" : " ");
   return CLI_USAGE;
 }
 
@@ -133,8 +135,8 @@ static void print_rows(const struct cli_option *options, FILE *out)
 void cli_help(const struct cli_command *command, FILE *out)
 {
   if (command != NULL) {
-    fprintf(out, "Usage: kvasirctl %s [OPTION...]%s%s\n\n%s.\n", command->name, command->arguments[0] != '\0' ? " " : "",
-            command->arguments, command->summary);
+    fprintf(out, "Usage: kvasirctl %s [OPTION...]%s%s\n\n%s.\n", command->name,
+            command->arguments[0] != '\0' ? " " : "", command->arguments, command->summary);
     if (command->details != NULL)
       fprintf(out, "\n%s\n", command->details);
     fputs("\nOptions:\n", out);

@@ -31,16 +31,17 @@ static void print_answer(const struct cli *cli, const cJSON *stats, uint64_t bes
   char best[CLI_SIZE_TEXT], average[CLI_SIZE_TEXT], up[CLI_SIZE_TEXT];
 
   if (cli->json) {
-    printf("{\"endpoint\":\"%s\",\"software\":\"%s\",\"incarnation\":\"%s\",\"uptime_ms\":%.0f,\"count\":%llu,"
-           "\"best_us\":%.1f,\"average_us\":%.1f}\n",
-           cli->endpoint, software, cli_json_text(stats, "incarnation"), cli_json_number(stats, "uptime_ms"),
-           (unsigned long long)count, (double)best_ns / 1e3, average_ns / 1e3);
+    printf(
+        "{\"endpoint\":\"%s\",\"software\":\"%s\",\"incarnation\":\"%s\",\"uptime_ms\":%.0f,\"count\":%llu,"
+        "\"best_us\":%.1f,\"average_us\":%.1f}\n",
+        cli->endpoint, software, cli_json_text(stats, "incarnation"), cli_json_number(stats, "uptime_ms"),
+        (unsigned long long)count, (double)best_ns / 1e3, average_ns / 1e3);
     return;
   }
   printf("%s: %s, up %s; %llu round trips: best %s, average %s\n", cli->endpoint,
-         software[0] != '\0' ? software : "a node", cli_time_text(cli_json_number(stats, "uptime_ms") / 1e3, up),
-         (unsigned long long)count, cli_time_text((double)best_ns / 1e9, best),
-         cli_time_text(average_ns / 1e9, average));
+         software[0] != '\0' ? software : "a node",
+         cli_time_text(cli_json_number(stats, "uptime_ms") / 1e3, up), (unsigned long long)count,
+         cli_time_text((double)best_ns / 1e9, best), cli_time_text(average_ns / 1e9, average));
 }
 
 static int run(struct cli *cli, int n, char **arguments)

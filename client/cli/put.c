@@ -89,10 +89,11 @@ static int put_parts(struct cli *cli, kvsc_space *space, int fd, const char *pat
       buffers[n++] = (kvsc_iov){.base = part, .length = (size_t)length};
     }
     if (n > 0)
-      code = check_stored(cli,
-                          cli_move(cli, space, true, n, (const uint8_t(*)[CLI_KEY_SIZE])manifest->parts + first, buffers,
-                                   statuses, &completion),
-                          statuses, n);
+      code =
+          check_stored(cli,
+                       cli_move(cli, space, true, n, (const uint8_t(*)[CLI_KEY_SIZE])manifest->parts + first,
+                                buffers, statuses, &completion),
+                       statuses, n);
     cli_progress_at(&progress, manifest->size);
   }
 end:
@@ -115,7 +116,8 @@ static kvs_status delete_name(struct cli *cli, kvsc_space *space, const uint8_t 
 }
 
 /* A name's manifest, in the place of an older one: chunks are immutable, so that is deleted first. */
-static int put_manifest(struct cli *cli, kvsc_space *space, const char *name, const struct cli_manifest *manifest)
+static int put_manifest(struct cli *cli, kvsc_space *space, const char *name,
+                        const struct cli_manifest *manifest)
 {
   uint8_t keys[1][CLI_KEY_SIZE];
   kvs_status status, chunk_status = KVS_OK;
@@ -130,10 +132,12 @@ static int put_manifest(struct cli *cli, kvsc_space *space, const char *name, co
     return cli_fail(cli, "put", KVS_ERR_NOMEM);
   status = delete_name(cli, space, keys[0]);
   if (status == KVS_OK)
-    status = cli_move(cli, space, true, 1, (const uint8_t(*)[CLI_KEY_SIZE])keys, &buffer, &chunk_status, &completion);
+    status = cli_move(cli, space, true, 1, (const uint8_t(*)[CLI_KEY_SIZE])keys, &buffer, &chunk_status,
+                      &completion);
   free(buffer.base);
   if (status == KVS_OK && chunk_status == KVS_EXISTS) {
-    fprintf(stderr, "kvasirctl: somebody else put '%s' at this moment, and theirs stands; put it again\n", name);
+    fprintf(stderr, "kvasirctl: somebody else put '%s' at this moment, and theirs stands; put it again\n",
+            name);
     return CLI_ERROR;
   }
   return status == KVS_OK ? CLI_OK : fail_put(cli, status);
@@ -187,8 +191,9 @@ const struct cli_command cli_put = {
     .name = "put",
     .arguments = "KEY FILE",
     .summary = "Store a file under a key",
-    .details = "KEY is any text; what stood under it is replaced. FILE - is standard input.\n"
-               "The file is cut into parts of 8 MiB, each a chunk; a cache may evict them like any other chunk.",
+    .details =
+        "KEY is any text; what stood under it is replaced. FILE - is standard input.\n"
+        "The file is cut into parts of 8 MiB, each a chunk; a cache may evict them like any other chunk.",
     .words = "@file",
     .options = cli_file_options,
     .min_arguments = 2,

@@ -68,7 +68,8 @@ static void print_table(const struct cli *cli, const cJSON *now, const cJSON *be
 
   printf("%s: %s, up %s\n\n", cli->endpoint, cli_json_text(now, "software"),
          cli_time_text(cli_json_number(now, "uptime_ms") / 1e3, up));
-  cJSON_ArrayForEach(stat, cJSON_GetObjectItemCaseSensitive(now, "stats")) add_row(table, stat, before, seconds);
+  cJSON_ArrayForEach(stat, cJSON_GetObjectItemCaseSensitive(now, "stats"))
+      add_row(table, stat, before, seconds);
   cli_table_print(table, stdout);
 }
 
@@ -116,7 +117,8 @@ static int run(struct cli *cli, int n, char **arguments)
   if (n > 0) {
     seconds = strtod(arguments[0], &end);
     if (!watch || *end != '\0' || !(seconds >= 0.1 && seconds <= 86400))
-      return cli_usage(&cli_stats, "it takes --watch and then from 0.1 to 86400 seconds, not '%s'", arguments[0]);
+      return cli_usage(&cli_stats, "it takes --watch and then from 0.1 to 86400 seconds, not '%s'",
+                       arguments[0]);
   }
   code = cli_connect(cli);
   if (code != CLI_OK)
