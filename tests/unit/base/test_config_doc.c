@@ -87,7 +87,7 @@ static void help(void **state)
   assert_non_null(strstr(out.text, "sampled: a program for tests\n"));
   assert_non_null(strstr(out.text, "  --dram-size=SIZE\n      Bytes of memory for chunks."));
   assert_non_null(strstr(out.text, "      (size, 1MiB to 4TiB; default 1GiB)\n"));
-  assert_non_null(strstr(out.text, "  --trace\n"));
+  assert_non_null(strstr(out.text, "  --trace[=true|false]\n"));
   assert_non_null(
       strstr(out.text, "word: error, warn, info; default info; may change while the program runs"));
   assert_non_null(strstr(out.text, "--config=FILE"));
