@@ -53,7 +53,8 @@ static bool split(const char *text, char host[HOST_MAX], const char **port_p)
   return true;
 }
 
-kvs_status kvi_address_parse(const char *text, struct kvi_address *address_p, char *error, size_t error_size)
+kvs_status kvi_node_address_parse(const char *text, struct kvi_node_address *address_p, char *error,
+                                  size_t error_size)
 {
   struct addrinfo hints = {
       .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
@@ -82,7 +83,7 @@ kvs_status kvi_address_parse(const char *text, struct kvi_address *address_p, ch
   return KVS_OK;
 }
 
-void kvi_address_clear(struct kvi_address *address)
+void kvi_node_address_clear(struct kvi_node_address *address)
 {
   if (address->list != NULL)
     freeaddrinfo(address->list);
@@ -106,10 +107,10 @@ static int try_bind(const struct addrinfo *info)
   return result;
 }
 
-kvs_status kvi_address_try(const char *text, char *error, size_t error_size)
+kvs_status kvi_node_address_try(const char *text, char *error, size_t error_size)
 {
-  struct kvi_address address;
-  kvs_status status = kvi_address_parse(text, &address, error, error_size);
+  struct kvi_node_address address;
+  kvs_status status = kvi_node_address_parse(text, &address, error, error_size);
   int failure = 0;
 
   if (status != KVS_OK)
@@ -120,7 +121,7 @@ kvs_status kvi_address_try(const char *text, char *error, size_t error_size)
     if (failure == 0 || failure == EADDRINUSE || failure == EACCES)
       break;
   }
-  kvi_address_clear(&address);
+  kvi_node_address_clear(&address);
   if (failure == 0)
     return KVS_OK;
   snprintf(error, error_size, "cannot listen on %.200s: %s", text,

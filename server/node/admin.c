@@ -187,17 +187,17 @@ static uint16_t port_of(int fd)
 
 static int listen_on(const struct kvi_admin_options *options)
 {
-  struct kvi_address address;
+  struct kvi_node_address address;
   int fd = -1, error = 0;
 
-  if (kvi_address_parse(options->listen, &address, options->error, options->error_size) != KVS_OK)
+  if (kvi_node_address_parse(options->listen, &address, options->error, options->error_size) != KVS_OK)
     return -1;
   for (const struct addrinfo *info = address.list; info != NULL && fd < 0; info = info->ai_next) {
     fd = open_socket(info);
     if (fd < 0)
       error = errno;
   }
-  kvi_address_clear(&address);
+  kvi_node_address_clear(&address);
   if (fd < 0)
     snprintf(options->error, options->error_size, "admin: cannot listen on %s: %s", options->listen,
              error == EADDRINUSE ? "the port is in use by another process" : strerror(error));

@@ -156,7 +156,7 @@ static kvs_status start_admin(struct kvi_node *node, char *error, size_t error_s
 static kvs_status try_places(const struct kvi_node_settings *values, char *error, size_t error_size)
 {
   for (size_t i = 0; i < values->listen.count; i++) {
-    kvs_status status = kvi_address_try(values->listen.items[i], error, error_size);
+    kvs_status status = kvi_node_address_try(values->listen.items[i], error, error_size);
 
     if (status != KVS_OK)
       return status;

@@ -284,13 +284,13 @@ uint32_t kvi_settings_unix_mode(const struct kvi_node_settings *values)
 static kvs_status check_address(kvi_config *config, const char *name, const char *address, bool protected)
 {
   const struct kvi_node_settings *values = kvi_config_values(config);
-  struct kvi_address parsed;
+  struct kvi_node_address parsed;
   char error[KVI_ADDRESS_ERROR_MAX];
 
-  if (kvi_address_parse(address, &parsed, error, sizeof(error)) != KVS_OK)
+  if (kvi_node_address_parse(address, &parsed, error, sizeof(error)) != KVS_OK)
     return kvi_config_refuse(config, name, "%s", error);
   bool loopback = parsed.loopback;
-  kvi_address_clear(&parsed);
+  kvi_node_address_clear(&parsed);
   if (loopback || protected || values->insecure)
     return KVS_OK;
   if (strcmp(name, "listen") == 0)

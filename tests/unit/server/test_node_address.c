@@ -17,14 +17,14 @@
 
 static bool parse_is_loopback(const char *text)
 {
-  struct kvi_address address;
+  struct kvi_node_address address;
   char error[KVI_ADDRESS_ERROR_MAX] = "";
 
-  assert_int_equal(kvi_address_parse(text, &address, error, sizeof(error)), KVS_OK);
+  assert_int_equal(kvi_node_address_parse(text, &address, error, sizeof(error)), KVS_OK);
   assert_non_null(address.list);
   bool loopback = address.loopback;
-  kvi_address_clear(&address);
-  kvi_address_clear(&address); /* a second time is fine */
+  kvi_node_address_clear(&address);
+  kvi_node_address_clear(&address); /* a second time is fine */
   return loopback;
 }
 
@@ -48,18 +48,18 @@ static void test_malformed(void **state)
 
   (void)state;
   for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-    struct kvi_address address;
+    struct kvi_node_address address;
     char error[KVI_ADDRESS_ERROR_MAX] = "";
 
-    assert_int_equal(kvi_address_parse(texts[i], &address, error, sizeof(error)), KVS_ERR_INVALID);
+    assert_int_equal(kvi_node_address_parse(texts[i], &address, error, sizeof(error)), KVS_ERR_INVALID);
     assert_null(address.list);
     assert_true(error[0] != '\0');
   }
   memset(longest, 'a', sizeof(longest));
   memcpy(longest + sizeof(longest) - 3, ":1", 3);
-  struct kvi_address address;
+  struct kvi_node_address address;
   char error[KVI_ADDRESS_ERROR_MAX] = "";
-  assert_int_equal(kvi_address_parse(longest, &address, error, sizeof(error)), KVS_ERR_INVALID);
+  assert_int_equal(kvi_node_address_parse(longest, &address, error, sizeof(error)), KVS_ERR_INVALID);
 }
 
 static void test_try(void **state)
@@ -74,12 +74,13 @@ static void test_try(void **state)
   assert_int_equal(listen(fd, 1), 0);
   assert_int_equal(getsockname(fd, (struct sockaddr *)(void *)&in, &size), 0);
   snprintf(text, sizeof(text), "127.0.0.1:%u", (unsigned)ntohs(in.sin_port));
-  assert_int_equal(kvi_address_try(text, error, sizeof(error)), KVS_ERR_SYSTEM);
+  assert_int_equal(kvi_node_address_try(text, error, sizeof(error)), KVS_ERR_SYSTEM);
   assert_non_null(strstr(error, text));
   assert_non_null(strstr(error, "in use"));
   close(fd);
-  assert_int_equal(kvi_address_try(text, error, sizeof(error)), KVS_OK);
-  assert_int_equal(kvi_address_try("203.0.113.7:0", error, sizeof(error)), KVS_ERR_SYSTEM); /* not ours */
+  assert_int_equal(kvi_node_address_try(text, error, sizeof(error)), KVS_OK);
+  assert_int_equal(kvi_node_address_try("203.0.113.7:0", error, sizeof(error)),
+                   KVS_ERR_SYSTEM); /* not ours */
 }
 
 int main(void)
