@@ -28,12 +28,12 @@ class Shutdown(NodeTest):
         node.check_reports()
         return took
 
-    def half_put(self, client):
+    def half_put(self, node, client):
         space, stream = client.open_space(), client.transfer()
         number, start = stream.start_put(space, rpc.new_key(), [1000, 1000])
         stream.send(pb.Frame(header=pb.FrameHeader(starts=[start])))
         stream.send(rpc.put_frame(number, 0, b"a" * 1000, rpc.crc32c(b"a" * 1000)))
-        client.ping()
+        self.assertTrue(until(lambda: node.metric("kvasir_grpc_transfers") == 1))
         return stream, number
 
     def test_idle(self):
@@ -51,19 +51,19 @@ class Shutdown(NodeTest):
 
     def test_stuck_stream(self):
         node, client = self.serve(drain_timeout="1s")
-        stream, _ = self.half_put(client)
+        stream, _ = self.half_put(node, client)
         took = self.ends_within(node, 2)
         self.assertGreaterEqual(took, 0.9)
         self.assertNotEqual(stream.code(), grpc.StatusCode.OK)
 
     def test_no_patience(self):
         node, client = self.serve(drain_timeout="0ms")
-        self.half_put(client)
+        self.half_put(node, client)
         self.ends_within(node, 1)
 
     def test_work_in_flight_may_end(self):
         node, client = self.serve(drain_timeout="30s")
-        stream, number = self.half_put(client)
+        stream, number = self.half_put(node, client)
         began = time.monotonic()
         node.signal(signal.SIGTERM)
         self.assertTrue(until(lambda: "draining" in node.log()))
@@ -76,7 +76,7 @@ class Shutdown(NodeTest):
 
     def test_new_work_is_refused_while_draining(self):
         node, client = self.serve(drain_timeout="5s")
-        stream, _ = self.half_put(client)
+        stream, _ = self.half_put(node, client)
         node.signal(signal.SIGTERM)
         self.assertTrue(until(lambda: "draining" in node.log()))
         self.assertTrue(until(lambda: not accepts(node)), "it still takes connections")
@@ -91,7 +91,7 @@ class Shutdown(NodeTest):
 
     def test_second_signal_ends_it_at_once(self):
         node, client = self.serve(drain_timeout="60s")
-        self.half_put(client)
+        self.half_put(node, client)
         node.signal(signal.SIGTERM)
         self.assertTrue(until(lambda: "draining" in node.log()))
         node.signal(signal.SIGTERM)

@@ -196,8 +196,13 @@ class BrokenFrames(WireTest):
         node, client = self.serve()
         space = client.open_space()
         good = rpc.put_frame(1, 0, b"x" * 100, 1).SerializeToString()
-        start = lambda stream, **fields: stream.start_put(space, rpc.new_key(), [100], **fields)[1]  # noqa: E731
-        header = lambda **fields: pb.Frame(header=pb.FrameHeader(**fields)).SerializeToString()  # noqa: E731
+
+        def start(stream, space=space, **fields):
+            return stream.start_put(space, rpc.new_key(), [100], **fields)[1]
+
+        def header(**fields):
+            return pb.Frame(header=pb.FrameHeader(**fields)).SerializeToString()
+
         cases = {
             "truncated": lambda stream: [good[:-1]],
             "cut in the header": lambda stream: [good[:5]],
