@@ -21,7 +21,7 @@ bool bench_run_on(int core)
     return true;
   if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
     return false;
-  for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+  for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
     if (!CPU_ISSET(cpu, &allowed) || seen++ != core)
       continue;
     CPU_ZERO(&one);

@@ -9,16 +9,16 @@
 
 const char *bench_way_name(enum bench_way_id way)
 {
-  static const char *const names[BENCH_WAYS] = {"raw-tcp",   "raw-unix", "memcpy", "redis", "grpc-tcp",
-                                                "grpc-unix", "embedded", "store"};
+  static const char *const names[BENCH_WAYS] = {"raw-tcp",  "raw-unix",  "memcpy",   "redis",
+                                                "grpc-tcp", "grpc-unix", "embedded", "store"};
 
   return names[way];
 }
 
 static const char *kind_suffix(enum bench_kind kind)
 {
-  static const char *const suffixes[BENCH_KINDS] = {"",           "-p50",        "-p99",    "-first-segment",
-                                                    "-cpu-client", "-cpu-server", "-cpu-both"};
+  static const char *const suffixes[BENCH_KINDS] = {
+      "", "-p50", "-p99", "-first-segment", "-cpu-client", "-cpu-server", "-cpu-both"};
 
   return suffixes[kind];
 }
@@ -43,7 +43,8 @@ static void base_name(const struct bench_case *what, char *out, size_t size)
     snprintf(out, size, "%s%sread-your-write", bare ? "" : way, bare ? "" : "-");
     break;
   default:
-    snprintf(out, size, "%s-%s-%s-%s", way, ops[what->op], kvi_format_size(what->size, bytes), shapes[what->shape]);
+    snprintf(out, size, "%s-%s-%s-%s", way, ops[what->op], kvi_format_size(what->size, bytes),
+             shapes[what->shape]);
   }
 }
 
@@ -52,8 +53,8 @@ void bench_row_name(const struct bench_row_id *id, char name[BENCH_NAME_MAX])
   char base[BENCH_NAME_MAX / 2];
 
   base_name(&id->what, base, sizeof base);
-  snprintf(name, BENCH_NAME_MAX, "%s%s%s%s", base, id->pin ? "-pin" : "", id->what.defmalloc ? "-defmalloc" : "",
-           kind_suffix(id->kind));
+  snprintf(name, BENCH_NAME_MAX, "%s%s%s%s", base, id->pin ? "-pin" : "",
+           id->what.defmalloc ? "-defmalloc" : "", kind_suffix(id->kind));
 }
 
 uint32_t bench_case_depth(const struct bench_case *what)
@@ -73,8 +74,8 @@ uint32_t bench_case_segments(const struct bench_case *what)
 
 bool bench_case_equal(const struct bench_case *a, const struct bench_case *b)
 {
-  return a->way == b->way && a->op == b->op && a->size == b->size && a->shape == b->shape && a->keys == b->keys &&
-         a->defmalloc == b->defmalloc;
+  return a->way == b->way && a->op == b->op && a->size == b->size && a->shape == b->shape &&
+         a->keys == b->keys && a->defmalloc == b->defmalloc;
 }
 
 static bool over_wire(enum bench_way_id way)
@@ -99,7 +100,8 @@ bool bench_case_has(const struct bench_case *what, enum bench_kind kind)
   case BENCH_P99:
     return what->op != BENCH_READ_YOUR_WRITE && what->way != BENCH_STORE && what->shape == BENCH_D1;
   case BENCH_FIRST_SEGMENT:
-    return over_grpc(what->way) && what->op == BENCH_GET && what->shape == BENCH_D1 && bench_case_segments(what) > 1;
+    return over_grpc(what->way) && what->op == BENCH_GET && what->shape == BENCH_D1 &&
+           bench_case_segments(what) > 1;
   case BENCH_CPU_CLIENT:
     return moves_bytes;
   default:
@@ -138,7 +140,8 @@ static void add(struct references *list, struct bench_row_id id)
 }
 
 /* The same row of another way, in its plain form. */
-static struct bench_row_id of_way(const struct bench_row_id *id, enum bench_way_id way, enum bench_shape shape)
+static struct bench_row_id of_way(const struct bench_row_id *id, enum bench_way_id way,
+                                  enum bench_shape shape)
 {
   struct bench_row_id other = *id;
 

@@ -59,8 +59,8 @@ struct bench_case {
   enum bench_op op;
   uint64_t size;
   enum bench_shape shape;
-  uint32_t keys;   /* of a lookup */
-  bool defmalloc;  /* the client process keeps its allocator's defaults */
+  uint32_t keys;  /* of a lookup */
+  bool defmalloc; /* the client process keeps its allocator's defaults */
 };
 
 struct bench_row_id {

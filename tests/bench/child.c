@@ -114,7 +114,8 @@ bool bench_child_read_line(struct bench_child *child, char *line, size_t size, u
     struct pollfd readable = {.fd = child->output, .events = POLLIN};
     char byte;
 
-    if (poll(&readable, 1, (int)kvi_deadline_remaining_ms(deadline)) <= 0 || read(child->output, &byte, 1) != 1)
+    if (poll(&readable, 1, (int)kvi_deadline_remaining_ms(deadline)) <= 0 ||
+        read(child->output, &byte, 1) != 1)
       return false;
     if (byte == '\n')
       break;
@@ -143,7 +144,8 @@ uint16_t bench_free_port(void)
 
   if (fd < 0)
     return 0;
-  if (bind(fd, (struct sockaddr *)&address, length) == 0 && getsockname(fd, (struct sockaddr *)&address, &length) == 0)
+  if (bind(fd, (struct sockaddr *)&address, length) == 0 &&
+      getsockname(fd, (struct sockaddr *)&address, &length) == 0)
     port = ntohs(address.sin_port);
   close(fd);
   return port;

@@ -131,8 +131,9 @@ static void fill_sample(struct run *run, double client, double server, struct be
   sample->value = value_of(run, seconds, sample->p50_us);
 }
 
-kvs_status bench_drive(const struct bench_way_ops *ops, void *way, const struct bench_case *what, double seconds,
-                       pid_t server_pid, struct bench_latencies *latencies, struct bench_sample *sample_p)
+kvs_status bench_drive(const struct bench_way_ops *ops, void *way, const struct bench_case *what,
+                       double seconds, pid_t server_pid, struct bench_latencies *latencies,
+                       struct bench_sample *sample_p)
 {
   struct run run = {.ops = ops, .way = way, .what = what, .latencies = latencies};
   pid_t self = getpid();

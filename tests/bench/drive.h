@@ -26,7 +26,8 @@ void bench_latencies_close(struct bench_latencies *latencies);
  * Issues for `seconds`, reaps what is in flight, and says what it took. Every operation counts, over the time from the
  * first issue to the last end. server_pid 0: not known. At least one operation is done.
  */
-kvs_status bench_drive(const struct bench_way_ops *ops, void *way, const struct bench_case *what, double seconds,
-                       pid_t server_pid, struct bench_latencies *latencies, struct bench_sample *sample_p);
+kvs_status bench_drive(const struct bench_way_ops *ops, void *way, const struct bench_case *what,
+                       double seconds, pid_t server_pid, struct bench_latencies *latencies,
+                       struct bench_sample *sample_p);
 
 #endif

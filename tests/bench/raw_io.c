@@ -46,7 +46,8 @@ bool bench_send_both(int fd, const void *head, size_t head_length, const void *d
     return false;
   done = (size_t)sent;
   if (done < head_length)
-    return bench_send_all(fd, (const uint8_t *)head + done, head_length - done) && bench_send_all(fd, data, length);
+    return bench_send_all(fd, (const uint8_t *)head + done, head_length - done) &&
+           bench_send_all(fd, data, length);
   done -= head_length;
   return bench_send_all(fd, (const uint8_t *)data + done, length - done);
 }

@@ -59,6 +59,35 @@ uint32_t bench_percentile(const uint32_t *sorted, size_t n, double percent)
   return sorted[rank - 1];
 }
 
+void bench_series_set(struct bench_series *series, size_t round, double value, bool clean)
+{
+  if (round >= BENCH_ROUNDS_MAX)
+    return;
+  series->value[round] = value;
+  series->usable[round] = true;
+  series->clean[round] = clean;
+  if (series->rounds < round + 1)
+    series->rounds = round + 1;
+}
+
+bool bench_series_settle(struct bench_series *series, uint32_t *dropped_p)
+{
+  size_t usable = 0;
+  size_t clean = 0;
+
+  for (size_t i = 0; i < series->rounds; i++) {
+    usable += series->usable[i];
+    clean += series->usable[i] && series->clean[i];
+  }
+  if (2 * clean < usable)
+    return false;
+  for (size_t i = 0; i < series->rounds; i++)
+    series->usable[i] = series->usable[i] && series->clean[i];
+  if (dropped_p != NULL)
+    *dropped_p += (uint32_t)(usable - clean);
+  return true;
+}
+
 struct bench_summary bench_series_summary(const struct bench_series *series)
 {
   double values[BENCH_ROUNDS_MAX];
@@ -70,7 +99,8 @@ struct bench_summary bench_series_summary(const struct bench_series *series)
   return bench_summarise(values, n);
 }
 
-struct bench_summary bench_series_ratio(const struct bench_series *series, const struct bench_series *reference)
+struct bench_summary bench_series_ratio(const struct bench_series *series,
+                                        const struct bench_series *reference)
 {
   double values[BENCH_ROUNDS_MAX];
   size_t n = 0;

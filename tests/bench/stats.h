@@ -25,12 +25,22 @@ void bench_sort_u32(uint32_t *values, size_t n);
  */
 uint32_t bench_percentile(const uint32_t *sorted, size_t n, double percent);
 
-/* One measured value of each round; rounds that failed or were disturbed are not `usable`. */
+/* One measured value of each round. */
 struct bench_series {
   double value[BENCH_ROUNDS_MAX];
-  bool usable[BENCH_ROUNDS_MAX];
+  bool usable[BENCH_ROUNDS_MAX]; /* there is a value, and it counts */
+  bool clean[BENCH_ROUNDS_MAX];  /* nobody else disturbed it */
   size_t rounds;
 };
+
+/* Sets the value of a round (< BENCH_ROUNDS_MAX; others are ignored). It counts for now, clean or not. */
+void bench_series_set(struct bench_series *series, size_t round, double value, bool clean);
+
+/*
+ * Leaves out the rounds that are not clean, if at least half of them are. Else there is nothing better: all stay, and
+ * false is returned. *dropped_p grows by the number left out; NULL is fine.
+ */
+bool bench_series_settle(struct bench_series *series, uint32_t *dropped_p);
 
 /* Over the usable rounds. */
 struct bench_summary bench_series_summary(const struct bench_series *series);
@@ -39,6 +49,7 @@ struct bench_summary bench_series_summary(const struct bench_series *series);
  * value / reference within each round in which both are usable and the reference is above 0: the speed of a machine
  * drifts from one round to the next, so ratios are never made of medians.
  */
-struct bench_summary bench_series_ratio(const struct bench_series *series, const struct bench_series *reference);
+struct bench_summary bench_series_ratio(const struct bench_series *series,
+                                        const struct bench_series *reference);
 
 #endif

@@ -39,9 +39,13 @@ static int connect_tcp(uint16_t port)
 static int connect_unix(const char *path)
 {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
-  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  size_t length = strlen(path) + 1;
+  int fd;
 
-  strncpy(address.sun_path, path, sizeof address.sun_path - 1);
+  if (length > sizeof address.sun_path)
+    return -1;
+  memcpy(address.sun_path, path, length);
+  fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
     close(fd);
     return -1;

@@ -102,7 +102,8 @@ static kvs_status take_reply(struct redis *redis, bool set, bool whole, uint64_t
     status = reply->type == REDIS_REPLY_STATUS && strcmp(reply->str, "OK") == 0 ? KVS_OK : KVS_ERR_FULL;
   else if (reply->type != REDIS_REPLY_STRING || (uint64_t)reply->len != size)
     status = KVS_MISS;
-  else if (!(whole ? bench_pattern_check(reply->str, size, seed) : bench_pattern_glance(reply->str, size, seed)))
+  else if (!(whole ? bench_pattern_check(reply->str, size, seed)
+                   : bench_pattern_glance(reply->str, size, seed)))
     status = KVS_ERR_CORRUPT;
   freeReplyObject(reply);
   return status;
