@@ -20,8 +20,9 @@ struct bench_row {
 struct bench_machine {
   double seconds;
   uint32_t rounds;
-  uint32_t dropped,
-      repeated;         /* runs left out, and runs made again, since others took more than 6 % of a core */
+  uint32_t repeated;    /* runs made again, since others took more than 6 % of a core meanwhile */
+  uint32_t dropped;     /* runs left out, since that was so each time */
+  uint32_t disturbed;   /* cases most of whose runs would have to be left out, so that none was */
   double others_median; /* cores taken by others during the runs that count */
 };
 

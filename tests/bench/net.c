@@ -252,6 +252,7 @@ int bench_net(int argc, char **argv)
   document.machine.rounds = options.rounds;
   document.machine.seconds = options.seconds;
   status = measure(&options, &plan, &document);
+  bench_document_settle(&document);
   if (print(&options, &document) != EXIT_SUCCESS)
     status = EXIT_FAILURE;
   bench_document_free(&document);

@@ -19,7 +19,7 @@ struct pass {
   struct bench_server_set servers;
   struct bench_worker workers[WORKERS_MAX]; /* way, and way with a default allocator */
   bool failed[BENCH_CASES_MAX];
-  double others[BENCH_ROUNDS_MAX]; /* median is told; of the last round's cases only the last counts */
+  double others[BENCH_ROUNDS_MAX]; /* cores taken by others, mean of the round's cases */
 };
 
 static int client_core(const struct pass *pass)
@@ -134,9 +134,7 @@ static kvs_status one_case(struct pass *pass, uint32_t round, size_t place)
     status = measure(pass, what, &sample, &others);
   if (status != KVS_OK)
     return status;
-  pass->others[round] = others;
-  if (others > BENCH_DISTURBED)
-    pass->document->machine.dropped++;
+  pass->others[round] += others / (double)pass->options->plan->n;
   return bench_document_add(pass->document, what, pass->options->pin, round, &sample,
                             others <= BENCH_DISTURBED);
 }

@@ -81,6 +81,17 @@ static void add_line(const struct bench_document *document, const struct bench_r
   bench_grid_set(grid, 9, "%s", verdicts[bench_targets_of(document, row->name)]);
 }
 
+static void add_conditions(const struct bench_machine *machine, kvi_strbuf *out)
+{
+  kvi_strbuf_addf(
+      out, "\n%u rounds of %g s. Others used the machine in some runs: %u were repeated, %u left out.\n",
+      machine->rounds, machine->seconds, machine->repeated, machine->dropped);
+  if (machine->disturbed > 0)
+    kvi_strbuf_addf(out, "Rows with ~ (%u) were disturbed most of the time: conclude nothing from them.\n",
+                    machine->disturbed);
+  kvi_strbuf_add(out, "\n");
+}
+
 void bench_report(const struct bench_document *document, bool markdown, kvi_strbuf *out)
 {
   static const char *const titles[] = {"row",    "median",  "min-max", "unit",     "p50 us",
@@ -93,9 +104,6 @@ void bench_report(const struct bench_document *document, bool markdown, kvi_strb
       add_line(document, &document->rows[i], &grid);
   bench_grid_print(&grid, markdown, out);
   bench_grid_free(&grid);
-  kvi_strbuf_addf(
-      out, "\n%u rounds of %g s; %u runs were repeated and %u left out because others used the machine.\n\n",
-      document->machine.rounds, document->machine.seconds, document->machine.repeated,
-      document->machine.dropped);
+  add_conditions(&document->machine, out);
   bench_targets_print(document, markdown, out);
 }
