@@ -1,0 +1,208 @@
+/* Runs kvasir-bench for a moment and looks at the shape of what it prints. Usage: bench_smoke KVASIR-BENCH KVASIRD */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include <cjson/cJSON.h>
+#include <cmocka.h>
+
+#define OUTPUT_MAX (4u << 20)
+
+static const char *bench, *kvasird;
+
+/* Runs the bench with the arguments; its output (to be freed) and exit status. */
+static char *run(const char *arguments, int *status_p)
+{
+  char command[8192];
+  char *output = calloc(1, OUTPUT_MAX + 1);
+  FILE *pipe;
+
+  assert_non_null(output);
+  snprintf(command, sizeof command, "'%s' %s", bench, arguments);
+  pipe = popen(command, "re");
+  assert_non_null(pipe);
+  output[fread(output, 1, OUTPUT_MAX, pipe)] = '\0';
+  *status_p = WEXITSTATUS(pclose(pipe));
+  return output;
+}
+
+static double number(const cJSON *object, const char *name)
+{
+  const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+
+  assert_true(cJSON_IsNumber(item));
+  return item->valuedouble;
+}
+
+static const char *text(const cJSON *object, const char *name)
+{
+  const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+
+  assert_true(cJSON_IsString(item));
+  return item->valuestring;
+}
+
+static const cJSON *row_named(const cJSON *rows, const char *name)
+{
+  const cJSON *row;
+
+  cJSON_ArrayForEach(row, rows)
+  {
+    if (strcmp(text(row, "name"), name) == 0)
+      return row;
+  }
+  return NULL;
+}
+
+static void check_ratios(const cJSON *rows, const cJSON *row)
+{
+  const cJSON *ratios = cJSON_GetObjectItemCaseSensitive(row, "ratios");
+  const cJSON *ratio;
+
+  assert_true(cJSON_IsArray(ratios));
+  cJSON_ArrayForEach(ratio, ratios)
+  {
+    assert_non_null(row_named(rows, text(ratio, "to"))); /* of this very document */
+    assert_true(number(ratio, "min") <= number(ratio, "median"));
+    assert_true(number(ratio, "median") <= number(ratio, "max"));
+    assert_true(number(ratio, "min") > 0);
+  }
+}
+
+static void check_row(const cJSON *rows, const cJSON *row)
+{
+  const cJSON *p50 = cJSON_GetObjectItemCaseSensitive(row, "p50_us");
+  const cJSON *p99 = cJSON_GetObjectItemCaseSensitive(row, "p99_us");
+
+  assert_true(strlen(text(row, "unit")) > 0);
+  assert_true(number(row, "min") <= number(row, "median"));
+  assert_true(number(row, "median") <= number(row, "max"));
+  assert_true(number(row, "runs") >= 1);
+  assert_true(cJSON_IsNumber(p50) || cJSON_IsNull(p50));
+  assert_true(cJSON_IsNumber(p99) || cJSON_IsNull(p99));
+  check_ratios(rows, row);
+}
+
+static void check_document(const cJSON *document, const char *const *expected, size_t n)
+{
+  const cJSON *machine = cJSON_GetObjectItemCaseSensitive(document, "machine");
+  const cJSON *rows = cJSON_GetObjectItemCaseSensitive(document, "rows");
+  const cJSON *row;
+
+  assert_true(number(machine, "cores") >= 1);
+  assert_true(number(machine, "rounds") == 1);
+  assert_true(cJSON_IsArray(rows));
+  cJSON_ArrayForEach(row, rows)
+  {
+    check_row(rows, row);
+  }
+  for (size_t i = 0; i < n; i++)
+    if (row_named(rows, expected[i]) == NULL)
+      fail_msg("no row %s", expected[i]);
+}
+
+static void a_document_with_every_way(void **state)
+{
+  static const char *const expected[] = {"raw-tcp-get-64KiB-d1",
+                                         "raw-unix-put-64KiB-d1",
+                                         "memcpy-copy-64KiB-d1",
+                                         "grpc-tcp-get-64KiB-d1",
+                                         "grpc-tcp-put-64KiB-d1",
+                                         "grpc-tcp-get-64KiB-batch16",
+                                         "grpc-unix-get-64KiB-d1",
+                                         "embedded-get-64KiB-d1",
+                                         "embedded-put-64KiB-d1",
+                                         "lookup-16",
+                                         "empty-call",
+                                         "read-your-write",
+                                         "store-lookup-512",
+                                         "grpc-tcp-get-64KiB-d1-cpu-client",
+                                         "grpc-tcp-get-64KiB-d1-p99",
+                                         "grpc-tcp-get-64KiB-d1-cpu-server"};
+  char arguments[4096];
+  int status;
+  char *output;
+  cJSON *document;
+
+  (void)state;
+  snprintf(
+      arguments, sizeof arguments,
+      "net --json --no-pin --rounds 1 --seconds 0.05 --kvasird '%s' --only "
+      "'^(raw-tcp|raw-unix|memcpy|grpc-tcp|grpc-unix|embedded)-(get|put|copy)-64KiB-(d1|batch16)$|lookup|"
+      "read-your-write'",
+      kvasird);
+  output = run(arguments, &status);
+  document = cJSON_Parse(output);
+  assert_int_equal(status, 0);
+  assert_non_null(document);
+  check_document(document, expected, sizeof expected / sizeof expected[0]);
+  /* A promise, not a speed. */
+  assert_true(number(row_named(cJSON_GetObjectItem(document, "rows"), "read-your-write"), "min") == 100.0);
+  cJSON_Delete(document);
+  free(output);
+}
+
+static void usage_errors(void **state)
+{
+  static const char *const wrong[] = {
+      "net --rounds 0 2>&1",      "net --rounds 65 2>&1",        "net --seconds -1 2>&1",
+      "net --peer mooncake 2>&1", "net --endpoint nowhere 2>&1", "net --only '(' 2>&1",
+      "net extra 2>&1",           "net --pin --no-pin 2>&1",     "nothing 2>&1"};
+  int status;
+
+  (void)state;
+  for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+    char *output = run(wrong[i], &status);
+
+    assert_int_equal(status, 2);
+    assert_true(strlen(output) > 0);
+    free(output);
+  }
+}
+
+/* A node that is not there is an error with a reason, and nothing is left running or printed as a result. */
+static void a_server_that_does_not_start(void **state)
+{
+  int status;
+  char *output = run(
+      "net --json --no-pin --rounds 1 --seconds 0.05 --only '^empty-call$' --kvasird /nowhere 2>&1", &status);
+
+  (void)state;
+  assert_int_equal(status, 1);
+  assert_non_null(strstr(output, "/nowhere"));
+  free(output);
+}
+
+static void rows_can_be_listed(void **state)
+{
+  int status;
+  char *output = run("net --list", &status);
+
+  (void)state;
+  assert_int_equal(status, 0);
+  assert_non_null(strstr(output, "\ngrpc-tcp-get-2MiB-d1-pin\n"));
+  assert_non_null(strstr(output, "\ngrpc-tcp-put-32MiB-d1\n"));
+  free(output);
+}
+
+int main(int argc, char **argv)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(usage_errors),
+      cmocka_unit_test(rows_can_be_listed),
+      cmocka_unit_test(a_server_that_does_not_start),
+      cmocka_unit_test(a_document_with_every_way),
+  };
+
+  if (argc != 3)
+    return 2;
+  bench = argv[1];
+  kvasird = argv[2];
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
