@@ -1,6 +1,6 @@
 /* tests/unit/bench/testing.h: what cmocka.h wants to be included before it. */
-#ifndef KVASIR_TESTS_BENCH_TESTING_H
-#define KVASIR_TESTS_BENCH_TESTING_H
+#ifndef KVI_TESTS_UNIT_BENCH_TESTING_H
+#define KVI_TESTS_UNIT_BENCH_TESTING_H
 
 #include <setjmp.h>
 #include <stdarg.h>
