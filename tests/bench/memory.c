@@ -5,16 +5,28 @@
 
 #include "base/rand.h"
 
-bool bench_slab_open(struct bench_slab *slab, size_t bytes)
+static bool open_slab(struct bench_slab *slab, size_t bytes, bool huge)
 {
   void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
   if (base == MAP_FAILED)
     return false;
+  if (huge)
+    madvise(base, bytes, MADV_HUGEPAGE); /* advice: a kernel without them gives small ones */
   memset(base, 1, bytes);
   slab->base = base;
   slab->bytes = bytes;
   return true;
+}
+
+bool bench_slab_open(struct bench_slab *slab, size_t bytes)
+{
+  return open_slab(slab, bytes, false);
+}
+
+bool bench_slab_open_huge(struct bench_slab *slab, size_t bytes)
+{
+  return open_slab(slab, bytes, true);
 }
 
 void bench_slab_close(struct bench_slab *slab)

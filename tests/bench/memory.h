@@ -22,6 +22,8 @@ struct bench_slab {
 
 /* Maps and touches. False when the memory cannot be had. */
 bool bench_slab_open(struct bench_slab *slab, size_t bytes);
+/* The same in huge pages if the kernel has them: the node's memory is like that, so that of its limits is too. */
+bool bench_slab_open_huge(struct bench_slab *slab, size_t bytes);
 void bench_slab_close(struct bench_slab *slab); /* a zeroed slab is fine */
 
 /* Fills dst with bytes that only this seed gives. Any length. */

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 static struct bench_slab slab; /* shared by all connections, as a store's memory is */
+static pthread_mutex_t slab_lock =
+    PTHREAD_MUTEX_INITIALIZER; /* never contended: one client is measured at a time */
 
 static bool answer(int fd, const struct bench_raw_request *request)
 {
@@ -26,12 +28,22 @@ static bool answer(int fd, const struct bench_raw_request *request)
   return bench_send_both(fd, &reply, sizeof reply, at, request->length);
 }
 
+static bool answer_locked(int fd, const struct bench_raw_request *request)
+{
+  bool ok;
+
+  pthread_mutex_lock(&slab_lock);
+  ok = answer(fd, request);
+  pthread_mutex_unlock(&slab_lock);
+  return ok;
+}
+
 static void *serve(void *arg)
 {
   int fd = (int)(intptr_t)arg;
   struct bench_raw_request request;
 
-  while (bench_receive_all(fd, &request, sizeof request) && answer(fd, &request)) {
+  while (bench_receive_all(fd, &request, sizeof request) && answer_locked(fd, &request)) {
   }
   close(fd);
   return NULL;
@@ -85,7 +97,7 @@ int bench_serve_raw(const char *socket_path)
 
   listeners[0].fd = listen_tcp(&port);
   listeners[1].fd = listen_unix(socket_path);
-  if (listeners[0].fd < 0 || listeners[1].fd < 0 || !bench_slab_open(&slab, BENCH_RAW_SLAB)) {
+  if (listeners[0].fd < 0 || listeners[1].fd < 0 || !bench_slab_open_huge(&slab, BENCH_RAW_SLAB)) {
     perror("kvasir-bench: serve-raw");
     return EXIT_FAILURE;
   }

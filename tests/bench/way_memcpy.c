@@ -30,7 +30,7 @@ static kvs_status copier_open(const struct bench_way_config *config, void **way_
   *way_p = NULL;
   if (copier == NULL)
     return KVS_ERR_NOMEM;
-  if (!bench_slab_open(&copier->source, BENCH_SERVER_BYTES) || !bench_ring_open(&copier->ring)) {
+  if (!bench_slab_open_huge(&copier->source, BENCH_SERVER_BYTES) || !bench_ring_open(&copier->ring)) {
     copier_close(copier);
     return KVS_ERR_NOMEM;
   }
