@@ -1,0 +1,235 @@
+/*
+ * kvasir/connector.h: what an inference engine calls.
+ *
+ * The engine opens a connector on an endpoint, opens a space for each of its layouts and ranks, registers its memory as
+ * regions, and then looks up, gets and puts whole chunks by key. Regions say where things lie (base + stride * slot), a
+ * request says which slots make up each chunk; a slot of -1 is a hole that is not written. Tokens become keys by
+ * kvs_keys_from_tokens (kvasir/keys.h) or by kvs_lookup_tokens, or come from the engine.
+ *
+ * Endpoints: "embedded:" (the store inside this process; the default), "unix:/path", "kvasir://host:port".
+ *
+ * Failures are misses. A node that is down, slow, restarted or full costs recomputation, never an error the engine must
+ * handle and never a wrong byte: bytes are checked against their checksum before they are reported ready.
+ *
+ * Operations complete exactly once, at the latest 250 ms after their deadline; until then their memory is in use,
+ * afterwards nobody touches it. Threads: every function from any thread. None blocks, save kvs_open, kvs_close, the
+ * kvs_wait functions and, on "embedded:", kvs_get and kvs_put, which copy on the calling thread.
+ * Fork: open after fork; otherwise the child gets KVS_ERR_FORKED.
+ */
+#ifndef KVASIR_CONNECTOR_H
+#define KVASIR_CONNECTOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <kvasir/keys.h>
+#include <kvasir/space.h>
+#include <kvasir/status.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define KVS_VERSION_MAJOR 0
+#define KVS_VERSION_MINOR 1
+#define KVS_VERSION_PATCH 0
+/* Of the library at hand: major << 16 | minor << 8 | patch. */
+KVS_API uint32_t kvs_version(void);
+
+typedef struct kvs_connector kvs_connector;
+typedef struct kvs_space kvs_space;
+typedef struct kvs_memory kvs_memory;
+typedef uint64_t kvs_op; /* never reused within a connector; 0: none */
+
+/* ---- connector ---- */
+
+typedef struct kvs_options {
+  uint32_t struct_size;
+  const char *endpoint;         /* NULL: "embedded:" */
+  uint64_t embedded_dram_bytes; /* embedded: reserved and touched at open; 0: 1 GiB */
+  uint32_t timeout_ms;          /* of operations that name none; 0: 5000 */
+  uint32_t wait_connected_ms;   /* kvs_open waits so long for a node; 0: does not wait */
+  uint32_t max_operations;      /* 0: 4096 */
+  const char *tls_ca_file, *tls_cert_file, *tls_key_file, *tls_server_name;
+} kvs_options;
+
+/*
+ * options NULL: all defaults. Succeeds with the node down. Two "embedded:" connectors of one process are two stores.
+ * Errors: KVS_ERR_INVALID (malformed endpoint or options), KVS_ERR_VERSION, KVS_ERR_NOMEM, KVS_ERR_SYSTEM.
+ */
+KVS_API kvs_status kvs_open(const kvs_options *options, kvs_connector **connector_p);
+/* Cancels what is in flight, waits for the last touch of the engine's memory (<= 1 s), frees spaces and memory too. NULL is fine. */
+KVS_API void kvs_close(kvs_connector *connector);
+/* KVS_OK: usable now; else why not. text (may be NULL) says it in a sentence. */
+KVS_API kvs_status kvs_state(kvs_connector *connector, char *text, size_t size);
+
+/* Errors: those of kvs_space_digest (kvasir/space.h), KVS_ERR_BUSY (64 spaces), KVS_ERR_NOMEM. Lives until kvs_close. */
+KVS_API kvs_status kvs_space_open(kvs_connector *connector, const kvs_space_desc *desc, kvs_space **space_p);
+KVS_API void kvs_space_get_digest(const kvs_space *space, uint8_t digest[KVS_DIGEST_SIZE]);
+
+/* ---- memory ---- */
+
+/*
+ * One region: the same part of each slot (one layer's K and V of an engine block, say): bytes of slot i are
+ * [base + stride * i, + size). Shape taken from TensorRT-LLM's KvCacheRegion.
+ */
+typedef struct kvs_region {
+  void *base;
+  uint64_t size;   /* bytes of one slot in this region */
+  uint64_t stride; /* bytes from slot to slot, >= size */
+  uint32_t n_slots;
+  uint32_t layer;  /* layer these bytes belong to; regions are given in layer order */
+} kvs_region;
+
+/*
+ * Registers memory. A chunk of a request on it is, layer-major: for each region in order, for each of the chunk's slots
+ * in order, `size` bytes. Each region is one segment of the chunk, so a get hands layers over as they arrive.
+ * At most 4096 regions. Errors: KVS_ERR_INVALID (no region, size 0, stride < size, layers out of order, NULL base),
+ * KVS_ERR_NOMEM.
+ */
+KVS_API kvs_status kvs_memory_register(kvs_connector *connector, const kvs_region *regions, size_t n_regions,
+                                       kvs_memory **memory_p);
+/* KVS_ERR_BUSY while operations use it: nothing happens then. */
+KVS_API kvs_status kvs_memory_unregister(kvs_memory *memory);
+
+/* ---- requests ---- */
+
+/* Keys of a request and their place in the prefix chain. Copied. */
+typedef struct kvs_keys {
+  uint32_t struct_size;
+  uint32_t n;
+  const uint8_t *keys;  /* n * key_length of the space */
+  uint32_t first_place; /* place of keys[0] in its chain: how many chunks come before it */
+  uint32_t unchained;   /* 1: each key stands alone */
+  const uint8_t *parent;       /* the key before keys[0]; NULL at place 0 */
+  const uint8_t *extent_first; /* first key of keys[0]'s extent of 64 chunks; NULL when first_place % 64 == 0 */
+} kvs_keys;
+
+/* Options of one request; NULL: defaults. */
+typedef struct kvs_request {
+  uint32_t struct_size;
+  uint32_t timeout_ms; /* 0: the connector's */
+  uint64_t user;       /* given back in the completion */
+  uint64_t lease;      /* get: from a lookup */
+  uint32_t lease_ms;   /* lookup: hold what is found for so long; 0: no lease */
+  kvs_status *statuses; /* get, put: each chunk's status, filled before the completion; NULL: not wanted */
+  uint8_t *present;     /* lookup: bitmap of the keys, least significant bit first; NULL: not wanted */
+  const char *program;  /* hint: the agent run or chat this belongs to; NULL: none */
+} kvs_request;
+
+/*
+ * How much of a prompt is there. Several spaces (all ranks of a tensor-parallel engine, up to 64): the common prefix.
+ * Errors of every starter: KVS_ERR_INVALID, KVS_ERR_BUSY (max_operations), KVS_ERR_TOO_LARGE, KVS_ERR_FORKED,
+ * KVS_ERR_CLOSED, KVS_ERR_NOMEM; then nothing was started and *op_p is 0.
+ */
+KVS_API kvs_status kvs_lookup(kvs_connector *connector, kvs_space *const *spaces, uint32_t n_spaces,
+                              const kvs_keys *keys, const kvs_request *request, kvs_op *op_p);
+/* The same by tokens, for spaces with native keys. The last token is never counted: an engine needs it to compute logits. */
+KVS_API kvs_status kvs_lookup_tokens(kvs_space *space, const uint32_t *tokens, size_t n_tokens,
+                                     const kvs_request *request, kvs_op *op_p);
+
+/*
+ * Chunks to and from registered memory. slots: keys->n * slots_per_chunk slot numbers, those of a chunk in token order; -1: a hole
+ * (get only). Up to 512 chunks. On a miss the slots' bytes are undefined.
+ */
+KVS_API kvs_status kvs_get(kvs_space *space, const kvs_keys *keys, kvs_memory *memory, const int64_t *slots,
+                           uint32_t slots_per_chunk, const kvs_request *request, kvs_op *op_p);
+KVS_API kvs_status kvs_put(kvs_space *space, const kvs_keys *keys, kvs_memory *memory, const int64_t *slots,
+                           uint32_t slots_per_chunk, const kvs_request *request, kvs_op *op_p);
+
+/* The same with a buffer for each chunk, cut in segments; for engines that hand out blobs. The arrays must live until the completion. */
+typedef struct kvs_buffer {
+  void *base;
+  uint64_t length; /* put: of the payload; get: room */
+  uint32_t n_segments;             /* put; 0: one segment */
+  const uint32_t *segment_lengths; /* put; sum = length */
+} kvs_buffer;
+KVS_API kvs_status kvs_get_buffers(kvs_space *space, const kvs_keys *keys, const kvs_buffer *buffers,
+                                   const kvs_request *request, kvs_op *op_p);
+KVS_API kvs_status kvs_put_buffers(kvs_space *space, const kvs_keys *keys, const kvs_buffer *buffers,
+                                   const kvs_request *request, kvs_op *op_p);
+
+KVS_API kvs_status kvs_delete(kvs_space *space, const kvs_keys *keys, const kvs_request *request, kvs_op *op_p);
+/* Ends a lease early; it ends by itself otherwise. */
+KVS_API kvs_status kvs_release(kvs_connector *connector, uint64_t lease);
+/* The operation completes soon; its memory is in use until it does. */
+KVS_API kvs_status kvs_cancel(kvs_connector *connector, kvs_op op);
+
+/* ---- completions ---- */
+
+typedef struct kvs_completion {
+  kvs_op op;
+  uint64_t user;
+  kvs_status status;  /* OK, PARTIAL, MISS, or an error */
+  uint32_t n;         /* chunks or keys asked */
+  uint32_t n_ok;      /* in place (get), stored (put), present (lookup), deleted */
+  uint32_t n_prefix;  /* leading ones */
+  uint32_t cause;     /* of the first miss: kvsc_cause of kvasir/client.h */
+  uint64_t bytes;
+  uint64_t elapsed_ns;
+  uint64_t lease;     /* lookup: 0 = none */
+  uint32_t lease_ms;
+  uint64_t fetch_us;  /* lookup: predicted time to fetch the prefix; recompute if that is faster */
+} kvs_completion;
+
+/* An eventfd, readable while completions wait; owned by the connector. For poll/epoll; do not read it. */
+KVS_API int kvs_fd(kvs_connector *connector);
+KVS_API size_t kvs_poll(kvs_connector *connector, kvs_completion *completions, size_t max);
+/* Waits for one operation and takes its completion. KVS_ERR_DEADLINE: still under way; KVS_ERR_INVALID: unknown or taken. */
+KVS_API kvs_status kvs_wait(kvs_connector *connector, kvs_op op, uint32_t timeout_ms, kvs_completion *completion_p);
+/*
+ * Waits until the bytes of a layer (and all before it) of every chunk of a get are in place. KVS_OK; KVS_MISS: they
+ * will not come; KVS_ERR_DEADLINE: not yet; KVS_ERR_INVALID: unknown operation, not a kvs_get, no such layer.
+ */
+KVS_API kvs_status kvs_wait_layer(kvs_connector *connector, kvs_op op, uint32_t layer, uint32_t timeout_ms);
+
+/* ---- hints: advisory; recorded, answered, acted on as far as the node can ---- */
+
+typedef enum kvs_wait_kind {
+  KVS_WAIT_NONE = 0,
+  KVS_WAIT_TOOL = 1,
+  KVS_WAIT_HUMAN = 2,
+  KVS_WAIT_SUBAGENT = 3,
+  KVS_WAIT_APPROVAL = 4,
+  KVS_WAIT_END = 5,
+} kvs_wait_kind;
+
+typedef enum kvs_hint_outcome {
+  KVS_HINT_NONE = 0,
+  KVS_HINT_ACCEPTED = 1,
+  KVS_HINT_CLIPPED = 2,
+  KVS_HINT_DEFERRED = 3,
+  KVS_HINT_REJECTED = 4,
+  KVS_HINT_MISSING = 5,
+} kvs_hint_outcome;
+
+typedef struct kvs_hint {
+  uint32_t struct_size;
+  const char *program, *parent_program; /* at most 255 bytes each */
+  uint32_t turn;
+  kvs_wait_kind wait;
+  const char *tool;
+  uint32_t return_p50_ms, return_p90_ms; /* expected return, from now */
+  uint32_t close;                        /* 1: the program will not come back */
+  uint32_t priority;                     /* 0 to 100 */
+  uint32_t ttl_ms;
+} kvs_hint;
+
+/* space and keys may be NULL: the hint is about the program. The completion's n_ok is a kvs_hint_outcome. */
+KVS_API kvs_status kvs_send_hint(kvs_connector *connector, const kvs_hint *hint, kvs_space *space, const kvs_keys *keys,
+                                 const kvs_request *request, kvs_op *op_p);
+
+/* ---- counters of this connector ---- */
+
+typedef struct kvs_counters {
+  uint32_t struct_size;
+  uint64_t lookups, lookup_keys, lookup_hit_keys;
+  uint64_t get_chunks, get_hits, get_bytes, put_chunks, put_stored, put_bytes;
+  uint64_t misses, deadline_exceeded, canceled, checksum_errors, busy, reconnects, in_flight, hints;
+} kvs_counters;
+KVS_API void kvs_get_counters(kvs_connector *connector, kvs_counters *counters);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

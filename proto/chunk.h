@@ -1,0 +1,53 @@
+/*
+ * proto/chunk.h: a chunk as a list of segments, and the table that describes them.
+ *
+ * The same table stands in front of the payload in DRAM, on SSD, in Redis and (as fields of frames) on the wire.
+ * Written out (docs/formats/chunk.md), all little-endian:
+ *
+ *    0  u32 magic "KVT1"     4  u16 version = 1    6 u16 quality (0 = lossless)
+ *    8  u32 n_segments      12  u32 crc32c of the whole table with this field zero
+ *   16  u64 payload length
+ *   24  n_segments x { u32 length, u32 crc32c }
+ */
+#ifndef KVASIR_PROTO_CHUNK_H
+#define KVASIR_PROTO_CHUNK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <kvasir/status.h>
+
+struct kvi_segment {
+  uint32_t length; /* bytes, > 0 */
+  uint32_t crc32c; /* of those bytes */
+};
+
+#define KVI_CHUNK_TABLE_HEAD 24u
+
+/* Bytes of the written table of n segments. */
+static inline size_t kvi_chunk_table_size(uint32_t n_segments)
+{
+  return KVI_CHUNK_TABLE_HEAD + (size_t)n_segments * sizeof(struct kvi_segment);
+}
+
+/* Writes the table to out (kvi_chunk_table_size(n) bytes). n is 1 to KVI_SEGMENTS_MAX. */
+void kvi_chunk_table_write(uint8_t *out, const struct kvi_segment *segments, uint32_t n_segments, uint16_t quality);
+
+/* A written table, seen in place: nothing is copied, valid while the bytes are. */
+struct kvi_chunk_table {
+  const uint8_t *segments; /* n entries as written */
+  uint32_t n_segments;
+  uint16_t quality;
+  uint64_t length; /* payload bytes, the sum of the segments */
+};
+
+/*
+ * Checks and opens a written table. size is what lies at bytes, at least the table; the payload need not be there.
+ * Errors: KVS_ERR_CORRUPT (magic, version, counts, sum, checksum, truncated).
+ */
+kvs_status kvi_chunk_table_read(const uint8_t *bytes, size_t size, struct kvi_chunk_table *table_p);
+
+/* Segment i < n_segments. */
+struct kvi_segment kvi_chunk_table_segment(const struct kvi_chunk_table *table, uint32_t i);
+
+#endif

@@ -1,0 +1,20 @@
+/* proto/limits.h: bounds that both ends agree on. A node may set lower ones and tells them in its Hello. */
+#ifndef KVASIR_PROTO_LIMITS_H
+#define KVASIR_PROTO_LIMITS_H
+
+#define KVI_PROTOCOL_MIN 1u
+#define KVI_PROTOCOL_MAX 1u
+
+#define KVI_CHUNK_BYTES_MAX   (128u << 20) /* payload of one chunk */
+#define KVI_SEGMENTS_MAX      4096u        /* segments of one chunk */
+#define KVI_FRAME_BYTES_MAX   (2u << 20)   /* bulk bytes of one frame */
+#define KVI_FRAME_HEADER_MAX  (256u << 10) /* packed FrameHeader */
+#define KVI_FRAME_PIECES_MAX  1024u        /* pieces of one frame */
+#define KVI_BATCH_CHUNKS_MAX  512u         /* chunks of one transfer */
+#define KVI_LOOKUP_KEYS_MAX   8192u        /* keys of one lookup */
+#define KVI_LOOKUP_SPACES_MAX 64u          /* spaces of one lookup */
+#define KVI_EXTENT_CHUNKS     64u          /* consecutive chunks placed together */
+#define KVI_LEASE_MS_MAX      60000u       /* longest lease a node grants */
+#define KVI_TIMEOUT_MS_MAX    600000u      /* longest deadline of a call */
+
+#endif

@@ -1,0 +1,117 @@
+/*
+ * proto/service.h: what a node's wires ask of its store. The wires (grpc/, local/) call these ops; tiers/service.c
+ * implements them over the store, so that a server and an embedded store answer alike.
+ *
+ * Threads: every op may be called from several wire threads at once and must not block (no I/O, no waiting; short
+ * locks only). `now` is never passed: implementations read the monotonic clock.
+ */
+#ifndef KVASIR_PROTO_SERVICE_H
+#define KVASIR_PROTO_SERVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/chunk.h"
+#include "proto/wire.h"
+
+/* Why a get or lookup missed. Values travel on the wire (ChunkEnd.cause). */
+enum kvi_miss_cause {
+  KVI_MISS_NONE = 0,
+  KVI_MISS_NEVER = 1,   /* never stored here, or so long ago that nobody remembers */
+  KVI_MISS_EVICTED = 2,
+  KVI_MISS_DELETED = 3,
+  KVI_MISS_SPACE = 4,   /* no such space here */
+  KVI_MISS_CORRUPT = 5, /* dropped: checksum */
+  KVI_MISS_QUALITY = 6,
+  KVI_MISS_NODE = 7,    /* node down or draining (told by the client's side) */
+  KVI_MISS_COUNT
+};
+
+/* Who asks. One per connection (or stream); leases and unfinished puts belong to it and end with it. */
+struct kvi_peer {
+  uint64_t id;        /* unique in this process, never 0 */
+  const char *tenant; /* "default" until there are credentials */
+  const char *name;   /* for logs: address or "pid 123 uid 0" */
+};
+
+/* A chunk being landed: where its bytes go. Filled by put_begin; the wire writes the bytes and the checksums. */
+struct kvi_landing {
+  void *handle;             /* the service's */
+  const struct kvi_iov *iov; /* payload places in order; the service's, valid until commit or abort */
+  uint32_t n_iov;
+  struct kvi_segment *segments; /* n_segments entries, lengths filled; the wire fills crc32c before commit */
+  uint32_t n_segments;
+};
+
+/* A chunk being read. Bytes do not change or move until get_close. */
+struct kvi_source {
+  void *handle;
+  const struct kvi_iov *iov;
+  uint32_t n_iov;
+  struct kvi_chunk_table table;
+};
+
+struct kvi_put_request {
+  const uint8_t *space, *key;
+  uint32_t key_length;
+  const uint8_t *parent; /* key before it in its chain; NULL: place 0 or unchained */
+  uint32_t place;
+  bool unchained;
+  uint64_t length;
+  uint32_t n_segments;
+  const uint32_t *segment_lengths;
+};
+
+/* Told once when the equal put that was in flight has ended: OK (it is stored), or KVS_ERR_BUSY (it failed: put again). */
+typedef void kvi_put_wait_fn(void *ctx, kvs_status status);
+
+struct kvi_service_ops {
+  /*
+   * A control call. request is of the method's type and valid during the call. *reply_p is of the method's reply type
+   * and allocated with protobuf-c's default allocator; the wire frees it with protobuf_c_message_free_unpacked. Errors
+   * are transport-level only (KVS_ERR_UNSUPPORTED, KVS_ERR_DRAINING, KVS_ERR_NOMEM); everything else is the reply's status.
+   */
+  kvs_status (*call)(void *service, const struct kvi_peer *peer, enum kvi_method method,
+                     const ProtobufCMessage *request, ProtobufCMessage **reply_p);
+
+  /*
+   * KVS_OK: land the bytes, then put_commit or put_abort, exactly one of them.
+   * KVS_EXISTS: it is stored; nothing to do.  KVS_PENDING: an equal put is in flight; wait_fn will be called once.
+   * Errors: KVS_ERR_SPACE_UNKNOWN, KVS_ERR_SPACE_MISMATCH, KVS_ERR_KEY_LENGTH, KVS_ERR_TOO_LARGE, KVS_ERR_FULL,
+   * KVS_ERR_INVALID, KVS_ERR_DRAINING, KVS_ERR_BUSY.
+   */
+  kvs_status (*put_begin)(void *service, const struct kvi_peer *peer, const struct kvi_put_request *request,
+                          kvi_put_wait_fn *wait_fn, void *wait_ctx, struct kvi_landing *landing_p);
+  /* Seals and publishes. After it the chunk is visible to every lookup. KVS_EXISTS when an equal one won. */
+  kvs_status (*put_commit)(void *service, struct kvi_landing *landing);
+  void (*put_abort)(void *service, struct kvi_landing *landing);
+  /* Forgets a wait_fn that has not been called; after return it will not be. */
+  void (*put_unwait)(void *service, void *wait_ctx);
+
+  /*
+   * KVS_OK: read, then get_close (any thread). KVS_MISS with *cause_p. Errors: KVS_ERR_SPACE_UNKNOWN is a MISS with
+   * cause SPACE; KVS_ERR_KEY_LENGTH, KVS_ERR_DRAINING.
+   */
+  kvs_status (*get_open)(void *service, const struct kvi_peer *peer, const uint8_t *space, const uint8_t *key,
+                         uint32_t key_length, struct kvi_source *source_p, uint32_t *cause_p);
+  void (*get_close)(void *service, struct kvi_source *source);
+
+  /* The peer is gone: its leases end. Its landings were aborted by the wire before. */
+  void (*peer_gone)(void *service, const struct kvi_peer *peer);
+};
+
+/* Limits that a node tells in its Hello and that wires enforce. */
+struct kvi_service_limits {
+  uint64_t chunk_bytes_max;
+  uint32_t frame_bytes_max;
+  uint32_t batch_chunks_max;
+};
+
+struct kvi_service {
+  const struct kvi_service_ops *ops;
+  void *self;
+  struct kvi_service_limits limits;
+};
+
+#endif

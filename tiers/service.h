@@ -1,0 +1,37 @@
+/*
+ * tiers/service.h: the store behind the ops that wires call (proto/service.h): used by a server's wires and by the embedded
+ * store alike.
+ */
+#ifndef KVASIR_TIERS_SERVICE_H
+#define KVASIR_TIERS_SERVICE_H
+
+#include "proto/service.h"
+#include "proto/kvasir/v1/cache.pb-c.h"
+#include "tiers/store.h"
+
+struct kvi_store_service;
+
+struct kvi_store_service_config {
+  struct kvi_store *store;   /* not owned */
+  const char *software;      /* "kvasir 0.1.0"; copied */
+  uint64_t incarnation;      /* new at every start, never 0 */
+  uint32_t frame_bytes_max;  /* 0: KVI_FRAME_BYTES_MAX */
+  uint32_t batch_chunks_max; /* 0: KVI_BATCH_CHUNKS_MAX */
+  /* The effective configuration as JSON for the Config call; NULL: "{}". Returns a malloc'd string or NULL. */
+  char *(*config_json)(void *ctx);
+  void *config_ctx;
+};
+
+kvs_status kvi_store_service_create(const struct kvi_store_service_config *config, struct kvi_store_service **service_p);
+void kvi_store_service_destroy(struct kvi_store_service *service); /* NULL is fine */
+
+/* The ops for wires. Valid until destroy. */
+const struct kvi_service *kvi_store_service_get(struct kvi_store_service *service);
+
+/* From now on puts and gets answer KVS_ERR_DRAINING; what is in flight goes on. */
+void kvi_store_service_drain(struct kvi_store_service *service);
+
+/* The store's statistics as Prometheus-named rows, an allocated protobuf-c message: free with protobuf_c_message_free_unpacked. */
+kvs_status kvi_store_service_stats(struct kvi_store_service *service, Kvasir__V1__StatsReply **reply_p);
+
+#endif

@@ -1,0 +1,144 @@
+/*
+ * tiers/store.h: one node's store: the index over its tiers.
+ *
+ * The index maps (tenant, space, key) to an entry: where the bytes are, the chunk before it in its prefix chain, size, last use.
+ * One mutex guards index, policy and leases; it is held for short, bounded work only (at most 64 keys at a time in a lookup),
+ * never over a copy, a system call or a log line. Payload bytes are written and read outside it: a landing belongs to
+ * its writer until commit, a sealed object is immutable and reference-counted.
+ *
+ * All functions are thread-safe and do not block beyond that mutex, unless they say so.
+ */
+#ifndef KVASIR_TIERS_STORE_H
+#define KVASIR_TIERS_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <kvasir/space.h>
+#include "proto/service.h"
+#include "tiers/tier.h"
+
+struct kvi_store;
+
+struct kvi_store_config {
+  uint64_t dram_bytes;      /* reserved and touched at open */
+  uint32_t dram_page_bytes; /* power of two, 4 KiB to 2 MiB; 0: 16 KiB */
+  bool huge_pages;          /* try MAP_HUGETLB, then transparent ones; said in the log */
+  bool lock_memory;         /* mlock; a warning when refused */
+  uint64_t chunk_bytes_max; /* 0: KVI_CHUNK_BYTES_MAX */
+  uint32_t max_chunks;      /* index entries; 0: dram_bytes / 64 KiB, at least 1024 */
+  uint32_t max_spaces;      /* 0: 1024 */
+  uint32_t max_leases;      /* 0: 65536 */
+  uint32_t max_landings;    /* puts in flight; 0: 1024 */
+  const char *policy;       /* NULL: "leaf-lru" */
+};
+
+/* Reserves and touches all memory: blocks for about 0.3 s a GiB. Errors: KVS_ERR_NOMEM, KVS_ERR_INVALID. */
+kvs_status kvi_store_open(const struct kvi_store_config *config, struct kvi_store **store_p);
+/* Nothing may be in flight. NULL is fine. */
+void kvi_store_close(struct kvi_store *store);
+
+/* ---- spaces ---- */
+
+/* What kvi_store_space_open found out, for the log and the reply. */
+struct kvi_space_opened {
+  bool created;
+  size_t nearest_differences; /* fields that differ from the nearest known space of this tenant; 0: none known */
+  char nearest[512];          /* those fields as text */
+};
+/*
+ * Makes a space known. Idempotent. Errors: KVS_ERR_SPACE_MISMATCH (the descriptor does not give the digest), KVS_ERR_BUSY
+ * (max_spaces), and those of kvi_space_copy.
+ */
+kvs_status kvi_store_space_open(struct kvi_store *store, const char *tenant, const uint8_t digest[KVS_DIGEST_SIZE],
+                                const kvs_space_desc *desc, struct kvi_space_opened *opened_p);
+
+/* ---- lookup and leases ---- */
+
+struct kvi_store_lookup {
+  const char *tenant;
+  uint64_t owner; /* whom a lease belongs to: kvi_peer.id */
+  const uint8_t *const *spaces; /* n_spaces digests */
+  uint32_t n_spaces;            /* 1 to KVI_LOOKUP_SPACES_MAX */
+  const uint8_t *keys;
+  uint32_t key_length, n_keys; /* n_keys 1 to KVI_LOOKUP_KEYS_MAX */
+  bool unchained;              /* lease every present key, not only the prefix */
+  uint32_t lease_ms;           /* 0: none */
+};
+struct kvi_store_lookup_result {
+  uint32_t prefix;   /* leading keys that every space has */
+  uint8_t *present;  /* in: NULL or (n_keys + 7) / 8 bytes; set */
+  uint8_t *tiers;    /* in: NULL or n_keys bytes; set */
+  uint64_t lease;    /* 0: none */
+  uint32_t lease_ms; /* granted */
+  kvs_status lease_status; /* why none: KVS_MISS (nothing to lease), KVS_ERR_BUSY (bound) */
+  uint64_t fetch_us; /* predicted */
+};
+/*
+ * Whole chain in one call; counts as a use of what it finds (touched from the last key to the first, so that a parent is never older
+ * than its child). A lease holds the prefix in all spaces, or nothing. Errors: KVS_ERR_INVALID, KVS_ERR_KEY_LENGTH. An unknown
+ * space is a miss for all.
+ */
+kvs_status kvi_store_lookup(struct kvi_store *store, const struct kvi_store_lookup *lookup,
+                            struct kvi_store_lookup_result *result);
+/* KVS_MISS when there is no such lease of this owner (it ended already). */
+kvs_status kvi_store_release(struct kvi_store *store, uint64_t owner, uint64_t lease);
+/* All leases of an owner. */
+void kvi_store_release_owner(struct kvi_store *store, uint64_t owner);
+/* Ends leases that ran out by the node's clock. Called by the other functions as they need it, and by a slow timer. */
+void kvi_store_expire(struct kvi_store *store);
+
+/* ---- put and get: as kvi_service_ops put_begin, put_commit, put_abort, put_unwait, get_open, get_close ---- */
+
+kvs_status kvi_store_put_begin(struct kvi_store *store, const char *tenant, const struct kvi_put_request *request,
+                               kvi_put_wait_fn *wait_fn, void *wait_ctx, struct kvi_landing *landing_p);
+kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *landing);
+void kvi_store_put_abort(struct kvi_store *store, struct kvi_landing *landing);
+void kvi_store_put_unwait(struct kvi_store *store, void *wait_ctx);
+kvs_status kvi_store_get_open(struct kvi_store *store, const char *tenant, const uint8_t *space, const uint8_t *key,
+                              uint32_t key_length, struct kvi_source *source_p, uint32_t *cause_p);
+void kvi_store_get_close(struct kvi_store *store, struct kvi_source *source);
+
+/* ---- the rest ---- */
+
+/* KVS_OK, or KVS_MISS. Leased chunks go too: the lease's reader keeps its bytes until it closes them. */
+kvs_status kvi_store_delete(struct kvi_store *store, const char *tenant, const uint8_t *space, const uint8_t *key,
+                            uint32_t key_length);
+/* Evicts by policy until `bytes` are freed (UINT64_MAX: all), within a space or (space NULL) anywhere. */
+void kvi_store_evict(struct kvi_store *store, const char *tenant, const uint8_t *space, uint64_t bytes,
+                     uint64_t *chunks_p, uint64_t *bytes_p);
+
+struct kvi_space_info {
+  uint8_t digest[KVS_DIGEST_SIZE];
+  const kvs_space_desc *desc; /* lives as long as the store */
+  uint64_t chunks, bytes;
+};
+/* Up to `room` spaces of a tenant; returns how many there are. */
+size_t kvi_store_spaces(struct kvi_store *store, const char *tenant, struct kvi_space_info *infos, size_t room);
+
+struct kvi_chunk_info {
+  uint8_t key[64];
+  uint32_t key_length, place, segments, children;
+  uint64_t length, idle_ms;
+  enum kvi_tier_kind tier;
+  bool leased;
+};
+/* From *cursor_p (0 at first) up to `room` chunks; *cursor_p 0: the end. Chunks that come and go meanwhile may be missed. */
+size_t kvi_store_chunks(struct kvi_store *store, const char *tenant, const uint8_t *space, uint64_t *cursor_p,
+                        struct kvi_chunk_info *infos, size_t room);
+
+/* Counters since open (monotonic) and gauges; one row a field in docs. */
+struct kvi_store_stats {
+  uint64_t lookups, lookup_keys, lookup_hit_keys;
+  uint64_t gets, get_hits, get_bytes, get_misses[KVI_MISS_COUNT];
+  uint64_t puts, put_exists, put_pending, put_commits, put_aborts, put_refused, put_bytes;
+  uint64_t evictions, evicted_bytes, deletes, corrupt;
+  uint64_t leases_granted, leases_expired, leases_refused;
+  uint64_t chunks, spaces, leases, landings; /* now */
+  uint64_t index_bytes, index_bytes_per_chunk; /* metadata */
+  struct kvi_tier_usage dram;
+};
+void kvi_store_stats(struct kvi_store *store, struct kvi_store_stats *stats_p);
+
+#endif
