@@ -24,8 +24,8 @@ static void round_trip(const kvi_llama_blob *blob)
   uint8_t *composed = malloc(size);
   check(composed != NULL);
   const uint8_t *chunks[] = {chunk};
-  const kvs_status status = kvi_llama_compose(&blob->shape, blob->stream, 0, blob->first_pos, chunks, 1, blob->n_cell,
-                                              composed, size);
+  const kvs_status status = kvi_llama_compose(&blob->shape, blob->stream, 0, blob->first_pos, chunks, 1,
+                                              blob->n_cell, composed, size);
   /* The one thing a readable blob may have that a composed one may not: positions up to the very last. */
   check(status == KVS_OK || blob->first_pos > INT32_MAX - (int32_t)blob->n_cell);
   if (status == KVS_OK) {

@@ -1,6 +1,6 @@
 /*
- * The state blob: golden bytes written out by hand after the description in state_blob.h, round trips in every
- * orientation, and everything a damaged blob can do.
+ * The state blob: golden bytes written out by hand after the description in state_blob.h, round trips in
+ * every orientation, and everything a damaged blob can do.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +13,8 @@
 
 #include "connector/llamacpp/state_blob.h"
 
-#define U32(x)  (uint8_t)(x), (uint8_t)((uint32_t)(x) >> 8), (uint8_t)((uint32_t)(x) >> 16), (uint8_t)((uint32_t)(x) >> 24)
+#define U32(x)                                                                                               \
+  (uint8_t)(x), (uint8_t)((uint32_t)(x) >> 8), (uint8_t)((uint32_t)(x) >> 16), (uint8_t)((uint32_t)(x) >> 24)
 #define U64(x)  U32(x), U32(0)
 #define MAGIC   0xd8, 0x3c, 0x14, 0xaf
 #define CELL(p) U32(p), U32(1), U32(7)
@@ -22,27 +23,28 @@
 static const uint8_t golden_rows[] = {
     MAGIC, U32(7), U32(1), U32(3), CELL(5), CELL(6), CELL(7), U32(0), U32(2),
     /* K */
-    U32(1), U64(4), 0x10, 0x11, 0x12, 0x13, 0x20, 0x21, 0x22, 0x23, 0x30, 0x31, 0x32, 0x33,
-    U32(1), U64(4), 0x50, 0x51, 0x52, 0x53, 0x60, 0x61, 0x62, 0x63, 0x70, 0x71, 0x72, 0x73,
+    U32(1), U64(4), 0x10, 0x11, 0x12, 0x13, 0x20, 0x21, 0x22, 0x23, 0x30, 0x31, 0x32, 0x33, U32(1), U64(4),
+    0x50, 0x51, 0x52, 0x53, 0x60, 0x61, 0x62, 0x63, 0x70, 0x71, 0x72, 0x73,
     /* V */
-    U32(1), U64(2), 0x14, 0x15, 0x24, 0x25, 0x34, 0x35,
-    U32(8), U64(6), 0x54, 0x55, 0x56, 0x57, 0x58, 0x59, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69, 0x74, 0x75, 0x76, 0x77, 0x78, 0x79};
+    U32(1), U64(2), 0x14, 0x15, 0x24, 0x25, 0x34, 0x35, U32(8), U64(6), 0x54, 0x55, 0x56, 0x57, 0x58, 0x59,
+    0x64, 0x65, 0x66, 0x67, 0x68, 0x69, 0x74, 0x75, 0x76, 0x77, 0x78, 0x79};
 
 /* Its tokens 6 and 7 in canonical order. */
-static const uint8_t golden_chunk[] = {0x20, 0x21, 0x22, 0x23, 0x30, 0x31, 0x32, 0x33, 0x24, 0x25, 0x34, 0x35,
-                                       0x60, 0x61, 0x62, 0x63, 0x70, 0x71, 0x72, 0x73, 0x64, 0x65, 0x66, 0x67,
-                                       0x68, 0x69, 0x74, 0x75, 0x76, 0x77, 0x78, 0x79};
+static const uint8_t golden_chunk[] = {0x20, 0x21, 0x22, 0x23, 0x30, 0x31, 0x32, 0x33, 0x24, 0x25, 0x34,
+                                       0x35, 0x60, 0x61, 0x62, 0x63, 0x70, 0x71, 0x72, 0x73, 0x64, 0x65,
+                                       0x66, 0x67, 0x68, 0x69, 0x74, 0x75, 0x76, 0x77, 0x78, 0x79};
 
-/* One layer, V transposed with two f16 elements a token, three tokens whose cells are not in the order of positions. */
-static const uint8_t golden_transposed[] = {
-    MAGIC, U32(7), U32(1), U32(3), CELL(1), CELL(0), CELL(2), U32(1), U32(1),
-    U32(1), U64(2), 0x11, 0x12, 0x01, 0x02, 0x21, 0x22,
-    U32(1), U32(2), U32(2), 0x13, 0x14, 0x03, 0x04, 0x23, 0x24, 0x15, 0x16, 0x05, 0x06, 0x25, 0x26};
+/* One layer, V transposed with two f16 elements a token, three tokens whose cells are not in the order of
+ * positions. */
+static const uint8_t golden_transposed[] = {MAGIC,  U32(7), U32(1), U32(3), CELL(1), CELL(0), CELL(2), U32(1),
+                                            U32(1), U32(1), U64(2), 0x11,   0x12,    0x01,    0x02,    0x21,
+                                            0x22,   U32(1), U32(2), U32(2), 0x13,    0x14,    0x03,    0x04,
+                                            0x23,   0x24,   0x15,   0x16,   0x05,    0x06,    0x25,    0x26};
 static const uint8_t transposed_chunk[] = {0x01, 0x02, 0x11, 0x12, 0x21, 0x22, 0x03, 0x04, 0x05,
                                            0x06, 0x13, 0x14, 0x15, 0x16, 0x23, 0x24, 0x25, 0x26};
 
 /* The second of three streams, latent attention: keys alone. */
-static const uint8_t golden_latent[] = {MAGIC,  U32(7), U32(3),  U32(0), U32(1), CELL(0), U32(0),
+static const uint8_t golden_latent[] = {MAGIC,  U32(7), U32(3), U32(0), U32(1), CELL(0), U32(0),
                                         U32(1), U32(1), U64(3), 0xaa,   0xbb,   0xcc,    U32(0)};
 
 static kvi_llama_blob *must_read(const uint8_t *data, size_t size)
@@ -159,15 +161,15 @@ static void recognises_other_kinds(void **state)
   kvi_llama_blob_free(blob);
 
 #define ONE_LAYER U32(0), U32(1), U32(1), U64(2), 1, 2, U32(1), U64(2), 3, 4
-  static const uint8_t iswa[] = {MAGIC,  U32(0), U32(1),  U32(1),   CELL(0), ONE_LAYER,
-                                 U32(1), U32(1), CELL(0), ONE_LAYER};
+  static const uint8_t iswa[] = {MAGIC,     U32(0), U32(1), U32(1),  CELL(0),
+                                 ONE_LAYER, U32(1), U32(1), CELL(0), ONE_LAYER};
   blob = must_read(iswa, sizeof(iswa));
   assert_int_equal(blob->kind, KVI_LLAMA_BLOB_ISWA);
   kvi_llama_blob_free(blob);
 
-  static const uint8_t mrope[] = {MAGIC,  U32(0), U32(1), U32(2), U32(0), U32(1), U32(9), U32(8), U32(7), U32(0),
-                                  U32(1), U32(1), U32(9), U32(8), U32(7), U32(0), U32(0), U32(1), U32(1), U64(1),
-                                  1,      2,      U32(1), U64(1), 3,      4};
+  static const uint8_t mrope[] = {MAGIC,  U32(0), U32(1), U32(2), U32(0), U32(1), U32(9), U32(8), U32(7),
+                                  U32(0), U32(1), U32(1), U32(9), U32(8), U32(7), U32(0), U32(0), U32(1),
+                                  U32(1), U64(1), 1,      2,      U32(1), U64(1), 3,      4};
   blob = must_read(mrope, sizeof(mrope));
   assert_int_equal(blob->kind, KVI_LLAMA_BLOB_MROPE);
   kvi_llama_blob_free(blob);
@@ -186,7 +188,8 @@ static void refuses_every_truncation(void **state)
   const struct {
     const uint8_t *data;
     size_t size;
-  } all[] = {{golden_rows, sizeof(golden_rows)}, {golden_transposed, sizeof(golden_transposed)},
+  } all[] = {{golden_rows, sizeof(golden_rows)},
+             {golden_transposed, sizeof(golden_transposed)},
              {golden_latent, sizeof(golden_latent)}};
   for (size_t g = 0; g < 3; g++) {
     for (size_t size = 0; size < all[g].size; size++) {
@@ -216,9 +219,10 @@ static void refuses_hostile_numbers(void **state)
   assert_refused(many_cells, sizeof(many_cells), KVS_ERR_CORRUPT);
   static const uint8_t many_streams[] = {MAGIC, U32(0), U32(0xffffffff), U32(0)};
   assert_refused(many_streams, sizeof(many_streams), KVS_ERR_UNSUPPORTED);
-  static const uint8_t many_layers[] = {MAGIC, U32(0), U32(1), U32(1), CELL(0), U32(0), U32(4096), U32(1), U64(1), 1};
+  static const uint8_t many_layers[] = {MAGIC,  U32(0),    U32(1), U32(1), CELL(0),
+                                        U32(0), U32(4096), U32(1), U64(1), 1};
   assert_refused(many_layers, sizeof(many_layers), KVS_ERR_CORRUPT);
-  static const uint8_t huge_row[] = {MAGIC,  U32(0), U32(1), U32(2),          CELL(0),        CELL(1),
+  static const uint8_t huge_row[] = {MAGIC,  U32(0), U32(1), U32(2),          CELL(0),         CELL(1),
                                      U32(0), U32(1), U32(1), U32(0xffffffff), U32(0xffffffff), 1};
   assert_refused(huge_row, sizeof(huge_row), KVS_ERR_CORRUPT);
   static const uint8_t row_times_cells_is_zero[] = {MAGIC,  U32(0), U32(1), U32(2), CELL(0),        CELL(1),
@@ -226,8 +230,8 @@ static void refuses_hostile_numbers(void **state)
   assert_refused(row_times_cells_is_zero, sizeof(row_times_cells_is_zero), KVS_ERR_CORRUPT);
   static const uint8_t zero_row[] = {MAGIC, U32(0), U32(1), U32(1), CELL(0), U32(0), U32(1), U32(1), U64(0)};
   assert_refused(zero_row, sizeof(zero_row), KVS_ERR_UNSUPPORTED);
-  static const uint8_t behind_the_end[] = {MAGIC,  U32(0), U32(1), U32(1), CELL(0), U32(0), U32(1), U32(1), U64(1),
-                                           0xaa,   U32(1), U64(1), 0xbb,   0xcc};
+  static const uint8_t behind_the_end[] = {MAGIC,  U32(0), U32(1), U32(1), CELL(0), U32(0), U32(1),
+                                           U32(1), U64(1), 0xaa,   U32(1), U64(1),  0xbb,   0xcc};
   assert_refused(behind_the_end, sizeof(behind_the_end), KVS_ERR_CORRUPT);
 }
 
@@ -269,7 +273,8 @@ static void compose_keeps_to_its_bounds(void **state)
   assert_int_equal(kvi_llama_compose_size(&blob->shape, 2, &size), KVS_OK);
   assert_int_equal(kvi_llama_compose(&blob->shape, 0, 0, 0, chunks, 1, 2, out, size + 1), KVS_ERR_BUFFER);
   assert_int_equal(kvi_llama_compose(&blob->shape, 0, 0, -1, chunks, 1, 2, out, size), KVS_ERR_INVALID);
-  assert_int_equal(kvi_llama_compose(&blob->shape, 0, 0, INT32_MAX - 1, chunks, 1, 2, out, size), KVS_ERR_INVALID);
+  assert_int_equal(kvi_llama_compose(&blob->shape, 0, 0, INT32_MAX - 1, chunks, 1, 2, out, size),
+                   KVS_ERR_INVALID);
   assert_int_equal(kvi_llama_compose(&blob->shape, 0, 0, 0, chunks, 0, 2, out, size), KVS_ERR_INVALID);
   blob->shape.token_bytes = UINT64_MAX / 2;
   assert_int_equal(kvi_llama_compose_size(&blob->shape, UINT32_MAX, &size), KVS_ERR_TOO_LARGE);
