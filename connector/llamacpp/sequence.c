@@ -246,6 +246,8 @@ kvs_status kvi_llama_sequence_open(struct llama_context *context, const struct l
   /* A recurrent memory alone has no streams: its sequences can be copied in any setting. */
   out->splice = out->spare > 0 && (is_unified(context) || llama_model_is_recurrent(out->model));
 
+  if (!out->splice)
+    out->spare = -1;
   status = probe(out, is_plain_attention(out->model));
   llama_memory_clear(memory, true);
   if (status != KVS_OK) {
@@ -284,24 +286,55 @@ void kvi_llama_sequence_ready(const kvi_llama_sequence *seq, llama_seq_id id, ui
   *first_p = at_boundary ? *end_p - 1 : *end_p;
 }
 
+/* Reads the bytes in seq->blob. */
+static kvs_status read_rows(kvi_llama_sequence *seq, size_t size, kvi_llama_blob **blob_p)
+{
+  kvs_status status = kvi_llama_blob_read(seq->blob, size, blob_p);
+  if (status != KVS_OK)
+    return status == KVS_ERR_NOMEM ? status : KVS_ERR_INTERNAL;
+  const kvi_llama_blob *blob = *blob_p;
+  if (blob->kind == KVI_LLAMA_BLOB_EMPTY ||
+      (blob->kind == KVI_LLAMA_BLOB_PLAIN && kvi_llama_shape_fits(&blob->shape, seq->shape)))
+    return KVS_OK;
+  kvi_llama_blob_free(*blob_p);
+  *blob_p = NULL;
+  return KVS_ERR_INTERNAL;
+}
+
+kvs_status kvi_llama_sequence_begin(kvi_llama_sequence *seq, llama_seq_id id)
+{
+  if (seq->splice || seq->way != KVI_LLAMA_ROWS)
+    return KVS_OK;
+  size_t size;
+  const kvs_status status = take_state(seq, id, &size);
+  return status == KVS_OK ? read_rows(seq, size, &seq->held) : status;
+}
+
+void kvi_llama_sequence_end(kvi_llama_sequence *seq)
+{
+  kvi_llama_blob_free(seq->held);
+  seq->held = NULL;
+}
+
 static kvs_status cut_rows(kvi_llama_sequence *seq, llama_seq_id id, llama_pos first, uint8_t *dst)
 {
-  size_t size;
-  const llama_pos end = first + (llama_pos)seq->tokens_per_chunk;
-  kvs_status status = seq->splice ? take_range(seq, id, first, end, &size) : take_state(seq, id, &size);
-  if (status != KVS_OK)
-    return status;
-  kvi_llama_blob *blob = NULL;
-  status = kvi_llama_blob_read(seq->blob, size, &blob);
-  if (status != KVS_OK)
-    return status;
-  if (blob->kind != KVI_LLAMA_BLOB_PLAIN)
-    status = KVS_MISS;
-  else if (!kvi_llama_shape_fits(&blob->shape, seq->shape))
-    status = KVS_ERR_INTERNAL;
-  else
-    status = kvi_llama_blob_cut(blob, first, seq->tokens_per_chunk, dst, seq->chunk_room);
-  kvi_llama_blob_free(blob);
+  kvi_llama_blob *blob = seq->held;
+  if (!seq->splice && blob == NULL)
+    return KVS_ERR_INVALID;
+  if (seq->splice) {
+    size_t size;
+    kvs_status status = take_range(seq, id, first, first + (llama_pos)seq->tokens_per_chunk, &size);
+    if (status == KVS_OK)
+      status = read_rows(seq, size, &blob);
+    if (status != KVS_OK)
+      return status;
+  }
+  const kvs_status status =
+      blob->kind == KVI_LLAMA_BLOB_EMPTY
+          ? KVS_MISS
+          : kvi_llama_blob_cut(blob, first, seq->tokens_per_chunk, dst, seq->chunk_room);
+  if (blob != seq->held)
+    kvi_llama_blob_free(blob);
   return status;
 }
 

@@ -36,6 +36,7 @@ typedef struct kvi_llama_sequence {
   size_t chunk_room;      /* rows: bytes of a chunk; states: at most so many */
   uint8_t *blob;          /* grows to the largest blob seen */
   size_t blob_room;
+  kvi_llama_blob *held; /* between begin and end, rows without splice: the whole sequence, read */
 } kvi_llama_sequence;
 
 /*
@@ -52,6 +53,14 @@ void kvi_llama_sequence_close(kvi_llama_sequence *seq);
 /* Whole chunks that may be cut from seq now: [*first_p, *end_p) of those wholly in it, by chunk number. */
 void kvi_llama_sequence_ready(const kvi_llama_sequence *seq, llama_seq_id id, uint32_t *first_p,
                               uint32_t *end_p);
+
+/*
+ * Around the cuts of one sequence, with no other call in between: where a range cannot be had alone, the
+ * state of the whole sequence is taken once here and not for each chunk. end is called even when begin
+ * failed. KVS_ERR_NOMEM, KVS_ERR_INTERNAL.
+ */
+kvs_status kvi_llama_sequence_begin(kvi_llama_sequence *seq, llama_seq_id id);
+void kvi_llama_sequence_end(kvi_llama_sequence *seq);
 
 /*
  * Copies chunk number `chunk` of sequence `id` to dst, which has chunk_room bytes.

@@ -127,7 +127,9 @@ static void run(const setting *s)
     decode(&cold, i * CHUNK, (i + 1) * CHUNK);
     chunks[i] = malloc(cold.seq.chunk_room);
     assert_non_null(chunks[i]);
+    assert_int_equal(kvi_llama_sequence_begin(&cold.seq, 0), KVS_OK);
     assert_int_equal(kvi_llama_sequence_cut(&cold.seq, 0, (uint32_t)i, chunks[i], &lengths[i]), KVS_OK);
+    kvi_llama_sequence_end(&cold.seq);
   }
   decode(&cold, N_CHUNKS * CHUNK, N_TOKENS);
 
@@ -140,6 +142,7 @@ static void run(const setting *s)
   assert_same_logits(&cold, &warm, model, s->name);
 
   /* What a restored sequence gives out again are the same bytes, where any chunk may be cut at any time. */
+  assert_int_equal(kvi_llama_sequence_begin(&warm.seq, 0), KVS_OK);
   for (uint32_t i = 0; s->way == KVI_LLAMA_ROWS && i < N_CHUNKS; i++) {
     uint8_t *again = malloc(warm.seq.chunk_room);
     size_t length;
@@ -147,6 +150,7 @@ static void run(const setting *s)
     assert_memory_equal(again, chunks[i], length);
     free(again);
   }
+  kvi_llama_sequence_end(&warm.seq);
   for (int i = 0; i < N_CHUNKS; i++)
     free(chunks[i]);
   stop(&warm);
