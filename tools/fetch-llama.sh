@@ -68,7 +68,7 @@ fetch() { # fetch PACKAGE SHA512 FILE
   need npm npm
   work=$(mktemp -d "$cache/fetch.XXXXXX")
   log=$work/log
-  if ! (cd "$work" && npm pack --silent "$1" >"$log" 2>&1); then
+  if ! (cd "$work" && npm pack --loglevel=error "$1" >"$log" 2>&1); then
     cat "$log" >&2
     rm -rf "$work"
     die "npm could not fetch $1: is the registry of your npm configuration (npm config get registry) reachable?"
