@@ -32,6 +32,8 @@
 #define KVI_CONFIG_VALUE_MAX 4096u           /* bytes of a scalar */
 #define KVI_CONFIG_NAME_MAX  128u            /* bytes of a dotted name, with its NUL */
 #define KVI_CONFIG_ROWS_MAX  1024u
+#define KVI_CONFIG_TEXT_MAX                                                                                  \
+  (16u * 1024u * 1024u) /* bytes of all strings a config keeps, those of kvi_config_set included */
 
 typedef enum kvi_config_type {                  /* in the struct */
                                KVI_CONFIG_BOOL, /* bool: true or false (YAML 1.1's yes, no, on, off too) */
@@ -53,9 +55,9 @@ typedef struct kvi_config_row {
   const char
       *name; /* dotted, lower case: [a-z0-9_] words, '.' between them; unique also with '.' read as '_' */
   kvi_config_type type;
-  size_t offset;              /* in the program's struct */
-  const char *standard;       /* the default, as one would write it in the environment; NULL: "" */
-  int64_t min, max;           /* as the type says; unused for bool and enum */
+  size_t offset;        /* in the program's struct */
+  const char *standard; /* the default, as one would write it in the environment; NULL: "" */
+  int64_t min, max;     /* as the type says; both 0: only the type's own bounds; unused for bool and enum */
   const char *const *choices; /* of an enum, ended by NULL */
   const char *unit; /* for the pages, where the type does not say it ("threads", "tokens"); or NULL */
   bool mutable;     /* may change while the program runs */

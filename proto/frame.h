@@ -45,22 +45,36 @@ kvs_status kvi_frame_normalize(const uint8_t *bytes, size_t total, struct kvi_fr
 
 /*
  * A fixed arena for protobuf-c's unpack, so that a header costs no malloc on the hot path: bump allocation, spills to
- * malloc when it is full (bounded by KVI_FRAME_HEADER_MAX-driven limits), everything freed at once by reset.
+ * malloc when it is full, everything freed at once by reset. The spill is bounded: two bytes of a hostile header can
+ * ask protobuf-c for more than a hundred. No legal header comes near the bound.
+ *
+ * The arena must not move after init. SINGLE: one thread at a time. Reset it after every frame, also a refused one.
  */
-#define KVI_FRAME_ARENA_SIZE 16384
+#define KVI_FRAME_ARENA_SIZE 16384u
+#define KVI_FRAME_SPILL_MAX  (4u << 20)
 struct kvi_frame_arena {
   ProtobufCAllocator allocator;
   size_t used;
   struct kvi_frame_spill *spilled;
+  size_t spilled_bytes;
+  kvs_status failure; /* why the last allocation failed; KVS_OK if none did */
   _Alignas(16) uint8_t bytes[KVI_FRAME_ARENA_SIZE];
 };
 void kvi_frame_arena_init(struct kvi_frame_arena *arena);
 void kvi_frame_arena_reset(struct kvi_frame_arena *arena);
 
 /*
- * Unpacks and checks a header: counts within the limits of proto/limits.h, the pieces' lengths sum to data_length,
- * no piece is empty, key blobs are whole keys of 8 to 64 bytes, arrays agree with each other. The result lives in the
- * arena until reset. Errors: KVS_ERR_PROTOCOL, KVS_ERR_TOO_LARGE, KVS_ERR_KEY_LENGTH, KVS_ERR_NOMEM.
+ * Unpacks and checks a header, as far as that is possible without knowing the stream:
+ *
+ *   counts and lengths are within the limits of proto/limits.h; the pieces' lengths sum to data_length
+ *   a piece is not empty; it is `first` if and only if its offset is 0; where segment_length is told it ends there if
+ *   it is `last` and before if it is not; where `segments` is told its segment is below it
+ *   a start has a space of 32 bytes and 1 to KVI_BATCH_CHUNKS_MAX whole keys of 8 to 64 bytes, one length for each key;
+ *   parent and extent_first are empty or one key; a put's segments are not empty and sum to its chunks' lengths; a get
+ *   has none
+ *
+ * The result lives in the arena until reset. Errors: KVS_ERR_PROTOCOL, KVS_ERR_TOO_LARGE, KVS_ERR_KEY_LENGTH,
+ * KVS_ERR_NOMEM; *header_p is NULL then.
  */
 kvs_status kvi_frame_unpack(struct kvi_frame_arena *arena, const uint8_t *header, size_t header_length,
                             uint64_t data_length, Kvasir__V1__FrameHeader **header_p);

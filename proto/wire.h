@@ -50,6 +50,7 @@ struct kvi_method_info {
   const char *path; /* "/kvasir.v1.Cache/Lookup" */
   const ProtobufCMessageDescriptor *request, *reply;
 };
+/* Static; NULL for a value that is no method. */
 const struct kvi_method_info *kvi_method_info(enum kvi_method method);
 
 /*
