@@ -8,6 +8,7 @@
 #define KVI_CHUNK_BYTES_MAX   (128u << 20) /* payload of one chunk */
 #define KVI_SEGMENTS_MAX      4096u        /* segments of one chunk */
 #define KVI_FRAME_BYTES_MAX   (2u << 20)   /* bulk bytes of one frame */
+#define KVI_PIECE_BYTES       (512u << 10) /* bulk bytes that senders put in one frame unless told otherwise */
 #define KVI_FRAME_HEADER_MAX  (256u << 10) /* packed FrameHeader */
 #define KVI_FRAME_PIECES_MAX  1024u        /* pieces of one frame */
 #define KVI_BATCH_CHUNKS_MAX  512u         /* chunks of one transfer */

@@ -28,18 +28,19 @@ typedef enum kvs_status {
   KVS_PENDING = 4, /* asked too early: the answer is under way */
 
   /* The request: only this call is affected. */
-  KVS_ERR_INVALID = -1,        /* an argument breaks the written contract */
-  KVS_ERR_DEADLINE = -2,       /* the call's own deadline passed */
-  KVS_ERR_CANCELED = -3,       /* cancelled by the caller */
-  KVS_ERR_KEY_LENGTH = -4,     /* a key is not 8 to 64 bytes, or not of its space's length */
-  KVS_ERR_TOO_LARGE = -5,      /* a chunk, batch or message is above the peer's or the configured limit */
-  KVS_ERR_SPACE_UNKNOWN = -6,  /* no space with this digest was opened at the node */
-  KVS_ERR_SPACE_MISMATCH = -7, /* the descriptor does not give its digest, or the chunk does not fit its space */
-  KVS_ERR_UNSUPPORTED = -8,    /* this build, tier or wire cannot do it */
-  KVS_ERR_BUSY = -9,           /* a bound is reached (queue, leases, operations in flight): try again later */
-  KVS_ERR_QUOTA = -10,         /* the tenant's share is used up */
-  KVS_ERR_BUFFER = -11,        /* the caller's memory is too small for the answer */
-  KVS_ERR_CHECKSUM = -12,      /* the bytes of a put do not fit the checksum sent with them */
+  KVS_ERR_INVALID = -1,       /* an argument breaks the written contract */
+  KVS_ERR_DEADLINE = -2,      /* the call's own deadline passed */
+  KVS_ERR_CANCELED = -3,      /* cancelled by the caller */
+  KVS_ERR_KEY_LENGTH = -4,    /* a key is not 8 to 64 bytes, or not of its space's length */
+  KVS_ERR_TOO_LARGE = -5,     /* a chunk, batch or message is above the peer's or the configured limit */
+  KVS_ERR_SPACE_UNKNOWN = -6, /* no space with this digest was opened at the node */
+  KVS_ERR_SPACE_MISMATCH =
+      -7,                   /* the descriptor does not give its digest, or the chunk does not fit its space */
+  KVS_ERR_UNSUPPORTED = -8, /* this build, tier or wire cannot do it */
+  KVS_ERR_BUSY = -9,        /* a bound is reached (queue, leases, operations in flight): try again later */
+  KVS_ERR_QUOTA = -10,      /* the tenant's share is used up */
+  KVS_ERR_BUFFER = -11,     /* the caller's memory is too small for the answer */
+  KVS_ERR_CHECKSUM = -12,   /* the bytes of a put do not fit the checksum sent with them */
 
   /* The connection: every operation on it is affected. */
   KVS_ERR_UNREACHABLE = -100, /* no connection could be made, or it was lost */

@@ -1,0 +1,40 @@
+/* proto/bytes.h: little-endian numbers in byte arrays, at any alignment. */
+#ifndef KVASIR_PROTO_BYTES_H
+#define KVASIR_PROTO_BYTES_H
+
+#include <stdint.h>
+
+static inline uint16_t kvi_load_le16(const uint8_t *p)
+{
+  return (uint16_t)(p[0] | p[1] << 8);
+}
+
+static inline uint32_t kvi_load_le32(const uint8_t *p)
+{
+  return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static inline uint64_t kvi_load_le64(const uint8_t *p)
+{
+  return kvi_load_le32(p) | (uint64_t)kvi_load_le32(p + 4) << 32;
+}
+
+static inline void kvi_store_le16(uint8_t *p, uint16_t value)
+{
+  p[0] = (uint8_t)value;
+  p[1] = (uint8_t)(value >> 8);
+}
+
+static inline void kvi_store_le32(uint8_t *p, uint32_t value)
+{
+  kvi_store_le16(p, (uint16_t)value);
+  kvi_store_le16(p + 2, (uint16_t)(value >> 16));
+}
+
+static inline void kvi_store_le64(uint8_t *p, uint64_t value)
+{
+  kvi_store_le32(p, (uint32_t)value);
+  kvi_store_le32(p + 4, (uint32_t)(value >> 32));
+}
+
+#endif

@@ -1,0 +1,126 @@
+/* Landing what a node sends. All of it runs on the poller. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "proto/grpc/client_private.h"
+#include "proto/service.h"
+
+static bool first_of_chunk(struct transfer *t, const Kvasir__V1__Piece *piece)
+{
+  const struct kvi_transfer_chunk *c = &t->user->chunks[piece->chunk];
+  if (piece->segment != 0 || piece->offset != 0 || piece->segments == 0 || piece->segments > KVI_SEGMENTS_MAX)
+    return false;
+  t->chunk = piece->chunk;
+  t->segment = 0;
+  t->segment_offset = 0;
+  t->n_segments = piece->segments;
+  t->landed = 0;
+  t->cursor = kvi_iov_cursor_make(c->iov, c->n_iov);
+  return true;
+}
+
+static bool in_order(struct transfer *t, const Kvasir__V1__Piece *piece)
+{
+  if (piece->chunk != t->chunk && !first_of_chunk(t, piece))
+    return false;
+  if (piece->segment != t->segment || piece->offset != t->segment_offset || t->segment >= t->n_segments)
+    return false;
+  if (piece->offset == 0) {
+    t->segment_length = piece->segment_length;
+    t->crc_expected = piece->crc32c;
+    t->crc = 0;
+  }
+  return piece->length <= t->segment_length - t->segment_offset;
+}
+
+static void segment_whole(struct transfer *t)
+{
+  if (t->crc != t->crc_expected) {
+    kvi_log_limited(KVI_LOG_WARN, "node %s: segment %u of a chunk does not fit its checksum", t->wire->endpoint, t->segment);
+    kvi_gw_end_chunk(t, t->chunk, KVS_MISS, KVI_MISS_CORRUPT);
+    return;
+  }
+  t->segment++;
+  t->segment_offset = 0;
+  if (t->user->on_segments)
+    t->user->on_segments(t->user, t->chunk, t->segment);
+}
+
+/* False: the node broke the protocol. */
+static bool land_piece(struct wire *w, const Kvasir__V1__Piece *piece)
+{
+  struct transfer *t = kvi_gw_find(w, piece->id);
+  if (t && (t->user->put || piece->chunk >= t->user->n_chunks))
+    return false;
+  if (!t || kvi_gw_chunk_ended(t, piece->chunk)) { /* cancelled, late, or ended here: not ours any more */
+    kvi_frame_in_skip(&w->in, piece->length);
+    return true;
+  }
+  if (!in_order(t, piece))
+    return false;
+  if (!kvi_frame_in_land(&w->in, piece->length, &t->cursor, &t->crc)) {
+    kvi_gw_end_chunk(t, piece->chunk, KVS_ERR_BUFFER, KVI_MISS_NONE);
+    return true;
+  }
+  t->landed += piece->length;
+  t->segment_offset += piece->length;
+  if (t->segment_offset == t->segment_length)
+    segment_whole(t);
+  return true;
+}
+
+static bool take_end(struct wire *w, const Kvasir__V1__ChunkEnd *end)
+{
+  struct transfer *t = kvi_gw_find(w, end->id);
+  if (!t)
+    return true;
+  if (end->chunk >= t->user->n_chunks)
+    return false;
+  if (kvi_gw_chunk_ended(t, end->chunk))
+    return true;
+  if (end->status == KVS_OK && !t->user->put) {
+    if (t->chunk != end->chunk || t->segment != t->n_segments)
+      return false;
+    t->user->chunks[end->chunk].length = t->landed;
+    t->user->chunks[end->chunk].n_segments = t->n_segments;
+  }
+  kvi_gw_end_chunk(t, end->chunk, (kvs_status)end->status, end->cause);
+  return true;
+}
+
+static bool take_frame(struct wire *w, const Kvasir__V1__FrameHeader *header)
+{
+  for (size_t i = 0; i < header->n_pieces; i++)
+    if (!land_piece(w, header->pieces[i]))
+      return false;
+  for (size_t i = 0; i < header->n_ends; i++)
+    if (!take_end(w, header->ends[i]))
+      return false;
+  return header->n_starts == 0 && header->n_cancels == 0;
+}
+
+void kvi_gw_on_received(void *ctx, bool ok)
+{
+  struct wire *w = ctx;
+  atomic_fetch_sub(&w->outstanding, 1);
+  grpc_byte_buffer *buffer = w->received;
+  w->received = NULL;
+  if (!ok || !buffer) { /* the stream is over; its status follows */
+    w->stream_over = true;
+    return;
+  }
+  /* Asked for before this one is looked at, so that the peer's window is open meanwhile. */
+  grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &w->received};
+  atomic_fetch_add(&w->outstanding, 1);
+  kvi_grpc_start_batch(w->stream, &op, 1, &w->tag_read);
+
+  w->last_activity_ns = kvi_now_ns();
+  kvs_status status = kvi_frame_in_open(&w->in, buffer);
+  if (status == KVS_OK && !take_frame(w, w->in.header))
+    status = KVS_ERR_PROTOCOL;
+  kvi_frame_in_clear(&w->in);
+  if (status != KVS_OK && !w->broken) {
+    kvi_log_warn("node %s sent a frame that is not allowed (%s): closing the connection", w->endpoint,
+                 kvs_status_text(status));
+    w->broken = true;
+  }
+}

@@ -1,0 +1,332 @@
+/* The life of a transfer: table, references, ends, deadlines. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "proto/grpc/client_private.h"
+#include "proto/service.h"
+
+/* How long after an early end gRPC may hold slices before the stream, and then the socket, is given up. */
+#define LINGER_DEADLINE_MS 20u
+#define LINGER_CANCEL_MS   500u
+#define SHUTDOWN_MS        100u
+/* Packed bytes of the starts of one frame; well below KVI_FRAME_HEADER_MAX with pieces and ends beside them. */
+#define START_BYTES_MAX (160u << 10)
+
+void kvi_gw_transfer_ref(struct transfer *t)
+{
+  atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+}
+
+static struct transfer *take_slot(struct wire *w)
+{
+  struct transfer *t = NULL;
+  pthread_mutex_lock(&w->slot_lock);
+  if (w->n_free > 0) {
+    t = &w->slots[w->free_slots[--w->n_free]];
+    w->unfinished++;
+  }
+  pthread_mutex_unlock(&w->slot_lock);
+  return t;
+}
+
+static void return_slot(struct wire *w, struct transfer *t)
+{
+  pthread_mutex_lock(&w->slot_lock);
+  w->free_slots[w->n_free++] = (uint16_t)(t - w->slots);
+  if (--w->unfinished == 0)
+    pthread_cond_broadcast(&w->finished);
+  pthread_mutex_unlock(&w->slot_lock);
+}
+
+static kvs_status overall_status(const struct transfer *t)
+{
+  if (t->n_ok == t->user->n_chunks)
+    return KVS_OK;
+  if (t->failure != KVS_OK)
+    return t->failure;
+  return t->n_ok > 0 ? KVS_PARTIAL : KVS_MISS;
+}
+
+/*
+ * Runs on any thread: the last slice's release may be what ends a transfer. It touches the slot lock and the caller's
+ * completion queue, never the connection's lock.
+ */
+void kvi_gw_transfer_unref(void *ctx)
+{
+  struct transfer *t = ctx;
+  if (atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1)
+    return;
+  struct wire *w = t->wire;
+  struct kvi_transfer *user = t->user;
+  kvs_status status = overall_status(t);
+  if (t->counted)
+    atomic_fetch_sub(&w->lingering, 1);
+  free(t->arrays);
+  t->arrays = NULL;
+  user->on_done(user, status);
+
+  return_slot(w, t);
+}
+
+/* ---- ends: the poller's ---- */
+
+static void end_protocol(struct transfer *t, bool early)
+{
+  struct wire *w = t->wire;
+  pthread_mutex_lock(&w->lock);
+  kvi_list_remove(&w->live, &t->live_link);
+  if (kvi_list_is_linked(&t->send_link))
+    kvi_list_remove(&w->to_send, &t->send_link);
+  if (early && t->started && w->n_cancels < KVI_FRAME_OUT_CANCELS)
+    w->cancels[w->n_cancels++] = t->id;
+  pthread_mutex_unlock(&w->lock);
+  if (early && t->user->put) {
+    t->counted = true;
+    atomic_fetch_add(&w->lingering, 1);
+  }
+  kvi_gw_transfer_unref(t);
+}
+
+static void end_chunk(struct transfer *t, uint32_t chunk, kvs_status status, uint32_t cause)
+{
+  struct kvi_transfer_chunk *c = &t->user->chunks[chunk];
+  c->status = status;
+  c->cause = cause;
+  if (status == KVS_OK || status == KVS_EXISTS)
+    t->n_ok++;
+  else if (status < 0 && t->failure == KVS_OK)
+    t->failure = status;
+  atomic_fetch_or_explicit(&t->ended[chunk / 64], UINT64_C(1) << (chunk % 64), memory_order_relaxed);
+  t->n_ended++;
+  if (t->user->on_chunk)
+    t->user->on_chunk(t->user, chunk);
+}
+
+void kvi_gw_end_chunk(struct transfer *t, uint32_t chunk, kvs_status status, uint32_t cause)
+{
+  if (kvi_gw_chunk_ended(t, chunk))
+    return;
+  end_chunk(t, chunk, status, cause);
+  if (t->n_ended == t->user->n_chunks)
+    end_protocol(t, false);
+}
+
+void kvi_gw_end_all(struct transfer *t, kvs_status status)
+{
+  uint32_t cause = KVI_MISS_NONE;
+  if (status == KVS_ERR_UNREACHABLE && !t->user->put) {
+    status = KVS_MISS; /* a get from a lost node is a miss like any other */
+    cause = KVI_MISS_NODE;
+  }
+  for (uint32_t i = 0; i < t->user->n_chunks; i++)
+    if (!kvi_gw_chunk_ended(t, i))
+      end_chunk(t, i, status, cause);
+  end_protocol(t, true);
+}
+
+struct transfer *kvi_gw_find(struct wire *w, uint64_t id)
+{
+  struct transfer *t = &w->slots[id & SLOT_MASK];
+  pthread_mutex_lock(&w->lock);
+  bool live = kvi_list_is_linked(&t->live_link) && t->id == id;
+  pthread_mutex_unlock(&w->lock);
+  return live ? t : NULL;
+}
+
+/* ---- deadlines: the poller's ---- */
+
+static void end_overdue(struct wire *w, uint64_t now)
+{
+  for (;;) {
+    struct transfer *overdue = NULL;
+    kvs_status status = KVS_ERR_DEADLINE;
+    pthread_mutex_lock(&w->lock);
+    kvi_list_for_each(&w->live, node)
+    {
+      struct transfer *t = kvi_list_entry(node, struct transfer, live_link);
+      bool canceled = atomic_load(&t->cancel);
+      if (canceled || now >= t->user->deadline_ns) {
+        overdue = t;
+        status = canceled ? KVS_ERR_CANCELED : KVS_ERR_DEADLINE;
+        break;
+      }
+    }
+    pthread_mutex_unlock(&w->lock);
+    if (!overdue)
+      return;
+    uint64_t grace = (status == KVS_ERR_CANCELED ? LINGER_CANCEL_MS : LINGER_DEADLINE_MS) * KVI_NS_PER_MS;
+    if (w->linger_at_ns == 0 || now + grace < w->linger_at_ns)
+      w->linger_at_ns = now + grace;
+    kvi_gw_end_all(overdue, status);
+  }
+}
+
+void kvi_gw_check_deadlines(struct wire *w, uint64_t now)
+{
+  end_overdue(w, now);
+
+  pthread_mutex_lock(&w->lock);
+  bool send = w->n_cancels > 0 && !w->sending && w->state == READY;
+  if (send)
+    w->sending = true;
+  pthread_mutex_unlock(&w->lock);
+  if (send)
+    kvi_gw_send(w);
+
+  if (atomic_load(&w->lingering) == 0) {
+    w->linger_at_ns = 0;
+    return;
+  }
+  if (w->linger_at_ns != 0 && now >= w->linger_at_ns && w->shutdown_at_ns == 0) {
+    kvi_log_warn("node %s does not read: giving up its stream to free memory of puts that ended", w->endpoint);
+    w->shutdown_at_ns = now + SHUTDOWN_MS * KVI_NS_PER_MS;
+    grpc_call_cancel(w->stream, NULL);
+  }
+}
+
+/* ---- submit ---- */
+
+static kvs_status check_chunk(const struct wire *w, const struct kvi_transfer *user, const struct kvi_transfer_chunk *c,
+                              size_t *n_segments)
+{
+  if (c->length == 0 || !c->iov || c->n_iov == 0 || kvi_iov_total(c->iov, c->n_iov) != c->length)
+    return KVS_ERR_INVALID;
+  if (!user->put)
+    return KVS_OK;
+  if (c->length > w->chunk_bytes_max || c->n_segments > KVI_SEGMENTS_MAX)
+    return KVS_ERR_TOO_LARGE;
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < c->n_segments; i++) {
+    if (c->segment_lengths[i] == 0)
+      return KVS_ERR_INVALID;
+    sum += c->segment_lengths[i];
+  }
+  for (uint32_t i = 0; i < c->n_iov; i++)
+    if (!c->iov[i].base)
+      return KVS_ERR_INVALID;
+  *n_segments += c->n_segments;
+  return sum == c->length ? KVS_OK : KVS_ERR_INVALID;
+}
+
+static kvs_status check_transfer(const struct wire *w, const struct kvi_transfer *user, size_t *n_segments_p)
+{
+  if (user->n_chunks == 0 || !user->chunks || !user->keys || !user->space || !user->on_done)
+    return KVS_ERR_INVALID;
+  if (user->n_chunks > w->batch_chunks_max || user->n_chunks > KVI_BATCH_CHUNKS_MAX)
+    return KVS_ERR_TOO_LARGE;
+  size_t n_segments = 0;
+  for (uint32_t i = 0; i < user->n_chunks; i++) {
+    kvs_status status = check_chunk(w, user, &user->chunks[i], &n_segments);
+    if (status != KVS_OK)
+      return status;
+  }
+  /* Packed numbers take at most 5 bytes (lengths 10). */
+  size_t packed = 256 + (size_t)user->n_chunks * (user->key_length + 15u) + n_segments * 5u;
+  *n_segments_p = n_segments;
+  return packed <= START_BYTES_MAX ? KVS_OK : KVS_ERR_TOO_LARGE;
+}
+
+/* The start message's arrays; one allocation for batches above INLINE_CHUNKS or INLINE_SEGMENTS. */
+static kvs_status fill_arrays(struct transfer *t, size_t n_segments)
+{
+  const struct kvi_transfer *user = t->user;
+  t->lengths = t->inline_lengths;
+  t->segment_counts = t->inline_counts;
+  t->segment_lengths = t->inline_segments;
+  if (user->n_chunks > INLINE_CHUNKS || n_segments > INLINE_SEGMENTS) {
+    size_t size = user->n_chunks * (sizeof(uint64_t) + sizeof(uint32_t)) + n_segments * sizeof(uint32_t);
+    t->arrays = malloc(size);
+    if (!t->arrays)
+      return KVS_ERR_NOMEM;
+    t->lengths = t->arrays;
+    t->segment_counts = (uint32_t *)(t->lengths + user->n_chunks);
+    t->segment_lengths = t->segment_counts + user->n_chunks;
+  }
+  t->n_segment_lengths = n_segments;
+  size_t k = 0;
+  for (uint32_t i = 0; i < user->n_chunks; i++) {
+    const struct kvi_transfer_chunk *c = &user->chunks[i];
+    t->lengths[i] = c->length;
+    if (!user->put)
+      continue;
+    t->segment_counts[i] = c->n_segments;
+    memcpy(t->segment_lengths + k, c->segment_lengths, c->n_segments * sizeof(uint32_t));
+    k += c->n_segments;
+  }
+  return KVS_OK;
+}
+
+static void reset(struct transfer *t, struct wire *w, struct kvi_transfer *user)
+{
+  memset(t, 0, offsetof(struct transfer, inline_lengths));
+  t->wire = w;
+  t->user = user;
+  atomic_init(&t->refs, 1);
+  t->chunk = UINT32_MAX;
+}
+
+kvs_status kvi_gw_submit(struct kvi_wire *wire, struct kvi_transfer *user)
+{
+  struct wire *w = (struct wire *)wire;
+  kvs_status status;
+  if (!kvi_gw_enter(w, &status))
+    return status;
+  size_t n_segments = 0;
+  status = check_transfer(w, user, &n_segments);
+  if (status != KVS_OK)
+    goto leave;
+  struct transfer *t = take_slot(w);
+  if (!t) {
+    status = KVS_ERR_BUSY;
+    goto leave;
+  }
+  reset(t, w, user);
+  status = fill_arrays(t, n_segments);
+  if (status != KVS_OK) {
+    return_slot(w, t);
+    goto leave;
+  }
+
+  pthread_mutex_lock(&w->lock);
+  t->id = ++w->sequence << 10 | (uint64_t)(t - w->slots);
+  kvi_list_push_back(&w->live, &t->live_link);
+  kvi_list_push_back(&w->to_send, &t->send_link);
+  bool send = !w->sending;
+  w->sending = true;
+  bool wake = w->idle;
+  w->idle = false;
+  pthread_mutex_unlock(&w->lock);
+  if (send)
+    kvi_gw_send(w);
+  if (wake)
+    kvi_grpc_waker_wake(&w->waker);
+leave:
+  kvi_gw_leave(w);
+  return status;
+}
+
+/* Found by a walk: cancels are rare, and a transfer that has ended meanwhile is simply not there. */
+void kvi_gw_cancel(struct kvi_wire *wire, struct kvi_transfer *user)
+{
+  struct wire *w = (struct wire *)wire;
+  kvs_status status;
+  if (!kvi_gw_enter(w, &status))
+    return;
+  pthread_mutex_lock(&w->lock);
+  bool found = false;
+  kvi_list_for_each(&w->live, node)
+  {
+    struct transfer *t = kvi_list_entry(node, struct transfer, live_link);
+    if (t->user == user) {
+      atomic_store(&t->cancel, true);
+      found = true;
+      break;
+    }
+  }
+  pthread_mutex_unlock(&w->lock);
+  if (found)
+    kvi_grpc_waker_wake(&w->waker);
+  kvi_gw_leave(w);
+}

@@ -1,0 +1,180 @@
+/*
+ * proto/grpc/server_private.h: inside the node's side of the wire.
+ *
+ * A call belongs to one poller for its whole life, so nothing in it is locked; the exceptions say so. Slices that gRPC
+ * still sends hold a reference on their chunk (struct source), never on a call.
+ */
+#ifndef KVASIR_PROTO_GRPC_SERVER_PRIVATE_H
+#define KVASIR_PROTO_GRPC_SERVER_PRIVATE_H
+
+#include <pthread.h>
+
+#include "base/list.h"
+#include "base/thread.h"
+#include "proto/grpc/endpoint.h"
+#include "proto/grpc/grpc_private.h"
+#include "proto/grpc/grpc_server.h"
+
+#define MAX_POLLERS   4u
+#define MAX_LISTEN    8u
+#define PREPOSTED     16u /* requests of each method that wait at each queue */
+#define REQUEST_BYTES_MAX (1u << 20)
+#define MAX_STREAM_TRANSFERS 1024u
+#define LANDING_WINDOW 16u /* chunks of a put that are begun before their bytes come */
+
+struct counters {
+  _Atomic uint64_t connections, connections_total, refused, stalled;
+  _Atomic uint64_t streams, transfers, calls, unknown_calls, protocol_errors;
+  _Atomic uint64_t frames_in, frames_out, bytes_in, bytes_out;
+};
+
+struct poller {
+  struct kvi_grpc_server *server;
+  grpc_completion_queue *cq;
+  kvi_thread thread;
+  kvi_list streams; /* of this poller */
+  uint64_t ticked_ns;
+};
+
+struct acceptor;
+
+struct kvi_grpc_server {
+  const struct kvi_service *service;
+  struct kvi_grpc_server_options options;
+  uint16_t ports[MAX_LISTEN];
+  grpc_server *server;
+  grpc_server_credentials *credentials; /* TLS; NULL: plain */
+  struct poller pollers[MAX_POLLERS];
+  uint32_t n_pollers;
+  void *methods[KVI_METHOD_COUNT], *transfer_method, *health_method;
+  struct acceptor *acceptor;
+  atomic_bool serving, draining;
+  bool started, drained;
+  struct counters counters;
+};
+
+/* ---- server_call.c ---- */
+/* Keeps one request of the method posted at the poller's queue. */
+void kvi_server_request_call(struct poller *poller, enum kvi_method method);
+void kvi_server_request_health(struct poller *poller);
+/* Calls that are registered by nobody: answered UNIMPLEMENTED, or they would hang until their deadline. */
+void kvi_server_request_unknown(struct poller *poller);
+/* The peer id of a call: its session header, or 0. */
+uint64_t kvi_server_session(const grpc_metadata_array *metadata);
+
+/* ---- server_stream.c ---- */
+void kvi_server_request_stream(struct poller *poller);
+/* Every 100 ms or so on the poller's thread: deadlines of landings, the end of idle streams while draining. */
+void kvi_server_stream_tick(struct poller *poller, uint64_t now);
+
+/* ---- one transfer stream ---- */
+
+enum put_state { PUT_NEW = 0, PUT_LANDING, PUT_WAITING, PUT_ENDED };
+
+/* A put that waits for an equal one. The callback comes from any thread and leaves it as a message. */
+struct put_wait {
+  struct server_transfer *transfer;
+  uint32_t chunk;
+  kvs_status status;
+  kvi_list_node link; /* in stream->woken, under woken_lock */
+};
+
+/* One chunk of a put. */
+struct put_chunk {
+  enum put_state state;
+  bool told; /* its end was sent */
+  kvs_status status;
+  struct kvi_landing landing;
+  struct put_wait wait;
+};
+
+struct server_transfer {
+  struct stream *stream;
+  uint64_t id, deadline_ns;
+  bool put, canceled;
+  uint32_t n_chunks, key_length, n_ended;
+  uint8_t space[KVS_DIGEST_SIZE];
+  uint8_t *keys; /* key before the first (zeros if none), then n_chunks keys */
+  bool has_parent, unchained;
+  uint32_t first_place;
+  uint64_t *lengths;
+  uint32_t *segment_counts, *segment_lengths;
+
+  /* put */
+  struct put_chunk *puts;
+  uint32_t n_begun, first_segment; /* of puts[n_begun] in segment_lengths */
+  uint32_t n_told;
+  uint32_t chunk, segment, offset, crc; /* of the next piece */
+  struct kvi_iov_cursor cursor;
+
+  /* get */
+  struct source *source; /* of the chunk being sent */
+  uint32_t send_chunk, send_segment, send_offset;
+  struct kvi_iov_cursor send_cursor;
+
+  kvi_list_node link;      /* in stream->transfers */
+  kvi_list_node send_link; /* in stream->to_send: a get, or a put with ends to tell */
+};
+
+/* A chunk that is read: shared by the transfer and by slices under way. */
+struct source {
+  const struct kvi_service *service;
+  struct kvi_source source;
+  atomic_uint refs;
+};
+
+struct stream {
+  struct poller *poller;
+  struct kvi_peer peer;
+  char peer_name[64];
+  grpc_call *call;
+  gpr_timespec deadline;
+  grpc_metadata_array metadata;
+  int cancelled;
+  grpc_byte_buffer *received, *sent;
+  struct kvi_grpc_tag tag_new, tag_begin, tag_close, tag_read, tag_sent, tag_status;
+  uint32_t outstanding;
+  bool reading, sending, eof, over, status_sent;
+  uint64_t sending_since_ns, connection; /* acceptor's serial, 0 with TLS */
+  grpc_status_code status;
+  const char *status_text;
+
+  struct kvi_frame_in in;
+  struct kvi_frame_out *out;
+  kvi_list transfers, to_send;
+
+  pthread_mutex_t woken_lock; /* a leaf; the only lock of a stream */
+  kvi_list woken;
+  struct kvi_grpc_waker waker;
+  kvi_list_node link; /* in poller->streams */
+};
+
+/* ---- server_transfer.c ---- */
+/* A transfer from its start message, linked into the stream; KVS_ERR_NOMEM, KVS_ERR_PROTOCOL. */
+kvs_status kvi_server_transfer_create(struct stream *stream, const Kvasir__V1__TransferStart *start);
+/* Aborts what is unfinished and frees. */
+void kvi_server_transfer_destroy(struct server_transfer *transfer);
+struct server_transfer *kvi_server_transfer_find(struct stream *stream, uint64_t id);
+static inline const uint8_t *kvi_server_key(const struct server_transfer *t, uint32_t chunk)
+{
+  return t->keys + (size_t)(chunk + 1) * t->key_length;
+}
+/* Puts it in the queue of those with something to say. */
+void kvi_server_want_send(struct server_transfer *transfer);
+
+/* ---- server_put.c ---- */
+void kvi_server_put_start(struct server_transfer *transfer);
+/* False: the client broke the protocol. */
+bool kvi_server_put_piece(struct server_transfer *transfer, const Kvasir__V1__Piece *piece, struct kvi_frame_in *in);
+/* Ends every chunk that has not ended. */
+void kvi_server_put_end_all(struct server_transfer *transfer, kvs_status status);
+void kvi_server_put_woken(struct stream *stream);
+/* Adds ends; true when all were told. */
+bool kvi_server_put_fill(struct server_transfer *transfer, struct kvi_frame_out *out);
+
+/* ---- server_get.c ---- */
+/* Adds pieces and ends; true when all was added. */
+bool kvi_server_get_fill(struct server_transfer *transfer, struct kvi_frame_out *out);
+void kvi_server_source_unref(void *source);
+
+#endif
