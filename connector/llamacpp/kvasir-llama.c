@@ -288,7 +288,7 @@ static int open_kvasir(run *r)
     return fail(a->endpoint, kvs_status_text(status));
   char text[256] = "";
   if (kvs_state(r->connector, text, sizeof(text)) != KVS_OK)
-    fprintf(stderr, "kvasir-llama: %s: %s; everything is computed\n", a->endpoint, text);
+    fprintf(stderr, "kvasir-llama: %s; everything is computed\n", text);
   const kvs_llama_options open = {.struct_size = sizeof(open),
                                   .model_path = a->model,
                                   .params = &r->params,
