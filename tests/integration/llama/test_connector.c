@@ -354,7 +354,7 @@ static void wrong_arguments_are_refused(void **state)
   assert_int_equal(kvs_llama_decode(e.kvasir, &prompt, 5), KVS_ERR_INVALID); /* holds nothing yet */
   prompt.n_tokens = 0;
   assert_int_equal(kvs_llama_load(e.kvasir, &prompt, &n_past), KVS_ERR_INVALID);
-  prompt = prompt_of(NULL, 5);
+  prompt = prompt_of(&t, 5);
   prompt.tokens = NULL;
   assert_int_equal(kvs_llama_save(e.kvasir, &prompt, 0), KVS_ERR_INVALID);
 
