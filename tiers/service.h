@@ -5,8 +5,8 @@
 #ifndef KVASIR_TIERS_SERVICE_H
 #define KVASIR_TIERS_SERVICE_H
 
-#include "proto/service.h"
 #include "proto/kvasir/v1/cache.pb-c.h"
+#include "proto/service.h"
 #include "tiers/store.h"
 
 struct kvi_store_service;
@@ -22,7 +22,8 @@ struct kvi_store_service_config {
   void *config_ctx;
 };
 
-kvs_status kvi_store_service_create(const struct kvi_store_service_config *config, struct kvi_store_service **service_p);
+kvs_status kvi_store_service_create(const struct kvi_store_service_config *config,
+                                    struct kvi_store_service **service_p);
 void kvi_store_service_destroy(struct kvi_store_service *service); /* NULL is fine */
 
 /* The ops for wires. Valid until destroy. */

@@ -15,9 +15,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <kvasir/space.h>
 #include "proto/service.h"
 #include "tiers/tier.h"
+#include <kvasir/space.h>
+
+#define KVI_TENANT_MAX                                                                                       \
+  64u /* bytes of a tenant's name with its NUL; a longer one is KVS_ERR_INVALID, or knows nothing */
 
 struct kvi_store;
 
@@ -26,44 +29,51 @@ struct kvi_store_config {
   uint32_t dram_page_bytes; /* power of two, 4 KiB to 2 MiB; 0: 16 KiB */
   bool huge_pages;          /* try MAP_HUGETLB, then transparent ones; said in the log */
   bool lock_memory;         /* mlock; a warning when refused */
-  uint64_t chunk_bytes_max; /* 0: KVI_CHUNK_BYTES_MAX */
+  uint64_t chunk_bytes_max; /* 0: KVI_CHUNK_BYTES_MAX; at most 4 GiB - 1 */
   uint32_t max_chunks;      /* index entries; 0: dram_bytes / 64 KiB, at least 1024 */
-  uint32_t max_spaces;      /* 0: 1024 */
+  uint32_t max_spaces;      /* 0: 1024; at most 65535 */
   uint32_t max_leases;      /* 0: 65536 */
-  uint32_t max_landings;    /* puts in flight; 0: 1024 */
-  const char *policy;       /* NULL: "leaf-lru" */
+  uint32_t max_landings; /* puts in flight; 0: 1024; at most 1 << 24. Four times as many may wait for them. */
+  const char *policy;    /* NULL: "leaf-lru" */
 };
 
-/* Reserves and touches all memory: blocks for about 0.3 s a GiB. Errors: KVS_ERR_NOMEM, KVS_ERR_INVALID. */
+/* Reserves and touches all memory: blocks for about 0.3 s a GiB. Errors: KVS_ERR_NOMEM, KVS_ERR_INVALID, KVS_ERR_SYSTEM (no random
+ * seed). */
 kvs_status kvi_store_open(const struct kvi_store_config *config, struct kvi_store **store_p);
 /* Nothing may be in flight. NULL is fine. */
 void kvi_store_close(struct kvi_store *store);
+
+/* The largest payload it takes: as configured, and no more than its memory. */
+uint64_t kvi_store_chunk_bytes_max(const struct kvi_store *store);
 
 /* ---- spaces ---- */
 
 /* What kvi_store_space_open found out, for the log and the reply. */
 struct kvi_space_opened {
   bool created;
-  size_t nearest_differences; /* fields that differ from the nearest known space of this tenant; 0: none known */
-  char nearest[512];          /* those fields as text */
+  size_t
+      nearest_differences; /* fields that differ from the nearest known space of this tenant; 0: none known */
+  char nearest[512];       /* those fields as text */
 };
 /*
  * Makes a space known. Idempotent. Errors: KVS_ERR_SPACE_MISMATCH (the descriptor does not give the digest), KVS_ERR_BUSY
  * (max_spaces), and those of kvi_space_copy.
  */
-kvs_status kvi_store_space_open(struct kvi_store *store, const char *tenant, const uint8_t digest[KVS_DIGEST_SIZE],
-                                const kvs_space_desc *desc, struct kvi_space_opened *opened_p);
+kvs_status kvi_store_space_open(struct kvi_store *store, const char *tenant,
+                                const uint8_t digest[KVS_DIGEST_SIZE], const kvs_space_desc *desc,
+                                struct kvi_space_opened *opened_p);
 
 /* ---- lookup and leases ---- */
 
 struct kvi_store_lookup {
   const char *tenant;
-  uint64_t owner; /* whom a lease belongs to: kvi_peer.id */
+  uint64_t owner;               /* whom a lease belongs to: kvi_peer.id */
   const uint8_t *const *spaces; /* n_spaces digests */
   uint32_t n_spaces;            /* 1 to KVI_LOOKUP_SPACES_MAX */
   const uint8_t *keys;
   uint32_t key_length, n_keys; /* n_keys 1 to KVI_LOOKUP_KEYS_MAX */
   bool unchained;              /* lease every present key, not only the prefix */
+  bool peek;                   /* only looks: no use of what it finds, not counted, no lease */
   uint32_t lease_ms;           /* 0: none */
 };
 struct kvi_store_lookup_result {
@@ -72,13 +82,15 @@ struct kvi_store_lookup_result {
   uint8_t *tiers;    /* in: NULL or n_keys bytes; set */
   uint64_t lease;    /* 0: none */
   uint32_t lease_ms; /* granted */
-  kvs_status lease_status; /* why none: KVS_MISS (nothing to lease), KVS_ERR_BUSY (bound) */
-  uint64_t fetch_us; /* predicted */
+  kvs_status
+      lease_status; /* why none: KVS_MISS (nothing to lease, or none asked), KVS_ERR_BUSY (bound), KVS_ERR_NOMEM */
+  uint64_t fetch_us; /* predicted, of the prefix in all spaces */
 };
 /*
- * Whole chain in one call; counts as a use of what it finds (touched from the last key to the first, so that a parent is never older
- * than its child). A lease holds the prefix in all spaces, or nothing. Errors: KVS_ERR_INVALID, KVS_ERR_KEY_LENGTH. An unknown
- * space is a miss for all.
+ * Whole chain in one call; counts as a use of what it finds (all at one instant, so that a parent is never older than its child), and
+ * links chunks to parents that came after them. A lease holds the prefix in all spaces, or nothing: what is held is exactly what
+ * prefix says (unchained: what present says), since each step of at most 64 keys is looked up and held in one hold of the lock.
+ * Allocates only for a lease. Errors: KVS_ERR_INVALID, KVS_ERR_KEY_LENGTH. An unknown space is a miss for all.
  */
 kvs_status kvi_store_lookup(struct kvi_store *store, const struct kvi_store_lookup *lookup,
                             struct kvi_store_lookup_result *result);
@@ -86,26 +98,38 @@ kvs_status kvi_store_lookup(struct kvi_store *store, const struct kvi_store_look
 kvs_status kvi_store_release(struct kvi_store *store, uint64_t owner, uint64_t lease);
 /* All leases of an owner. */
 void kvi_store_release_owner(struct kvi_store *store, uint64_t owner);
-/* Ends leases that ran out by the node's clock. Called by the other functions as they need it, and by a slow timer. */
+/* Ends leases that ran out by the node's clock. Called by the other functions as they need it (room is short, a lease is asked for), and
+ * by a slow timer. */
 void kvi_store_expire(struct kvi_store *store);
 
-/* ---- put and get: as kvi_service_ops put_begin, put_commit, put_abort, put_unwait, get_open, get_close ---- */
+/*
+ * ---- put and get: as kvi_service_ops put_begin, put_commit, put_abort, put_unwait, get_open, get_close ----
+ *
+ * put_begin evicts by the policy when room is short. It makes a chunk's place and parent known at once, so begin the puts of a chain in its order.
+ * put_commit and put_abort call those who waited, on this thread, without a lock. Each ends the landing, errors included: never commit twice, never
+ * abort after commit. put_unwait waits for a wait_fn that another thread is just calling.
+ */
 
-kvs_status kvi_store_put_begin(struct kvi_store *store, const char *tenant, const struct kvi_put_request *request,
-                               kvi_put_wait_fn *wait_fn, void *wait_ctx, struct kvi_landing *landing_p);
+kvs_status kvi_store_put_begin(struct kvi_store *store, const char *tenant,
+                               const struct kvi_put_request *request, kvi_put_wait_fn *wait_fn,
+                               void *wait_ctx, struct kvi_landing *landing_p);
 kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *landing);
 void kvi_store_put_abort(struct kvi_store *store, struct kvi_landing *landing);
 void kvi_store_put_unwait(struct kvi_store *store, void *wait_ctx);
-kvs_status kvi_store_get_open(struct kvi_store *store, const char *tenant, const uint8_t *space, const uint8_t *key,
-                              uint32_t key_length, struct kvi_source *source_p, uint32_t *cause_p);
+kvs_status kvi_store_get_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                              const uint8_t *key, uint32_t key_length, struct kvi_source *source_p,
+                              uint32_t *cause_p);
 void kvi_store_get_close(struct kvi_store *store, struct kvi_source *source);
 
 /* ---- the rest ---- */
 
-/* KVS_OK, or KVS_MISS. Leased chunks go too: the lease's reader keeps its bytes until it closes them. */
-kvs_status kvi_store_delete(struct kvi_store *store, const char *tenant, const uint8_t *space, const uint8_t *key,
-                            uint32_t key_length);
-/* Evicts by policy until `bytes` are freed (UINT64_MAX: all), within a space or (space NULL) anywhere. */
+/* KVS_OK, or KVS_MISS. Leased chunks go too; only a reader that has it open keeps its bytes until it closes them. */
+kvs_status kvi_store_delete(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                            const uint8_t *key, uint32_t key_length);
+/*
+ * Evicts by the policy's ranks until `bytes` of payload went (UINT64_MAX: all), within a space or (space NULL) the tenant. Leased chunks and those
+ * before them stay. For operators: allocates 16 bytes for each index entry while it runs, and evicts nothing if it cannot.
+ */
 void kvi_store_evict(struct kvi_store *store, const char *tenant, const uint8_t *space, uint64_t bytes,
                      uint64_t *chunks_p, uint64_t *bytes_p);
 
@@ -115,7 +139,8 @@ struct kvi_space_info {
   uint64_t chunks, bytes;
 };
 /* Up to `room` spaces of a tenant; returns how many there are. */
-size_t kvi_store_spaces(struct kvi_store *store, const char *tenant, struct kvi_space_info *infos, size_t room);
+size_t kvi_store_spaces(struct kvi_store *store, const char *tenant, struct kvi_space_info *infos,
+                        size_t room);
 
 struct kvi_chunk_info {
   uint8_t key[64];
@@ -124,7 +149,8 @@ struct kvi_chunk_info {
   enum kvi_tier_kind tier;
   bool leased;
 };
-/* From *cursor_p (0 at first) up to `room` chunks; *cursor_p 0: the end. Chunks that come and go meanwhile may be missed. */
+/* From *cursor_p (0 at first) up to `room` chunks; *cursor_p 0: the end. Fewer than room do not mean the end. Chunks that come and go meanwhile
+ * may be missed. */
 size_t kvi_store_chunks(struct kvi_store *store, const char *tenant, const uint8_t *space, uint64_t *cursor_p,
                         struct kvi_chunk_info *infos, size_t room);
 
@@ -136,7 +162,8 @@ struct kvi_store_stats {
   uint64_t evictions, evicted_bytes, deletes, corrupt;
   uint64_t leases_granted, leases_expired, leases_refused;
   uint64_t chunks, spaces, leases, landings; /* now */
-  uint64_t index_bytes, index_bytes_per_chunk; /* metadata */
+  uint64_t index_bytes,
+      index_bytes_per_chunk; /* entries, hash, ghosts and policy; for each of max_chunks, rounded up */
   struct kvi_tier_usage dram;
 };
 void kvi_store_stats(struct kvi_store *store, struct kvi_store_stats *stats_p);

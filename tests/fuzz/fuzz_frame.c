@@ -64,6 +64,21 @@ static void compare_with_protobuf_c(const uint8_t *data, size_t size, const stru
   }
 }
 
+/*
+ * Takes out what we do not know. protobuf-c keeps such fields and writes them again, but not always to what
+ * it reads back: it takes a padded tag of field 0, writes it without the padding, and refuses that.
+ */
+static void drop_unknown(Kvasir__V1__FrameHeader *header)
+{
+  header->base.n_unknown_fields = 0;
+  for (size_t i = 0; i < header->n_starts; i++)
+    header->starts[i]->base.n_unknown_fields = header->starts[i]->keys->base.n_unknown_fields = 0;
+  for (size_t i = 0; i < header->n_pieces; i++)
+    header->pieces[i]->base.n_unknown_fields = 0;
+  for (size_t i = 0; i < header->n_ends; i++)
+    header->ends[i]->base.n_unknown_fields = 0;
+}
+
 static void round_trip(const Kvasir__V1__FrameHeader *header, const struct kvi_frame_shape *shape)
 {
   size_t prefix = kvi_frame_prefix_size(header, shape->data_length), need;
@@ -120,10 +135,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   compare_with_protobuf_c(data, size, &normal);
   status = kvi_frame_unpack(&arena, data + normal.header_offset, normal.header_length, normal.data_length,
                             &header);
-  if (status == KVS_OK)
+  if (status == KVS_OK) {
+    drop_unknown(header);
     round_trip(header, &normal);
-  else
+  } else {
     require(header == NULL);
+  }
   kvi_frame_arena_reset(&arena);
   return 0;
 }

@@ -3,7 +3,10 @@
  * an argument, and knows of a chunk only what it is told here. The store calls it under its own lock, so a policy needs none.
  *
  * A handle is the number of the store's index entry, below the capacity given at create. parent is the handle of the chunk before
- * it in its prefix chain, or KVI_POLICY_NONE.
+ * it in its prefix chain, or KVI_POLICY_NONE. A parent may be named before it is resident itself (chunks of a chain may land in any
+ * order): it counts its children from then on. The caller sees to it that links make no circle.
+ *
+ * The policy is the one place that remembers parents, children, holds and last use, so that the store does not keep them twice.
  */
 #ifndef KVASIR_TIERS_POLICY_POLICY_H
 #define KVASIR_TIERS_POLICY_POLICY_H
@@ -12,30 +15,44 @@
 
 #include <kvasir/status.h>
 
-#define KVI_POLICY_NONE UINT32_MAX
+#define KVI_POLICY_NONE         UINT32_MAX
+#define KVI_POLICY_CAPACITY_MAX 0x7ffffffeu /* handles: one bit of the word is the policy's own */
 
 struct kvi_policy;
+
+/* What a policy knows of one handle. */
+struct kvi_policy_info {
+  uint32_t parent; /* KVI_POLICY_NONE: none, or it is gone */
+  uint32_t children;
+  uint32_t holds;
+  uint64_t last_use_ns; /* 0: not resident */
+  uint64_t rank; /* the lower, the sooner it would be evicted; comparable between handles of one policy */
+};
 
 struct kvi_policy_ops {
   const char *name; /* "leaf-lru" */
 
   /* All memory for `capacity` handles is taken here; the other ops allocate nothing. KVS_ERR_NOMEM, KVS_ERR_INVALID. */
   kvs_status (*create)(uint32_t capacity, struct kvi_policy **policy_p);
-  void (*destroy)(struct kvi_policy *policy); /* NULL is fine */
+  void (*destroy)(struct kvi_policy *policy);          /* NULL is fine */
+  uint64_t (*memory)(const struct kvi_policy *policy); /* bytes taken at create */
 
-  /* A chunk became resident. bytes: what it takes. */
-  void (*insert)(struct kvi_policy *policy, uint32_t handle, uint32_t parent, uint64_t bytes, uint64_t now_ns);
-  /* Told later than insert: the parent came after its child. */
+  /* A chunk became resident. bytes: what it takes. The handle is not resident yet; it may have children and holds already. */
+  void (*insert)(struct kvi_policy *policy, uint32_t handle, uint32_t parent, uint64_t bytes,
+                 uint64_t now_ns);
+  /* Told later than insert: the parent came after its child. Ignored when the handle has a parent that is still there. O(log n). */
   void (*link)(struct kvi_policy *policy, uint32_t handle, uint32_t parent);
-  /* It was read or found by a lookup. O(1). */
+  /* It was read or found by a lookup. Time never goes back. O(1). Ignored when not resident. */
   void (*touch)(struct kvi_policy *policy, uint32_t handle, uint64_t now_ns);
-  /* It may not be evicted (a lease) / it may again. Calls nest. */
+  /* It may not be evicted (a lease) / it may again. Calls nest, and may come before insert. unhold returns the holds left. */
   void (*hold)(struct kvi_policy *policy, uint32_t handle);
-  void (*unhold)(struct kvi_policy *policy, uint32_t handle);
-  /* It is gone: evicted or deleted. Its children, if any, become roots. */
+  uint32_t (*unhold)(struct kvi_policy *policy, uint32_t handle);
+  /* It is gone (evicted, deleted), or will not come after all. Not held. Its children, if any, become roots. */
   void (*remove)(struct kvi_policy *policy, uint32_t handle);
-  /* The chunk to evict next, without removing it: a leaf, not held. KVI_POLICY_NONE when there is none. O(log n). */
+  /* The chunk to evict next, without removing it: a leaf, not held. KVI_POLICY_NONE when there is none. O(log n) for each chunk
+   * that was used since it was looked at last. */
   uint32_t (*victim)(struct kvi_policy *policy, uint64_t now_ns);
+  void (*info)(const struct kvi_policy *policy, uint32_t handle, struct kvi_policy_info *info_p);
 };
 
 extern const struct kvi_policy_ops kvi_policy_leaf_lru;

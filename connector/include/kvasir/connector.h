@@ -6,15 +6,22 @@
  * request says which slots make up each chunk; a slot of -1 is a hole that is not written. Tokens become keys by
  * kvs_keys_from_tokens (kvasir/keys.h) or by kvs_lookup_tokens, or come from the engine.
  *
- * Endpoints: "embedded:" (the store inside this process; the default), "unix:/path", "kvasir://host:port".
+ * Endpoints: "embedded:" or "embedded:SIZE" (the store inside this process, "embedded:4GiB"; the default),
+ * "unix:/path", "kvasir://host:port".
  *
  * Failures are misses. A node that is down, slow, restarted or full costs recomputation, never an error the engine must
  * handle and never a wrong byte: bytes are checked against their checksum before they are reported ready.
  *
  * Operations complete exactly once, at the latest 250 ms after their deadline; until then their memory is in use,
- * afterwards nobody touches it. Threads: every function from any thread. None blocks, save kvs_open, kvs_close, the
- * kvs_wait functions and, on "embedded:", kvs_get and kvs_put, which copy on the calling thread.
- * Fork: open after fork; otherwise the child gets KVS_ERR_FORKED.
+ * afterwards nobody touches it. What an operation holds inside the library is freed when its completion is taken, so
+ * take every one (kvs_poll or kvs_wait). Everything else that is passed (keys, slots, buffer arrays, strings) is copied.
+ *
+ * Threads: every function from any thread, several at once. None blocks, save kvs_open, kvs_close, the kvs_wait
+ * functions and, on "embedded:", the gets and puts, which copy on the calling thread. kvs_close: no other call may be
+ * under way. Fork: open after fork. A connector opened before answers KVS_ERR_FORKED in the child, where kvs_close only
+ * forgets it.
+ *
+ * Structs that begin with struct_size may grow: set it to sizeof, and everything not used to zero.
  */
 #ifndef KVASIR_CONNECTOR_H
 #define KVASIR_CONNECTOR_H
@@ -45,11 +52,11 @@ typedef uint64_t kvs_op; /* never reused within a connector; 0: none */
 
 typedef struct kvs_options {
   uint32_t struct_size;
-  const char *endpoint;         /* NULL: "embedded:" */
-  uint64_t embedded_dram_bytes; /* embedded: reserved and touched at open; 0: 1 GiB */
-  uint32_t timeout_ms;          /* of operations that name none; 0: 5000 */
+  const char *endpoint;         /* NULL or "": "embedded:" */
+  uint64_t embedded_dram_bytes; /* "embedded:" without a size: reserved and touched at open; 0: 1 GiB */
+  uint32_t timeout_ms;          /* of operations that name none; 0: 5000; at most 600000 */
   uint32_t wait_connected_ms;   /* kvs_open waits so long for a node; 0: does not wait */
-  uint32_t max_operations;      /* 0: 4096 */
+  uint32_t max_operations;      /* started and not yet taken; 0: 4096; at most 65536 */
   const char *tls_ca_file, *tls_cert_file, *tls_key_file, *tls_server_name;
 } kvs_options;
 
@@ -58,12 +65,15 @@ typedef struct kvs_options {
  * Errors: KVS_ERR_INVALID (malformed endpoint or options), KVS_ERR_VERSION, KVS_ERR_NOMEM, KVS_ERR_SYSTEM.
  */
 KVS_API kvs_status kvs_open(const kvs_options *options, kvs_connector **connector_p);
-/* Cancels what is in flight, waits for the last touch of the engine's memory (<= 1 s), frees spaces and memory too. NULL is fine. */
+/* Cancels what is in flight, waits for the last touch of the engine's memory (<= 1 s), frees spaces and registrations too. NULL is fine. */
 KVS_API void kvs_close(kvs_connector *connector);
 /* KVS_OK: usable now; else why not. text (may be NULL) says it in a sentence. */
 KVS_API kvs_status kvs_state(kvs_connector *connector, char *text, size_t size);
 
-/* Errors: those of kvs_space_digest (kvasir/space.h), KVS_ERR_BUSY (64 spaces), KVS_ERR_NOMEM. Lives until kvs_close. */
+/*
+ * The same description gives the same handle. Lives until kvs_close. Errors: those of kvs_space_digest (kvasir/space.h),
+ * KVS_ERR_BUSY (64 spaces), KVS_ERR_FORKED, KVS_ERR_NOMEM.
+ */
 KVS_API kvs_status kvs_space_open(kvs_connector *connector, const kvs_space_desc *desc, kvs_space **space_p);
 KVS_API void kvs_space_get_digest(const kvs_space *space, uint8_t digest[KVS_DIGEST_SIZE]);
 
@@ -75,21 +85,23 @@ KVS_API void kvs_space_get_digest(const kvs_space *space, uint8_t digest[KVS_DIG
  */
 typedef struct kvs_region {
   void *base;
-  uint64_t size;   /* bytes of one slot in this region */
-  uint64_t stride; /* bytes from slot to slot, >= size */
-  uint32_t n_slots;
-  uint32_t layer;  /* layer these bytes belong to; regions are given in layer order */
+  uint64_t size;    /* bytes of one slot in this region */
+  uint64_t stride;  /* bytes from slot to slot, >= size */
+  uint32_t n_slots; /* at least 1; a slot of a request must exist in every region */
+  uint32_t
+      layer; /* layer these bytes belong to; regions are given in layer order, several may share a layer */
 } kvs_region;
 
 /*
  * Registers memory. A chunk of a request on it is, layer-major: for each region in order, for each of the chunk's slots
  * in order, `size` bytes. Each region is one segment of the chunk, so a get hands layers over as they arrive.
- * At most 4096 regions. Errors: KVS_ERR_INVALID (no region, size 0, stride < size, layers out of order, NULL base),
- * KVS_ERR_NOMEM.
+ * At most 4096 regions. The memory stays the engine's and must outlive the registration. Errors: KVS_ERR_INVALID (no
+ * region or too many, size 0, stride < size, no slots, layers out of order, NULL base, an end beyond the address space),
+ * KVS_ERR_FORKED, KVS_ERR_NOMEM.
  */
 KVS_API kvs_status kvs_memory_register(kvs_connector *connector, const kvs_region *regions, size_t n_regions,
                                        kvs_memory **memory_p);
-/* KVS_ERR_BUSY while operations use it: nothing happens then. */
+/* KVS_ERR_BUSY while operations use it, or their completions are not yet taken: nothing happens then. NULL is fine. */
 KVS_API kvs_status kvs_memory_unregister(kvs_memory *memory);
 
 /* ---- requests ---- */
@@ -98,61 +110,68 @@ KVS_API kvs_status kvs_memory_unregister(kvs_memory *memory);
 typedef struct kvs_keys {
   uint32_t struct_size;
   uint32_t n;
-  const uint8_t *keys;  /* n * key_length of the space */
-  uint32_t first_place; /* place of keys[0] in its chain: how many chunks come before it */
-  uint32_t unchained;   /* 1: each key stands alone */
-  const uint8_t *parent;       /* the key before keys[0]; NULL at place 0 */
-  const uint8_t *extent_first; /* first key of keys[0]'s extent of 64 chunks; NULL when first_place % 64 == 0 */
+  const uint8_t *keys;   /* n * key_length of the space */
+  uint32_t first_place;  /* place of keys[0] in its chain: how many chunks come before it */
+  uint32_t unchained;    /* 1: each key stands alone */
+  const uint8_t *parent; /* the key before keys[0]; NULL at place 0 */
+  const uint8_t
+      *extent_first; /* first key of keys[0]'s extent of 64 chunks; NULL when first_place % 64 == 0 */
 } kvs_keys;
 
 /* Options of one request; NULL: defaults. */
 typedef struct kvs_request {
   uint32_t struct_size;
-  uint32_t timeout_ms; /* 0: the connector's */
-  uint64_t user;       /* given back in the completion */
-  uint64_t lease;      /* get: from a lookup */
-  uint32_t lease_ms;   /* lookup: hold what is found for so long; 0: no lease */
+  uint32_t timeout_ms;  /* 0: the connector's */
+  uint64_t user;        /* given back in the completion */
+  uint64_t lease;       /* get: from a lookup */
+  uint32_t lease_ms;    /* lookup: hold what is found for so long; 0: no lease */
   kvs_status *statuses; /* get, put: each chunk's status, filled before the completion; NULL: not wanted */
-  uint8_t *present;     /* lookup: bitmap of the keys, least significant bit first; NULL: not wanted */
-  const char *program;  /* hint: the agent run or chat this belongs to; NULL: none */
+  uint8_t *present; /* lookup: bitmap of (n + 7) / 8 bytes, least significant bit first; NULL: not wanted */
 } kvs_request;
 
 /*
  * How much of a prompt is there. Several spaces (all ranks of a tensor-parallel engine, up to 64): the common prefix.
- * Errors of every starter: KVS_ERR_INVALID, KVS_ERR_BUSY (max_operations), KVS_ERR_TOO_LARGE, KVS_ERR_FORKED,
- * KVS_ERR_CLOSED, KVS_ERR_NOMEM; then nothing was started and *op_p is 0.
+ * Up to 8192 keys. Errors of every starter: KVS_ERR_INVALID, KVS_ERR_BUSY (max_operations), KVS_ERR_TOO_LARGE,
+ * KVS_ERR_FORKED, KVS_ERR_CLOSED, KVS_ERR_NOMEM; then nothing was started and *op_p is 0.
  */
 KVS_API kvs_status kvs_lookup(kvs_connector *connector, kvs_space *const *spaces, uint32_t n_spaces,
                               const kvs_keys *keys, const kvs_request *request, kvs_op *op_p);
-/* The same by tokens, for spaces with native keys. The last token is never counted: an engine needs it to compute logits. */
+/*
+ * The same by tokens of one prompt from its start, for spaces with native keys (others: KVS_ERR_UNSUPPORTED). The last
+ * token is never counted: an engine needs it to compute logits. KVS_MISS: the prompt holds no whole chunk before its last
+ * token; nothing was started.
+ */
 KVS_API kvs_status kvs_lookup_tokens(kvs_space *space, const uint32_t *tokens, size_t n_tokens,
                                      const kvs_request *request, kvs_op *op_p);
 
 /*
- * Chunks to and from registered memory. slots: keys->n * slots_per_chunk slot numbers, those of a chunk in token order; -1: a hole
- * (get only). Up to 512 chunks. On a miss the slots' bytes are undefined.
+ * Chunks to and from registered memory. slots: keys->n * slots_per_chunk slot numbers, those of a chunk in token order;
+ * -1: a hole (get only), whose bytes are neither written nor handed over. On a miss the slots' bytes are undefined.
+ * Up to 512 chunks, and up to 1048576 places (chunks * slots_per_chunk * regions): KVS_ERR_TOO_LARGE beyond, and for a
+ * chunk above 128 MiB. KVS_ERR_SPACE_MISMATCH: the chunk's bytes are not the space's chunk_bytes.
  */
 KVS_API kvs_status kvs_get(kvs_space *space, const kvs_keys *keys, kvs_memory *memory, const int64_t *slots,
                            uint32_t slots_per_chunk, const kvs_request *request, kvs_op *op_p);
 KVS_API kvs_status kvs_put(kvs_space *space, const kvs_keys *keys, kvs_memory *memory, const int64_t *slots,
                            uint32_t slots_per_chunk, const kvs_request *request, kvs_op *op_p);
 
-/* The same with a buffer for each chunk, cut in segments; for engines that hand out blobs. The arrays must live until the completion. */
+/* The same with a buffer for each chunk, cut in segments; for engines that hand out blobs. Arrays are copied, payload is not. */
 typedef struct kvs_buffer {
   void *base;
-  uint64_t length; /* put: of the payload; get: room */
-  uint32_t n_segments;             /* put; 0: one segment */
-  const uint32_t *segment_lengths; /* put; sum = length */
+  uint64_t length;                 /* put: of the payload; get: room, the chunk's bytes at least */
+  uint32_t n_segments;             /* put; 0: one segment; at most 4096 */
+  const uint32_t *segment_lengths; /* put; each > 0, sum = length */
 } kvs_buffer;
 KVS_API kvs_status kvs_get_buffers(kvs_space *space, const kvs_keys *keys, const kvs_buffer *buffers,
                                    const kvs_request *request, kvs_op *op_p);
 KVS_API kvs_status kvs_put_buffers(kvs_space *space, const kvs_keys *keys, const kvs_buffer *buffers,
                                    const kvs_request *request, kvs_op *op_p);
 
-KVS_API kvs_status kvs_delete(kvs_space *space, const kvs_keys *keys, const kvs_request *request, kvs_op *op_p);
+KVS_API kvs_status kvs_delete(kvs_space *space, const kvs_keys *keys, const kvs_request *request,
+                              kvs_op *op_p);
 /* Ends a lease early; it ends by itself otherwise. */
 KVS_API kvs_status kvs_release(kvs_connector *connector, uint64_t lease);
-/* The operation completes soon; its memory is in use until it does. */
+/* The operation completes soon; its memory is in use until it does. KVS_ERR_INVALID: unknown or taken. */
 KVS_API kvs_status kvs_cancel(kvs_connector *connector, kvs_op op);
 
 /* ---- completions ---- */
@@ -160,26 +179,32 @@ KVS_API kvs_status kvs_cancel(kvs_connector *connector, kvs_op op);
 typedef struct kvs_completion {
   kvs_op op;
   uint64_t user;
-  kvs_status status;  /* OK, PARTIAL, MISS, or an error */
-  uint32_t n;         /* chunks or keys asked */
-  uint32_t n_ok;      /* in place (get), stored (put), present (lookup), deleted */
-  uint32_t n_prefix;  /* leading ones */
-  uint32_t cause;     /* of the first miss: kvsc_cause of kvasir/client.h */
+  kvs_status status; /* OK, PARTIAL, MISS, or an error */
+  uint32_t n;        /* chunks or keys asked */
+  uint32_t n_ok;     /* in place (get), stored (put), present (lookup), deleted */
+  uint32_t n_prefix; /* leading ones */
+  uint32_t cause;    /* of the first miss: kvsc_cause of kvasir/client.h */
   uint64_t bytes;
   uint64_t elapsed_ns;
-  uint64_t lease;     /* lookup: 0 = none */
+  uint64_t lease; /* lookup: 0 = none */
   uint32_t lease_ms;
-  uint64_t fetch_us;  /* lookup: predicted time to fetch the prefix; recompute if that is faster */
+  uint64_t fetch_us; /* lookup: predicted time to fetch the prefix; recompute if that is faster */
 } kvs_completion;
 
 /* An eventfd, readable while completions wait; owned by the connector. For poll/epoll; do not read it. */
 KVS_API int kvs_fd(kvs_connector *connector);
 KVS_API size_t kvs_poll(kvs_connector *connector, kvs_completion *completions, size_t max);
 /* Waits for one operation and takes its completion. KVS_ERR_DEADLINE: still under way; KVS_ERR_INVALID: unknown or taken. */
-KVS_API kvs_status kvs_wait(kvs_connector *connector, kvs_op op, uint32_t timeout_ms, kvs_completion *completion_p);
+KVS_API kvs_status kvs_wait(kvs_connector *connector, kvs_op op, uint32_t timeout_ms,
+                            kvs_completion *completion_p);
 /*
- * Waits until the bytes of a layer (and all before it) of every chunk of a get are in place. KVS_OK; KVS_MISS: they
- * will not come; KVS_ERR_DEADLINE: not yet; KVS_ERR_INVALID: unknown operation, not a kvs_get, no such layer.
+ * Waits until the bytes of a layer (and all before it) of every chunk of a get are verified and in place. KVS_OK; KVS_MISS:
+ * they will not come; KVS_ERR_DEADLINE: not yet; KVS_ERR_INVALID: unknown operation (its completion was taken before this
+ * call), not a kvs_get, no such layer.
+ *
+ * The chunks of one get arrive one after another, each in layer order. So layer 0 of a get of several chunks is ready when
+ * all its chunks but the last are whole: layers overlap with compute for the last chunk only. An engine that wants more
+ * overlap starts a get for each chunk and waits for the layer on each of them.
  */
 KVS_API kvs_status kvs_wait_layer(kvs_connector *connector, kvs_op op, uint32_t layer, uint32_t timeout_ms);
 
@@ -215,18 +240,36 @@ typedef struct kvs_hint {
   uint32_t ttl_ms;
 } kvs_hint;
 
-/* space and keys may be NULL: the hint is about the program. The completion's n_ok is a kvs_hint_outcome. */
-KVS_API kvs_status kvs_send_hint(kvs_connector *connector, const kvs_hint *hint, kvs_space *space, const kvs_keys *keys,
-                                 const kvs_request *request, kvs_op *op_p);
+/*
+ * space and keys may both be NULL: the hint is about the program. The completion's n_ok is a kvs_hint_outcome.
+ * KVS_ERR_INVALID besides: a string too long, priority above 100, an unknown wait, keys without a space.
+ */
+KVS_API kvs_status kvs_send_hint(kvs_connector *connector, const kvs_hint *hint, kvs_space *space,
+                                 const kvs_keys *keys, const kvs_request *request, kvs_op *op_p);
 
 /* ---- counters of this connector ---- */
 
 typedef struct kvs_counters {
   uint32_t struct_size;
-  uint64_t lookups, lookup_keys, lookup_hit_keys;
-  uint64_t get_chunks, get_hits, get_bytes, put_chunks, put_stored, put_bytes;
-  uint64_t misses, deadline_exceeded, canceled, checksum_errors, busy, reconnects, in_flight, hints;
+  uint64_t lookups;         /* complete */
+  uint64_t lookup_keys;     /* keys they asked for */
+  uint64_t lookup_hit_keys; /* of those, present; counted when the completion is taken */
+  uint64_t get_chunks;      /* asked for by complete gets */
+  uint64_t get_hits;        /* came whole */
+  uint64_t get_bytes;
+  uint64_t put_chunks; /* offered by complete puts */
+  uint64_t put_stored; /* stored, or found stored; counted when the completion is taken */
+  uint64_t put_bytes;
+  uint64_t misses;            /* chunks and lookups that found nothing */
+  uint64_t deadline_exceeded; /* operations */
+  uint64_t canceled;          /* operations */
+  uint64_t checksum_errors;   /* segments that came with the wrong bytes, and were not handed over */
+  uint64_t busy;              /* starts refused because of max_operations */
+  uint64_t reconnects;
+  uint64_t in_flight; /* now: started, and the completion not yet taken */
+  uint64_t hints;     /* started */
 } kvs_counters;
+/* Since open. Fills what counters->struct_size has room for. */
 KVS_API void kvs_get_counters(kvs_connector *connector, kvs_counters *counters);
 
 #ifdef __cplusplus

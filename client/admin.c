@@ -1,0 +1,200 @@
+/* client/admin.c: what a person asks of a node: blocking calls whose answers become JSON. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/strbuf.h"
+#include "client/client_internal.h"
+#include "client/json.h"
+#include "proto/limits.h"
+
+/* One blocking call; lies on its caller's stack until the wire's callback. */
+struct question {
+  kvsc_client *client;
+  pthread_cond_t answered;
+  bool done;
+  kvs_status status;
+  /* Takes what is wanted of the answer, on the wire's thread. */
+  kvs_status (*take)(struct question *question, const ProtobufCMessage *reply);
+  kvi_strbuf json;
+  uint64_t cursor, chunks, bytes;
+};
+
+static void question_done(void *ctx, kvs_status status, const ProtobufCMessage *reply)
+{
+  struct question *question = ctx;
+  kvsc_client *client = question->client;
+
+  if (status == KVS_OK)
+    status = question->take(question, reply);
+  pthread_mutex_lock(&client->mutex);
+  question->status = status;
+  question->done = true;
+  pthread_cond_signal(&question->answered); /* under the mutex: the question is gone right after */
+  pthread_mutex_unlock(&client->mutex);
+}
+
+/* Asks and waits. The wire answers in any case, at the latest 250 ms after the deadline. */
+static kvs_status ask(kvsc_client *client, enum kvi_method method, const ProtobufCMessage *request,
+                      uint32_t timeout_ms, struct question *question)
+{
+  kvs_status status;
+
+  if (client == NULL || timeout_ms > KVI_TIMEOUT_MS_MAX)
+    return KVS_ERR_INVALID;
+  status = kvi_client_block(client);
+  if (status != KVS_OK)
+    return status;
+  pthread_mutex_unlock(&client->mutex);
+  question->client = client;
+  kvi_strbuf_init(&question->json, KVI_CLIENT_JSON_MAX);
+  status = kvi_cond_init(&question->answered);
+  if (status == KVS_OK) {
+    uint64_t wait_ms = timeout_ms > 0 ? timeout_ms : client->timeout_ms;
+
+    status = client->wire->ops->call(client->wire, method, request, kvi_now_ns() + wait_ms * KVI_NS_PER_MS,
+                                     question_done, question);
+    pthread_mutex_lock(&client->mutex);
+    while (status == KVS_OK && !question->done)
+      (void)kvi_cond_wait(&question->answered, &client->mutex, kvi_deadline_from_ms(wait_ms));
+    pthread_mutex_unlock(&client->mutex);
+    pthread_cond_destroy(&question->answered);
+    if (status == KVS_OK)
+      status = question->status;
+  }
+  pthread_mutex_lock(&client->mutex);
+  kvi_client_unblock(client);
+  return status;
+}
+
+/* Asks for a document. */
+static kvs_status ask_json(kvsc_client *client, enum kvi_method method, const ProtobufCMessage *request,
+                           uint32_t timeout_ms, struct question *question, char **json_p)
+{
+  kvs_status status = ask(client, method, request, timeout_ms, question);
+
+  if (status == KVS_OK)
+    status = question->json.status;
+  if (status == KVS_OK) {
+    *json_p = strdup(kvi_strbuf_text(&question->json)); /* the caller frees it with free() */
+    if (*json_p == NULL)
+      status = KVS_ERR_NOMEM;
+  }
+  if (client != NULL)
+    kvi_strbuf_free(&question->json);
+  return status;
+}
+
+static kvs_status take_stats(struct question *question, const ProtobufCMessage *reply)
+{
+  kvi_client_json_stats(&question->json, (const Kvasir__V1__StatsReply *)reply);
+  return KVS_OK;
+}
+
+kvs_status kvsc_stats_json(kvsc_client *client, uint32_t timeout_ms, char **json_p)
+{
+  Kvasir__V1__StatsRequest request = KVASIR__V1__STATS_REQUEST__INIT;
+  struct question question = {.take = take_stats};
+
+  if (json_p == NULL)
+    return KVS_ERR_INVALID;
+  *json_p = NULL;
+  return ask_json(client, KVI_METHOD_STATS, &request.base, timeout_ms, &question, json_p);
+}
+
+static kvs_status take_config(struct question *question, const ProtobufCMessage *reply)
+{
+  kvi_strbuf_add(&question->json, ((const Kvasir__V1__ConfigReply *)reply)->json);
+  return KVS_OK;
+}
+
+kvs_status kvsc_config_json(kvsc_client *client, uint32_t timeout_ms, char **json_p)
+{
+  Kvasir__V1__Empty request = KVASIR__V1__EMPTY__INIT;
+  struct question question = {.take = take_config};
+
+  if (json_p == NULL)
+    return KVS_ERR_INVALID;
+  *json_p = NULL;
+  return ask_json(client, KVI_METHOD_CONFIG, &request.base, timeout_ms, &question, json_p);
+}
+
+static kvs_status take_spaces(struct question *question, const ProtobufCMessage *reply)
+{
+  kvi_client_json_spaces(&question->json, (const Kvasir__V1__ListSpacesReply *)reply);
+  return KVS_OK;
+}
+
+kvs_status kvsc_spaces_json(kvsc_client *client, uint32_t timeout_ms, char **json_p)
+{
+  Kvasir__V1__ListSpacesRequest request = KVASIR__V1__LIST_SPACES_REQUEST__INIT;
+  struct question question = {.take = take_spaces};
+
+  if (json_p == NULL)
+    return KVS_ERR_INVALID;
+  *json_p = NULL;
+  return ask_json(client, KVI_METHOD_LIST_SPACES, &request.base, timeout_ms, &question, json_p);
+}
+
+static kvs_status take_chunks(struct question *question, const ProtobufCMessage *reply)
+{
+  const Kvasir__V1__ListChunksReply *chunks = (const Kvasir__V1__ListChunksReply *)reply;
+
+  if (chunks->status < 0)
+    return (kvs_status)chunks->status;
+  question->cursor = chunks->cursor;
+  kvi_client_json_chunks(&question->json, chunks);
+  return KVS_OK;
+}
+
+kvs_status kvsc_chunks_json(kvsc_client *client, const uint8_t digest[KVS_DIGEST_SIZE], uint64_t *cursor_p,
+                            uint32_t limit, uint32_t timeout_ms, char **json_p)
+{
+  Kvasir__V1__ListChunksRequest request = KVASIR__V1__LIST_CHUNKS_REQUEST__INIT;
+  struct question question = {.take = take_chunks};
+  kvs_status status;
+
+  if (json_p == NULL)
+    return KVS_ERR_INVALID;
+  *json_p = NULL;
+  if (digest == NULL || cursor_p == NULL)
+    return KVS_ERR_INVALID;
+  request.space = (ProtobufCBinaryData){.len = KVS_DIGEST_SIZE, .data = (uint8_t *)digest};
+  request.cursor = *cursor_p;
+  request.limit = limit;
+  status = ask_json(client, KVI_METHOD_LIST_CHUNKS, &request.base, timeout_ms, &question, json_p);
+  if (status == KVS_OK)
+    *cursor_p = question.cursor;
+  return status;
+}
+
+static kvs_status take_evicted(struct question *question, const ProtobufCMessage *reply)
+{
+  const Kvasir__V1__EvictReply *evicted = (const Kvasir__V1__EvictReply *)reply;
+
+  question->chunks = evicted->chunks;
+  question->bytes = evicted->bytes;
+  return (kvs_status)evicted->status;
+}
+
+kvs_status kvsc_evict(kvsc_client *client, const uint8_t *digest, uint64_t bytes, uint32_t timeout_ms,
+                      uint64_t *chunks_p, uint64_t *bytes_p)
+{
+  Kvasir__V1__EvictRequest request = KVASIR__V1__EVICT_REQUEST__INIT;
+  struct question question = {.take = take_evicted};
+  kvs_status status;
+
+  if (chunks_p == NULL || bytes_p == NULL)
+    return KVS_ERR_INVALID;
+  *chunks_p = *bytes_p = 0;
+  if (digest != NULL)
+    request.space = (ProtobufCBinaryData){.len = KVS_DIGEST_SIZE, .data = (uint8_t *)digest};
+  request.all = bytes == UINT64_MAX;
+  request.bytes = request.all ? 0 : bytes;
+  status = ask(client, KVI_METHOD_EVICT, &request.base, timeout_ms, &question);
+  if (status == KVS_OK) {
+    *chunks_p = question.chunks;
+    *bytes_p = question.bytes;
+  }
+  return status;
+}

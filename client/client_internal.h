@@ -1,0 +1,183 @@
+/*
+ * client/client_internal.h: shared by the files of libkvasir.
+ *
+ * Life of an operation's slot, all under the client's mutex:
+ *
+ *     FREE -> WAITING -> RUNNING -> DONE -> FREE
+ *      |        ^  |        |        ^
+ *      +--------|--+-> -----+--------+        WAITING: a put whose space is still to be told to the node
+ *               +---- retry once              DONE: its completion waits to be taken
+ *
+ * A slot whose completion was taken while the wire still owes its callback (a cancelled call) is FREE's only when that
+ * has come. Memory: the slots are one allocation at open, touched on first use. A transfer's keys and chunk states lie in
+ * its slot's room (16 chunks with keys of 32 bytes fit); a bigger batch takes one malloc, freed with the slot. Nothing else
+ * allocates on the way of a lookup, get or put, save what the wire does.
+ *
+ * Locks: client->mutex is held for a few instructions, and over kvi_wire_ops.cancel (which does not call back); never
+ * over another function of the wire.
+ */
+#ifndef KVI_CLIENT_CLIENT_INTERNAL_H
+#define KVI_CLIENT_CLIENT_INTERNAL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include <kvasir/client.h>
+
+#include "base/list.h"
+#include "base/thread.h"
+#include "client/client_private.h"
+#include "proto/kvasir/v1/cache.pb-c.h"
+#include "proto/wire.h"
+
+#define CLIENT_SPACES_MAX     64u
+#define CLIENT_OPERATIONS_MAX (1u << 20)
+#define OP_ROOM               2048u /* bytes of a slot for keys and chunk states */
+
+/* A wire's state in words, as kvsc_state tells it. */
+typedef kvs_status kvi_client_wire_text(struct kvi_wire *wire, char *text, size_t size);
+
+enum op_state { OP_FREE, OP_WAITING, OP_RUNNING, OP_DONE };
+enum op_kind { OP_LOOKUP, OP_GET, OP_PUT, OP_DELETE, OP_PING, OP_HINT };
+
+/* What is kept of one chunk of a get or put beside the wire's own. */
+struct op_chunk {
+  uint32_t segments; /* get: verified and in place */
+  uint32_t whole;    /* put: the length of a chunk that is one segment */
+  bool ok;           /* ended well */
+};
+
+struct client_op {
+  kvsc_client *client;
+  uint32_t index;      /* of the slot */
+  uint64_t generation; /* of its use; the id is made of both */
+  enum op_state state;
+  enum op_kind kind;
+  bool on_wire;       /* a callback is owed: the slot may not be used anew */
+  bool queued;        /* in the completion queue */
+  bool retried;       /* after the node did not know the space */
+  bool canceled;      /* asked for before the wire had it */
+  bool submitted;     /* transfer: the wire has it and may be asked to cancel it */
+  bool has_cond;      /* changed is initialised: from the slot's first use on */
+  uint32_t n_waiters; /* threads that sleep on changed */
+  uint32_t n_takers;  /* of these, who will take the completion: it is not offered to kvsc_poll */
+  pthread_cond_t changed;
+  kvi_list_node node; /* client->completed or client->waiting */
+  uint64_t started_ns, deadline_ns;
+  kvsc_completion completion;
+
+  kvs_status *statuses; /* the caller's places for the answer */
+  uint8_t *present, *tiers;
+  kvsc_space *space; /* put */
+  struct kvi_transfer transfer;
+  struct op_chunk *chunks; /* beside transfer.chunks */
+  uint32_t lead;           /* get: leading chunks that are whole */
+  void *big;               /* the room of a big batch, or NULL */
+  _Alignas(16) uint8_t room[OP_ROOM];
+};
+
+struct kvsc_space {
+  kvsc_client *client;
+  kvs_space_desc *desc;
+  uint8_t digest[KVS_DIGEST_SIZE];
+  bool opening;         /* an OpenSpace call is under way */
+  uint64_t asked_epoch; /* the connection it was sent on */
+  uint64_t told_epoch;  /* the connection on which the node knows it; 0: none */
+  kvs_status refused;   /* the last answer, unless it was OK */
+};
+
+struct kvsc_client {
+  struct kvi_wire *wire;
+  kvi_client_wire_text *wire_text; /* or NULL: no more than connected or not */
+  uint32_t timeout_ms;
+  pid_t pid;
+
+  pthread_mutex_t mutex; /* guards all that follows */
+  bool closing;
+  uint32_t blocked; /* threads inside a blocking function */
+  pthread_cond_t unblocked;
+
+  bool connected;
+  uint64_t epoch; /* connections so far */
+  pthread_cond_t state_changed;
+
+  struct client_op *slots;
+  uint32_t n_slots;
+  uint32_t *free_slots; /* a stack: the slot used last is warm */
+  uint32_t n_free;
+  kvi_list completed; /* completions to be taken, oldest first */
+  int event_fd;
+  bool event_fd_used; /* kvsc_fd was called: before that nobody listens, and nothing is written */
+  bool event_fd_set;
+
+  kvsc_space *spaces[CLIENT_SPACES_MAX];
+  uint32_t n_spaces;
+  kvi_list waiting; /* puts whose space is not told yet */
+  pthread_cond_t work;
+  kvi_thread worker;
+  kvsc_counters counters;
+};
+
+/* ---- client.c ---- */
+
+/* Copies a struct that begins with struct_size, as much of it as both sides know. False: struct_size is no size. */
+bool kvi_client_take_struct(void *dst, size_t dst_size, const void *src);
+
+/* kvi_client_open_over for a wire that can tell its state in words; wire_text may be NULL. */
+kvs_status kvi_client_open_telling(const kvsc_options *options, kvi_client_wire_factory *factory,
+                                   void *factory_ctx, kvi_client_wire_text *wire_text,
+                                   kvsc_client **client_p);
+
+/*
+ * Counts the caller as inside a blocking function, so that close waits for it, and takes the mutex. Errors (the mutex is
+ * not taken): KVS_ERR_FORKED, KVS_ERR_CLOSED.
+ */
+kvs_status kvi_client_block(kvsc_client *client);
+/* The end of it: releases the mutex. */
+void kvi_client_unblock(kvsc_client *client);
+
+/* ---- op.c: the table and the completion queue ---- */
+
+/* A slot for an operation of `kind`, its options read from `call` (may be NULL). Errors: those of a starter. */
+kvs_status kvi_client_op_begin(kvsc_client *client, enum op_kind kind, const kvsc_call *call,
+                               kvsc_call *call_p, struct client_op **op_p);
+/* Gives back a slot whose operation was not started. */
+void kvi_client_op_abandon(struct client_op *op);
+kvsc_op kvi_client_op_id(const struct client_op *op);
+/* The slot of an id whose completion was not taken; NULL: unknown. With the mutex. */
+struct client_op *kvi_client_op_find(kvsc_client *client, kvsc_op id);
+/* Ends an operation: op->completion holds what it becomes but for op, user, elapsed. With the mutex. */
+void kvi_client_op_end(struct client_op *op, kvs_status status);
+/* The wire's callback has come: true if the operation is still to be ended by it. With the mutex. */
+bool kvi_client_op_landed(struct client_op *op);
+/* Wakes who waits for progress. With the mutex. */
+void kvi_client_op_progressed(struct client_op *op);
+
+/* ---- space.c ---- */
+
+/* Tells the node of a space, if that is due and possible now. Without the mutex; not from a callback. */
+void kvi_client_space_tell(kvsc_space *space);
+/* The client's thread: tells spaces, starts puts that waited for it, ends those that waited too long. */
+void kvi_client_worker(void *arg);
+
+/* ---- keys.c ---- */
+
+/*
+ * Reads and checks the keys of a call. Errors: KVS_ERR_INVALID (NULL, none, a parent or extent's first key missing),
+ * KVS_ERR_TOO_LARGE (more than n_max).
+ */
+kvs_status kvi_client_keys_take(const kvsc_keys *keys, uint32_t n_max, kvsc_keys *keys_p);
+void kvi_client_keys_to_message(const kvsc_keys *keys, uint32_t key_length, Kvasir__V1__Keys *message);
+
+/* ---- transfer.c ---- */
+
+/* Gives a put whose space is told now to the wire; ends it if the wire refuses. Without the mutex; not from a callback. */
+void kvi_client_transfer_resume(struct client_op *op);
+/* Ends a put or get of which nothing is on the wire. With the mutex. */
+void kvi_client_transfer_fail(struct client_op *op, kvs_status status);
+
+/* A status that says that the node cannot answer, now: down, slow, gone or leaving. */
+bool kvi_client_node_is_out(kvs_status status);
+
+#endif

@@ -1,0 +1,124 @@
+/* client/json.c: a node's answers as JSON documents. */
+#include "client/json.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+#include "base/text.h"
+#include "proto/space.h"
+
+#define HEX_BYTES_MAX 64u /* keys and digests */
+
+static void add_hex(kvi_strbuf *json, const ProtobufCBinaryData *bytes)
+{
+  char text[2 * HEX_BYTES_MAX + 1];
+
+  if (bytes->len > HEX_BYTES_MAX || kvi_hex_encode(bytes->data, bytes->len, text, sizeof(text)) != KVS_OK)
+    text[0] = '\0';
+  kvi_strbuf_addf(json, "\"%s\"", text);
+}
+
+static void add_string(kvi_strbuf *json, const char *name, const char *value)
+{
+  kvi_strbuf_addf(json, "\"%s\":", name);
+  kvi_strbuf_add_json(json, value);
+}
+
+static void add_stat(kvi_strbuf *json, const Kvasir__V1__Stat *stat)
+{
+  kvi_strbuf_add(json, "{");
+  add_string(json, "name", stat->name);
+  kvi_strbuf_addf(json, ",\"kind\":\"%s\",", stat->kind == 1 ? "counter" : "gauge");
+  add_string(json, "labels", stat->labels);
+  kvi_strbuf_add(json, ",");
+  add_string(json, "help", stat->help);
+  if (isfinite(stat->value))
+    kvi_strbuf_addf(json, ",\"value\":%.17g}", stat->value);
+  else
+    kvi_strbuf_add(json, ",\"value\":null}"); /* JSON has no such number */
+}
+
+void kvi_client_json_stats(kvi_strbuf *json, const Kvasir__V1__StatsReply *reply)
+{
+  kvi_strbuf_add(json, "{");
+  add_string(json, "software", reply->software);
+  /* As text: 64 bits are more than a JSON reader's numbers hold. */
+  kvi_strbuf_addf(json, ",\"incarnation\":\"%016" PRIx64 "\",\"uptime_ms\":%" PRIu64 ",\"stats\":[",
+                  reply->incarnation, reply->uptime_ms);
+  for (size_t i = 0; i < reply->n_stats; i++) {
+    kvi_strbuf_add(json, i > 0 ? "," : "");
+    add_stat(json, reply->stats[i]);
+  }
+  kvi_strbuf_add(json, "]}");
+}
+
+static void add_descriptor(kvi_strbuf *json, const Kvasir__V1__SpaceDescriptor *desc)
+{
+  kvi_strbuf_add(json, "{");
+  add_string(json, "model", desc->model);
+  kvi_strbuf_add(json, ",");
+  add_string(json, "revision", desc->revision);
+  kvi_strbuf_add(json, ",\"weights\":");
+  add_hex(json, &desc->weights);
+  kvi_strbuf_add(json, ",");
+  add_string(json, "engine", desc->engine);
+  kvi_strbuf_add(json, ",");
+  add_string(json, "isa", desc->isa);
+  kvi_strbuf_add(json, ",");
+  add_string(json, "layout_detail", desc->layout_detail);
+  kvi_strbuf_addf(
+      json,
+      ",\"layout\":\"%s\",\"key_dtype\":%u,\"value_dtype\":%u,\"layers\":%u,\"kv_heads\":%u,\"key_dim\":%u,"
+      "\"value_dim\":%u,\"tokens_per_chunk\":%u,\"engine_block\":%u,\"kv_group\":%u,",
+      desc->layout == KVS_LAYOUT_TENSORS ? "tensors" : "opaque", desc->key_dtype, desc->value_dtype,
+      desc->layers, desc->kv_heads, desc->key_dim, desc->value_dim, desc->tokens_per_chunk,
+      desc->engine_block, desc->kv_group);
+  kvi_strbuf_addf(json,
+                  "\"tp_rank\":%u,\"tp_size\":%u,\"pp_rank\":%u,\"pp_size\":%u,\"cp_rank\":%u,\"cp_size\":%u,"
+                  "\"hash\":%u,\"key_length\":%u,\"chunk_bytes\":%" PRIu64 "}",
+                  desc->tp_rank, desc->tp_size, desc->pp_rank, desc->pp_size, desc->cp_rank, desc->cp_size,
+                  desc->hash, desc->key_length, desc->chunk_bytes);
+}
+
+void kvi_client_json_spaces(kvi_strbuf *json, const Kvasir__V1__ListSpacesReply *reply)
+{
+  kvi_strbuf_add(json, "{\"spaces\":[");
+  for (size_t i = 0; i < reply->n_spaces; i++) {
+    const Kvasir__V1__SpaceInfo *space = reply->spaces[i];
+
+    kvi_strbuf_add(json, i > 0 ? ",{\"digest\":" : "{\"digest\":");
+    add_hex(json, &space->digest);
+    kvi_strbuf_addf(json, ",\"chunks\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"descriptor\":", space->chunks,
+                    space->bytes);
+    if (space->descriptor != NULL)
+      add_descriptor(json, space->descriptor);
+    else
+      kvi_strbuf_add(json, "null");
+    kvi_strbuf_add(json, "}");
+  }
+  kvi_strbuf_add(json, "]}");
+}
+
+static const char *tier_name(uint32_t tier)
+{
+  static const char *const names[] = {"absent", "dram", "ssd", "redis", "gpu"};
+
+  return tier < sizeof(names) / sizeof(names[0]) ? names[tier] : "unknown";
+}
+
+void kvi_client_json_chunks(kvi_strbuf *json, const Kvasir__V1__ListChunksReply *reply)
+{
+  kvi_strbuf_add(json, "{\"chunks\":[");
+  for (size_t i = 0; i < reply->n_chunks; i++) {
+    const Kvasir__V1__ChunkInfo *chunk = reply->chunks[i];
+
+    kvi_strbuf_add(json, i > 0 ? ",{\"key\":" : "{\"key\":");
+    add_hex(json, &chunk->key);
+    kvi_strbuf_addf(json,
+                    ",\"place\":%u,\"length\":%" PRIu64
+                    ",\"tier\":\"%s\",\"segments\":%u,\"idle_ms\":%" PRIu64 ",\"children\":%u,\"leased\":%s}",
+                    chunk->place, chunk->length, tier_name(chunk->tier), chunk->segments, chunk->idle_ms,
+                    chunk->children, chunk->leased ? "true" : "false");
+  }
+  kvi_strbuf_add(json, "]}");
+}

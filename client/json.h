@@ -1,0 +1,15 @@
+/* client/json.h: a node's answers as JSON documents; docs/cli.md lists their fields. */
+#ifndef KVI_CLIENT_JSON_H
+#define KVI_CLIENT_JSON_H
+
+#include "base/strbuf.h"
+#include "proto/kvasir/v1/cache.pb-c.h"
+
+#define KVI_CLIENT_JSON_MAX (64u << 20) /* bytes of one document */
+
+/* Each appends one document. */
+void kvi_client_json_stats(kvi_strbuf *json, const Kvasir__V1__StatsReply *reply);
+void kvi_client_json_spaces(kvi_strbuf *json, const Kvasir__V1__ListSpacesReply *reply);
+void kvi_client_json_chunks(kvi_strbuf *json, const Kvasir__V1__ListChunksReply *reply);
+
+#endif

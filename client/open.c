@@ -1,0 +1,42 @@
+/* client/open.c: a client over the network: the only file here that knows which wire an endpoint takes. */
+#include "client/client_internal.h"
+#include "proto/grpc/grpc_wire.h"
+
+#ifndef KVI_SOFTWARE
+#error "the build gives KVI_SOFTWARE"
+#endif
+
+static kvs_status open_grpc(void *ctx, const kvsc_options *options, kvi_wire_state_fn *state_fn,
+                            void *state_ctx, struct kvi_wire **wire_p)
+{
+  const struct kvi_grpc_wire_options wire_options = {
+      .endpoint = options->endpoint,
+      .connect_timeout_ms = options->connect_timeout_ms > 0 ? options->connect_timeout_ms : 1000,
+      .state_fn = state_fn,
+      .state_ctx = state_ctx,
+      .tls_ca_file = options->tls_ca_file,
+      .tls_cert_file = options->tls_cert_file,
+      .tls_key_file = options->tls_key_file,
+      .tls_server_name = options->tls_server_name,
+      .software = KVI_SOFTWARE,
+  };
+
+  (void)ctx;
+  return kvi_grpc_wire_open(&wire_options, wire_p);
+}
+
+kvs_status kvsc_open(const kvsc_options *options, kvsc_client **client_p)
+{
+  kvsc_options taken;
+  kvs_status status;
+
+  if (client_p == NULL)
+    return KVS_ERR_INVALID;
+  *client_p = NULL;
+  if (options == NULL || !kvi_client_take_struct(&taken, sizeof(taken), options) || taken.endpoint == NULL)
+    return KVS_ERR_INVALID;
+  status = kvi_grpc_endpoint_check(taken.endpoint);
+  if (status != KVS_OK)
+    return status;
+  return kvi_client_open_telling(&taken, open_grpc, NULL, kvi_grpc_wire_state, client_p);
+}

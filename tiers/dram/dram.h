@@ -1,0 +1,43 @@
+/*
+ * tiers/dram/dram.h: the DRAM tier. All memory is reserved and touched when it is made and never given back while it lives.
+ *
+ *     +--------+--------+--------+--------+--------+--------+--
+ *     | page 0 | page 1 | page 2 | page 3 | page 4 | page 5 |        pages of 16 KiB
+ *     +--------+--------+--------+--------+--------+--------+--
+ *       next[0]  next[1]  next[2]  ...                               4 bytes a page: chain of an object, or of the free list
+ *
+ * An object is a chain of pages and is named by its first one. Any free pages will do, so there is no fragmentation ever, only the
+ * rounding of an object to pages. Adjacent pages are told as one place. A freed chain goes back in front of the free list in its own
+ * order, so that chunks of equal size take over each other's runs.
+ *
+ * The first page begins with the object's head: references, label, places and the table of segments; the payload follows at a multiple of 64:
+ *
+ *     | head 128 | places | table of segments | pad | payload ... |
+ *
+ * Where the places (a torn free list) or the table (thousands of segments) do not fit in the first page, they lie in a block of their own
+ * from malloc. All such blocks together are bounded by 1/64 of the capacity plus 1 MiB (KVS_ERR_FULL beyond).
+ *
+ * Locks: a small mutex of its own guards the free list (the store holds its own outside it or not at all). It is held while a chain is cut, one
+ * step a page, or put back, one step. References are atomic: open and close of a live object take no lock.
+ */
+#ifndef KVASIR_TIERS_DRAM_DRAM_H
+#define KVASIR_TIERS_DRAM_DRAM_H
+
+#include "tiers/tier.h"
+
+#define KVI_DRAM_PAGE_BYTES_DEFAULT 16384u
+#define KVI_DRAM_PAGE_BYTES_MIN     4096u
+#define KVI_DRAM_PAGE_BYTES_MAX     (2u << 20)
+
+struct kvi_dram_config {
+  uint64_t bytes;            /* rounded down to whole pages; at least one */
+  uint32_t page_bytes;       /* power of two; 0: the default */
+  uint64_t object_bytes_max; /* payload; 0: KVI_CHUNK_BYTES_MAX */
+  bool huge_pages;           /* MAP_HUGETLB, else transparent ones; the log says which it got */
+  bool lock_memory;          /* mlock; a warning in the log when refused */
+};
+
+/* Blocks while it touches the memory. Errors: KVS_ERR_INVALID, KVS_ERR_NOMEM. */
+kvs_status kvi_dram_create(const struct kvi_dram_config *config, struct kvi_tier **tier_p);
+
+#endif

@@ -1,0 +1,148 @@
+/* tiers/evict.c: making room: by the policy's next victims for a put, by the policy's ranks for an operator. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "tiers/store_private.h"
+
+static void evict_one_locked(struct kvi_store *store, uint32_t number)
+{
+  store->stats.evictions++;
+  store->stats.evicted_bytes += store->entries[number].length;
+  kvi_entry_drop_locked(store, number, KVI_MISS_EVICTED);
+}
+
+uint64_t kvi_store_make_room_locked(struct kvi_store *store, uint64_t bytes)
+{
+  uint64_t now = kvi_now_ns(), freed = 0;
+
+  for (uint32_t i = 0; i < KVI_BATCH_LOCKED && freed < bytes; i++) {
+    uint32_t victim = store->policy_ops->victim(store->policy, now);
+
+    if (victim == KVI_POLICY_NONE)
+      break;
+    freed += store->entries[victim].length;
+    evict_one_locked(store, victim);
+  }
+  return freed;
+}
+
+/* ---- an operator's eviction: of one space, or of one tenant ---- */
+
+struct candidate {
+  uint64_t rank;
+  uint32_t place, number;
+};
+
+/* By rank; of equal ranks the end of a chain first, so that few have to be looked at twice. */
+static int candidate_compare(const void *a, const void *b)
+{
+  const struct candidate *x = a, *y = b;
+
+  if (x->rank != y->rank)
+    return x->rank < y->rank ? -1 : 1;
+  return (x->place < y->place) - (x->place > y->place);
+}
+
+struct scope {
+  const char *tenant;
+  uint32_t space; /* KVI_NONE: all of the tenant */
+};
+
+static bool in_scope_locked(const struct kvi_store *store, const struct scope *scope, uint32_t number)
+{
+  const struct kvi_entry *entry = &store->entries[number];
+
+  if (number >= store->entry_fresh || entry->state != KVI_ENTRY_RESIDENT)
+    return false;
+  if (scope->space != KVI_NONE)
+    return entry->space == scope->space;
+  return strcmp(store->spaces[entry->space].tenant, scope->tenant) == 0;
+}
+
+/* Looks at all entries, a bounded number in each hold of the lock. */
+static uint32_t candidates_collect(struct kvi_store *store, const struct scope *scope,
+                                   struct candidate *candidates)
+{
+  uint32_t n = 0, end;
+
+  for (uint32_t i = 0; i < store->config.max_chunks;) {
+    pthread_mutex_lock(&store->lock);
+    end = store->entry_fresh - i < KVI_BATCH_LOCKED ? store->entry_fresh : i + KVI_BATCH_LOCKED;
+    if (i >= store->entry_fresh)
+      end = i;
+    for (; i < end; i++) {
+      struct kvi_policy_info info;
+
+      if (!in_scope_locked(store, scope, i))
+        continue;
+      store->policy_ops->info(store->policy, i, &info);
+      candidates[n++] = (struct candidate){.rank = info.rank, .place = store->entries[i].place, .number = i};
+    }
+    end = store->entry_fresh;
+    pthread_mutex_unlock(&store->lock);
+    if (i >= end)
+      break;
+  }
+  return n;
+}
+
+/* One pass over the candidates, leaves only; those that went are taken out. Returns the bytes. */
+static uint64_t candidates_evict(struct kvi_store *store, const struct scope *scope,
+                                 struct candidate *candidates, uint32_t *n_p, uint64_t bytes,
+                                 uint64_t *chunks)
+{
+  uint32_t kept = 0, i = 0;
+  uint64_t freed = 0;
+
+  while (i < *n_p) {
+    pthread_mutex_lock(&store->lock);
+    for (uint32_t end = *n_p - i < KVI_BATCH_LOCKED ? *n_p : i + KVI_BATCH_LOCKED; i < end; i++) {
+      uint32_t number = candidates[i].number;
+      struct kvi_policy_info info;
+
+      if (!in_scope_locked(store, scope, number))
+        continue;
+      store->policy_ops->info(store->policy, number, &info);
+      if (freed >= bytes || info.children > 0 || info.holds > 0) {
+        candidates[kept++] = candidates[i];
+        continue;
+      }
+      freed += store->entries[number].length;
+      (*chunks)++;
+      evict_one_locked(store, number);
+    }
+    pthread_mutex_unlock(&store->lock);
+  }
+  *n_p = kept;
+  return freed;
+}
+
+void kvi_store_evict(struct kvi_store *store, const char *tenant, const uint8_t *space, uint64_t bytes,
+                     uint64_t *chunks_p, uint64_t *bytes_p)
+{
+  struct scope scope = {.tenant = tenant, .space = KVI_NONE};
+  struct candidate *candidates;
+  uint64_t freed;
+  uint32_t n;
+
+  *chunks_p = *bytes_p = 0;
+  if (space) {
+    pthread_mutex_lock(&store->lock);
+    scope.space = kvi_space_find_locked(store, tenant, space);
+    pthread_mutex_unlock(&store->lock);
+    if (scope.space == KVI_NONE)
+      return;
+  }
+  kvi_store_expire(store);
+  candidates = malloc(store->config.max_chunks * sizeof(*candidates));
+  if (!candidates)
+    return;
+  n = candidates_collect(store, &scope, candidates);
+  qsort(candidates, n, sizeof(*candidates), candidate_compare);
+  do { /* a parent becomes a leaf when its last child has gone: the next pass takes it */
+    freed = candidates_evict(store, &scope, candidates, &n, bytes - *bytes_p, chunks_p);
+    *bytes_p += freed;
+  } while (freed > 0 && *bytes_p < bytes);
+  free(candidates);
+}

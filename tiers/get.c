@@ -1,0 +1,114 @@
+/* tiers/get.c: reading one chunk. */
+#include <string.h>
+
+#include <kvasir/keys.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "tiers/store_private.h"
+
+struct found {
+  uint32_t space, entry;
+  kvi_tier_object object;
+  enum kvi_miss_cause cause;
+};
+
+/* Finds it and takes a reader's reference on its bytes, or says why not. */
+static kvs_status find_locked(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                              uint32_t key_length, const uint8_t *folded, struct found *found)
+{
+  uint64_t hash;
+
+  found->cause = KVI_MISS_SPACE;
+  found->space = kvi_space_find_locked(store, tenant, space);
+  if (found->space == KVI_NONE)
+    return KVS_MISS;
+  if (store->spaces[found->space].key_length != key_length)
+    return KVS_ERR_KEY_LENGTH;
+  hash = kvi_key_hash(store, found->space, folded);
+  found->entry = kvi_index_find_locked(store, hash, found->space, folded);
+  if (found->entry == KVI_NONE || store->entries[found->entry].state != KVI_ENTRY_RESIDENT) {
+    found->cause = kvi_ghost_cause_locked(store, hash);
+    return KVS_MISS;
+  }
+  found->object = store->entries[found->entry].object;
+  store->policy_ops->touch(store->policy, found->entry, kvi_now_ns());
+  return store->dram->ops->open(store->dram, found->object);
+}
+
+/* The table of an open object does not check: the chunk is dropped, unless somebody else did. */
+static void corrupt_drop(struct kvi_store *store, const struct found *found)
+{
+  struct kvi_entry *entry = &store->entries[found->entry];
+
+  pthread_mutex_lock(&store->lock);
+  if (entry->state == KVI_ENTRY_RESIDENT &&
+      entry->object == found->object) /* open: the object cannot be another */
+    kvi_entry_drop_locked(store, found->entry, KVI_MISS_CORRUPT);
+  store->stats.corrupt++;
+  pthread_mutex_unlock(&store->lock);
+  store->dram->ops->close(store->dram, found->object);
+}
+
+static void miss_count(struct kvi_store *store, enum kvi_miss_cause cause)
+{
+  pthread_mutex_lock(&store->lock);
+  store->stats.get_misses[cause]++;
+  pthread_mutex_unlock(&store->lock);
+}
+
+kvs_status kvi_store_get_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                              const uint8_t *key, uint32_t key_length, struct kvi_source *source_p,
+                              uint32_t *cause_p)
+{
+  uint8_t folded[KVI_KEY_FOLDED];
+  struct kvi_tier_places places;
+  struct found found = {0};
+  kvs_status status;
+
+  memset(source_p, 0, sizeof(*source_p));
+  *cause_p = KVI_MISS_NONE;
+  if (key_length < KVS_KEY_MIN || key_length > KVS_KEY_MAX)
+    return KVS_ERR_KEY_LENGTH;
+  kvi_key_fold(key, key_length, folded);
+  pthread_mutex_lock(&store->lock);
+  store->stats.gets++;
+  status = find_locked(store, tenant, space, key_length, folded, &found);
+  if (status == KVS_OK) {
+    store->stats.get_hits++;
+    store->stats.get_bytes += store->entries[found.entry].length;
+  } else if (status == KVS_MISS) {
+    store->stats.get_misses[found.cause]++;
+  }
+  pthread_mutex_unlock(&store->lock);
+  if (status != KVS_OK) {
+    *cause_p = status == KVS_MISS ? found.cause : KVI_MISS_NONE;
+    return status;
+  }
+  status = store->dram->ops->table(store->dram, found.object, &source_p->table);
+  if (status != KVS_OK) {
+    char hex[2 * KVS_KEY_MAX + 1];
+
+    (void)kvi_hex_encode(key, key_length, hex, sizeof(hex));
+    kvi_log_limited(KVI_LOG_ERROR, "chunk %s: its table in memory does not fit its checksum, dropped", hex);
+    corrupt_drop(store, &found);
+    miss_count(store, KVI_MISS_CORRUPT);
+    memset(source_p, 0, sizeof(*source_p));
+    *cause_p = KVI_MISS_CORRUPT;
+    return KVS_MISS;
+  }
+  (void)store->dram->ops->places(store->dram, found.object, &places); /* in place: cannot fail */
+  source_p->iov = places.iov;
+  source_p->n_iov = places.n_iov;
+  source_p->handle = (void *)((uintptr_t)found.object + 1); /* never NULL */
+  return KVS_OK;
+}
+
+void kvi_store_get_close(struct kvi_store *store, struct kvi_source *source)
+{
+  if (!source->handle)
+    return;
+  store->dram->ops->close(store->dram, (kvi_tier_object)((uintptr_t)source->handle - 1));
+  memset(source, 0, sizeof(*source));
+}

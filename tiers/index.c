@@ -1,0 +1,228 @@
+/* tiers/index.c: entries, the hash over them, and the ghosts of entries that went. All memory is taken at create. */
+#include <stdlib.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL /* one key of 32 bytes: the call would cost more than the hash */
+#include <xxhash.h>
+
+#include "base/digest.h"
+#include "base/rand.h"
+#include "tiers/store_private.h"
+
+#define GHOSTS_MIN       64u
+#define GHOSTS_MAX       (1u << 20)
+#define GHOST_CAUSE_MASK 15u
+
+static uint32_t power_of_two_below(uint32_t value)
+{
+  uint32_t power = 1;
+
+  while (power <= value / 2)
+    power *= 2;
+  return power;
+}
+
+kvs_status kvi_index_create(struct kvi_store *store)
+{
+  uint32_t capacity = store->config.max_chunks;
+  uint32_t ghosts = power_of_two_below(capacity / 8 > GHOSTS_MIN ? capacity / 8 : GHOSTS_MIN);
+
+  if (kvi_random_bytes(&store->hash_seed, sizeof(store->hash_seed)) != KVS_OK)
+    return KVS_ERR_SYSTEM;
+  store->n_ghosts = ghosts < GHOSTS_MAX ? ghosts : GHOSTS_MAX;
+  /* 3 buckets for 4 entries: 1.3 entries a chain when full, and 96 bytes a chunk are kept */
+  store->n_buckets = (uint32_t)((uint64_t)capacity * 3 / 4) + 1;
+  store->entries = malloc((size_t)capacity * sizeof(*store->entries));
+  store->buckets = malloc((size_t)store->n_buckets * sizeof(*store->buckets));
+  store->ghosts = calloc(store->n_ghosts, sizeof(*store->ghosts));
+  if (!store->entries || !store->buckets || !store->ghosts)
+    return KVS_ERR_NOMEM;
+  memset(store->buckets, 0xff, (size_t)store->n_buckets * sizeof(*store->buckets)); /* KVI_NONE */
+  store->entry_free = KVI_NONE;
+  return KVS_OK;
+}
+
+void kvi_index_destroy(struct kvi_store *store)
+{
+  free(store->entries);
+  free(store->buckets);
+  free(store->ghosts);
+}
+
+uint64_t kvi_index_bytes(const struct kvi_store *store)
+{
+  return (uint64_t)store->config.max_chunks * sizeof(*store->entries) +
+         (uint64_t)store->n_buckets * sizeof(*store->buckets) +
+         (uint64_t)store->n_ghosts * sizeof(*store->ghosts);
+}
+
+/* ---- keys ---- */
+
+void kvi_key_fold(const uint8_t *key, uint32_t key_length, uint8_t folded[KVI_KEY_FOLDED])
+{
+  /* Key length is fixed for each space, so a short key and a hash never meet. */
+  if (key_length > KVI_KEY_FOLDED) {
+    kvi_sha256(key, key_length, folded);
+    return;
+  }
+  memcpy(folded, key, key_length);
+  memset(folded + key_length, 0, KVI_KEY_FOLDED - key_length);
+}
+
+uint64_t kvi_key_hash(const struct kvi_store *store, uint32_t space, const uint8_t folded[KVI_KEY_FOLDED])
+{
+  /* The seed is random, so that nobody can choose keys that share a bucket. */
+  return XXH3_64bits_withSeed(folded, KVI_KEY_FOLDED,
+                              store->hash_seed + space * UINT64_C(0x9E3779B97F4A7C15));
+}
+
+static uint32_t *bucket_of(const struct kvi_store *store, uint64_t hash)
+{
+  return &store->buckets[((hash >> 32) * store->n_buckets) >> 32];
+}
+
+static uint32_t *ghost_of(const struct kvi_store *store, uint64_t hash)
+{
+  return &store->ghosts[hash & (store->n_ghosts - 1)];
+}
+
+static uint32_t ghost_tag(uint64_t hash)
+{
+  return (uint32_t)(hash >> 24) & ~GHOST_CAUSE_MASK;
+}
+
+/* ---- finding ---- */
+
+static bool entry_is(const struct kvi_entry *entry, uint32_t space, const uint8_t folded[KVI_KEY_FOLDED])
+{
+  return entry->space == space && memcmp(entry->key, folded, KVI_KEY_FOLDED) == 0;
+}
+
+uint32_t kvi_index_find_locked(const struct kvi_store *store, uint64_t hash, uint32_t space,
+                               const uint8_t folded[KVI_KEY_FOLDED])
+{
+  uint32_t number = *bucket_of(store, hash);
+
+  while (number != KVI_NONE && !entry_is(&store->entries[number], space, folded))
+    number = store->entries[number].next;
+  return number;
+}
+
+/* Three passes, so that the cache misses of all keys are under way together rather than one after the other. */
+void kvi_index_find_batch_locked(const struct kvi_store *store, uint32_t space,
+                                 const uint8_t (*folded)[KVI_KEY_FOLDED], uint32_t n, uint32_t *found)
+{
+  uint32_t *buckets[KVI_BATCH_LOCKED];
+
+  assert(n <= KVI_BATCH_LOCKED);
+  for (uint32_t i = 0; i < n; i++) {
+    buckets[i] = bucket_of(store, kvi_key_hash(store, space, folded[i]));
+    __builtin_prefetch(buckets[i]); /* GNU: the standard has no prefetch */
+  }
+  for (uint32_t i = 0; i < n; i++) {
+    found[i] = *buckets[i];
+    if (found[i] == KVI_NONE)
+      continue;
+    __builtin_prefetch(&store->entries[found[i]]);
+    __builtin_prefetch((const uint8_t *)(&store->entries[found[i]] + 1) -
+                       1); /* 52 bytes may lie on two lines */
+  }
+  for (uint32_t i = 0; i < n; i++) {
+    while (found[i] != KVI_NONE && !entry_is(&store->entries[found[i]], space, folded[i]))
+      found[i] = store->entries[found[i]].next;
+    if (found[i] != KVI_NONE && store->entries[found[i]].state != KVI_ENTRY_RESIDENT)
+      found[i] = KVI_NONE;
+  }
+}
+
+/* ---- coming and going ---- */
+
+uint32_t kvi_entry_create_locked(struct kvi_store *store, uint64_t hash, uint32_t space,
+                                 const uint8_t folded[KVI_KEY_FOLDED])
+{
+  uint32_t number = store->entry_free;
+  uint32_t *bucket = bucket_of(store, hash);
+  struct kvi_entry *entry;
+
+  if (number != KVI_NONE)
+    store->entry_free = store->entries[number].next;
+  else if (store->entry_fresh < store->config.max_chunks)
+    number = store->entry_fresh++;
+  else
+    return KVI_NONE;
+  entry = &store->entries[number];
+  memset(entry, 0, sizeof(*entry));
+  memcpy(entry->key, folded, KVI_KEY_FOLDED);
+  entry->space = (uint16_t)space;
+  entry->state = KVI_ENTRY_LANDING;
+  entry->next = *bucket;
+  *bucket = number;
+  return number;
+}
+
+static void entry_free(struct kvi_store *store, uint32_t number)
+{
+  struct kvi_entry *entry = &store->entries[number];
+
+  store->policy_ops->remove(store->policy, number);
+  entry->state = KVI_ENTRY_FREE;
+  entry->next = store->entry_free;
+  store->entry_free = number;
+}
+
+void kvi_entry_forget_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause)
+{
+  struct kvi_entry *entry = &store->entries[number];
+  uint64_t hash = kvi_key_hash(store, entry->space, entry->key);
+  struct kvi_policy_info info;
+  uint32_t *link = bucket_of(store, hash);
+
+  while (*link != number)
+    link = &store->entries[*link].next;
+  *link = entry->next;
+  if (cause != KVI_MISS_NONE)
+    *ghost_of(store, hash) = ghost_tag(hash) | (uint32_t)cause;
+  store->policy_ops->info(store->policy, number, &info);
+  if (info.holds > 0)
+    entry->state = KVI_ENTRY_ZOMBIE;
+  else
+    entry_free(store, number);
+}
+
+void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause)
+{
+  struct kvi_entry *entry = &store->entries[number];
+  struct kvi_space_entry *space = &store->spaces[entry->space];
+
+  assert(entry->state == KVI_ENTRY_RESIDENT);
+  space->chunks--;
+  space->bytes -= entry->length;
+  store->stats.chunks--;
+  store->dram->ops->drop(store->dram, entry->object);
+  kvi_entry_forget_locked(store, number, cause);
+}
+
+void kvi_entry_unhold_locked(struct kvi_store *store, uint32_t number)
+{
+  uint32_t left = store->policy_ops->unhold(store->policy, number);
+
+  if (left == 0 && store->entries[number].state == KVI_ENTRY_ZOMBIE)
+    entry_free(store, number);
+}
+
+/* ---- ghosts: approximate, since a newer one with the same place takes it over ---- */
+
+enum kvi_miss_cause kvi_ghost_cause_locked(const struct kvi_store *store, uint64_t hash)
+{
+  uint32_t ghost = *ghost_of(store, hash);
+
+  if ((ghost & ~GHOST_CAUSE_MASK) != ghost_tag(hash) || (ghost & GHOST_CAUSE_MASK) == 0)
+    return KVI_MISS_NEVER;
+  return (enum kvi_miss_cause)(ghost & GHOST_CAUSE_MASK);
+}
+
+void kvi_ghost_clear_locked(struct kvi_store *store, uint64_t hash)
+{
+  if ((*ghost_of(store, hash) & ~GHOST_CAUSE_MASK) == ghost_tag(hash))
+    *ghost_of(store, hash) = 0;
+}

@@ -1,0 +1,106 @@
+/* tiers/list.c: delete, and what an operator asks: the spaces, the chunks of one. */
+#include <string.h>
+
+#include <kvasir/keys.h>
+
+#include "base/clock.h"
+#include "tiers/store_private.h"
+
+kvs_status kvi_store_delete(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                            const uint8_t *key, uint32_t key_length)
+{
+  uint8_t folded[KVI_KEY_FOLDED];
+  uint32_t number, entry = KVI_NONE;
+
+  if (key_length < KVS_KEY_MIN || key_length > KVS_KEY_MAX)
+    return KVS_MISS;
+  kvi_key_fold(key, key_length, folded);
+  pthread_mutex_lock(&store->lock);
+  number = kvi_space_find_locked(store, tenant, space);
+  if (number != KVI_NONE && store->spaces[number].key_length == key_length)
+    entry = kvi_index_find_locked(store, kvi_key_hash(store, number, folded), number, folded);
+  if (entry != KVI_NONE && store->entries[entry].state == KVI_ENTRY_RESIDENT) {
+    kvi_entry_drop_locked(store, entry, KVI_MISS_DELETED);
+    store->stats.deletes++;
+  } else {
+    entry = KVI_NONE;
+  }
+  pthread_mutex_unlock(&store->lock);
+  return entry != KVI_NONE ? KVS_OK : KVS_MISS;
+}
+
+size_t kvi_store_spaces(struct kvi_store *store, const char *tenant, struct kvi_space_info *infos,
+                        size_t room)
+{
+  size_t n = 0;
+
+  pthread_mutex_lock(&store->lock);
+  for (uint32_t i = 0; i < store->n_spaces; i++) {
+    const struct kvi_space_entry *space = &store->spaces[i];
+
+    if (strcmp(space->tenant, tenant) != 0)
+      continue;
+    if (n < room) {
+      memcpy(infos[n].digest, space->digest, KVS_DIGEST_SIZE);
+      infos[n].desc = space->desc;
+      infos[n].chunks = space->chunks;
+      infos[n].bytes = space->bytes;
+    }
+    n++;
+  }
+  pthread_mutex_unlock(&store->lock);
+  return n;
+}
+
+static void chunk_info_locked(struct kvi_store *store, uint32_t number, uint64_t now_ns,
+                              struct kvi_chunk_info *info)
+{
+  const struct kvi_entry *entry = &store->entries[number];
+  uint32_t key_length = store->spaces[entry->space].key_length;
+  struct kvi_policy_info policy;
+  struct kvi_chunk_table table;
+  const void *label;
+  uint32_t label_length;
+
+  memset(info, 0, sizeof(*info));
+  info->key_length = key_length;
+  if (key_length <= KVI_KEY_FOLDED)
+    memcpy(info->key, entry->key, key_length);
+  else if (store->dram->ops->label(store->dram, entry->object, &label, &label_length) == KVS_OK)
+    memcpy(info->key, label, label_length);
+  store->policy_ops->info(store->policy, number, &policy);
+  info->place = entry->place;
+  info->children = policy.children;
+  info->leased = policy.holds > 0;
+  info->idle_ms = now_ns > policy.last_use_ns ? (now_ns - policy.last_use_ns) / KVI_NS_PER_MS : 0;
+  info->length = entry->length;
+  info->tier = KVI_TIER_DRAM;
+  if (store->dram->ops->table(store->dram, entry->object, &table) == KVS_OK)
+    info->segments = table.n_segments;
+}
+
+size_t kvi_store_chunks(struct kvi_store *store, const char *tenant, const uint8_t *space, uint64_t *cursor_p,
+                        struct kvi_chunk_info *infos, size_t room)
+{
+  uint64_t cursor = *cursor_p, now = kvi_now_ns();
+  uint32_t number;
+  size_t n = 0;
+  bool more = true;
+
+  pthread_mutex_lock(&store->lock);
+  number = kvi_space_find_locked(store, tenant, space);
+  pthread_mutex_unlock(&store->lock);
+  *cursor_p = 0;
+  if (number == KVI_NONE)
+    return 0;
+  while (more && n < room) {
+    pthread_mutex_lock(&store->lock);
+    for (uint32_t i = 0; i < KVI_BATCH_LOCKED && cursor < store->entry_fresh && n < room; i++, cursor++)
+      if (store->entries[cursor].state == KVI_ENTRY_RESIDENT && store->entries[cursor].space == number)
+        chunk_info_locked(store, (uint32_t)cursor, now, &infos[n++]);
+    more = cursor < store->entry_fresh;
+    pthread_mutex_unlock(&store->lock);
+  }
+  *cursor_p = more ? cursor : 0;
+  return n;
+}

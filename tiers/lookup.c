@@ -1,0 +1,221 @@
+/*
+ * tiers/lookup.c: how much of a chain is there, in all of the spaces asked.
+ *
+ * The keys are walked in steps of 64 / n_spaces, each in one hold of the lock: all spaces are searched for the step's keys, what they have in common is
+ * the answer for them, and while the prefix is unbroken it is held for the lease at once. So what is held is what the answer says.
+ */
+#include <string.h>
+
+#include <kvasir/keys.h>
+
+#include "base/clock.h"
+#include "tiers/store_private.h"
+
+struct walk {
+  struct kvi_store *store;
+  const struct kvi_store_lookup *lookup;
+  struct kvi_store_lookup_result *result;
+  uint32_t spaces[KVI_LOOKUP_SPACES_MAX];
+  uint64_t now_ns;
+  uint32_t lease; /* KVI_NONE */
+  bool broken;    /* a key was missing: the prefix is over */
+  uint32_t n_present;
+  uint64_t prefix_bytes;
+};
+
+static kvs_status arguments_check(const struct kvi_store_lookup *lookup)
+{
+  if (lookup->n_spaces == 0 || lookup->n_spaces > KVI_LOOKUP_SPACES_MAX || lookup->n_keys == 0 ||
+      lookup->n_keys > KVI_LOOKUP_KEYS_MAX || !lookup->spaces || !lookup->keys)
+    return KVS_ERR_INVALID;
+  if (lookup->key_length < KVS_KEY_MIN || lookup->key_length > KVS_KEY_MAX)
+    return KVS_ERR_KEY_LENGTH;
+  return KVS_OK;
+}
+
+static void result_clear(const struct kvi_store_lookup *lookup, struct kvi_store_lookup_result *result)
+{
+  if (result->present)
+    memset(result->present, 0, (lookup->n_keys + 7) / 8);
+  if (result->tiers)
+    memset(result->tiers, KVI_TIER_ABSENT, lookup->n_keys);
+  result->prefix = 0;
+  result->lease = 0;
+  result->lease_ms = 0;
+  result->lease_status = KVS_MISS;
+  result->fetch_us = 0;
+}
+
+/* KVS_OK, KVS_MISS (one of them is unknown), KVS_ERR_KEY_LENGTH. */
+static kvs_status spaces_find(struct walk *walk)
+{
+  struct kvi_store *store = walk->store;
+  kvs_status status = KVS_OK;
+
+  pthread_mutex_lock(&store->lock);
+  for (uint32_t i = 0; i < walk->lookup->n_spaces && status == KVS_OK; i++) {
+    walk->spaces[i] = kvi_space_find_locked(store, walk->lookup->tenant, walk->lookup->spaces[i]);
+    if (walk->spaces[i] == KVI_NONE)
+      status = KVS_MISS;
+    else if (store->spaces[walk->spaces[i]].key_length != walk->lookup->key_length)
+      status = KVS_ERR_KEY_LENGTH;
+  }
+  pthread_mutex_unlock(&store->lock);
+  return status;
+}
+
+/* The entry of the key before the step's first one, to link that to it. */
+static uint32_t previous_find_locked(const struct walk *walk, uint32_t space, uint32_t first)
+{
+  const struct kvi_store_lookup *lookup = walk->lookup;
+  uint8_t folded[KVI_KEY_FOLDED];
+
+  if (first == 0)
+    return KVI_NONE;
+  kvi_key_fold(lookup->keys + (size_t)(first - 1) * lookup->key_length, lookup->key_length, folded);
+  return kvi_index_find_locked(walk->store, kvi_key_hash(walk->store, space, folded), space, folded);
+}
+
+/* Told once more that they were used, and linked, which mends the link of a chunk whose parent came after it. */
+static void found_use_locked(struct walk *walk, uint32_t previous, const uint32_t *found, uint32_t n)
+{
+  struct kvi_store *store = walk->store;
+
+  for (uint32_t i = 0; i < n; i++) {
+    const struct kvi_entry *entry;
+
+    if (found[i] == KVI_NONE) {
+      previous = KVI_NONE;
+      continue;
+    }
+    entry = &store->entries[found[i]];
+    if (previous != KVI_NONE && !entry->unchained && !store->entries[previous].unchained &&
+        entry->place == store->entries[previous].place + 1)
+      store->policy_ops->link(store->policy, found[i], previous);
+    store->policy_ops->touch(store->policy, found[i], walk->now_ns);
+    previous = found[i];
+  }
+}
+
+/* What the spaces have in common, and its use: `mask` has a bit for each key of the step. */
+static void step_answer_locked(struct walk *walk, uint32_t first, uint32_t n, uint64_t mask,
+                               const uint32_t (*found)[KVI_BATCH_LOCKED])
+{
+  struct kvi_store *store = walk->store;
+  struct kvi_store_lookup_result *result = walk->result;
+
+  for (uint32_t i = 0; i < n; i++) {
+    bool present = (mask >> i) & 1;
+
+    walk->broken |= !present;
+    if (!present)
+      continue;
+    walk->n_present++;
+    if (result->present)
+      result->present[(first + i) / 8] |= (uint8_t)(1u << (first + i) % 8);
+    if (result->tiers)
+      result->tiers[first + i] = KVI_TIER_DRAM;
+    if (!walk->broken)
+      result->prefix++;
+    if (walk->broken && !walk->lookup->unchained)
+      continue;
+    for (uint32_t s = 0; s < walk->lookup->n_spaces; s++) {
+      walk->prefix_bytes += store->entries[found[s][i]].length;
+      if (walk->lease != KVI_NONE)
+        kvi_lease_hold_locked(store, walk->lease, found[s][i]);
+    }
+  }
+}
+
+static void step(struct walk *walk, uint32_t first, uint32_t n)
+{
+  const struct kvi_store_lookup *lookup = walk->lookup;
+  uint8_t folded[KVI_BATCH_LOCKED][KVI_KEY_FOLDED];
+  /* n_spaces * n <= 64, so only a corner of it is touched */
+  uint32_t found[KVI_LOOKUP_SPACES_MAX][KVI_BATCH_LOCKED];
+  uint64_t mask = n == 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1;
+
+  for (uint32_t i = 0; i < n; i++)
+    kvi_key_fold(lookup->keys + (size_t)(first + i) * lookup->key_length, lookup->key_length, folded[i]);
+  pthread_mutex_lock(&walk->store->lock);
+  for (uint32_t s = 0; s < lookup->n_spaces; s++) {
+    uint64_t have = 0;
+
+    kvi_index_find_batch_locked(walk->store, walk->spaces[s], folded, n, found[s]);
+    if (!lookup->peek)
+      found_use_locked(walk,
+                       lookup->unchained ? KVI_NONE : previous_find_locked(walk, walk->spaces[s], first),
+                       found[s], n);
+    for (uint32_t i = 0; i < n; i++)
+      have |= (uint64_t)(found[s][i] != KVI_NONE) << i;
+    mask &= have;
+  }
+  step_answer_locked(walk, first, n, mask, (const uint32_t(*)[KVI_BATCH_LOCKED])found);
+  pthread_mutex_unlock(&walk->store->lock);
+}
+
+static void lease_begin(struct walk *walk)
+{
+  const struct kvi_store_lookup *lookup = walk->lookup;
+
+  walk->lease = KVI_NONE;
+  if (lookup->lease_ms == 0 || lookup->peek)
+    return;
+  kvi_store_expire(walk->store);
+  walk->result->lease_status =
+      kvi_lease_prepare(walk->store, lookup->owner, lookup->n_keys * lookup->n_spaces, &walk->lease);
+}
+
+static void lease_end(struct walk *walk)
+{
+  struct kvi_store_lookup_result *result = walk->result;
+  uint32_t ms = walk->lookup->lease_ms < KVI_LEASE_MS_MAX ? walk->lookup->lease_ms : KVI_LEASE_MS_MAX;
+
+  if (walk->lease == KVI_NONE)
+    return;
+  result->lease = kvi_lease_grant(walk->store, walk->lease, walk->now_ns + ms * KVI_NS_PER_MS);
+  result->lease_ms = result->lease ? ms : 0;
+  result->lease_status = result->lease ? KVS_OK : KVS_MISS;
+}
+
+static void count(struct walk *walk)
+{
+  struct kvi_store *store = walk->store;
+
+  if (walk->lookup->peek)
+    return;
+  pthread_mutex_lock(&store->lock);
+  store->stats.lookups++;
+  store->stats.lookup_keys += walk->lookup->n_keys;
+  store->stats.lookup_hit_keys += walk->n_present;
+  pthread_mutex_unlock(&store->lock);
+}
+
+kvs_status kvi_store_lookup(struct kvi_store *store, const struct kvi_store_lookup *lookup,
+                            struct kvi_store_lookup_result *result)
+{
+  struct walk walk = {.store = store, .lookup = lookup, .result = result, .lease = KVI_NONE};
+  kvs_status status = arguments_check(lookup);
+
+  if (status != KVS_OK)
+    return status;
+  result_clear(lookup, result);
+  walk.now_ns = kvi_now_ns();
+  status = spaces_find(&walk);
+  if (status == KVS_OK) {
+    uint32_t step_keys = KVI_BATCH_LOCKED / lookup->n_spaces;
+    bool all = result->present || result->tiers ||
+               lookup->unchained; /* else nobody asks what comes after the prefix */
+
+    lease_begin(&walk);
+    for (uint32_t i = 0; i < lookup->n_keys && (all || !walk.broken); i += step_keys)
+      step(&walk, i, lookup->n_keys - i < step_keys ? lookup->n_keys - i : step_keys);
+    lease_end(&walk);
+    if (walk.prefix_bytes > 0)
+      result->fetch_us = store->dram_attr.read_latency_us +
+                         walk.prefix_bytes * 1000 / (store->dram_attr.read_bytes_per_s / 1000 + 1);
+  }
+  if (status >= 0)
+    count(&walk);
+  return status < 0 ? status : KVS_OK;
+}

@@ -1,0 +1,56 @@
+/*
+ * tiers/programs.h: what hints have told of programs (agent runs, chats). Recorded now, for a policy to act on later.
+ *
+ * A bounded table: when it is full the program not heard of for longest is forgotten. Strings longer than KVI_PROGRAM_TEXT_MAX are refused.
+ * Thread-safe, under a mutex of its own.
+ */
+#ifndef KVASIR_TIERS_PROGRAMS_H
+#define KVASIR_TIERS_PROGRAMS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <kvasir/status.h>
+
+#define KVI_PROGRAM_TEXT_MAX 255u
+#define KVI_PROGRAMS_DEFAULT 4096u
+
+/* As told on the wire in HintReply.outcome. */
+enum kvi_hint_outcome {
+  KVI_HINT_ACCEPTED = 1,
+  KVI_HINT_CLIPPED = 2,
+  KVI_HINT_DEFERRED = 3,
+  KVI_HINT_REJECTED = 4,
+  KVI_HINT_MISSING = 5,
+  KVI_HINT_OUTCOMES
+};
+
+struct kvi_program_hint {
+  const char *tenant, *program, *parent, *tool; /* parent and tool may be "" */
+  uint32_t turn, wait_kind, return_p50_ms, return_p90_ms, priority, ttl_ms;
+  bool close;
+};
+
+struct kvi_programs_stats {
+  uint64_t programs;  /* now */
+  uint64_t forgotten; /* to make room */
+};
+
+struct kvi_programs;
+
+kvs_status kvi_programs_create(uint32_t capacity,
+                               struct kvi_programs **programs_p); /* KVS_ERR_NOMEM, KVS_ERR_INVALID */
+void kvi_programs_destroy(struct kvi_programs *programs);         /* NULL is fine */
+
+/*
+ * Records a hint. ACCEPTED; REJECTED: no program's name, a text too long, priority above 100, an unknown wait kind, or p50 above p90 (both
+ * given); MISSING: closes a program that is not known.
+ */
+enum kvi_hint_outcome kvi_programs_hint(struct kvi_programs *programs, const struct kvi_program_hint *hint);
+
+/* What the last hint of a program said; strings are valid until the next hint. False: not known. For tests and views. */
+bool kvi_programs_find(struct kvi_programs *programs, const char *tenant, const char *program,
+                       struct kvi_program_hint *hint_p);
+void kvi_programs_stats(struct kvi_programs *programs, struct kvi_programs_stats *stats_p);
+
+#endif

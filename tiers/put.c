@@ -1,0 +1,291 @@
+/*
+ * tiers/put.c: landings. A put takes an entry in the index at once, so that equal puts find it and children can be
+ * linked to it, but readers see it only when commit has sealed its bytes.
+ *
+ * The room is taken outside the store's lock. A landing holds its parent, so that what it is a continuation of is not evicted to
+ * make room for it.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include <kvasir/keys.h>
+
+#include "base/clock.h"
+#include "tiers/store_private.h"
+
+/* A put that has evicted so many times its own size and still finds no room (readers sit on it, others are faster) gives up. */
+#define EVICT_FACTOR_MAX 4u
+#define EVICT_SLACK      (1u << 20)
+
+kvs_status kvi_landings_create(struct kvi_store *store)
+{
+  store->landings = calloc(store->config.max_landings, sizeof(*store->landings));
+  if (!store->landings)
+    return KVS_ERR_NOMEM;
+  for (uint32_t i = 0; i < store->config.max_landings; i++)
+    store->landings[i].next_free = i + 1 < store->config.max_landings ? i + 1 : KVI_NONE;
+  store->landing_free = 0;
+  return KVS_OK;
+}
+
+void kvi_landings_destroy(struct kvi_store *store)
+{
+  free(store->landings);
+}
+
+/* ---- begin ---- */
+
+static kvs_status request_check(const struct kvi_store *store, const struct kvi_put_request *request)
+{
+  uint64_t sum = 0;
+
+  if (!request->space || !request->key || !request->segment_lengths || request->length == 0)
+    return KVS_ERR_INVALID;
+  if (request->length > store->config.chunk_bytes_max)
+    return KVS_ERR_TOO_LARGE;
+  if (request->n_segments == 0 || request->n_segments > KVI_SEGMENTS_MAX)
+    return request->n_segments ? KVS_ERR_TOO_LARGE : KVS_ERR_INVALID;
+  for (uint32_t i = 0; i < request->n_segments; i++) {
+    if (request->segment_lengths[i] == 0)
+      return KVS_ERR_INVALID;
+    sum += request->segment_lengths[i];
+  }
+  return sum == request->length ? KVS_OK : KVS_ERR_INVALID;
+}
+
+/* The entry of the chunk before it in its chain, whole or landing. Places must fit, so that links can make no circle. */
+static uint32_t parent_find_locked(const struct kvi_store *store, uint32_t space,
+                                   const struct kvi_put_request *request)
+{
+  uint8_t folded[KVI_KEY_FOLDED];
+  uint32_t parent;
+
+  if (request->unchained || !request->parent || request->place == 0)
+    return KVI_NONE;
+  kvi_key_fold(request->parent, request->key_length, folded);
+  parent = kvi_index_find_locked(store, kvi_key_hash(store, space, folded), space, folded);
+  if (parent == KVI_NONE || store->entries[parent].unchained ||
+      store->entries[parent].place != request->place - 1)
+    return KVI_NONE;
+  return parent;
+}
+
+/* An entry, making one free if need be. */
+static uint32_t entry_take_locked(struct kvi_store *store, uint64_t hash, uint32_t space,
+                                  const uint8_t *folded)
+{
+  uint32_t number = kvi_entry_create_locked(store, hash, space, folded);
+
+  if (number == KVI_NONE && kvi_store_make_room_locked(store, 1) > 0)
+    number = kvi_entry_create_locked(store, hash, space, folded);
+  return number;
+}
+
+/* KVS_OK: *landing_p is its number. Otherwise as put_begin. */
+static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
+                                      const struct kvi_put_request *request, const uint8_t *folded,
+                                      kvi_put_wait_fn *wait_fn, void *wait_ctx, uint32_t *landing_p)
+{
+  uint64_t hash = kvi_key_hash(store, space, folded);
+  uint32_t number = kvi_index_find_locked(store, hash, space, folded);
+  struct kvi_store_landing *landing;
+  uint32_t parent;
+
+  if (number != KVI_NONE && store->entries[number].state == KVI_ENTRY_RESIDENT) {
+    store->policy_ops->touch(store->policy, number, kvi_now_ns());
+    if (!store->entries[number].unchained && store->entries[number].place == request->place)
+      store->policy_ops->link(store->policy, number, parent_find_locked(store, space, request));
+    return KVS_EXISTS;
+  }
+  if (number != KVI_NONE)
+    return kvi_waiter_add_locked(store, store->entries[number].object, wait_fn, wait_ctx);
+  if (store->landing_free == KVI_NONE)
+    return KVS_ERR_BUSY;
+  parent = parent_find_locked(store, space, request);
+  if (parent != KVI_NONE)
+    store->policy_ops->hold(store->policy, parent); /* before room is made */
+  number = entry_take_locked(store, hash, space, folded);
+  if (number == KVI_NONE) {
+    if (parent != KVI_NONE)
+      kvi_entry_unhold_locked(store, parent);
+    return KVS_ERR_FULL;
+  }
+  *landing_p = store->landing_free;
+  landing = &store->landings[*landing_p];
+  store->landing_free = landing->next_free;
+  landing->entry = number;
+  landing->parent = parent;
+  landing->first_waiter = KVI_NONE;
+  store->entries[number].object = *landing_p;
+  store->entries[number].length = (uint32_t)request->length;
+  store->entries[number].place = request->place;
+  store->entries[number].unchained = request->unchained;
+  store->stats.landings++;
+  return KVS_OK;
+}
+
+static kvs_status begin_locked(struct kvi_store *store, const char *tenant,
+                               const struct kvi_put_request *request, const uint8_t *folded,
+                               kvi_put_wait_fn *wait_fn, void *wait_ctx, uint32_t *landing_p)
+{
+  uint32_t space = kvi_space_find_locked(store, tenant, request->space);
+
+  if (space == KVI_NONE)
+    return KVS_ERR_SPACE_UNKNOWN;
+  if (store->spaces[space].key_length != request->key_length)
+    return KVS_ERR_KEY_LENGTH;
+  if (store->spaces[space].chunk_bytes != 0 && store->spaces[space].chunk_bytes != request->length)
+    return KVS_ERR_SPACE_MISMATCH;
+  return landing_open_locked(store, space, request, folded, wait_fn, wait_ctx, landing_p);
+}
+
+/* Room in the tier; evicts until it is there. Without the lock. */
+static kvs_status room_take(struct kvi_store *store, const struct kvi_put_request *request,
+                            kvi_tier_object *object_p)
+{
+  struct kvi_tier_request wanted = {.length = request->length,
+                                    .n_segments = request->n_segments,
+                                    .segment_lengths = request->segment_lengths};
+  uint64_t evicted = 0;
+  bool expired = false;
+
+  if (request->key_length > KVI_KEY_FOLDED) { /* the index has its hash only */
+    wanted.label = request->key;
+    wanted.label_length = request->key_length;
+  }
+  for (;;) {
+    kvs_status status = store->dram->ops->reserve(store->dram, &wanted, object_p);
+    uint64_t freed;
+
+    if (status != KVS_ERR_FULL || evicted > request->length * EVICT_FACTOR_MAX + EVICT_SLACK)
+      return status;
+    pthread_mutex_lock(&store->lock);
+    freed = kvi_store_make_room_locked(store, request->length);
+    pthread_mutex_unlock(&store->lock);
+    evicted += freed;
+    if (freed > 0)
+      continue;
+    if (expired)
+      return KVS_ERR_FULL;
+    kvi_store_expire(store); /* leases that have run out may be all that is in the way */
+    expired = true;
+  }
+}
+
+/* ---- the end of a landing ---- */
+
+static void landing_close_locked(struct kvi_store *store, uint32_t number)
+{
+  struct kvi_store_landing *landing = &store->landings[number];
+
+  if (landing->parent != KVI_NONE)
+    kvi_entry_unhold_locked(store, landing->parent);
+  landing->next_free = store->landing_free;
+  store->landing_free = number;
+  store->stats.landings--;
+}
+
+/* Nothing is left of it; those who waited are told to put it themselves. */
+static void landing_undo(struct kvi_store *store, uint32_t number, bool refused)
+{
+  uint32_t waiters;
+
+  pthread_mutex_lock(&store->lock);
+  waiters = kvi_waiters_detach_locked(store, number);
+  kvi_entry_forget_locked(store, store->landings[number].entry, KVI_MISS_NONE);
+  landing_close_locked(store, number);
+  if (refused)
+    store->stats.put_refused++;
+  else
+    store->stats.put_aborts++;
+  pthread_mutex_unlock(&store->lock);
+  kvi_waiters_call(store, waiters, KVS_ERR_BUSY);
+}
+
+kvs_status kvi_store_put_begin(struct kvi_store *store, const char *tenant,
+                               const struct kvi_put_request *request, kvi_put_wait_fn *wait_fn,
+                               void *wait_ctx, struct kvi_landing *landing_p)
+{
+  uint8_t folded[KVI_KEY_FOLDED];
+  kvi_tier_object object = 0;
+  struct kvi_tier_places places;
+  uint32_t number = KVI_NONE;
+  kvs_status status;
+
+  memset(landing_p, 0, sizeof(*landing_p));
+  if (request->key_length < KVS_KEY_MIN || request->key_length > KVS_KEY_MAX)
+    return KVS_ERR_KEY_LENGTH;
+  status = request_check(store, request);
+  if (status == KVS_OK)
+    kvi_key_fold(request->key, request->key_length, folded);
+  pthread_mutex_lock(&store->lock);
+  store->stats.puts++;
+  if (status == KVS_OK)
+    status = begin_locked(store, tenant, request, folded, wait_fn, wait_ctx, &number);
+  store->stats.put_exists += status == KVS_EXISTS;
+  store->stats.put_pending += status == KVS_PENDING;
+  store->stats.put_refused += status < 0;
+  pthread_mutex_unlock(&store->lock);
+  if (status != KVS_OK)
+    return status;
+  status = room_take(store, request, &object);
+  if (status != KVS_OK) {
+    landing_undo(store, number, true);
+    return status;
+  }
+  store->landings[number].object = object;
+  (void)store->dram->ops->places(store->dram, object, &places); /* in place: cannot fail */
+  *landing_p = (struct kvi_landing){.handle = &store->landings[number],
+                                    .iov = places.iov,
+                                    .n_iov = places.n_iov,
+                                    .segments = places.segments,
+                                    .n_segments = request->n_segments};
+  return KVS_OK;
+}
+
+static uint32_t landing_number(const struct kvi_store *store, const struct kvi_landing *landing)
+{
+  return (uint32_t)((const struct kvi_store_landing *)landing->handle - store->landings);
+}
+
+kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *landing)
+{
+  uint32_t number = landing_number(store, landing);
+  struct kvi_store_landing *own = &store->landings[number];
+  struct kvi_entry *entry = &store->entries[own->entry];
+  kvs_status status = store->dram->ops->seal(store->dram, own->object, 0);
+  uint32_t waiters, parent;
+
+  if (status != KVS_OK) {
+    kvi_store_put_abort(store, landing);
+    return status;
+  }
+  pthread_mutex_lock(&store->lock);
+  parent = own->parent;
+  if (parent != KVI_NONE && store->entries[parent].state == KVI_ENTRY_ZOMBIE)
+    parent = KVI_NONE; /* deleted or aborted meanwhile; the number is ours to look at, since it is held */
+  entry->object = own->object;
+  entry->state = KVI_ENTRY_RESIDENT;
+  store->policy_ops->insert(store->policy, own->entry, parent, entry->length, kvi_now_ns());
+  kvi_ghost_clear_locked(store, kvi_key_hash(store, entry->space, entry->key));
+  store->spaces[entry->space].chunks++;
+  store->spaces[entry->space].bytes += entry->length;
+  store->stats.chunks++;
+  store->stats.put_commits++;
+  store->stats.put_bytes += entry->length;
+  waiters = kvi_waiters_detach_locked(store, number);
+  landing_close_locked(store, number);
+  pthread_mutex_unlock(&store->lock);
+  memset(landing, 0, sizeof(*landing));
+  kvi_waiters_call(store, waiters, KVS_OK);
+  return KVS_OK;
+}
+
+void kvi_store_put_abort(struct kvi_store *store, struct kvi_landing *landing)
+{
+  uint32_t number = landing_number(store, landing);
+
+  store->dram->ops->drop(store->dram, store->landings[number].object);
+  landing_undo(store, number, false);
+  memset(landing, 0, sizeof(*landing));
+}

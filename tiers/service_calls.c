@@ -1,0 +1,505 @@
+/*
+ * tiers/service_calls.c: the control methods. Each takes its request, fills the reply that kvi_service_call made, and returns KVS_OK or what the
+ * transport is to say; a refusal is the reply's status. Replies are freed by protobuf-c, so every string and array in them is malloc'd.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <kvasir/keys.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "proto/limits.h"
+#include "proto/space.h"
+#include "tiers/service_private.h"
+
+#define LIST_CHUNKS_DEFAULT 100u
+#define LIST_CHUNKS_MAX     1000u
+#define MESSAGE_OVERHEAD    64u /* field tags and lengths of a frame beside header and bulk */
+#define SOFTWARE_SHOWN      64  /* characters of a client's name in a message */
+
+typedef kvs_status call_fn(struct kvi_store_service *service, const struct kvi_peer *peer,
+                           const void *request, void *reply);
+
+/* ---- small helpers ---- */
+
+/* Replaces a reply's string. KVS_ERR_NOMEM. */
+static kvs_status text_set(char **field, const char *text)
+{
+  *field = strdup(text);
+  if (*field)
+    return KVS_OK;
+  *field = (char *)protobuf_c_empty_string; /* what the message began with, so that it can be freed */
+  return KVS_ERR_NOMEM;
+}
+
+static kvs_status bytes_set(ProtobufCBinaryData *field, const void *data, size_t length)
+{
+  field->data = malloc(length ? length : 1);
+  if (!field->data)
+    return KVS_ERR_NOMEM;
+  if (length > 0)
+    memcpy(field->data, data, length);
+  field->len = length;
+  return KVS_OK;
+}
+
+static bool is_digest(const ProtobufCBinaryData *bytes)
+{
+  return bytes->len == KVS_DIGEST_SIZE;
+}
+
+/* A blob of 1 to KVI_LOOKUP_KEYS_MAX whole keys. */
+static kvs_status keys_check(const Kvasir__V1__Keys *keys, uint32_t *n_p)
+{
+  if (!keys || keys->keys.len == 0)
+    return KVS_ERR_INVALID;
+  if (keys->key_length < KVS_KEY_MIN || keys->key_length > KVS_KEY_MAX ||
+      keys->keys.len % keys->key_length != 0)
+    return KVS_ERR_KEY_LENGTH;
+  if (keys->keys.len / keys->key_length > KVI_LOOKUP_KEYS_MAX)
+    return KVS_ERR_TOO_LARGE;
+  *n_p = (uint32_t)(keys->keys.len / keys->key_length);
+  return KVS_OK;
+}
+
+/* ---- connection ---- */
+
+static kvs_status hello(struct kvi_store_service *service, const struct kvi_peer *peer, const void *request,
+                        void *reply)
+{
+  const Kvasir__V1__HelloRequest *ask = request;
+  Kvasir__V1__HelloReply *answer = reply;
+  const struct kvi_service_limits *limits = &service->service.limits;
+  char message[512];
+
+  answer->protocol_min = KVI_PROTOCOL_MIN;
+  answer->protocol_max = KVI_PROTOCOL_MAX;
+  answer->features = 0;
+  answer->incarnation = service->config.incarnation;
+  answer->chunk_bytes_max = limits->chunk_bytes_max;
+  answer->frame_bytes_max = limits->frame_bytes_max;
+  answer->batch_chunks_max = limits->batch_chunks_max;
+  answer->message_bytes_max = limits->frame_bytes_max + KVI_FRAME_HEADER_MAX + MESSAGE_OVERHEAD;
+  if (text_set(&answer->software, service->software) != KVS_OK)
+    return KVS_ERR_NOMEM;
+  if (ask->protocol_min <= KVI_PROTOCOL_MAX && ask->protocol_max >= KVI_PROTOCOL_MIN &&
+      ask->protocol_min <= ask->protocol_max)
+    return KVS_OK;
+  snprintf(message, sizeof(message),
+           "no protocol version in common: this node (%.*s) speaks %u to %u, the client (%.*s) %u to %u",
+           SOFTWARE_SHOWN, service->software, KVI_PROTOCOL_MIN, KVI_PROTOCOL_MAX, SOFTWARE_SHOWN,
+           ask->software, ask->protocol_min, ask->protocol_max);
+  kvi_log_limited(KVI_LOG_WARN, "peer %s refused: %s", peer->name, message);
+  answer->status = KVS_ERR_VERSION;
+  return text_set(&answer->message, message);
+}
+
+static kvs_status ping(struct kvi_store_service *service, const struct kvi_peer *peer, const void *request,
+                       void *reply)
+{
+  (void)service, (void)peer, (void)request, (void)reply;
+  return KVS_OK;
+}
+
+/* ---- spaces ---- */
+
+/* Says what became of it: in the reply, and in the log when the space is new or does not fit. */
+static kvs_status space_told(const struct kvi_peer *peer, const ProtobufCBinaryData *digest,
+                             const kvs_space_desc *desc, const struct kvi_space_opened *opened,
+                             Kvasir__V1__OpenSpaceReply *answer)
+{
+  char given[2 * KVS_DIGEST_SIZE + 1], own[2 * KVS_DIGEST_SIZE + 1], message[1024];
+  uint8_t own_digest[KVS_DIGEST_SIZE];
+
+  (void)kvi_hex_encode(digest->data, digest->len, given, sizeof(given));
+  if (answer->status == KVS_ERR_SPACE_MISMATCH && kvs_space_digest(desc, own_digest) == KVS_OK) {
+    (void)kvi_hex_encode(own_digest, sizeof(own_digest), own, sizeof(own));
+    snprintf(message, sizeof(message), "the descriptor's digest is %s, not %s", own, given);
+    kvi_log_limited(KVI_LOG_WARN, "peer %s: space refused: %s", peer->name, message);
+    return text_set(&answer->message, message);
+  }
+  if (!opened->created)
+    return KVS_OK;
+  given[16] = '\0'; /* enough to tell spaces apart */
+  if (opened->nearest_differences == 0) {
+    kvi_log_info("space %s of tenant %s: new, the first", given, peer->tenant);
+    return KVS_OK;
+  }
+  kvi_log_info("space %s of tenant %s: new, differs from the nearest known one in %zu fields: %s", given,
+               peer->tenant, opened->nearest_differences, opened->nearest);
+  return text_set(&answer->message, opened->nearest);
+}
+
+static kvs_status open_space(struct kvi_store_service *service, const struct kvi_peer *peer,
+                             const void *request, void *reply)
+{
+  const Kvasir__V1__OpenSpaceRequest *ask = request;
+  Kvasir__V1__OpenSpaceReply *answer = reply;
+  struct kvi_space_opened opened = {0};
+  kvs_space_desc *desc = NULL;
+  kvs_status status = KVS_ERR_INVALID;
+
+  if (!ask->descriptor || !is_digest(&ask->digest)) {
+    answer->status = KVS_ERR_INVALID;
+    return text_set(&answer->message, "a digest of 32 bytes and a descriptor are needed");
+  }
+  status = kvi_space_from_message(ask->descriptor, &desc);
+  if (status == KVS_OK)
+    status = kvi_store_space_open(service->config.store, peer->tenant, ask->digest.data, desc, &opened);
+  answer->status = status;
+  answer->created = opened.created;
+  if (desc)
+    status = space_told(peer, &ask->digest, desc, &opened, answer);
+  else
+    status = text_set(&answer->message, "the descriptor is not a valid one");
+  kvi_space_free(desc);
+  return status;
+}
+
+static kvs_status list_spaces(struct kvi_store_service *service, const struct kvi_peer *peer,
+                              const void *request, void *reply)
+{
+  Kvasir__V1__ListSpacesReply *answer = reply;
+  size_t room = kvi_store_spaces(service->config.store, peer->tenant, NULL, 0);
+  struct kvi_space_info *infos = calloc(room ? room : 1, sizeof(*infos));
+  kvs_status status = KVS_ERR_NOMEM;
+  size_t n;
+
+  (void)request;
+  answer->spaces = calloc(room ? room : 1, sizeof(*answer->spaces));
+  if (!infos || !answer->spaces)
+    goto out;
+  n = kvi_store_spaces(service->config.store, peer->tenant, infos, room);
+  n = n < room ? n : room; /* one may have come in between */
+  for (size_t i = 0; i < n; i++) {
+    Kvasir__V1__SpaceInfo *info = malloc(sizeof(*info));
+    Kvasir__V1__SpaceDescriptor view;
+    size_t packed;
+    uint8_t *copy;
+
+    if (!info)
+      goto out;
+    kvasir__v1__space_info__init(info);
+    answer->spaces[answer->n_spaces++] = info;
+    info->chunks = infos[i].chunks;
+    info->bytes = infos[i].bytes;
+    if (bytes_set(&info->digest, infos[i].digest, KVS_DIGEST_SIZE) != KVS_OK)
+      goto out;
+    /* The view's strings are the store's: a trip through its wire form makes them the reply's own. */
+    kvi_space_to_message(infos[i].desc, &view);
+    packed = kvasir__v1__space_descriptor__get_packed_size(&view);
+    copy = malloc(packed ? packed : 1);
+    if (!copy)
+      goto out;
+    kvasir__v1__space_descriptor__pack(&view, copy);
+    info->descriptor = kvasir__v1__space_descriptor__unpack(NULL, packed, copy);
+    free(copy);
+    if (!info->descriptor)
+      goto out;
+  }
+  status = KVS_OK;
+out:
+  free(infos);
+  return status;
+}
+
+/* ---- lookup, leases, delete ---- */
+
+static kvs_status lookup_arguments(const struct kvi_store_service *service,
+                                   const Kvasir__V1__LookupRequest *ask, uint32_t *n_keys_p)
+{
+  if (atomic_load_explicit(&service->draining, memory_order_relaxed))
+    return KVS_ERR_DRAINING;
+  if (ask->n_spaces == 0)
+    return KVS_ERR_INVALID;
+  if (ask->n_spaces > KVI_LOOKUP_SPACES_MAX)
+    return KVS_ERR_TOO_LARGE;
+  for (size_t i = 0; i < ask->n_spaces; i++)
+    if (!is_digest(&ask->spaces[i]))
+      return KVS_ERR_INVALID;
+  return keys_check(ask->keys, n_keys_p);
+}
+
+static kvs_status lookup(struct kvi_store_service *service, const struct kvi_peer *peer, const void *request,
+                         void *reply)
+{
+  const Kvasir__V1__LookupRequest *ask = request;
+  Kvasir__V1__LookupReply *answer = reply;
+  const uint8_t *spaces[KVI_LOOKUP_SPACES_MAX];
+  struct kvi_store_lookup_result result = {0};
+  struct kvi_store_lookup query;
+  uint32_t n_keys = 0;
+  bool any = false;
+
+  answer->lease_status = KVS_MISS;
+  answer->status = lookup_arguments(service, ask, &n_keys);
+  if (answer->status != KVS_OK)
+    return KVS_OK;
+  for (size_t i = 0; i < ask->n_spaces; i++)
+    spaces[i] = ask->spaces[i].data;
+  query = (struct kvi_store_lookup){.tenant = peer->tenant,
+                                    .owner = peer->id,
+                                    .spaces = spaces,
+                                    .n_spaces = (uint32_t)ask->n_spaces,
+                                    .keys = ask->keys->keys.data,
+                                    .key_length = ask->keys->key_length,
+                                    .n_keys = n_keys,
+                                    .unchained = ask->keys->unchained,
+                                    .lease_ms = ask->lease_ms};
+  answer->present.data = malloc((n_keys + 7) / 8);
+  answer->tiers.data = ask->want_tiers ? malloc(n_keys) : NULL;
+  if (!answer->present.data || (ask->want_tiers && !answer->tiers.data))
+    return KVS_ERR_NOMEM;
+  answer->present.len = (n_keys + 7) / 8;
+  answer->tiers.len = ask->want_tiers ? n_keys : 0;
+  result.present = answer->present.data;
+  result.tiers = answer->tiers.data;
+  answer->status = kvi_store_lookup(service->config.store, &query, &result);
+  if (answer->status != KVS_OK) {
+    memset(answer->present.data, 0, answer->present.len);
+    if (answer->tiers.data)
+      memset(answer->tiers.data, 0, answer->tiers.len);
+    return KVS_OK;
+  }
+  for (size_t i = 0; i < answer->present.len; i++)
+    any |= answer->present.data[i] != 0;
+  answer->status = any ? KVS_OK : KVS_MISS;
+  answer->prefix = result.prefix;
+  answer->fetch_us = result.fetch_us;
+  answer->lease = result.lease;
+  answer->lease_ms = result.lease_ms;
+  answer->lease_status = result.lease_status;
+  return KVS_OK;
+}
+
+static kvs_status release(struct kvi_store_service *service, const struct kvi_peer *peer, const void *request,
+                          void *reply)
+{
+  const Kvasir__V1__ReleaseRequest *ask = request;
+  Kvasir__V1__ReleaseReply *answer = reply;
+
+  for (size_t i = 0; i < ask->n_leases; i++)
+    if (kvi_store_release(service->config.store, peer->id, ask->leases[i]) == KVS_OK)
+      answer->released++;
+  return KVS_OK;
+}
+
+static kvs_status delete (struct kvi_store_service *service, const struct kvi_peer *peer, const void *request,
+                          void *reply)
+{
+  const Kvasir__V1__DeleteRequest *ask = request;
+  Kvasir__V1__DeleteReply *answer = reply;
+  uint32_t n = 0;
+
+  answer->status = is_digest(&ask->space) ? keys_check(ask->keys, &n) : KVS_ERR_INVALID;
+  /* From the last key on: of a chain, what is left at any moment is a whole prefix. */
+  for (uint32_t i = n; answer->status == KVS_OK && i > 0; i--) {
+    const uint8_t *key = ask->keys->keys.data + (size_t)(i - 1) * ask->keys->key_length;
+
+    if (kvi_store_delete(service->config.store, peer->tenant, ask->space.data, key, ask->keys->key_length) ==
+        KVS_OK)
+      answer->deleted++;
+  }
+  if (answer->status == KVS_OK && answer->deleted == 0)
+    answer->status = KVS_MISS;
+  return KVS_OK;
+}
+
+/* ---- hints ---- */
+
+/* A hint that names keys is about chunks: is any of them here? */
+static kvs_status hint_keys_present(struct kvi_store_service *service, const struct kvi_peer *peer,
+                                    const Kvasir__V1__HintRequest *ask, bool *present_p)
+{
+  uint8_t present[(KVI_LOOKUP_KEYS_MAX + 7) / 8];
+  const uint8_t *space = ask->space.data;
+  struct kvi_store_lookup_result result = {.present = present};
+  struct kvi_store_lookup query = {
+      .tenant = peer->tenant, .owner = peer->id, .spaces = &space, .n_spaces = 1, .peek = true};
+  kvs_status status;
+
+  *present_p = false;
+  if (!is_digest(&ask->space))
+    return KVS_ERR_INVALID;
+  status = keys_check(ask->keys, &query.n_keys);
+  if (status != KVS_OK)
+    return status;
+  query.keys = ask->keys->keys.data;
+  query.key_length = ask->keys->key_length;
+  status = kvi_store_lookup(service->config.store, &query, &result);
+  for (uint32_t i = 0; status == KVS_OK && i < (query.n_keys + 7) / 8; i++)
+    *present_p |= present[i] != 0;
+  return status;
+}
+
+static kvs_status hint(struct kvi_store_service *service, const struct kvi_peer *peer, const void *request,
+                       void *reply)
+{
+  const Kvasir__V1__HintRequest *ask = request;
+  Kvasir__V1__HintReply *answer = reply;
+  struct kvi_program_hint told = {.tenant = peer->tenant,
+                                  .program = ask->program,
+                                  .parent = ask->parent_program,
+                                  .tool = ask->tool,
+                                  .turn = ask->turn,
+                                  .wait_kind = ask->wait_kind,
+                                  .return_p50_ms = ask->return_p50_ms,
+                                  .return_p90_ms = ask->return_p90_ms,
+                                  .priority = ask->priority,
+                                  .ttl_ms = ask->ttl_ms,
+                                  .close = ask->close};
+  bool about_chunks = ask->keys || ask->space.len > 0;
+  bool present = true;
+
+  answer->outcome = KVI_HINT_REJECTED;
+  if (about_chunks)
+    answer->status = hint_keys_present(service, peer, ask, &present);
+  if (answer->status == KVS_OK) {
+    answer->outcome = kvi_programs_hint(service->programs, &told);
+    if (answer->outcome == KVI_HINT_REJECTED)
+      answer->status = KVS_ERR_INVALID;
+    else if (answer->outcome == KVI_HINT_ACCEPTED && !present)
+      answer->outcome = KVI_HINT_MISSING;
+  }
+  atomic_fetch_add_explicit(&service->hints[answer->outcome], 1, memory_order_relaxed);
+  return KVS_OK;
+}
+
+/* ---- administration ---- */
+
+static kvs_status list_chunks(struct kvi_store_service *service, const struct kvi_peer *peer,
+                              const void *request, void *reply)
+{
+  const Kvasir__V1__ListChunksRequest *ask = request;
+  Kvasir__V1__ListChunksReply *answer = reply;
+  uint32_t limit = ask->limit == 0                ? LIST_CHUNKS_DEFAULT
+                   : ask->limit < LIST_CHUNKS_MAX ? ask->limit
+                                                  : LIST_CHUNKS_MAX;
+  struct kvi_chunk_info *infos = calloc(limit, sizeof(*infos));
+  kvs_status status = KVS_ERR_NOMEM;
+  uint64_t cursor = ask->cursor;
+  size_t n;
+
+  if (!is_digest(&ask->space)) {
+    answer->status = KVS_ERR_INVALID;
+    free(infos);
+    return KVS_OK;
+  }
+  answer->chunks = calloc(limit, sizeof(*answer->chunks));
+  if (!infos || !answer->chunks)
+    goto out;
+  n = kvi_store_chunks(service->config.store, peer->tenant, ask->space.data, &cursor, infos, limit);
+  answer->cursor = cursor;
+  for (size_t i = 0; i < n; i++) {
+    Kvasir__V1__ChunkInfo *info = malloc(sizeof(*info));
+
+    if (!info)
+      goto out;
+    kvasir__v1__chunk_info__init(info);
+    answer->chunks[answer->n_chunks++] = info;
+    info->place = infos[i].place;
+    info->length = infos[i].length;
+    info->tier = infos[i].tier;
+    info->segments = infos[i].segments;
+    info->idle_ms = infos[i].idle_ms;
+    info->children = infos[i].children;
+    info->leased = infos[i].leased;
+    if (bytes_set(&info->key, infos[i].key, infos[i].key_length) != KVS_OK)
+      goto out;
+  }
+  status = KVS_OK;
+out:
+  free(infos);
+  return status;
+}
+
+static kvs_status evict(struct kvi_store_service *service, const struct kvi_peer *peer, const void *request,
+                        void *reply)
+{
+  const Kvasir__V1__EvictRequest *ask = request;
+  Kvasir__V1__EvictReply *answer = reply;
+  bool everywhere = ask->space.len == 0;
+
+  if (!everywhere && !is_digest(&ask->space)) {
+    answer->status = KVS_ERR_INVALID;
+    return KVS_OK;
+  }
+  kvi_store_evict(service->config.store, peer->tenant, everywhere ? NULL : ask->space.data,
+                  ask->all ? UINT64_MAX : ask->bytes, &answer->chunks, &answer->bytes);
+  kvi_log_info("peer %s evicted %llu chunks, %llu bytes", peer->name, (unsigned long long)answer->chunks,
+               (unsigned long long)answer->bytes);
+  return KVS_OK;
+}
+
+static kvs_status config(struct kvi_store_service *service, const struct kvi_peer *peer, const void *request,
+                         void *reply)
+{
+  Kvasir__V1__ConfigReply *answer = reply;
+  char *json;
+
+  (void)peer, (void)request;
+  if (!service->config.config_json)
+    return text_set(&answer->json, "{}");
+  json = service->config.config_json(service->config.config_ctx);
+  if (!json)
+    return KVS_ERR_NOMEM;
+  answer->json = json;
+  return KVS_OK;
+}
+
+/* ---- dispatch ---- */
+
+/* Stats makes its own reply. */
+static call_fn *const calls[KVI_METHOD_COUNT] = {
+    [KVI_METHOD_HELLO] = hello,
+    [KVI_METHOD_PING] = ping,
+    [KVI_METHOD_OPEN_SPACE] = open_space,
+    [KVI_METHOD_LOOKUP] = lookup,
+    [KVI_METHOD_RELEASE] = release,
+    [KVI_METHOD_DELETE] = delete,
+    [KVI_METHOD_HINT] = hint,
+    [KVI_METHOD_LIST_SPACES] = list_spaces,
+    [KVI_METHOD_LIST_CHUNKS] = list_chunks,
+    [KVI_METHOD_EVICT] = evict,
+    [KVI_METHOD_CONFIG] = config,
+};
+
+static kvs_status stats(struct kvi_store_service *service, ProtobufCMessage **reply_p)
+{
+  Kvasir__V1__StatsReply *reply = NULL;
+  kvs_status status = kvi_store_service_stats(service, &reply);
+
+  if (status == KVS_OK)
+    *reply_p = &reply->base;
+  return status;
+}
+
+kvs_status kvi_service_call(void *self, const struct kvi_peer *peer, enum kvi_method method,
+                            const ProtobufCMessage *request, ProtobufCMessage **reply_p)
+{
+  struct kvi_store_service *service = self;
+  const struct kvi_method_info *info = kvi_method_info(method);
+  ProtobufCMessage *reply;
+  kvs_status status;
+
+  *reply_p = NULL;
+  if (!info || !request || request->descriptor != info->request)
+    return KVS_ERR_UNSUPPORTED;
+  if (method == KVI_METHOD_STATS)
+    return stats(service, reply_p);
+  if (!calls[method])
+    return KVS_ERR_UNSUPPORTED;
+  reply = malloc(info->reply->sizeof_message);
+  if (!reply)
+    return KVS_ERR_NOMEM;
+  info->reply->message_init(reply);
+  status = calls[method](service, peer, request, reply);
+  if (status != KVS_OK) {
+    protobuf_c_message_free_unpacked(reply, NULL);
+    return status;
+  }
+  *reply_p = reply;
+  return KVS_OK;
+}

@@ -1,0 +1,24 @@
+/* tiers/service_private.h: what the files of the service share. */
+#ifndef KVASIR_TIERS_SERVICE_PRIVATE_H
+#define KVASIR_TIERS_SERVICE_PRIVATE_H
+
+#include <stdatomic.h>
+
+#include "tiers/programs.h"
+#include "tiers/service.h"
+
+struct kvi_store_service {
+  struct kvi_service service; /* as wires see it */
+  struct kvi_store_service_config config;
+  char *software;
+  uint64_t started_ns;
+  struct kvi_programs *programs;
+  atomic_bool draining;
+  _Atomic uint64_t hints[KVI_HINT_OUTCOMES]; /* by outcome */
+};
+
+/* As kvi_service_ops.call. */
+kvs_status kvi_service_call(void *self, const struct kvi_peer *peer, enum kvi_method method,
+                            const ProtobufCMessage *request, ProtobufCMessage **reply_p);
+
+#endif

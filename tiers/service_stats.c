@@ -1,0 +1,142 @@
+/* tiers/service_stats.c: counters under the names that Prometheus likes: one row of the table for each. */
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "tiers/service_private.h"
+
+enum kind { GAUGE = 0, COUNTER = 1 }; /* Stat.kind */
+
+/* All that rows take their values from. */
+struct values {
+  struct kvi_store_stats store;
+  struct kvi_programs_stats programs;
+  uint64_t hints[KVI_HINT_OUTCOMES];
+};
+
+struct row {
+  const char *name, *labels, *help;
+  enum kind kind;
+  size_t offset; /* of a uint64_t in struct values */
+};
+
+#define STORE(field) offsetof(struct values, store.field)
+#define DRAM         "tier=\"dram\""
+#define HELP_MISSES                                                                                          \
+  "Gets that found nothing, by cause (evicted, deleted and corrupt are approximate: remembered for a "       \
+  "while)."
+
+static const struct row rows[] = {
+    {"kvasir_lookups_total", "", "Lookups answered.", COUNTER, STORE(lookups)},
+    {"kvasir_lookup_keys_total", "", "Keys asked for by lookups.", COUNTER, STORE(lookup_keys)},
+    {"kvasir_lookup_hit_keys_total", "", "Keys that every space of their lookup had.", COUNTER,
+     STORE(lookup_hit_keys)},
+    {"kvasir_gets_total", "", "Chunks asked for by gets.", COUNTER, STORE(gets)},
+    {"kvasir_get_hits_total", "", "Chunks that gets found.", COUNTER, STORE(get_hits)},
+    {"kvasir_get_bytes_total", "", "Payload bytes of the chunks that gets found.", COUNTER, STORE(get_bytes)},
+    {"kvasir_get_misses_total", "cause=\"never\"", HELP_MISSES, COUNTER, STORE(get_misses[KVI_MISS_NEVER])},
+    {"kvasir_get_misses_total", "cause=\"evicted\"", HELP_MISSES, COUNTER,
+     STORE(get_misses[KVI_MISS_EVICTED])},
+    {"kvasir_get_misses_total", "cause=\"deleted\"", HELP_MISSES, COUNTER,
+     STORE(get_misses[KVI_MISS_DELETED])},
+    {"kvasir_get_misses_total", "cause=\"space\"", HELP_MISSES, COUNTER, STORE(get_misses[KVI_MISS_SPACE])},
+    {"kvasir_get_misses_total", "cause=\"corrupt\"", HELP_MISSES, COUNTER,
+     STORE(get_misses[KVI_MISS_CORRUPT])},
+    {"kvasir_puts_total", "", "Chunks offered by puts.", COUNTER, STORE(puts)},
+    {"kvasir_put_exists_total", "", "Puts of chunks that were stored already.", COUNTER, STORE(put_exists)},
+    {"kvasir_put_pending_total", "", "Puts that met an equal one in flight.", COUNTER, STORE(put_pending)},
+    {"kvasir_put_commits_total", "", "Chunks stored.", COUNTER, STORE(put_commits)},
+    {"kvasir_put_aborts_total", "", "Puts that stopped half way.", COUNTER, STORE(put_aborts)},
+    {"kvasir_put_refused_total", "", "Puts refused: no room, a bound, or a bad request.", COUNTER,
+     STORE(put_refused)},
+    {"kvasir_put_bytes_total", "", "Payload bytes stored.", COUNTER, STORE(put_bytes)},
+    {"kvasir_evictions_total", "", "Chunks evicted.", COUNTER, STORE(evictions)},
+    {"kvasir_evicted_bytes_total", "", "Payload bytes of evicted chunks.", COUNTER, STORE(evicted_bytes)},
+    {"kvasir_deletes_total", "", "Chunks deleted on request.", COUNTER, STORE(deletes)},
+    {"kvasir_corrupt_chunks_total", "", "Chunks dropped because of a checksum.", COUNTER, STORE(corrupt)},
+    {"kvasir_leases_granted_total", "", "Leases granted.", COUNTER, STORE(leases_granted)},
+    {"kvasir_leases_expired_total", "", "Leases that ran out.", COUNTER, STORE(leases_expired)},
+    {"kvasir_leases_refused_total", "", "Leases refused at a bound.", COUNTER, STORE(leases_refused)},
+    {"kvasir_chunks", "", "Chunks stored now.", GAUGE, STORE(chunks)},
+    {"kvasir_spaces", "", "Spaces known.", GAUGE, STORE(spaces)},
+    {"kvasir_leases", "", "Leases now.", GAUGE, STORE(leases)},
+    {"kvasir_landings", "", "Puts in flight now.", GAUGE, STORE(landings)},
+    {"kvasir_index_bytes", "", "Memory of the index, the policy included.", GAUGE, STORE(index_bytes)},
+    {"kvasir_index_bytes_per_chunk", "", "The same for each chunk it has room for.", GAUGE,
+     STORE(index_bytes_per_chunk)},
+    {"kvasir_tier_used_bytes", DRAM, "Room taken, rounding included.", GAUGE, STORE(dram.used_bytes)},
+    {"kvasir_tier_free_bytes", DRAM, "Room left.", GAUGE, STORE(dram.free_bytes)},
+    {"kvasir_tier_payload_bytes", DRAM, "Payload stored.", GAUGE, STORE(dram.payload_bytes)},
+    {"kvasir_tier_zombie_bytes", DRAM, "Room of chunks that are gone but still being read.", GAUGE,
+     STORE(dram.zombie_bytes)},
+    {"kvasir_tier_metadata_bytes", DRAM, "The tier's own bookkeeping.", GAUGE, STORE(dram.metadata_bytes)},
+    {"kvasir_tier_objects", DRAM, "Objects in the tier.", GAUGE, STORE(dram.objects)},
+    {"kvasir_hints_total", "outcome=\"accepted\"", "Hints, by outcome.", COUNTER,
+     offsetof(struct values, hints[KVI_HINT_ACCEPTED])},
+    {"kvasir_hints_total", "outcome=\"rejected\"", "Hints, by outcome.", COUNTER,
+     offsetof(struct values, hints[KVI_HINT_REJECTED])},
+    {"kvasir_hints_total", "outcome=\"missing\"", "Hints, by outcome.", COUNTER,
+     offsetof(struct values, hints[KVI_HINT_MISSING])},
+    {"kvasir_programs", "", "Programs that hints have told of.", GAUGE,
+     offsetof(struct values, programs.programs)},
+    {"kvasir_programs_forgotten_total", "", "Programs forgotten to make room for others.", COUNTER,
+     offsetof(struct values, programs.forgotten)},
+};
+#define N_ROWS (sizeof(rows) / sizeof(rows[0]))
+
+static void values_take(struct kvi_store_service *service, struct values *values)
+{
+  kvi_store_stats(service->config.store, &values->store);
+  kvi_programs_stats(service->programs, &values->programs);
+  for (int i = 0; i < KVI_HINT_OUTCOMES; i++)
+    values->hints[i] = atomic_load_explicit(&service->hints[i], memory_order_relaxed);
+}
+
+static Kvasir__V1__Stat *stat_make(const struct row *row, const struct values *values)
+{
+  Kvasir__V1__Stat *stat = malloc(sizeof(*stat));
+  uint64_t value;
+
+  if (!stat)
+    return NULL;
+  kvasir__v1__stat__init(stat);
+  memcpy(&value, (const char *)values + row->offset, sizeof(value));
+  stat->name = strdup(row->name);
+  stat->help = strdup(row->help);
+  stat->labels = strdup(row->labels);
+  stat->kind = row->kind;
+  stat->value = (double)value;
+  if (stat->name && stat->help && stat->labels)
+    return stat;
+  protobuf_c_message_free_unpacked(&stat->base, NULL);
+  return NULL;
+}
+
+kvs_status kvi_store_service_stats(struct kvi_store_service *service, Kvasir__V1__StatsReply **reply_p)
+{
+  Kvasir__V1__StatsReply *reply = malloc(sizeof(*reply));
+  struct values values;
+
+  *reply_p = NULL;
+  if (!reply)
+    return KVS_ERR_NOMEM;
+  kvasir__v1__stats_reply__init(reply);
+  values_take(service, &values);
+  reply->software = strdup(service->software);
+  reply->uptime_ms = (kvi_now_ns() - service->started_ns) / KVI_NS_PER_MS;
+  reply->incarnation = service->config.incarnation;
+  reply->stats = calloc(N_ROWS, sizeof(Kvasir__V1__Stat *));
+  while (reply->stats && reply->n_stats < N_ROWS) {
+    reply->stats[reply->n_stats] = stat_make(&rows[reply->n_stats], &values);
+    if (!reply->stats[reply->n_stats])
+      break;
+    reply->n_stats++;
+  }
+  if (!reply->software || reply->n_stats < N_ROWS) {
+    protobuf_c_message_free_unpacked(&reply->base, NULL);
+    return KVS_ERR_NOMEM;
+  }
+  *reply_p = reply;
+  return KVS_OK;
+}

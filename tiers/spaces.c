@@ -1,0 +1,129 @@
+/* tiers/spaces.c: the spaces a store knows. They are never forgotten, so a pointer to one stays good without the lock. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <xxhash.h>
+
+#include "proto/space.h"
+#include "tiers/store_private.h"
+
+kvs_status kvi_spaces_create(struct kvi_store *store)
+{
+  store->n_space_buckets = 16;
+  while (store->n_space_buckets < store->config.max_spaces)
+    store->n_space_buckets *= 2;
+  store->spaces = calloc(store->config.max_spaces, sizeof(*store->spaces));
+  store->space_buckets = malloc(store->n_space_buckets * sizeof(*store->space_buckets));
+  if (!store->spaces || !store->space_buckets)
+    return KVS_ERR_NOMEM;
+  memset(store->space_buckets, 0xff, store->n_space_buckets * sizeof(*store->space_buckets)); /* KVI_NONE */
+  return KVS_OK;
+}
+
+void kvi_spaces_destroy(struct kvi_store *store)
+{
+  for (uint32_t i = 0; store->spaces && i < store->n_spaces; i++)
+    kvi_space_free(store->spaces[i].desc);
+  free(store->spaces);
+  free(store->space_buckets);
+}
+
+static uint32_t *bucket_of(const struct kvi_store *store, const char *tenant, const uint8_t *digest)
+{
+  uint64_t hash = XXH3_64bits_withSeed(digest, KVS_DIGEST_SIZE, store->hash_seed);
+
+  hash ^= XXH3_64bits_withSeed(tenant, strlen(tenant), store->hash_seed);
+  return &store->space_buckets[hash & (store->n_space_buckets - 1)];
+}
+
+uint32_t kvi_space_find_locked(const struct kvi_store *store, const char *tenant, const uint8_t *digest)
+{
+  uint32_t number = *bucket_of(store, tenant, digest);
+
+  while (number != KVI_NONE) {
+    const struct kvi_space_entry *space = &store->spaces[number];
+
+    if (memcmp(space->digest, digest, KVS_DIGEST_SIZE) == 0 && strcmp(space->tenant, tenant) == 0)
+      break;
+    number = space->next;
+  }
+  return number;
+}
+
+/* The known space of this tenant that differs in the fewest fields. The first `n` spaces do not change any more: no lock. */
+static void nearest_find(const struct kvi_store *store, uint32_t n, const char *tenant,
+                         const kvs_space_desc *desc, struct kvi_space_opened *opened)
+{
+  char text[sizeof(opened->nearest)];
+
+  for (uint32_t i = 0; i < n; i++) {
+    size_t differences;
+
+    if (strcmp(store->spaces[i].tenant, tenant) != 0)
+      continue;
+    differences = kvi_space_diff(store->spaces[i].desc, desc, text, sizeof(text));
+    if (differences > 0 && (opened->nearest_differences == 0 || differences < opened->nearest_differences)) {
+      opened->nearest_differences = differences;
+      memcpy(opened->nearest, text, sizeof(text));
+    }
+  }
+}
+
+/* Adds it unless somebody else just did; takes the copy over on KVS_OK with created. */
+static kvs_status space_add_locked(struct kvi_store *store, const char *tenant, const uint8_t *digest,
+                                   kvs_space_desc *copy, bool *created_p)
+{
+  uint32_t *bucket = bucket_of(store, tenant, digest);
+  struct kvi_space_entry *space;
+
+  if (kvi_space_find_locked(store, tenant, digest) != KVI_NONE)
+    return KVS_OK;
+  if (store->n_spaces == store->config.max_spaces)
+    return KVS_ERR_BUSY;
+  space = &store->spaces[store->n_spaces];
+  memcpy(space->digest, digest, KVS_DIGEST_SIZE);
+  memcpy(space->tenant, tenant, strlen(tenant) + 1);
+  space->desc = copy;
+  space->key_length = copy->key_length;
+  space->chunk_bytes = copy->chunk_bytes;
+  space->next = *bucket;
+  *bucket = store->n_spaces++;
+  store->stats.spaces++;
+  *created_p = true;
+  return KVS_OK;
+}
+
+kvs_status kvi_store_space_open(struct kvi_store *store, const char *tenant,
+                                const uint8_t digest[KVS_DIGEST_SIZE], const kvs_space_desc *desc,
+                                struct kvi_space_opened *opened_p)
+{
+  uint8_t own[KVS_DIGEST_SIZE];
+  kvs_space_desc *copy = NULL;
+  uint32_t known, n_spaces;
+  kvs_status status;
+
+  memset(opened_p, 0, sizeof(*opened_p));
+  if (!tenant || strlen(tenant) >= KVI_TENANT_MAX)
+    return KVS_ERR_INVALID;
+  status = kvs_space_digest(desc, own);
+  if (status != KVS_OK)
+    return status;
+  if (memcmp(own, digest, KVS_DIGEST_SIZE) != 0)
+    return KVS_ERR_SPACE_MISMATCH;
+  pthread_mutex_lock(&store->lock);
+  known = kvi_space_find_locked(store, tenant, digest);
+  n_spaces = store->n_spaces;
+  pthread_mutex_unlock(&store->lock);
+  if (known != KVI_NONE)
+    return KVS_OK;
+  status = kvi_space_copy(desc, &copy);
+  if (status != KVS_OK)
+    return status;
+  nearest_find(store, n_spaces, tenant, copy, opened_p);
+  pthread_mutex_lock(&store->lock);
+  status = space_add_locked(store, tenant, digest, copy, &opened_p->created);
+  pthread_mutex_unlock(&store->lock);
+  if (!opened_p->created)
+    kvi_space_free(copy);
+  return status;
+}

@@ -1,0 +1,150 @@
+/* tiers/store.c: the store's life and its counters. store.h is the contract, docs/store.md the picture. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "tiers/dram/dram.h"
+#include "tiers/store_private.h"
+
+#define CHUNKS_MIN      1024u
+#define CHUNKS_MAX      (1u << 30)
+#define BYTES_PER_CHUNK (64u << 10)
+#define LANDINGS_LIMIT  (1u << 24)
+#define LEASES_LIMIT    (1u << 28)
+
+static uint32_t chunks_default(uint64_t dram_bytes)
+{
+  uint64_t chunks = dram_bytes / BYTES_PER_CHUNK;
+
+  if (chunks < CHUNKS_MIN)
+    return CHUNKS_MIN;
+  return chunks < CHUNKS_MAX ? (uint32_t)chunks : CHUNKS_MAX;
+}
+
+static void config_default(struct kvi_store_config *config)
+{
+  if (config->chunk_bytes_max == 0)
+    config->chunk_bytes_max = KVI_CHUNK_BYTES_MAX;
+  if (config->max_chunks == 0)
+    config->max_chunks = chunks_default(config->dram_bytes);
+  if (config->max_spaces == 0)
+    config->max_spaces = 1024;
+  if (config->max_leases == 0)
+    config->max_leases = 65536;
+  if (config->max_landings == 0)
+    config->max_landings = 1024;
+  if (!config->policy)
+    config->policy = "leaf-lru";
+}
+
+static kvs_status config_check(const struct kvi_store_config *config, const struct kvi_policy_ops *policy)
+{
+  const char *reason = NULL;
+
+  if (!policy)
+    reason = "no such policy";
+  else if (config->chunk_bytes_max > UINT32_MAX)
+    reason = "chunk_bytes_max is 4 GiB or more";
+  else if (config->max_chunks > CHUNKS_MAX)
+    reason = "max_chunks is above 2^30";
+  else if (config->max_spaces > KVI_SPACES_LIMIT)
+    reason = "max_spaces is above 65535";
+  else if (config->max_leases > LEASES_LIMIT)
+    reason = "max_leases is above 2^28";
+  else if (config->max_landings > LANDINGS_LIMIT)
+    reason = "max_landings is above 2^24";
+  if (!reason)
+    return KVS_OK;
+  kvi_log_error("store: cannot open: %s", reason);
+  return KVS_ERR_INVALID;
+}
+
+static kvs_status parts_create(struct kvi_store *store)
+{
+  struct kvi_dram_config dram = {.bytes = store->config.dram_bytes,
+                                 .page_bytes = store->config.dram_page_bytes,
+                                 .object_bytes_max = store->config.chunk_bytes_max,
+                                 .huge_pages = store->config.huge_pages,
+                                 .lock_memory = store->config.lock_memory};
+  kvs_status status = kvi_index_create(store);
+
+  if (status == KVS_OK)
+    status = kvi_spaces_create(store);
+  if (status == KVS_OK)
+    status = kvi_leases_create(store);
+  if (status == KVS_OK)
+    status = kvi_landings_create(store);
+  if (status == KVS_OK)
+    status = kvi_waiters_create(store);
+  if (status == KVS_OK)
+    status = store->policy_ops->create(store->config.max_chunks, &store->policy);
+  if (status == KVS_OK)
+    status = kvi_dram_create(&dram, &store->dram);
+  if (status == KVS_OK)
+    store->dram->ops->attr(store->dram, &store->dram_attr);
+  return status;
+}
+
+kvs_status kvi_store_open(const struct kvi_store_config *config, struct kvi_store **store_p)
+{
+  struct kvi_store *store;
+  kvs_status status;
+
+  *store_p = NULL;
+  store = calloc(1, sizeof(*store));
+  if (!store)
+    return KVS_ERR_NOMEM;
+  pthread_mutex_init(&store->lock, NULL);
+  pthread_cond_init(&store->waiter_ended, NULL);
+  store->config = *config;
+  config_default(&store->config);
+  store->policy_ops = kvi_policy_find(store->config.policy);
+  status = config_check(&store->config, store->policy_ops);
+  if (status == KVS_OK) {
+    store->config.policy = store->policy_ops->name;
+    status = parts_create(store);
+  }
+  if (status != KVS_OK) {
+    kvi_store_close(store);
+    return status;
+  }
+  *store_p = store;
+  return KVS_OK;
+}
+
+void kvi_store_close(struct kvi_store *store)
+{
+  if (!store)
+    return;
+  if (store->dram)
+    store->dram->ops->destroy(store->dram);
+  if (store->policy)
+    store->policy_ops->destroy(store->policy);
+  kvi_waiters_destroy(store);
+  kvi_landings_destroy(store);
+  kvi_leases_destroy(store);
+  kvi_spaces_destroy(store);
+  kvi_index_destroy(store);
+  pthread_cond_destroy(&store->waiter_ended);
+  pthread_mutex_destroy(&store->lock);
+  free(store);
+}
+
+uint64_t kvi_store_chunk_bytes_max(const struct kvi_store *store)
+{
+  uint64_t configured = store->config.chunk_bytes_max, capacity = store->dram_attr.capacity_bytes;
+
+  return configured < capacity ? configured : capacity;
+}
+
+void kvi_store_stats(struct kvi_store *store, struct kvi_store_stats *stats_p)
+{
+  uint64_t index = kvi_index_bytes(store) + store->policy_ops->memory(store->policy);
+
+  pthread_mutex_lock(&store->lock);
+  *stats_p = store->stats;
+  pthread_mutex_unlock(&store->lock);
+  store->dram->ops->usage(store->dram, &stats_p->dram);
+  stats_p->index_bytes = index;
+  stats_p->index_bytes_per_chunk = (index + store->config.max_chunks - 1) / store->config.max_chunks;
+}

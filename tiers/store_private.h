@@ -1,0 +1,202 @@
+/*
+ * tiers/store_private.h: what the files of the store share. docs/store.md draws it.
+ *
+ * Files: store.c (life, counters), index.c (entries, hash, ghosts), spaces.c, put.c (landings), waiters.c (equal puts), get.c,
+ * lookup.c, lease.c, evict.c, list.c. Functions that end in _locked are called with store->lock held; all others without it.
+ */
+#ifndef KVASIR_TIERS_STORE_PRIVATE_H
+#define KVASIR_TIERS_STORE_PRIVATE_H
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/limits.h"
+#include "tiers/policy/policy.h"
+#include "tiers/store.h"
+
+#define KVI_NONE         UINT32_MAX
+#define KVI_KEY_FOLDED   32u /* bytes of a key in the index: zero-padded, or its SHA-256 when it is longer */
+#define KVI_BATCH_LOCKED 64u /* keys, holds or victims handled in one hold of the lock */
+#define KVI_SPACES_LIMIT UINT16_MAX
+
+/* ---- entries: one a chunk ---- */
+
+enum kvi_entry_state {
+  KVI_ENTRY_FREE = 0,
+  KVI_ENTRY_LANDING,  /* in the index, not visible to readers; object: the landing's number */
+  KVI_ENTRY_RESIDENT, /* object: the tier's */
+  KVI_ENTRY_ZOMBIE,   /* out of the index, but held: its number is not used again before the last hold goes */
+};
+
+struct kvi_entry {
+  uint8_t key[KVI_KEY_FOLDED];
+  uint32_t next; /* in its bucket, or in the free list */
+  uint16_t space;
+  uint8_t state;
+  uint8_t unchained;
+  uint32_t object;
+  uint32_t length;
+  uint32_t place;
+};
+static_assert(sizeof(struct kvi_entry) == 52, "metadata of each chunk; docs/store.md has the sum");
+
+/* ---- spaces ---- */
+
+struct kvi_space_entry {
+  uint8_t digest[KVS_DIGEST_SIZE];
+  char tenant[KVI_TENANT_MAX];
+  kvs_space_desc *desc;
+  uint32_t next; /* in its bucket */
+  uint32_t key_length;
+  uint64_t chunk_bytes; /* 0: varies */
+  uint64_t chunks, bytes;
+};
+
+/* ---- leases ---- */
+
+struct kvi_lease {
+  uint64_t owner, expires_ns;
+  uint32_t *entries; /* held ones; malloc'd */
+  uint32_t n_entries, room;
+  uint32_t life;                   /* upper half of the id: a number used again is another lease */
+  uint32_t heap_place;             /* KVI_NONE: not granted (yet) */
+  uint32_t owner_next, owner_prev; /* in its owner's bucket; owner_next is the free list's link too */
+};
+
+/* ---- landings and those who wait for them ---- */
+
+struct kvi_store_landing {
+  uint32_t entry;
+  uint32_t parent; /* held; KVI_NONE */
+  uint32_t next_free;
+  uint32_t first_waiter;
+  kvi_tier_object object;
+};
+
+enum kvi_waiter_state {
+  KVI_WAITER_FREE = 0,
+  KVI_WAITER_WAITING,  /* in its landing's list */
+  KVI_WAITER_QUEUED,   /* the landing has ended, the call is to come */
+  KVI_WAITER_RUNNING,  /* in the call */
+  KVI_WAITER_CANCELED, /* forgotten after it was queued */
+};
+
+struct kvi_waiter {
+  kvi_put_wait_fn *fn;
+  void *ctx;
+  pthread_t thread; /* of the call, while running */
+  uint32_t landing;
+  uint32_t next, prev; /* landing's list, or the free list */
+  uint32_t ctx_next;   /* bucket by ctx */
+  uint32_t life;
+  enum kvi_waiter_state state;
+};
+
+struct kvi_store {
+  struct kvi_store_config config; /* defaults filled in; policy points to a static name */
+  struct kvi_tier *dram;
+  struct kvi_tier_attr dram_attr;
+  const struct kvi_policy_ops *policy_ops;
+  struct kvi_policy *policy;
+  uint64_t hash_seed;
+
+  pthread_mutex_t lock; /* guards everything below; held for bounded work only */
+
+  struct kvi_entry *entries; /* config.max_chunks */
+  uint32_t entry_fresh;      /* entries from here on were never used */
+  uint32_t entry_free;
+  uint32_t *buckets;
+  uint32_t n_buckets;
+  uint32_t *ghosts; /* tag of 28 bits, cause of 4 */
+  uint32_t n_ghosts;
+
+  struct kvi_space_entry *spaces; /* config.max_spaces */
+  uint32_t n_spaces;
+  uint32_t *space_buckets; /* n_space_buckets, a power of two */
+  uint32_t n_space_buckets;
+
+  struct kvi_lease *leases; /* config.max_leases */
+  uint32_t lease_fresh, lease_free;
+  uint32_t *lease_heap; /* lease numbers by expiry */
+  uint32_t lease_heap_size;
+  uint32_t *owner_buckets; /* n_owner_buckets, a power of two */
+  uint32_t n_owner_buckets;
+  uint64_t lease_references, lease_references_max;
+
+  struct kvi_store_landing *landings; /* config.max_landings */
+  uint32_t landing_free;
+  struct kvi_waiter *waiters; /* n_waiters */
+  uint32_t n_waiters, waiter_free;
+  uint32_t *ctx_buckets; /* n_waiters, a power of two */
+  pthread_cond_t waiter_ended;
+  uint32_t waiter_watchers; /* threads in put_unwait that wait for a call to end */
+
+  struct kvi_store_stats stats; /* counters and gauges; dram and index_bytes are filled when asked */
+};
+
+/* ---- index.c ---- */
+
+kvs_status kvi_index_create(struct kvi_store *store);
+void kvi_index_destroy(struct kvi_store *store);
+uint64_t kvi_index_bytes(const struct kvi_store *store);
+
+void kvi_key_fold(const uint8_t *key, uint32_t key_length, uint8_t folded[KVI_KEY_FOLDED]);
+uint64_t kvi_key_hash(const struct kvi_store *store, uint32_t space, const uint8_t folded[KVI_KEY_FOLDED]);
+
+/* The entry with this key, whatever its state but ZOMBIE; KVI_NONE. */
+uint32_t kvi_index_find_locked(const struct kvi_store *store, uint64_t hash, uint32_t space,
+                               const uint8_t folded[KVI_KEY_FOLDED]);
+/* n <= KVI_BATCH_LOCKED keys of one space; found[i]: a resident entry, or KVI_NONE. */
+void kvi_index_find_batch_locked(const struct kvi_store *store, uint32_t space,
+                                 const uint8_t (*folded)[KVI_KEY_FOLDED], uint32_t n, uint32_t *found);
+
+/* A fresh entry in state LANDING, in the index. KVI_NONE: all are taken. */
+uint32_t kvi_entry_create_locked(struct kvi_store *store, uint64_t hash, uint32_t space,
+                                 const uint8_t folded[KVI_KEY_FOLDED]);
+/* Out of the index; cause is remembered in the ghost table (KVI_MISS_NONE: not). Its number is free now or after the last hold. */
+void kvi_entry_forget_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause);
+/* A resident entry goes: forgotten, its bytes dropped, counted out of its space. */
+void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause);
+void kvi_entry_unhold_locked(struct kvi_store *store, uint32_t number);
+
+enum kvi_miss_cause kvi_ghost_cause_locked(const struct kvi_store *store, uint64_t hash);
+void kvi_ghost_clear_locked(struct kvi_store *store, uint64_t hash);
+
+/* ---- spaces.c ---- */
+
+kvs_status kvi_spaces_create(struct kvi_store *store);
+void kvi_spaces_destroy(struct kvi_store *store);
+uint32_t kvi_space_find_locked(const struct kvi_store *store, const char *tenant,
+                               const uint8_t *digest); /* KVI_NONE */
+
+/* ---- lease.c ---- */
+
+kvs_status kvi_leases_create(struct kvi_store *store);
+void kvi_leases_destroy(struct kvi_store *store);
+/* A lease with room for so many holds; not granted yet. Errors: KVS_ERR_BUSY, KVS_ERR_NOMEM. */
+kvs_status kvi_lease_prepare(struct kvi_store *store, uint64_t owner, uint32_t room, uint32_t *number_p);
+void kvi_lease_hold_locked(struct kvi_store *store, uint32_t number, uint32_t entry);
+/* Grants it, and returns its id; with no holds: gives it back, and returns 0. */
+uint64_t kvi_lease_grant(struct kvi_store *store, uint32_t number, uint64_t expires_ns);
+
+/* ---- put.c, waiters.c ---- */
+
+kvs_status kvi_landings_create(struct kvi_store *store);
+void kvi_landings_destroy(struct kvi_store *store);
+
+kvs_status kvi_waiters_create(struct kvi_store *store);
+void kvi_waiters_destroy(struct kvi_store *store);
+/* KVS_PENDING, or KVS_ERR_BUSY when all waiters are taken. fn NULL: nobody is told. */
+kvs_status kvi_waiter_add_locked(struct kvi_store *store, uint32_t landing, kvi_put_wait_fn *fn, void *ctx);
+/* Takes the landing's waiters out: KVI_NONE or the first of a list for kvi_waiters_call. */
+uint32_t kvi_waiters_detach_locked(struct kvi_store *store, uint32_t landing);
+void kvi_waiters_call(struct kvi_store *store, uint32_t first, kvs_status status);
+
+/* ---- evict.c ---- */
+
+/* Evicts victims of the policy until `bytes` of payload went, at most KVI_BATCH_LOCKED of them. Returns the payload bytes; 0: no victim. */
+uint64_t kvi_store_make_room_locked(struct kvi_store *store, uint64_t bytes);
+
+#endif
