@@ -1,0 +1,164 @@
+/* client/cli/output.c: tables, JSON and progress. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "client/cli/cli.h"
+
+#define COLUMNS_MAX 12
+
+struct cli_table {
+  size_t n_columns, n_cells, room;
+  bool to_the_right[COLUMNS_MAX];
+  char **cells; /* rows one after the other, the headings first */
+};
+
+struct cli_table *cli_table_new(size_t n_columns, const char *const *headings, const bool *to_the_right)
+{
+  struct cli_table *table = calloc(1, sizeof(*table));
+
+  if (table == NULL || n_columns > COLUMNS_MAX) {
+    free(table);
+    return NULL;
+  }
+  table->n_columns = n_columns;
+  memcpy(table->to_the_right, to_the_right, n_columns * sizeof(*to_the_right));
+  cli_table_row(table, headings);
+  return table;
+}
+
+void cli_table_row(struct cli_table *table, const char *const *cells)
+{
+  if (table == NULL)
+    return;
+  if (table->n_cells + table->n_columns > table->room) {
+    size_t room = table->room == 0 ? 32 * table->n_columns : 2 * table->room;
+    char **grown = realloc(table->cells, room * sizeof(*grown));
+
+    if (grown == NULL)
+      return;
+    table->cells = grown;
+    table->room = room;
+  }
+  for (size_t i = 0; i < table->n_columns; i++)
+    table->cells[table->n_cells++] = strdup(cells[i]);
+}
+
+static const char *cell(const struct cli_table *table, size_t i)
+{
+  return table->cells[i] != NULL ? table->cells[i] : "";
+}
+
+void cli_table_print(struct cli_table *table, FILE *out)
+{
+  size_t widths[COLUMNS_MAX] = {0};
+
+  if (table == NULL)
+    return;
+  for (size_t i = 0; i < table->n_cells; i++) {
+    size_t length = strlen(cell(table, i));
+
+    if (length > widths[i % table->n_columns])
+      widths[i % table->n_columns] = length;
+  }
+  for (size_t i = 0; i < table->n_cells; i++) {
+    size_t column = i % table->n_columns;
+    bool last = column + 1 == table->n_columns;
+
+    if (table->to_the_right[column])
+      fprintf(out, "%*s", (int)widths[column], cell(table, i));
+    else
+      fprintf(out, "%-*s", last ? 0 : (int)widths[column], cell(table, i));
+    fputs(last ? "\n" : "  ", out);
+    free(table->cells[i]);
+  }
+  free(table->cells);
+  free(table);
+}
+
+void cli_print_json(const char *json)
+{
+  cJSON *document = isatty(STDOUT_FILENO) ? cJSON_Parse(json) : NULL;
+  char *indented = document != NULL ? cJSON_Print(document) : NULL;
+
+  puts(indented != NULL ? indented : json);
+  cJSON_free(indented);
+  cJSON_Delete(document);
+}
+
+const char *cli_json_text(const cJSON *object, const char *name)
+{
+  const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
+
+  return text != NULL ? text : "";
+}
+
+double cli_json_number(const cJSON *object, const char *name)
+{
+  const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+
+  return cJSON_IsNumber(item) ? item->valuedouble : 0;
+}
+
+char *cli_size_text(double bytes, char text[CLI_SIZE_TEXT])
+{
+  static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+  size_t unit = 0;
+
+  while (bytes >= 1024 && unit + 1 < sizeof(units) / sizeof(units[0])) {
+    bytes /= 1024;
+    unit++;
+  }
+  snprintf(text, CLI_SIZE_TEXT, unit == 0 ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
+  return text;
+}
+
+char *cli_time_text(double seconds, char text[CLI_SIZE_TEXT])
+{
+  if (seconds < 1e-3)
+    snprintf(text, CLI_SIZE_TEXT, "%.1f us", seconds * 1e6);
+  else if (seconds < 1)
+    snprintf(text, CLI_SIZE_TEXT, "%.2f ms", seconds * 1e3);
+  else if (seconds < 120)
+    snprintf(text, CLI_SIZE_TEXT, "%.1f s", seconds);
+  else if (seconds < 7200)
+    snprintf(text, CLI_SIZE_TEXT, "%.0f min", seconds / 60);
+  else
+    snprintf(text, CLI_SIZE_TEXT, "%.1f h", seconds / 3600);
+  return text;
+}
+
+void cli_progress_start(struct cli_progress *progress, const char *what, uint64_t total)
+{
+  *progress = (struct cli_progress){.what = what, .total = total, .started_ns = kvi_now_ns()};
+}
+
+void cli_progress_at(struct cli_progress *progress, uint64_t done)
+{
+  enum { WIDTH = 30 };
+  uint64_t now = kvi_now_ns();
+  char bar[WIDTH + 1], done_text[CLI_SIZE_TEXT], speed_text[CLI_SIZE_TEXT];
+  double part;
+
+  if (!isatty(STDERR_FILENO) || now - progress->started_ns < 300 * KVI_NS_PER_MS ||
+      now - progress->shown_ns < 100 * KVI_NS_PER_MS)
+    return;
+  part = progress->total > 0 ? (double)done / (double)progress->total : 0;
+  for (int i = 0; i < WIDTH; i++)
+    bar[i] = (double)i < part * WIDTH ? '#' : '.';
+  bar[WIDTH] = '\0';
+  fprintf(stderr, "\r\033[K%s ", progress->what);
+  if (progress->total > 0)
+    fprintf(stderr, "[%s] %3.0f%% ", bar, part * 100);
+  fprintf(stderr, "%s, %s/s", cli_size_text((double)done, done_text),
+          cli_size_text((double)done * 1e9 / (double)(now - progress->started_ns), speed_text));
+  progress->shown = true;
+  progress->shown_ns = now;
+}
+
+void cli_progress_end(struct cli_progress *progress)
+{
+  if (progress->shown)
+    fputs("\r\033[K", stderr);
+}
