@@ -16,11 +16,12 @@
 
 #include "base/clock.h"
 #include "base/digest.h"
+#include "connector/llamacpp/logits_file.h"
 #include "connector/llamacpp/prompt_file.h"
 #include "connector/llamacpp/runtime.h"
 
 typedef struct arguments {
-  const char *model, *tokens, *text, *endpoint, *logits_out;
+  const char *model, *tokens, *text, *endpoint, *logits_out, *logits_compare;
   enum ggml_type kv_type;
   bool flash, json, save, load, verbose;
   uint64_t n_predict, threads, context, timeout_ms, wait_ms, chunk, sequences, dram_mib;
@@ -30,6 +31,7 @@ typedef struct result {
   size_t prompt_tokens, reused;
   double load_ms, ttft_ms, total_ms;
   char digest[2 * KVI_SHA256_BYTES + 1];
+  double logits_difference; /* with --logits-compare */
   llama_token *predicted;
   size_t n_predicted;
   kvs_llama_info info;
@@ -63,6 +65,7 @@ static const char help[] =
     "  --wait-ms N           wait so long for the node at the start (default: 2000)\n"
     "  --no-load, --no-save  leave out one half\n"
     "  --logits-out FILE     the last position's logits, float32, little-endian\n"
+    "  --logits-compare FILE tell the largest difference to the logits of an earlier run\n"
     "  --json                one JSON object on standard output\n"
     "  --verbose             llama.cpp's own log on standard error\n";
 
@@ -86,6 +89,7 @@ enum {
   OPT_CHUNK,
   OPT_SEQUENCES,
   OPT_DRAM,
+  OPT_COMPARE,
   OPT_HELP,
 };
 
@@ -94,6 +98,7 @@ static const struct option options[] = {{"model", 1, NULL, OPT_MODEL},
                                         {"prompt", 1, NULL, OPT_PROMPT},
                                         {"endpoint", 1, NULL, OPT_ENDPOINT},
                                         {"logits-out", 1, NULL, OPT_LOGITS},
+                                        {"logits-compare", 1, NULL, OPT_COMPARE},
                                         {"kv-type", 1, NULL, OPT_TYPE},
                                         {"flash-attn", 1, NULL, OPT_FLASH},
                                         {"json", 0, NULL, OPT_JSON},
@@ -178,6 +183,9 @@ static bool set_option(arguments *a, int option, const char *text)
     return true;
   case OPT_LOGITS:
     a->logits_out = text;
+    return true;
+  case OPT_COMPARE:
+    a->logits_compare = text;
     return true;
   case OPT_TYPE:
     return parse_type(text, &a->kv_type);
@@ -318,12 +326,12 @@ static int keep_logits(const run *r, const float *logits, int n, result *out)
   kvi_sha256(logits, size, digest);
   for (size_t i = 0; i < sizeof(digest); i++)
     snprintf(out->digest + 2 * i, 3, "%02x", digest[i]);
-  if (r->a->logits_out == NULL)
-    return 0;
-  FILE *file = fopen(r->a->logits_out, "wb");
-  const bool written = file != NULL && fwrite(logits, 1, size, file) == size;
-  if (file == NULL || fclose(file) != 0 || !written)
-    return fail(r->a->logits_out, strerror(errno));
+  const arguments *a = r->a;
+  if (a->logits_out != NULL && !kvi_llama_logits_write(a->logits_out, logits, (size_t)n))
+    return fail(a->logits_out, strerror(errno));
+  if (a->logits_compare != NULL &&
+      !kvi_llama_logits_compare(a->logits_compare, logits, (size_t)n, &out->logits_difference))
+    return fail(a->logits_compare, errno == EINVAL ? "not the logits of this model" : strerror(errno));
   return 0;
 }
 
@@ -395,13 +403,16 @@ static void print_json(const run *r, const result *out)
     else
       putchar(c);
   }
-  printf("\",\"predicted\":[");
+  putchar('"');
+  if (r->a->logits_compare != NULL)
+    printf(",\"max_abs_logit_diff\":%g", out->logits_difference);
+  printf(",\"predicted\":[");
   for (size_t i = 0; i < out->n_predicted; i++)
     printf("%s%d", i == 0 ? "" : ",", out->predicted[i]);
   printf("]}\n");
 }
 
-static void print_text(const result *out)
+static void print_text(const run *r, const result *out)
 {
   const kvs_llama_info *info = &out->info;
   printf("prompt tokens        %zu\n"
@@ -419,6 +430,8 @@ static void print_text(const result *out)
   for (size_t i = 0; i < out->n_predicted; i++)
     printf(" %d", out->predicted[i]);
   printf("\n");
+  if (r->a->logits_compare != NULL)
+    printf("largest difference   %g\n", out->logits_difference);
 }
 
 static int run_all(run *r)
@@ -434,7 +447,7 @@ static int run_all(run *r)
   if (status == 0 && r->a->json)
     print_json(r, &out);
   else if (status == 0)
-    print_text(&out);
+    print_text(r, &out);
   free(out.predicted);
   return status;
 }
