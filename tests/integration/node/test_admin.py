@@ -1,4 +1,5 @@
 """The admin port: pages, methods, bounds; and that /metrics is what Prometheus reads."""
+import os
 import re
 import signal
 import socket
@@ -78,6 +79,14 @@ class Metrics(NodeTest):
             self.assertTrue(name.startswith(("kvasir_", "process_")), name)
         self.assertGreaterEqual(samples["process_resident_memory_bytes", ""], 64 << 20)
         self.assertLessEqual(abs(samples["process_open_fds", ""] - node.open_files()), 3)
+        node.stop()
+
+    def test_every_metric_is_in_the_book(self):
+        node = self.node().start()
+        names = {name for name, _ in parse(node.http("/metrics")[2])}
+        with open(os.path.join(os.environ["KVASIR_SOURCE"], "docs", "operate", "node.md")) as page:
+            told = set(re.findall(r"`(kvasir_[a-z_]+|process_[a-z_]+)(?:\{[a-z]+\})?`", page.read()))
+        self.assertEqual(names, told)
         node.stop()
 
     def test_counters_do_not_go_back(self):
