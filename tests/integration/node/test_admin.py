@@ -117,7 +117,7 @@ class Pages(NodeTest):
         node.stop()
 
     def test_not_ready_before_memory_is_touched(self):
-        node = self.node(dram__size="3GiB", dram__huge_pages="false").spawn()
+        node = self.node(dram__size="1GiB", dram__huge_pages="false").spawn()
         self.assertTrue(harness.until(lambda: "admin on" in node.log()))
         node.admin_port = int(re.search(r"admin on \S+:(\d+)", node.log()).group(1))
         answers = set()
@@ -129,7 +129,7 @@ class Pages(NodeTest):
             self.assertEqual(node.http("/healthz")[0], 200)
             parse(node.http("/metrics")[2])
         self.assertLessEqual(answers, {(503, "starting\n"), (200, "ready\n")})
-        self.assertGreaterEqual(node.memory(), 3 << 30)
+        self.assertGreaterEqual(node.memory(), 1 << 30)
         node.wait_notified("READY=1")
         node.signal(signal.SIGTERM)
         self.assertEqual(node.wait(), 0)
