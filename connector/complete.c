@@ -22,7 +22,7 @@ size_t kvs_poll(kvs_connector *connector, kvs_completion *completions, size_t ma
     size_t n = kvsc_poll(connector->client, taken, room);
 
     for (size_t i = 0; i < n; i++)
-      kvi_op_complete(connector, &taken[i], &completions[done++]);
+      kvi_connector_op_complete(connector, &taken[i], &completions[done++]);
     if (n < room)
       break;
   }
@@ -39,12 +39,12 @@ kvs_status kvs_wait(kvs_connector *connector, kvs_op op, uint32_t timeout_ms, kv
     return KVS_ERR_INVALID;
   if (kvi_forked(connector->pid))
     return KVS_ERR_FORKED;
-  client = kvi_op_client(connector, op);
+  client = kvi_connector_op_client(connector, op);
   if (client == 0)
     return KVS_ERR_INVALID;
   status = kvsc_wait(connector->client, client, timeout_ms, &taken);
   if (status == KVS_OK)
-    kvi_op_complete(connector, &taken, completion_p);
+    kvi_connector_op_complete(connector, &taken, completion_p);
   return status;
 }
 
@@ -56,6 +56,6 @@ kvs_status kvs_cancel(kvs_connector *connector, kvs_op op)
     return KVS_ERR_INVALID;
   if (kvi_forked(connector->pid))
     return KVS_ERR_FORKED;
-  client = kvi_op_client(connector, op);
+  client = kvi_connector_op_client(connector, op);
   return client == 0 ? KVS_ERR_INVALID : kvsc_cancel(connector->client, client);
 }

@@ -20,7 +20,7 @@ uint32_t kvs_version(void)
 
 static kvs_status check_options(const kvs_options *options, kvs_options *checked)
 {
-  kvs_status status = kvi_struct_copy(checked, sizeof(*checked), options);
+  kvs_status status = kvi_connector_struct_copy(checked, sizeof(*checked), options);
 
   if (status != KVS_OK) {
     kvi_log_error("connector: options of %" PRIu32 " bytes, this library knows %zu", options->struct_size,
@@ -51,18 +51,18 @@ static kvs_status open_client(kvs_connector *connector, const kvs_options *optio
                          .tls_cert_file = options->tls_cert_file,
                          .tls_key_file = options->tls_key_file,
                          .tls_server_name = options->tls_server_name};
-  enum kvi_endpoint_kind kind;
+  enum kvi_connector_endpoint kind;
   uint64_t bytes;
-  kvs_status status = kvi_endpoint_parse(options->endpoint, &kind, &bytes);
+  kvs_status status = kvi_connector_endpoint_parse(options->endpoint, &kind, &bytes);
 
   if (status != KVS_OK)
     return status;
-  if (kind == KVI_ENDPOINT_NODE)
+  if (kind == KVI_CONNECTOR_NODE)
     return kvsc_open(&client, &connector->client);
   if (bytes == 0)
     bytes = options->embedded_dram_bytes != 0 ? options->embedded_dram_bytes : KVI_CONNECTOR_DRAM_BYTES;
   connector->embedded_bytes = bytes;
-  return kvi_embedded_open(bytes, &client, &connector->embedded, &connector->client);
+  return kvi_connector_embedded_open(bytes, &client, &connector->embedded, &connector->client);
 }
 
 kvs_status kvs_open(const kvs_options *options, kvs_connector **connector_p)
@@ -86,7 +86,7 @@ kvs_status kvs_open(const kvs_options *options, kvs_connector **connector_p)
     status = KVS_ERR_SYSTEM;
     goto free_connector;
   }
-  status = kvi_op_table_create(checked.max_operations, &connector->table);
+  status = kvi_connector_op_table_create(checked.max_operations, &connector->table);
   if (status != KVS_OK)
     goto destroy_mutex;
   status = open_client(connector, &checked);
@@ -96,7 +96,7 @@ kvs_status kvs_open(const kvs_options *options, kvs_connector **connector_p)
   return KVS_OK;
 
 destroy_table:
-  kvi_op_table_destroy(&connector->table);
+  kvi_connector_op_table_destroy(&connector->table);
 destroy_mutex:
   pthread_mutex_destroy(&connector->mutex);
 free_connector:
@@ -112,8 +112,8 @@ void kvs_close(kvs_connector *connector)
   if (connector == NULL || kvi_forked(connector->pid))
     return;
   kvsc_close(connector->client); /* from here on nobody touches the engine's memory, nor the scatter lists */
-  kvi_embedded_close(connector->embedded);
-  kvi_op_table_destroy(&connector->table);
+  kvi_connector_embedded_close(connector->embedded);
+  kvi_connector_op_table_destroy(&connector->table);
   while ((node = kvi_list_pop_front(&connector->memories)) != NULL)
     free(kvi_list_entry(node, kvs_memory, node));
   for (uint32_t i = 0; i < connector->n_spaces; i++)

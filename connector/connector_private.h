@@ -33,23 +33,24 @@
 
 /* ---- endpoints (endpoint.c) ---- */
 
-enum kvi_endpoint_kind { KVI_ENDPOINT_EMBEDDED, KVI_ENDPOINT_NODE };
+enum kvi_connector_endpoint { KVI_CONNECTOR_EMBEDDED, KVI_CONNECTOR_NODE };
 
 /* Which kind, and the size an embedded one names (0: none). KVS_ERR_INVALID: malformed; logged with what is right. */
-kvs_status kvi_endpoint_parse(const char *endpoint, enum kvi_endpoint_kind *kind_p, uint64_t *bytes_p);
+kvs_status kvi_connector_endpoint_parse(const char *endpoint, enum kvi_connector_endpoint *kind_p,
+                                        uint64_t *bytes_p);
 
 /* ---- the store inside (embedded.c) ---- */
 
-struct kvi_embedded;
+struct kvi_connector_embedded;
 
 /*
  * A store, its service, and a client over the local wire to it. Blocks while the memory is touched. Errors:
  * KVS_ERR_INVALID (bytes too small for a store), KVS_ERR_NOMEM, KVS_ERR_SYSTEM.
  */
-kvs_status kvi_embedded_open(uint64_t bytes, const kvsc_options *options, struct kvi_embedded **embedded_p,
-                             kvsc_client **client_p);
+kvs_status kvi_connector_embedded_open(uint64_t bytes, const kvsc_options *options,
+                                       struct kvi_connector_embedded **embedded_p, kvsc_client **client_p);
 /* After kvsc_close of its client. NULL is fine. */
-void kvi_embedded_close(struct kvi_embedded *embedded);
+void kvi_connector_embedded_close(struct kvi_connector_embedded *embedded);
 
 /* ---- operations (op.c) ---- */
 
@@ -61,7 +62,7 @@ void kvi_embedded_close(struct kvi_embedded *embedded);
  * the local wire another thread may take the completion before the start has returned; one by each thread that waits
  * for a layer. The last one frees the scratch memory and the place.
  */
-struct kvi_op {
+struct kvi_connector_op {
   kvs_op id;          /* of the present use */
   kvsc_op client;     /* 0 until known */
   uint64_t user;      /* the engine's */
@@ -79,48 +80,48 @@ struct kvi_op {
   _Alignas(16) unsigned char room[1024];
 };
 
-struct kvi_op_table {
-  struct kvi_op *ops;
+struct kvi_connector_op_table {
+  struct kvi_connector_op *ops;
   uint32_t capacity;
   uint32_t first_free; /* index + 1; above capacity: none */
 };
 
-kvs_status kvi_op_table_create(uint32_t capacity, struct kvi_op_table *table_p);
-void kvi_op_table_destroy(struct kvi_op_table *table);
+kvs_status kvi_connector_op_table_create(uint32_t capacity, struct kvi_connector_op_table *table_p);
+void kvi_connector_op_table_destroy(struct kvi_connector_op_table *table);
 
 /*
  * A place for a new operation. memory (may be NULL) is counted as used. KVS_ERR_BUSY: none is free. Ends in
- * kvi_op_started or kvi_op_refused.
+ * kvi_connector_op_started or kvi_connector_op_refused.
  */
-kvs_status kvi_op_begin(kvs_connector *connector, const kvs_request *request, kvs_memory *memory,
-                        struct kvi_op **op_p);
+kvs_status kvi_connector_op_begin(kvs_connector *connector, const kvs_request *request, kvs_memory *memory,
+                                  struct kvi_connector_op **op_p);
 /* Memory that lives as long as the operation; at most once for each. NULL: there is none. */
-void *kvi_op_alloc(struct kvi_op *op, size_t size);
+void *kvi_connector_op_alloc(struct kvi_connector_op *op, size_t size);
 /* The client took it: returns its number. The caller may not look at op afterwards. */
-kvs_op kvi_op_started(kvs_connector *connector, struct kvi_op *op, kvsc_op client);
+kvs_op kvi_connector_op_started(kvs_connector *connector, struct kvi_connector_op *op, kvsc_op client);
 /* The client refused it, or it was never asked. */
-void kvi_op_refused(kvs_connector *connector, struct kvi_op *op);
+void kvi_connector_op_refused(kvs_connector *connector, struct kvi_connector_op *op);
 /* The client gave its completion: translates it and lets go of the operation. */
-void kvi_op_complete(kvs_connector *connector, const kvsc_completion *from, kvs_completion *to);
+void kvi_connector_op_complete(kvs_connector *connector, const kvsc_completion *from, kvs_completion *to);
 /* The client's number of an operation, 0 if it is unknown or taken. */
-kvsc_op kvi_op_client(kvs_connector *connector, kvs_op id);
-/* The operation itself, held until kvi_op_release; NULL if it is unknown or taken. Call with the mutex held. */
-struct kvi_op *kvi_op_hold(kvs_connector *connector, kvs_op id);
-void kvi_op_release(kvs_connector *connector, struct kvi_op *op);
+kvsc_op kvi_connector_op_client(kvs_connector *connector, kvs_op id);
+/* The operation itself, held until kvi_connector_op_release; NULL if it is unknown or taken. Call with the mutex held. */
+struct kvi_connector_op *kvi_connector_op_hold(kvs_connector *connector, kvs_op id);
+void kvi_connector_op_release(kvs_connector *connector, struct kvi_connector_op *op);
 
 /* ---- the handles ---- */
 
 struct kvs_connector {
   pid_t pid; /* that opened it */
   kvsc_client *client;
-  struct kvi_embedded *embedded; /* NULL: a node */
+  struct kvi_connector_embedded *embedded; /* NULL: a node */
   uint64_t embedded_bytes;
 
   pthread_mutex_t mutex; /* guards the following, down to the counters */
   kvs_space *spaces[KVI_CONNECTOR_SPACES_MAX];
   uint32_t n_spaces;
   kvi_list memories; /* kvs_memory.node */
-  struct kvi_op_table table;
+  struct kvi_connector_op_table table;
 
   _Atomic uint64_t lookup_keys, lookup_hit_keys, put_stored, hints, busy;
 };
@@ -148,7 +149,7 @@ struct kvs_memory {
 /* ---- scatter lists (region.c) ---- */
 
 /* What a request on registered memory moves. */
-struct kvi_scatter {
+struct kvi_connector_scatter {
   const kvs_memory *memory;
   const int64_t *slots;
   uint32_t slots_per_chunk, n_chunks;
@@ -156,16 +157,17 @@ struct kvi_scatter {
 };
 
 /* Bounds, slot numbers. Errors: KVS_ERR_INVALID, KVS_ERR_TOO_LARGE. */
-kvs_status kvi_scatter_check(const struct kvi_scatter *scatter);
+kvs_status kvi_connector_scatter_check(const struct kvi_connector_scatter *scatter);
 /* Payload bytes of each chunk. */
-uint64_t kvi_scatter_chunk_bytes(const struct kvi_scatter *scatter);
+uint64_t kvi_connector_scatter_chunk_bytes(const struct kvi_connector_scatter *scatter);
 /*
  * One chunk's list in payload order: for each region, each slot; neighbours in memory are joined, across regions too.
  * Returns its length. iov NULL: only counts.
  */
-uint32_t kvi_scatter_chunk(const struct kvi_scatter *scatter, uint32_t chunk, kvsc_iov *iov);
+uint32_t kvi_connector_scatter_chunk(const struct kvi_connector_scatter *scatter, uint32_t chunk,
+                                     kvsc_iov *iov);
 /* How many leading segments hold all bytes of `layer` and of those before it; 0: there is no such layer. */
-uint32_t kvi_memory_segments_of_layer(const kvs_memory *memory, uint32_t layer);
+uint32_t kvi_connector_memory_segments_of_layer(const kvs_memory *memory, uint32_t layer);
 
 /* ---- arguments (request.c) ---- */
 
@@ -173,11 +175,12 @@ uint32_t kvi_memory_segments_of_layer(const kvs_memory *memory, uint32_t layer);
  * Copies a struct that begins with its size into one of ours. KVS_ERR_INVALID: smaller than ours (the first version's), or
  * larger with something set that this version does not know. from NULL: zeroes.
  */
-kvs_status kvi_struct_copy(void *to, size_t size, const void *from);
+kvs_status kvi_connector_struct_copy(void *to, size_t size, const void *from);
 
 /* The client's form of keys, checked: n from 1 to n_max (KVS_ERR_TOO_LARGE above). */
-kvs_status kvi_keys_convert(const kvs_keys *keys, uint32_t n_max, kvsc_keys *to);
+kvs_status kvi_connector_keys_convert(const kvs_keys *keys, uint32_t n_max, kvsc_keys *to);
 /* The client's form of a request's options. */
-void kvi_request_convert(const kvs_request *request, const struct kvi_op *op, kvsc_call *to);
+void kvi_connector_request_convert(const kvs_request *request, const struct kvi_connector_op *op,
+                                   kvsc_call *to);
 
 #endif

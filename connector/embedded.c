@@ -10,7 +10,7 @@
 #include "tiers/service.h"
 #include "tiers/store.h"
 
-struct kvi_embedded {
+struct kvi_connector_embedded {
   struct kvi_store *store;
   struct kvi_store_service *service;
 };
@@ -19,13 +19,13 @@ struct kvi_embedded {
 static kvs_status make_wire(void *ctx, const kvsc_options *options, kvi_wire_state_fn *state_fn,
                             void *state_ctx, struct kvi_wire **wire_p)
 {
-  struct kvi_embedded *embedded = ctx;
+  struct kvi_connector_embedded *embedded = ctx;
 
   (void)options;
   return kvi_local_wire_open(kvi_store_service_get(embedded->service), state_fn, state_ctx, wire_p);
 }
 
-static kvs_status open_store(struct kvi_embedded *embedded, uint64_t bytes)
+static kvs_status open_store(struct kvi_connector_embedded *embedded, uint64_t bytes)
 {
   struct kvi_store_config store = {.dram_bytes = bytes};
   struct kvi_store_service_config service = {.software = "kvasir embedded"};
@@ -42,10 +42,10 @@ static kvs_status open_store(struct kvi_embedded *embedded, uint64_t bytes)
   return kvi_store_service_create(&service, &embedded->service);
 }
 
-kvs_status kvi_embedded_open(uint64_t bytes, const kvsc_options *options, struct kvi_embedded **embedded_p,
-                             kvsc_client **client_p)
+kvs_status kvi_connector_embedded_open(uint64_t bytes, const kvsc_options *options,
+                                       struct kvi_connector_embedded **embedded_p, kvsc_client **client_p)
 {
-  struct kvi_embedded *embedded = calloc(1, sizeof(*embedded));
+  struct kvi_connector_embedded *embedded = calloc(1, sizeof(*embedded));
   kvs_status status;
 
   *embedded_p = NULL;
@@ -56,14 +56,14 @@ kvs_status kvi_embedded_open(uint64_t bytes, const kvsc_options *options, struct
   if (status == KVS_OK)
     status = kvi_client_open_over(options, make_wire, embedded, client_p);
   if (status != KVS_OK) {
-    kvi_embedded_close(embedded);
+    kvi_connector_embedded_close(embedded);
     return status;
   }
   *embedded_p = embedded;
   return KVS_OK;
 }
 
-void kvi_embedded_close(struct kvi_embedded *embedded)
+void kvi_connector_embedded_close(struct kvi_connector_embedded *embedded)
 {
   if (embedded == NULL)
     return;

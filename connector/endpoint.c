@@ -19,12 +19,13 @@ static kvs_status refuse(const char *endpoint, const char *reason)
   return KVS_ERR_INVALID;
 }
 
-kvs_status kvi_endpoint_parse(const char *endpoint, enum kvi_endpoint_kind *kind_p, uint64_t *bytes_p)
+kvs_status kvi_connector_endpoint_parse(const char *endpoint, enum kvi_connector_endpoint *kind_p,
+                                        uint64_t *bytes_p)
 {
   static const char embedded[] = "embedded:";
 
   *bytes_p = 0;
-  *kind_p = KVI_ENDPOINT_EMBEDDED;
+  *kind_p = KVI_CONNECTOR_EMBEDDED;
   if (endpoint == NULL || endpoint[0] == '\0')
     return KVS_OK;
 
@@ -39,7 +40,7 @@ kvs_status kvi_endpoint_parse(const char *endpoint, enum kvi_endpoint_kind *kind
   }
 
   /* The rest of an address is the client's to check: it knows what it can connect to. */
-  *kind_p = KVI_ENDPOINT_NODE;
+  *kind_p = KVI_CONNECTOR_NODE;
   if (begins_with(endpoint, "unix:"))
     return endpoint[sizeof("unix:") - 1] == '/' ? KVS_OK : refuse(endpoint, "not an absolute path");
   if (begins_with(endpoint, "kvasir://"))

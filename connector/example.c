@@ -69,10 +69,10 @@ int main(int argc, char **argv)
   for (int run = 0; run < 2; run++) { /* the first computes and stores, the second loads */
     uint32_t found = 0;
 
-    /* How much is there? Anything but OK means: compute. The lease holds it until it is loaded. */
+    /* How much is there? If nothing is found, for whatever reason: compute. The lease holds it until it is loaded. */
     kvs_request ask = {.struct_size = sizeof(ask), .timeout_ms = 100, .lease_ms = 2000};
     if (kvs_lookup_tokens(space, tokens, TOKENS, &ask, &op) == KVS_OK &&
-        kvs_wait(connector, op, 1000, &done) == KVS_OK && done.status == KVS_OK)
+        kvs_wait(connector, op, 1000, &done) == KVS_OK)
       found = done.n_prefix;
     if (found > 0) {
       kvs_request get = {.struct_size = sizeof(get), .timeout_ms = 1000, .lease = done.lease};

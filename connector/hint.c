@@ -20,7 +20,7 @@ static kvs_status convert_hint(const kvs_hint *hint, kvsc_hint *to)
 
   if (hint == NULL)
     return KVS_ERR_INVALID;
-  status = kvi_struct_copy(&copy, sizeof(copy), hint);
+  status = kvi_connector_struct_copy(&copy, sizeof(copy), hint);
   if (status != KVS_OK)
     return status;
   if (!text_fits(copy.program) || !text_fits(copy.parent_program) || !text_fits(copy.tool) ||
@@ -48,7 +48,7 @@ kvs_status kvs_send_hint(kvs_connector *connector, const kvs_hint *hint, kvs_spa
   kvs_request options;
   kvsc_call call;
   kvsc_op client = 0;
-  struct kvi_op *op;
+  struct kvi_connector_op *op;
   kvs_status status;
 
   if (op_p == NULL)
@@ -59,24 +59,24 @@ kvs_status kvs_send_hint(kvs_connector *connector, const kvs_hint *hint, kvs_spa
     return KVS_ERR_INVALID;
   if (kvi_forked(connector->pid))
     return KVS_ERR_FORKED;
-  status = kvi_struct_copy(&options, sizeof(options), request);
+  status = kvi_connector_struct_copy(&options, sizeof(options), request);
   if (status == KVS_OK)
     status = convert_hint(hint, &client_hint);
   if (status == KVS_OK && keys != NULL)
-    status = kvi_keys_convert(keys, KVI_LOOKUP_KEYS_MAX, &client_keys);
+    status = kvi_connector_keys_convert(keys, KVI_LOOKUP_KEYS_MAX, &client_keys);
   if (status == KVS_OK)
-    status = kvi_op_begin(connector, &options, NULL, &op);
+    status = kvi_connector_op_begin(connector, &options, NULL, &op);
   if (status != KVS_OK)
     return status;
 
-  kvi_request_convert(&options, op, &call);
+  kvi_connector_request_convert(&options, op, &call);
   status = kvsc_send_hint(connector->client, &client_hint, space != NULL ? space->client : NULL,
                           keys != NULL ? &client_keys : NULL, &call, &client);
   if (status != KVS_OK) {
-    kvi_op_refused(connector, op);
+    kvi_connector_op_refused(connector, op);
     return status;
   }
   atomic_fetch_add_explicit(&connector->hints, 1, memory_order_relaxed);
-  *op_p = kvi_op_started(connector, op, client);
+  *op_p = kvi_connector_op_started(connector, op, client);
   return KVS_OK;
 }

@@ -9,7 +9,7 @@
 #include "base/thread.h"
 
 /* What the completion of a held operation said, if another thread has taken it meanwhile. */
-static kvs_status taken_result(kvs_connector *connector, const struct kvi_op *op)
+static kvs_status taken_result(kvs_connector *connector, const struct kvi_connector_op *op)
 {
   kvs_status status = KVS_ERR_INVALID;
 
@@ -20,7 +20,7 @@ static kvs_status taken_result(kvs_connector *connector, const struct kvi_op *op
   return status;
 }
 
-static kvs_status wait_segments(kvs_connector *connector, const struct kvi_op *op, kvsc_op client,
+static kvs_status wait_segments(kvs_connector *connector, const struct kvi_connector_op *op, kvsc_op client,
                                 uint32_t segments, uint32_t timeout_ms)
 {
   uint32_t last = op->n_chunks - 1;
@@ -42,7 +42,7 @@ static kvs_status wait_segments(kvs_connector *connector, const struct kvi_op *o
 
 kvs_status kvs_wait_layer(kvs_connector *connector, kvs_op id, uint32_t layer, uint32_t timeout_ms)
 {
-  struct kvi_op *op;
+  struct kvi_connector_op *op;
   kvsc_op client = 0;
   uint32_t segments = 0;
   kvs_status status;
@@ -53,11 +53,11 @@ kvs_status kvs_wait_layer(kvs_connector *connector, kvs_op id, uint32_t layer, u
     return KVS_ERR_FORKED;
 
   pthread_mutex_lock(&connector->mutex);
-  op = kvi_op_hold(connector, id);
+  op = kvi_connector_op_hold(connector, id);
   if (op != NULL) {
     client = op->client;
     if (op->memory != NULL && !op->put)
-      segments = kvi_memory_segments_of_layer(op->memory, layer);
+      segments = kvi_connector_memory_segments_of_layer(op->memory, layer);
   }
   pthread_mutex_unlock(&connector->mutex);
   if (op == NULL)
@@ -65,6 +65,6 @@ kvs_status kvs_wait_layer(kvs_connector *connector, kvs_op id, uint32_t layer, u
 
   status = client != 0 && segments > 0 ? wait_segments(connector, op, client, segments, timeout_ms)
                                        : KVS_ERR_INVALID;
-  kvi_op_release(connector, op);
+  kvi_connector_op_release(connector, op);
   return status;
 }

@@ -8,7 +8,7 @@
 #define OP_INDEX_MASK ((UINT64_C(1) << OP_INDEX_BITS) - 1)
 _Static_assert(KVI_CONNECTOR_OPERATIONS_MAX <= OP_INDEX_MASK + 1, "a place fits in a number");
 
-kvs_status kvi_op_table_create(uint32_t capacity, struct kvi_op_table *table_p)
+kvs_status kvi_connector_op_table_create(uint32_t capacity, struct kvi_connector_op_table *table_p)
 {
   /* Places are used lowest first and zeroed by the kernel: those that are never used cost no memory. */
   table_p->ops = calloc(capacity, sizeof(*table_p->ops));
@@ -19,7 +19,7 @@ kvs_status kvi_op_table_create(uint32_t capacity, struct kvi_op_table *table_p)
   return KVS_OK;
 }
 
-void kvi_op_table_destroy(struct kvi_op_table *table)
+void kvi_connector_op_table_destroy(struct kvi_connector_op_table *table)
 {
   if (table->ops == NULL)
     return;
@@ -32,10 +32,10 @@ void kvi_op_table_destroy(struct kvi_op_table *table)
 }
 
 /* The free list is threaded through next_free; 0 there means "the place after this one", which only a fresh place has. */
-static struct kvi_op *take_place(struct kvi_op_table *table)
+static struct kvi_connector_op *take_place(struct kvi_connector_op_table *table)
 {
   uint32_t index = table->first_free - 1;
-  struct kvi_op *op;
+  struct kvi_connector_op *op;
 
   if (index >= table->capacity)
     return NULL;
@@ -46,16 +46,16 @@ static struct kvi_op *take_place(struct kvi_op_table *table)
   return op;
 }
 
-static void give_place(struct kvi_op_table *table, struct kvi_op *op)
+static void give_place(struct kvi_connector_op_table *table, struct kvi_connector_op *op)
 {
   op->next_free = table->first_free;
   table->first_free = (uint32_t)(op - table->ops) + 1;
 }
 
-kvs_status kvi_op_begin(kvs_connector *connector, const kvs_request *request, kvs_memory *memory,
-                        struct kvi_op **op_p)
+kvs_status kvi_connector_op_begin(kvs_connector *connector, const kvs_request *request, kvs_memory *memory,
+                                  struct kvi_connector_op **op_p)
 {
-  struct kvi_op *op;
+  struct kvi_connector_op *op;
 
   *op_p = NULL;
   pthread_mutex_lock(&connector->mutex);
@@ -79,7 +79,7 @@ kvs_status kvi_op_begin(kvs_connector *connector, const kvs_request *request, kv
   return KVS_OK;
 }
 
-void *kvi_op_alloc(struct kvi_op *op, size_t size)
+void *kvi_connector_op_alloc(struct kvi_connector_op *op, size_t size)
 {
   if (size <= sizeof(op->room))
     return op->room;
@@ -88,7 +88,7 @@ void *kvi_op_alloc(struct kvi_op *op, size_t size)
 }
 
 /* With the mutex held. Returns what is to be freed without it. */
-static void *drop_references(kvs_connector *connector, struct kvi_op *op, uint32_t count)
+static void *drop_references(kvs_connector *connector, struct kvi_connector_op *op, uint32_t count)
 {
   void *allocation = op->allocation;
 
@@ -101,7 +101,7 @@ static void *drop_references(kvs_connector *connector, struct kvi_op *op, uint32
 }
 
 /* With the mutex held: the operation is over for the engine. */
-static void forget(struct kvi_op *op)
+static void forget(struct kvi_connector_op *op)
 {
   op->taken = true;
   if (op->memory != NULL)
@@ -109,7 +109,7 @@ static void forget(struct kvi_op *op)
   op->memory = NULL;
 }
 
-kvs_op kvi_op_started(kvs_connector *connector, struct kvi_op *op, kvsc_op client)
+kvs_op kvi_connector_op_started(kvs_connector *connector, struct kvi_connector_op *op, kvsc_op client)
 {
   kvs_op id = op->id;
   void *garbage;
@@ -122,7 +122,7 @@ kvs_op kvi_op_started(kvs_connector *connector, struct kvi_op *op, kvsc_op clien
   return id;
 }
 
-void kvi_op_refused(kvs_connector *connector, struct kvi_op *op)
+void kvi_connector_op_refused(kvs_connector *connector, struct kvi_connector_op *op)
 {
   void *garbage;
 
@@ -134,10 +134,10 @@ void kvi_op_refused(kvs_connector *connector, struct kvi_op *op)
 }
 
 /* With the mutex held. */
-static struct kvi_op *find(kvs_connector *connector, kvs_op id)
+static struct kvi_connector_op *find(kvs_connector *connector, kvs_op id)
 {
   uint64_t index = id & OP_INDEX_MASK;
-  struct kvi_op *op;
+  struct kvi_connector_op *op;
 
   if (index >= connector->table.capacity)
     return NULL;
@@ -145,7 +145,7 @@ static struct kvi_op *find(kvs_connector *connector, kvs_op id)
   return id != 0 && op->id == id && !op->taken ? op : NULL;
 }
 
-static void count(kvs_connector *connector, const struct kvi_op *op, const kvsc_completion *from)
+static void count(kvs_connector *connector, const struct kvi_connector_op *op, const kvsc_completion *from)
 {
   if (op->lookup)
     atomic_fetch_add_explicit(&connector->lookup_hit_keys, from->n_ok, memory_order_relaxed);
@@ -153,9 +153,9 @@ static void count(kvs_connector *connector, const struct kvi_op *op, const kvsc_
     atomic_fetch_add_explicit(&connector->put_stored, from->n_ok, memory_order_relaxed);
 }
 
-void kvi_op_complete(kvs_connector *connector, const kvsc_completion *from, kvs_completion *to)
+void kvi_connector_op_complete(kvs_connector *connector, const kvsc_completion *from, kvs_completion *to)
 {
-  struct kvi_op *op;
+  struct kvi_connector_op *op;
   void *garbage = NULL;
 
   *to = (kvs_completion){.op = from->user,
@@ -184,9 +184,9 @@ void kvi_op_complete(kvs_connector *connector, const kvsc_completion *from, kvs_
   free(garbage);
 }
 
-kvsc_op kvi_op_client(kvs_connector *connector, kvs_op id)
+kvsc_op kvi_connector_op_client(kvs_connector *connector, kvs_op id)
 {
-  struct kvi_op *op;
+  struct kvi_connector_op *op;
   kvsc_op client;
 
   pthread_mutex_lock(&connector->mutex);
@@ -196,16 +196,16 @@ kvsc_op kvi_op_client(kvs_connector *connector, kvs_op id)
   return client;
 }
 
-struct kvi_op *kvi_op_hold(kvs_connector *connector, kvs_op id)
+struct kvi_connector_op *kvi_connector_op_hold(kvs_connector *connector, kvs_op id)
 {
-  struct kvi_op *op = find(connector, id);
+  struct kvi_connector_op *op = find(connector, id);
 
   if (op != NULL)
     op->references++;
   return op;
 }
 
-void kvi_op_release(kvs_connector *connector, struct kvi_op *op)
+void kvi_connector_op_release(kvs_connector *connector, struct kvi_connector_op *op)
 {
   void *garbage;
 

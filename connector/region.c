@@ -89,7 +89,7 @@ kvs_status kvs_memory_unregister(kvs_memory *memory)
   return KVS_OK;
 }
 
-uint32_t kvi_memory_segments_of_layer(const kvs_memory *memory, uint32_t layer)
+uint32_t kvi_connector_memory_segments_of_layer(const kvs_memory *memory, uint32_t layer)
 {
   uint32_t segments = 0;
 
@@ -99,7 +99,7 @@ uint32_t kvi_memory_segments_of_layer(const kvs_memory *memory, uint32_t layer)
   return segments > 0 && memory->regions[segments - 1].layer == layer ? segments : 0;
 }
 
-kvs_status kvi_scatter_check(const struct kvi_scatter *scatter)
+kvs_status kvi_connector_scatter_check(const struct kvi_connector_scatter *scatter)
 {
   const kvs_memory *memory = scatter->memory;
   size_t n_slots, places, bytes;
@@ -119,7 +119,7 @@ kvs_status kvi_scatter_check(const struct kvi_scatter *scatter)
   return KVS_OK;
 }
 
-uint64_t kvi_scatter_chunk_bytes(const struct kvi_scatter *scatter)
+uint64_t kvi_connector_scatter_chunk_bytes(const struct kvi_connector_scatter *scatter)
 {
   return scatter->memory->slot_bytes * scatter->slots_per_chunk;
 }
@@ -147,7 +147,8 @@ static void add_place(struct scatter_writer *writer, char *base, size_t length)
   writer->iov[writer->n - 1].length = writer->length;
 }
 
-uint32_t kvi_scatter_chunk(const struct kvi_scatter *scatter, uint32_t chunk, kvsc_iov *iov)
+uint32_t kvi_connector_scatter_chunk(const struct kvi_connector_scatter *scatter, uint32_t chunk,
+                                     kvsc_iov *iov)
 {
   const int64_t *slots = scatter->slots + (size_t)chunk * scatter->slots_per_chunk;
   struct scatter_writer writer = {.iov = iov};

@@ -7,7 +7,7 @@
 #include "base/thread.h"
 #include "proto/limits.h"
 
-kvs_status kvi_struct_copy(void *to, size_t size, const void *from)
+kvs_status kvi_connector_struct_copy(void *to, size_t size, const void *from)
 {
   static const size_t size_max = 4096; /* a larger one is not a struct of ours of any version */
   const unsigned char *bytes = from;
@@ -27,14 +27,14 @@ kvs_status kvi_struct_copy(void *to, size_t size, const void *from)
   return KVS_OK;
 }
 
-kvs_status kvi_keys_convert(const kvs_keys *keys, uint32_t n_max, kvsc_keys *to)
+kvs_status kvi_connector_keys_convert(const kvs_keys *keys, uint32_t n_max, kvsc_keys *to)
 {
   kvs_keys copy;
   kvs_status status;
 
   if (keys == NULL)
     return KVS_ERR_INVALID;
-  status = kvi_struct_copy(&copy, sizeof(copy), keys);
+  status = kvi_connector_struct_copy(&copy, sizeof(copy), keys);
   if (status != KVS_OK)
     return status;
   if (copy.keys == NULL || copy.n == 0)
@@ -51,7 +51,8 @@ kvs_status kvi_keys_convert(const kvs_keys *keys, uint32_t n_max, kvsc_keys *to)
   return KVS_OK;
 }
 
-void kvi_request_convert(const kvs_request *request, const struct kvi_op *op, kvsc_call *to)
+void kvi_connector_request_convert(const kvs_request *request, const struct kvi_connector_op *op,
+                                   kvsc_call *to)
 {
   *to = (kvsc_call){.struct_size = sizeof(*to),
                     .timeout_ms = request->timeout_ms,
@@ -68,7 +69,7 @@ struct start {
   kvs_connector *connector;
   kvs_request request;
   kvsc_keys keys;
-  struct kvi_op *op;
+  struct kvi_connector_op *op;
   kvsc_call call;
 };
 
@@ -80,16 +81,16 @@ static kvs_status check_start(struct start *start, kvs_connector *connector, con
   start->connector = connector;
   if (kvi_forked(connector->pid))
     return KVS_ERR_FORKED;
-  status = kvi_struct_copy(&start->request, sizeof(start->request), request);
-  return status == KVS_OK ? kvi_keys_convert(keys, n_max, &start->keys) : status;
+  status = kvi_connector_struct_copy(&start->request, sizeof(start->request), request);
+  return status == KVS_OK ? kvi_connector_keys_convert(keys, n_max, &start->keys) : status;
 }
 
 static kvs_status begin(struct start *start, kvs_memory *memory)
 {
-  kvs_status status = kvi_op_begin(start->connector, &start->request, memory, &start->op);
+  kvs_status status = kvi_connector_op_begin(start->connector, &start->request, memory, &start->op);
 
   if (status == KVS_OK)
-    kvi_request_convert(&start->request, start->op, &start->call);
+    kvi_connector_request_convert(&start->request, start->op, &start->call);
   return status;
 }
 
@@ -97,9 +98,9 @@ static kvs_status begin(struct start *start, kvs_memory *memory)
 static kvs_status end(struct start *start, kvs_status status, kvsc_op client, kvs_op *op_p)
 {
   if (status == KVS_OK)
-    *op_p = kvi_op_started(start->connector, start->op, client);
+    *op_p = kvi_connector_op_started(start->connector, start->op, client);
   else
-    kvi_op_refused(start->connector, start->op);
+    kvi_connector_op_refused(start->connector, start->op);
   return status;
 }
 
@@ -159,7 +160,7 @@ kvs_status kvs_lookup(kvs_connector *connector, kvs_space *const *spaces, uint32
 static kvs_status hash_tokens(const kvs_space *space, const uint32_t *tokens, size_t n_chunks,
                               struct start *start)
 {
-  uint8_t *keys = kvi_op_alloc(start->op, n_chunks * KVS_HASH_SIZE);
+  uint8_t *keys = kvi_connector_op_alloc(start->op, n_chunks * KVS_HASH_SIZE);
 
   if (keys == NULL)
     return KVS_ERR_NOMEM;
@@ -185,7 +186,7 @@ kvs_status kvs_lookup_tokens(kvs_space *space, const uint32_t *tokens, size_t n_
   if (kvi_forked(space->connector->pid))
     return KVS_ERR_FORKED;
   start.connector = space->connector;
-  status = kvi_struct_copy(&start.request, sizeof(start.request), request);
+  status = kvi_connector_struct_copy(&start.request, sizeof(start.request), request);
   if (status != KVS_OK)
     return status;
   n_chunks = n_tokens == 0 ? 0 : (n_tokens - 1) / space->tokens_per_chunk; /* never the last token */
@@ -210,13 +211,13 @@ struct plan {
   uint32_t *segments;
 };
 
-static bool allocate_plan(struct kvi_op *op, uint32_t n_chunks, size_t n_iov, size_t n_segments,
+static bool allocate_plan(struct kvi_connector_op *op, uint32_t n_chunks, size_t n_iov, size_t n_segments,
                           struct plan *plan)
 {
   /* Sizes are bounded by the checks before: 512 chunks, 2^20 places, 512 * 4096 segments. */
   size_t chunk_bytes = n_chunks * sizeof(*plan->chunks);
   size_t iov_bytes = n_iov * sizeof(*plan->iov);
-  char *block = kvi_op_alloc(op, chunk_bytes + iov_bytes + n_segments * sizeof(*plan->segments));
+  char *block = kvi_connector_op_alloc(op, chunk_bytes + iov_bytes + n_segments * sizeof(*plan->segments));
 
   if (block == NULL)
     return false;
@@ -226,15 +227,15 @@ static bool allocate_plan(struct kvi_op *op, uint32_t n_chunks, size_t n_iov, si
   return true;
 }
 
-static kvs_status plan_memory(const struct kvi_scatter *scatter, struct kvi_op *op, bool put,
-                              struct plan *plan)
+static kvs_status plan_memory(const struct kvi_connector_scatter *scatter, struct kvi_connector_op *op,
+                              bool put, struct plan *plan)
 {
   const kvs_memory *memory = scatter->memory;
   size_t n_iov = 0;
   kvsc_iov *iov;
 
   for (uint32_t i = 0; i < scatter->n_chunks; i++)
-    n_iov += kvi_scatter_chunk(scatter, i, NULL);
+    n_iov += kvi_connector_scatter_chunk(scatter, i, NULL);
   if (!allocate_plan(op, scatter->n_chunks, n_iov, put ? memory->n_regions : 0, plan))
     return KVS_ERR_NOMEM;
 
@@ -244,7 +245,7 @@ static kvs_status plan_memory(const struct kvi_scatter *scatter, struct kvi_op *
   for (uint32_t i = 0; i < scatter->n_chunks; i++) {
     kvsc_chunk *chunk = &plan->chunks[i];
 
-    *chunk = (kvsc_chunk){.iov = iov, .n_iov = kvi_scatter_chunk(scatter, i, iov)};
+    *chunk = (kvsc_chunk){.iov = iov, .n_iov = kvi_connector_scatter_chunk(scatter, i, iov)};
     iov += chunk->n_iov;
     if (put) {
       chunk->n_segments = memory->n_regions;
@@ -273,7 +274,7 @@ static kvs_status transfer_memory(kvs_space *space, const kvs_keys *keys, kvs_me
                                   const int64_t *slots, uint32_t slots_per_chunk, const kvs_request *request,
                                   bool put, kvs_op *op_p)
 {
-  struct kvi_scatter scatter = {
+  struct kvi_connector_scatter scatter = {
       .memory = memory, .slots = slots, .slots_per_chunk = slots_per_chunk, .holes = !put};
   struct start start;
   struct plan plan;
@@ -288,10 +289,10 @@ static kvs_status transfer_memory(kvs_space *space, const kvs_keys *keys, kvs_me
   if (status != KVS_OK)
     return status;
   scatter.n_chunks = start.keys.n;
-  status = kvi_scatter_check(&scatter);
+  status = kvi_connector_scatter_check(&scatter);
   if (status != KVS_OK)
     return status;
-  if (space->chunk_bytes != 0 && kvi_scatter_chunk_bytes(&scatter) != space->chunk_bytes)
+  if (space->chunk_bytes != 0 && kvi_connector_scatter_chunk_bytes(&scatter) != space->chunk_bytes)
     return KVS_ERR_SPACE_MISMATCH;
 
   status = begin(&start, memory);
@@ -360,8 +361,8 @@ static kvs_status check_buffers(const kvs_space *space, const kvs_buffer *buffer
   return KVS_OK;
 }
 
-static kvs_status plan_buffers(const kvs_buffer *buffers, uint32_t n, size_t n_segments, struct kvi_op *op,
-                               bool put, struct plan *plan)
+static kvs_status plan_buffers(const kvs_buffer *buffers, uint32_t n, size_t n_segments,
+                               struct kvi_connector_op *op, bool put, struct plan *plan)
 {
   uint32_t *segments;
 

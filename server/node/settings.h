@@ -2,7 +2,7 @@
  * server/node/settings.h: what can be set about kvasird, and the checks over several settings.
  *
  * settings.c holds the one table that the file, the environment, the command line, --help and
- * docs/operate/configuration.md come from. One thread loads; after that many may read. kvi_settings_reload and
+ * docs/configuration.md come from. One thread loads; after that many may read. kvi_settings_reload and
  * kvi_settings_json may run at any time from any thread.
  */
 #ifndef KVI_NODE_SETTINGS_H

@@ -130,7 +130,8 @@ typedef struct kvs_request {
 } kvs_request;
 
 /*
- * How much of a prompt is there. Several spaces (all ranks of a tensor-parallel engine, up to 64): the common prefix.
+ * How much of a prompt is there: the completion's n_prefix (its status is KVS_OK for all keys, KVS_PARTIAL for some,
+ * KVS_MISS for none). Several spaces (all ranks of a tensor-parallel engine, up to 64): the common prefix.
  * Up to 8192 keys. Errors of every starter: KVS_ERR_INVALID, KVS_ERR_BUSY (max_operations), KVS_ERR_TOO_LARGE,
  * KVS_ERR_FORKED, KVS_ERR_CLOSED, KVS_ERR_NOMEM; then nothing was started and *op_p is 0.
  */

@@ -84,7 +84,7 @@ class Metrics(NodeTest):
     def test_every_metric_is_in_the_book(self):
         node = self.node().start()
         names = {name for name, _ in parse(node.http("/metrics")[2])}
-        with open(os.path.join(os.environ["KVASIR_SOURCE"], "docs", "operate", "node.md")) as page:
+        with open(os.path.join(os.environ["KVASIR_SOURCE"], "docs", "operate.md")) as page:
             told = set(re.findall(r"`(kvasir_[a-z_]+|process_[a-z_]+)(?:\{[a-z]+\})?`", page.read()))
         self.assertEqual(names, told)
         node.stop()

@@ -19,13 +19,13 @@ static kvs_connector *bare_connector(void)
   connector->pid = getpid();
   pthread_mutex_init(&connector->mutex, NULL);
   kvi_list_init(&connector->memories);
-  assert_int_equal(kvi_op_table_create(4, &connector->table), KVS_OK);
+  assert_int_equal(kvi_connector_op_table_create(4, &connector->table), KVS_OK);
   return connector;
 }
 
 static void free_bare_connector(kvs_connector *connector)
 {
-  kvi_op_table_destroy(&connector->table);
+  kvi_connector_op_table_destroy(&connector->table);
   pthread_mutex_destroy(&connector->mutex);
   free(connector);
 }
@@ -53,7 +53,7 @@ static void one_random_case(kvs_connector *connector, kvi_rand *rand)
            n_chunks = 1 + (uint32_t)kvi_rand_below(rand, 4);
   int64_t slots[24];
   struct test_memory memory;
-  struct kvi_scatter scatter = {
+  struct kvi_connector_scatter scatter = {
       .slots = slots, .slots_per_chunk = per_chunk, .n_chunks = n_chunks, .holes = true};
   size_t bytes;
   unsigned char *expected, *got;
@@ -66,15 +66,15 @@ static void one_random_case(kvs_connector *connector, kvi_rand *rand)
     slots[i] = follow ? slots[i - 1] + 1 : (int64_t)kvi_rand_below(rand, n_slots + 1) - 1;
   }
   scatter.memory = memory.registered;
-  assert_int_equal(kvi_scatter_check(&scatter), KVS_OK);
+  assert_int_equal(kvi_connector_scatter_check(&scatter), KVS_OK);
   bytes = test_chunk_bytes(&memory, per_chunk);
-  assert_int_equal(kvi_scatter_chunk_bytes(&scatter), bytes);
+  assert_int_equal(kvi_connector_scatter_chunk_bytes(&scatter), bytes);
   expected = malloc(bytes);
   got = malloc(bytes);
 
   for (uint32_t c = 0; c < n_chunks; c++) {
     const int64_t *chunk = slots + c * per_chunk;
-    uint32_t n_iov = kvi_scatter_chunk(&scatter, c, NULL);
+    uint32_t n_iov = kvi_connector_scatter_chunk(&scatter, c, NULL);
     kvsc_iov *iov = calloc(n_iov, sizeof(*iov));
     unsigned char *at = expected;
 
@@ -88,7 +88,7 @@ static void one_random_case(kvs_connector *connector, kvi_rand *rand)
                  memory.regions[r].size);
       }
     }
-    assert_int_equal(kvi_scatter_chunk(&scatter, c, iov), n_iov);
+    assert_int_equal(kvi_connector_scatter_chunk(&scatter, c, iov), n_iov);
     assert_true(n_iov <= n_regions * per_chunk);
     assert_int_equal(walk(iov, n_iov, got), bytes);
     assert_memory_equal(got, expected, bytes);
@@ -119,13 +119,13 @@ static void touching_slots_are_one_place(void **state)
   kvs_connector *connector = bare_connector();
   int64_t slots[] = {2, 3, 4, -1, -1, 5};
   struct test_memory memory;
-  struct kvi_scatter scatter = {.slots = slots, .slots_per_chunk = 6, .n_chunks = 1, .holes = true};
+  struct kvi_connector_scatter scatter = {.slots = slots, .slots_per_chunk = 6, .n_chunks = 1, .holes = true};
   kvsc_iov iov[6];
 
   (void)state;
   test_memory_init(&memory, connector, 1, 8, 0);
   scatter.memory = memory.registered;
-  assert_int_equal(kvi_scatter_chunk(&scatter, 0, iov), 3);
+  assert_int_equal(kvi_connector_scatter_chunk(&scatter, 0, iov), 3);
   assert_ptr_equal(iov[0].base, memory.bytes + 2 * 96);
   assert_int_equal(iov[0].length, 3 * 96);
   assert_null(iov[1].base);
@@ -140,27 +140,27 @@ static void scatter_refuses(void **state)
   kvs_connector *connector = bare_connector();
   int64_t good[] = {0, 7}, high[] = {0, 8}, low[] = {-2, 0}, hole[] = {0, -1};
   struct test_memory memory;
-  struct kvi_scatter scatter = {.slots = good, .slots_per_chunk = 2, .n_chunks = 1};
+  struct kvi_connector_scatter scatter = {.slots = good, .slots_per_chunk = 2, .n_chunks = 1};
 
   (void)state;
   test_memory_init(&memory, connector, 2, 8, 8);
   scatter.memory = memory.registered;
-  assert_int_equal(kvi_scatter_check(&scatter), KVS_OK);
+  assert_int_equal(kvi_connector_scatter_check(&scatter), KVS_OK);
   scatter.slots = high;
-  assert_int_equal(kvi_scatter_check(&scatter), KVS_ERR_INVALID);
+  assert_int_equal(kvi_connector_scatter_check(&scatter), KVS_ERR_INVALID);
   scatter.slots = low;
-  assert_int_equal(kvi_scatter_check(&scatter), KVS_ERR_INVALID);
+  assert_int_equal(kvi_connector_scatter_check(&scatter), KVS_ERR_INVALID);
   scatter.slots = hole;
-  assert_int_equal(kvi_scatter_check(&scatter), KVS_ERR_INVALID);
+  assert_int_equal(kvi_connector_scatter_check(&scatter), KVS_ERR_INVALID);
   scatter.holes = true;
-  assert_int_equal(kvi_scatter_check(&scatter), KVS_OK);
+  assert_int_equal(kvi_connector_scatter_check(&scatter), KVS_OK);
   scatter.slots = NULL;
-  assert_int_equal(kvi_scatter_check(&scatter), KVS_ERR_INVALID);
+  assert_int_equal(kvi_connector_scatter_check(&scatter), KVS_ERR_INVALID);
   scatter.slots = good;
   scatter.slots_per_chunk = 0;
-  assert_int_equal(kvi_scatter_check(&scatter), KVS_ERR_INVALID);
+  assert_int_equal(kvi_connector_scatter_check(&scatter), KVS_ERR_INVALID);
   scatter.slots_per_chunk = UINT32_MAX; /* the bound is found before a slot is read */
-  assert_int_equal(kvi_scatter_check(&scatter), KVS_ERR_TOO_LARGE);
+  assert_int_equal(kvi_connector_scatter_check(&scatter), KVS_ERR_TOO_LARGE);
   test_memory_destroy(&memory);
   free_bare_connector(connector);
 }
@@ -212,12 +212,12 @@ static void layers_count_their_segments(void **state)
   for (size_t i = 0; i < 5; i++)
     regions[i] = (kvs_region){.base = bytes, .size = 8, .stride = 8, .n_slots = 8, .layer = layers[i]};
   assert_int_equal(kvs_memory_register(connector, regions, 5, &memory), KVS_OK);
-  assert_int_equal(kvi_memory_segments_of_layer(memory, 0), 0);
-  assert_int_equal(kvi_memory_segments_of_layer(memory, 1), 2);
-  assert_int_equal(kvi_memory_segments_of_layer(memory, 2), 3);
-  assert_int_equal(kvi_memory_segments_of_layer(memory, 3), 0);
-  assert_int_equal(kvi_memory_segments_of_layer(memory, 5), 5);
-  assert_int_equal(kvi_memory_segments_of_layer(memory, 6), 0);
+  assert_int_equal(kvi_connector_memory_segments_of_layer(memory, 0), 0);
+  assert_int_equal(kvi_connector_memory_segments_of_layer(memory, 1), 2);
+  assert_int_equal(kvi_connector_memory_segments_of_layer(memory, 2), 3);
+  assert_int_equal(kvi_connector_memory_segments_of_layer(memory, 3), 0);
+  assert_int_equal(kvi_connector_memory_segments_of_layer(memory, 5), 5);
+  assert_int_equal(kvi_connector_memory_segments_of_layer(memory, 6), 0);
   assert_int_equal(kvs_memory_unregister(memory), KVS_OK);
   free_bare_connector(connector);
 }
@@ -238,22 +238,22 @@ static void endpoints(void **state)
   static const struct {
     const char *text;
     kvs_status status;
-    enum kvi_endpoint_kind kind;
+    enum kvi_connector_endpoint kind;
     uint64_t bytes;
   } cases[] = {
-      {NULL, KVS_OK, KVI_ENDPOINT_EMBEDDED, 0},
-      {"", KVS_OK, KVI_ENDPOINT_EMBEDDED, 0},
-      {"embedded:", KVS_OK, KVI_ENDPOINT_EMBEDDED, 0},
-      {"embedded:4GiB", KVS_OK, KVI_ENDPOINT_EMBEDDED, UINT64_C(4) << 30},
-      {"embedded:65536", KVS_OK, KVI_ENDPOINT_EMBEDDED, 65536},
+      {NULL, KVS_OK, KVI_CONNECTOR_EMBEDDED, 0},
+      {"", KVS_OK, KVI_CONNECTOR_EMBEDDED, 0},
+      {"embedded:", KVS_OK, KVI_CONNECTOR_EMBEDDED, 0},
+      {"embedded:4GiB", KVS_OK, KVI_CONNECTOR_EMBEDDED, UINT64_C(4) << 30},
+      {"embedded:65536", KVS_OK, KVI_CONNECTOR_EMBEDDED, 65536},
       {"embedded:0", KVS_ERR_INVALID, 0, 0},
       {"embedded:much", KVS_ERR_INVALID, 0, 0},
       {"embedded:-1", KVS_ERR_INVALID, 0, 0},
       {"embedded", KVS_ERR_INVALID, 0, 0},
-      {"unix:/run/kvasir.sock", KVS_OK, KVI_ENDPOINT_NODE, 0},
+      {"unix:/run/kvasir.sock", KVS_OK, KVI_CONNECTOR_NODE, 0},
       {"unix:kvasir.sock", KVS_ERR_INVALID, 0, 0},
       {"unix:", KVS_ERR_INVALID, 0, 0},
-      {"kvasir://node:7070", KVS_OK, KVI_ENDPOINT_NODE, 0},
+      {"kvasir://node:7070", KVS_OK, KVI_CONNECTOR_NODE, 0},
       {"kvasir://", KVS_ERR_INVALID, 0, 0},
       {"redis://node:6379", KVS_ERR_INVALID, 0, 0},
       {"node:7070", KVS_ERR_INVALID, 0, 0},
@@ -262,11 +262,11 @@ static void endpoints(void **state)
   (void)state;
   kvi_log_set_sink(keep_line, NULL);
   for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-    enum kvi_endpoint_kind kind;
+    enum kvi_connector_endpoint kind;
     uint64_t bytes;
 
     last_line[0] = '\0';
-    assert_int_equal(kvi_endpoint_parse(cases[i].text, &kind, &bytes), cases[i].status);
+    assert_int_equal(kvi_connector_endpoint_parse(cases[i].text, &kind, &bytes), cases[i].status);
     if (cases[i].status != KVS_OK) {
       assert_non_null(strstr(last_line, "kvasir://host:port")); /* says what is right */
       continue;
@@ -289,16 +289,16 @@ static void growing_structs(void **state)
   kvs_request copy;
 
   (void)state;
-  assert_int_equal(kvi_struct_copy(&copy, sizeof(copy), NULL), KVS_OK);
+  assert_int_equal(kvi_connector_struct_copy(&copy, sizeof(copy), NULL), KVS_OK);
   assert_int_equal(copy.timeout_ms, 0);
-  assert_int_equal(kvi_struct_copy(&copy, sizeof(copy), &newer), KVS_OK);
+  assert_int_equal(kvi_connector_struct_copy(&copy, sizeof(copy), &newer), KVS_OK);
   assert_int_equal(copy.timeout_ms, 7);
   newer.unknown = 1; /* asks for something that this version cannot do */
-  assert_int_equal(kvi_struct_copy(&copy, sizeof(copy), &newer), KVS_ERR_INVALID);
+  assert_int_equal(kvi_connector_struct_copy(&copy, sizeof(copy), &newer), KVS_ERR_INVALID);
   newer.known.struct_size = sizeof(uint32_t);
-  assert_int_equal(kvi_struct_copy(&copy, sizeof(copy), &newer), KVS_ERR_INVALID);
+  assert_int_equal(kvi_connector_struct_copy(&copy, sizeof(copy), &newer), KVS_ERR_INVALID);
   newer.known.struct_size = UINT32_MAX;
-  assert_int_equal(kvi_struct_copy(&copy, sizeof(copy), &newer), KVS_ERR_INVALID);
+  assert_int_equal(kvi_connector_struct_copy(&copy, sizeof(copy), &newer), KVS_ERR_INVALID);
 }
 
 /* ---- the table of operations ---- */
@@ -308,33 +308,33 @@ static void operations_are_bounded_and_never_reused(void **state)
   kvs_connector *connector = bare_connector();
   kvs_request request = {.user = 99};
   kvs_op ids[4], first;
-  struct kvi_op *op;
+  struct kvi_connector_op *op;
   kvs_completion completion;
   kvsc_completion taken = {.status = KVS_OK};
 
   (void)state;
   for (uint32_t i = 0; i < 4; i++) {
-    assert_int_equal(kvi_op_begin(connector, &request, NULL, &op), KVS_OK);
-    ids[i] = kvi_op_started(connector, op, 100 + i);
+    assert_int_equal(kvi_connector_op_begin(connector, &request, NULL, &op), KVS_OK);
+    ids[i] = kvi_connector_op_started(connector, op, 100 + i);
     for (uint32_t j = 0; j < i; j++)
       assert_int_not_equal(ids[i], ids[j]);
   }
-  assert_int_equal(kvi_op_begin(connector, &request, NULL, &op), KVS_ERR_BUSY);
+  assert_int_equal(kvi_connector_op_begin(connector, &request, NULL, &op), KVS_ERR_BUSY);
   assert_null(op);
-  assert_int_equal(kvi_op_client(connector, ids[2]), 102);
+  assert_int_equal(kvi_connector_op_client(connector, ids[2]), 102);
 
   first = ids[2];
   taken.user = first;
-  kvi_op_complete(connector, &taken, &completion);
+  kvi_connector_op_complete(connector, &taken, &completion);
   assert_int_equal(completion.op, first);
   assert_int_equal(completion.user, 99);
-  assert_int_equal(kvi_op_client(connector, first), 0);
-  assert_int_equal(kvi_op_begin(connector, &request, NULL, &op), KVS_OK);
-  ids[2] = kvi_op_started(connector, op, 200);
+  assert_int_equal(kvi_connector_op_client(connector, first), 0);
+  assert_int_equal(kvi_connector_op_begin(connector, &request, NULL, &op), KVS_OK);
+  ids[2] = kvi_connector_op_started(connector, op, 200);
   assert_int_not_equal(ids[2], first); /* the same place, another number */
-  assert_int_equal(kvi_op_client(connector, first), 0);
-  assert_int_equal(kvi_op_client(connector, 0), 0);
-  assert_int_equal(kvi_op_client(connector, UINT64_MAX), 0);
+  assert_int_equal(kvi_connector_op_client(connector, first), 0);
+  assert_int_equal(kvi_connector_op_client(connector, 0), 0);
+  assert_int_equal(kvi_connector_op_client(connector, UINT64_MAX), 0);
   free_bare_connector(connector);
 }
 
@@ -342,23 +342,23 @@ static void a_completion_may_come_before_the_start_returns(void **state)
 {
   kvs_connector *connector = bare_connector();
   kvs_request request = {.user = 1};
-  struct kvi_op *op, *other;
+  struct kvi_connector_op *op, *other;
   kvs_completion completion;
   kvsc_completion taken = {.status = KVS_OK};
   kvs_op id;
 
   (void)state;
-  assert_int_equal(kvi_op_begin(connector, &request, NULL, &op), KVS_OK);
-  assert_non_null(kvi_op_alloc(op, 100000)); /* freed with the last reference */
+  assert_int_equal(kvi_connector_op_begin(connector, &request, NULL, &op), KVS_OK);
+  assert_non_null(kvi_connector_op_alloc(op, 100000)); /* freed with the last reference */
   taken.user = id = op->id;
-  kvi_op_complete(connector, &taken, &completion);
+  kvi_connector_op_complete(connector, &taken, &completion);
   for (int i = 0; i < 3; i++) {
-    assert_int_equal(kvi_op_begin(connector, &request, NULL, &other), KVS_OK);
+    assert_int_equal(kvi_connector_op_begin(connector, &request, NULL, &other), KVS_OK);
     assert_ptr_not_equal(other, op); /* its place is held until the start has returned */
   }
-  assert_int_equal(kvi_op_begin(connector, &request, NULL, &other), KVS_ERR_BUSY);
-  assert_int_equal(kvi_op_started(connector, op, 5), id);
-  assert_int_equal(kvi_op_begin(connector, &request, NULL, &other), KVS_OK);
+  assert_int_equal(kvi_connector_op_begin(connector, &request, NULL, &other), KVS_ERR_BUSY);
+  assert_int_equal(kvi_connector_op_started(connector, op, 5), id);
+  assert_int_equal(kvi_connector_op_begin(connector, &request, NULL, &other), KVS_OK);
   assert_ptr_equal(other, op);
   free_bare_connector(connector);
 }
