@@ -80,10 +80,8 @@ static void model_step(const struct kvi_policy_ops *ops, struct kvi_policy *poli
       assert_int_equal(ops->unhold(policy, handle), --model->holds[handle]);
     break;
   case 6:
-    if (model->holds[handle] == 0) {
-      ops->remove(policy, handle); /* resident, or only promised */
-      model_remove(model, handle);
-    }
+    ops->remove(policy, handle); /* resident, or only promised; held or not */
+    model_remove(model, handle);
     break;
   default:
     ops->link(policy, handle, parent);
