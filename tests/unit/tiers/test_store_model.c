@@ -37,7 +37,7 @@ struct model {
   uint32_t holds[IDS];
   struct reader readers[READERS];
   struct lease leases[LEASES];
-  uint32_t pages; /* taken */
+  uint32_t pages;              /* taken */
   uint8_t seen[(IDS + 7) / 8]; /* what the store held when it was asked last */
 };
 
@@ -59,8 +59,14 @@ static bool seen(const struct model *model, uint32_t id)
 static void look(struct model *model)
 {
   const uint8_t *space = model->space;
-  struct kvi_store_lookup query = {.tenant = TENANT, .spaces = &space, .n_spaces = 1, .keys = model->keys,
-                                   .key_length = KEY_BYTES, .n_keys = IDS, .unchained = true, .peek = true};
+  struct kvi_store_lookup query = {.tenant = TENANT,
+                                   .spaces = &space,
+                                   .n_spaces = 1,
+                                   .keys = model->keys,
+                                   .key_length = KEY_BYTES,
+                                   .n_keys = IDS,
+                                   .unchained = true,
+                                   .peek = true};
   struct kvi_store_lookup_result result = {.present = model->seen};
 
   assert_int_equal(kvi_store_lookup(model->store, &query, &result), KVS_OK);
@@ -170,13 +176,15 @@ static void do_get(struct model *model, uint32_t id, uint32_t place)
     if (model->version[reader->id] != reader->version && readers_of(model, reader->id, reader->version) == 0)
       model->pages--;
   }
-  status = kvi_store_get_open(model->store, TENANT, model->space, key_of(model, id), KEY_BYTES, &source, &cause);
+  status =
+      kvi_store_get_open(model->store, TENANT, model->space, key_of(model, id), KEY_BYTES, &source, &cause);
   assert_int_equal(status, model->present[id] ? KVS_OK : KVS_MISS);
   if (status != KVS_OK) {
     if (!model->ever[id])
       assert_int_equal(cause, KVI_MISS_NEVER);
     else /* a ghost may have been overwritten, never be wrong about the kind */
-      assert_true(cause == KVI_MISS_NEVER || cause == (model->deleted_last[id] ? KVI_MISS_DELETED : KVI_MISS_EVICTED));
+      assert_true(cause == KVI_MISS_NEVER ||
+                  cause == (model->deleted_last[id] ? KVI_MISS_DELETED : KVI_MISS_EVICTED));
     return;
   }
   model->used[id] = model->now;
@@ -187,13 +195,18 @@ static void do_lookup(struct model *model, uint32_t chain, struct lease *lease)
 {
   const uint8_t *space = model->space;
   uint32_t first = chain * LENGTH, prefix = 0;
-  struct kvi_store_lookup query = {.tenant = TENANT, .owner = 1, .spaces = &space, .n_spaces = 1,
-                                   .keys = key_of(model, first), .key_length = KEY_BYTES};
+  struct kvi_store_lookup query = {.tenant = TENANT,
+                                   .owner = 1,
+                                   .spaces = &space,
+                                   .n_spaces = 1,
+                                   .keys = key_of(model, first),
+                                   .key_length = KEY_BYTES};
   struct kvi_store_lookup_result result = {0};
 
   while (prefix < LENGTH && model->present[first + prefix])
     prefix++;
-  query.n_keys = prefix < LENGTH ? prefix + 1 : LENGTH; /* what comes after a gap is not touched: no ties in time */
+  query.n_keys =
+      prefix < LENGTH ? prefix + 1 : LENGTH; /* what comes after a gap is not touched: no ties in time */
   query.lease_ms = lease ? 60000 : 0;
   assert_int_equal(kvi_store_lookup(model->store, &query, &result), KVS_OK);
   assert_int_equal(result.prefix, prefix);

@@ -67,7 +67,8 @@ static void get_one(struct worker *worker, uint32_t id)
 {
   struct shared *shared = worker->shared;
   uint32_t cause;
-  kvs_status status = testing_get(shared->store, TENANT, shared->space, shared->keys + (size_t)id * KEY_BYTES, KEY_BYTES, id, &cause);
+  kvs_status status = testing_get(shared->store, TENANT, shared->space, shared->keys + (size_t)id * KEY_BYTES,
+                                  KEY_BYTES, id, &cause);
 
   if (status == KVS_ERR_CHECKSUM)
     atomic_fetch_add(&shared->wrong_bytes, 1);
@@ -79,14 +80,20 @@ static void lookup_one(struct worker *worker, uint32_t id)
 {
   struct shared *shared = worker->shared;
   const uint8_t *space = shared->space;
-  struct kvi_store_lookup query = {.tenant = TENANT, .owner = worker->owner, .spaces = &space, .n_spaces = 1,
-                                   .keys = shared->keys + (size_t)(id / CHAIN * CHAIN) * KEY_BYTES, .key_length = KEY_BYTES,
-                                   .n_keys = CHAIN, .lease_ms = 60000};
+  struct kvi_store_lookup query = {.tenant = TENANT,
+                                   .owner = worker->owner,
+                                   .spaces = &space,
+                                   .n_spaces = 1,
+                                   .keys = shared->keys + (size_t)(id / CHAIN * CHAIN) * KEY_BYTES,
+                                   .key_length = KEY_BYTES,
+                                   .n_keys = CHAIN,
+                                   .lease_ms = 60000};
   struct kvi_store_lookup_result result = {0};
 
   if (kvi_store_lookup(shared->store, &query, &result) != KVS_OK)
     atomic_fetch_add(&shared->wrong_status, 1);
-  if (result.lease && kvi_rand_below(&worker->rand, 2) && kvi_store_release(shared->store, worker->owner, result.lease) != KVS_OK)
+  if (result.lease && kvi_rand_below(&worker->rand, 2) &&
+      kvi_store_release(shared->store, worker->owner, result.lease) != KVS_OK)
     atomic_fetch_add(&shared->wrong_status, 1);
   if (kvi_rand_below(&worker->rand, 4) == 0)
     kvi_store_release_owner(shared->store, worker->owner);
@@ -104,7 +111,8 @@ static void admin_one(struct worker *worker, uint32_t id)
     kvi_store_evict(shared->store, TENANT, shared->space, 20000, &chunks, &bytes);
     break;
   case 1:
-    (void)kvi_store_delete(shared->store, TENANT, shared->space, shared->keys + (size_t)id * KEY_BYTES, KEY_BYTES);
+    (void)kvi_store_delete(shared->store, TENANT, shared->space, shared->keys + (size_t)id * KEY_BYTES,
+                           KEY_BYTES);
     break;
   case 2:
     (void)kvi_store_chunks(shared->store, TENANT, shared->space, &cursor, infos, 16);
@@ -216,7 +224,12 @@ static void no_call_after_unwait(void **state)
   kvs_space_desc desc = testing_space("race", KEY_BYTES);
   uint8_t space[KVS_DIGEST_SIZE], key[KEY_BYTES];
   uint32_t length = 100;
-  struct kvi_put_request request = {.space = space, .key = key, .key_length = KEY_BYTES, .length = 100, .n_segments = 1, .segment_lengths = &length};
+  struct kvi_put_request request = {.space = space,
+                                    .key = key,
+                                    .key_length = KEY_BYTES,
+                                    .length = 100,
+                                    .n_segments = 1,
+                                    .segment_lengths = &length};
   struct kvi_store *store;
 
   (void)state;
@@ -241,7 +254,8 @@ static void no_call_after_unwait(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(nothing_is_torn), cmocka_unit_test(no_call_after_unwait)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(nothing_is_torn),
+                                     cmocka_unit_test(no_call_after_unwait)};
 
   return cmocka_run_group_tests_name("tiers/store_threads", tests, NULL, NULL);
 }
