@@ -75,6 +75,8 @@ static void format_error(kvi_config *config, const kvi_config_place *place, cons
   char reason[768];
 
   vsnprintf(reason, sizeof reason, format, args);
+  if (name != NULL && name[0] == '\0')
+    name = NULL;
   if (place->line > 0)
     snprintf(config->error, sizeof config->error, "%s:%zu: %s%s%s", place->label, place->line,
              name != NULL ? name : "", name != NULL ? ": " : "", reason);
@@ -204,32 +206,36 @@ static bool ends_in(const char *name, const char *tail)
          strcmp(name + length - tail_length, tail) == 0;
 }
 
+/* Keeps the candidate in "near" if none was as near. */
+static void consider(const char *name, const char *candidate, size_t *best_p, char *near)
+{
+  size_t d = distance(name, candidate);
+
+  if (d >= *best_p)
+    return;
+  *best_p = d;
+  memcpy(near, candidate, strlen(candidate) + 1);
+}
+
 bool kvi_config_suggest(const kvi_config_table *table, const char *name, char near[KVI_CONFIG_NAME_MAX])
 {
   size_t length = strlen(name);
   size_t best = length / 3 + 2; /* further away it is a guess, not a slip of the finger */
-  bool found = false;
 
-  if (length >= KVI_CONFIG_NAME_MAX)
+  near[0] = '\0';
+  if (length == 0 || length >= KVI_CONFIG_NAME_MAX)
     return false;
   for (size_t i = 0; i < table->row_count; i++) {
-    char candidate[KVI_CONFIG_NAME_MAX];
+    char section[KVI_CONFIG_NAME_MAX];
 
-    copy_words(table->rows[i].name, count_dots(name), candidate);
-    size_t d = distance(name, candidate);
-    if (d < best) {
-      best = d;
-      found = true;
-      memcpy(near, candidate, strlen(candidate) + 1);
-    }
+    copy_words(table->rows[i].name, count_dots(name), section);
+    consider(name, section, &best, near);
+    consider(name, table->rows[i].name, &best, near); /* outside files the words have no dots between them */
   }
-  for (size_t i = 0; i < table->row_count && !found; i++) {
-    if (ends_in(table->rows[i].name, name)) {
-      found = true;
+  for (size_t i = 0; i < table->row_count && near[0] == '\0'; i++)
+    if (ends_in(table->rows[i].name, name))
       memcpy(near, table->rows[i].name, strlen(table->rows[i].name) + 1);
-    }
-  }
-  return found;
+  return near[0] != '\0';
 }
 
 /* --- values --- */
@@ -492,6 +498,8 @@ static const char *find_fault(const kvi_config_table *table, size_t index)
     return "it has no doc";
   if (row->type == KVI_CONFIG_ENUM && (row->choices == NULL || row->choices[0] == NULL))
     return "it has no choices";
+  if (row->min > row->max || (row->min < 0 && row->type != KVI_CONFIG_INT))
+    return "its bounds are wrong";
   if (row->offset > table->struct_size || value_size(row->type) > table->struct_size - row->offset)
     return "its field is outside the struct";
   return NULL;

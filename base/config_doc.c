@@ -105,7 +105,8 @@ void kvi_config_dump_json(const kvi_config *config, kvi_strbuf *out)
 
 static void add_option(kvi_strbuf *out, const kvi_config_row *row)
 {
-  static const char *const operands[] = {"", "=N", "=SIZE", "=DURATION", "=TEXT", "=WORD", "=A,B,..."};
+  static const char *const operands[] = {"[=true|false]", "=N",    "=SIZE",   "=DURATION",
+                                         "=TEXT",         "=WORD", "=A,B,..."};
 
   kvi_strbuf_add(out, "--");
   for (const char *at = row->name; *at != '\0'; at++)

@@ -15,9 +15,10 @@
 #define PIECE_MAX ((size_t)1 << 30)
 
 /*
- * Bytes copied, then summed, while they are still in the first-level cache. Between 8 and 64 KiB the
- * throughput of one core was the same within a few per cent where we measured; 16 KiB of source and 16 KiB of
- * destination fit a 32 KiB L1 or, at worst, stay in L2.
+ * Bytes copied, then summed, while they are still in a near cache. On one core of a busy AMD EPYC, with 64
+ * MiB of source and destination, blocks of 4 KiB gave 5.6 GB/s, 16 to 128 KiB 6.4 to 6.9 and one block for
+ * all 6.1 to 6.3; the sum alone gave 16, the copy alone 9.5. 16 KiB, of the least that reach the plateau,
+ * leaves the caller the most of its cache.
  */
 #define COPY_BLOCK ((size_t)16 * 1024)
 

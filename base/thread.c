@@ -7,49 +7,77 @@
 
 #include "base/log.h"
 
-/* What a new thread needs; it frees it. */
-typedef struct thread_start {
+/* What the thread and its starter share. */
+struct kvi_thread_shared {
   kvi_thread_fn fn;
   void *arg;
   char name[KVI_THREAD_NAME_MAX];
-} thread_start;
+  pthread_mutex_t lock; /* guards done; a leaf: nothing is locked under it */
+  pthread_cond_t ended;
+  bool done;
+};
+
+static struct kvi_thread_shared *new_shared(const char *name, kvi_thread_fn fn, void *arg)
+{
+  struct kvi_thread_shared *shared = calloc(1, sizeof *shared);
+
+  if (shared == NULL)
+    return NULL;
+  if (kvi_cond_init(&shared->ended) != KVS_OK) {
+    free(shared);
+    return NULL;
+  }
+  pthread_mutex_init(&shared->lock, NULL);
+  shared->fn = fn;
+  shared->arg = arg;
+  strncpy(shared->name, name, sizeof shared->name - 1);
+  return shared;
+}
+
+static void free_shared(struct kvi_thread_shared *shared)
+{
+  pthread_mutex_destroy(&shared->lock);
+  pthread_cond_destroy(&shared->ended);
+  free(shared);
+}
 
 static void *run(void *ctx)
 {
-  thread_start start = *(thread_start *)ctx;
+  struct kvi_thread_shared *shared = ctx;
 
-  free(ctx);
-  pthread_setname_np(pthread_self(), start.name);
-  start.fn(start.arg);
+  pthread_setname_np(pthread_self(), shared->name);
+  shared->fn(shared->arg);
+  pthread_mutex_lock(&shared->lock);
+  shared->done = true;
+  pthread_cond_signal(&shared->ended);
+  pthread_mutex_unlock(&shared->lock);
   return NULL;
 }
 
 kvs_status kvi_thread_start(kvi_thread *thread, const char *name, kvi_thread_fn fn, void *arg)
 {
-  thread_start *start;
+  struct kvi_thread_shared *shared;
   sigset_t all, before;
   int error;
 
   if (thread->started || name == NULL || fn == NULL)
     return KVS_ERR_INVALID;
-  start = calloc(1, sizeof *start);
-  if (start == NULL)
+  shared = new_shared(name, fn, arg);
+  if (shared == NULL)
     return KVS_ERR_NOMEM;
-  start->fn = fn;
-  start->arg = arg;
-  strncpy(start->name, name, sizeof start->name - 1);
 
   sigfillset(&all); /* a thread inherits the mask of its creator: there is no instant at which a signal could
                        reach it */
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  error = pthread_create(&thread->handle, NULL, run, start);
+  error = pthread_create(&thread->handle, NULL, run, shared);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (error != 0) {
-    free(start);
+    free_shared(shared);
     errno = error;
     kvi_log_error("thread %s could not be started: %m", name);
     return KVS_ERR_SYSTEM;
   }
+  thread->shared = shared;
   thread->started = true;
   return KVS_OK;
 }
@@ -59,18 +87,27 @@ void kvi_thread_join(kvi_thread *thread)
   if (!thread->started)
     return;
   pthread_join(thread->handle, NULL);
+  free_shared(thread->shared);
+  thread->shared = NULL;
   thread->started = false;
 }
 
 kvs_status kvi_thread_join_until(kvi_thread *thread, kvi_deadline deadline)
 {
-  struct timespec at = kvi_deadline_timespec(deadline);
+  struct kvi_thread_shared *shared = thread->shared;
+  kvs_status status = KVS_OK;
 
   if (!thread->started)
     return KVS_OK;
-  if (pthread_clockjoin_np(thread->handle, NULL, CLOCK_MONOTONIC, &at) != 0)
+  /* not pthread_clockjoin_np(), which ThreadSanitizer does not know */
+  pthread_mutex_lock(&shared->lock);
+  while (!shared->done && status == KVS_OK)
+    status = kvi_cond_wait(&shared->ended, &shared->lock, deadline);
+  bool done = shared->done;
+  pthread_mutex_unlock(&shared->lock);
+  if (!done)
     return KVS_ERR_DEADLINE;
-  thread->started = false;
+  kvi_thread_join(thread); /* it is past its last line */
   return KVS_OK;
 }
 

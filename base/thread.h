@@ -20,10 +20,11 @@
 
 typedef void (*kvi_thread_fn)(void *arg);
 
-/* Lies in its owner's struct; zeroed: not started. */
+/* Lies in its owner's struct; zeroed: not started. Used by one thread at a time. */
 typedef struct kvi_thread {
   pthread_t handle;
   bool started;
+  struct kvi_thread_shared *shared; /* with the thread itself; lives up to the join */
 } kvi_thread;
 
 /*
