@@ -119,7 +119,7 @@ static int keep_logits(const run *r, const float *logits, int n, result *out)
   kvi_sha256(logits, size, digest);
   for (size_t i = 0; i < sizeof(digest); i++)
     snprintf(out->digest + 2 * i, 3, "%02x", digest[i]);
-  const arguments *a = r->a;
+  const kvi_llama_arguments *a = r->a;
   if (a->logits_out != NULL && !kvi_llama_logits_write(a->logits_out, logits, (size_t)n))
     return fail(a->logits_out, strerror(errno));
   if (a->logits_compare != NULL &&
