@@ -7,6 +7,18 @@
 
 #include "base/rand.h"
 
+#if defined(__SANITIZE_THREAD__)
+/*
+ * gRPC and its libraries were not built for ThreadSanitizer, which so does not see how they synchronise. Reports whose
+ * access is in one of them are not ours. (The name is ThreadSanitizer's to choose.)
+ */
+__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void)
+{
+  return "race:libgrpc.so\nrace:libgpr.so\nrace:libabsl\n";
+}
+#endif
+
 const char *test_endpoint(void)
 {
   const char *endpoint = getenv("KVASIR_TEST_ENDPOINT");
