@@ -45,6 +45,7 @@ struct transfer {
   kvs_status failure; /* first chunk status below 0 */
   uint32_t chunk, segment, segment_offset, segment_length, n_segments, crc, crc_expected;
   uint64_t landed;
+  uint64_t whole[KVI_BATCH_CHUNKS_MAX / 64]; /* chunks of a get whose every segment is in place */
   struct kvi_iov_cursor cursor;
 
   /* Arrays of the start message: inline, or one block in `arrays` for larger batches. */

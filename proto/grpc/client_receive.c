@@ -41,6 +41,11 @@ static void segment_whole(struct transfer *t)
   }
   t->segment++;
   t->segment_offset = 0;
+  if (t->segment == t->n_segments) { /* its end may follow those of later chunks' pieces in the same frame */
+    t->user->chunks[t->chunk].length = t->landed;
+    t->user->chunks[t->chunk].n_segments = t->n_segments;
+    t->whole[t->chunk / 64] |= UINT64_C(1) << (t->chunk % 64);
+  }
   if (t->user->on_segments)
     t->user->on_segments(t->user, t->chunk, t->segment);
 }
@@ -77,12 +82,8 @@ static bool take_end(struct wire *w, const Kvasir__V1__ChunkEnd *end)
     return false;
   if (kvi_gw_chunk_ended(t, end->chunk))
     return true;
-  if (end->status == KVS_OK && !t->user->put) {
-    if (t->chunk != end->chunk || t->segment != t->n_segments)
-      return false;
-    t->user->chunks[end->chunk].length = t->landed;
-    t->user->chunks[end->chunk].n_segments = t->n_segments;
-  }
+  if (end->status == KVS_OK && !t->user->put && !(t->whole[end->chunk / 64] >> (end->chunk % 64) & 1))
+    return false;
   kvi_gw_end_chunk(t, end->chunk, (kvs_status)end->status, end->cause);
   return true;
 }

@@ -17,6 +17,7 @@
 #define TICK_MS           100u
 #define MAX_IDLE_MS       60000
 #define DRAIN_POLL_MS     10u
+#define LINGER_MS         200u /* after the last stream has ended, for answers that are still being written */
 #define CANCEL_MS         400u /* how long cancelled calls may take before their connections are shut down */
 
 static kvs_status refuse(const struct kvi_grpc_server *server, const char *what, const char *why)
@@ -247,6 +248,24 @@ static bool wait_over(struct shutdown *s, uint32_t ms)
   return atomic_load(&s->over);
 }
 
+/*
+ * Until everything has ended, or nothing is in flight any more: the shutdown is over only when every peer has taken its
+ * GOAWAY and closed, and a peer that is idle may not look for seconds.
+ */
+static bool wait_work(struct kvi_grpc_server *server, struct shutdown *s, uint32_t timeout_ms)
+{
+  kvi_deadline deadline = kvi_deadline_from_ms(timeout_ms);
+
+  while (!kvi_deadline_expired(deadline)) {
+    bool idle = atomic_load(&server->counters.streams) == 0;
+    if (wait_over(s, idle ? LINGER_MS : DRAIN_POLL_MS))
+      return true;
+    if (idle && atomic_load(&server->counters.streams) == 0)
+      return false;
+  }
+  return atomic_load(&s->over);
+}
+
 void kvi_grpc_server_drain(struct kvi_grpc_server *server, uint32_t timeout_ms)
 {
   if (server->drained || !server->started)
@@ -260,7 +279,7 @@ void kvi_grpc_server_drain(struct kvi_grpc_server *server, uint32_t timeout_ms)
   s.tag.ctx = &s;
   kvi_grpc_tag_arm(&s.tag);
   grpc_server_shutdown_and_notify(server->server, server->pollers[0].cq, &s.tag);
-  if (!wait_over(&s, timeout_ms)) {
+  if (!wait_work(server, &s, timeout_ms)) {
     grpc_server_cancel_all_calls(server->server);
     if (!wait_over(&s, CANCEL_MS) && server->acceptor)
       kvi_acceptor_shutdown(server->acceptor, 0); /* what a peer that does not read still holds back */

@@ -1,0 +1,33 @@
+/* server/node/node_private.h: shared by node.c (life) and node_pages.c (what the admin port says). */
+#ifndef KVI_NODE_NODE_PRIVATE_H
+#define KVI_NODE_NODE_PRIVATE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "server/node/admin.h"
+#include "server/node/unix_path.h"
+
+enum kvi_node_state {
+  KVI_NODE_STARTING, /* the admin port is up; the parts below are being made */
+  KVI_NODE_SERVING,  /* all parts are there */
+  KVI_NODE_DRAINING, /* all parts are still there */
+};
+
+struct kvi_node {
+  struct kvi_settings *settings;
+  /* Released by the starter after the parts are set, acquired by the admin thread before it reads them. */
+  _Atomic int state;
+  uint64_t started_ns;
+
+  struct kvi_admin *admin;
+  struct kvi_store *store;
+  struct kvi_store_service *service;
+  struct kvi_expirer *expirer;
+  struct kvi_grpc_server *grpc;
+  struct kvi_unix_path_id unix_id;
+};
+
+struct kvi_admin_source kvi_node_pages(struct kvi_node *node);
+
+#endif

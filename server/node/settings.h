@@ -1,0 +1,91 @@
+/*
+ * server/node/settings.h: what can be set about kvasird, and the checks over several settings.
+ *
+ * settings.c holds the one table that the file, the environment, the command line, --help and
+ * docs/configuration.md come from. One thread loads; after that many may read. kvi_settings_reload and
+ * kvi_settings_json may run at any time from any thread.
+ */
+#ifndef KVI_NODE_SETTINGS_H
+#define KVI_NODE_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/config.h"
+
+struct kvi_node_settings {
+  kvi_config_list listen;  /* "host:port" */
+  const char *unix_socket; /* "" = none */
+  const char *unix_mode;   /* octal digits */
+  bool insecure;
+  const char *tls_cert_file, *tls_key_file, *tls_client_ca_file; /* "" = none */
+
+  uint64_t dram_size;
+  uint64_t dram_page_size;
+  bool dram_huge_pages;
+  bool dram_lock;
+
+  int64_t store_max_chunks; /* 0: from dram_size */
+  int64_t store_max_spaces;
+  int64_t store_max_leases;
+  int64_t store_max_landings;
+  int store_policy; /* index of kvi_settings_policies */
+
+  uint64_t chunk_max_size;
+  uint64_t frame_max_size;
+  int64_t batch_max_chunks;
+
+  int64_t grpc_pollers; /* 0: from the number of cores */
+  uint64_t grpc_memory_quota;
+  int64_t grpc_max_connections;
+  int64_t grpc_max_streams;
+  uint64_t grpc_stall_timeout; /* ms */
+
+  const char *admin_listen; /* "" = off */
+  int64_t admin_max_connections;
+
+  int log_level;  /* enum kvi_log_level */
+  int log_format; /* enum kvi_log_format */
+
+  uint64_t drain_timeout; /* ms */
+};
+
+extern const char *const kvi_settings_policies[]; /* ended by NULL */
+extern const kvi_config_table kvi_settings_table;
+
+struct kvi_settings;
+
+/*
+ * Loads the command line, the file it names and the environment, then checks the whole. argv and environment
+ * must outlive the settings: a reload reads them again. *settings_p is set unless KVS_ERR_NOMEM, so that
+ * kvi_settings_error can tell why KVS_ERR_CONFIG came.
+ */
+kvs_status kvi_settings_load(int argc, char *const *argv, char *const *environment,
+                             kvi_config_action *action_p, struct kvi_settings **settings_p);
+void kvi_settings_free(struct kvi_settings *settings);
+
+/* One line for a person. */
+const char *kvi_settings_error(const struct kvi_settings *settings);
+
+/* What was loaded at the start. Lives as long as settings. Mutable rows: kvi_settings_drain_timeout_ms. */
+const struct kvi_node_settings *kvi_settings_get(const struct kvi_settings *settings);
+uint64_t kvi_settings_drain_timeout_ms(struct kvi_settings *settings);
+
+/* Carries out a printing action of the command line on stdout. */
+kvs_status kvi_settings_print(const struct kvi_settings *settings, kvi_config_action action);
+
+/*
+ * Reads everything again and takes over the settings that may change while the node runs; what else differs
+ * is logged as needing a restart. A file that is refused is logged and changes nothing.
+ */
+void kvi_settings_reload(struct kvi_settings *settings);
+
+/* The effective configuration as JSON, secrets hidden; to be freed with free(). NULL when memory could not be
+ * had. */
+char *kvi_settings_json(struct kvi_settings *settings);
+
+/* The octal digits of unix_mode as a mode. Only after a load that succeeded. */
+uint32_t kvi_settings_unix_mode(const struct kvi_node_settings *values);
+
+#endif

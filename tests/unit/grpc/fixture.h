@@ -1,0 +1,34 @@
+/*
+ * tests/unit/grpc/fixture.h: a service of a few chunks in plain memory behind a real gRPC server, for tests of the wire alone. What a store
+ * does seldom it does on demand: keep an equal put waiting, hand out a table that does not fit its bytes.
+ */
+#ifndef KVASIR_TESTS_UNIT_GRPC_FIXTURE_H
+#define KVASIR_TESTS_UNIT_GRPC_FIXTURE_H
+
+#include "proto/grpc/grpc_server.h"
+#include "proto/grpc/grpc_wire.h"
+
+#define FIXTURE_CHUNKS 64
+
+struct fixture {
+  struct kvi_service service;
+  struct kvi_grpc_server *server;
+  struct kvi_wire *wire;
+  char endpoint[128];
+  struct fixture_memory *memory;
+};
+
+/* A server on a free loopback port (unix: on a socket in a temporary folder), and a wire that is connected to it. */
+void fixture_start(struct fixture *f, bool unix_socket, uint32_t piece_bytes);
+void fixture_stop(struct fixture *f);
+
+/* The next get of this chunk is answered with a checksum that is wrong. */
+void fixture_corrupt(struct fixture *f, const uint8_t key[32]);
+/* Puts of this key answer PENDING until fixture_resolve. */
+void fixture_hold(struct fixture *f, const uint8_t key[32]);
+void fixture_resolve(struct fixture *f, kvs_status status);
+uint32_t fixture_landings_aborted(const struct fixture *f);
+uint32_t fixture_sources_open(const struct fixture *f);
+uint32_t fixture_peers_gone(const struct fixture *f);
+
+#endif

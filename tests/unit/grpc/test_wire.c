@@ -1,0 +1,501 @@
+/* The gRPC wire from end to end: a real server, a real connection, a service of plain memory. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/rand.h"
+#include "base/thread.h"
+#include "proto/kvasir/v1/cache.pb-c.h"
+#include "proto/limits.h"
+#include "tests/unit/grpc/fixture.h"
+
+#define KEY 32
+
+/* One transfer and how it ended, waited for with a deadline. */
+struct run {
+  struct kvi_transfer t;
+  struct kvi_transfer_chunk chunks[8];
+  uint8_t keys[8 * KEY];
+  pthread_mutex_t lock;
+  pthread_cond_t cond;
+  bool done;
+  kvs_status status;
+  uint32_t n_chunk_calls, last_segments;
+};
+
+static const uint8_t space[KVS_DIGEST_SIZE] = {1};
+
+static void on_segments(struct kvi_transfer *t, uint32_t chunk, uint32_t n)
+{
+  struct run *r = t->user;
+  (void)chunk;
+  r->last_segments = n;
+}
+
+static void on_chunk(struct kvi_transfer *t, uint32_t chunk)
+{
+  (void)chunk;
+  ((struct run *)t->user)->n_chunk_calls++;
+}
+
+static void on_done(struct kvi_transfer *t, kvs_status status)
+{
+  struct run *r = t->user;
+  pthread_mutex_lock(&r->lock);
+  assert_false(r->done);
+  r->done = true;
+  r->status = status;
+  pthread_cond_broadcast(&r->cond);
+  pthread_mutex_unlock(&r->lock);
+}
+
+static void prepare(struct run *r, bool put, uint32_t n_chunks, uint8_t first_key, uint64_t timeout_ms)
+{
+  memset(r, 0, sizeof *r);
+  pthread_mutex_init(&r->lock, NULL);
+  kvi_cond_init(&r->cond);
+  for (uint32_t i = 0; i < n_chunks; i++)
+    r->keys[i * KEY] = (uint8_t)(first_key + i);
+  r->t = (struct kvi_transfer){
+      .put = put,
+      .space = space,
+      .keys = r->keys,
+      .key_length = KEY,
+      .deadline_ns = kvi_deadline_from_ms(timeout_ms).at_ns,
+      .n_chunks = n_chunks,
+      .chunks = r->chunks,
+      .on_segments = on_segments,
+      .on_chunk = on_chunk,
+      .on_done = on_done,
+      .user = r,
+  };
+}
+
+static kvs_status finish(struct run *r)
+{
+  kvi_deadline deadline = kvi_deadline_from_ms(20000);
+  pthread_mutex_lock(&r->lock);
+  while (!r->done && kvi_cond_wait(&r->cond, &r->lock, deadline) == KVS_OK)
+    ;
+  bool done = r->done;
+  pthread_mutex_unlock(&r->lock);
+  assert_true(done);
+  assert_int_equal(r->n_chunk_calls, r->t.n_chunks);
+  return r->status;
+}
+
+static uint8_t *random_bytes(size_t n, uint64_t seed)
+{
+  uint8_t *bytes = malloc(n);
+  kvi_rand random;
+  kvi_rand_seed(&random, seed);
+  for (size_t i = 0; i < n; i++)
+    bytes[i] = (uint8_t)kvi_rand_next(&random);
+  return bytes;
+}
+
+/* Cuts [base, +length) into n places of uneven lengths. */
+static uint32_t cut(struct kvi_iov *iov, uint32_t n, uint8_t *base, uint64_t length)
+{
+  uint32_t used = 0;
+  uint64_t at = 0;
+  for (uint32_t i = 0; i < n && at < length; i++) {
+    uint64_t part = i + 1 == n ? length - at : length / n / (i % 2 + 1);
+    part = part ? part : 1;
+    part = part > length - at ? length - at : part;
+    iov[used++] = (struct kvi_iov){base + at, part};
+    at += part;
+  }
+  return used;
+}
+
+static uint32_t cut_segments(uint32_t *lengths, uint32_t n, uint64_t length)
+{
+  struct kvi_iov iov[64];
+  uint32_t used = cut(iov, n, NULL, length);
+  for (uint32_t i = 0; i < used; i++)
+    lengths[i] = (uint32_t)iov[i].length;
+  return used;
+}
+
+static void put_bytes(struct fixture *f, uint8_t key, uint8_t *bytes, uint64_t length, uint32_t n_iov, uint32_t n_segments,
+                      kvs_status expected)
+{
+  struct run r;
+  struct kvi_iov iov[64];
+  uint32_t segments[64];
+  prepare(&r, true, 1, key, 10000);
+  r.chunks[0] = (struct kvi_transfer_chunk){.iov = iov,
+                                            .n_iov = cut(iov, n_iov, bytes, length),
+                                            .n_segments = cut_segments(segments, n_segments, length),
+                                            .segment_lengths = segments,
+                                            .length = length};
+  assert_int_equal(f->wire->ops->submit(f->wire, &r.t), KVS_OK);
+  finish(&r);
+  assert_int_equal(r.chunks[0].status, expected);
+}
+
+static void get_bytes(struct fixture *f, uint8_t key, const uint8_t *bytes, uint64_t length, uint32_t n_iov)
+{
+  struct run r;
+  struct kvi_iov iov[64];
+  uint8_t *room = malloc(length);
+  memset(room, 0xAA, length);
+  prepare(&r, false, 1, key, 10000);
+  r.chunks[0] = (struct kvi_transfer_chunk){.iov = iov, .n_iov = cut(iov, n_iov, room, length), .length = length};
+  assert_int_equal(f->wire->ops->submit(f->wire, &r.t), KVS_OK);
+  assert_int_equal(finish(&r), KVS_OK);
+  assert_int_equal(r.chunks[0].length, length);
+  assert_int_equal(r.last_segments, r.chunks[0].n_segments);
+  assert_memory_equal(room, bytes, length);
+  free(room);
+}
+
+static void test_round_trips(void **state)
+{
+  const bool unix_socket = *state != NULL;
+  static const struct {
+    uint64_t length;
+    uint32_t n_iov, n_segments;
+  } cases[] = {{1, 1, 1},           {17, 5, 3},          {4095, 3, 2},      {65536, 1, 1},
+               {65536, 40, 16},     {1 << 20, 7, 64},    {2 << 20, 1, 1},   {(5 << 20) + 13, 64, 33},
+               {8 << 20, 3, 1}};
+  struct fixture f;
+  fixture_start(&f, unix_socket, 0);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    uint8_t *bytes = random_bytes(cases[i].length, i + 1);
+    put_bytes(&f, (uint8_t)i, bytes, cases[i].length, cases[i].n_iov, cases[i].n_segments, KVS_OK);
+    put_bytes(&f, (uint8_t)i, bytes, cases[i].length, cases[i].n_iov, cases[i].n_segments, KVS_EXISTS);
+    get_bytes(&f, (uint8_t)i, bytes, cases[i].length, 1);
+    get_bytes(&f, (uint8_t)i, bytes, cases[i].length, 13);
+    free(bytes);
+  }
+  fixture_stop(&f);
+}
+
+static void test_small_pieces(void **state)
+{
+  (void)state;
+  struct fixture f;
+  fixture_start(&f, false, 4096);
+  uint8_t *bytes = random_bytes(1 << 20, 3);
+  put_bytes(&f, 1, bytes, 1 << 20, 9, 5, KVS_OK);
+  get_bytes(&f, 1, bytes, 1 << 20, 11);
+  free(bytes);
+  fixture_stop(&f);
+}
+
+static void test_batch_with_misses_and_holes(void **state)
+{
+  (void)state;
+  enum { LENGTH = 300000 };
+  struct fixture f;
+  fixture_start(&f, false, 0);
+  uint8_t *bytes = random_bytes(LENGTH, 5);
+  put_bytes(&f, 1, bytes, LENGTH, 1, 4, KVS_OK);
+  put_bytes(&f, 3, bytes, LENGTH, 1, 4, KVS_OK);
+
+  struct run r;
+  uint8_t *room = calloc(4, LENGTH);
+  struct kvi_iov whole[4], holes[3] = {{room + LENGTH * 2, 1000}, {NULL, 200000}, {room + LENGTH * 2 + 201000, 99000}};
+  prepare(&r, false, 4, 0, 10000); /* keys 0 to 3; 1 and 3 are there */
+  for (int i = 0; i < 4; i++) {
+    whole[i] = (struct kvi_iov){room + i * LENGTH, LENGTH};
+    r.chunks[i] = (struct kvi_transfer_chunk){.iov = &whole[i], .n_iov = 1, .length = LENGTH};
+  }
+  r.chunks[3].iov = holes;
+  r.chunks[3].n_iov = 3;
+  assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_OK);
+  assert_int_equal(finish(&r), KVS_PARTIAL);
+  assert_int_equal(r.chunks[0].status, KVS_MISS);
+  assert_int_equal(r.chunks[0].cause, KVI_MISS_EVICTED);
+  assert_int_equal(r.chunks[1].status, KVS_OK);
+  assert_int_equal(r.chunks[2].status, KVS_MISS);
+  assert_int_equal(r.chunks[3].status, KVS_OK);
+  assert_memory_equal(room + LENGTH, bytes, LENGTH);
+  assert_memory_equal(room + 2 * LENGTH, bytes, 1000);
+  assert_int_equal(room[2 * LENGTH + 1000], 0);   /* the hole was not written */
+  assert_int_equal(room[2 * LENGTH + 200999], 0);
+  assert_memory_equal(room + 2 * LENGTH + 201000, bytes + 201000, 99000);
+  free(room);
+  free(bytes);
+  fixture_stop(&f);
+}
+
+static void test_corrupt_chunk_is_a_miss(void **state)
+{
+  (void)state;
+  enum { LENGTH = 100000 };
+  struct fixture f;
+  fixture_start(&f, false, 0);
+  uint8_t *bytes = random_bytes(LENGTH, 6), *room = malloc(LENGTH), key[KEY] = {9};
+  put_bytes(&f, 9, bytes, LENGTH, 1, 4, KVS_OK);
+  fixture_corrupt(&f, key);
+  struct run r;
+  struct kvi_iov iov = {room, LENGTH};
+  prepare(&r, false, 1, 9, 10000);
+  r.chunks[0] = (struct kvi_transfer_chunk){.iov = &iov, .n_iov = 1, .length = LENGTH};
+  assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_OK);
+  assert_int_equal(finish(&r), KVS_MISS);
+  assert_int_equal(r.chunks[0].cause, KVI_MISS_CORRUPT);
+  assert_true(r.last_segments < 4); /* the bad segment was never said to be ready */
+  free(room);
+  free(bytes);
+  fixture_stop(&f);
+}
+
+static void test_too_little_room(void **state)
+{
+  (void)state;
+  struct fixture f;
+  fixture_start(&f, false, 0);
+  uint8_t *bytes = random_bytes(5000, 6), room[100];
+  put_bytes(&f, 9, bytes, 5000, 1, 1, KVS_OK);
+  struct run r;
+  struct kvi_iov iov = {room, sizeof room};
+  prepare(&r, false, 1, 9, 10000);
+  r.chunks[0] = (struct kvi_transfer_chunk){.iov = &iov, .n_iov = 1, .length = sizeof room};
+  assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_OK);
+  assert_int_equal(finish(&r), KVS_ERR_BUFFER);
+  free(bytes);
+  fixture_stop(&f);
+}
+
+static void hold_put(struct fixture *f, struct run *r, struct kvi_iov *iov, uint32_t *segment, uint64_t timeout_ms)
+{
+  uint8_t key[KEY] = {5};
+  fixture_hold(f, key);
+  prepare(r, true, 1, 5, timeout_ms);
+  r->chunks[0] = (struct kvi_transfer_chunk){
+      .iov = iov, .n_iov = 1, .n_segments = 1, .segment_lengths = segment, .length = iov->length};
+  assert_int_equal(f->wire->ops->submit(f->wire, &r->t), KVS_OK);
+}
+
+static void test_equal_put_waits(void **state)
+{
+  (void)state;
+  struct fixture f;
+  fixture_start(&f, false, 0);
+  uint8_t bytes[3000] = {1};
+  uint32_t segment = sizeof bytes;
+  struct kvi_iov iov = {bytes, sizeof bytes};
+  struct run r;
+  hold_put(&f, &r, &iov, &segment, 10000);
+  fixture_resolve(&f, KVS_OK);
+  assert_int_equal(finish(&r), KVS_OK);
+  assert_int_equal(r.chunks[0].status, KVS_EXISTS);
+  hold_put(&f, &r, &iov, &segment, 10000);
+  fixture_resolve(&f, KVS_ERR_BUSY);
+  assert_int_equal(finish(&r), KVS_ERR_BUSY);
+  fixture_stop(&f);
+}
+
+static void test_deadline_and_cancel(void **state)
+{
+  (void)state;
+  struct fixture f;
+  fixture_start(&f, false, 0);
+  uint8_t bytes[3000] = {1};
+  uint32_t segment = sizeof bytes;
+  struct kvi_iov iov = {bytes, sizeof bytes};
+  struct run r;
+  uint64_t begin = kvi_now_ms();
+  hold_put(&f, &r, &iov, &segment, 200);
+  assert_int_equal(finish(&r), KVS_ERR_DEADLINE);
+  assert_true(kvi_now_ms() - begin >= 200);
+  hold_put(&f, &r, &iov, &segment, 20000);
+  f.wire->ops->cancel(f.wire, &r.t);
+  assert_int_equal(finish(&r), KVS_ERR_CANCELED);
+  /* The connection is as good as before. */
+  put_bytes(&f, 6, bytes, sizeof bytes, 1, 1, KVS_OK);
+  get_bytes(&f, 6, bytes, sizeof bytes, 1);
+  fixture_stop(&f);
+}
+
+static void test_refusals(void **state)
+{
+  (void)state;
+  struct fixture f;
+  fixture_start(&f, false, 0);
+  uint8_t bytes[100];
+  uint32_t segment = 99, zero[2] = {0, 100};
+  struct kvi_iov iov = {bytes, sizeof bytes}, hole = {NULL, sizeof bytes};
+  struct run r;
+  prepare(&r, true, 1, 1, 1000);
+  r.chunks[0] = (struct kvi_transfer_chunk){.iov = &iov, .n_iov = 1, .n_segments = 1, .segment_lengths = &segment, .length = 100};
+  assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_ERR_INVALID); /* segments do not sum */
+  segment = 100;
+  r.chunks[0].iov = &hole;
+  assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_ERR_INVALID); /* a hole in a put */
+  r.chunks[0].iov = &iov;
+  r.chunks[0].length = 50;
+  assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_ERR_INVALID); /* places do not sum */
+  r.chunks[0].length = 100;
+  r.chunks[0].n_segments = 2;
+  r.chunks[0].segment_lengths = zero;
+  assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_ERR_INVALID); /* an empty segment */
+  r.t.n_chunks = KVI_BATCH_CHUNKS_MAX + 1;
+  assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_ERR_TOO_LARGE);
+  r.t.n_chunks = 0;
+  assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_ERR_INVALID);
+  fixture_stop(&f);
+}
+
+struct called {
+  pthread_mutex_t lock;
+  pthread_cond_t cond;
+  bool done;
+  kvs_status status;
+};
+
+static void on_called(void *ctx, kvs_status status, const ProtobufCMessage *reply)
+{
+  struct called *c = ctx;
+  assert_true((status == KVS_OK) == (reply != NULL));
+  pthread_mutex_lock(&c->lock);
+  c->done = true;
+  c->status = status;
+  pthread_cond_broadcast(&c->cond);
+  pthread_mutex_unlock(&c->lock);
+}
+
+static kvs_status call(struct fixture *f, enum kvi_method method, const ProtobufCMessage *request)
+{
+  struct called c = {.lock = PTHREAD_MUTEX_INITIALIZER};
+  kvi_cond_init(&c.cond);
+  kvi_deadline deadline = kvi_deadline_from_ms(10000);
+  assert_int_equal(f->wire->ops->call(f->wire, method, request, deadline.at_ns, on_called, &c), KVS_OK);
+  pthread_mutex_lock(&c.lock);
+  while (!c.done && kvi_cond_wait(&c.cond, &c.lock, deadline) == KVS_OK)
+    ;
+  pthread_mutex_unlock(&c.lock);
+  assert_true(c.done);
+  return c.status;
+}
+
+static void test_calls(void **state)
+{
+  (void)state;
+  struct fixture f;
+  fixture_start(&f, false, 0);
+  Kvasir__V1__Empty empty = KVASIR__V1__EMPTY__INIT;
+  Kvasir__V1__EvictRequest evict = KVASIR__V1__EVICT_REQUEST__INIT;
+  for (int i = 0; i < 50; i++)
+    assert_int_equal(call(&f, KVI_METHOD_PING, &empty.base), KVS_OK);
+  assert_int_equal(call(&f, KVI_METHOD_EVICT, &evict.base), KVS_ERR_UNSUPPORTED);
+  fixture_stop(&f);
+}
+
+static void test_server_gone(void **state)
+{
+  (void)state;
+  struct fixture f;
+  fixture_start(&f, false, 0);
+  uint8_t bytes[3000] = {1};
+  uint32_t segment = sizeof bytes;
+  struct kvi_iov iov = {bytes, sizeof bytes};
+  struct run r;
+  hold_put(&f, &r, &iov, &segment, 20000); /* in flight when the server goes */
+  kvi_grpc_server_drain(f.server, 0);
+  assert_int_equal(finish(&r), KVS_ERR_UNREACHABLE);
+  kvi_deadline deadline = kvi_deadline_from_ms(10000);
+  while (f.wire->ops->connected(f.wire) && !kvi_deadline_expired(deadline))
+    sched_yield();
+  prepare(&r, false, 1, 1, 1000);
+  r.chunks[0] = (struct kvi_transfer_chunk){.iov = &iov, .n_iov = 1, .length = sizeof bytes};
+  assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_ERR_UNREACHABLE);
+  assert_int_equal(fixture_peers_gone(&f), 1);
+  fixture_stop(&f);
+}
+
+static void test_destroy_in_flight(void **state)
+{
+  (void)state;
+  struct fixture f;
+  fixture_start(&f, false, 0);
+  uint8_t bytes[3000] = {1};
+  uint32_t segment = sizeof bytes;
+  struct kvi_iov iov = {bytes, sizeof bytes};
+  struct run r;
+  hold_put(&f, &r, &iov, &segment, 20000);
+  f.wire->ops->destroy(f.wire);
+  f.wire = NULL;
+  assert_true(r.done);
+  assert_int_equal(r.status, KVS_ERR_CLOSED);
+  fixture_stop(&f);
+}
+
+/* Many threads on one connection: every byte right, every transfer ended once. */
+struct worker {
+  struct fixture *f;
+  uint8_t key;
+};
+
+static void work(void *ctx)
+{
+  struct worker *w = ctx;
+  uint64_t length = 70000u + w->key * 1000u;
+  uint8_t *bytes = random_bytes(length, w->key);
+  put_bytes(w->f, w->key, bytes, length, 3, 5, KVS_OK);
+  for (int i = 0; i < 20; i++)
+    get_bytes(w->f, w->key, bytes, length, 7);
+  free(bytes);
+}
+
+static void test_many_threads(void **state)
+{
+  (void)state;
+  enum { N = 6 };
+  struct fixture f;
+  fixture_start(&f, false, 0);
+  struct worker workers[N];
+  kvi_thread threads[N] = {0};
+  for (uint8_t i = 0; i < N; i++) {
+    workers[i] = (struct worker){&f, i};
+    assert_int_equal(kvi_thread_start(&threads[i], "worker", work, &workers[i]), KVS_OK);
+  }
+  for (int i = 0; i < N; i++)
+    kvi_thread_join(&threads[i]);
+  fixture_stop(&f);
+}
+
+static void test_malformed_endpoints(void **state)
+{
+  (void)state;
+  static const char *const bad[] = {"",          "kvasir://",   "kvasir://host",   "kvasir://host:", "kvasir://:1",
+                                    "unix:rel",  "unix:",       "http://host:1",   "kvasir://h:0",   "kvasir://h:65536",
+                                    "kvasir://::1:7070", "kvasir://[::1:7070", "kvasir://h:7x"};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    assert_int_equal(kvi_grpc_endpoint_check(bad[i]), KVS_ERR_INVALID);
+  assert_int_equal(kvi_grpc_endpoint_check("kvasir://[::1]:7070"), KVS_OK);
+  assert_int_equal(kvi_grpc_endpoint_check("unix:/run/k.sock"), KVS_OK);
+  assert_int_equal(kvi_grpc_endpoint_check(NULL), KVS_ERR_INVALID);
+}
+
+int main(void)
+{
+  static int yes = 1;
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_malformed_endpoints),
+      cmocka_unit_test(test_calls),
+      cmocka_unit_test(test_round_trips),
+      cmocka_unit_test_prestate(test_round_trips, &yes),
+      cmocka_unit_test(test_small_pieces),
+      cmocka_unit_test(test_batch_with_misses_and_holes),
+      cmocka_unit_test(test_corrupt_chunk_is_a_miss),
+      cmocka_unit_test(test_too_little_room),
+      cmocka_unit_test(test_equal_put_waits),
+      cmocka_unit_test(test_deadline_and_cancel),
+      cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_server_gone),
+      cmocka_unit_test(test_destroy_in_flight),
+      cmocka_unit_test(test_many_threads),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
