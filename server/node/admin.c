@@ -177,7 +177,7 @@ static uint16_t port_of(int fd)
     struct sockaddr_in in;
     struct sockaddr_in6 in6;
     struct sockaddr_storage storage;
-  } name;
+  } name = {.storage = {0}};
   socklen_t size = sizeof(name);
 
   if (getsockname(fd, &name.any, &size) != 0)
