@@ -107,7 +107,8 @@ KVS_API kvs_status kvsc_lookup(kvsc_client *client, kvsc_space *const *spaces, u
                                const kvsc_keys *keys, const kvsc_call *call, kvsc_op *op_p);
 /*
  * Reads chunks into memory. Up to 512 chunks. Bytes of chunks that end with another status than OK are undefined. A chunk
- * larger than its room ends with KVS_ERR_BUFFER. With a chain, keys->parent and keys->extent_first are required where
+ * larger than its room ends with KVS_ERR_BUFFER. One whose bytes do not fit their checksum is a miss with KVSC_CAUSE_CORRUPT,
+ * and the node is asked to drop it, so that a put can bring good ones. With a chain, keys->parent and keys->extent_first are required where
  * keys->first_place says so (see kvsc_keys): KVS_ERR_INVALID.
  */
 KVS_API kvs_status kvsc_get(kvsc_space *space, const kvsc_keys *keys, const kvsc_chunk *chunks,
