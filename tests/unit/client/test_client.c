@@ -101,6 +101,56 @@ static void a_batch_with_segments_and_holes(void **state)
   free(out);
 }
 
+/* A chunk whose bytes went bad in the store is a miss, and makes way for the good bytes. */
+static void a_corrupt_chunk_is_dropped(void **state)
+{
+  struct fixture *f = *state;
+  const struct kvi_service *service = kvi_store_service_get(f->service);
+  const struct kvi_peer peer = {.id = 9, .tenant = "default", .name = "test"};
+  uint8_t keys[2][KEY], digest[KVS_DIGEST_SIZE], in[500], out[2][500];
+  kvsc_counters counters = {.struct_size = sizeof(counters)};
+  struct kvi_source source;
+  kvsc_iov iov[2] = {{out[0], 500}, {out[1], 500}};
+  kvsc_chunk chunks[2] = {{.iov = &iov[0], .n_iov = 1}, {.iov = &iov[1], .n_iov = 1}};
+  kvs_status statuses[2];
+  uint32_t cause;
+  kvsc_op op;
+
+  test_fill(in, sizeof(in), 7);
+  for (uint32_t i = 0; i < 2; i++) {
+    test_key(7, i, keys[i]);
+    assert_int_equal(put_one(f->space, f->client, keys[i], in, sizeof(in)), KVS_OK);
+  }
+  kvsc_space_get_digest(f->space, digest);
+  assert_int_equal(service->ops->get_open(service->self, &peer, digest, keys[1], KEY, &source, &cause),
+                   KVS_OK);
+  ((uint8_t *)source.iov[0].base)[499] ^= 0x10;
+  service->ops->get_close(service->self, &source);
+
+  const kvsc_keys list = {.struct_size = sizeof(list), .n = 2, .keys = keys[0]};
+  const kvsc_call call = {.struct_size = sizeof(call), .statuses = statuses};
+  assert_int_equal(kvsc_get(f->space, &list, chunks, &call, &op), KVS_OK);
+  kvsc_completion completion = wait_for(f->client, op);
+  assert_int_equal(completion.status, KVS_PARTIAL);
+  assert_int_equal(completion.n_prefix, 1);
+  assert_int_equal(completion.cause, KVSC_CAUSE_CORRUPT);
+  assert_int_equal(statuses[0], KVS_OK);
+  assert_int_equal(statuses[1], KVS_MISS);
+  kvsc_get_counters(f->client, &counters);
+  assert_int_equal(counters.checksum_errors, 1);
+
+  assert_int_equal(kvsc_put(f->space, &list,
+                            (kvsc_chunk[]){{.iov = &(kvsc_iov){in, 500}, .n_iov = 1},
+                                           {.iov = &(kvsc_iov){in, 500}, .n_iov = 1}},
+                            &call, &op),
+                   KVS_OK);
+  assert_int_equal(wait_for(f->client, op).status, KVS_OK);
+  assert_int_equal(statuses[0], KVS_EXISTS);
+  assert_int_equal(statuses[1], KVS_OK); /* it was gone */
+  assert_int_equal(get_one(f->space, f->client, keys[1], out[1], 500, NULL), KVS_OK);
+  assert_memory_equal(out[1], in, 500);
+}
+
 static void a_batch_in_part(void **state)
 {
   struct fixture *f = *state;
@@ -355,15 +405,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
   const struct CMUnitTest tests[] = {
-      TEST(a_chunk_comes_back_byte_for_byte),
-      TEST(a_batch_with_segments_and_holes),
-      TEST(a_batch_in_part),
-      TEST(lookup_lease_release_delete),
-      TEST(ping_hint_and_counters),
-      TEST(wrong_arguments_start_nothing),
-      TEST(spaces_are_kept_apart),
-      TEST(too_many_spaces_are_refused),
-      TEST(the_eventfd_is_readable_while_completions_wait),
+      TEST(a_chunk_comes_back_byte_for_byte), TEST(a_batch_with_segments_and_holes),
+      TEST(a_corrupt_chunk_is_dropped),       TEST(a_batch_in_part),
+      TEST(lookup_lease_release_delete),      TEST(ping_hint_and_counters),
+      TEST(wrong_arguments_start_nothing),    TEST(spaces_are_kept_apart),
+      TEST(too_many_spaces_are_refused),      TEST(the_eventfd_is_readable_while_completions_wait),
       TEST(administration_gives_documents),
   };
 
