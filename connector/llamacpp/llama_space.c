@@ -73,7 +73,7 @@ static void describe_opaque(kvs_space_desc *desc, const char *engine)
 static bool is_rotated(enum ggml_type type)
 {
   const char *disabled = getenv("LLAMA_ATTN_ROT_DISABLE");
-  return ggml_is_quantized(type) && (disabled == NULL || atoi(disabled) == 0);
+  return ggml_is_quantized(type) && (disabled == NULL || strtol(disabled, NULL, 10) == 0);
 }
 
 /*

@@ -23,7 +23,7 @@ static void load_backends(void)
   void *address;
   memcpy(&address, &function, sizeof(address));
   if (dladdr(address, &info) != 0 && info.dli_fname != NULL && strlen(info.dli_fname) < sizeof(path)) {
-    strcpy(path, info.dli_fname);
+    memcpy(path, info.dli_fname, strlen(info.dli_fname) + 1);
     ggml_backend_load_all_from_path(dirname(path));
   }
   if (ggml_backend_dev_count() == 0)

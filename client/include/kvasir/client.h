@@ -55,8 +55,9 @@ KVS_API void kvsc_close(kvsc_client *client);
 KVS_API kvs_status kvsc_state(kvsc_client *client, char *text, size_t size);
 
 /*
- * A space at the client: checked, digested, told to the node before its first use and after each reconnect. Valid until
- * kvsc_close. Errors: those of kvs_space_digest, KVS_ERR_BUSY (64 spaces), KVS_ERR_NOMEM.
+ * A space at the client: checked, digested, told to the node at once, after each reconnect, and before a put if it is not
+ * known yet (lookups and gets do not wait: a space the node does not know has no chunks). Opening an equal one again gives
+ * the same handle. Valid until kvsc_close. Errors: those of kvs_space_digest, KVS_ERR_BUSY (64 spaces), KVS_ERR_NOMEM.
  */
 KVS_API kvs_status kvsc_space_open(kvsc_client *client, const kvs_space_desc *desc, kvsc_space **space_p);
 KVS_API void kvsc_space_get_digest(const kvsc_space *space, uint8_t digest[KVS_DIGEST_SIZE]);
@@ -104,12 +105,20 @@ typedef struct kvsc_chunk {
  */
 KVS_API kvs_status kvsc_lookup(kvsc_client *client, kvsc_space *const *spaces, uint32_t n_spaces,
                                const kvsc_keys *keys, const kvsc_call *call, kvsc_op *op_p);
-/* Reads chunks into memory. Up to 512 chunks. Bytes of chunks that end with another status than OK are undefined. */
+/*
+ * Reads chunks into memory. Up to 512 chunks. Bytes of chunks that end with another status than OK are undefined. A chunk
+ * larger than its room ends with KVS_ERR_BUFFER. With a chain, keys->parent and keys->extent_first are required where
+ * keys->first_place says so (see kvsc_keys): KVS_ERR_INVALID.
+ */
 KVS_API kvs_status kvsc_get(kvsc_space *space, const kvsc_keys *keys, const kvsc_chunk *chunks,
                             const kvsc_call *call, kvsc_op *op_p);
-/* Stores chunks. The memory must not change until the completion. */
+/*
+ * Stores chunks; a chunk that is stored already counts as stored. The memory must not change until the completion. What a
+ * node that is out leaves undone ends with KVS_ERR_UNREACHABLE, KVS_ERR_DEADLINE or KVS_ERR_DRAINING.
+ */
 KVS_API kvs_status kvsc_put(kvsc_space *space, const kvsc_keys *keys, const kvsc_chunk *chunks,
                             const kvsc_call *call, kvsc_op *op_p);
+/* Deletes chunks; up to 8192. OK: all were there; PARTIAL, MISS. */
 KVS_API kvs_status kvsc_delete(kvsc_space *space, const kvsc_keys *keys, const kvsc_call *call, kvsc_op *op_p);
 /* Round trip with no work. */
 KVS_API kvs_status kvsc_ping(kvsc_client *client, const kvsc_call *call, kvsc_op *op_p);
@@ -147,7 +156,7 @@ typedef struct kvsc_completion {
   uint32_t n;         /* chunks or keys asked */
   uint32_t n_ok;      /* get: chunks in place; put: chunks stored (EXISTS included); delete: deleted; lookup: keys present */
   uint32_t n_prefix;  /* leading chunks that are OK */
-  kvsc_cause cause;   /* of the first miss */
+  kvsc_cause cause;   /* of the first miss; a lookup tells only KVSC_CAUSE_SPACE and KVSC_CAUSE_NODE */
   uint64_t bytes;     /* payload moved */
   uint64_t elapsed_ns;
   uint64_t lease;     /* lookup: 0 = none granted */
@@ -155,7 +164,10 @@ typedef struct kvsc_completion {
   uint64_t fetch_us;  /* lookup: predicted time to fetch the prefix */
 } kvsc_completion;
 
-/* An eventfd, readable while completions wait to be taken; owned by the client. For poll/epoll; do not read it. */
+/*
+ * An eventfd, readable while completions wait to be taken; owned by the client. For poll/epoll; do not read it. A completion
+ * that a thread sleeps for in kvsc_wait is that thread's: it does not make the descriptor readable. -1 in a child.
+ */
 KVS_API int kvsc_fd(kvsc_client *client);
 /* Takes up to max completions. Returns how many. */
 KVS_API size_t kvsc_poll(kvsc_client *client, kvsc_completion *completions, size_t max);
@@ -169,7 +181,7 @@ KVS_API kvs_status kvsc_wait(kvsc_client *client, kvsc_op op, uint32_t timeout_m
  * until the completion is taken. KVS_ERR_INVALID: unknown operation.
  */
 KVS_API kvs_status kvsc_progress(kvsc_client *client, kvsc_op op, uint32_t *chunks_p, uint32_t *segments_p);
-/* Waits until that much of a get is in place or the operation has ended. KVS_ERR_DEADLINE otherwise. */
+/* KVS_OK once that much of a get is in place or the operation has ended (kvsc_progress tells which). KVS_ERR_DEADLINE: not yet. */
 KVS_API kvs_status kvsc_wait_progress(kvsc_client *client, kvsc_op op, uint32_t chunks, uint32_t segments,
                                       uint32_t timeout_ms);
 /* ---- administration: these block until the answer or the timeout (0: the client's) ---- */
