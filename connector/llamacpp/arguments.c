@@ -54,28 +54,18 @@ enum {
   OPT_HELP,
 };
 
-static const struct option options[] = {{"model", 1, NULL, OPT_MODEL},
-                                        {"tokens", 1, NULL, OPT_TOKENS},
-                                        {"prompt", 1, NULL, OPT_PROMPT},
-                                        {"endpoint", 1, NULL, OPT_ENDPOINT},
-                                        {"logits-out", 1, NULL, OPT_LOGITS},
-                                        {"logits-compare", 1, NULL, OPT_COMPARE},
-                                        {"kv-type", 1, NULL, OPT_TYPE},
-                                        {"flash-attn", 1, NULL, OPT_FLASH},
-                                        {"json", 0, NULL, OPT_JSON},
-                                        {"no-save", 0, NULL, OPT_NO_SAVE},
-                                        {"no-load", 0, NULL, OPT_NO_LOAD},
-                                        {"verbose", 0, NULL, OPT_VERBOSE},
-                                        {"n-predict", 1, NULL, OPT_PREDICT},
-                                        {"threads", 1, NULL, OPT_THREADS},
-                                        {"context", 1, NULL, OPT_CONTEXT},
-                                        {"timeout-ms", 1, NULL, OPT_TIMEOUT},
-                                        {"wait-ms", 1, NULL, OPT_WAIT},
-                                        {"chunk", 1, NULL, OPT_CHUNK},
-                                        {"sequences", 1, NULL, OPT_SEQUENCES},
-                                        {"embedded-mib", 1, NULL, OPT_DRAM},
-                                        {"help", 0, NULL, OPT_HELP},
-                                        {0}};
+static const struct option options[] = {
+    {"model", 1, NULL, OPT_MODEL},         {"tokens", 1, NULL, OPT_TOKENS},
+    {"prompt", 1, NULL, OPT_PROMPT},       {"endpoint", 1, NULL, OPT_ENDPOINT},
+    {"logits-out", 1, NULL, OPT_LOGITS},   {"logits-compare", 1, NULL, OPT_COMPARE},
+    {"kv-type", 1, NULL, OPT_TYPE},        {"flash-attn", 1, NULL, OPT_FLASH},
+    {"json", 0, NULL, OPT_JSON},           {"no-save", 0, NULL, OPT_NO_SAVE},
+    {"no-load", 0, NULL, OPT_NO_LOAD},     {"verbose", 0, NULL, OPT_VERBOSE},
+    {"n-predict", 1, NULL, OPT_PREDICT},   {"threads", 1, NULL, OPT_THREADS},
+    {"context", 1, NULL, OPT_CONTEXT},     {"timeout-ms", 1, NULL, OPT_TIMEOUT},
+    {"wait-ms", 1, NULL, OPT_WAIT},        {"chunk", 1, NULL, OPT_CHUNK},
+    {"sequences", 1, NULL, OPT_SEQUENCES}, {"embedded-mib", 1, NULL, OPT_DRAM},
+    {"help", 0, NULL, OPT_HELP},           {0}};
 
 static bool parse_number(const char *text, uint64_t low, uint64_t high, uint64_t *value)
 {

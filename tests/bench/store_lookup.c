@@ -96,7 +96,7 @@ static void lookups(struct kvi_store *store, const uint8_t *space, const uint8_t
   report(name, elapsed, calls * n);
 }
 
-static void gets(struct kvi_store *store, const uint8_t *space, const uint8_t *keys, uint32_t n_keys)
+static void read_all(struct kvi_store *store, const uint8_t *space, const uint8_t *keys, uint32_t n_keys)
 {
   uint64_t elapsed[ROUNDS], calls = 1u << 19;
   kvi_rand rand;
@@ -161,7 +161,7 @@ int main(int argc, char **argv)
   lookups(store, space, keys, n / CHAIN, 16, 0);
   lookups(store, space, keys, n / CHAIN, 512, 0);
   lookups(store, space, keys, n / CHAIN, 512, 1000);
-  gets(store, space, keys, n);
+  read_all(store, space, keys, n);
   kvi_store_close(store);
   free(keys);
   return 0;

@@ -1,6 +1,6 @@
 /* testing.h: cmocka with its prerequisites, and what the tests of tiers share: a space, keys and chunks of known bytes. */
-#ifndef KVASIR_TESTS_TIERS_TESTING_H
-#define KVASIR_TESTS_TIERS_TESTING_H
+#ifndef KVI_TESTS_UNIT_TIERS_TESTING_H
+#define KVI_TESTS_UNIT_TIERS_TESTING_H
 
 #include <setjmp.h>
 #include <stdarg.h>
