@@ -4,8 +4,8 @@
  * One row names a setting; its value in the file, the environment and on the command line, its checks, the
  * --help text and the reference pages all come from the row (base/README.md shows how to add one):
  *
- *     row "dram.size"   file: dram: {size: 2GiB}   environment: KVASIR_DRAM_SIZE   command line: --dram-size
- * or --dram.size
+ *     row "dram.size"   file: dram: {size: 2GiB}   environment: KVASIR_DRAM_SIZE
+ *                       command line: --dram-size=2GiB or --dram.size=2GiB
  *
  * Values land in a struct of the program's, at the row's offset, as the type below. Precedence is default <
  * file < environment < command line, whatever the order of the loads. One thread at a time; after the loads,
@@ -35,15 +35,15 @@
 #define KVI_CONFIG_TEXT_MAX                                                                                  \
   (16u * 1024u * 1024u) /* bytes of all strings a config keeps, those of kvi_config_set included */
 
-typedef enum kvi_config_type {                  /* in the struct */
-                               KVI_CONFIG_BOOL, /* bool: true or false (YAML 1.1's yes, no, on, off too) */
-                               KVI_CONFIG_INT,  /* int64_t, min..max */
-                               KVI_CONFIG_SIZE, /* uint64_t bytes, min..max: 64KiB, 1.5GiB */
-                               KVI_CONFIG_DURATION, /* uint64_t milliseconds, min..max: 250ms, 10s */
-                               KVI_CONFIG_STRING,   /* const char *, never NULL, min..max bytes long */
-                               KVI_CONFIG_ENUM,     /* int: place of the word in the row's choices */
-                               KVI_CONFIG_LIST,     /* kvi_config_list, min..max items; a comma between items
-                                                       outside a file */
+/* What a row holds, and the type of its field in the struct. */
+typedef enum kvi_config_type {
+  KVI_CONFIG_BOOL,     /* bool: true or false (YAML 1.1's yes, no, on, off too) */
+  KVI_CONFIG_INT,      /* int64_t, min..max */
+  KVI_CONFIG_SIZE,     /* uint64_t bytes, min..max: 64KiB, 1.5GiB */
+  KVI_CONFIG_DURATION, /* uint64_t milliseconds, min..max: 250ms, 10s */
+  KVI_CONFIG_STRING,   /* const char *, never NULL, min..max bytes long */
+  KVI_CONFIG_ENUM,     /* int: place of the word in the row's choices */
+  KVI_CONFIG_LIST,     /* kvi_config_list, min..max items; a comma between items outside a file */
 } kvi_config_type;
 
 typedef struct kvi_config_list {

@@ -5,9 +5,9 @@
  *
  *   error  something is broken and a person must act; none in a healthy month
  *   warn   we lost or refused something and went on; a person should look some day; a few a day
- *   info   a state of the process changed (started, drained, peer lost); up to a few a minute, whatever the
- * load debug  one or a few lines for each operation; for one node under a test's load trace  several lines
- * for each frame or segment; for one request at a time
+ *   info   a state of the process changed (started, drained, peer lost); up to a few a minute, whatever the load
+ *   debug  one or a few lines for each operation; for one node under a test's load
+ *   trace  several lines for each frame or segment; for one request at a time
  *
  * Messages are lower case, without a full stop, name their objects ("chunk %s", "tier dram") and state the
  * cause that was seen; "%m" prints errno as in printf. An error is logged once, where it is decided what

@@ -344,13 +344,6 @@ kvs_status kvsc_send_hint(kvsc_client *client, const kvsc_hint *hint, kvsc_space
 
 /* ---- release ---- */
 
-static void nobody_waits(void *ctx, kvs_status status, const ProtobufCMessage *message)
-{
-  (void)ctx;
-  (void)status;
-  (void)message;
-}
-
 kvs_status kvsc_release(kvsc_client *client, uint64_t lease)
 {
   Kvasir__V1__ReleaseRequest request = KVASIR__V1__RELEASE_REQUEST__INIT;
@@ -362,5 +355,6 @@ kvs_status kvsc_release(kvsc_client *client, uint64_t lease)
   request.leases = &lease;
   request.n_leases = 1;
   return client->wire->ops->call(client->wire, KVI_METHOD_RELEASE, &request.base,
-                                 kvi_now_ns() + client->timeout_ms * KVI_NS_PER_MS, nobody_waits, NULL);
+                                 kvi_now_ns() + client->timeout_ms * KVI_NS_PER_MS, kvi_client_nobody_waits,
+                                 NULL);
 }

@@ -5,8 +5,9 @@
  *
  *     FREE -> WAITING -> RUNNING -> DONE -> FREE
  *      |        ^  |        |        ^
- *      +--------|--+-> -----+--------+        WAITING: a put whose space is still to be told to the node
- *               +---- retry once              DONE: its completion waits to be taken
+ *      +--------|--+-> -----+--------+        WAITING: a put whose space is still to be told to the node,
+ *               +---- retry once                       or a get that met corrupt chunks, which are to be dropped
+ *                                             DONE: its completion waits to be taken
  *
  * A slot whose completion was taken while the wire still owes its callback (a cancelled call) is FREE's only when that
  * has come. Memory: the slots are one allocation at open, touched on first use. A transfer's keys and chunk states lie in
@@ -73,7 +74,9 @@ struct client_op {
   struct kvi_transfer transfer;
   struct op_chunk *chunks; /* beside transfer.chunks */
   uint32_t lead;           /* get: leading chunks that are whole */
-  void *big;               /* the room of a big batch, or NULL */
+  kvs_status
+      ended; /* get with corrupt chunks: what the wire said; it waits until the node was told to drop them */
+  void *big; /* the room of a big batch, or NULL */
   _Alignas(16) uint8_t room[OP_ROOM];
 };
 
@@ -113,7 +116,7 @@ struct kvsc_client {
 
   kvsc_space *spaces[CLIENT_SPACES_MAX];
   uint32_t n_spaces;
-  kvi_list waiting; /* puts whose space is not told yet */
+  kvi_list waiting; /* operations that wait for the client's thread */
   pthread_cond_t work;
   kvi_thread worker;
   kvsc_counters counters;
@@ -168,11 +171,16 @@ void kvi_client_worker(void *arg);
  * KVS_ERR_TOO_LARGE (more than n_max).
  */
 kvs_status kvi_client_keys_take(const kvsc_keys *keys, uint32_t n_max, kvsc_keys *keys_p);
+/* A call's done function for those who do not care. */
+void kvi_client_nobody_waits(void *ctx, kvs_status status, const ProtobufCMessage *message);
 void kvi_client_keys_to_message(const kvsc_keys *keys, uint32_t key_length, Kvasir__V1__Keys *message);
 
 /* ---- transfer.c ---- */
 
-/* Gives a put whose space is told now to the wire; ends it if the wire refuses. Without the mutex; not from a callback. */
+/*
+ * Gives a put whose space is told now to the wire, and ends it if the wire refuses; has the node drop a get's corrupt chunks,
+ * and ends it. Without the mutex; not from a callback.
+ */
 void kvi_client_transfer_resume(struct client_op *op);
 /* Ends a put or get of which nothing is on the wire. With the mutex. */
 void kvi_client_transfer_fail(struct client_op *op, kvs_status status);

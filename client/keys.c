@@ -45,3 +45,10 @@ void kvi_client_keys_to_message(const kvsc_keys *keys, uint32_t key_length, Kvas
   message->extent_first = bytes_of(keys->extent_first, key_length);
   message->unchained = keys->unchained != 0;
 }
+
+void kvi_client_nobody_waits(void *ctx, kvs_status status, const ProtobufCMessage *message)
+{
+  (void)ctx;
+  (void)status;
+  (void)message;
+}

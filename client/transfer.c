@@ -175,6 +175,48 @@ static bool retry_put(struct client_op *op, const struct tally *tally)
   return true;
 }
 
+/*
+ * True if the get goes to the client's thread, which has the node drop its corrupt chunks before the get ends. Else a put of the good
+ * bytes would be told that the chunk exists, and every engine after it would miss again. With the mutex.
+ */
+static bool drop_corrupt_first(struct client_op *op, const struct tally *tally, kvs_status ended)
+{
+  if (op->kind != OP_GET || tally->corrupt == 0 || op->client->closing)
+    return false;
+  op->ended = ended;
+  op->submitted = false;
+  op->state = OP_WAITING;
+  kvi_list_push_back(&op->client->waiting, &op->node);
+  pthread_cond_signal(&op->client->work);
+  return true;
+}
+
+/* Asks the node to delete the corrupt chunks of a get. Best effort: where it fails they stay misses. */
+static void drop_corrupt(struct client_op *op)
+{
+  const struct kvi_transfer *transfer = &op->transfer;
+  kvsc_keys keys = {.unchained = 1};
+  Kvasir__V1__DeleteRequest request = KVASIR__V1__DELETE_REQUEST__INIT;
+  Kvasir__V1__Keys message;
+  uint8_t *blob = malloc((size_t)transfer->n_chunks * transfer->key_length);
+
+  if (blob == NULL)
+    return;
+  for (uint32_t i = 0; i < transfer->n_chunks; i++) {
+    if (transfer->chunks[i].status == KVS_MISS && transfer->chunks[i].cause == KVI_MISS_CORRUPT)
+      memcpy(blob + (size_t)keys.n++ * transfer->key_length,
+             transfer->keys + (size_t)i * transfer->key_length, transfer->key_length);
+  }
+  keys.keys = blob;
+  kvi_client_keys_to_message(&keys, transfer->key_length, &message);
+  request.keys = &message;
+  request.space = (ProtobufCBinaryData){.len = KVS_DIGEST_SIZE, .data = op->space->digest};
+  (void)op->client->wire->ops->call(op->client->wire, KVI_METHOD_DELETE, &request.base,
+                                    kvi_now_ns() + op->client->timeout_ms * KVI_NS_PER_MS,
+                                    kvi_client_nobody_waits, NULL);
+  free(blob);
+}
+
 static void on_done(struct kvi_transfer *transfer, kvs_status ended)
 {
   struct client_op *op = transfer->user;
@@ -182,7 +224,7 @@ static void on_done(struct kvi_transfer *transfer, kvs_status ended)
   struct tally tally = tally_chunks(op, ended);
 
   pthread_mutex_lock(&client->mutex);
-  if (!retry_put(op, &tally)) {
+  if (!retry_put(op, &tally) && !drop_corrupt_first(op, &tally, ended)) {
     if (op->kind == OP_GET)
       op->lead = tally.n_prefix;
     if (op->kind == OP_GET && tally.cause == KVI_MISS_SPACE && op->space->told_epoch == client->epoch &&
@@ -333,6 +375,16 @@ void kvi_client_transfer_resume(struct client_op *op)
   kvsc_op id = op->completion.op;
   kvs_status status;
 
+  if (op->kind == OP_GET) {
+    struct tally tally = tally_chunks(op, op->ended);
+
+    drop_corrupt(op);
+    pthread_mutex_lock(&client->mutex);
+    op->lead = tally.n_prefix;
+    end_transfer(op, op->ended, &tally);
+    pthread_mutex_unlock(&client->mutex);
+    return;
+  }
   for (uint32_t i = 0; i < op->transfer.n_chunks; i++)
     op->transfer.chunks[i].status = KVS_PENDING;
   status = client->wire->ops->submit(client->wire, &op->transfer);

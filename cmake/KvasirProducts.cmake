@@ -144,9 +144,9 @@ endif()
 
 if(TARGET kvasirctl)
   install(TARGETS kvasirctl RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tools)
-  install(FILES ${CMAKE_SOURCE_DIR}/deploy/completion/kvasirctl.bash RENAME kvasirctl
+  install(FILES ${CMAKE_BINARY_DIR}/products/completion/kvasirctl
           DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions COMPONENT tools)
-  install(FILES ${CMAKE_SOURCE_DIR}/deploy/completion/_kvasirctl
+  install(FILES ${CMAKE_BINARY_DIR}/products/completion/_kvasirctl
           DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions COMPONENT tools)
   kvi_manual_page(kvasirctl 1 tools)
 endif()

@@ -31,7 +31,8 @@ static inline size_t kvi_chunk_table_size(uint32_t n_segments)
 }
 
 /* Writes the table to out (kvi_chunk_table_size(n) bytes). n is 1 to KVI_SEGMENTS_MAX. */
-void kvi_chunk_table_write(uint8_t *out, const struct kvi_segment *segments, uint32_t n_segments, uint16_t quality);
+void kvi_chunk_table_write(uint8_t *out, const struct kvi_segment *segments, uint32_t n_segments,
+                           uint16_t quality);
 
 /* A written table, seen in place: nothing is copied, valid while the bytes are. */
 struct kvi_chunk_table {

@@ -13,8 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <kvasir/status.h>
 #include "proto/kvasir/v1/cache.pb-c.h"
+#include <kvasir/status.h>
 
 /* Bytes in front of the bulk for this header and data length: what kvi_frame_write_prefix writes. */
 size_t kvi_frame_prefix_size(const Kvasir__V1__FrameHeader *header, uint64_t data_length);

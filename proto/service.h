@@ -18,13 +18,13 @@
 /* Why a get or lookup missed. Values travel on the wire (ChunkEnd.cause). */
 enum kvi_miss_cause {
   KVI_MISS_NONE = 0,
-  KVI_MISS_NEVER = 1,   /* never stored here, or so long ago that nobody remembers */
+  KVI_MISS_NEVER = 1, /* never stored here, or so long ago that nobody remembers */
   KVI_MISS_EVICTED = 2,
   KVI_MISS_DELETED = 3,
   KVI_MISS_SPACE = 4,   /* no such space here */
   KVI_MISS_CORRUPT = 5, /* dropped: checksum */
   KVI_MISS_QUALITY = 6,
-  KVI_MISS_NODE = 7,    /* node down or draining (told by the client's side) */
+  KVI_MISS_NODE = 7, /* node down or draining (told by the client's side) */
   KVI_MISS_COUNT
 };
 
@@ -37,7 +37,7 @@ struct kvi_peer {
 
 /* A chunk being landed: where its bytes go. Filled by put_begin; the wire writes the bytes and the checksums. */
 struct kvi_landing {
-  void *handle;             /* the service's */
+  void *handle;              /* the service's */
   const struct kvi_iov *iov; /* payload places in order; the service's, valid until commit or abort */
   uint32_t n_iov;
   struct kvi_segment *segments; /* n_segments entries, lengths filled; the wire fills crc32c before commit */

@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-#include <kvasir/space.h>
 #include "proto/kvasir/v1/cache.pb-c.h"
+#include <kvasir/space.h>
 
 /* A deep copy with sizes 0 read as 1 and NULL strings as "". Errors as kvs_space_digest, and KVS_ERR_NOMEM. */
 kvs_status kvi_space_copy(const kvs_space_desc *desc, kvs_space_desc **copy_p);

@@ -77,11 +77,11 @@ struct kvi_chain {
 struct kvi_transfer_chunk {
   const struct kvi_iov *iov; /* in payload order */
   uint32_t n_iov;
-  uint32_t n_segments;       /* put: how the payload is cut; get: filled with the node's answer */
+  uint32_t n_segments;             /* put: how the payload is cut; get: filled with the node's answer */
   const uint32_t *segment_lengths; /* put only */
-  uint64_t length; /* put: payload bytes; get: room on entry, payload bytes after */
-  kvs_status status; /* set before on_chunk */
-  uint32_t cause;    /* of a miss: enum kvi_miss_cause */
+  uint64_t length;                 /* put: payload bytes; get: room on entry, payload bytes after */
+  kvs_status status;               /* set before on_chunk */
+  uint32_t cause;                  /* of a miss: enum kvi_miss_cause */
 };
 
 /*

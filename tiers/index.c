@@ -164,7 +164,6 @@ static void entry_free(struct kvi_store *store, uint32_t number)
 {
   struct kvi_entry *entry = &store->entries[number];
 
-  store->policy_ops->remove(store->policy, number);
   entry->state = KVI_ENTRY_FREE;
   entry->next = store->entry_free;
   store->entry_free = number;
@@ -183,6 +182,7 @@ void kvi_entry_forget_locked(struct kvi_store *store, uint32_t number, enum kvi_
   if (cause != KVI_MISS_NONE)
     *ghost_of(store, hash) = ghost_tag(hash) | (uint32_t)cause;
   store->policy_ops->info(store->policy, number, &info);
+  store->policy_ops->remove(store->policy, number);
   if (info.holds > 0)
     entry->state = KVI_ENTRY_ZOMBIE;
   else

@@ -1,5 +1,5 @@
 #!/bin/sh
-# docs/operate/configuration.md is what kvasird prints from its configuration table; fails when the two differ.
+# docs/configuration.md is what kvasird prints from its configuration table; fails when the two differ.
 # Usage: tools/check-config-reference.sh [--fix] KVASIRD
 set -eu
 fix=0
@@ -8,7 +8,7 @@ if [ "${1:-}" = --fix ]; then
   shift
 fi
 program=$1
-page=$(dirname "$0")/../docs/operate/configuration.md
+page=$(dirname "$0")/../docs/configuration.md
 scratch=$(mktemp)
 trap 'rm -f "$scratch"' EXIT
 "$program" --print-docs=markdown > "$scratch"
@@ -16,6 +16,6 @@ if [ "$fix" = 1 ]; then
   mkdir -p "$(dirname "$page")"
   cat "$scratch" > "$page"
 elif ! diff -u "$page" "$scratch"; then
-  echo "docs/operate/configuration.md is not what kvasird prints: tools/check-config-reference.sh --fix $program"
+  echo "docs/configuration.md is not what kvasird prints: tools/check-config-reference.sh --fix $program"
   exit 1
 fi

@@ -1,20 +1,33 @@
 /* client/cli/config.c: kvasirctl config. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "client/cli/cli.h"
 
+/* malloc'd; cJSON allocates with malloc too. */
+static char *value_text(const cJSON *value)
+{
+  const char *text = cJSON_GetStringValue(value);
+
+  return text != NULL ? strdup(text) : cJSON_PrintUnformatted(value);
+}
+
+/* The node's document is {"setting": {"value": ..., "source": "..."}}. */
 static void print_table(const cJSON *document)
 {
-  const char *const headings[] = {"SETTING", "VALUE"};
-  const bool to_the_right[] = {false, false};
-  struct cli_table *table = cli_table_new(2, headings, to_the_right);
+  const char *const headings[] = {"SETTING", "VALUE", "FROM"};
+  const bool to_the_right[] = {false, false, false};
+  struct cli_table *table = cli_table_new(3, headings, to_the_right);
+  const cJSON *item;
 
-  for (const cJSON *item = document->child; item != NULL; item = item->next) {
-    char *text = cJSON_IsString(item) ? NULL : cJSON_PrintUnformatted(item);
+  cJSON_ArrayForEach(item, document)
+  {
+    const cJSON *value = cJSON_GetObjectItemCaseSensitive(item, "value");
+    char *text = value_text(value != NULL ? value : item);
 
     cli_table_row(table, (const char *const[]){item->string != NULL ? item->string : "",
-                                               text != NULL ? text : cJSON_GetStringValue(item)});
-    cJSON_free(text);
+                                               text != NULL ? text : "", cli_json_text(item, "source")});
+    free(text);
   }
   cli_table_print(table, stdout);
 }

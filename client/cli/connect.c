@@ -36,6 +36,7 @@ int cli_connect(struct cli *cli)
 {
   const char *from_environment = getenv("KVASIR_ENDPOINT");
   char text[256];
+  const char *why;
   kvs_status status;
 
   if (cli->timeout_ms == 0 || cli->timeout_ms > 600000) {
@@ -54,11 +55,14 @@ int cli_connect(struct cli *cli)
             cli->endpoint);
     return CLI_USAGE;
   }
+  why = text[0] != '\0' ? text : kvs_status_text(status);
+  if (strncmp(why, cli->endpoint, strlen(cli->endpoint)) == 0) /* said already */
+    why += strlen(cli->endpoint) + strspn(why + strlen(cli->endpoint), ": ");
   fprintf(stderr,
           "kvasirctl: no node at %s: %s\n"
           "Is kvasird running there ('systemctl status kvasird')? Name another node with --endpoint or "
           "$KVASIR_ENDPOINT.\n",
-          cli->endpoint, text[0] != '\0' ? text : kvs_status_text(status));
+          cli->endpoint, why);
   return CLI_UNREACHABLE;
 }
 

@@ -50,6 +50,26 @@ static const char *cell(const struct cli_table *table, size_t i)
   return table->cells[i] != NULL ? table->cells[i] : "";
 }
 
+/* One row, from its first cell on, without blanks at its end. */
+static void print_row(const struct cli_table *table, size_t first, const size_t *widths, FILE *out)
+{
+  size_t blanks = 0;
+
+  for (size_t column = 0; column < table->n_columns; column++) {
+    const char *text = cell(table, first + column);
+    size_t padding = widths[column] - strlen(text);
+
+    if (table->to_the_right[column])
+      blanks += padding;
+    if (text[0] != '\0') {
+      fprintf(out, "%*s%s", (int)blanks, "", text);
+      blanks = 0;
+    }
+    blanks += (table->to_the_right[column] ? 0 : padding) + 2;
+  }
+  fputc('\n', out);
+}
+
 void cli_table_print(struct cli_table *table, FILE *out)
 {
   size_t widths[COLUMNS_MAX] = {0};
@@ -62,17 +82,10 @@ void cli_table_print(struct cli_table *table, FILE *out)
     if (length > widths[i % table->n_columns])
       widths[i % table->n_columns] = length;
   }
-  for (size_t i = 0; i < table->n_cells; i++) {
-    size_t column = i % table->n_columns;
-    bool last = column + 1 == table->n_columns;
-
-    if (table->to_the_right[column])
-      fprintf(out, "%*s", (int)widths[column], cell(table, i));
-    else
-      fprintf(out, "%-*s", last ? 0 : (int)widths[column], cell(table, i));
-    fputs(last ? "\n" : "  ", out);
+  for (size_t row = 0; row < table->n_cells; row += table->n_columns)
+    print_row(table, row, widths, out);
+  for (size_t i = 0; i < table->n_cells; i++)
     free(table->cells[i]);
-  }
   free(table->cells);
   free(table);
 }

@@ -389,9 +389,9 @@ static void watch_all(struct acceptor *a)
       watch(a, a->listeners[i], EPOLLIN, event_data(KIND_LISTENER, i));
 }
 
-kvs_status kvi_acceptor_start(struct kvi_grpc_server *server, struct acceptor **acceptor_p)
+kvs_status kvi_acceptor_start(struct kvi_grpc_server *server, struct acceptor *_Atomic *acceptor_p)
 {
-  *acceptor_p = NULL;
+  atomic_store(acceptor_p, NULL);
   struct acceptor *a = calloc(1, sizeof *a);
   if (!a)
     return KVS_ERR_NOMEM;
@@ -417,13 +417,14 @@ kvs_status kvi_acceptor_start(struct kvi_grpc_server *server, struct acceptor **
   if (status != KVS_OK)
     goto free_a;
   watch_all(a);
+  atomic_store(acceptor_p, a); /* first: a stream of its first connection asks for it */
   status = kvi_thread_start(&a->thread, "acceptor", run, a);
   if (status != KVS_OK)
     goto free_a;
-  *acceptor_p = a;
   return KVS_OK;
 
 free_a:
+  atomic_store(acceptor_p, NULL);
   acceptor_free(a);
   return status;
 }

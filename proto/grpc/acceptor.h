@@ -5,7 +5,7 @@
 #include "proto/grpc/server_private.h"
 
 /* Binds and listens, then starts the thread. KVS_ERR_CONFIG with server->options.error filled, KVS_ERR_SYSTEM, KVS_ERR_NOMEM. */
-kvs_status kvi_acceptor_start(struct kvi_grpc_server *server, struct acceptor **acceptor_p);
+kvs_status kvi_acceptor_start(struct kvi_grpc_server *server, struct acceptor *_Atomic *acceptor_p);
 /* Closes the listening sockets soon. Connections live on. */
 void kvi_acceptor_stop_listening(struct acceptor *acceptor);
 /*

@@ -47,7 +47,7 @@ struct kvi_grpc_server {
   struct poller pollers[MAX_POLLERS];
   uint32_t n_pollers;
   void *methods[KVI_METHOD_COUNT], *transfer_method, *health_method;
-  struct acceptor *acceptor;
+  struct acceptor *_Atomic acceptor; /* set before its thread takes the first connection, read by the pollers */
   atomic_bool serving, draining;
   bool started, drained;
   struct counters counters;

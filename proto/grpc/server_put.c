@@ -66,7 +66,7 @@ static void begin_chunk(struct server_transfer *t, uint32_t chunk)
       .key = kvi_server_key(t, chunk),
       .key_length = t->key_length,
       .parent = chained ? kvi_server_key(t, chunk) - t->key_length : NULL,
-      .place = t->first_place + chunk,
+      .place = t->unchained ? 0 : t->first_place + chunk,
       .unchained = t->unchained,
       .length = t->lengths[chunk],
       .n_segments = t->segment_counts[chunk],

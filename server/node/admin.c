@@ -177,7 +177,7 @@ static uint16_t port_of(int fd)
     struct sockaddr_in in;
     struct sockaddr_in6 in6;
     struct sockaddr_storage storage;
-  } name;
+  } name = {.storage = {0}};
   socklen_t size = sizeof(name);
 
   if (getsockname(fd, &name.any, &size) != 0)
@@ -222,7 +222,7 @@ kvs_status kvi_admin_start(const struct kvi_admin_options *options, struct kvi_a
     goto free_admin;
   admin->port = port_of(fd);
   admin->daemon = MHD_start_daemon(
-      MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, admin,
+      MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, admin,
       MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
       (unsigned)options->max_connections, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS,
       MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_BYTES, MHD_OPTION_END);

@@ -2,24 +2,43 @@
 #include "server/node/machine.h"
 
 #include <dirent.h>
-#include <inttypes.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+/* Up to n whole numbers from the first line of a file; returns how many there were. */
+static size_t read_numbers(const char *path, uint64_t *numbers, size_t n)
+{
+  FILE *file = fopen(path, "re");
+  char line[256] = "", *at = line, *end;
+  size_t count = 0;
+
+  if (file == NULL)
+    return 0;
+  if (fgets(line, sizeof(line), file) == NULL)
+    line[0] = '\0';
+  fclose(file);
+  for (; count < n; at = end) {
+    errno = 0;
+    numbers[count] = strtoull(at, &end, 10);
+    if (end == at || errno != 0)
+      break;
+    count++;
+  }
+  return count;
+}
 
 uint64_t kvi_machine_memory_bytes(void)
 {
   long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
   uint64_t memory = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
-  FILE *file = fopen("/sys/fs/cgroup/memory.max", "re"); /* the word "max", or bytes */
-  uint64_t limit;
+  uint64_t limit; /* the file holds the word "max" when there is none */
 
-  if (file != NULL) {
-    if (fscanf(file, "%" SCNu64, &limit) == 1 && (memory == 0 || limit < memory))
-      memory = limit;
-    fclose(file);
-  }
+  if (read_numbers("/sys/fs/cgroup/memory.max", &limit, 1) == 1 && (memory == 0 || limit < memory))
+    memory = limit;
   return memory;
 }
 
@@ -40,17 +59,13 @@ uint64_t kvi_machine_raise_open_files(void)
 
 static void read_memory(struct kvi_process_stats *stats)
 {
-  FILE *file = fopen("/proc/self/statm", "re");
   uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-  uint64_t size, resident;
+  uint64_t pages[2]; /* in all, resident */
 
-  if (file == NULL)
+  if (read_numbers("/proc/self/statm", pages, 2) != 2)
     return;
-  if (fscanf(file, "%" SCNu64 " %" SCNu64, &size, &resident) == 2) {
-    stats->virtual_bytes = size * page;
-    stats->resident_bytes = resident * page;
-  }
-  fclose(file);
+  stats->virtual_bytes = pages[0] * page;
+  stats->resident_bytes = pages[1] * page;
 }
 
 static uint64_t count_entries(const char *path)

@@ -66,11 +66,7 @@ static void add_line(const struct bench_document *document, const struct bench_r
 
   bench_grid_row(grid);
   bench_grid_set(grid, 0, "%s", row->name);
-  if (value.n == 0) {
-    bench_grid_set(grid, 1, "disturbed");
-    return;
-  }
-  bench_grid_set(grid, 1, "%.4g", value.median);
+  bench_grid_set(grid, 1, "%s%.4g", row->disturbed ? "~" : "", value.median);
   bench_grid_set(grid, 2, "%.4g-%.4g", value.min, value.max);
   bench_grid_set(grid, 3, "%s", bench_row_unit(&row->id));
   set_latency(&row->p50, grid, 4);

@@ -14,17 +14,13 @@ const struct bench_way_ops *bench_way_get(enum bench_way_id way)
   case BENCH_REDIS:
     return &bench_way_redis;
 #endif
-#ifdef KVASIR_BENCH_CLIENT
   case BENCH_GRPC_TCP:
   case BENCH_GRPC_UNIX:
     return &bench_way_client;
-#endif
-#ifdef KVASIR_BENCH_CONNECTOR
   case BENCH_EMBEDDED:
     return &bench_way_embedded;
   case BENCH_STORE:
     return &bench_way_store;
-#endif
   default:
     return NULL;
   }

@@ -238,7 +238,6 @@ static void leaf_lru_remove(struct kvi_policy *policy, uint32_t handle)
 {
   struct node *node = &policy->nodes[handle];
 
-  assert(!(node->place_or_holds & HELD));
   heap_take_out(policy, handle);
   policy->last_use[handle] = 0;
   parent_leave(policy, handle);

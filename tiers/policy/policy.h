@@ -47,7 +47,8 @@ struct kvi_policy_ops {
   /* It may not be evicted (a lease) / it may again. Calls nest, and may come before insert. unhold returns the holds left. */
   void (*hold)(struct kvi_policy *policy, uint32_t handle);
   uint32_t (*unhold)(struct kvi_policy *policy, uint32_t handle);
-  /* It is gone (evicted, deleted), or will not come after all. Not held. Its children, if any, become roots. */
+  /* It is gone (evicted, deleted), or will not come after all. Its children, if any, become roots. Its holds stay, and the caller
+   * does not use the handle for another chunk before they are given back. */
   void (*remove)(struct kvi_policy *policy, uint32_t handle);
   /* The chunk to evict next, without removing it: a leaf, not held. KVI_POLICY_NONE when there is none. O(log n) for each chunk
    * that was used since it was looked at last. */

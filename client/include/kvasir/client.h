@@ -31,14 +31,14 @@ typedef uint64_t kvsc_op; /* never reused within a client; 0: none */
 
 typedef struct kvsc_options {
   uint32_t struct_size;
-  const char *endpoint;       /* "kvasir://host:port" or "unix:/path"; copied */
-  uint32_t timeout_ms;        /* of operations that name none; 0: 5000; at most 600000 */
+  const char *endpoint;        /* "kvasir://host:port" or "unix:/path"; copied */
+  uint32_t timeout_ms;         /* of operations that name none; 0: 5000; at most 600000 */
   uint32_t connect_timeout_ms; /* one attempt to connect; 0: 1000 */
-  uint32_t max_operations;    /* in flight and completed but not taken; 0: 4096; beyond: KVS_ERR_BUSY */
-  uint32_t wait_connected_ms; /* kvsc_open waits so long for the first connection; 0: does not wait */
-  const char *tls_ca_file;    /* PEM; NULL: no TLS */
+  uint32_t max_operations;     /* in flight and completed but not taken; 0: 4096; beyond: KVS_ERR_BUSY */
+  uint32_t wait_connected_ms;  /* kvsc_open waits so long for the first connection; 0: does not wait */
+  const char *tls_ca_file;     /* PEM; NULL: no TLS */
   const char *tls_cert_file, *tls_key_file; /* client certificate; NULL: none */
-  const char *tls_server_name; /* expected in the node's certificate; NULL: the host */
+  const char *tls_server_name;              /* expected in the node's certificate; NULL: the host */
 } kvsc_options;
 
 /*
@@ -55,8 +55,9 @@ KVS_API void kvsc_close(kvsc_client *client);
 KVS_API kvs_status kvsc_state(kvsc_client *client, char *text, size_t size);
 
 /*
- * A space at the client: checked, digested, told to the node before its first use and after each reconnect. Valid until
- * kvsc_close. Errors: those of kvs_space_digest, KVS_ERR_BUSY (64 spaces), KVS_ERR_NOMEM.
+ * A space at the client: checked, digested, told to the node at once, after each reconnect, and before a put if it is not
+ * known yet (lookups and gets do not wait: a space the node does not know has no chunks). Opening an equal one again gives
+ * the same handle. Valid until kvsc_close. Errors: those of kvs_space_digest, KVS_ERR_BUSY (64 spaces), KVS_ERR_NOMEM.
  */
 KVS_API kvs_status kvsc_space_open(kvsc_client *client, const kvs_space_desc *desc, kvsc_space **space_p);
 KVS_API void kvsc_space_get_digest(const kvsc_space *space, uint8_t digest[KVS_DIGEST_SIZE]);
@@ -65,11 +66,12 @@ KVS_API void kvsc_space_get_digest(const kvsc_space *space, uint8_t digest[KVS_D
 typedef struct kvsc_keys {
   uint32_t struct_size;
   uint32_t n;
-  const uint8_t *keys;  /* n * key_length of the space */
-  uint32_t first_place; /* place of keys[0] in its prefix chain */
-  uint32_t unchained;   /* 1: each key stands alone */
-  const uint8_t *parent;       /* the key before keys[0]; NULL at place 0 */
-  const uint8_t *extent_first; /* first key of keys[0]'s extent of 64 chunks; NULL when first_place % 64 == 0 */
+  const uint8_t *keys;   /* n * key_length of the space */
+  uint32_t first_place;  /* place of keys[0] in its prefix chain */
+  uint32_t unchained;    /* 1: each key stands alone */
+  const uint8_t *parent; /* the key before keys[0]; NULL at place 0 */
+  const uint8_t
+      *extent_first; /* first key of keys[0]'s extent of 64 chunks; NULL when first_place % 64 == 0 */
 } kvsc_keys;
 
 /* Options of one operation; NULL: defaults. */
@@ -79,9 +81,10 @@ typedef struct kvsc_call {
   uint64_t user;       /* given back in the completion */
   uint64_t lease;      /* get: read under this lease */
   uint32_t lease_ms;   /* lookup: lease what is found for so long; 0: no lease */
-  kvs_status *statuses; /* get, put: filled with each chunk's status before the completion; NULL: not wanted */
-  uint8_t *present;     /* lookup: bitmap of (n + 7) / 8 bytes, least significant bit first; NULL: not wanted */
-  uint8_t *tiers;       /* lookup: one byte a key (0 absent, 1 dram, 2 ssd, 3 redis, 4 gpu); NULL: not wanted */
+  kvs_status
+      *statuses;    /* get, put: filled with each chunk's status before the completion; NULL: not wanted */
+  uint8_t *present; /* lookup: bitmap of (n + 7) / 8 bytes, least significant bit first; NULL: not wanted */
+  uint8_t *tiers;   /* lookup: one byte a key (0 absent, 1 dram, 2 ssd, 3 redis, 4 gpu); NULL: not wanted */
 } kvsc_call;
 
 typedef struct kvsc_iov {
@@ -104,13 +107,23 @@ typedef struct kvsc_chunk {
  */
 KVS_API kvs_status kvsc_lookup(kvsc_client *client, kvsc_space *const *spaces, uint32_t n_spaces,
                                const kvsc_keys *keys, const kvsc_call *call, kvsc_op *op_p);
-/* Reads chunks into memory. Up to 512 chunks. Bytes of chunks that end with another status than OK are undefined. */
+/*
+ * Reads chunks into memory. Up to 512 chunks. Bytes of chunks that end with another status than OK are undefined. A chunk
+ * larger than its room ends with KVS_ERR_BUFFER. One whose bytes do not fit their checksum is a miss with KVSC_CAUSE_CORRUPT,
+ * and the node is asked to drop it, so that a put can bring good ones. With a chain, keys->parent and keys->extent_first are required where
+ * keys->first_place says so (see kvsc_keys): KVS_ERR_INVALID.
+ */
 KVS_API kvs_status kvsc_get(kvsc_space *space, const kvsc_keys *keys, const kvsc_chunk *chunks,
                             const kvsc_call *call, kvsc_op *op_p);
-/* Stores chunks. The memory must not change until the completion. */
+/*
+ * Stores chunks; a chunk that is stored already counts as stored. The memory must not change until the completion. What a
+ * node that is out leaves undone ends with KVS_ERR_UNREACHABLE, KVS_ERR_DEADLINE or KVS_ERR_DRAINING.
+ */
 KVS_API kvs_status kvsc_put(kvsc_space *space, const kvsc_keys *keys, const kvsc_chunk *chunks,
                             const kvsc_call *call, kvsc_op *op_p);
-KVS_API kvs_status kvsc_delete(kvsc_space *space, const kvsc_keys *keys, const kvsc_call *call, kvsc_op *op_p);
+/* Deletes chunks; up to 8192. OK: all were there; PARTIAL, MISS. */
+KVS_API kvs_status kvsc_delete(kvsc_space *space, const kvsc_keys *keys, const kvsc_call *call,
+                               kvsc_op *op_p);
 /* Round trip with no work. */
 KVS_API kvs_status kvsc_ping(kvsc_client *client, const kvsc_call *call, kvsc_op *op_p);
 /* Advisory: what an agent framework or engine knows of a program. Strings at most 255 bytes, NULL = "". */
@@ -121,41 +134,45 @@ typedef struct kvsc_hint {
   uint32_t return_p50_ms, return_p90_ms, close, priority, ttl_ms;
 } kvsc_hint;
 /* space and keys may be NULL. The completion's n_ok is the outcome: 1 accepted, 2 clipped, 3 deferred, 4 rejected, 5 missing. */
-KVS_API kvs_status kvsc_send_hint(kvsc_client *client, const kvsc_hint *hint, kvsc_space *space, const kvsc_keys *keys,
-                                  const kvsc_call *call, kvsc_op *op_p);
+KVS_API kvs_status kvsc_send_hint(kvsc_client *client, const kvsc_hint *hint, kvsc_space *space,
+                                  const kvsc_keys *keys, const kvsc_call *call, kvsc_op *op_p);
 /* Ends a lease early. Best effort: no completion; a lease ends by itself. */
 KVS_API kvs_status kvsc_release(kvsc_client *client, uint64_t lease);
 /* The operation ends soon, with KVS_ERR_CANCELED unless it was over; its memory is in use until its completion. */
 KVS_API kvs_status kvsc_cancel(kvsc_client *client, kvsc_op op);
 
 typedef enum kvsc_cause { /* why a chunk or lookup missed */
-  KVSC_CAUSE_NONE = 0,
-  KVSC_CAUSE_NEVER = 1,
-  KVSC_CAUSE_EVICTED = 2,
-  KVSC_CAUSE_DELETED = 3,
-  KVSC_CAUSE_SPACE = 4,
-  KVSC_CAUSE_CORRUPT = 5,
-  KVSC_CAUSE_QUALITY = 6,
-  KVSC_CAUSE_NODE = 7,
+                          KVSC_CAUSE_NONE = 0,
+                          KVSC_CAUSE_NEVER = 1,
+                          KVSC_CAUSE_EVICTED = 2,
+                          KVSC_CAUSE_DELETED = 3,
+                          KVSC_CAUSE_SPACE = 4,
+                          KVSC_CAUSE_CORRUPT = 5,
+                          KVSC_CAUSE_QUALITY = 6,
+                          KVSC_CAUSE_NODE = 7,
 } kvsc_cause;
 
 /* How an operation ended. */
 typedef struct kvsc_completion {
   kvsc_op op;
   uint64_t user;
-  kvs_status status;  /* OK; PARTIAL, MISS; or an error */
-  uint32_t n;         /* chunks or keys asked */
-  uint32_t n_ok;      /* get: chunks in place; put: chunks stored (EXISTS included); delete: deleted; lookup: keys present */
-  uint32_t n_prefix;  /* leading chunks that are OK */
-  kvsc_cause cause;   /* of the first miss */
-  uint64_t bytes;     /* payload moved */
+  kvs_status status; /* OK; PARTIAL, MISS; or an error */
+  uint32_t n;        /* chunks or keys asked */
+  uint32_t
+      n_ok; /* get: chunks in place; put: chunks stored (EXISTS included); delete: deleted; lookup: keys present */
+  uint32_t n_prefix; /* leading chunks that are OK */
+  kvsc_cause cause;  /* of the first miss; a lookup tells only KVSC_CAUSE_SPACE and KVSC_CAUSE_NODE */
+  uint64_t bytes;    /* payload moved */
   uint64_t elapsed_ns;
-  uint64_t lease;     /* lookup: 0 = none granted */
+  uint64_t lease; /* lookup: 0 = none granted */
   uint32_t lease_ms;
-  uint64_t fetch_us;  /* lookup: predicted time to fetch the prefix */
+  uint64_t fetch_us; /* lookup: predicted time to fetch the prefix */
 } kvsc_completion;
 
-/* An eventfd, readable while completions wait to be taken; owned by the client. For poll/epoll; do not read it. */
+/*
+ * An eventfd, readable while completions wait to be taken; owned by the client. For poll/epoll; do not read it. A completion
+ * that a thread sleeps for in kvsc_wait is that thread's: it does not make the descriptor readable. -1 in a child.
+ */
 KVS_API int kvsc_fd(kvsc_client *client);
 /* Takes up to max completions. Returns how many. */
 KVS_API size_t kvsc_poll(kvsc_client *client, kvsc_completion *completions, size_t max);
@@ -163,13 +180,14 @@ KVS_API size_t kvsc_poll(kvsc_client *client, kvsc_completion *completions, size
  * Waits for one operation and takes its completion. KVS_ERR_DEADLINE: not yet (it is still under way); KVS_ERR_INVALID: unknown or taken
  * already. timeout_ms 0 looks only.
  */
-KVS_API kvs_status kvsc_wait(kvsc_client *client, kvsc_op op, uint32_t timeout_ms, kvsc_completion *completion_p);
+KVS_API kvs_status kvsc_wait(kvsc_client *client, kvsc_op op, uint32_t timeout_ms,
+                             kvsc_completion *completion_p);
 /*
  * get: how many leading chunks are whole, and of the chunk after them how many leading segments are verified and in place. Any time
  * until the completion is taken. KVS_ERR_INVALID: unknown operation.
  */
 KVS_API kvs_status kvsc_progress(kvsc_client *client, kvsc_op op, uint32_t *chunks_p, uint32_t *segments_p);
-/* Waits until that much of a get is in place or the operation has ended. KVS_ERR_DEADLINE otherwise. */
+/* KVS_OK once that much of a get is in place or the operation has ended (kvsc_progress tells which). KVS_ERR_DEADLINE: not yet. */
 KVS_API kvs_status kvsc_wait_progress(kvsc_client *client, kvsc_op op, uint32_t chunks, uint32_t segments,
                                       uint32_t timeout_ms);
 /* ---- administration: these block until the answer or the timeout (0: the client's) ---- */
@@ -181,8 +199,8 @@ KVS_API kvs_status kvsc_wait_progress(kvsc_client *client, kvsc_op op, uint32_t 
 KVS_API kvs_status kvsc_stats_json(kvsc_client *client, uint32_t timeout_ms, char **json_p);
 KVS_API kvs_status kvsc_config_json(kvsc_client *client, uint32_t timeout_ms, char **json_p);
 KVS_API kvs_status kvsc_spaces_json(kvsc_client *client, uint32_t timeout_ms, char **json_p);
-KVS_API kvs_status kvsc_chunks_json(kvsc_client *client, const uint8_t digest[KVS_DIGEST_SIZE], uint64_t *cursor_p,
-                                    uint32_t limit, uint32_t timeout_ms, char **json_p);
+KVS_API kvs_status kvsc_chunks_json(kvsc_client *client, const uint8_t digest[KVS_DIGEST_SIZE],
+                                    uint64_t *cursor_p, uint32_t limit, uint32_t timeout_ms, char **json_p);
 /* Evicts at least `bytes` by policy (UINT64_MAX: everything); digest NULL: over all spaces. */
 KVS_API kvs_status kvsc_evict(kvsc_client *client, const uint8_t *digest, uint64_t bytes, uint32_t timeout_ms,
                               uint64_t *chunks_p, uint64_t *bytes_p);
@@ -190,7 +208,8 @@ KVS_API kvs_status kvsc_evict(kvsc_client *client, const uint8_t *digest, uint64
 /* ---- counters of this client ---- */
 typedef struct kvsc_counters {
   uint32_t struct_size;
-  uint64_t operations, completions, gets, get_chunks, get_hits, get_bytes, puts, put_chunks, put_bytes, lookups;
+  uint64_t operations, completions, gets, get_chunks, get_hits, get_bytes, puts, put_chunks, put_bytes,
+      lookups;
   uint64_t misses, deadline_exceeded, canceled, checksum_errors, busy, reconnects, in_flight;
 } kvsc_counters;
 KVS_API void kvsc_get_counters(kvsc_client *client, kvsc_counters *counters);

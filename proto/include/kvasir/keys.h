@@ -15,8 +15,8 @@
 extern "C" {
 #endif
 
-#define KVS_KEY_MIN 8
-#define KVS_KEY_MAX 64
+#define KVS_KEY_MIN   8
+#define KVS_KEY_MAX   64
 #define KVS_HASH_SIZE 32 /* what every helper here produces */
 
 /*

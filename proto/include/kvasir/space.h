@@ -37,9 +37,9 @@ typedef enum kvs_dtype {
 } kvs_dtype;
 
 typedef enum kvs_hash {
-  KVS_HASH_OPAQUE = 0,      /* keys come from the engine; Kvasir only compares them */
-  KVS_HASH_NATIVE = 1,      /* SHA-256(parent || u32le tokens), first parent = the space's digest */
-  KVS_HASH_SGLANG = 2,      /* SHA-256(parent || u32le tokens), no first parent */
+  KVS_HASH_OPAQUE = 0,           /* keys come from the engine; Kvasir only compares them */
+  KVS_HASH_NATIVE = 1,           /* SHA-256(parent || u32le tokens), first parent = the space's digest */
+  KVS_HASH_SGLANG = 2,           /* SHA-256(parent || u32le tokens), no first parent */
   KVS_HASH_VLLM_SHA256_CBOR = 3, /* SHA-256(CBOR [parent, tokens, extra]) */
 } kvs_hash;
 
@@ -52,18 +52,18 @@ typedef enum kvs_hash {
 typedef struct kvs_space_desc {
   uint32_t struct_size; /* sizeof(kvs_space_desc) */
 
-  const char *model;           /* name as people say it: "llama-3-8b" */
-  const char *revision;        /* commit, tag or file version */
+  const char *model;                /* name as people say it: "llama-3-8b" */
+  const char *revision;             /* commit, tag or file version */
   uint8_t weights[KVS_DIGEST_SIZE]; /* fingerprint of the weights; all zero: not known */
-  const char *engine;          /* empty for tensors; "llama.cpp/0.5.0" where pages are opaque */
-  const char *isa;             /* empty for tensors; instruction set where pages depend on it */
+  const char *engine;               /* empty for tensors; "llama.cpp/0.5.0" where pages are opaque */
+  const char *isa;                  /* empty for tensors; instruction set where pages depend on it */
 
   kvs_layout layout;
   kvs_dtype key_dtype, value_dtype; /* KVS_DTYPE_OPAQUE for opaque layouts */
-  uint32_t layers;             /* of this rank; 0 for opaque */
-  uint32_t kv_heads;           /* of this rank; 0 for opaque */
-  uint32_t key_dim, value_dim; /* per head; 0 for opaque */
-  const char *layout_detail;   /* free text that must match too: "v_trans=0" */
+  uint32_t layers;                  /* of this rank; 0 for opaque */
+  uint32_t kv_heads;                /* of this rank; 0 for opaque */
+  uint32_t key_dim, value_dim;      /* per head; 0 for opaque */
+  const char *layout_detail;        /* free text that must match too: "v_trans=0" */
 
   uint32_t tokens_per_chunk; /* 256 unless the engine needs another */
   uint32_t engine_block;     /* tokens of an engine's block; 0: same as the chunk */
@@ -73,8 +73,8 @@ typedef struct kvs_space_desc {
   uint32_t cp_rank, cp_size; /* context parallel */
 
   kvs_hash hash;
-  uint32_t key_length;    /* bytes, 8 to 64; all keys of a space have this length */
-  uint64_t chunk_bytes;   /* payload bytes of each chunk; 0: varies (opaque states) */
+  uint32_t key_length;  /* bytes, 8 to 64; all keys of a space have this length */
+  uint64_t chunk_bytes; /* payload bytes of each chunk; 0: varies (opaque states) */
 } kvs_space_desc;
 
 /*

@@ -58,7 +58,7 @@ class Faults(NodeTest):
     def stopped(self, what, unix):
         node = self.serve()
         self.client(node, "store", unix=unix)
-        for _ in range(3):
+        for _ in range(1 if SANITIZED else 3):
             self.client(node, what, "STOP", unix=unix)
             self.client(node, "check", unix=unix)
         node.stop()

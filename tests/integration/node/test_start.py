@@ -223,6 +223,10 @@ class Printing(NodeTest):
         self.assertRegex(self.print("--version"), r"kvasird \d+\.\d+\.\d+")
         self.assertIn("good", self.print("--check-config", "--listen=127.0.0.1:1"))
 
+    def test_the_packaged_configuration(self):
+        path = os.path.join(os.environ["KVASIR_SOURCE"], "deploy", "kvasird.yaml")
+        self.assertIn("good", self.print("--check-config", f"--config={path}"))
+
     def test_dumped_configuration_loads_again(self):
         first = self.print("--dump-config", "--dram-size=32MiB")
         path = os.path.join(self.node().folder, "kvasird.yaml")

@@ -10,7 +10,7 @@
 #include "base/rand.h"
 
 #define THREADS   6u
-#define ROUNDS    60u
+#define ROUNDS    30u /* THREADS * ROUNDS * CHUNKS stay below the 1024 chunks of a store of 64 MiB */
 #define PER_CHUNK 2u
 #define CHUNKS    4u
 #define SLOTS     (PER_CHUNK * CHUNKS)

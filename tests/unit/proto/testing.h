@@ -1,6 +1,6 @@
 /* What the tests of proto share: cmocka, and expected bytes as hex text. */
-#ifndef KVASIR_TESTS_PROTO_TESTING_H
-#define KVASIR_TESTS_PROTO_TESTING_H
+#ifndef KVI_TESTS_UNIT_PROTO_TESTING_H
+#define KVI_TESTS_UNIT_PROTO_TESTING_H
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,10 @@
 /* Written by vectors.py; do not edit. */
+#ifndef KVI_TESTS_UNIT_PROTO_VECTORS_H
+#define KVI_TESTS_UNIT_PROTO_VECTORS_H
+
 #include <stdint.h>
+
+/* clang-format off */
 
 static const char vector_seed[] =
     "42e29598411cde56ef0c1a5426f192e7bcb500b1fb32b707b022ea7032db8812";
@@ -95,3 +100,5 @@ static const char vector_space_opaque[] =
 
 static const char vector_space_vllm_pages[] =
     "ab621419b5a850c42fb0c7f1ec898012a8b32836d48fe71be705ba5b901ab9df";
+
+#endif

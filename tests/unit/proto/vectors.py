@@ -155,7 +155,8 @@ def make():
     engine = vllm(ENGINE_TOKENS, 32, 32, none_hash("vllm-none-hash"))
     assert engine[0].hex() == ENGINE_HASH, engine[0].hex()
     out = [
-        "/* Written by vectors.py; do not edit. */\n#include <stdint.h>\n",
+        "/* Written by vectors.py; do not edit. */\n#ifndef KVI_TESTS_UNIT_PROTO_VECTORS_H\n"
+        "#define KVI_TESTS_UNIT_PROTO_VECTORS_H\n\n#include <stdint.h>\n\n/* clang-format off */\n",
         text("vector_seed", seed),
         numbers("vector_edge_tokens", EDGES),
         numbers("vector_engine_tokens", ENGINE_TOKENS),
@@ -175,6 +176,7 @@ def make():
         text("vector_table_three", table([(1, 0), (70000, 0xFFFFFFFF), (4096, 1)], 0x1234)),
     ]
     out += [text("vector_space_" + n, sha(cbor(s))) for n, s in SPACES.items()]
+    out.append("#endif\n")
     return "\n".join(out)
 
 

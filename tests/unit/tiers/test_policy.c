@@ -46,11 +46,12 @@ static void model_remove(struct model *model, uint32_t handle)
 /* Only later handles have earlier ones as parents, so that there is no circle. */
 static uint32_t some_parent(kvi_rand *rand, uint32_t handle)
 {
-  return handle == 0 || kvi_rand_below(rand, 3) == 0 ? KVI_POLICY_NONE : (uint32_t)kvi_rand_below(rand, handle);
+  return handle == 0 || kvi_rand_below(rand, 3) == 0 ? KVI_POLICY_NONE
+                                                     : (uint32_t)kvi_rand_below(rand, handle);
 }
 
-static void model_step(const struct kvi_policy_ops *ops, struct kvi_policy *policy, struct model *model, kvi_rand *rand,
-                       uint64_t now)
+static void model_step(const struct kvi_policy_ops *ops, struct kvi_policy *policy, struct model *model,
+                       kvi_rand *rand, uint64_t now)
 {
   uint32_t handle = (uint32_t)kvi_rand_below(rand, N);
   uint32_t parent = some_parent(rand, handle);
@@ -80,10 +81,8 @@ static void model_step(const struct kvi_policy_ops *ops, struct kvi_policy *poli
       assert_int_equal(ops->unhold(policy, handle), --model->holds[handle]);
     break;
   case 6:
-    if (model->holds[handle] == 0) {
-      ops->remove(policy, handle); /* resident, or only promised */
-      model_remove(model, handle);
-    }
+    ops->remove(policy, handle); /* resident, or only promised; held or not */
+    model_remove(model, handle);
     break;
   default:
     ops->link(policy, handle, parent);
@@ -138,7 +137,8 @@ static void a_chain_goes_from_its_end(void **state)
   (void)state;
   assert_int_equal(ops->create(4, &policy), KVS_OK);
   for (uint32_t i = 0; i < 4; i++)
-    ops->insert(policy, i, i ? i - 1 : KVI_POLICY_NONE, 1, 10 - i); /* the end is the oldest and the newest wins nothing */
+    ops->insert(policy, i, i ? i - 1 : KVI_POLICY_NONE, 1,
+                10 - i); /* the end is the oldest and the newest wins nothing */
   for (uint32_t i = 4; i > 0; i--) {
     assert_int_equal(ops->victim(policy, 100), i - 1);
     ops->remove(policy, i - 1);
@@ -168,8 +168,8 @@ static void bounds(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(like_the_model), cmocka_unit_test(a_chain_goes_from_its_end),
-                                     cmocka_unit_test(bounds)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(like_the_model),
+                                     cmocka_unit_test(a_chain_goes_from_its_end), cmocka_unit_test(bounds)};
 
   return cmocka_run_group_tests_name("tiers/policy", tests, NULL, NULL);
 }

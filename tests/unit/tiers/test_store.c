@@ -6,12 +6,13 @@
 
 #include "proto/limits.h"
 
-#define PAGE   4096u
-#define CHUNK  3000u /* one page with its head */
+#define PAGE  4096u
+#define CHUNK 3000u /* one page with its head */
 
 static struct kvi_store *open_store(uint32_t pages, uint32_t max_chunks)
 {
-  struct kvi_store_config config = {.dram_bytes = (uint64_t)pages * PAGE, .dram_page_bytes = PAGE, .max_chunks = max_chunks};
+  struct kvi_store_config config = {
+      .dram_bytes = (uint64_t)pages * PAGE, .dram_page_bytes = PAGE, .max_chunks = max_chunks};
   struct kvi_store *store;
 
   assert_int_equal(kvi_store_open(&config, &store), KVS_OK);
@@ -82,8 +83,8 @@ static void chain_open(struct chain *chain, uint32_t pages, uint32_t n)
     assert_int_equal(chain_put(chain, i), KVS_OK);
 }
 
-static struct kvi_store_lookup_result chain_lookup(struct chain *chain, uint32_t n, uint64_t owner, uint32_t lease_ms,
-                                                   uint8_t *present)
+static struct kvi_store_lookup_result chain_lookup(struct chain *chain, uint32_t n, uint64_t owner,
+                                                   uint32_t lease_ms, uint8_t *present)
 {
   const uint8_t *space = chain->space;
   struct kvi_store_lookup query = {.tenant = TENANT,
@@ -115,8 +116,10 @@ static void lookup_gives_the_prefix(void **state)
   assert_true(result.fetch_us > 0);
   for (uint32_t i = 0; i < 128; i++)
     assert_int_equal((present[i / 8] >> i % 8) & 1, i < 100);
-  assert_int_equal(kvi_store_delete(chain.store, TENANT, chain.space, chain_key(&chain, 70), KEY_BYTES), KVS_OK);
-  assert_int_equal(kvi_store_delete(chain.store, TENANT, chain.space, chain_key(&chain, 70), KEY_BYTES), KVS_MISS);
+  assert_int_equal(kvi_store_delete(chain.store, TENANT, chain.space, chain_key(&chain, 70), KEY_BYTES),
+                   KVS_OK);
+  assert_int_equal(kvi_store_delete(chain.store, TENANT, chain.space, chain_key(&chain, 70), KEY_BYTES),
+                   KVS_MISS);
   result = chain_lookup(&chain, 128, 1, 0, present);
   assert_int_equal(result.prefix, 70);
   assert_int_equal((present[70 / 8] >> 70 % 8) & 1, 0);
@@ -141,7 +144,8 @@ static void leases_hold(void **state)
   assert_int_equal(result.lease_ms, 60000);
   for (uint64_t i = 1000; i < 1040; i++) {
     testing_key(i, key, KEY_BYTES);
-    assert_int_equal(testing_put(chain.store, TENANT, chain.space, key, KEY_BYTES, NULL, 0, CHUNK, i), KVS_OK);
+    assert_int_equal(testing_put(chain.store, TENANT, chain.space, key, KEY_BYTES, NULL, 0, CHUNK, i),
+                     KVS_OK);
   }
   assert_int_equal(chain_lookup(&chain, 8, 7, 0, NULL).prefix, 6);
   assert_int_equal(kvi_store_release(chain.store, 8, result.lease), KVS_MISS); /* another's */
@@ -151,7 +155,8 @@ static void leases_hold(void **state)
   assert_int_equal(kvi_store_release(chain.store, 7, UINT64_MAX), KVS_MISS);
   for (uint64_t i = 2000; i < 2040; i++) {
     testing_key(i, key, KEY_BYTES);
-    assert_int_equal(testing_put(chain.store, TENANT, chain.space, key, KEY_BYTES, NULL, 0, CHUNK, i), KVS_OK);
+    assert_int_equal(testing_put(chain.store, TENANT, chain.space, key, KEY_BYTES, NULL, 0, CHUNK, i),
+                     KVS_OK);
   }
   assert_int_equal(chain_lookup(&chain, 8, 7, 0, NULL).prefix, 0);
   kvi_store_stats(chain.store, &stats);
@@ -171,14 +176,19 @@ static void everything_leased_is_full(void **state)
   result = chain_lookup(&chain, 8, 7, 60000, NULL);
   assert_int_equal(result.prefix, 8);
   assert_int_equal(chain_put(&chain, 8), KVS_ERR_FULL);
-  assert_int_equal(testing_get(chain.store, TENANT, chain.space, chain_key(&chain, 8), KEY_BYTES, 8, &cause), KVS_MISS);
+  assert_int_equal(testing_get(chain.store, TENANT, chain.space, chain_key(&chain, 8), KEY_BYTES, 8, &cause),
+                   KVS_MISS);
   kvi_store_release_owner(chain.store, 6);
   assert_int_equal(chain_put(&chain, 8), KVS_ERR_FULL);
   kvi_store_release_owner(chain.store, 7);
-  assert_int_equal(chain_put(&chain, 8), KVS_ERR_FULL); /* its parent is the only leaf, and a landing holds its parent */
+  assert_int_equal(chain_put(&chain, 8),
+                   KVS_ERR_FULL); /* its parent is the only leaf, and a landing holds its parent */
   testing_key(500, chain_key(&chain, 9), KEY_BYTES);
-  assert_int_equal(testing_put(chain.store, TENANT, chain.space, chain_key(&chain, 9), KEY_BYTES, NULL, 0, CHUNK, 9), KVS_OK);
-  assert_int_equal(testing_get(chain.store, TENANT, chain.space, chain_key(&chain, 7), KEY_BYTES, 7, &cause), KVS_MISS);
+  assert_int_equal(
+      testing_put(chain.store, TENANT, chain.space, chain_key(&chain, 9), KEY_BYTES, NULL, 0, CHUNK, 9),
+      KVS_OK);
+  assert_int_equal(testing_get(chain.store, TENANT, chain.space, chain_key(&chain, 7), KEY_BYTES, 7, &cause),
+                   KVS_MISS);
   assert_int_equal(cause, KVI_MISS_EVICTED);
   kvi_store_close(chain.store);
 }
@@ -202,7 +212,9 @@ static void leases_run_out(void **state)
   assert_int_equal(stats.leases_expired, 1);
   assert_int_equal(stats.leases, 1);
   testing_key(500, chain_key(&chain, 9), KEY_BYTES);
-  assert_int_equal(testing_put(chain.store, TENANT, chain.space, chain_key(&chain, 9), KEY_BYTES, NULL, 0, CHUNK, 9), KVS_OK);
+  assert_int_equal(
+      testing_put(chain.store, TENANT, chain.space, chain_key(&chain, 9), KEY_BYTES, NULL, 0, CHUNK, 9),
+      KVS_OK);
   kvi_store_close(chain.store);
 }
 
@@ -215,8 +227,10 @@ static void a_deleted_chunk_under_a_lease(void **state)
   (void)state;
   chain_open(&chain, 16, 4);
   result = chain_lookup(&chain, 4, 7, 60000, NULL);
-  assert_int_equal(kvi_store_delete(chain.store, TENANT, chain.space, chain_key(&chain, 2), KEY_BYTES), KVS_OK);
-  assert_int_equal(testing_get(chain.store, TENANT, chain.space, chain_key(&chain, 2), KEY_BYTES, 2, &cause), KVS_MISS);
+  assert_int_equal(kvi_store_delete(chain.store, TENANT, chain.space, chain_key(&chain, 2), KEY_BYTES),
+                   KVS_OK);
+  assert_int_equal(testing_get(chain.store, TENANT, chain.space, chain_key(&chain, 2), KEY_BYTES, 2, &cause),
+                   KVS_MISS);
   assert_int_equal(cause, KVI_MISS_DELETED);
   assert_int_equal(chain_put(&chain, 2), KVS_OK); /* another entry, while the first is still held */
   assert_int_equal(kvi_store_release(chain.store, 7, result.lease), KVS_OK);
@@ -255,10 +269,17 @@ static void lease_bounds(void **state)
 static void lookup_over_spaces(void **state)
 {
   struct kvi_store *store = open_store(1024, 0);
-  uint8_t digests[64][KVS_DIGEST_SIZE], keys[10 * KEY_BYTES], present[2], tiers[10], unknown[KVS_DIGEST_SIZE] = {1};
+  uint8_t digests[64][KVS_DIGEST_SIZE], keys[10 * KEY_BYTES], present[2], tiers[10],
+      unknown[KVS_DIGEST_SIZE] = {1};
   const uint8_t *spaces[64];
-  struct kvi_store_lookup query = {.tenant = TENANT, .owner = 1, .spaces = spaces, .n_spaces = 64, .keys = keys,
-                                   .key_length = KEY_BYTES, .n_keys = 10, .lease_ms = 60000};
+  struct kvi_store_lookup query = {.tenant = TENANT,
+                                   .owner = 1,
+                                   .spaces = spaces,
+                                   .n_spaces = 64,
+                                   .keys = keys,
+                                   .key_length = KEY_BYTES,
+                                   .n_keys = 10,
+                                   .lease_ms = 60000};
   struct kvi_store_lookup_result result = {.present = present, .tiers = tiers};
   struct kvi_store_stats stats;
 
@@ -398,7 +419,8 @@ static void on_wait(void *ctx, kvs_status status)
 static void equal_puts_wait(void **state)
 {
   uint32_t length = CHUNK;
-  struct kvi_put_request request = {.key_length = KEY_BYTES, .length = CHUNK, .n_segments = 1, .segment_lengths = &length};
+  struct kvi_put_request request = {
+      .key_length = KEY_BYTES, .length = CHUNK, .n_segments = 1, .segment_lengths = &length};
   struct kvi_landing landing, other;
   struct waiting waiting[3];
   struct chain chain;
@@ -410,11 +432,14 @@ static void equal_puts_wait(void **state)
     waiting[i] = (struct waiting){.store = chain.store};
   request.space = chain.space;
   request.key = chain_key(&chain, 0);
-  assert_int_equal(kvi_store_put_begin(chain.store, TENANT, &request, on_wait, &waiting[0], &landing), KVS_OK);
+  assert_int_equal(kvi_store_put_begin(chain.store, TENANT, &request, on_wait, &waiting[0], &landing),
+                   KVS_OK);
   for (int i = 0; i < 3; i++)
-    assert_int_equal(kvi_store_put_begin(chain.store, TENANT, &request, on_wait, &waiting[i], &other), KVS_PENDING);
+    assert_int_equal(kvi_store_put_begin(chain.store, TENANT, &request, on_wait, &waiting[i], &other),
+                     KVS_PENDING);
   assert_null(other.handle);
-  assert_int_equal(testing_get(chain.store, TENANT, chain.space, request.key, KEY_BYTES, 0, &cause), KVS_MISS);
+  assert_int_equal(testing_get(chain.store, TENANT, chain.space, request.key, KEY_BYTES, 0, &cause),
+                   KVS_MISS);
   assert_int_equal(chain_lookup(&chain, 1, 1, 1000, NULL).prefix, 0);
   assert_int_equal(kvi_store_delete(chain.store, TENANT, chain.space, request.key, KEY_BYTES), KVS_MISS);
   kvi_store_put_unwait(chain.store, &waiting[1]);
@@ -423,8 +448,10 @@ static void equal_puts_wait(void **state)
   assert_int_equal(waiting[0].status, KVS_ERR_BUSY);
   assert_int_equal(waiting[1].calls, 0);
   assert_int_equal(waiting[2].calls, 1);
-  assert_int_equal(kvi_store_put_begin(chain.store, TENANT, &request, on_wait, &waiting[0], &landing), KVS_OK);
-  assert_int_equal(kvi_store_put_begin(chain.store, TENANT, &request, on_wait, &waiting[1], &other), KVS_PENDING);
+  assert_int_equal(kvi_store_put_begin(chain.store, TENANT, &request, on_wait, &waiting[0], &landing),
+                   KVS_OK);
+  assert_int_equal(kvi_store_put_begin(chain.store, TENANT, &request, on_wait, &waiting[1], &other),
+                   KVS_PENDING);
   testing_fill(&landing, 0);
   assert_int_equal(kvi_store_put_commit(chain.store, &landing), KVS_OK);
   assert_int_equal(waiting[0].calls, 1);
@@ -441,7 +468,8 @@ static void landing_bounds(void **state)
   kvs_space_desc desc = testing_space("m", KEY_BYTES);
   uint8_t space[KVS_DIGEST_SIZE], keys[3][KEY_BYTES];
   uint32_t length = CHUNK, waits = 0;
-  struct kvi_put_request request = {.space = space, .key_length = KEY_BYTES, .length = CHUNK, .n_segments = 1, .segment_lengths = &length};
+  struct kvi_put_request request = {
+      .space = space, .key_length = KEY_BYTES, .length = CHUNK, .n_segments = 1, .segment_lengths = &length};
   struct kvi_landing landing[2], other;
   struct waiting waiting[64];
   struct kvi_store *store;
@@ -476,7 +504,8 @@ static void landing_bounds(void **state)
 static void put_errors(void **state)
 {
   uint32_t lengths[2] = {1000, 2000};
-  struct kvi_put_request good = {.key_length = KEY_BYTES, .length = 3000, .n_segments = 2, .segment_lengths = lengths};
+  struct kvi_put_request good = {
+      .key_length = KEY_BYTES, .length = 3000, .n_segments = 2, .segment_lengths = lengths};
   kvs_space_desc fixed = testing_space("fixed", KEY_BYTES);
   struct kvi_landing landing;
   struct kvi_put_request request;
@@ -507,7 +536,8 @@ static void put_errors(void **state)
   EXPECT(KVS_ERR_INVALID, request.n_segments = 0);
   EXPECT(KVS_ERR_TOO_LARGE, request.n_segments = KVI_SEGMENTS_MAX + 1);
   EXPECT(KVS_ERR_TOO_LARGE, request.length = (uint64_t)KVI_CHUNK_BYTES_MAX + 1);
-  EXPECT(KVS_ERR_TOO_LARGE, lengths[1] = 17 * PAGE; request.length = 1000 + 17 * PAGE); /* above all of the memory */
+  EXPECT(KVS_ERR_TOO_LARGE, lengths[1] = 17 * PAGE;
+         request.length = 1000 + 17 * PAGE); /* above all of the memory */
   lengths[1] = 2000;
   EXPECT(KVS_ERR_INVALID, lengths[0] = 0; request.length = 2000);
 #undef EXPECT
@@ -518,7 +548,8 @@ static void put_errors(void **state)
 static void a_bad_seal_is_no_chunk(void **state)
 {
   uint32_t length = CHUNK, cause;
-  struct kvi_put_request request = {.key_length = KEY_BYTES, .length = CHUNK, .n_segments = 1, .segment_lengths = &length};
+  struct kvi_put_request request = {
+      .key_length = KEY_BYTES, .length = CHUNK, .n_segments = 1, .segment_lengths = &length};
   struct kvi_store_stats stats;
   struct kvi_landing landing;
   struct chain chain;
@@ -530,7 +561,8 @@ static void a_bad_seal_is_no_chunk(void **state)
   assert_int_equal(kvi_store_put_begin(chain.store, TENANT, &request, NULL, NULL, &landing), KVS_OK);
   landing.segments[0].length--;
   assert_int_equal(kvi_store_put_commit(chain.store, &landing), KVS_ERR_INVALID);
-  assert_int_equal(testing_get(chain.store, TENANT, chain.space, request.key, KEY_BYTES, 0, &cause), KVS_MISS);
+  assert_int_equal(testing_get(chain.store, TENANT, chain.space, request.key, KEY_BYTES, 0, &cause),
+                   KVS_MISS);
   kvi_store_stats(chain.store, &stats);
   assert_int_equal(stats.landings, 0);
   assert_int_equal(stats.dram.objects, 0);
@@ -546,19 +578,24 @@ static void a_corrupt_table_is_a_miss(void **state)
 
   (void)state;
   chain_open(&chain, 16, 1);
-  assert_int_equal(kvi_store_get_open(chain.store, TENANT, chain.space, chain_key(&chain, 0), KEY_BYTES, &source, &cause), KVS_OK);
+  assert_int_equal(
+      kvi_store_get_open(chain.store, TENANT, chain.space, chain_key(&chain, 0), KEY_BYTES, &source, &cause),
+      KVS_OK);
   ((uint8_t *)(uintptr_t)source.table.segments)[4] ^= 1; /* a segment's checksum */
   kvi_store_get_close(chain.store, &source);
-  assert_int_equal(testing_get(chain.store, TENANT, chain.space, chain_key(&chain, 0), KEY_BYTES, 0, &cause), KVS_MISS);
+  assert_int_equal(testing_get(chain.store, TENANT, chain.space, chain_key(&chain, 0), KEY_BYTES, 0, &cause),
+                   KVS_MISS);
   assert_int_equal(cause, KVI_MISS_CORRUPT);
-  assert_int_equal(testing_get(chain.store, TENANT, chain.space, chain_key(&chain, 0), KEY_BYTES, 0, &cause), KVS_MISS);
+  assert_int_equal(testing_get(chain.store, TENANT, chain.space, chain_key(&chain, 0), KEY_BYTES, 0, &cause),
+                   KVS_MISS);
   assert_int_equal(cause, KVI_MISS_CORRUPT); /* still known, from the ghosts */
   kvi_store_stats(chain.store, &stats);
   assert_int_equal(stats.corrupt, 1);
   assert_int_equal(stats.chunks, 0);
   assert_int_equal(stats.dram.objects, 0);
   assert_int_equal(chain_put(&chain, 0), KVS_OK);
-  assert_int_equal(testing_get(chain.store, TENANT, chain.space, chain_key(&chain, 0), KEY_BYTES, 0, &cause), KVS_OK);
+  assert_int_equal(testing_get(chain.store, TENANT, chain.space, chain_key(&chain, 0), KEY_BYTES, 0, &cause),
+                   KVS_OK);
   kvi_store_close(chain.store);
 }
 
@@ -574,14 +611,18 @@ static void a_reader_keeps_its_bytes(void **state)
 
   (void)state;
   chain_open(&chain, 4, 2);
-  assert_int_equal(kvi_store_get_open(chain.store, TENANT, chain.space, chain_key(&chain, 0), KEY_BYTES, &source, &cause), KVS_OK);
+  assert_int_equal(
+      kvi_store_get_open(chain.store, TENANT, chain.space, chain_key(&chain, 0), KEY_BYTES, &source, &cause),
+      KVS_OK);
   kvi_store_evict(chain.store, TENANT, NULL, UINT64_MAX, &chunks, &bytes);
   assert_int_equal(chunks, 2);
   assert_int_equal(bytes, 2 * CHUNK);
   kvi_store_stats(chain.store, &stats);
   assert_int_equal(stats.dram.zombie_bytes, PAGE);
   for (uint32_t i = 10; i < 30; i++)
-    assert_int_equal(testing_put(chain.store, TENANT, chain.space, chain_key(&chain, i), KEY_BYTES, NULL, 0, CHUNK, i), KVS_OK);
+    assert_int_equal(
+        testing_put(chain.store, TENANT, chain.space, chain_key(&chain, i), KEY_BYTES, NULL, 0, CHUNK, i),
+        KVS_OK);
   assert_true(testing_matches(&source, 0));
   kvi_store_get_close(chain.store, &source);
   kvi_store_get_close(chain.store, &source); /* cleared: nothing happens */
@@ -621,7 +662,9 @@ static void evict_by_space_and_bytes(void **state)
   chain_open(&chain, 64, 10);
   testing_space_open(chain.store, TENANT, &other, other_digest);
   for (uint32_t i = 0; i < 5; i++)
-    assert_int_equal(testing_put(chain.store, TENANT, other_digest, chain_key(&chain, i), KEY_BYTES, NULL, 0, CHUNK, i), KVS_OK);
+    assert_int_equal(
+        testing_put(chain.store, TENANT, other_digest, chain_key(&chain, i), KEY_BYTES, NULL, 0, CHUNK, i),
+        KVS_OK);
   kvi_store_evict(chain.store, TENANT, chain.space, 2 * CHUNK + 1, &chunks, &bytes);
   assert_int_equal(chunks, 3);
   assert_int_equal(chain_lookup(&chain, 10, 1, 0, NULL).prefix, 7); /* from the end of the chain */

@@ -1,6 +1,6 @@
 /* testing.h: cmocka with its prerequisites, and what the tests of tiers share: a space, keys and chunks of known bytes. */
-#ifndef KVASIR_TESTS_TIERS_TESTING_H
-#define KVASIR_TESTS_TIERS_TESTING_H
+#ifndef KVI_TESTS_UNIT_TIERS_TESTING_H
+#define KVI_TESTS_UNIT_TIERS_TESTING_H
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -98,7 +98,8 @@ static inline int testing_matches(const struct kvi_source *source, uint64_t seed
         if (crc != kvi_chunk_table_segment(&source->table, segment).crc32c)
           return 0;
         crc = 0;
-        left = ++segment < source->table.n_segments ? kvi_chunk_table_segment(&source->table, segment).length : UINT32_MAX;
+        left = ++segment < source->table.n_segments ? kvi_chunk_table_segment(&source->table, segment).length
+                                                    : UINT32_MAX;
       }
     }
   }
@@ -107,8 +108,8 @@ static inline int testing_matches(const struct kvi_source *source, uint64_t seed
 
 /* A put from begin to commit, in segments of up to 1000 bytes. The status of whichever step ended it. */
 static inline kvs_status testing_put(struct kvi_store *store, const char *tenant, const uint8_t *space,
-                                     const uint8_t *key, uint32_t key_length, const uint8_t *parent, uint32_t place,
-                                     uint64_t length, uint64_t seed)
+                                     const uint8_t *key, uint32_t key_length, const uint8_t *parent,
+                                     uint32_t place, uint64_t length, uint64_t seed)
 {
   uint32_t lengths[64];
   struct kvi_put_request request = {.space = space,
@@ -132,8 +133,9 @@ static inline kvs_status testing_put(struct kvi_store *store, const char *tenant
 }
 
 /* KVS_OK with the right bytes, KVS_ERR_CHECKSUM with wrong ones, or the miss with its cause. */
-static inline kvs_status testing_get(struct kvi_store *store, const char *tenant, const uint8_t *space, const uint8_t *key,
-                                     uint32_t key_length, uint64_t seed, uint32_t *cause_p)
+static inline kvs_status testing_get(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                                     const uint8_t *key, uint32_t key_length, uint64_t seed,
+                                     uint32_t *cause_p)
 {
   struct kvi_source source;
   kvs_status status = kvi_store_get_open(store, tenant, space, key, key_length, &source, cause_p);

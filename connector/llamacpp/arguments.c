@@ -1,0 +1,194 @@
+#include "connector/llamacpp/arguments.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: kvasir-llama --model FILE (--tokens FILE | --prompt FILE) [options]\n"
+    "Runs a prompt through llama.cpp; what Kvasir has of its KV is loaded, the rest is computed and "
+    "saved.\n\n"
+    "  --model FILE          GGUF model\n"
+    "  --tokens FILE         the prompt as token ids; - is standard input\n"
+    "  --prompt FILE         the prompt as text, for models with a tokenizer\n"
+    "  --endpoint E          embedded: | unix:/path | kvasir://host:port (default: embedded:)\n"
+    "  --embedded-mib N      memory of an embedded store (default: 256)\n"
+    "  --n-predict N         tokens to generate, the likeliest each time (default: 1)\n"
+    "  --kv-type T           f16 | bf16 | f32 | q8_0 (default: f16)\n"
+    "  --flash-attn on|off   (default: on)\n"
+    "  --threads N           (default: 1)\n"
+    "  --context N           tokens of context (default: as many as needed)\n"
+    "  --chunk N             tokens of a chunk (default: 256)\n"
+    "  --sequences N         sequences of the context; 1 leaves no spare one (default: 2)\n"
+    "  --timeout-ms N        of each exchange with the store (default: 5000)\n"
+    "  --wait-ms N           wait so long for the node at the start (default: 2000)\n"
+    "  --no-load, --no-save  leave out one half\n"
+    "  --logits-out FILE     the last position's logits, float32, little-endian\n"
+    "  --logits-compare FILE tell the largest difference to the logits of an earlier run\n"
+    "  --json                one JSON object on standard output\n"
+    "  --verbose             llama.cpp's own log on standard error\n";
+
+enum {
+  OPT_MODEL = 256,
+  OPT_TOKENS,
+  OPT_PROMPT,
+  OPT_ENDPOINT,
+  OPT_LOGITS,
+  OPT_TYPE,
+  OPT_FLASH,
+  OPT_JSON,
+  OPT_NO_SAVE,
+  OPT_NO_LOAD,
+  OPT_VERBOSE,
+  OPT_PREDICT,
+  OPT_THREADS,
+  OPT_CONTEXT,
+  OPT_TIMEOUT,
+  OPT_WAIT,
+  OPT_CHUNK,
+  OPT_SEQUENCES,
+  OPT_DRAM,
+  OPT_COMPARE,
+  OPT_HELP,
+};
+
+static const struct option options[] = {
+    {"model", 1, NULL, OPT_MODEL},         {"tokens", 1, NULL, OPT_TOKENS},
+    {"prompt", 1, NULL, OPT_PROMPT},       {"endpoint", 1, NULL, OPT_ENDPOINT},
+    {"logits-out", 1, NULL, OPT_LOGITS},   {"logits-compare", 1, NULL, OPT_COMPARE},
+    {"kv-type", 1, NULL, OPT_TYPE},        {"flash-attn", 1, NULL, OPT_FLASH},
+    {"json", 0, NULL, OPT_JSON},           {"no-save", 0, NULL, OPT_NO_SAVE},
+    {"no-load", 0, NULL, OPT_NO_LOAD},     {"verbose", 0, NULL, OPT_VERBOSE},
+    {"n-predict", 1, NULL, OPT_PREDICT},   {"threads", 1, NULL, OPT_THREADS},
+    {"context", 1, NULL, OPT_CONTEXT},     {"timeout-ms", 1, NULL, OPT_TIMEOUT},
+    {"wait-ms", 1, NULL, OPT_WAIT},        {"chunk", 1, NULL, OPT_CHUNK},
+    {"sequences", 1, NULL, OPT_SEQUENCES}, {"embedded-mib", 1, NULL, OPT_DRAM},
+    {"help", 0, NULL, OPT_HELP},           {0}};
+
+static bool parse_number(const char *text, uint64_t low, uint64_t high, uint64_t *value)
+{
+  char *end;
+  errno = 0;
+  *value = strtoull(text, &end, 10);
+  return errno == 0 && end != text && *end == '\0' && text[0] != '-' && *value >= low && *value <= high;
+}
+
+static bool parse_type(const char *text, enum ggml_type *type)
+{
+  static const enum ggml_type types[] = {GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_F32, GGML_TYPE_Q8_0};
+  for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+    if (strcmp(text, ggml_type_name(types[i])) == 0) {
+      *type = types[i];
+      return true;
+    }
+  }
+  return false;
+}
+
+static bool parse_switch(const char *text, bool *value)
+{
+  *value = strcmp(text, "on") == 0;
+  return *value || strcmp(text, "off") == 0;
+}
+
+static bool set_number(kvi_llama_arguments *a, int option, const char *text)
+{
+  switch (option) {
+  case OPT_PREDICT:
+    return parse_number(text, 0, 1 << 20, &a->n_predict);
+  case OPT_THREADS:
+    return parse_number(text, 1, 512, &a->threads);
+  case OPT_CONTEXT:
+    return parse_number(text, 1, 1 << 24, &a->context);
+  case OPT_TIMEOUT:
+    return parse_number(text, 1, 600000, &a->timeout_ms);
+  case OPT_WAIT:
+    return parse_number(text, 0, 600000, &a->wait_ms);
+  case OPT_CHUNK:
+    return parse_number(text, 1, 1 << 20, &a->chunk);
+  case OPT_SEQUENCES:
+    return parse_number(text, 1, 256, &a->sequences);
+  case OPT_DRAM:
+    return parse_number(text, 1, 1 << 20, &a->dram_mib);
+  default:
+    return false;
+  }
+}
+
+static bool set_option(kvi_llama_arguments *a, int option, const char *text)
+{
+  switch (option) {
+  case OPT_MODEL:
+    a->model = text;
+    return true;
+  case OPT_TOKENS:
+    a->tokens = text;
+    return true;
+  case OPT_PROMPT:
+    a->text = text;
+    return true;
+  case OPT_ENDPOINT:
+    a->endpoint = text;
+    return true;
+  case OPT_LOGITS:
+    a->logits_out = text;
+    return true;
+  case OPT_COMPARE:
+    a->logits_compare = text;
+    return true;
+  case OPT_TYPE:
+    return parse_type(text, &a->kv_type);
+  case OPT_FLASH:
+    return parse_switch(text, &a->flash);
+  case OPT_JSON:
+    a->json = true;
+    return true;
+  case OPT_NO_SAVE:
+    a->save = false;
+    return true;
+  case OPT_NO_LOAD:
+    a->load = false;
+    return true;
+  case OPT_VERBOSE:
+    a->verbose = true;
+    return true;
+  default:
+    return set_number(a, option, text);
+  }
+}
+
+int kvi_llama_arguments_parse(int argc, char **argv, kvi_llama_arguments *a)
+{
+  *a = (kvi_llama_arguments){.endpoint = "embedded:",
+                             .kv_type = GGML_TYPE_F16,
+                             .flash = true,
+                             .save = true,
+                             .load = true,
+                             .n_predict = 1,
+                             .threads = 1,
+                             .timeout_ms = 5000,
+                             .wait_ms = 2000,
+                             .chunk = 256,
+                             .sequences = 2,
+                             .dram_mib = 256};
+  int option, index = 0;
+  while ((option = getopt_long(argc, argv, "h", options, &index)) != -1) {
+    if (option == OPT_HELP || option == 'h') {
+      fputs(help, stdout);
+      return 1;
+    }
+    if (option == '?')
+      return 3;
+    if (!set_option(a, option, optarg)) {
+      fprintf(stderr, "kvasir-llama: --%s cannot be \"%s\"\n", options[index].name, optarg);
+      return 3;
+    }
+  }
+  if (a->model == NULL || (a->tokens == NULL) == (a->text == NULL) || optind != argc) {
+    fputs(help, stderr);
+    return 3;
+  }
+  return 0;
+}

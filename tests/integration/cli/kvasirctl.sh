@@ -1,0 +1,128 @@
+#!/bin/sh
+# kvasirctl against a real node: every command, its exit codes, files that come back byte for byte.
+# Usage: kvasirctl.sh KVASIRD KVASIRCTL
+set -eu
+kvasird=$1
+kvasirctl=$2
+scratch=$(mktemp -d)
+node=
+clean_up() {
+  [ -z "$node" ] || kill "$node" 2>/dev/null || true
+  rm -rf "$scratch"
+}
+trap clean_up EXIT
+export KVASIR_ENDPOINT="unix:$scratch/node.sock"
+
+fail() {
+  echo "FAILED: $*" >&2
+  cat "$scratch/node.log" >&2
+  exit 1
+}
+# expect CODE COMMAND...: runs kvasirctl, its output in $scratch/out and $scratch/err
+expect() {
+  code=$1
+  shift
+  got=0
+  "$kvasirctl" "$@" > "$scratch/out" 2> "$scratch/err" || got=$?
+  [ "$got" = "$code" ] || fail "kvasirctl $*: exit $got, not $code: $(cat "$scratch/err")"
+}
+says() { grep -q -- "$1" "$scratch/out" || fail "no '$1' in: $(cat "$scratch/out")"; }
+complains() { grep -q -- "$1" "$scratch/err" || fail "no '$1' in: $(cat "$scratch/err")"; }
+
+# Without a node.
+: > "$scratch/node.log"
+expect 3 --timeout 200ms ping
+complains 'no node at'
+expect 0 --help
+says 'Exit status'
+expect 0 --version
+expect 2
+expect 2 fly
+complains "no command 'fly'"
+expect 2 evict
+expect 2 put one
+expect 2 ping --count many
+complains "'many' is no N"
+expect 2 --endpoint tcp:1 ping
+complains 'is no endpoint'
+for command in ping stats ls put get evict config bench completion; do
+  expect 0 "$command" --help
+  says "Usage: kvasirctl $command"
+done
+expect 0 completion bash
+bash -n "$scratch/out" || fail 'the bash completion is no bash'
+bash -c ". '$scratch/out'; COMP_WORDS=(kvasirctl ls ch); COMP_CWORD=2; _kvasirctl; [ \"\${COMPREPLY[*]}\" = chunks ]" ||
+  fail 'the bash completion does not complete "ls ch"'
+expect 0 completion zsh
+expect 2 completion fish
+
+# With one.
+env -u KVASIR_ENDPOINT "$kvasird" --listen= --unix-socket="$scratch/node.sock" --admin-listen= --dram-size=128MiB > "$scratch/node.log" 2>&1 &
+node=$!
+tries=0
+until "$kvasirctl" --timeout 500ms ping --count 1 > /dev/null 2>&1; do
+  tries=$((tries + 1))
+  [ "$tries" -lt 60 ] || fail 'the node does not answer'
+  kill -0 "$node" 2>/dev/null || fail 'the node has ended'
+  sleep 0.2
+done
+expect 0 ping
+says 'round trips'
+expect 0 --json ping
+says '"software":"kvasir'
+
+head -c 20000001 /dev/urandom > "$scratch/file"
+expect 0 put a/file "$scratch/file"
+expect 0 get a/file "$scratch/again"
+cmp "$scratch/file" "$scratch/again" || fail 'a file came back different'
+echo first > "$scratch/small"
+expect 0 put name "$scratch/small"
+echo second > "$scratch/small"
+expect 0 put name "$scratch/small"
+expect 0 get name -
+says second
+: > "$scratch/empty"
+expect 0 put nothing "$scratch/empty"
+expect 0 get nothing "$scratch/again"
+[ ! -s "$scratch/again" ] || fail 'an empty file came back with something in it'
+"$kvasirctl" put piped - < "$scratch/file" > /dev/null || fail 'put from a pipe'
+"$kvasirctl" get piped - | cmp - "$scratch/file" || fail 'get into a pipe'
+expect 1 get missing "$scratch/none"
+complains 'never stored'
+[ ! -e "$scratch/none" ] || fail 'a miss left a file'
+expect 1 get --space elsewhere name -
+expect 4 put name "$scratch/does-not-exist"
+
+expect 0 ls
+says files
+expect 0 --json ls
+space=$(grep -o '"digest":"[0-9a-f]*","chunks":[^0].*"model":"files"' "$scratch/out" | cut -d '"' -f 4)
+expect 0 ls chunks "$(echo "$space" | cut -c 1-8)"
+says dram
+expect 0 --json ls chunks "$space" --limit 2
+[ "$(grep -o '"key"' "$scratch/out" | wc -l)" = 2 ] || fail 'ls --limit 2 did not list two'
+expect 1 ls chunks ffffffffffff
+expect 2 ls chunks
+expect 0 stats
+says kvasir_gets_total
+expect 0 --json stats
+says '"stats":\['
+expect 0 config
+says dram.size
+expect 0 bench --count 4 --size 64KiB --rounds 2
+says THROUGHPUT
+expect 0 --json bench --count 4 --size 64KiB --rounds 2
+says '"name":"lookup"'
+expect 0 evict --all --space "$space"
+says evicted
+expect 1 get name -
+complains 'was evicted'
+expect 0 --json evict --bytes 1MiB
+says '"chunks":0'
+
+# And with one that leaves.
+kill "$node"
+wait "$node" || fail 'the node did not end well'
+node=
+expect 3 --timeout 300ms stats
+echo 'kvasirctl: all well'

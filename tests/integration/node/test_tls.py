@@ -1,0 +1,96 @@
+"""TLS on the clients' port: works with the files it was given, and lets nobody in without."""
+import os
+import subprocess
+
+import harness
+
+harness.need_grpc()
+
+import grpc  # noqa: E402
+import rpc  # noqa: E402
+from harness import NodeTest  # noqa: E402
+
+
+class Certificates:
+    """An authority, a server's certificate and a client's, both signed by it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.make("ca", ["-x509", "-addext", "basicConstraints=critical,CA:TRUE"])
+        for name in ("server", "client"):
+            self.make(name, ["-x509", "-CA", self.path("ca.pem"), "-CAkey", self.path("ca.key"), "-addext",
+                             "basicConstraints=critical,CA:FALSE", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def make(self, name, arguments):
+        request = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                   "-subj", f"/CN={name}", "-keyout", self.path(name + ".key"), "-out", self.path(name + ".pem")]
+        subprocess.run(["openssl", "req", *request, *arguments], check=True, capture_output=True)
+
+    def read(self, name):
+        with open(self.path(name), "rb") as file:
+            return file.read()
+
+
+class Tls(NodeTest):
+    def serve(self, **settings):
+        node = self.node()
+        self.files = Certificates(node.folder)
+        node.settings.update({"tls.cert_file": self.files.path("server.pem"), "tls.key_file": self.files.path("server.key")})
+        node.settings.update({name.replace("__", "."): self.files.path(value) for name, value in settings.items()})
+        return node.start()
+
+    def client(self, node, own=None, authority="ca.pem"):
+        pair = (self.files.read(own + ".key"), self.files.read(own + ".pem")) if own else (None, None)
+        credentials = grpc.ssl_channel_credentials(self.files.read(authority), *pair)
+        client = rpc.Client.__new__(rpc.Client)
+        client.channel = grpc.secure_channel(f"localhost:{node.port}", credentials, rpc.OPTIONS)
+        self.addCleanup(client.close)
+        return client
+
+    def refused(self, client):
+        with self.assertRaises(grpc.RpcError) as caught:
+            client.ping()
+        self.assertEqual(caught.exception.code(), grpc.StatusCode.UNAVAILABLE)
+
+    def test_put_and_get(self):
+        node = self.serve()
+        client = self.client(node)
+        space, stream, key = client.open_space(), client.transfer(), rpc.new_key()
+        data = os.urandom(200_000)
+        self.assertEqual(stream.put(space, key, [data]), rpc.OK)
+        self.assertEqual(stream.get(space, key), (rpc.OK, data))
+        stream.end()
+        node.stop()
+
+    def test_no_way_in_without(self):
+        node = self.serve()
+        plain = rpc.Client(f"localhost:{node.port}")
+        self.addCleanup(plain.close)
+        self.refused(plain)
+        self.refused(self.client(node, authority="client.pem"))  # a client that trusts another authority
+        unix = rpc.Client(f"unix:{node.socket}")  # the unix socket stays without
+        unix.ping()
+        unix.close()
+        node.stop()
+
+    def test_client_certificates(self):
+        node = self.serve(tls__client_ca_file="ca.pem")
+        self.refused(self.client(node))
+        self.client(node, own="client").ping()
+        node.stop()
+
+    def test_port_in_use(self):
+        first = self.serve()
+        second = self.node(listen=f"127.0.0.1:{first.port}", tls__cert_file=self.files.path("server.pem"),
+                           tls__key_file=self.files.path("server.key"))
+        code, said = second.run()
+        self.assertEqual(code, 1)
+        self.assertIn("in use", said)
+        first.stop()
+
+
+if __name__ == "__main__":
+    harness.main(50)

@@ -1,0 +1,279 @@
+/* The DRAM tier alone: layout, rounding, reuse of runs, zombies, big tables and torn free lists. */
+#include <stdbool.h>
+
+#include "testing.h"
+
+#include "proto/limits.h"
+#include "tiers/dram/dram.h"
+
+#define PAGE 4096u
+
+static struct kvi_tier *make(uint32_t pages)
+{
+  struct kvi_dram_config config = {.bytes = (uint64_t)pages * PAGE + 100, .page_bytes = PAGE};
+  struct kvi_tier *tier;
+
+  assert_int_equal(kvi_dram_create(&config, &tier), KVS_OK);
+  return tier;
+}
+
+/* An object of n equal segments, filled and sealed. */
+static kvs_status reserve(struct kvi_tier *tier, uint64_t length, uint32_t n, kvi_tier_object *object_p)
+{
+  uint32_t *lengths = calloc(n, sizeof(*lengths));
+  struct kvi_tier_request request = {
+      .length = length, .n_segments = n, .segment_lengths = lengths, .label = "label", .label_length = 5};
+  kvs_status status;
+
+  assert_non_null(lengths);
+  for (uint32_t i = 0; i < n; i++)
+    lengths[i] = (uint32_t)(length / n + (i == 0 ? length % n : 0));
+  status = tier->ops->reserve(tier, &request, object_p);
+  free(lengths);
+  return status;
+}
+
+static void fill(struct kvi_tier *tier, kvi_tier_object object, uint32_t n, uint64_t seed)
+{
+  struct kvi_tier_places places;
+  struct kvi_landing landing;
+
+  assert_int_equal(tier->ops->places(tier, object, &places), KVS_OK);
+  landing = (struct kvi_landing){
+      .iov = places.iov, .n_iov = places.n_iov, .segments = places.segments, .n_segments = n};
+  testing_fill(&landing, seed);
+  assert_int_equal(tier->ops->seal(tier, object, 0), KVS_OK);
+}
+
+static bool holds(struct kvi_tier *tier, kvi_tier_object object, uint64_t seed)
+{
+  struct kvi_tier_places places;
+  struct kvi_source source = {0};
+
+  assert_int_equal(tier->ops->places(tier, object, &places), KVS_OK);
+  assert_int_equal(tier->ops->table(tier, object, &source.table), KVS_OK);
+  source.iov = places.iov;
+  source.n_iov = places.n_iov;
+  return testing_matches(&source, seed);
+}
+
+static uint64_t used(struct kvi_tier *tier)
+{
+  struct kvi_tier_usage usage;
+
+  tier->ops->usage(tier, &usage);
+  return usage.used_bytes;
+}
+
+static void objects_of_all_sizes(void **state)
+{
+  static const uint64_t lengths[] = {1, 64, 3800, 3904, 4000, 4096, 8192, 65536, 300000};
+  struct kvi_tier *tier = make(256);
+
+  (void)state;
+  for (uint32_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++)
+    for (uint32_t n = 1; n <= 64 && n <= lengths[i]; n *= 4) {
+      struct kvi_tier_places places;
+      kvi_tier_object object;
+      const void *label;
+      uint32_t label_length;
+
+      assert_int_equal(reserve(tier, lengths[i], n, &object), KVS_OK);
+      assert_int_equal(tier->ops->places(tier, object, &places), KVS_OK);
+      assert_int_equal((uintptr_t)places.iov[0].base % 64, 0);
+      fill(tier, object, n, i);
+      assert_true(holds(tier, object, i));
+      assert_int_equal(tier->ops->label(tier, object, &label, &label_length), KVS_OK);
+      assert_int_equal(label_length, 5);
+      assert_memory_equal(label, "label", 5);
+      tier->ops->drop(tier, object);
+      assert_int_equal(used(tier), 0);
+    }
+  tier->ops->destroy(tier);
+}
+
+static void full_and_reused(void **state)
+{
+  struct kvi_tier *tier = make(17);
+  kvi_tier_object objects[4], again;
+  struct kvi_tier_places before, after;
+  const void *at;
+
+  (void)state;
+  for (uint32_t i = 0; i < 4; i++)
+    assert_int_equal(reserve(tier, 3 * PAGE, 1, &objects[i]), KVS_OK); /* four pages with the head */
+  assert_int_equal(reserve(tier, 3 * PAGE, 1, &again), KVS_ERR_FULL);
+  assert_int_equal(reserve(tier, PAGE / 2, 1, &again), KVS_OK);
+  assert_int_equal(reserve(tier, 1, 1, &again), KVS_ERR_FULL);
+  assert_int_equal(reserve(tier, 17 * PAGE, 1, &again), KVS_ERR_TOO_LARGE);
+  assert_int_equal(tier->ops->places(tier, objects[1], &before), KVS_OK);
+  assert_int_equal(before.n_iov, 1);
+  at = before.iov[0].base;
+  tier->ops->drop(tier, objects[1]);
+  assert_int_equal(reserve(tier, 3 * PAGE, 1, &again), KVS_OK); /* the run it left, in one piece */
+  assert_int_equal(tier->ops->places(tier, again, &after), KVS_OK);
+  assert_int_equal(after.n_iov, 1);
+  assert_ptr_equal(after.iov[0].base, at);
+  tier->ops->destroy(tier);
+}
+
+static void readers_outlive_drop(void **state)
+{
+  struct kvi_tier *tier = make(8);
+  struct kvi_tier_usage usage;
+  kvi_tier_object object, other;
+
+  (void)state;
+  assert_int_equal(reserve(tier, 5000, 3, &object), KVS_OK);
+  fill(tier, object, 3, 1);
+  assert_int_equal(tier->ops->open(tier, object), KVS_OK);
+  assert_int_equal(tier->ops->open(tier, object), KVS_OK);
+  tier->ops->drop(tier, object);
+  tier->ops->usage(tier, &usage);
+  assert_int_equal(usage.zombie_bytes, 2 * PAGE);
+  assert_int_equal(usage.used_bytes, 2 * PAGE);
+  assert_int_equal(reserve(tier, 7 * PAGE, 1, &other), KVS_ERR_FULL);
+  tier->ops->close(tier, object);
+  assert_true(holds(tier, object, 1));
+  tier->ops->close(tier, object);
+  tier->ops->usage(tier, &usage);
+  assert_int_equal(usage.zombie_bytes, 0);
+  assert_int_equal(usage.used_bytes, 0);
+  assert_int_equal(usage.objects, 0);
+  tier->ops->destroy(tier);
+}
+
+/* 4096 segments make a table of eight pages, which lies outside; so do the places of an object on every other page. */
+static void what_does_not_fit_in_a_page(void **state)
+{
+  struct kvi_tier *tier = make(1024);
+  kvi_tier_object singles[1024], object;
+  struct kvi_tier_places places;
+  struct kvi_tier_usage before, usage;
+
+  (void)state;
+  tier->ops->usage(tier, &before);
+  assert_int_equal(reserve(tier, 100000, KVI_SEGMENTS_MAX, &object), KVS_OK);
+  fill(tier, object, KVI_SEGMENTS_MAX, 5);
+  assert_true(holds(tier, object, 5));
+  tier->ops->usage(tier, &usage);
+  assert_true(usage.metadata_bytes >= before.metadata_bytes + KVI_SEGMENTS_MAX * 8);
+  tier->ops->drop(tier, object);
+  for (uint32_t i = 0; i < 1024; i++)
+    assert_int_equal(reserve(tier, 1000, 1, &singles[i]), KVS_OK);
+  for (uint32_t i = 0; i < 1024; i += 2)
+    tier->ops->drop(tier, singles[i]);
+  assert_int_equal(reserve(tier, 511 * PAGE + 3000, 2, &object), KVS_OK);
+  assert_int_equal(tier->ops->places(tier, object, &places), KVS_OK);
+  assert_int_equal(places.n_iov, 512);
+  fill(tier, object, 2, 6);
+  assert_true(holds(tier, object, 6));
+  tier->ops->drop(tier, object);
+  tier->ops->usage(tier, &usage);
+  for (uint32_t i = 1; i < 1024; i += 2)
+    tier->ops->drop(tier, singles[i]);
+  assert_int_equal(usage.metadata_bytes, before.metadata_bytes);
+  assert_int_equal(used(tier), 0);
+  tier->ops->destroy(tier);
+}
+
+/* Blocks outside the pages are bounded too: 1 MiB and 1/64, i.e. about 32 of these tables. */
+static void spills_are_bounded(void **state)
+{
+  struct kvi_tier *tier = make(1024);
+  kvi_tier_object objects[100];
+  kvs_status status = KVS_OK;
+  uint32_t n = 0;
+
+  (void)state;
+  while (n < 100 && status == KVS_OK) {
+    status = reserve(tier, KVI_SEGMENTS_MAX, KVI_SEGMENTS_MAX, &objects[n]);
+    n += status == KVS_OK;
+  }
+  assert_int_equal(status, KVS_ERR_FULL);
+  assert_true(n >= 30 && n < 40);
+  tier->ops->drop(tier, objects[0]);
+  assert_int_equal(reserve(tier, KVI_SEGMENTS_MAX, KVI_SEGMENTS_MAX, &objects[0]), KVS_OK);
+  for (uint32_t i = 0; i < n; i++)
+    tier->ops->drop(tier, objects[i]);
+  assert_int_equal(used(tier), 0);
+  tier->ops->destroy(tier);
+}
+
+static void random_objects(void **state)
+{
+  struct kvi_tier *tier = make(200);
+  kvi_tier_object objects[40];
+  uint32_t lengths[40] = {0};
+  kvi_rand rand;
+
+  (void)state;
+  kvi_rand_seed(&rand, 3);
+  for (uint64_t i = 0; i < 4000; i++) {
+    uint32_t at = (uint32_t)kvi_rand_below(&rand, 40);
+
+    if (lengths[at]) {
+      assert_true(holds(tier, objects[at], at * 1000000u + lengths[at]));
+      tier->ops->drop(tier, objects[at]);
+      lengths[at] = 0;
+    } else {
+      uint32_t length = (uint32_t)kvi_rand_below(&rand, 30000) + 8;
+
+      if (reserve(tier, length, 1 + length % 8, &objects[at]) != KVS_OK)
+        continue;
+      fill(tier, objects[at], 1 + length % 8, at * 1000000u + length);
+      lengths[at] = length;
+    }
+  }
+  for (uint32_t i = 0; i < 40; i++)
+    if (lengths[i])
+      tier->ops->drop(tier, objects[i]);
+  assert_int_equal(used(tier), 0);
+  tier->ops->destroy(tier);
+}
+
+static void refusals(void **state)
+{
+  struct kvi_tier *tier = make(8);
+  struct kvi_tier_request request = {0};
+  struct kvi_tier_ops none = {0};
+  struct kvi_tier empty = {.ops = &none};
+  struct kvi_tier_attr attr;
+  kvi_tier_object object;
+
+  (void)state;
+  assert_int_equal(tier->ops->reserve(tier, &request, &object), KVS_ERR_INVALID);
+  request.length = 1;
+  assert_int_equal(tier->ops->reserve(tier, &request, &object), KVS_ERR_INVALID);
+  request.n_segments = KVI_SEGMENTS_MAX + 1;
+  assert_int_equal(tier->ops->reserve(tier, &request, &object), KVS_ERR_TOO_LARGE);
+  tier->ops->attr(tier, &attr);
+  assert_int_equal(attr.capacity_bytes, 8 * PAGE);
+  assert_int_equal(attr.kind, KVI_TIER_DRAM);
+  assert_true(attr.in_place);
+  assert_true(attr.read_bytes_per_s > 0);
+  tier->ops->destroy(tier);
+  kvi_tier_ops_complete(&(struct kvi_tier_ops){.name = "x"});
+  kvi_tier_ops_complete(&none);
+  assert_int_equal(none.reserve(&empty, &request, &object), KVS_ERR_UNSUPPORTED);
+  assert_int_equal(none.open(&empty, 0), KVS_ERR_UNSUPPORTED);
+  assert_int_equal(none.seal(&empty, 0, 0), KVS_ERR_UNSUPPORTED);
+  none.drop(&empty, 0);
+  none.close(&empty, 0);
+  none.destroy(&empty);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(objects_of_all_sizes),
+      cmocka_unit_test(full_and_reused),
+      cmocka_unit_test(readers_outlive_drop),
+      cmocka_unit_test(what_does_not_fit_in_a_page),
+      cmocka_unit_test(spills_are_bounded),
+      cmocka_unit_test(random_objects),
+      cmocka_unit_test(refusals),
+  };
+
+  return cmocka_run_group_tests_name("tiers/dram", tests, NULL, NULL);
+}

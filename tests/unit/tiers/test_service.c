@@ -1,0 +1,518 @@
+/* The service: every control method as a wire would call it, good and bad requests. */
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "testing.h"
+
+#include "proto/limits.h"
+#include "proto/space.h"
+#include "tiers/programs.h"
+#include "tiers/service.h"
+
+#define PAGE  4096u
+#define CHUNK 3000u
+#define KEYS  8u
+
+static const struct kvi_peer peer = {.id = 5, .tenant = TENANT, .name = "test"};
+
+struct fixture {
+  struct kvi_store *store;
+  struct kvi_store_service *owner;
+  const struct kvi_service *service;
+  uint8_t digest[KVS_DIGEST_SIZE];
+  uint8_t keys[KEYS * KEY_BYTES];
+};
+
+static char *config_json(void *ctx)
+{
+  return strdup(ctx);
+}
+
+static void setup(struct fixture *f)
+{
+  struct kvi_store_config config = {.dram_bytes = 64 * PAGE, .dram_page_bytes = PAGE};
+  struct kvi_store_service_config service = {
+      .software = "kvasir test", .incarnation = 77, .config_json = config_json, .config_ctx = "{\"a\":1}"};
+
+  assert_int_equal(kvi_store_open(&config, &f->store), KVS_OK);
+  service.store = f->store;
+  assert_int_equal(kvi_store_service_create(&service, &f->owner), KVS_OK);
+  f->service = kvi_store_service_get(f->owner);
+  for (uint32_t i = 0; i < KEYS; i++)
+    testing_key(i, f->keys + i * KEY_BYTES, KEY_BYTES);
+}
+
+static void teardown(struct fixture *f)
+{
+  kvi_store_service_destroy(f->owner);
+  kvi_store_close(f->store);
+}
+
+/* The reply, to be freed with done(). */
+static void *ask(struct fixture *f, enum kvi_method method, const void *request)
+{
+  ProtobufCMessage *reply = NULL;
+
+  assert_int_equal(f->service->ops->call(f->service->self, &peer, method, request, &reply), KVS_OK);
+  assert_non_null(reply);
+  assert_ptr_equal(reply->descriptor, kvi_method_info(method)->reply);
+  return reply;
+}
+
+static void done(void *reply)
+{
+  protobuf_c_message_free_unpacked(reply, NULL);
+}
+
+static ProtobufCBinaryData bytes(const void *data, size_t length)
+{
+  return (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)data, .len = length};
+}
+
+static void open_space(struct fixture *f)
+{
+  kvs_space_desc desc = testing_space("m", KEY_BYTES);
+  Kvasir__V1__OpenSpaceRequest request = KVASIR__V1__OPEN_SPACE_REQUEST__INIT;
+  Kvasir__V1__SpaceDescriptor message;
+  Kvasir__V1__OpenSpaceReply *reply;
+
+  assert_int_equal(kvs_space_digest(&desc, f->digest), KVS_OK);
+  kvi_space_to_message(&desc, &message);
+  request.digest = bytes(f->digest, KVS_DIGEST_SIZE);
+  request.descriptor = &message;
+  reply = ask(f, KVI_METHOD_OPEN_SPACE, &request);
+  assert_int_equal(reply->status, KVS_OK);
+  done(reply);
+}
+
+static void put_chain(struct fixture *f)
+{
+  for (uint32_t i = 0; i < KEYS; i++)
+    assert_int_equal(testing_put(f->store, TENANT, f->digest, f->keys + i * KEY_BYTES, KEY_BYTES,
+                                 i ? f->keys + (i - 1) * KEY_BYTES : NULL, i, CHUNK, i),
+                     KVS_OK);
+}
+
+static void hello(void **state)
+{
+  Kvasir__V1__HelloRequest request = KVASIR__V1__HELLO_REQUEST__INIT;
+  Kvasir__V1__HelloReply *reply;
+  struct fixture f;
+
+  (void)state;
+  setup(&f);
+  request.protocol_min = 1;
+  request.protocol_max = 9;
+  reply = ask(&f, KVI_METHOD_HELLO, &request);
+  assert_int_equal(reply->status, KVS_OK);
+  assert_int_equal(reply->incarnation, 77);
+  assert_string_equal(reply->software, "kvasir test");
+  assert_int_equal(reply->chunk_bytes_max, 64 * PAGE);
+  assert_int_equal(reply->frame_bytes_max, KVI_FRAME_BYTES_MAX);
+  assert_int_equal(reply->batch_chunks_max, KVI_BATCH_CHUNKS_MAX);
+  assert_true(reply->message_bytes_max > KVI_FRAME_BYTES_MAX + KVI_FRAME_HEADER_MAX);
+  done(reply);
+  request.protocol_min = 7;
+  request.software = "other 9.9";
+  reply = ask(&f, KVI_METHOD_HELLO, &request);
+  assert_int_equal(reply->status, KVS_ERR_VERSION);
+  assert_non_null(strstr(reply->message, "kvasir test"));
+  assert_non_null(strstr(reply->message, "other 9.9"));
+  assert_non_null(strstr(reply->message, "7 to 9"));
+  assert_non_null(strstr(reply->message, "1 to 1"));
+  assert_int_equal(reply->protocol_max, KVI_PROTOCOL_MAX);
+  done(reply);
+  request.protocol_min = request.protocol_max = 0;
+  reply = ask(&f, KVI_METHOD_HELLO, &request);
+  assert_int_equal(reply->status, KVS_ERR_VERSION);
+  done(reply);
+  teardown(&f);
+}
+
+static void wrong_messages(void **state)
+{
+  Kvasir__V1__Empty empty = KVASIR__V1__EMPTY__INIT;
+  ProtobufCMessage *reply;
+  struct fixture f;
+
+  (void)state;
+  setup(&f);
+  done(ask(&f, KVI_METHOD_PING, &empty));
+  assert_int_equal(f.service->ops->call(f.service->self, &peer, KVI_METHOD_LOOKUP, &empty.base, &reply),
+                   KVS_ERR_UNSUPPORTED);
+  assert_null(reply);
+  assert_int_equal(f.service->ops->call(f.service->self, &peer, KVI_METHOD_COUNT, &empty.base, &reply),
+                   KVS_ERR_UNSUPPORTED);
+  assert_int_equal(f.service->ops->call(f.service->self, &peer, KVI_METHOD_PING, NULL, &reply),
+                   KVS_ERR_UNSUPPORTED);
+  teardown(&f);
+}
+
+static void spaces(void **state)
+{
+  kvs_space_desc desc = testing_space("other model", KEY_BYTES);
+  Kvasir__V1__OpenSpaceRequest request = KVASIR__V1__OPEN_SPACE_REQUEST__INIT;
+  Kvasir__V1__ListSpacesRequest list = KVASIR__V1__LIST_SPACES_REQUEST__INIT;
+  Kvasir__V1__ListSpacesReply *listed;
+  Kvasir__V1__SpaceDescriptor message;
+  Kvasir__V1__OpenSpaceReply *reply;
+  uint8_t digest[KVS_DIGEST_SIZE];
+  struct fixture f;
+
+  (void)state;
+  setup(&f);
+  listed = ask(&f, KVI_METHOD_LIST_SPACES, &list);
+  assert_int_equal(listed->n_spaces, 0);
+  done(listed);
+  reply = ask(&f, KVI_METHOD_OPEN_SPACE, &request);
+  assert_int_equal(reply->status, KVS_ERR_INVALID);
+  done(reply);
+  open_space(&f);
+  kvi_space_to_message(&desc, &message);
+  request.descriptor = &message;
+  request.digest = bytes(f.digest, KVS_DIGEST_SIZE);
+  reply = ask(&f, KVI_METHOD_OPEN_SPACE, &request);
+  assert_int_equal(reply->status, KVS_ERR_SPACE_MISMATCH);
+  assert_non_null(strstr(reply->message, "digest"));
+  done(reply);
+  assert_int_equal(kvs_space_digest(&desc, digest), KVS_OK);
+  request.digest = bytes(digest, KVS_DIGEST_SIZE);
+  reply = ask(&f, KVI_METHOD_OPEN_SPACE, &request);
+  assert_int_equal(reply->status, KVS_OK);
+  assert_true(reply->created);
+  assert_non_null(strstr(reply->message, "model"));
+  done(reply);
+  reply = ask(&f, KVI_METHOD_OPEN_SPACE, &request);
+  assert_int_equal(reply->status, KVS_OK);
+  assert_false(reply->created);
+  done(reply);
+  message.layout = 99;
+  reply = ask(&f, KVI_METHOD_OPEN_SPACE, &request);
+  assert_true(reply->status < 0);
+  done(reply);
+  put_chain(&f);
+  listed = ask(&f, KVI_METHOD_LIST_SPACES, &list);
+  assert_int_equal(listed->n_spaces, 2);
+  assert_int_equal(listed->spaces[0]->chunks, KEYS);
+  assert_int_equal(listed->spaces[0]->bytes, KEYS * CHUNK);
+  assert_string_equal(listed->spaces[1]->descriptor->model, "other model");
+  done(listed);
+  teardown(&f);
+}
+
+static void lookup_and_release(void **state)
+{
+  Kvasir__V1__LookupRequest request = KVASIR__V1__LOOKUP_REQUEST__INIT;
+  Kvasir__V1__ReleaseRequest release = KVASIR__V1__RELEASE_REQUEST__INIT;
+  Kvasir__V1__Keys keys = KVASIR__V1__KEYS__INIT;
+  ProtobufCBinaryData space, many[KVI_LOOKUP_SPACES_MAX + 1];
+  Kvasir__V1__ReleaseReply *released;
+  Kvasir__V1__LookupReply *reply;
+  struct kvi_store_stats stats;
+  uint64_t lease;
+  struct fixture f;
+
+  (void)state;
+  setup(&f);
+  open_space(&f);
+#define EXPECT(expected)                                                                                     \
+  do {                                                                                                       \
+    reply = ask(&f, KVI_METHOD_LOOKUP, &request);                                                            \
+    assert_int_equal(reply->status, expected);                                                               \
+    done(reply);                                                                                             \
+  } while (0)
+  EXPECT(KVS_ERR_INVALID); /* no space */
+  space = bytes(f.digest, 5);
+  request.n_spaces = 1;
+  request.spaces = &space;
+  EXPECT(KVS_ERR_INVALID);
+  space.len = KVS_DIGEST_SIZE;
+  EXPECT(KVS_ERR_INVALID); /* no keys */
+  request.keys = &keys;
+  keys.keys = bytes(f.keys, sizeof(f.keys));
+  EXPECT(KVS_ERR_KEY_LENGTH);
+  keys.key_length = 24;
+  EXPECT(KVS_ERR_KEY_LENGTH);
+  keys.key_length = KEY_BYTES;
+  for (uint32_t i = 0; i <= KVI_LOOKUP_SPACES_MAX; i++)
+    many[i] = space;
+  request.spaces = many;
+  request.n_spaces = KVI_LOOKUP_SPACES_MAX + 1;
+  EXPECT(KVS_ERR_TOO_LARGE);
+  request.n_spaces = 1;
+  EXPECT(KVS_MISS);
+#undef EXPECT
+  put_chain(&f);
+  request.want_tiers = true;
+  request.lease_ms = 10000;
+  reply = ask(&f, KVI_METHOD_LOOKUP, &request);
+  assert_int_equal(reply->status, KVS_OK);
+  assert_int_equal(reply->prefix, KEYS);
+  assert_int_equal(reply->present.len, 1);
+  assert_int_equal(reply->present.data[0], 0xff);
+  assert_int_equal(reply->tiers.len, KEYS);
+  assert_int_equal(reply->lease_status, KVS_OK);
+  assert_int_equal(reply->lease_ms, 10000);
+  lease = reply->lease;
+  assert_true(lease != 0);
+  done(reply);
+  release.n_leases = 1;
+  release.leases = &lease;
+  for (uint32_t i = 0; i < 2; i++) {
+    released = ask(&f, KVI_METHOD_RELEASE, &release);
+    assert_int_equal(released->released, 1 - i);
+    done(released);
+  }
+  done(ask(&f, KVI_METHOD_LOOKUP, &request));
+  f.service->ops->peer_gone(f.service->self, &peer);
+  kvi_store_stats(f.store, &stats);
+  assert_int_equal(stats.leases, 0);
+  teardown(&f);
+}
+
+static void delete_list_evict(void **state)
+{
+  Kvasir__V1__DeleteRequest delete = KVASIR__V1__DELETE_REQUEST__INIT;
+  Kvasir__V1__ListChunksRequest list = KVASIR__V1__LIST_CHUNKS_REQUEST__INIT;
+  Kvasir__V1__EvictRequest evict = KVASIR__V1__EVICT_REQUEST__INIT;
+  Kvasir__V1__Keys keys = KVASIR__V1__KEYS__INIT;
+  Kvasir__V1__DeleteReply *deleted;
+  Kvasir__V1__ListChunksReply *listed;
+  Kvasir__V1__EvictReply *evicted;
+  struct fixture f;
+
+  (void)state;
+  setup(&f);
+  open_space(&f);
+  put_chain(&f);
+  deleted = ask(&f, KVI_METHOD_DELETE, &delete);
+  assert_int_equal(deleted->status, KVS_ERR_INVALID);
+  done(deleted);
+  delete.space = bytes(f.digest, KVS_DIGEST_SIZE);
+  delete.keys = &keys;
+  keys.keys = bytes(f.keys + 6 * KEY_BYTES, 2 * KEY_BYTES);
+  keys.key_length = KEY_BYTES;
+  deleted = ask(&f, KVI_METHOD_DELETE, &delete);
+  assert_int_equal(deleted->status, KVS_OK);
+  assert_int_equal(deleted->deleted, 2);
+  done(deleted);
+  deleted = ask(&f, KVI_METHOD_DELETE, &delete);
+  assert_int_equal(deleted->status, KVS_MISS);
+  done(deleted);
+
+  listed = ask(&f, KVI_METHOD_LIST_CHUNKS, &list);
+  assert_int_equal(listed->status, KVS_ERR_INVALID);
+  done(listed);
+  list.space = bytes(f.digest, KVS_DIGEST_SIZE);
+  list.limit = 4;
+  listed = ask(&f, KVI_METHOD_LIST_CHUNKS, &list);
+  assert_int_equal(listed->n_chunks, 4);
+  assert_int_equal(listed->chunks[0]->key.len, KEY_BYTES);
+  assert_int_equal(listed->chunks[0]->length, CHUNK);
+  list.cursor = listed->cursor;
+  done(listed);
+  listed = ask(&f, KVI_METHOD_LIST_CHUNKS, &list);
+  assert_int_equal(listed->n_chunks, 2);
+  assert_int_equal(listed->cursor, 0);
+  done(listed);
+
+  evict.space = bytes(f.digest, 3);
+  evicted = ask(&f, KVI_METHOD_EVICT, &evict);
+  assert_int_equal(evicted->status, KVS_ERR_INVALID);
+  done(evicted);
+  evict.space.len = KVS_DIGEST_SIZE;
+  evict.bytes = 1;
+  evicted = ask(&f, KVI_METHOD_EVICT, &evict);
+  assert_int_equal(evicted->chunks, 1);
+  done(evicted);
+  evict.space.len = 0;
+  evict.all = true;
+  evicted = ask(&f, KVI_METHOD_EVICT, &evict);
+  assert_int_equal(evicted->chunks, 5);
+  assert_int_equal(evicted->bytes, 5 * CHUNK);
+  done(evicted);
+  teardown(&f);
+}
+
+static void expect_hint(struct fixture *f, const Kvasir__V1__HintRequest *request, uint32_t outcome)
+{
+  Kvasir__V1__HintReply *reply = ask(f, KVI_METHOD_HINT, request);
+
+  assert_int_equal(reply->outcome, outcome);
+  done(reply);
+}
+
+static void hints(void **state)
+{
+  Kvasir__V1__HintRequest request = KVASIR__V1__HINT_REQUEST__INIT;
+  Kvasir__V1__Keys keys = KVASIR__V1__KEYS__INIT;
+  char longest[300];
+  struct fixture f;
+
+  (void)state;
+  setup(&f);
+  open_space(&f);
+  expect_hint(&f, &request, KVI_HINT_REJECTED); /* no program */
+  memset(longest, 'p', sizeof(longest) - 1);
+  longest[sizeof(longest) - 1] = '\0';
+  request.program = longest;
+  expect_hint(&f, &request, KVI_HINT_REJECTED);
+  request.program = "agent";
+  request.priority = 101;
+  expect_hint(&f, &request, KVI_HINT_REJECTED);
+  request.priority = 100;
+  request.wait_kind = 6;
+  expect_hint(&f, &request, KVI_HINT_REJECTED);
+  request.wait_kind = 1;
+  request.return_p50_ms = 10;
+  request.return_p90_ms = 9;
+  expect_hint(&f, &request, KVI_HINT_REJECTED);
+  request.return_p90_ms = 20;
+  request.tool = "grep";
+  expect_hint(&f, &request, KVI_HINT_ACCEPTED);
+  request.space = bytes(f.digest, KVS_DIGEST_SIZE);
+  expect_hint(&f, &request, KVI_HINT_REJECTED); /* a space without keys */
+  request.keys = &keys;
+  keys.keys = bytes(f.keys, sizeof(f.keys));
+  keys.key_length = KEY_BYTES;
+  expect_hint(&f, &request, KVI_HINT_MISSING);
+  put_chain(&f);
+  expect_hint(&f, &request, KVI_HINT_ACCEPTED);
+  request.close = true;
+  expect_hint(&f, &request, KVI_HINT_ACCEPTED);
+  expect_hint(&f, &request, KVI_HINT_MISSING);
+  teardown(&f);
+}
+
+static void programs_are_bounded(void **state)
+{
+  struct kvi_programs *programs;
+  struct kvi_programs_stats stats;
+  struct kvi_program_hint hint = {.tenant = TENANT, .parent = "", .tool = "t"}, found;
+  char name[16];
+
+  (void)state;
+  assert_int_equal(kvi_programs_create(0, &programs), KVS_ERR_INVALID);
+  assert_int_equal(kvi_programs_create(3, &programs), KVS_OK);
+  for (uint32_t i = 0; i < 10; i++) {
+    snprintf(name, sizeof(name), "p%u", i);
+    hint.program = name;
+    hint.turn = i;
+    assert_int_equal(kvi_programs_hint(programs, &hint), KVI_HINT_ACCEPTED);
+    hint.program = "p0"; /* heard of again and again: stays */
+    assert_int_equal(kvi_programs_hint(programs, &hint), KVI_HINT_ACCEPTED);
+  }
+  kvi_programs_stats(programs, &stats);
+  assert_int_equal(stats.programs, 3);
+  assert_int_equal(stats.forgotten, 7);
+  assert_true(kvi_programs_find(programs, TENANT, "p0", &found));
+  assert_int_equal(found.turn, 9);
+  assert_string_equal(found.tool, "t");
+  assert_false(kvi_programs_find(programs, "other", "p0", &found));
+  assert_false(kvi_programs_find(programs, TENANT, "p1", &found));
+  hint.close = true;
+  assert_int_equal(kvi_programs_hint(programs, &hint), KVI_HINT_ACCEPTED);
+  assert_false(kvi_programs_find(programs, TENANT, "p0", &found));
+  kvi_programs_destroy(programs);
+  kvi_programs_destroy(NULL);
+}
+
+static void stats_and_config(void **state)
+{
+  Kvasir__V1__StatsRequest request = KVASIR__V1__STATS_REQUEST__INIT;
+  Kvasir__V1__Empty empty = KVASIR__V1__EMPTY__INIT;
+  Kvasir__V1__ConfigReply *config;
+  Kvasir__V1__StatsReply *reply;
+  bool found = false;
+  struct fixture f;
+
+  (void)state;
+  setup(&f);
+  open_space(&f);
+  put_chain(&f);
+  reply = ask(&f, KVI_METHOD_STATS, &request);
+  assert_int_equal(reply->incarnation, 77);
+  for (size_t i = 0; i < reply->n_stats; i++) {
+    const Kvasir__V1__Stat *stat = reply->stats[i];
+    size_t length = strlen(stat->name);
+    bool total = length > 6 && strcmp(stat->name + length - 6, "_total") == 0;
+
+    assert_int_equal(strncmp(stat->name, "kvasir_", 7), 0);
+    assert_int_equal(total, stat->kind == 1); /* counters, and only they, end so */
+    assert_true(strlen(stat->help) > 5);
+    if (strcmp(stat->name, "kvasir_put_commits_total") == 0) {
+      assert_true(stat->value == KEYS);
+      found = true;
+    }
+    for (size_t j = 0; j < i; j++)
+      assert_false(strcmp(reply->stats[j]->name, stat->name) == 0 &&
+                   strcmp(reply->stats[j]->labels, stat->labels) == 0);
+  }
+  assert_true(found);
+  done(reply);
+  config = ask(&f, KVI_METHOD_CONFIG, &empty);
+  assert_string_equal(config->json, "{\"a\":1}");
+  done(config);
+  teardown(&f);
+}
+
+static void draining(void **state)
+{
+  Kvasir__V1__LookupRequest request = KVASIR__V1__LOOKUP_REQUEST__INIT;
+  uint32_t length = CHUNK, cause;
+  struct kvi_put_request put = {
+      .key_length = KEY_BYTES, .length = CHUNK, .n_segments = 1, .segment_lengths = &length};
+  struct kvi_landing landing, other;
+  Kvasir__V1__LookupReply *reply;
+  struct kvi_source source;
+  struct fixture f;
+
+  (void)state;
+  setup(&f);
+  open_space(&f);
+  put.space = f.digest;
+  put.key = f.keys;
+  assert_int_equal(f.service->ops->put_begin(f.service->self, &peer, &put, NULL, NULL, &landing), KVS_OK);
+  kvi_store_service_drain(f.owner);
+  kvi_store_service_drain(f.owner);
+  assert_int_equal(f.service->ops->put_begin(f.service->self, &peer, &put, NULL, NULL, &other),
+                   KVS_ERR_DRAINING);
+  assert_int_equal(
+      f.service->ops->get_open(f.service->self, &peer, f.digest, f.keys, KEY_BYTES, &source, &cause),
+      KVS_ERR_DRAINING);
+  reply = ask(&f, KVI_METHOD_LOOKUP, &request);
+  assert_int_equal(reply->status, KVS_ERR_DRAINING);
+  done(reply);
+  testing_fill(&landing, 0);
+  assert_int_equal(f.service->ops->put_commit(f.service->self, &landing), KVS_OK); /* in flight: goes on */
+  teardown(&f);
+}
+
+static void create_errors(void **state)
+{
+  struct kvi_store_service_config config = {.incarnation = 1};
+  struct kvi_store_service *service;
+
+  (void)state;
+  assert_int_equal(kvi_store_service_create(&config, &service), KVS_ERR_INVALID);
+  assert_null(service);
+  kvi_store_service_destroy(NULL);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(hello),
+      cmocka_unit_test(wrong_messages),
+      cmocka_unit_test(spaces),
+      cmocka_unit_test(hints),
+      cmocka_unit_test(lookup_and_release),
+      cmocka_unit_test(delete_list_evict),
+      cmocka_unit_test(draining),
+      cmocka_unit_test(programs_are_bounded),
+      cmocka_unit_test(stats_and_config),
+      cmocka_unit_test(create_errors),
+  };
+
+  return cmocka_run_group_tests_name("tiers/service", tests, NULL, NULL);
+}
