@@ -4,7 +4,7 @@
  */
 const char *__tsan_default_options(void);
 
-const char *__tsan_default_options(void)
+__attribute__((visibility("default"))) const char *__tsan_default_options(void)
 {
   return "ignore_noninstrumented_modules=1";
 }
