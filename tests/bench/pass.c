@@ -1,5 +1,6 @@
 #include "tests/bench/pass.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,24 @@ struct pass {
   bool failed[BENCH_CASES_MAX];
   double others[BENCH_ROUNDS_MAX]; /* cores taken by others, mean of the round's cases */
 };
+
+/* Set by the first SIGINT or SIGTERM: rounds end, servers and their files are cleaned away, what there is gets printed. */
+static volatile sig_atomic_t stopped;
+
+static void stop(int signal_number)
+{
+  (void)signal_number;
+  stopped = 1;
+}
+
+static void watch_signals(void)
+{
+  struct sigaction action = {.sa_handler = stop,
+                             .sa_flags = (int)SA_RESETHAND}; /* the second one ends us at once */
+
+  sigaction(SIGINT, &action, NULL);
+  sigaction(SIGTERM, &action, NULL);
+}
 
 static int client_core(const struct pass *pass)
 {
@@ -148,11 +167,13 @@ static void one_round(struct pass *pass, uint32_t round)
     size_t place = round % 2 == 0 ? i : n - 1 - i;
     kvs_status status;
 
+    if (stopped)
+      return;
     if (pass->failed[place])
       continue;
     show_progress(pass, round, i, &pass->options->plan->cases[place]);
     status = one_case(pass, round, place);
-    if (status != KVS_OK)
+    if (status != KVS_OK && !stopped)
       give_up(pass, place, status);
   }
 }
@@ -183,10 +204,11 @@ int bench_pass_run(const struct bench_pass_options *options, struct bench_docume
     return -1;
   pass->options = options;
   pass->document = document;
-  if (start(pass)) {
+  watch_signals();
+  if (!stopped && start(pass)) {
     for (uint32_t round = 0; round < options->rounds; round++)
       one_round(pass, round);
-    failures = 0;
+    failures = stopped != 0; /* not all that was asked for */
     for (size_t i = 0; i < options->plan->n; i++)
       failures += pass->failed[i];
     document->machine.others_median = bench_summarise(pass->others, options->rounds).median;
