@@ -18,6 +18,8 @@
 #define MAX_CALLS      1024u
 #define INLINE_CHUNKS  16u
 #define INLINE_SEGMENTS 64u
+/* Packed bytes of the starts of one frame; well below KVI_FRAME_HEADER_MAX with pieces and ends beside them. */
+#define START_BYTES_MAX (160u << 10)
 #define MAX_STARTS_HELD (KVI_FRAME_OUT_STARTS + KVI_FRAME_OUT_PIECES)
 
 struct wire;
@@ -52,6 +54,7 @@ struct transfer {
   uint64_t *lengths;
   uint32_t *segment_counts, *segment_lengths;
   size_t n_segment_lengths;
+  size_t start_bytes; /* of the packed start message, at most */
   void *arrays;
   uint64_t inline_lengths[INLINE_CHUNKS];
   uint32_t inline_counts[INLINE_CHUNKS], inline_segments[INLINE_SEGMENTS];
@@ -121,6 +124,7 @@ struct wire {
   struct kvi_frame_out *out;
   struct transfer *held[MAX_STARTS_HELD]; /* by the frame being made */
   uint32_t n_held;
+  size_t start_bytes; /* of the starts in the frame being made, at most */
 };
 
 /* ---- grpc_wire.c ---- */

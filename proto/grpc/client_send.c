@@ -33,16 +33,20 @@ static void add_keys(Kvasir__V1__Keys *keys, const struct kvi_transfer *user)
 
 static bool add_start(struct wire *w, struct transfer *t)
 {
+  if (w->start_bytes + t->start_bytes > START_BYTES_MAX)
+    return false;
   Kvasir__V1__TransferStart *start = kvi_frame_out_start(w->out);
   if (!start)
     return false;
   const struct kvi_transfer *user = t->user;
+  w->start_bytes += t->start_bytes;
   uint64_t now = kvi_now_ns();
   start->id = t->id;
   start->put = user->put;
   start->space.data = (uint8_t *)(uintptr_t)user->space;
   start->space.len = KVS_DIGEST_SIZE;
-  start->timeout_ms = now < user->deadline_ns ? (uint32_t)((user->deadline_ns - now) / KVI_NS_PER_MS) : 0;
+  uint64_t left_ms = now < user->deadline_ns ? (user->deadline_ns - now) / KVI_NS_PER_MS : 0;
+  start->timeout_ms = left_ms < KVI_TIMEOUT_MS_MAX ? (uint32_t)left_ms : KVI_TIMEOUT_MS_MAX;
   start->lease = user->lease;
   start->n_lengths = user->n_chunks;
   start->lengths = t->lengths;
@@ -156,6 +160,7 @@ static void add_cancels(struct wire *w)
 static void fill_frame(struct wire *w)
 {
   kvi_frame_out_begin(w->out);
+  w->start_bytes = 0;
   add_cancels(w);
   struct transfer *done = NULL, *t;
   while ((t = next_to_send(w, done)) != NULL) {

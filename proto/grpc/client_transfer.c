@@ -2,6 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <kvasir/keys.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "proto/grpc/client_private.h"
@@ -11,8 +13,6 @@
 #define LINGER_DEADLINE_MS 20u
 #define LINGER_CANCEL_MS   500u
 #define SHUTDOWN_MS        100u
-/* Packed bytes of the starts of one frame; well below KVI_FRAME_HEADER_MAX with pieces and ends beside them. */
-#define START_BYTES_MAX (160u << 10)
 
 void kvi_gw_transfer_ref(struct transfer *t)
 {
@@ -210,12 +210,18 @@ static kvs_status check_chunk(const struct wire *w, const struct kvi_transfer *u
   return sum == c->length ? KVS_OK : KVS_ERR_INVALID;
 }
 
-static kvs_status check_transfer(const struct wire *w, const struct kvi_transfer *user, size_t *n_segments_p)
+/* All that a node would refuse with the whole stream is refused here: other transfers share it. */
+static kvs_status check_transfer(const struct wire *w, const struct kvi_transfer *user, size_t *n_segments_p,
+                                 size_t *start_bytes_p)
 {
   if (user->n_chunks == 0 || !user->chunks || !user->keys || !user->space || !user->on_done)
     return KVS_ERR_INVALID;
   if (user->n_chunks > w->batch_chunks_max || user->n_chunks > KVI_BATCH_CHUNKS_MAX)
     return KVS_ERR_TOO_LARGE;
+  if (user->key_length < KVS_KEY_MIN || user->key_length > KVS_KEY_MAX)
+    return KVS_ERR_KEY_LENGTH;
+  if (user->n_chunks - 1 > UINT32_MAX - user->chain.first_place)
+    return KVS_ERR_INVALID;
   size_t n_segments = 0;
   for (uint32_t i = 0; i < user->n_chunks; i++) {
     kvs_status status = check_chunk(w, user, &user->chunks[i], &n_segments);
@@ -225,6 +231,7 @@ static kvs_status check_transfer(const struct wire *w, const struct kvi_transfer
   /* Packed numbers take at most 5 bytes (lengths 10). */
   size_t packed = 256 + (size_t)user->n_chunks * (user->key_length + 15u) + n_segments * 5u;
   *n_segments_p = n_segments;
+  *start_bytes_p = packed;
   return packed <= START_BYTES_MAX ? KVS_OK : KVS_ERR_TOO_LARGE;
 }
 
@@ -248,7 +255,7 @@ static kvs_status fill_arrays(struct transfer *t, size_t n_segments)
   size_t k = 0;
   for (uint32_t i = 0; i < user->n_chunks; i++) {
     const struct kvi_transfer_chunk *c = &user->chunks[i];
-    t->lengths[i] = c->length;
+    t->lengths[i] = c->length < KVI_CHUNK_BYTES_MAX ? c->length : KVI_CHUNK_BYTES_MAX; /* a get may have more room */
     if (!user->put)
       continue;
     t->segment_counts[i] = c->n_segments;
@@ -273,8 +280,8 @@ kvs_status kvi_gw_submit(struct kvi_wire *wire, struct kvi_transfer *user)
   kvs_status status;
   if (!kvi_gw_enter(w, &status))
     return status;
-  size_t n_segments = 0;
-  status = check_transfer(w, user, &n_segments);
+  size_t n_segments = 0, start_bytes = 0;
+  status = check_transfer(w, user, &n_segments, &start_bytes);
   if (status != KVS_OK)
     goto leave;
   struct transfer *t = take_slot(w);
@@ -283,6 +290,7 @@ kvs_status kvi_gw_submit(struct kvi_wire *wire, struct kvi_transfer *user)
     goto leave;
   }
   reset(t, w, user);
+  t->start_bytes = start_bytes;
   status = fill_arrays(t, n_segments);
   if (status != KVS_OK) {
     return_slot(w, t);
