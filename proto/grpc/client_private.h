@@ -37,8 +37,8 @@ struct transfer {
   /* Chunks that have ended: set by the poller, read by the sender, which then skips them. */
   _Atomic uint64_t ended[KVI_BATCH_CHUNKS_MAX / 64];
 
-  /* The sender's. */
-  bool started;
+  /* The sender's; started, which says whether the node may know of it, is written under wire->lock. */
+  bool started, start_sent;
   uint32_t send_chunk, send_segment, send_offset, send_crc;
   struct kvi_iov_cursor send_cursor;
 
@@ -82,7 +82,7 @@ struct wire {
   kvi_list live, to_send;  /* transfers */
   kvi_list calls;          /* unary calls in flight */
   uint64_t sequence;
-  uint64_t cancels[KVI_FRAME_OUT_CANCELS];
+  uint64_t cancels[MAX_TRANSFERS]; /* to be told to the node */
   uint32_t n_cancels;
   char reason[256];        /* why it is not connected */
   kvs_status reason_status;

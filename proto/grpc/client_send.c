@@ -57,7 +57,7 @@ static bool add_start(struct wire *w, struct transfer *t)
     start->segment_lengths = t->segment_lengths;
   }
   add_keys(start->keys, user);
-  t->started = true;
+  t->start_sent = true;
   return true;
 }
 
@@ -116,7 +116,7 @@ static bool add_piece(struct wire *w, struct transfer *t)
 /* True when all of the transfer has been sent. */
 static bool add_transfer(struct wire *w, struct transfer *t)
 {
-  if (!t->started && !add_start(w, t))
+  if (!t->start_sent && !add_start(w, t))
     return false;
   if (!t->user->put)
     return true;
@@ -139,6 +139,7 @@ static struct transfer *next_to_send(struct wire *w, struct transfer *done)
   kvi_list_node *node = kvi_list_first(&w->to_send);
   if (node && w->n_held < MAX_STARTS_HELD) {
     t = kvi_list_entry(node, struct transfer, send_link);
+    t->started = true;
     if (!held(w, t)) {
       kvi_gw_transfer_ref(t);
       w->held[w->n_held++] = t;
@@ -151,9 +152,11 @@ static struct transfer *next_to_send(struct wire *w, struct transfer *done)
 static void add_cancels(struct wire *w)
 {
   pthread_mutex_lock(&w->lock);
-  for (uint32_t i = 0; i < w->n_cancels; i++)
-    kvi_frame_out_cancel(w->out, w->cancels[i]);
-  w->n_cancels = 0;
+  uint32_t n = 0;
+  while (n < w->n_cancels && kvi_frame_out_cancel(w->out, w->cancels[n]))
+    n++;
+  w->n_cancels -= n;
+  memmove(w->cancels, w->cancels + n, w->n_cancels * sizeof *w->cancels);
   pthread_mutex_unlock(&w->lock);
 }
 

@@ -79,7 +79,7 @@ static void end_protocol(struct transfer *t, bool early)
   kvi_list_remove(&w->live, &t->live_link);
   if (kvi_list_is_linked(&t->send_link))
     kvi_list_remove(&w->to_send, &t->send_link);
-  if (early && t->started && w->n_cancels < KVI_FRAME_OUT_CANCELS)
+  if (early && t->started && w->n_cancels < MAX_TRANSFERS)
     w->cancels[w->n_cancels++] = t->id;
   pthread_mutex_unlock(&w->lock);
   if (early && t->user->put) {
