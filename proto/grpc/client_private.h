@@ -32,7 +32,6 @@ struct transfer {
   /* One for the protocol, one for each frame being made from it, one for each slice into the caller's memory. */
   atomic_uint refs;
   atomic_bool cancel; /* asked for by the caller */
-  bool counted;       /* in wire->lingering; written before the protocol's reference is dropped */
 
   /* Chunks that have ended: set by the poller, read by the sender, which then skips them. */
   _Atomic uint64_t ended[KVI_BATCH_CHUNKS_MAX / 64];
@@ -58,6 +57,12 @@ struct transfer {
   void *arrays;
   uint64_t inline_lengths[INLINE_CHUNKS];
   uint32_t inline_counts[INLINE_CHUNKS], inline_segments[INLINE_SEGMENTS];
+
+  /*
+   * When the connection is given up if gRPC still holds slices of this transfer, which has ended; 0: not ended or none held.
+   * Set by the poller before it drops the protocol's reference, 0 again with the last reference; outside of what reset clears.
+   */
+  _Atomic uint64_t linger_until_ns;
 
   /* Under wire->lock, and never cleared with the rest: a late frame may name a slot that is being set up again. */
   uint64_t id;
@@ -93,7 +98,7 @@ struct wire {
   uint32_t n_free;
   uint32_t unfinished; /* transfers and calls whose done callback has not returned */
   struct transfer *slots;
-  atomic_uint lingering; /* ended early, but gRPC still holds slices */
+  atomic_uint lingering; /* puts that have ended, but gRPC still holds slices */
 
   kvi_thread thread;
 
@@ -112,7 +117,8 @@ struct wire {
   uint32_t batch_chunks_max;
   uint64_t incarnation;
   bool broken, stream_over;
-  uint64_t last_activity_ns, linger_at_ns, shutdown_at_ns;
+  uint64_t last_activity_ns, shutdown_at_ns;
+  uint64_t linger_at_ns; /* no transfer's linger_until_ns is earlier; 0: none lingers */
 
   struct kvi_grpc_tag tag_start, tag_read, tag_sent, tag_status;
   grpc_metadata session_metadata;
@@ -131,6 +137,9 @@ struct wire {
 /* Enters the connection as a user: true while READY. leave ends it. */
 bool kvi_gw_enter(struct wire *w, kvs_status *why_p);
 void kvi_gw_leave(struct wire *w);
+
+/* True once destroy has been asked for. */
+bool kvi_gw_stopping(struct wire *w);
 
 /* ---- client_connect.c ---- */
 kvs_status kvi_gw_connect(struct wire *w, uint64_t deadline_ns);

@@ -61,7 +61,7 @@ void kvi_gw_transfer_unref(void *ctx)
   struct wire *w = t->wire;
   struct kvi_transfer *user = t->user;
   kvs_status status = overall_status(t);
-  if (t->counted)
+  if (atomic_exchange(&t->linger_until_ns, 0) != 0)
     atomic_fetch_sub(&w->lingering, 1);
   free(t->arrays);
   t->arrays = NULL;
@@ -72,7 +72,19 @@ void kvi_gw_transfer_unref(void *ctx)
 
 /* ---- ends: the poller's ---- */
 
-static void end_protocol(struct transfer *t, bool early)
+/* From here on nothing holds the transfer but slices into its memory: until when that is borne. */
+static void linger(struct transfer *t, uint64_t until_ns)
+{
+  struct wire *w = t->wire;
+  if (atomic_load(&t->refs) == 1)
+    return;
+  atomic_store(&t->linger_until_ns, until_ns);
+  atomic_fetch_add(&w->lingering, 1);
+  if (w->linger_at_ns == 0 || until_ns < w->linger_at_ns)
+    w->linger_at_ns = until_ns;
+}
+
+static void end_protocol(struct transfer *t, bool early, uint64_t linger_until_ns)
 {
   struct wire *w = t->wire;
   pthread_mutex_lock(&w->lock);
@@ -82,10 +94,8 @@ static void end_protocol(struct transfer *t, bool early)
   if (early && t->started && w->n_cancels < MAX_TRANSFERS)
     w->cancels[w->n_cancels++] = t->id;
   pthread_mutex_unlock(&w->lock);
-  if (early && t->user->put) {
-    t->counted = true;
-    atomic_fetch_add(&w->lingering, 1);
-  }
+  if (t->user->put)
+    linger(t, linger_until_ns);
   kvi_gw_transfer_unref(t);
 }
 
@@ -110,7 +120,7 @@ void kvi_gw_end_chunk(struct transfer *t, uint32_t chunk, kvs_status status, uin
     return;
   end_chunk(t, chunk, status, cause);
   if (t->n_ended == t->user->n_chunks)
-    end_protocol(t, false);
+    end_protocol(t, false, t->user->deadline_ns + LINGER_DEADLINE_MS * KVI_NS_PER_MS);
 }
 
 void kvi_gw_end_all(struct transfer *t, kvs_status status)
@@ -123,7 +133,9 @@ void kvi_gw_end_all(struct transfer *t, kvs_status status)
   for (uint32_t i = 0; i < t->user->n_chunks; i++)
     if (!kvi_gw_chunk_ended(t, i))
       end_chunk(t, i, status, cause);
-  end_protocol(t, true);
+  uint64_t now = kvi_now_ns(), until = now + LINGER_CANCEL_MS * KVI_NS_PER_MS;
+  uint64_t last = (now > t->user->deadline_ns ? now : t->user->deadline_ns) + LINGER_DEADLINE_MS * KVI_NS_PER_MS;
+  end_protocol(t, true, until < last ? until : last);
 }
 
 struct transfer *kvi_gw_find(struct wire *w, uint64_t id)
@@ -156,11 +168,36 @@ static void end_overdue(struct wire *w, uint64_t now)
     pthread_mutex_unlock(&w->lock);
     if (!overdue)
       return;
-    uint64_t grace = (status == KVS_ERR_CANCELED ? LINGER_CANCEL_MS : LINGER_DEADLINE_MS) * KVI_NS_PER_MS;
-    if (w->linger_at_ns == 0 || now + grace < w->linger_at_ns)
-      w->linger_at_ns = now + grace;
     kvi_gw_end_all(overdue, status);
   }
+}
+
+/* Seldom: only when a put that has ended still has slices out at its deadline, or had when another ended. */
+static uint64_t earliest_linger(const struct wire *w)
+{
+  uint64_t earliest = 0;
+  for (uint32_t i = 0; i < MAX_TRANSFERS; i++) {
+    uint64_t until = atomic_load(&w->slots[i].linger_until_ns);
+    if (until != 0 && (earliest == 0 || until < earliest))
+      earliest = until;
+  }
+  return earliest;
+}
+
+static void check_lingering(struct wire *w, uint64_t now)
+{
+  if (atomic_load(&w->lingering) == 0) {
+    w->linger_at_ns = 0;
+    return;
+  }
+  if (w->linger_at_ns == 0 || now < w->linger_at_ns || w->shutdown_at_ns != 0)
+    return;
+  w->linger_at_ns = earliest_linger(w);
+  if (w->linger_at_ns == 0 || now < w->linger_at_ns)
+    return;
+  kvi_log_warn("node %s does not read: giving up its stream to free memory of puts that ended", w->endpoint);
+  w->shutdown_at_ns = now + SHUTDOWN_MS * KVI_NS_PER_MS;
+  grpc_call_cancel(w->stream, NULL);
 }
 
 void kvi_gw_check_deadlines(struct wire *w, uint64_t now)
@@ -175,15 +212,7 @@ void kvi_gw_check_deadlines(struct wire *w, uint64_t now)
   if (send)
     kvi_gw_send(w);
 
-  if (atomic_load(&w->lingering) == 0) {
-    w->linger_at_ns = 0;
-    return;
-  }
-  if (w->linger_at_ns != 0 && now >= w->linger_at_ns && w->shutdown_at_ns == 0) {
-    kvi_log_warn("node %s does not read: giving up its stream to free memory of puts that ended", w->endpoint);
-    w->shutdown_at_ns = now + SHUTDOWN_MS * KVI_NS_PER_MS;
-    grpc_call_cancel(w->stream, NULL);
-  }
+  check_lingering(w, now);
 }
 
 /* ---- submit ---- */

@@ -48,6 +48,14 @@ void kvi_gw_leave(struct wire *w)
   pthread_mutex_unlock(&w->lock);
 }
 
+bool kvi_gw_stopping(struct wire *w)
+{
+  pthread_mutex_lock(&w->lock);
+  bool stop = w->stop;
+  pthread_mutex_unlock(&w->lock);
+  return stop;
+}
+
 /* ---- the poller ---- */
 
 static void set_ready(struct wire *w)
@@ -87,11 +95,12 @@ static void end_transfers(struct wire *w, kvs_status status)
 static uint64_t next_wake(struct wire *w, uint64_t now)
 {
   pthread_mutex_lock(&w->lock);
-  bool busy = !kvi_list_is_empty(&w->live) || !kvi_list_is_empty(&w->calls);
+  bool busy = !kvi_list_is_empty(&w->live) || !kvi_list_is_empty(&w->calls) || w->linger_at_ns != 0;
   bool quiet = !busy && now - w->last_activity_ns > BUSY_MS * KVI_NS_PER_MS;
   w->idle = quiet;
   pthread_mutex_unlock(&w->lock);
-  uint64_t ms = w->linger_at_ns || w->shutdown_at_ns ? LINGER_TICK_MS : quiet ? IDLE_MS : TICK_MS;
+  bool soon = w->linger_at_ns != 0 && now + TICK_MS * KVI_NS_PER_MS >= w->linger_at_ns;
+  uint64_t ms = soon || w->shutdown_at_ns ? LINGER_TICK_MS : quiet ? IDLE_MS : TICK_MS;
   return now + ms * KVI_NS_PER_MS;
 }
 
@@ -103,16 +112,12 @@ static void serve(struct wire *w)
     if (now - checked >= LINGER_TICK_MS * KVI_NS_PER_MS) {
       kvi_gw_check_deadlines(w, now);
       checked = now;
-      pthread_mutex_lock(&w->lock);
-      w->broken = w->broken || w->stop;
-      pthread_mutex_unlock(&w->lock);
+      w->broken = w->broken || kvi_gw_stopping(w);
       if (w->broken)
         return;
     }
     kvi_grpc_next(w->cq, next_wake(w, now));
-    pthread_mutex_lock(&w->lock);
-    w->broken = w->broken || w->stop;
-    pthread_mutex_unlock(&w->lock);
+    w->broken = w->broken || kvi_gw_stopping(w);
     if (w->shutdown_at_ns && kvi_now_ns() >= w->shutdown_at_ns) {
       if (w->fd >= 0)
         shutdown(w->fd, SHUT_RDWR);
@@ -147,9 +152,7 @@ static void serve_connection(struct wire *w)
   kvi_log_debug("connected to %s", w->endpoint);
   announce(w, true);
   serve(w);
-  pthread_mutex_lock(&w->lock);
-  bool stop = w->stop;
-  pthread_mutex_unlock(&w->lock);
+  bool stop = kvi_gw_stopping(w);
   set_down(w, stop);
   end_transfers(w, stop ? KVS_ERR_CLOSED : KVS_ERR_UNREACHABLE);
   kvi_gw_disconnect(w);
