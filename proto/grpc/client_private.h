@@ -151,6 +151,7 @@ kvs_status kvi_gw_call(struct kvi_wire *wire, enum kvi_method method, const Prot
 /* The same without looking at the state: for the Hello. */
 kvs_status kvi_gw_call_unchecked(struct wire *w, enum kvi_method method, const ProtobufCMessage *request,
                                  uint64_t deadline_ns, kvi_call_done_fn *done, void *ctx);
+/* The poller's, while no caller is inside the connection. */
 void kvi_gw_cancel_calls(struct wire *w);
 
 /* ---- client_transfer.c ---- */

@@ -16,6 +16,7 @@
 
 #define BACKOFF_MIN_MS     100u
 #define BACKOFF_MAX_MS     5000u
+#define STEADY_MS          1000u  /* a connection that held so long: the next one is tried soon */
 #define TICK_MS            50u    /* granularity of deadlines while something is in flight */
 #define LINGER_TICK_MS     10u
 #define BUSY_MS            200u   /* after the last activity the poller still ticks: no wake for steady work */
@@ -170,8 +171,10 @@ static void run(void *ctx)
   do {
     kvi_deadline deadline = kvi_deadline_from_ms(w->options.connect_timeout_ms);
     if (kvi_gw_connect(w, deadline.at_ns) == KVS_OK) {
+      uint64_t begin = kvi_now_ms();
       serve_connection(w);
-      backoff_ms = BACKOFF_MIN_MS;
+      if (kvi_now_ms() - begin >= STEADY_MS)
+        backoff_ms = BACKOFF_MIN_MS;
     }
   } while (back_off(w, &backoff_ms, &random));
   pthread_mutex_lock(&w->lock);
@@ -184,6 +187,8 @@ static void run(void *ctx)
 static bool connected(struct kvi_wire *wire)
 {
   struct wire *w = (struct wire *)wire;
+  if (kvi_forked(w->pid))
+    return false; /* the lock may have been held when the process forked */
   pthread_mutex_lock(&w->lock);
   bool ready = w->state == READY;
   pthread_mutex_unlock(&w->lock);

@@ -25,8 +25,9 @@ static void equal_put_ended(void *ctx, kvs_status status)
   wait->status = status;
   pthread_mutex_lock(&s->woken_lock);
   kvi_list_push_back(&s->woken, &wait->link);
-  pthread_mutex_unlock(&s->woken_lock);
+  /* Under the lock: once the poller can take the message, it may end the transfer, and with the last one the stream. */
   kvi_grpc_waker_wake(&s->waker);
+  pthread_mutex_unlock(&s->woken_lock);
 }
 
 static void forget_wait(struct server_transfer *t, uint32_t chunk)
