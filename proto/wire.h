@@ -125,7 +125,7 @@ struct kvi_wire_ops {
   kvs_status (*call)(struct kvi_wire *wire, enum kvi_method method, const ProtobufCMessage *request,
                      uint64_t deadline_ns, kvi_call_done_fn *done, void *ctx);
 
-  /* Starts a transfer. Errors as call, and KVS_ERR_INVALID (counts, lengths, a hole in a put). */
+  /* Starts a transfer. Errors as call, and KVS_ERR_INVALID (counts, lengths, a hole in a put), KVS_ERR_KEY_LENGTH. */
   kvs_status (*submit)(struct kvi_wire *wire, struct kvi_transfer *transfer);
 
   /*

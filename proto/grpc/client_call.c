@@ -149,13 +149,12 @@ kvs_status kvi_gw_call(struct kvi_wire *wire, enum kvi_method method, const Prot
   return status;
 }
 
+/* Without the lock, since gRPC may release slices meanwhile, and with the last one a transfer ends: nobody else is in. */
 void kvi_gw_cancel_calls(struct wire *w)
 {
-  pthread_mutex_lock(&w->lock);
   kvi_list_for_each(&w->calls, node)
   {
     struct call *c = kvi_list_entry(node, struct call, link);
     grpc_call_cancel_with_status(c->call, GRPC_STATUS_UNAVAILABLE, "connection lost", NULL);
   }
-  pthread_mutex_unlock(&w->lock);
 }

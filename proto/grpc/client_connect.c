@@ -22,6 +22,8 @@
 #include "proto/grpc/client_private.h"
 #include "proto/grpc/endpoint.h"
 
+#define STEP_MS 50u /* how soon a stop is noticed while connecting */
+
 static kvs_status fail(struct wire *w, kvs_status status, const char *what)
 {
   pthread_mutex_lock(&w->lock);
@@ -33,11 +35,20 @@ static kvs_status fail(struct wire *w, kvs_status status, const char *what)
 
 /* ---- the socket ---- */
 
-static int wait_connected(int fd, uint64_t deadline_ns)
+/* In short steps: destroy does not wait for the end of an attempt. */
+static uint64_t next_step(uint64_t deadline_ns)
+{
+  return kvi_deadline_earlier((kvi_deadline){deadline_ns}, kvi_deadline_from_ms(STEP_MS)).at_ns;
+}
+
+static int wait_connected(struct wire *w, int fd, uint64_t deadline_ns)
 {
   struct pollfd p = {.fd = fd, .events = POLLOUT};
-  kvi_deadline deadline = {deadline_ns};
-  int n = poll(&p, 1, (int)kvi_deadline_remaining_ms(deadline));
+  int n = 0;
+  do {
+    kvi_deadline step = {next_step(deadline_ns)};
+    n = poll(&p, 1, (int)kvi_deadline_remaining_ms(step));
+  } while (n == 0 && !kvi_deadline_expired((kvi_deadline){deadline_ns}) && !kvi_gw_stopping(w));
   if (n <= 0)
     return n < 0 ? errno : ETIMEDOUT;
   int error = 0;
@@ -46,7 +57,7 @@ static int wait_connected(int fd, uint64_t deadline_ns)
   return error;
 }
 
-static int connect_address(int family, const struct sockaddr *address, socklen_t length, uint64_t deadline_ns)
+static int connect_address(struct wire *w, int family, const struct sockaddr *address, socklen_t length, uint64_t deadline_ns)
 {
   int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0)
@@ -56,7 +67,7 @@ static int connect_address(int family, const struct sockaddr *address, socklen_t
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   int error = connect(fd, address, length) == 0 ? 0 : errno;
   if (error == EINPROGRESS || error == EAGAIN)
-    error = wait_connected(fd, deadline_ns);
+    error = wait_connected(w, fd, deadline_ns);
   if (error == 0)
     return fd;
   close(fd);
@@ -64,14 +75,14 @@ static int connect_address(int family, const struct sockaddr *address, socklen_t
   return -1;
 }
 
-static int connect_unix(const char *path, uint64_t deadline_ns)
+static int connect_unix(struct wire *w, const char *path, uint64_t deadline_ns)
 {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   memcpy(address.sun_path, path, strlen(path) + 1); /* length checked at open */
-  return connect_address(AF_UNIX, (const struct sockaddr *)&address, sizeof address, deadline_ns);
+  return connect_address(w, AF_UNIX, (const struct sockaddr *)&address, sizeof address, deadline_ns);
 }
 
-static int connect_tcp(const struct kvi_endpoint *endpoint, uint64_t deadline_ns)
+static int connect_tcp(struct wire *w, const struct kvi_endpoint *endpoint, uint64_t deadline_ns)
 {
   struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *list = NULL;
   if (getaddrinfo(endpoint->host, endpoint->port, &hints, &list) != 0) {
@@ -80,7 +91,7 @@ static int connect_tcp(const struct kvi_endpoint *endpoint, uint64_t deadline_ns
   }
   int fd = -1;
   for (struct addrinfo *a = list; a && fd < 0; a = a->ai_next)
-    fd = connect_address(a->ai_family, a->ai_addr, a->ai_addrlen, deadline_ns);
+    fd = connect_address(w, a->ai_family, a->ai_addr, a->ai_addrlen, deadline_ns);
   freeaddrinfo(list);
   return fd;
 }
@@ -112,7 +123,8 @@ static size_t fill_args(const struct wire *w, grpc_arg *args)
 static kvs_status open_plain(struct wire *w, const struct kvi_endpoint *endpoint, const grpc_channel_args *args,
                              uint64_t deadline_ns)
 {
-  int fd = endpoint->unix_path[0] ? connect_unix(endpoint->unix_path, deadline_ns) : connect_tcp(endpoint, deadline_ns);
+  int fd = endpoint->unix_path[0] ? connect_unix(w, endpoint->unix_path, deadline_ns)
+                                  : connect_tcp(w, endpoint, deadline_ns);
   if (fd < 0)
     return fail(w, KVS_ERR_UNREACHABLE, strerror(errno));
   w->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -201,8 +213,11 @@ static kvs_status say_hello(struct wire *w, uint64_t deadline_ns)
   kvs_status status = kvi_gw_call_unchecked(w, KVI_METHOD_HELLO, &request.base, deadline_ns, hello_done, &hello);
   if (status != KVS_OK)
     return fail(w, status, kvs_status_text(status));
-  while (!hello.over)
-    kvi_grpc_next(w->cq, deadline_ns + 100 * KVI_NS_PER_MS);
+  while (!hello.over) {
+    kvi_grpc_next(w->cq, kvi_deadline_from_ms(STEP_MS).at_ns);
+    if (!hello.over && kvi_gw_stopping(w))
+      kvi_gw_cancel_calls(w);
+  }
   return hello.status;
 }
 

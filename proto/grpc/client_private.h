@@ -18,6 +18,8 @@
 #define MAX_CALLS      1024u
 #define INLINE_CHUNKS  16u
 #define INLINE_SEGMENTS 64u
+/* Packed bytes of the starts of one frame; well below KVI_FRAME_HEADER_MAX with pieces and ends beside them. */
+#define START_BYTES_MAX (160u << 10)
 #define MAX_STARTS_HELD (KVI_FRAME_OUT_STARTS + KVI_FRAME_OUT_PIECES)
 
 struct wire;
@@ -30,13 +32,12 @@ struct transfer {
   /* One for the protocol, one for each frame being made from it, one for each slice into the caller's memory. */
   atomic_uint refs;
   atomic_bool cancel; /* asked for by the caller */
-  bool counted;       /* in wire->lingering; written before the protocol's reference is dropped */
 
   /* Chunks that have ended: set by the poller, read by the sender, which then skips them. */
   _Atomic uint64_t ended[KVI_BATCH_CHUNKS_MAX / 64];
 
-  /* The sender's. */
-  bool started;
+  /* The sender's; started, which says whether the node may know of it, is written under wire->lock. */
+  bool started, start_sent;
   uint32_t send_chunk, send_segment, send_offset, send_crc;
   struct kvi_iov_cursor send_cursor;
 
@@ -52,9 +53,16 @@ struct transfer {
   uint64_t *lengths;
   uint32_t *segment_counts, *segment_lengths;
   size_t n_segment_lengths;
+  size_t start_bytes; /* of the packed start message, at most */
   void *arrays;
   uint64_t inline_lengths[INLINE_CHUNKS];
   uint32_t inline_counts[INLINE_CHUNKS], inline_segments[INLINE_SEGMENTS];
+
+  /*
+   * When the connection is given up if gRPC still holds slices of this transfer, which has ended; 0: not ended or none held.
+   * Set by the poller before it drops the protocol's reference, 0 again with the last reference; outside of what reset clears.
+   */
+  _Atomic uint64_t linger_until_ns;
 
   /* Under wire->lock, and never cleared with the rest: a late frame may name a slot that is being set up again. */
   uint64_t id;
@@ -79,7 +87,7 @@ struct wire {
   kvi_list live, to_send;  /* transfers */
   kvi_list calls;          /* unary calls in flight */
   uint64_t sequence;
-  uint64_t cancels[KVI_FRAME_OUT_CANCELS];
+  uint64_t cancels[MAX_TRANSFERS]; /* to be told to the node */
   uint32_t n_cancels;
   char reason[256];        /* why it is not connected */
   kvs_status reason_status;
@@ -90,7 +98,7 @@ struct wire {
   uint32_t n_free;
   uint32_t unfinished; /* transfers and calls whose done callback has not returned */
   struct transfer *slots;
-  atomic_uint lingering; /* ended early, but gRPC still holds slices */
+  atomic_uint lingering; /* puts that have ended, but gRPC still holds slices */
 
   kvi_thread thread;
 
@@ -109,7 +117,8 @@ struct wire {
   uint32_t batch_chunks_max;
   uint64_t incarnation;
   bool broken, stream_over;
-  uint64_t last_activity_ns, linger_at_ns, shutdown_at_ns;
+  uint64_t last_activity_ns, shutdown_at_ns;
+  uint64_t linger_at_ns; /* no transfer's linger_until_ns is earlier; 0: none lingers */
 
   struct kvi_grpc_tag tag_start, tag_read, tag_sent, tag_status;
   grpc_metadata session_metadata;
@@ -121,12 +130,16 @@ struct wire {
   struct kvi_frame_out *out;
   struct transfer *held[MAX_STARTS_HELD]; /* by the frame being made */
   uint32_t n_held;
+  size_t start_bytes; /* of the starts in the frame being made, at most */
 };
 
 /* ---- grpc_wire.c ---- */
 /* Enters the connection as a user: true while READY. leave ends it. */
 bool kvi_gw_enter(struct wire *w, kvs_status *why_p);
 void kvi_gw_leave(struct wire *w);
+
+/* True once destroy has been asked for. */
+bool kvi_gw_stopping(struct wire *w);
 
 /* ---- client_connect.c ---- */
 kvs_status kvi_gw_connect(struct wire *w, uint64_t deadline_ns);
@@ -138,6 +151,7 @@ kvs_status kvi_gw_call(struct kvi_wire *wire, enum kvi_method method, const Prot
 /* The same without looking at the state: for the Hello. */
 kvs_status kvi_gw_call_unchecked(struct wire *w, enum kvi_method method, const ProtobufCMessage *request,
                                  uint64_t deadline_ns, kvi_call_done_fn *done, void *ctx);
+/* The poller's, while no caller is inside the connection. */
 void kvi_gw_cancel_calls(struct wire *w);
 
 /* ---- client_transfer.c ---- */

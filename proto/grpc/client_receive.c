@@ -7,6 +7,8 @@
 static bool first_of_chunk(struct transfer *t, const Kvasir__V1__Piece *piece)
 {
   const struct kvi_transfer_chunk *c = &t->user->chunks[piece->chunk];
+  if (t->chunk != UINT32_MAX && piece->chunk < t->chunk) /* its segments may be verified: they are not written again */
+    return false;
   if (piece->segment != 0 || piece->offset != 0 || piece->segments == 0 || piece->segments > KVI_SEGMENTS_MAX)
     return false;
   t->chunk = piece->chunk;
@@ -82,7 +84,8 @@ static bool take_end(struct wire *w, const Kvasir__V1__ChunkEnd *end)
     return false;
   if (kvi_gw_chunk_ended(t, end->chunk))
     return true;
-  if (end->status == KVS_OK && !t->user->put && !(t->whole[end->chunk / 64] >> (end->chunk % 64) & 1))
+  bool whole = t->whole[end->chunk / 64] >> (end->chunk % 64) & 1;
+  if (!t->user->put && (end->status == KVS_EXISTS || (end->status == KVS_OK && !whole)))
     return false;
   kvi_gw_end_chunk(t, end->chunk, (kvs_status)end->status, end->cause);
   return true;

@@ -33,16 +33,20 @@ static void add_keys(Kvasir__V1__Keys *keys, const struct kvi_transfer *user)
 
 static bool add_start(struct wire *w, struct transfer *t)
 {
+  if (w->start_bytes + t->start_bytes > START_BYTES_MAX)
+    return false;
   Kvasir__V1__TransferStart *start = kvi_frame_out_start(w->out);
   if (!start)
     return false;
   const struct kvi_transfer *user = t->user;
+  w->start_bytes += t->start_bytes;
   uint64_t now = kvi_now_ns();
   start->id = t->id;
   start->put = user->put;
   start->space.data = (uint8_t *)(uintptr_t)user->space;
   start->space.len = KVS_DIGEST_SIZE;
-  start->timeout_ms = now < user->deadline_ns ? (uint32_t)((user->deadline_ns - now) / KVI_NS_PER_MS) : 0;
+  uint64_t left_ms = now < user->deadline_ns ? (user->deadline_ns - now) / KVI_NS_PER_MS : 0;
+  start->timeout_ms = left_ms < KVI_TIMEOUT_MS_MAX ? (uint32_t)left_ms : KVI_TIMEOUT_MS_MAX;
   start->lease = user->lease;
   start->n_lengths = user->n_chunks;
   start->lengths = t->lengths;
@@ -53,7 +57,7 @@ static bool add_start(struct wire *w, struct transfer *t)
     start->segment_lengths = t->segment_lengths;
   }
   add_keys(start->keys, user);
-  t->started = true;
+  t->start_sent = true;
   return true;
 }
 
@@ -112,7 +116,7 @@ static bool add_piece(struct wire *w, struct transfer *t)
 /* True when all of the transfer has been sent. */
 static bool add_transfer(struct wire *w, struct transfer *t)
 {
-  if (!t->started && !add_start(w, t))
+  if (!t->start_sent && !add_start(w, t))
     return false;
   if (!t->user->put)
     return true;
@@ -135,6 +139,7 @@ static struct transfer *next_to_send(struct wire *w, struct transfer *done)
   kvi_list_node *node = kvi_list_first(&w->to_send);
   if (node && w->n_held < MAX_STARTS_HELD) {
     t = kvi_list_entry(node, struct transfer, send_link);
+    t->started = true;
     if (!held(w, t)) {
       kvi_gw_transfer_ref(t);
       w->held[w->n_held++] = t;
@@ -147,15 +152,18 @@ static struct transfer *next_to_send(struct wire *w, struct transfer *done)
 static void add_cancels(struct wire *w)
 {
   pthread_mutex_lock(&w->lock);
-  for (uint32_t i = 0; i < w->n_cancels; i++)
-    kvi_frame_out_cancel(w->out, w->cancels[i]);
-  w->n_cancels = 0;
+  uint32_t n = 0;
+  while (n < w->n_cancels && kvi_frame_out_cancel(w->out, w->cancels[n]))
+    n++;
+  w->n_cancels -= n;
+  memmove(w->cancels, w->cancels + n, w->n_cancels * sizeof *w->cancels);
   pthread_mutex_unlock(&w->lock);
 }
 
 static void fill_frame(struct wire *w)
 {
   kvi_frame_out_begin(w->out);
+  w->start_bytes = 0;
   add_cancels(w);
   struct transfer *done = NULL, *t;
   while ((t = next_to_send(w, done)) != NULL) {

@@ -2,6 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <kvasir/keys.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "proto/grpc/client_private.h"
@@ -11,8 +13,6 @@
 #define LINGER_DEADLINE_MS 20u
 #define LINGER_CANCEL_MS   500u
 #define SHUTDOWN_MS        100u
-/* Packed bytes of the starts of one frame; well below KVI_FRAME_HEADER_MAX with pieces and ends beside them. */
-#define START_BYTES_MAX (160u << 10)
 
 void kvi_gw_transfer_ref(struct transfer *t)
 {
@@ -61,7 +61,7 @@ void kvi_gw_transfer_unref(void *ctx)
   struct wire *w = t->wire;
   struct kvi_transfer *user = t->user;
   kvs_status status = overall_status(t);
-  if (t->counted)
+  if (atomic_exchange(&t->linger_until_ns, 0) != 0)
     atomic_fetch_sub(&w->lingering, 1);
   free(t->arrays);
   t->arrays = NULL;
@@ -72,20 +72,30 @@ void kvi_gw_transfer_unref(void *ctx)
 
 /* ---- ends: the poller's ---- */
 
-static void end_protocol(struct transfer *t, bool early)
+/* From here on nothing holds the transfer but slices into its memory: until when that is borne. */
+static void linger(struct transfer *t, uint64_t until_ns)
+{
+  struct wire *w = t->wire;
+  if (atomic_load(&t->refs) == 1)
+    return;
+  atomic_store(&t->linger_until_ns, until_ns);
+  atomic_fetch_add(&w->lingering, 1);
+  if (w->linger_at_ns == 0 || until_ns < w->linger_at_ns)
+    w->linger_at_ns = until_ns;
+}
+
+static void end_protocol(struct transfer *t, bool early, uint64_t linger_until_ns)
 {
   struct wire *w = t->wire;
   pthread_mutex_lock(&w->lock);
   kvi_list_remove(&w->live, &t->live_link);
   if (kvi_list_is_linked(&t->send_link))
     kvi_list_remove(&w->to_send, &t->send_link);
-  if (early && t->started && w->n_cancels < KVI_FRAME_OUT_CANCELS)
+  if (early && t->started && w->n_cancels < MAX_TRANSFERS)
     w->cancels[w->n_cancels++] = t->id;
   pthread_mutex_unlock(&w->lock);
-  if (early && t->user->put) {
-    t->counted = true;
-    atomic_fetch_add(&w->lingering, 1);
-  }
+  if (t->user->put)
+    linger(t, linger_until_ns);
   kvi_gw_transfer_unref(t);
 }
 
@@ -110,7 +120,7 @@ void kvi_gw_end_chunk(struct transfer *t, uint32_t chunk, kvs_status status, uin
     return;
   end_chunk(t, chunk, status, cause);
   if (t->n_ended == t->user->n_chunks)
-    end_protocol(t, false);
+    end_protocol(t, false, t->user->deadline_ns + LINGER_DEADLINE_MS * KVI_NS_PER_MS);
 }
 
 void kvi_gw_end_all(struct transfer *t, kvs_status status)
@@ -123,7 +133,9 @@ void kvi_gw_end_all(struct transfer *t, kvs_status status)
   for (uint32_t i = 0; i < t->user->n_chunks; i++)
     if (!kvi_gw_chunk_ended(t, i))
       end_chunk(t, i, status, cause);
-  end_protocol(t, true);
+  uint64_t now = kvi_now_ns(), until = now + LINGER_CANCEL_MS * KVI_NS_PER_MS;
+  uint64_t last = (now > t->user->deadline_ns ? now : t->user->deadline_ns) + LINGER_DEADLINE_MS * KVI_NS_PER_MS;
+  end_protocol(t, true, until < last ? until : last);
 }
 
 struct transfer *kvi_gw_find(struct wire *w, uint64_t id)
@@ -156,11 +168,36 @@ static void end_overdue(struct wire *w, uint64_t now)
     pthread_mutex_unlock(&w->lock);
     if (!overdue)
       return;
-    uint64_t grace = (status == KVS_ERR_CANCELED ? LINGER_CANCEL_MS : LINGER_DEADLINE_MS) * KVI_NS_PER_MS;
-    if (w->linger_at_ns == 0 || now + grace < w->linger_at_ns)
-      w->linger_at_ns = now + grace;
     kvi_gw_end_all(overdue, status);
   }
+}
+
+/* Seldom: only when a put that has ended still has slices out at its deadline, or had when another ended. */
+static uint64_t earliest_linger(const struct wire *w)
+{
+  uint64_t earliest = 0;
+  for (uint32_t i = 0; i < MAX_TRANSFERS; i++) {
+    uint64_t until = atomic_load(&w->slots[i].linger_until_ns);
+    if (until != 0 && (earliest == 0 || until < earliest))
+      earliest = until;
+  }
+  return earliest;
+}
+
+static void check_lingering(struct wire *w, uint64_t now)
+{
+  if (atomic_load(&w->lingering) == 0) {
+    w->linger_at_ns = 0;
+    return;
+  }
+  if (w->linger_at_ns == 0 || now < w->linger_at_ns || w->shutdown_at_ns != 0)
+    return;
+  w->linger_at_ns = earliest_linger(w);
+  if (w->linger_at_ns == 0 || now < w->linger_at_ns)
+    return;
+  kvi_log_warn("node %s does not read: giving up its stream to free memory of puts that ended", w->endpoint);
+  w->shutdown_at_ns = now + SHUTDOWN_MS * KVI_NS_PER_MS;
+  grpc_call_cancel(w->stream, NULL);
 }
 
 void kvi_gw_check_deadlines(struct wire *w, uint64_t now)
@@ -175,15 +212,7 @@ void kvi_gw_check_deadlines(struct wire *w, uint64_t now)
   if (send)
     kvi_gw_send(w);
 
-  if (atomic_load(&w->lingering) == 0) {
-    w->linger_at_ns = 0;
-    return;
-  }
-  if (w->linger_at_ns != 0 && now >= w->linger_at_ns && w->shutdown_at_ns == 0) {
-    kvi_log_warn("node %s does not read: giving up its stream to free memory of puts that ended", w->endpoint);
-    w->shutdown_at_ns = now + SHUTDOWN_MS * KVI_NS_PER_MS;
-    grpc_call_cancel(w->stream, NULL);
-  }
+  check_lingering(w, now);
 }
 
 /* ---- submit ---- */
@@ -210,12 +239,18 @@ static kvs_status check_chunk(const struct wire *w, const struct kvi_transfer *u
   return sum == c->length ? KVS_OK : KVS_ERR_INVALID;
 }
 
-static kvs_status check_transfer(const struct wire *w, const struct kvi_transfer *user, size_t *n_segments_p)
+/* All that a node would refuse with the whole stream is refused here: other transfers share it. */
+static kvs_status check_transfer(const struct wire *w, const struct kvi_transfer *user, size_t *n_segments_p,
+                                 size_t *start_bytes_p)
 {
   if (user->n_chunks == 0 || !user->chunks || !user->keys || !user->space || !user->on_done)
     return KVS_ERR_INVALID;
   if (user->n_chunks > w->batch_chunks_max || user->n_chunks > KVI_BATCH_CHUNKS_MAX)
     return KVS_ERR_TOO_LARGE;
+  if (user->key_length < KVS_KEY_MIN || user->key_length > KVS_KEY_MAX)
+    return KVS_ERR_KEY_LENGTH;
+  if (user->n_chunks - 1 > UINT32_MAX - user->chain.first_place)
+    return KVS_ERR_INVALID;
   size_t n_segments = 0;
   for (uint32_t i = 0; i < user->n_chunks; i++) {
     kvs_status status = check_chunk(w, user, &user->chunks[i], &n_segments);
@@ -225,6 +260,7 @@ static kvs_status check_transfer(const struct wire *w, const struct kvi_transfer
   /* Packed numbers take at most 5 bytes (lengths 10). */
   size_t packed = 256 + (size_t)user->n_chunks * (user->key_length + 15u) + n_segments * 5u;
   *n_segments_p = n_segments;
+  *start_bytes_p = packed;
   return packed <= START_BYTES_MAX ? KVS_OK : KVS_ERR_TOO_LARGE;
 }
 
@@ -248,7 +284,7 @@ static kvs_status fill_arrays(struct transfer *t, size_t n_segments)
   size_t k = 0;
   for (uint32_t i = 0; i < user->n_chunks; i++) {
     const struct kvi_transfer_chunk *c = &user->chunks[i];
-    t->lengths[i] = c->length;
+    t->lengths[i] = c->length < KVI_CHUNK_BYTES_MAX ? c->length : KVI_CHUNK_BYTES_MAX; /* a get may have more room */
     if (!user->put)
       continue;
     t->segment_counts[i] = c->n_segments;
@@ -273,8 +309,8 @@ kvs_status kvi_gw_submit(struct kvi_wire *wire, struct kvi_transfer *user)
   kvs_status status;
   if (!kvi_gw_enter(w, &status))
     return status;
-  size_t n_segments = 0;
-  status = check_transfer(w, user, &n_segments);
+  size_t n_segments = 0, start_bytes = 0;
+  status = check_transfer(w, user, &n_segments, &start_bytes);
   if (status != KVS_OK)
     goto leave;
   struct transfer *t = take_slot(w);
@@ -283,6 +319,7 @@ kvs_status kvi_gw_submit(struct kvi_wire *wire, struct kvi_transfer *user)
     goto leave;
   }
   reset(t, w, user);
+  t->start_bytes = start_bytes;
   status = fill_arrays(t, n_segments);
   if (status != KVS_OK) {
     return_slot(w, t);

@@ -16,6 +16,7 @@
 
 #define BACKOFF_MIN_MS     100u
 #define BACKOFF_MAX_MS     5000u
+#define STEADY_MS          1000u  /* a connection that held so long: the next one is tried soon */
 #define TICK_MS            50u    /* granularity of deadlines while something is in flight */
 #define LINGER_TICK_MS     10u
 #define BUSY_MS            200u   /* after the last activity the poller still ticks: no wake for steady work */
@@ -46,6 +47,14 @@ void kvi_gw_leave(struct wire *w)
   if (--w->users == 0 && w->state != READY)
     pthread_cond_broadcast(&w->changed);
   pthread_mutex_unlock(&w->lock);
+}
+
+bool kvi_gw_stopping(struct wire *w)
+{
+  pthread_mutex_lock(&w->lock);
+  bool stop = w->stop;
+  pthread_mutex_unlock(&w->lock);
+  return stop;
 }
 
 /* ---- the poller ---- */
@@ -87,11 +96,12 @@ static void end_transfers(struct wire *w, kvs_status status)
 static uint64_t next_wake(struct wire *w, uint64_t now)
 {
   pthread_mutex_lock(&w->lock);
-  bool busy = !kvi_list_is_empty(&w->live) || !kvi_list_is_empty(&w->calls);
+  bool busy = !kvi_list_is_empty(&w->live) || !kvi_list_is_empty(&w->calls) || w->linger_at_ns != 0;
   bool quiet = !busy && now - w->last_activity_ns > BUSY_MS * KVI_NS_PER_MS;
   w->idle = quiet;
   pthread_mutex_unlock(&w->lock);
-  uint64_t ms = w->linger_at_ns || w->shutdown_at_ns ? LINGER_TICK_MS : quiet ? IDLE_MS : TICK_MS;
+  bool soon = w->linger_at_ns != 0 && now + TICK_MS * KVI_NS_PER_MS >= w->linger_at_ns;
+  uint64_t ms = soon || w->shutdown_at_ns ? LINGER_TICK_MS : quiet ? IDLE_MS : TICK_MS;
   return now + ms * KVI_NS_PER_MS;
 }
 
@@ -103,16 +113,12 @@ static void serve(struct wire *w)
     if (now - checked >= LINGER_TICK_MS * KVI_NS_PER_MS) {
       kvi_gw_check_deadlines(w, now);
       checked = now;
-      pthread_mutex_lock(&w->lock);
-      w->broken = w->broken || w->stop;
-      pthread_mutex_unlock(&w->lock);
+      w->broken = w->broken || kvi_gw_stopping(w);
       if (w->broken)
         return;
     }
     kvi_grpc_next(w->cq, next_wake(w, now));
-    pthread_mutex_lock(&w->lock);
-    w->broken = w->broken || w->stop;
-    pthread_mutex_unlock(&w->lock);
+    w->broken = w->broken || kvi_gw_stopping(w);
     if (w->shutdown_at_ns && kvi_now_ns() >= w->shutdown_at_ns) {
       if (w->fd >= 0)
         shutdown(w->fd, SHUT_RDWR);
@@ -147,9 +153,7 @@ static void serve_connection(struct wire *w)
   kvi_log_debug("connected to %s", w->endpoint);
   announce(w, true);
   serve(w);
-  pthread_mutex_lock(&w->lock);
-  bool stop = w->stop;
-  pthread_mutex_unlock(&w->lock);
+  bool stop = kvi_gw_stopping(w);
   set_down(w, stop);
   end_transfers(w, stop ? KVS_ERR_CLOSED : KVS_ERR_UNREACHABLE);
   kvi_gw_disconnect(w);
@@ -167,8 +171,10 @@ static void run(void *ctx)
   do {
     kvi_deadline deadline = kvi_deadline_from_ms(w->options.connect_timeout_ms);
     if (kvi_gw_connect(w, deadline.at_ns) == KVS_OK) {
+      uint64_t begin = kvi_now_ms();
       serve_connection(w);
-      backoff_ms = BACKOFF_MIN_MS;
+      if (kvi_now_ms() - begin >= STEADY_MS)
+        backoff_ms = BACKOFF_MIN_MS;
     }
   } while (back_off(w, &backoff_ms, &random));
   pthread_mutex_lock(&w->lock);
@@ -181,6 +187,8 @@ static void run(void *ctx)
 static bool connected(struct kvi_wire *wire)
 {
   struct wire *w = (struct wire *)wire;
+  if (kvi_forked(w->pid))
+    return false; /* the lock may have been held when the process forked */
   pthread_mutex_lock(&w->lock);
   bool ready = w->state == READY;
   pthread_mutex_unlock(&w->lock);

@@ -20,6 +20,7 @@
 #define PREPOSTED     16u /* requests of each method that wait at each queue */
 #define REQUEST_BYTES_MAX (1u << 20)
 #define MAX_STREAM_TRANSFERS 1024u
+#define TRANSFER_BUCKETS 256u /* a power of two */
 #define LANDING_WINDOW 16u /* chunks of a put that are begun before their bytes come */
 
 struct counters {
@@ -112,6 +113,7 @@ struct server_transfer {
   uint32_t send_chunk, send_segment, send_offset;
   struct kvi_iov_cursor send_cursor;
 
+  struct server_transfer *next_by_id; /* in its bucket of stream->by_id */
   kvi_list_node link;      /* in stream->transfers */
   kvi_list_node send_link; /* in stream->to_send: a get, or a put with ends to tell */
 };
@@ -142,6 +144,8 @@ struct stream {
   struct kvi_frame_in in;
   struct kvi_frame_out *out;
   kvi_list transfers, to_send;
+  struct server_transfer *by_id[TRANSFER_BUCKETS];
+  uint64_t bucket_factor; /* random and odd: ids that share a bucket cannot be chosen */
 
   pthread_mutex_t woken_lock; /* a leaf; the only lock of a stream */
   kvi_list woken;

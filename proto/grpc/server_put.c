@@ -25,8 +25,9 @@ static void equal_put_ended(void *ctx, kvs_status status)
   wait->status = status;
   pthread_mutex_lock(&s->woken_lock);
   kvi_list_push_back(&s->woken, &wait->link);
-  pthread_mutex_unlock(&s->woken_lock);
+  /* Under the lock: once the poller can take the message, it may end the transfer, and with the last one the stream. */
   kvi_grpc_waker_wake(&s->waker);
+  pthread_mutex_unlock(&s->woken_lock);
 }
 
 static void forget_wait(struct server_transfer *t, uint32_t chunk)
@@ -142,9 +143,23 @@ static bool first_of_chunk(struct server_transfer *t, const Kvasir__V1__Piece *p
   return true;
 }
 
+/*
+ * A client leaves a chunk only when it has sent all of it or knows that it has ended. Were it free to go on as it likes,
+ * one small piece of the last chunk would begin, and reserve room for, all before it.
+ */
+static bool may_go_to(const struct server_transfer *t, uint32_t chunk)
+{
+  if (chunk < t->chunk || chunk > t->n_begun)
+    return false;
+  for (uint32_t i = t->chunk; i < chunk; i++)
+    if (t->puts[i].state == PUT_LANDING)
+      return false;
+  return true;
+}
+
 bool kvi_server_put_piece(struct server_transfer *t, const Kvasir__V1__Piece *piece, struct kvi_frame_in *in)
 {
-  if (piece->chunk >= t->n_chunks || piece->chunk < t->chunk)
+  if (piece->chunk >= t->n_chunks || !may_go_to(t, piece->chunk))
     return false;
   bool first = piece->chunk != t->chunk || (t->segment == 0 && t->offset == 0);
   bool begun = piece->chunk < t->n_begun;

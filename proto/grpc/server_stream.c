@@ -289,6 +289,8 @@ void kvi_server_request_stream(struct poller *poller)
   s->poller = poller;
   s->out = out;
   s->outstanding = 1;
+  (void)kvi_random_id(&s->bucket_factor);
+  s->bucket_factor |= 1;
   kvi_list_init(&s->transfers);
   kvi_list_init(&s->to_send);
   kvi_list_init(&s->woken);

@@ -42,6 +42,28 @@ static kvs_status copy_put(struct server_transfer *t, const Kvasir__V1__Transfer
   return t->segment_counts && t->segment_lengths && t->puts ? KVS_OK : KVS_ERR_NOMEM;
 }
 
+static struct server_transfer **bucket(struct stream *stream, uint64_t id)
+{
+  return &stream->by_id[(id * stream->bucket_factor) >> 32 & (TRANSFER_BUCKETS - 1)];
+}
+
+static void link_transfer(struct server_transfer *t)
+{
+  struct server_transfer **first = bucket(t->stream, t->id);
+  t->next_by_id = *first;
+  *first = t;
+  kvi_list_push_back(&t->stream->transfers, &t->link);
+}
+
+static void unlink_transfer(struct server_transfer *t)
+{
+  struct server_transfer **place = bucket(t->stream, t->id);
+  while (*place != t)
+    place = &(*place)->next_by_id;
+  *place = t->next_by_id;
+  kvi_list_remove(&t->stream->transfers, &t->link);
+}
+
 /* kvi_frame_unpack has checked counts and key lengths against the limits; what remains is that the arrays agree. */
 kvs_status kvi_server_transfer_create(struct stream *stream, const Kvasir__V1__TransferStart *start)
 {
@@ -62,7 +84,7 @@ kvs_status kvi_server_transfer_create(struct stream *stream, const Kvasir__V1__T
   memcpy(t->space, start->space.data, KVS_DIGEST_SIZE);
   uint64_t ms = start->timeout_ms < KVI_TIMEOUT_MS_MAX ? start->timeout_ms : KVI_TIMEOUT_MS_MAX;
   t->deadline_ns = kvi_now_ns() + ms * KVI_NS_PER_MS;
-  kvi_list_push_back(&stream->transfers, &t->link);
+  link_transfer(t);
   atomic_fetch_add(&stream->poller->server->counters.transfers, 1);
 
   kvs_status status = copy_keys(t, start->keys);
@@ -88,7 +110,7 @@ void kvi_server_transfer_destroy(struct server_transfer *t)
     kvi_server_put_end_all(t, KVS_ERR_CANCELED);
   if (t->source)
     kvi_server_source_unref(t->source);
-  kvi_list_remove(&t->stream->transfers, &t->link);
+  unlink_transfer(t);
   if (kvi_list_is_linked(&t->send_link))
     kvi_list_remove(&t->stream->to_send, &t->send_link);
   atomic_fetch_sub(&t->stream->poller->server->counters.transfers, 1);
@@ -100,15 +122,12 @@ void kvi_server_transfer_destroy(struct server_transfer *t)
   free(t);
 }
 
-/* A walk from the youngest: pieces are of transfers that have just begun. */
 struct server_transfer *kvi_server_transfer_find(struct stream *stream, uint64_t id)
 {
-  for (kvi_list_node *node = stream->transfers.head.prev; node != &stream->transfers.head; node = node->prev) {
-    struct server_transfer *t = kvi_list_entry(node, struct server_transfer, link);
-    if (t->id == id)
-      return t;
-  }
-  return NULL;
+  struct server_transfer *t = *bucket(stream, id);
+  while (t && t->id != id)
+    t = t->next_by_id;
+  return t;
 }
 
 void kvi_server_want_send(struct server_transfer *t)

@@ -14,81 +14,7 @@
 #include "proto/kvasir/v1/cache.pb-c.h"
 #include "proto/limits.h"
 #include "tests/unit/grpc/fixture.h"
-
-#define KEY 32
-
-/* One transfer and how it ended, waited for with a deadline. */
-struct run {
-  struct kvi_transfer t;
-  struct kvi_transfer_chunk chunks[8];
-  uint8_t keys[8 * KEY];
-  pthread_mutex_t lock;
-  pthread_cond_t cond;
-  bool done;
-  kvs_status status;
-  uint32_t n_chunk_calls, last_segments;
-};
-
-static const uint8_t space[KVS_DIGEST_SIZE] = {1};
-
-static void on_segments(struct kvi_transfer *t, uint32_t chunk, uint32_t n)
-{
-  struct run *r = t->user;
-  (void)chunk;
-  r->last_segments = n;
-}
-
-static void on_chunk(struct kvi_transfer *t, uint32_t chunk)
-{
-  (void)chunk;
-  ((struct run *)t->user)->n_chunk_calls++;
-}
-
-static void on_done(struct kvi_transfer *t, kvs_status status)
-{
-  struct run *r = t->user;
-  pthread_mutex_lock(&r->lock);
-  assert_false(r->done);
-  r->done = true;
-  r->status = status;
-  pthread_cond_broadcast(&r->cond);
-  pthread_mutex_unlock(&r->lock);
-}
-
-static void prepare(struct run *r, bool put, uint32_t n_chunks, uint8_t first_key, uint64_t timeout_ms)
-{
-  memset(r, 0, sizeof *r);
-  pthread_mutex_init(&r->lock, NULL);
-  kvi_cond_init(&r->cond);
-  for (uint32_t i = 0; i < n_chunks; i++)
-    r->keys[i * KEY] = (uint8_t)(first_key + i);
-  r->t = (struct kvi_transfer){
-      .put = put,
-      .space = space,
-      .keys = r->keys,
-      .key_length = KEY,
-      .deadline_ns = kvi_deadline_from_ms(timeout_ms).at_ns,
-      .n_chunks = n_chunks,
-      .chunks = r->chunks,
-      .on_segments = on_segments,
-      .on_chunk = on_chunk,
-      .on_done = on_done,
-      .user = r,
-  };
-}
-
-static kvs_status finish(struct run *r)
-{
-  kvi_deadline deadline = kvi_deadline_from_ms(20000);
-  pthread_mutex_lock(&r->lock);
-  while (!r->done && kvi_cond_wait(&r->cond, &r->lock, deadline) == KVS_OK)
-    ;
-  bool done = r->done;
-  pthread_mutex_unlock(&r->lock);
-  assert_true(done);
-  assert_int_equal(r->n_chunk_calls, r->t.n_chunks);
-  return r->status;
-}
+#include "tests/unit/grpc/run.h"
 
 static uint8_t *random_bytes(size_t n, uint64_t seed)
 {
@@ -347,6 +273,139 @@ static void test_refusals(void **state)
   fixture_stop(&f);
 }
 
+/* Starts of large batches that wait for the same frame are spread over several: a header has a bound. */
+static void test_many_large_gets(void **state)
+{
+  (void)state;
+  enum { N = 48, CHUNKS = KVI_BATCH_CHUNKS_MAX, LONG_KEY = 64 };
+  struct fixture f;
+  fixture_start(&f, false, 0);
+  struct run *runs = calloc(N, sizeof *runs);
+  struct kvi_transfer_chunk *chunks = calloc((size_t)N * CHUNKS, sizeof *chunks);
+  uint8_t *keys = calloc(CHUNKS, LONG_KEY), byte;
+  struct kvi_iov iov = {&byte, 1};
+  memset(keys, 0xEE, (size_t)CHUNKS * LONG_KEY);
+  for (int i = 0; i < N; i++) {
+    prepare(&runs[i], false, 1, 1, 20000);
+    runs[i].t.keys = keys;
+    runs[i].t.key_length = LONG_KEY;
+    runs[i].t.n_chunks = CHUNKS;
+    runs[i].t.chunks = chunks + (size_t)i * CHUNKS;
+    for (int k = 0; k < CHUNKS; k++)
+      runs[i].t.chunks[k] = (struct kvi_transfer_chunk){.iov = &iov, .n_iov = 1, .length = 1};
+  }
+  for (int i = 0; i < N; i++)
+    assert_int_equal(f.wire->ops->submit(f.wire, &runs[i].t), KVS_OK);
+  for (int i = 0; i < N; i++) {
+    assert_int_equal(finish(&runs[i]), KVS_MISS);
+    assert_int_equal(runs[i].t.chunks[0].cause, KVI_MISS_EVICTED); /* the node's answer, not a lost connection */
+  }
+  free(keys);
+  free(chunks);
+  free(runs);
+  fixture_stop(&f);
+}
+
+/* What a node would close the connection for is refused, or made to fit, before it is sent. */
+static void test_nothing_is_sent_that_a_node_must_refuse(void **state)
+{
+  (void)state;
+  struct fixture f;
+  fixture_start(&f, false, 0);
+  uint8_t bytes[100] = {1};
+  uint32_t segment = sizeof bytes;
+  struct kvi_iov iov = {bytes, sizeof bytes}, roomy[2] = {{bytes, sizeof bytes}, {NULL, (size_t)KVI_CHUNK_BYTES_MAX + 1}};
+  put_bytes(&f, 1, bytes, sizeof bytes, 1, 1, KVS_OK);
+  struct run r;
+  prepare(&r, false, 1, 1, 1000);
+  r.chunks[0] = (struct kvi_transfer_chunk){.iov = &iov, .n_iov = 1, .length = sizeof bytes};
+  r.t.key_length = 7;
+  assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_ERR_KEY_LENGTH);
+  r.t.key_length = 65;
+  assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_ERR_KEY_LENGTH);
+  r.t.key_length = KEY;
+  r.t.n_chunks = 2;
+  r.chunks[1] = r.chunks[0];
+  r.t.chain.first_place = UINT32_MAX;
+  assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_ERR_INVALID);
+
+  prepare(&r, false, 1, 1, KVI_TIMEOUT_MS_MAX * 2); /* room for more than a chunk can have, a deadline far away */
+  r.chunks[0] = (struct kvi_transfer_chunk){
+      .iov = roomy, .n_iov = 2, .length = sizeof bytes + (uint64_t)KVI_CHUNK_BYTES_MAX + 1};
+  assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_OK);
+  assert_int_equal(finish(&r), KVS_OK);
+  assert_int_equal(r.chunks[0].length, sizeof bytes);
+  prepare(&r, true, 1, 1, KVI_TIMEOUT_MS_MAX * 2);
+  r.chunks[0] = (struct kvi_transfer_chunk){
+      .iov = &iov, .n_iov = 1, .n_segments = 1, .segment_lengths = &segment, .length = sizeof bytes};
+  assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_OK);
+  assert_int_equal(finish(&r), KVS_OK);
+  fixture_stop(&f);
+}
+
+/* A start message must fit a header, whatever the segments. */
+static void test_too_many_segments_for_a_header(void **state)
+{
+  (void)state;
+  enum { CHUNKS = KVI_BATCH_CHUNKS_MAX, SEGMENTS = 100 };
+  struct fixture f;
+  fixture_start(&f, false, 0);
+  struct kvi_transfer_chunk *chunks = calloc(CHUNKS, sizeof *chunks);
+  uint8_t *keys = calloc(CHUNKS, KEY), bytes[SEGMENTS] = {1};
+  uint32_t segments[SEGMENTS];
+  struct kvi_iov iov = {bytes, SEGMENTS};
+  for (int i = 0; i < SEGMENTS; i++)
+    segments[i] = 1;
+  for (int i = 0; i < CHUNKS; i++)
+    chunks[i] = (struct kvi_transfer_chunk){
+        .iov = &iov, .n_iov = 1, .n_segments = SEGMENTS, .segment_lengths = segments, .length = SEGMENTS};
+  struct run r;
+  prepare(&r, true, 1, 1, 1000);
+  r.t.keys = keys;
+  r.t.n_chunks = CHUNKS;
+  r.t.chunks = chunks;
+  assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_ERR_TOO_LARGE);
+  put_bytes(&f, 1, bytes, SEGMENTS, 1, 1, KVS_OK);
+  free(keys);
+  free(chunks);
+  fixture_stop(&f);
+}
+
+/* However many are given up at once, the node is told of each: it drops them long before their timeouts. */
+static void test_many_cancels(void **state)
+{
+  (void)state;
+  enum { N = 300 };
+  struct fixture f;
+  fixture_start(&f, false, 0);
+  uint8_t bytes[100] = {1}, key[KEY] = {5};
+  uint32_t segment = sizeof bytes;
+  struct kvi_iov iov = {bytes, sizeof bytes};
+  struct run *runs = calloc(N, sizeof *runs);
+  fixture_hold(&f, key);
+  for (int i = 0; i < N; i++) {
+    prepare(&runs[i], true, 1, 5, 500000);
+    runs[i].chunks[0] = (struct kvi_transfer_chunk){
+        .iov = &iov, .n_iov = 1, .n_segments = 1, .segment_lengths = &segment, .length = sizeof bytes};
+    assert_int_equal(f.wire->ops->submit(f.wire, &runs[i].t), KVS_OK);
+  }
+  struct kvi_grpc_server_stats stats = {0};
+  kvi_deadline deadline = kvi_deadline_from_ms(10000);
+  while (stats.transfers < N && !kvi_deadline_expired(deadline))
+    kvi_grpc_server_stats(f.server, &stats);
+  assert_int_equal(stats.transfers, N);
+  for (int i = 0; i < N; i++)
+    f.wire->ops->cancel(f.wire, &runs[i].t);
+  for (int i = 0; i < N; i++)
+    assert_int_equal(finish(&runs[i]), KVS_ERR_CANCELED);
+  deadline = kvi_deadline_from_ms(10000);
+  while (stats.transfers > 0 && !kvi_deadline_expired(deadline))
+    kvi_grpc_server_stats(f.server, &stats);
+  assert_int_equal(stats.transfers, 0);
+  free(runs);
+  fixture_stop(&f);
+}
+
 struct called {
   pthread_mutex_t lock;
   pthread_cond_t cond;
@@ -493,6 +552,10 @@ int main(void)
       cmocka_unit_test(test_equal_put_waits),
       cmocka_unit_test(test_deadline_and_cancel),
       cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_many_large_gets),
+      cmocka_unit_test(test_nothing_is_sent_that_a_node_must_refuse),
+      cmocka_unit_test(test_too_many_segments_for_a_header),
+      cmocka_unit_test(test_many_cancels),
       cmocka_unit_test(test_server_gone),
       cmocka_unit_test(test_destroy_in_flight),
       cmocka_unit_test(test_many_threads),
