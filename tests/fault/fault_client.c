@@ -1,16 +1,20 @@
 /*
  * fault_client: one get or put through libkvasir, and a signal to the node in the middle of it.
  *
- *     fault_client ENDPOINT NODE_PID store|get|put|check SIGNAL TIMEOUT_MS GRACE_MS
+ *     fault_client ENDPOINT NODE_PID store|get|put|get-put|check SIGNAL TIMEOUT_MS GRACE_MS
  *
  * store   puts a batch and ends; what get reads later
  * get     reads that batch; when its first segment is there the node gets SIGNAL (STOP, KILL, NONE)
  * put     puts another batch; when the node has taken some of it the node gets SIGNAL
+ * get-put reads what put wrote: as far as it is there, its bytes are right
  * check   the node serves: puts, looks up and gets, bytes compared
+ *
+ * SIGNAL OTHERS: somebody else hurts the node, a proxy say, and nothing is sent from here.
  *
  * After the signal the operation must end within TIMEOUT_MS + GRACE_MS, its memory is freed at once, a
  * stopped node is continued, and the program lives on for a while so that a late touch of freed memory would
- * be seen. Prints one line; exit code 0: as it must be, 1: not, 2: usage or set-up.
+ * be seen. Prints one line, and the word "freed" when it did that; exit code 0: as it must be, 1: not, 2:
+ * usage or set-up.
  */
 #include <inttypes.h>
 #include <signal.h>
@@ -32,6 +36,7 @@
 #define SETUP_MS         20000u
 #define AFTERLIFE_MS     1500u /* a stopped node is continued and answers into the void */
 #define MIDDLE_OF_PUT_MS 3u
+#define OTHERS           (-1)
 
 struct batch {
   uint8_t keys[CHUNKS * KEY_LENGTH];
@@ -167,7 +172,7 @@ static void into_the_middle(kvsc_client *client, kvsc_op op, bool put)
 
 struct fault {
   pid_t node;
-  int signal; /* 0: none */
+  int signal; /* 0: none; OTHERS: not from here */
   uint32_t timeout_ms, grace_ms;
 };
 
@@ -204,8 +209,9 @@ static int do_fault(kvsc_client *client, kvsc_space *space, bool put, uint8_t se
     batch_free(&batch);
     return 2;
   }
-  into_the_middle(client, op, put);
-  if (fault->signal != 0 && kill(fault->node, fault->signal) != 0)
+  if (fault->signal != OTHERS)
+    into_the_middle(client, op, put);
+  if (fault->signal > 0 && kill(fault->node, fault->signal) != 0)
     perror("kill");
 
   status = kvsc_wait(client, op, fault->timeout_ms + fault->grace_ms + 30000, &completion);
@@ -220,6 +226,7 @@ static int do_fault(kvsc_client *client, kvsc_space *space, bool put, uint8_t se
     result = 1;
   }
   batch_free(&batch);
+  printf("freed\n");
 
   if (fault->signal == SIGSTOP)
     kill(fault->node, SIGCONT);
@@ -235,7 +242,7 @@ static bool parse_signal(const char *word, int *signal_p)
   static const struct {
     const char *word;
     int number;
-  } signals[] = {{"NONE", 0}, {"STOP", SIGSTOP}, {"KILL", SIGKILL}};
+  } signals[] = {{"NONE", 0}, {"STOP", SIGSTOP}, {"KILL", SIGKILL}, {"OTHERS", OTHERS}};
 
   for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
     if (strcmp(word, signals[i].word) == 0) {
@@ -270,6 +277,8 @@ static int run(kvsc_client *client, const char *what, const struct fault *fault)
     return do_fault(client, space, false, 7, fault);
   if (strcmp(what, "put") == 0)
     return do_fault(client, space, true, 9, fault);
+  if (strcmp(what, "get-put") == 0)
+    return do_fault(client, space, false, 9, fault);
   return 2;
 }
 
@@ -281,8 +290,8 @@ int main(int argc, char **argv)
   int result;
 
   if (argc != 7 || !parse_signal(argv[4], &fault.signal)) {
-    fprintf(stderr,
-            "usage: fault_client ENDPOINT NODE_PID store|get|put|check STOP|KILL|NONE TIMEOUT_MS GRACE_MS\n");
+    fprintf(stderr, "usage: fault_client ENDPOINT NODE_PID store|get|put|get-put|check STOP|KILL|NONE|OTHERS "
+                    "TIMEOUT_MS GRACE_MS\n");
     return 2;
   }
   options.endpoint = argv[1];

@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import harness
-from harness import SANITIZED, SLOW, NodeTest
+from harness import SANITIZED, SLOW, NodeTest, until
+from proxy import DOWN, UP, Proxy
 
 CLIENT = os.environ.get("KVASIR_FAULT_CLIENT", "")
 if not CLIENT:
@@ -13,6 +14,7 @@ if not CLIENT:
     sys.exit(77)
 
 TIMEOUT_MS = 1000
+MIDDLE = 6 << 20  # of fault_client's 48 MiB: in the middle of its second chunk
 GRACE_MS = 250 * (4 if SANITIZED else 1)  # the promise is 250; sanitizers slow the machine, not the promise
 
 
@@ -70,6 +72,68 @@ class Faults(NodeTest):
     def test_stopped_in_a_put(self):
         self.stopped("put", False)
         self.stopped("put", True)
+
+    # ---- through a proxy, at an exact byte ----
+
+    def hurt(self, node, proxy, what, how):
+        """What happens in the middle. A proxy that holds keeps what the node had sent before it was stopped."""
+        if what == "put":
+            self.begun = until(lambda: node.metric("kvasir_landings") > 0)
+        if how == "STOP":
+            node.signal(signal.SIGSTOP)
+        if how == "KILL":
+            node.signal(signal.SIGKILL)
+        if how in ("STOP", "HOLD"):
+            proxy.hold()
+        else:
+            proxy.cut()
+
+    def in_the_middle(self, what, how):
+        node = self.serve()
+        self.client(node, "store")
+        proxy = Proxy(node.port)
+        self.addCleanup(proxy.close)
+        proxy.after(UP if what == "put" else DOWN, MIDDLE, lambda: self.hurt(node, proxy, what, how))
+        with subprocess.Popen([CLIENT, proxy.endpoint, str(node.process.pid), what, "OTHERS", str(TIMEOUT_MS),
+                               str(GRACE_MS)], stdout=subprocess.PIPE, text=True) as client:
+            self.addCleanup(client.kill)
+            said = ""
+            for line in client.stdout:
+                if line == "freed\n":  # now the rest of the bytes may come, and must not be written anywhere
+                    if how == "STOP":
+                        node.signal(signal.SIGCONT)
+                    proxy.release()
+                said += line
+        self.assertEqual(client.returncode, 0, f"{what} {how}: {said}\nnode: {node.log()}")
+        self.assertTrue(proxy.fired.is_set(), f"{what} {how}: it ended before its middle: {said}")
+        self.assertTrue(what == "get" or self.begun, "the node had begun no chunk")
+        self.assertNotIn("12 of 12", said)
+        print(said.strip())
+
+        if how == "KILL":
+            self.assertEqual(node.wait(), -signal.SIGKILL)
+            node.start()
+        for gauge in ("kvasir_landings", "kvasir_leases"):
+            self.assertTrue(until(lambda: node.metric(gauge) == 0), f"{gauge} is {node.metric(gauge)}")
+        self.client(node, "get-put", timeout_ms=20000)  # nothing of half a chunk
+        self.client(node, "check")
+        node.stop()
+
+    def test_killed_at_a_byte(self):
+        self.in_the_middle("put", "KILL")
+        self.in_the_middle("get", "KILL")
+
+    def test_stopped_at_a_byte(self):
+        self.in_the_middle("put", "STOP")
+        self.in_the_middle("get", "STOP")
+
+    def test_silent_network(self):
+        self.in_the_middle("put", "HOLD")
+        self.in_the_middle("get", "HOLD")
+
+    def test_cut_network(self):
+        self.in_the_middle("put", "CUT")
+        self.in_the_middle("get", "CUT")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """TLS on the clients' port: works with the files it was given, and lets nobody in without."""
 import os
-import subprocess
 
 import harness
 
@@ -8,30 +7,8 @@ harness.need_grpc()
 
 import grpc  # noqa: E402
 import rpc  # noqa: E402
+from certificates import Certificates  # noqa: E402
 from harness import NodeTest  # noqa: E402
-
-
-class Certificates:
-    """An authority, a server's certificate and a client's, both signed by it."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.make("ca", ["-x509", "-addext", "basicConstraints=critical,CA:TRUE"])
-        for name in ("server", "client"):
-            self.make(name, ["-x509", "-CA", self.path("ca.pem"), "-CAkey", self.path("ca.key"), "-addext",
-                             "basicConstraints=critical,CA:FALSE", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
-
-    def path(self, name):
-        return os.path.join(self.folder, name)
-
-    def make(self, name, arguments):
-        request = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-                   "-subj", f"/CN={name}", "-keyout", self.path(name + ".key"), "-out", self.path(name + ".pem")]
-        subprocess.run(["openssl", "req", *request, *arguments], check=True, capture_output=True)
-
-    def read(self, name):
-        with open(self.path(name), "rb") as file:
-            return file.read()
 
 
 class Tls(NodeTest):
