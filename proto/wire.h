@@ -10,8 +10,10 @@
  * "when" is the stream's flow control; on RDMA it will be the node's reads and writes.
  *
  * Threads. submit, call and cancel may come from any thread, never block on the network, and never call back before
- * they return, save for the local wire, which says so. Callbacks come from threads of the wire; they must not block and
- * must not call back into the wire. docs/threads-and-memory.md says who owns what.
+ * they return, save for the local wire, which says so. (What is submitted may of course end, on another thread, before
+ * submit has returned; and a submit that sends for others as well may be what ends one of those, and calls back for it.)
+ * Callbacks come from threads of the wire; they must not block and must not call back into the wire.
+ * docs/threads-and-memory.md says who owns what.
  *
  * Exactly once. Every accepted call or transfer ends in exactly one done callback, at the latest 250 ms after its
  * deadline. After it the wire touches nothing the caller passed. If submit or call returns an error, nothing was

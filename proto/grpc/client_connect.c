@@ -107,6 +107,7 @@ static size_t fill_args(const struct wire *w, grpc_arg *args)
 {
   size_t n = 0;
   args[n++] = int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int)(KVI_FRAME_BYTES_MAX + KVI_FRAME_SCRATCH) * 4);
+  args[n++] = int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0); /* it knows no limit */
   args[n++] = int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1);
   args[n++] = int_arg(GRPC_ARG_ENABLE_RETRIES, 0);
   args[n++] = int_arg(GRPC_ARG_ENABLE_HTTP_PROXY, 0);

@@ -76,6 +76,7 @@ static void create_server(struct kvi_grpc_server *server)
   grpc_resource_quota_resize(quota, server->options.memory_quota_bytes);
   grpc_arg list[] = {
       int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int)(KVI_FRAME_BYTES_MAX + KVI_FRAME_SCRATCH)),
+      int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0), /* it knows neither limit nor quota: 2 MiB may become 2 GiB */
       int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1),
       int_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, (int)server->options.max_streams),
       int_arg(GRPC_ARG_MAX_CONNECTION_IDLE_MS, MAX_IDLE_MS), /* clients of ours always have a stream open */
