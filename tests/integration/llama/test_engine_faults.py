@@ -59,8 +59,10 @@ class EngineFaults(EngineTest):
             self.assertTrue(until(lambda: self.node_.metric(gauge) == 0), f"{gauge} is {self.node_.metric(gauge)}")
 
     def later_engines_are_right(self, at_most):
+        chunks = self.node_.metric("kvasir_chunks")
         second = self.ask(LARGE_PROMPT, self.node_.endpoint, **LARGE)
         self.same(second, self.digest, failed_chunks=0)
+        self.assertEqual(second["reused"], chunks * LARGE_CHUNK, second)  # what the node has is whole
         self.assertLessEqual(second["reused"], at_most * LARGE_CHUNK, second)
         self.assertEqual(second["reused"] // LARGE_CHUNK + second["saved_chunks"], LARGE_CHUNKS, second)
         self.same(self.ask(LARGE_PROMPT, self.node_.endpoint, **LARGE), self.digest, reused=LARGE_CHUNKS * LARGE_CHUNK)
@@ -73,6 +75,8 @@ class EngineFaults(EngineTest):
         self.assertGreater(answer["failed_chunks"], 0, answer)
         self.assertTrue(self.begun)
         self.mend(how)
+        if how == "CUT":
+            self.assertEqual(self.node_.metric("kvasir_put_aborts_total"), 1)
         self.later_engines_are_right(at_most)
 
     def get(self, how, at_most):

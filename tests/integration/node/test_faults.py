@@ -115,7 +115,10 @@ class Faults(NodeTest):
             node.start()
         for gauge in ("kvasir_landings", "kvasir_leases"):
             self.assertTrue(until(lambda: node.metric(gauge) == 0), f"{gauge} is {node.metric(gauge)}")
+        if (what, how) == ("put", "CUT"):
+            self.assertGreater(node.metric("kvasir_put_aborts_total"), 0)
         self.client(node, "get-put", timeout_ms=20000)  # nothing of half a chunk
+        self.assertEqual(node.metric("kvasir_deletes_total"), 0)  # the client would have the node drop a corrupt one
         self.client(node, "check")
         node.stop()
 
