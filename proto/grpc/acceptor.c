@@ -77,7 +77,8 @@ static kvs_status listen_tcp(struct acceptor *a, size_t index)
     freeaddrinfo(list);
     if (fd >= 0)
       close(fd);
-    return refuse(a->server, text, error == EADDRINUSE ? "address in use by another process" : strerror(error));
+    return refuse(a->server, text,
+                  error == EADDRINUSE ? "address in use by another process" : strerror(error));
   }
   freeaddrinfo(list);
   struct sockaddr_storage address;
@@ -188,11 +189,13 @@ static bool remember(struct acceptor *a, int fd, const char *name)
   snprintf(c->name, sizeof c->name, "%s", name);
   a->n_connections++;
   pthread_mutex_unlock(&a->lock);
-  watch(a, copy, EPOLLET, event_data(KIND_CONNECTION, (uint32_t)(c - a->connections))); /* EPOLLHUP always comes */
+  watch(a, copy, EPOLLET,
+        event_data(KIND_CONNECTION, (uint32_t)(c - a->connections))); /* EPOLLHUP always comes */
   return true;
 }
 
-static void take(struct acceptor *a, int fd, bool is_unix, const struct sockaddr_storage *address, socklen_t length)
+static void take(struct acceptor *a, int fd, bool is_unix, const struct sockaddr_storage *address,
+                 socklen_t length)
 {
   struct counters *counters = &a->server->counters;
   char name[64] = "tcp";
@@ -206,7 +209,8 @@ static void take(struct acceptor *a, int fd, bool is_unix, const struct sockaddr
   }
   if (!allowed || a->n_connections >= a->max_connections || !remember(a, fd, name)) {
     atomic_fetch_add(&counters->refused, 1);
-    kvi_log_limited(KVI_LOG_WARN, "connection from %s refused: %u of %u in use", name, a->n_connections, a->max_connections);
+    kvi_log_limited(KVI_LOG_WARN, "connection from %s refused: %u of %u in use", name, a->n_connections,
+                    a->max_connections);
     close(fd);
     return;
   }

@@ -90,13 +90,16 @@ static void start(struct call *c)
 {
   struct wire *w = c->wire;
   grpc_op ops[6] = {
-      {.op = GRPC_OP_SEND_INITIAL_METADATA, .data.send_initial_metadata = {.count = 1, .metadata = &w->session_metadata}},
+      {.op = GRPC_OP_SEND_INITIAL_METADATA,
+       .data.send_initial_metadata = {.count = 1, .metadata = &w->session_metadata}},
       {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = c->request},
       {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
       {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &c->initial},
       {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &c->reply},
       {.op = GRPC_OP_RECV_STATUS_ON_CLIENT,
-       .data.recv_status_on_client = {.trailing_metadata = &c->trailing, .status = &c->status, .status_details = &c->details}},
+       .data.recv_status_on_client = {.trailing_metadata = &c->trailing,
+                                      .status = &c->status,
+                                      .status_details = &c->details}},
   };
   atomic_fetch_add(&w->outstanding, 1);
   kvi_grpc_start_batch(c->call, ops, 6, &c->tag);
@@ -118,8 +121,8 @@ kvs_status kvi_gw_call_unchecked(struct wire *w, enum kvi_method method, const P
   grpc_metadata_array_init(&c->initial);
   grpc_metadata_array_init(&c->trailing);
   c->request = kvi_grpc_pack(request);
-  c->call = grpc_channel_create_registered_call(w->channel, NULL, GRPC_PROPAGATE_DEFAULTS, w->cq, w->methods[method],
-                                                kvi_grpc_time(deadline_ns), NULL);
+  c->call = grpc_channel_create_registered_call(w->channel, NULL, GRPC_PROPAGATE_DEFAULTS, w->cq,
+                                                w->methods[method], kvi_grpc_time(deadline_ns), NULL);
   pthread_mutex_lock(&w->slot_lock);
   w->unfinished++;
   pthread_mutex_unlock(&w->slot_lock);

@@ -57,7 +57,8 @@ static int wait_connected(struct wire *w, int fd, uint64_t deadline_ns)
   return error;
 }
 
-static int connect_address(struct wire *w, int family, const struct sockaddr *address, socklen_t length, uint64_t deadline_ns)
+static int connect_address(struct wire *w, int family, const struct sockaddr *address, socklen_t length,
+                           uint64_t deadline_ns)
 {
   int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0)
@@ -84,7 +85,8 @@ static int connect_unix(struct wire *w, const char *path, uint64_t deadline_ns)
 
 static int connect_tcp(struct wire *w, const struct kvi_endpoint *endpoint, uint64_t deadline_ns)
 {
-  struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *list = NULL;
+  struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV},
+                  *list = NULL;
   if (getaddrinfo(endpoint->host, endpoint->port, &hints, &list) != 0) {
     errno = EHOSTUNREACH;
     return -1;
@@ -106,7 +108,8 @@ static grpc_arg int_arg(const char *key, int value)
 static size_t fill_args(const struct wire *w, grpc_arg *args)
 {
   size_t n = 0;
-  args[n++] = int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int)(KVI_FRAME_BYTES_MAX + KVI_FRAME_SCRATCH) * 4);
+  args[n++] =
+      int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int)(KVI_FRAME_BYTES_MAX + KVI_FRAME_SCRATCH) * 4);
   args[n++] = int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0); /* it knows no limit */
   args[n++] = int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1);
   args[n++] = int_arg(GRPC_ARG_ENABLE_RETRIES, 0);
@@ -121,8 +124,8 @@ static size_t fill_args(const struct wire *w, grpc_arg *args)
   return n;
 }
 
-static kvs_status open_plain(struct wire *w, const struct kvi_endpoint *endpoint, const grpc_channel_args *args,
-                             uint64_t deadline_ns)
+static kvs_status open_plain(struct wire *w, const struct kvi_endpoint *endpoint,
+                             const grpc_channel_args *args, uint64_t deadline_ns)
 {
   int fd = endpoint->unix_path[0] ? connect_unix(w, endpoint->unix_path, deadline_ns)
                                   : connect_tcp(w, endpoint, deadline_ns);
@@ -153,7 +156,8 @@ static kvs_status open_channel(struct wire *w, uint64_t deadline_ns)
   if (endpoint.unix_path[0])
     snprintf(target, sizeof target, "unix:%s", endpoint.unix_path);
   else
-    snprintf(target, sizeof target, strchr(endpoint.host, ':') ? "[%s]:%s" : "%s:%s", endpoint.host, endpoint.port);
+    snprintf(target, sizeof target, strchr(endpoint.host, ':') ? "[%s]:%s" : "%s:%s", endpoint.host,
+             endpoint.port);
   w->channel = grpc_channel_create(target, w->tls, &args);
   return KVS_OK;
 }
@@ -161,7 +165,8 @@ static kvs_status open_channel(struct wire *w, uint64_t deadline_ns)
 static void register_methods(struct wire *w)
 {
   for (int m = 0; m < KVI_METHOD_COUNT; m++)
-    w->methods[m] = grpc_channel_register_call(w->channel, kvi_method_info((enum kvi_method)m)->path, NULL, NULL);
+    w->methods[m] =
+        grpc_channel_register_call(w->channel, kvi_method_info((enum kvi_method)m)->path, NULL, NULL);
   w->transfer_method = grpc_channel_register_call(w->channel, "/kvasir.v1.Cache/Transfer", NULL, NULL);
 }
 
@@ -175,9 +180,11 @@ struct hello {
 
 static kvs_status take_hello(struct wire *w, const Kvasir__V1__HelloReply *reply)
 {
-  if (reply->status == KVS_ERR_VERSION || reply->protocol_min > KVI_PROTOCOL_MAX || reply->protocol_max < KVI_PROTOCOL_MIN) {
+  if (reply->status == KVS_ERR_VERSION || reply->protocol_min > KVI_PROTOCOL_MAX ||
+      reply->protocol_max < KVI_PROTOCOL_MIN) {
     char text[160];
-    snprintf(text, sizeof text, "no protocol version in common: this side speaks %u to %u, the node (%.60s) %u to %u",
+    snprintf(text, sizeof text,
+             "no protocol version in common: this side speaks %u to %u, the node (%.60s) %u to %u",
              KVI_PROTOCOL_MIN, KVI_PROTOCOL_MAX, reply->software, reply->protocol_min, reply->protocol_max);
     kvi_log_limited(KVI_LOG_WARN, "%s: %s", w->endpoint, text);
     return fail(w, KVS_ERR_VERSION, text);
@@ -211,7 +218,8 @@ static kvs_status say_hello(struct wire *w, uint64_t deadline_ns)
   request.protocol_max = KVI_PROTOCOL_MAX;
   request.software = w->software;
   struct hello hello = {.wire = w};
-  kvs_status status = kvi_gw_call_unchecked(w, KVI_METHOD_HELLO, &request.base, deadline_ns, hello_done, &hello);
+  kvs_status status =
+      kvi_gw_call_unchecked(w, KVI_METHOD_HELLO, &request.base, deadline_ns, hello_done, &hello);
   if (status != KVS_OK)
     return fail(w, status, kvs_status_text(status));
   while (!hello.over) {
@@ -248,8 +256,9 @@ static void batch(struct wire *w, const grpc_op *ops, size_t n, struct kvi_grpc_
 
 static void open_stream(struct wire *w)
 {
-  w->stream = grpc_channel_create_registered_call(w->channel, NULL, GRPC_PROPAGATE_DEFAULTS, w->cq, w->transfer_method,
-                                                  gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+  w->stream =
+      grpc_channel_create_registered_call(w->channel, NULL, GRPC_PROPAGATE_DEFAULTS, w->cq,
+                                          w->transfer_method, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
   grpc_metadata_array_init(&w->initial);
   grpc_metadata_array_init(&w->trailing);
   w->stream_details = grpc_empty_slice();
@@ -259,7 +268,8 @@ static void open_stream(struct wire *w)
                                                    .status_details = &w->stream_details}};
   batch(w, &status, 1, &w->tag_status);
   grpc_op begin[2] = {
-      {.op = GRPC_OP_SEND_INITIAL_METADATA, .data.send_initial_metadata = {.count = 1, .metadata = &w->session_metadata}},
+      {.op = GRPC_OP_SEND_INITIAL_METADATA,
+       .data.send_initial_metadata = {.count = 1, .metadata = &w->session_metadata}},
       {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &w->initial},
   };
   batch(w, begin, 2, &w->tag_start);

@@ -13,10 +13,10 @@
 #include "proto/grpc/grpc_private.h"
 #include "proto/grpc/grpc_wire.h"
 
-#define MAX_TRANSFERS  1024u /* a power of two: a transfer's id is sequence << 10 | slot */
-#define SLOT_MASK      (MAX_TRANSFERS - 1)
-#define MAX_CALLS      1024u
-#define INLINE_CHUNKS  16u
+#define MAX_TRANSFERS   1024u /* a power of two: a transfer's id is sequence << 10 | slot */
+#define SLOT_MASK       (MAX_TRANSFERS - 1)
+#define MAX_CALLS       1024u
+#define INLINE_CHUNKS   16u
 #define INLINE_SEGMENTS 64u
 /* Packed bytes of the starts of one frame; well below KVI_FRAME_HEADER_MAX with pieces and ends beside them. */
 #define START_BYTES_MAX (160u << 10)
@@ -81,15 +81,15 @@ struct wire {
   pthread_cond_t changed;
   enum wire_state state;
   bool stop;
-  bool sending;            /* somebody has the sender's role: may touch frame and the send_* fields */
-  bool idle;               /* the poller sleeps long: wake it */
-  uint32_t users;          /* threads of callers inside the connection */
-  kvi_list live, to_send;  /* transfers */
-  kvi_list calls;          /* unary calls in flight */
+  bool sending;           /* somebody has the sender's role: may touch frame and the send_* fields */
+  bool idle;              /* the poller sleeps long: wake it */
+  uint32_t users;         /* threads of callers inside the connection */
+  kvi_list live, to_send; /* transfers */
+  kvi_list calls;         /* unary calls in flight */
   uint64_t sequence;
   uint64_t cancels[MAX_TRANSFERS]; /* to be told to the node */
   uint32_t n_cancels;
-  char reason[256];        /* why it is not connected */
+  char reason[256]; /* why it is not connected */
   kvs_status reason_status;
 
   pthread_mutex_t slot_lock; /* free slots and unfinished; taken in release callbacks */
@@ -112,7 +112,7 @@ struct wire {
   struct kvi_grpc_waker waker;
   atomic_uint outstanding; /* batches started and not come back */
   char session[17];
-  uint32_t frame_bytes;    /* bulk of one message: ours and the node's limit */
+  uint32_t frame_bytes; /* bulk of one message: ours and the node's limit */
   uint64_t chunk_bytes_max;
   uint32_t batch_chunks_max;
   uint64_t incarnation;

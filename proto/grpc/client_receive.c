@@ -7,7 +7,8 @@
 static bool first_of_chunk(struct transfer *t, const Kvasir__V1__Piece *piece)
 {
   const struct kvi_transfer_chunk *c = &t->user->chunks[piece->chunk];
-  if (t->chunk != UINT32_MAX && piece->chunk < t->chunk) /* its segments may be verified: they are not written again */
+  if (t->chunk != UINT32_MAX &&
+      piece->chunk < t->chunk) /* its segments may be verified: they are not written again */
     return false;
   if (piece->segment != 0 || piece->offset != 0 || piece->segments == 0 || piece->segments > KVI_SEGMENTS_MAX)
     return false;
@@ -37,7 +38,8 @@ static bool in_order(struct transfer *t, const Kvasir__V1__Piece *piece)
 static void segment_whole(struct transfer *t)
 {
   if (t->crc != t->crc_expected) {
-    kvi_log_limited(KVI_LOG_WARN, "node %s: segment %u of a chunk does not fit its checksum", t->wire->endpoint, t->segment);
+    kvi_log_limited(KVI_LOG_WARN, "node %s: segment %u of a chunk does not fit its checksum",
+                    t->wire->endpoint, t->segment);
     kvi_gw_end_chunk(t, t->chunk, KVS_MISS, KVI_MISS_CORRUPT);
     return;
   }

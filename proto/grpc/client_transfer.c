@@ -134,7 +134,8 @@ void kvi_gw_end_all(struct transfer *t, kvs_status status)
     if (!kvi_gw_chunk_ended(t, i))
       end_chunk(t, i, status, cause);
   uint64_t now = kvi_now_ns(), until = now + LINGER_CANCEL_MS * KVI_NS_PER_MS;
-  uint64_t last = (now > t->user->deadline_ns ? now : t->user->deadline_ns) + LINGER_DEADLINE_MS * KVI_NS_PER_MS;
+  uint64_t last =
+      (now > t->user->deadline_ns ? now : t->user->deadline_ns) + LINGER_DEADLINE_MS * KVI_NS_PER_MS;
   end_protocol(t, true, until < last ? until : last);
 }
 
@@ -217,8 +218,8 @@ void kvi_gw_check_deadlines(struct wire *w, uint64_t now)
 
 /* ---- submit ---- */
 
-static kvs_status check_chunk(const struct wire *w, const struct kvi_transfer *user, const struct kvi_transfer_chunk *c,
-                              size_t *n_segments)
+static kvs_status check_chunk(const struct wire *w, const struct kvi_transfer *user,
+                              const struct kvi_transfer_chunk *c, size_t *n_segments)
 {
   if (c->length == 0 || !c->iov || c->n_iov == 0 || kvi_iov_total(c->iov, c->n_iov) != c->length)
     return KVS_ERR_INVALID;
@@ -284,7 +285,8 @@ static kvs_status fill_arrays(struct transfer *t, size_t n_segments)
   size_t k = 0;
   for (uint32_t i = 0; i < user->n_chunks; i++) {
     const struct kvi_transfer_chunk *c = &user->chunks[i];
-    t->lengths[i] = c->length < KVI_CHUNK_BYTES_MAX ? c->length : KVI_CHUNK_BYTES_MAX; /* a get may have more room */
+    t->lengths[i] =
+        c->length < KVI_CHUNK_BYTES_MAX ? c->length : KVI_CHUNK_BYTES_MAX; /* a get may have more room */
     if (!user->put)
       continue;
     t->segment_counts[i] = c->n_segments;

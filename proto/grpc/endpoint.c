@@ -15,7 +15,8 @@ static bool copy(char *out, size_t room, const char *text, size_t length)
 static bool port_is_valid(const char *port)
 {
   size_t length = strlen(port);
-  return length > 0 && length <= 5 && strspn(port, "0123456789") == length && strtoul(port, NULL, 10) <= 65535;
+  return length > 0 && length <= 5 && strspn(port, "0123456789") == length &&
+         strtoul(port, NULL, 10) <= 65535;
 }
 
 kvs_status kvi_address_parse(const char *text, struct kvi_endpoint *endpoint_p)

@@ -107,10 +107,12 @@ kvs_status kvi_frame_in_open(struct kvi_frame_in *in, grpc_byte_buffer *buffer)
   if (status != KVS_OK)
     return status;
   /* A frame in our order has its header in front; one that was gathered lies in a single slice: front() finds both. */
-  if (shape.header_offset + shape.header_length > KVI_FRAME_SCRATCH && in->buffer->data.raw.slice_buffer.count != 1)
+  if (shape.header_offset + shape.header_length > KVI_FRAME_SCRATCH &&
+      in->buffer->data.raw.slice_buffer.count != 1)
     return KVS_ERR_PROTOCOL;
   const uint8_t *bytes = front(in, shape.header_offset + shape.header_length);
-  status = kvi_frame_unpack(&in->arena, bytes + shape.header_offset, shape.header_length, shape.data_length, &in->header);
+  status = kvi_frame_unpack(&in->arena, bytes + shape.header_offset, shape.header_length, shape.data_length,
+                            &in->header);
   if (status != KVS_OK)
     return status;
   seek(in, shape.data_offset);

@@ -39,7 +39,8 @@ void kvi_frame_out_begin(struct kvi_frame_out *out)
 
 size_t kvi_frame_out_room(const struct kvi_frame_out *out)
 {
-  if (out->bulk >= out->bulk_target || out->n_pieces == KVI_FRAME_OUT_PIECES || out->n_slices == KVI_FRAME_OUT_SLICES)
+  if (out->bulk >= out->bulk_target || out->n_pieces == KVI_FRAME_OUT_PIECES ||
+      out->n_slices == KVI_FRAME_OUT_SLICES)
     return 0;
   return out->bulk_target - out->bulk;
 }
@@ -53,7 +54,8 @@ Kvasir__V1__Piece *kvi_frame_out_piece(struct kvi_frame_out *out)
   return piece;
 }
 
-bool kvi_frame_out_bytes(struct kvi_frame_out *out, const void *bytes, size_t length, void (*release)(void *), void *ctx)
+bool kvi_frame_out_bytes(struct kvi_frame_out *out, const void *bytes, size_t length, void (*release)(void *),
+                         void *ctx)
 {
   if (out->n_slices == KVI_FRAME_OUT_SLICES)
     return false;

@@ -13,7 +13,8 @@ grpc_byte_buffer *kvi_grpc_pack(const ProtobufCMessage *message)
   return buffer;
 }
 
-ProtobufCMessage *kvi_grpc_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *descriptor, size_t limit)
+ProtobufCMessage *kvi_grpc_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *descriptor,
+                                  size_t limit)
 {
   if (!buffer || grpc_byte_buffer_length(buffer) > limit)
     return NULL;

@@ -60,7 +60,8 @@ struct kvi_grpc_waker {
   void (*handler)(void *ctx);
   void *ctx;
 };
-void kvi_grpc_waker_init(struct kvi_grpc_waker *waker, grpc_completion_queue *cq, void (*handler)(void *), void *ctx);
+void kvi_grpc_waker_init(struct kvi_grpc_waker *waker, grpc_completion_queue *cq, void (*handler)(void *),
+                         void *ctx);
 void kvi_grpc_waker_wake(struct kvi_grpc_waker *waker);
 /* Events still under way come out of the queue before its shutdown completes. */
 void kvi_grpc_waker_destroy(struct kvi_grpc_waker *waker);
@@ -69,7 +70,8 @@ void kvi_grpc_waker_destroy(struct kvi_grpc_waker *waker);
 
 grpc_byte_buffer *kvi_grpc_pack(const ProtobufCMessage *message);
 /* NULL when it is no such message, longer than limit, or there is no memory. Free with protobuf_c_message_free_unpacked. */
-ProtobufCMessage *kvi_grpc_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *descriptor, size_t limit);
+ProtobufCMessage *kvi_grpc_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *descriptor,
+                                  size_t limit);
 
 /* ---- scatter lists (iov_cursor.c) ---- */
 
@@ -113,10 +115,10 @@ void kvi_frame_in_skip(struct kvi_frame_in *in, size_t length);
 
 /* ---- frames out (frame_out.c) ---- */
 
-#define KVI_FRAME_OUT_PIECES 512u
-#define KVI_FRAME_OUT_STARTS 64u
-#define KVI_FRAME_OUT_ENDS   512u
-#define KVI_FRAME_OUT_SLICES 640u
+#define KVI_FRAME_OUT_PIECES  512u
+#define KVI_FRAME_OUT_STARTS  64u
+#define KVI_FRAME_OUT_ENDS    512u
+#define KVI_FRAME_OUT_SLICES  640u
 #define KVI_FRAME_OUT_CANCELS 64u
 
 /* A frame being made. One per stream, reused; a few dozen KiB, so never on a stack. */
@@ -143,9 +145,11 @@ Kvasir__V1__Piece *kvi_frame_out_piece(struct kvi_frame_out *out);
  * Adds bytes by reference: release(ctx) runs once on any thread when gRPC has let go of them. False when the slice table
  * is full: nothing was added. Short runs are copied and release(ctx) runs before it returns.
  */
-bool kvi_frame_out_bytes(struct kvi_frame_out *out, const void *bytes, size_t length, void (*release)(void *), void *ctx);
+bool kvi_frame_out_bytes(struct kvi_frame_out *out, const void *bytes, size_t length, void (*release)(void *),
+                         void *ctx);
 Kvasir__V1__ChunkEnd *kvi_frame_out_end(struct kvi_frame_out *out);
-Kvasir__V1__TransferStart *kvi_frame_out_start(struct kvi_frame_out *out); /* its keys point to a cleared Keys */
+Kvasir__V1__TransferStart *
+kvi_frame_out_start(struct kvi_frame_out *out); /* its keys point to a cleared Keys */
 bool kvi_frame_out_cancel(struct kvi_frame_out *out, uint64_t id);
 bool kvi_frame_out_is_empty(const struct kvi_frame_out *out);
 /* The message; the tables are empty after it. NULL: no memory, and every slice was released. */

@@ -14,11 +14,11 @@
 #include "proto/grpc/acceptor.h"
 #include "proto/grpc/server_private.h"
 
-#define TICK_MS           100u
-#define MAX_IDLE_MS       60000
-#define DRAIN_POLL_MS     10u
-#define LINGER_MS         200u /* after the last stream has ended, for answers that are still being written */
-#define CANCEL_MS         400u /* how long cancelled calls may take before their connections are shut down */
+#define TICK_MS       100u
+#define MAX_IDLE_MS   60000
+#define DRAIN_POLL_MS 10u
+#define LINGER_MS     200u /* after the last stream has ended, for answers that are still being written */
+#define CANCEL_MS     400u /* how long cancelled calls may take before their connections are shut down */
 
 static kvs_status refuse(const struct kvi_grpc_server *server, const char *what, const char *why)
 {
@@ -76,7 +76,8 @@ static void create_server(struct kvi_grpc_server *server)
   grpc_resource_quota_resize(quota, server->options.memory_quota_bytes);
   grpc_arg list[] = {
       int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int)(KVI_FRAME_BYTES_MAX + KVI_FRAME_SCRATCH)),
-      int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0), /* it knows neither limit nor quota: 2 MiB may become 2 GiB */
+      int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION,
+              0), /* it knows neither limit nor quota: 2 MiB may become 2 GiB */
       int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1),
       int_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, (int)server->options.max_streams),
       int_arg(GRPC_ARG_MAX_CONNECTION_IDLE_MS, MAX_IDLE_MS), /* clients of ours always have a stream open */
@@ -96,10 +97,11 @@ static void create_server(struct kvi_grpc_server *server)
 static void register_methods(struct kvi_grpc_server *server)
 {
   for (int m = 0; m < KVI_METHOD_COUNT; m++)
-    server->methods[m] = grpc_server_register_method(server->server, kvi_method_info((enum kvi_method)m)->path, NULL,
-                                                     GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
-  server->transfer_method =
-      grpc_server_register_method(server->server, "/kvasir.v1.Cache/Transfer", NULL, GRPC_SRM_PAYLOAD_NONE, 0);
+    server->methods[m] =
+        grpc_server_register_method(server->server, kvi_method_info((enum kvi_method)m)->path, NULL,
+                                    GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
+  server->transfer_method = grpc_server_register_method(server->server, "/kvasir.v1.Cache/Transfer", NULL,
+                                                        GRPC_SRM_PAYLOAD_NONE, 0);
   server->health_method = grpc_server_register_method(server->server, "/grpc.health.v1.Health/Check", NULL,
                                                       GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
 }
@@ -108,8 +110,9 @@ static kvs_status make_credentials(struct kvi_grpc_server *server)
 {
   const struct kvi_grpc_server_options *o = &server->options;
   if (!o->tls_cert_file && !o->tls_key_file)
-    return o->tls_client_ca_file ? refuse(server, o->tls_client_ca_file, "a client CA needs a certificate and a key too")
-                                 : KVS_OK;
+    return o->tls_client_ca_file
+               ? refuse(server, o->tls_client_ca_file, "a client CA needs a certificate and a key too")
+               : KVS_OK;
   if (!o->tls_cert_file || !o->tls_key_file)
     return refuse(server, "TLS", "needs both a certificate and a key");
   kvs_status status = KVS_OK;
@@ -124,9 +127,11 @@ static kvs_status make_credentials(struct kvi_grpc_server *server)
     status = refuse(server, o->tls_client_ca_file, strerror(errno));
   if (status == KVS_OK) {
     grpc_ssl_pem_key_cert_pair pair = {.private_key = key, .cert_chain = cert};
-    server->credentials = grpc_ssl_server_credentials_create_ex(
-        ca, &pair, 1, ca ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE,
-        NULL);
+    server->credentials =
+        grpc_ssl_server_credentials_create_ex(ca, &pair, 1,
+                                              ca ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+                                                 : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE,
+                                              NULL);
   }
   free(cert);
   free(key);
@@ -139,7 +144,8 @@ static kvs_status listen_tls(struct kvi_grpc_server *server)
   for (size_t i = 0; i < server->options.n_listen && server->credentials; i++) {
     int port = grpc_server_add_http2_port(server->server, server->options.listen[i], server->credentials);
     if (port <= 0)
-      return refuse(server, server->options.listen[i], "cannot listen with TLS: address in use, or a bad certificate or key");
+      return refuse(server, server->options.listen[i],
+                    "cannot listen with TLS: address in use, or a bad certificate or key");
     server->ports[i] = (uint16_t)port;
   }
   return KVS_OK;
@@ -190,7 +196,8 @@ static kvs_status start_pollers(struct kvi_grpc_server *server)
   return KVS_OK;
 }
 
-kvs_status kvi_grpc_server_start(const struct kvi_grpc_server_options *options, struct kvi_grpc_server **server_p)
+kvs_status kvi_grpc_server_start(const struct kvi_grpc_server_options *options,
+                                 struct kvi_grpc_server **server_p)
 {
   *server_p = NULL;
   if (!options->service || options->n_listen > MAX_LISTEN)

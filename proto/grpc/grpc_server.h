@@ -17,14 +17,17 @@ struct kvi_grpc_server_options {
   const char *const *listen; /* "host:port"; port 0 takes any */
   size_t n_listen;           /* at most 8 */
   const char *unix_socket;   /* absolute path, or NULL */
-  uint32_t unix_mode;        /* permission bits of the socket; 0: 0660. Peers are checked against them by credential */
-  uint32_t pollers;          /* 0: cores / 4, 1 to 4 */
-  uint32_t max_connections;  /* 0: 1024; beyond, a connection is closed at once and counted */
-  uint32_t max_streams;      /* calls at a time of one connection; 0: 128 */
-  uint32_t stall_timeout_ms; /* a connection whose send queue does not move for so long is shut down; 0: 10000 */
-  uint32_t piece_bytes;      /* bulk bytes put into one message; 0: 512 KiB */
+  uint32_t
+      unix_mode;    /* permission bits of the socket; 0: 0660. Peers are checked against them by credential */
+  uint32_t pollers; /* 0: cores / 4, 1 to 4 */
+  uint32_t max_connections; /* 0: 1024; beyond, a connection is closed at once and counted */
+  uint32_t max_streams;     /* calls at a time of one connection; 0: 128 */
+  uint32_t
+      stall_timeout_ms; /* a connection whose send queue does not move for so long is shut down; 0: 10000 */
+  uint32_t piece_bytes; /* bulk bytes put into one message; 0: 512 KiB */
   uint64_t memory_quota_bytes; /* what gRPC may buffer; 0: 256 MiB */
-  const char *tls_cert_file, *tls_key_file; /* both or none: then every listen address speaks TLS, the unix socket does not */
+  const char *tls_cert_file,
+      *tls_key_file; /* both or none: then every listen address speaks TLS, the unix socket does not */
   const char *tls_client_ca_file; /* demand client certificates signed by this; NULL: none demanded */
   char *error;                    /* a sentence when start fails; may be NULL */
   size_t error_size;
@@ -37,7 +40,8 @@ struct kvi_grpc_server_stats {
 };
 
 /* Listens and serves when it returns. Errors: KVS_ERR_CONFIG (address, port in use, rights, certificates: see error), KVS_ERR_SYSTEM, KVS_ERR_NOMEM. */
-kvs_status kvi_grpc_server_start(const struct kvi_grpc_server_options *options, struct kvi_grpc_server **server_p);
+kvs_status kvi_grpc_server_start(const struct kvi_grpc_server_options *options,
+                                 struct kvi_grpc_server **server_p);
 /* The port of listen[index]. */
 uint16_t kvi_grpc_server_port(const struct kvi_grpc_server *server, size_t index);
 /* What grpc.health.v1 answers. Serving from the start. */

@@ -52,7 +52,8 @@ static void waker_fired(void *ctx, bool ok)
   waker->handler(waker->ctx);
 }
 
-void kvi_grpc_waker_init(struct kvi_grpc_waker *waker, grpc_completion_queue *cq, void (*handler)(void *), void *ctx)
+void kvi_grpc_waker_init(struct kvi_grpc_waker *waker, grpc_completion_queue *cq, void (*handler)(void *),
+                         void *ctx)
 {
   waker->cq = cq;
   waker->lame = grpc_lame_client_channel_create("kvasir-waker", GRPC_STATUS_CANCELLED, "wake");

@@ -14,14 +14,14 @@
 #include "proto/grpc/client_private.h"
 #include "proto/grpc/endpoint.h"
 
-#define BACKOFF_MIN_MS     100u
-#define BACKOFF_MAX_MS     5000u
-#define STEADY_MS          1000u  /* a connection that held so long: the next one is tried soon */
-#define TICK_MS            50u    /* granularity of deadlines while something is in flight */
-#define LINGER_TICK_MS     10u
-#define BUSY_MS            200u   /* after the last activity the poller still ticks: no wake for steady work */
-#define IDLE_MS            10000u
-#define DESTROY_MS         900u
+#define BACKOFF_MIN_MS 100u
+#define BACKOFF_MAX_MS 5000u
+#define STEADY_MS      1000u /* a connection that held so long: the next one is tried soon */
+#define TICK_MS        50u   /* granularity of deadlines while something is in flight */
+#define LINGER_TICK_MS 10u
+#define BUSY_MS        200u /* after the last activity the poller still ticks: no wake for steady work */
+#define IDLE_MS        10000u
+#define DESTROY_MS     900u
 
 /* ---- users ---- */
 
@@ -241,7 +241,8 @@ static void destroy(struct kvi_wire *wire)
   uint32_t unfinished = w->unfinished;
   pthread_mutex_unlock(&w->slot_lock);
   if (unfinished > 0) {
-    kvi_log_error("%u operations to %s did not end: their memory is leaked, not reused", unfinished, w->endpoint);
+    kvi_log_error("%u operations to %s did not end: their memory is leaked, not reused", unfinished,
+                  w->endpoint);
     return;
   }
   free_wire(w);

@@ -12,7 +12,8 @@ struct kvi_iov kvi_iov_cursor_next(struct kvi_iov_cursor *cursor, size_t max)
 
   const struct kvi_iov *place = &cursor->iov[cursor->index];
   size_t left = place->length - cursor->offset;
-  struct kvi_iov run = {place->base ? (uint8_t *)place->base + cursor->offset : NULL, left < max ? left : max};
+  struct kvi_iov run = {place->base ? (uint8_t *)place->base + cursor->offset : NULL,
+                        left < max ? left : max};
   cursor->offset += run.length;
   return run;
 }
@@ -23,7 +24,8 @@ bool kvi_iov_cursor_land(struct kvi_iov_cursor *cursor, const uint8_t *bytes, si
     struct kvi_iov run = kvi_iov_cursor_next(cursor, length);
     if (run.length == 0)
       return false;
-    *crc = run.base ? kvi_crc32c_copy(*crc, run.base, bytes, run.length) : kvi_crc32c_update(*crc, bytes, run.length);
+    *crc = run.base ? kvi_crc32c_copy(*crc, run.base, bytes, run.length)
+                    : kvi_crc32c_update(*crc, bytes, run.length);
     bytes += run.length;
     length -= run.length;
   }

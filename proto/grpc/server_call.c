@@ -82,7 +82,8 @@ static void answer(struct call *c, grpc_status_code status, const char *text)
     ops[n++] = (grpc_op){.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = c->reply};
   ops[n++] = (grpc_op){.op = GRPC_OP_SEND_STATUS_FROM_SERVER,
                        .data.send_status_from_server = {.status = status, .status_details = &details}};
-  ops[n++] = (grpc_op){.op = GRPC_OP_RECV_CLOSE_ON_SERVER, .data.recv_close_on_server.cancelled = &c->cancelled};
+  ops[n++] =
+      (grpc_op){.op = GRPC_OP_RECV_CLOSE_ON_SERVER, .data.recv_close_on_server.cancelled = &c->cancelled};
   kvi_grpc_start_batch(c->call, ops, n, &c->tag_done);
 }
 
@@ -92,7 +93,8 @@ static kvs_status ask_service(struct call *c)
 {
   struct kvi_grpc_server *server = c->poller->server;
   enum kvi_method method = (enum kvi_method)c->method;
-  ProtobufCMessage *request = kvi_grpc_unpack(c->request, kvi_method_info(method)->request, REQUEST_BYTES_MAX);
+  ProtobufCMessage *request =
+      kvi_grpc_unpack(c->request, kvi_method_info(method)->request, REQUEST_BYTES_MAX);
   if (!request)
     return KVS_ERR_INVALID;
   char *name = grpc_call_get_peer(c->call);
@@ -117,7 +119,8 @@ static bool known_service(const char *name)
 
 static grpc_status_code ask_health(struct call *c)
 {
-  ProtobufCMessage *message = kvi_grpc_unpack(c->request, &grpc__health__v1__health_check_request__descriptor, 4096);
+  ProtobufCMessage *message =
+      kvi_grpc_unpack(c->request, &grpc__health__v1__health_check_request__descriptor, 4096);
   if (!message)
     return GRPC_STATUS_INVALID_ARGUMENT;
   bool known = known_service(((Grpc__Health__V1__HealthCheckRequest *)message)->service);
@@ -170,8 +173,8 @@ static void request(struct poller *poller, int method)
   grpc_metadata_array_init(&c->metadata);
   kvi_grpc_tag_arm(&c->tag_new);
   void *handle = method == METHOD_HEALTH ? server->health_method : server->methods[method];
-  if (grpc_server_request_registered_call(server->server, handle, &c->call, &c->deadline, &c->metadata, &c->request,
-                                          poller->cq, poller->cq, &c->tag_new) != GRPC_CALL_OK)
+  if (grpc_server_request_registered_call(server->server, handle, &c->call, &c->deadline, &c->metadata,
+                                          &c->request, poller->cq, poller->cq, &c->tag_new) != GRPC_CALL_OK)
     call_free(c);
 }
 
@@ -245,7 +248,7 @@ void kvi_server_request_unknown(struct poller *poller)
   grpc_call_details_init(&u->details);
   grpc_metadata_array_init(&u->metadata);
   kvi_grpc_tag_arm(&u->tag_new);
-  if (grpc_server_request_call(poller->server->server, &u->call, &u->details, &u->metadata, poller->cq, poller->cq,
-                               &u->tag_new) != GRPC_CALL_OK)
+  if (grpc_server_request_call(poller->server->server, &u->call, &u->details, &u->metadata, poller->cq,
+                               poller->cq, &u->tag_new) != GRPC_CALL_OK)
     unknown_free(u);
 }

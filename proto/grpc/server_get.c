@@ -43,8 +43,9 @@ static kvs_status open_source(struct server_transfer *t, uint32_t *cause)
     return KVS_ERR_NOMEM;
   s->service = service;
   atomic_init(&s->refs, 1);
-  kvs_status status = service->ops->get_open(service->self, &t->stream->peer, t->space, kvi_server_key(t, t->send_chunk),
-                                             t->key_length, &s->source, cause);
+  kvs_status status =
+      service->ops->get_open(service->self, &t->stream->peer, t->space, kvi_server_key(t, t->send_chunk),
+                             t->key_length, &s->source, cause);
   if (status != KVS_OK) {
     free(s);
     return status;

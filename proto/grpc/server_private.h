@@ -15,13 +15,13 @@
 #include "proto/grpc/grpc_private.h"
 #include "proto/grpc/grpc_server.h"
 
-#define MAX_POLLERS   4u
-#define MAX_LISTEN    8u
-#define PREPOSTED     16u /* requests of each method that wait at each queue */
-#define REQUEST_BYTES_MAX (1u << 20)
+#define MAX_POLLERS          4u
+#define MAX_LISTEN           8u
+#define PREPOSTED            16u /* requests of each method that wait at each queue */
+#define REQUEST_BYTES_MAX    (1u << 20)
 #define MAX_STREAM_TRANSFERS 1024u
-#define TRANSFER_BUCKETS 256u /* a power of two */
-#define LANDING_WINDOW 16u /* chunks of a put that are begun before their bytes come */
+#define TRANSFER_BUCKETS     256u /* a power of two */
+#define LANDING_WINDOW       16u  /* chunks of a put that are begun before their bytes come */
 
 struct counters {
   _Atomic uint64_t connections, connections_total, refused, stalled;
@@ -48,7 +48,8 @@ struct kvi_grpc_server {
   struct poller pollers[MAX_POLLERS];
   uint32_t n_pollers;
   void *methods[KVI_METHOD_COUNT], *transfer_method, *health_method;
-  struct acceptor *_Atomic acceptor; /* set before its thread takes the first connection, read by the pollers */
+  struct acceptor
+      *_Atomic acceptor; /* set before its thread takes the first connection, read by the pollers */
   atomic_bool serving, draining;
   bool started, drained;
   struct counters counters;
@@ -114,8 +115,8 @@ struct server_transfer {
   struct kvi_iov_cursor send_cursor;
 
   struct server_transfer *next_by_id; /* in its bucket of stream->by_id */
-  kvi_list_node link;      /* in stream->transfers */
-  kvi_list_node send_link; /* in stream->to_send: a get, or a put with ends to tell */
+  kvi_list_node link;                 /* in stream->transfers */
+  kvi_list_node send_link;            /* in stream->to_send: a get, or a put with ends to tell */
 };
 
 /* A chunk that is read: shared by the transfer and by slices under way. */
@@ -169,7 +170,8 @@ void kvi_server_want_send(struct server_transfer *transfer);
 /* ---- server_put.c ---- */
 void kvi_server_put_start(struct server_transfer *transfer);
 /* False: the client broke the protocol. */
-bool kvi_server_put_piece(struct server_transfer *transfer, const Kvasir__V1__Piece *piece, struct kvi_frame_in *in);
+bool kvi_server_put_piece(struct server_transfer *transfer, const Kvasir__V1__Piece *piece,
+                          struct kvi_frame_in *in);
 /* Ends every chunk that has not ended. */
 void kvi_server_put_end_all(struct server_transfer *transfer, kvs_status status);
 void kvi_server_put_woken(struct stream *stream);

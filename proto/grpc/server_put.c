@@ -74,8 +74,8 @@ static void begin_chunk(struct server_transfer *t, uint32_t chunk)
       .segment_lengths = t->segment_lengths + t->first_segment,
   };
   p->state = PUT_WAITING; /* before the call: the answer may come before it has returned */
-  kvs_status status =
-      service->ops->put_begin(service->self, &t->stream->peer, &request, equal_put_ended, &p->wait, &p->landing);
+  kvs_status status = service->ops->put_begin(service->self, &t->stream->peer, &request, equal_put_ended,
+                                              &p->wait, &p->landing);
   if (status == KVS_OK)
     p->state = PUT_LANDING;
   else if (status != KVS_PENDING)
@@ -120,7 +120,8 @@ static bool segment_whole(struct server_transfer *t, const Kvasir__V1__Piece *pi
   if (!piece->last)
     return false;
   if (t->crc != piece->crc32c) {
-    kvi_log_limited(KVI_LOG_WARN, "put from %s: segment %u does not fit its checksum", t->stream->peer.name, t->segment);
+    kvi_log_limited(KVI_LOG_WARN, "put from %s: segment %u does not fit its checksum", t->stream->peer.name,
+                    t->segment);
     abort_chunk(t, t->chunk, KVS_ERR_CHECKSUM);
     return true;
   }
@@ -163,7 +164,8 @@ bool kvi_server_put_piece(struct server_transfer *t, const Kvasir__V1__Piece *pi
     return false;
   bool first = piece->chunk != t->chunk || (t->segment == 0 && t->offset == 0);
   bool begun = piece->chunk < t->n_begun;
-  if (begun && t->puts[piece->chunk].state != PUT_LANDING) { /* it has ended, or an equal one is on its way: not needed */
+  if (begun && t->puts[piece->chunk].state !=
+                   PUT_LANDING) { /* it has ended, or an equal one is on its way: not needed */
     kvi_frame_in_skip(in, piece->length);
     return true;
   }

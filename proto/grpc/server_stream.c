@@ -71,7 +71,8 @@ static void finish(struct stream *s, grpc_status_code status, const char *text)
 static void refuse(struct stream *s, kvs_status status)
 {
   atomic_fetch_add(&s->poller->server->counters.protocol_errors, 1);
-  kvi_log_limited(KVI_LOG_WARN, "peer %s broke the protocol (%s): closing its stream", s->peer.name, kvs_status_text(status));
+  kvi_log_limited(KVI_LOG_WARN, "peer %s broke the protocol (%s): closing its stream", s->peer.name,
+                  kvs_status_text(status));
   finish(s, status == KVS_ERR_TOO_LARGE ? GRPC_STATUS_RESOURCE_EXHAUSTED : GRPC_STATUS_INVALID_ARGUMENT,
          kvs_status_text(status));
 }
@@ -303,9 +304,9 @@ void kvi_server_request_stream(struct poller *poller)
   s->tag_read = (struct kvi_grpc_tag){.handler = on_read, .ctx = s};
   s->tag_sent = (struct kvi_grpc_tag){.handler = on_sent, .ctx = s};
   kvi_grpc_tag_arm(&s->tag_new);
-  grpc_call_error error =
-      grpc_server_request_registered_call(poller->server->server, poller->server->transfer_method, &s->call, &s->deadline,
-                                          &s->metadata, NULL, poller->cq, poller->cq, &s->tag_new);
+  grpc_call_error error = grpc_server_request_registered_call(
+      poller->server->server, poller->server->transfer_method, &s->call, &s->deadline, &s->metadata, NULL,
+      poller->cq, poller->cq, &s->tag_new);
   if (error != GRPC_CALL_OK)
     release(s);
 }
@@ -328,7 +329,8 @@ static void end_stalled(struct stream *s, uint64_t now)
   struct kvi_grpc_server *server = s->poller->server;
   if (!s->sending || now - s->sending_since_ns < server->options.stall_timeout_ms * KVI_NS_PER_MS)
     return;
-  kvi_log_warn("peer %s has not read for %u ms: closing its connection", s->peer.name, server->options.stall_timeout_ms);
+  kvi_log_warn("peer %s has not read for %u ms: closing its connection", s->peer.name,
+               server->options.stall_timeout_ms);
   atomic_fetch_add(&server->counters.stalled, 1);
   s->sending_since_ns = now;
   grpc_call_cancel(s->call, NULL);

@@ -7,19 +7,6 @@
 
 #include "base/rand.h"
 
-#if defined(__SANITIZE_THREAD__)
-/*
- * gRPC and its libraries were not built for ThreadSanitizer, which so does not see how they synchronise: what they touch is
- * left out. A suppression would do too, but each suppressed report costs a call of the symboliser, and a transfer makes
- * thousands. (The name is ThreadSanitizer's to choose.)
- */
-__attribute__((visibility("default"))) const char *__tsan_default_options(void);
-const char *__tsan_default_options(void)
-{
-  return "ignore_noninstrumented_modules=1";
-}
-#endif
-
 const char *test_endpoint(void)
 {
   const char *endpoint = getenv("KVASIR_TEST_ENDPOINT");

@@ -72,12 +72,13 @@ struct fake_client *fake_client_open(const char *endpoint, bool gzip)
   c->tag_sent = (struct kvi_grpc_tag){.handler = on_sent, .ctx = c};
   c->tag_status = (struct kvi_grpc_tag){.handler = on_status, .ctx = c};
   grpc_op status = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT,
-                    .data.recv_status_on_client = {
-                        .trailing_metadata = &c->trailing, .status = &c->status, .status_details = &c->details}};
+                    .data.recv_status_on_client = {.trailing_metadata = &c->trailing,
+                                                   .status = &c->status,
+                                                   .status_details = &c->details}};
   kvi_grpc_start_batch(c->call, &status, 1, &c->tag_status);
-  grpc_op begin[2] = {{.op = GRPC_OP_SEND_INITIAL_METADATA},
-                      {.op = GRPC_OP_RECV_INITIAL_METADATA,
-                       .data.recv_initial_metadata.recv_initial_metadata = &c->initial}};
+  grpc_op begin[2] = {
+      {.op = GRPC_OP_SEND_INITIAL_METADATA},
+      {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &c->initial}};
   kvi_grpc_start_batch(c->call, begin, 2, &c->tag_begin);
   pump(c, &c->begun);
   return c;
@@ -100,7 +101,8 @@ void fake_client_close(struct fake_client *c)
   grpc_shutdown_blocking();
 }
 
-void fake_client_send(struct fake_client *c, const Kvasir__V1__FrameHeader *header, const void *data, size_t length)
+void fake_client_send(struct fake_client *c, const Kvasir__V1__FrameHeader *header, const void *data,
+                      size_t length)
 {
   grpc_slice slices[2] = {grpc_slice_malloc(kvi_frame_prefix_size(header, length)),
                           grpc_slice_from_copied_buffer(data ? data : "", length)};

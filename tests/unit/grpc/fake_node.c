@@ -126,8 +126,8 @@ static void request_call(struct fake_node *n, int index)
   c->tag_done = (struct kvi_grpc_tag){.handler = on_call_done, .ctx = c};
   grpc_metadata_array_init(&c->metadata);
   kvi_grpc_tag_arm(&c->tag_new);
-  if (grpc_server_request_registered_call(n->server, n->methods[index], &c->call, &c->deadline, &c->metadata, &c->request,
-                                          n->cq, n->cq, &c->tag_new) != GRPC_CALL_OK)
+  if (grpc_server_request_registered_call(n->server, n->methods[index], &c->call, &c->deadline, &c->metadata,
+                                          &c->request, n->cq, n->cq, &c->tag_new) != GRPC_CALL_OK)
     call_free(c);
 }
 
@@ -209,7 +209,8 @@ static grpc_server_credentials *credentials(const struct fake_node_options *opti
   if (!options->cert)
     return grpc_insecure_server_credentials_create();
   grpc_ssl_pem_key_cert_pair pair = {.private_key = options->key, .cert_chain = options->cert};
-  return grpc_ssl_server_credentials_create_ex(NULL, &pair, 1, GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE, NULL);
+  return grpc_ssl_server_credentials_create_ex(NULL, &pair, 1, GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE,
+                                               NULL);
 }
 
 struct fake_node *fake_node_start(const struct fake_node_options *options, char *endpoint)
@@ -242,8 +243,9 @@ struct fake_node *fake_node_start(const struct fake_node_options *options, char 
   request_call(n, 1);
   grpc_metadata_array_init(&n->metadata);
   kvi_grpc_tag_arm(&n->tag_new);
-  assert_int_equal(grpc_server_request_registered_call(n->server, n->transfer_method, &n->stream, &n->deadline, &n->metadata,
-                                                       NULL, n->cq, n->cq, &n->tag_new),
+  assert_int_equal(grpc_server_request_registered_call(n->server, n->transfer_method, &n->stream,
+                                                       &n->deadline, &n->metadata, NULL, n->cq, n->cq,
+                                                       &n->tag_new),
                    GRPC_CALL_OK);
   assert_int_equal(kvi_thread_start(&n->thread, "fake-node", run, n), KVS_OK);
   return n;
@@ -290,7 +292,8 @@ uint64_t fake_node_wait_start(struct fake_node *n)
   return id;
 }
 
-void fake_node_send(struct fake_node *n, const Kvasir__V1__FrameHeader *header, const void *data, uint32_t length)
+void fake_node_send(struct fake_node *n, const Kvasir__V1__FrameHeader *header, const void *data,
+                    uint32_t length)
 {
   pthread_mutex_lock(&n->lock);
   wait_for(n, &n->stream_open);

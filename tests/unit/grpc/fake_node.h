@@ -14,8 +14,8 @@
 struct fake_node;
 
 struct fake_node_options {
-  uint32_t frames_read;  /* how many frames of the stream are read; the rest is left to flow control */
-  bool silent;           /* Hello is never answered */
+  uint32_t frames_read;   /* how many frames of the stream are read; the rest is left to flow control */
+  bool silent;            /* Hello is never answered */
   const char *cert, *key; /* PEM, for TLS; NULL: plain */
 };
 
@@ -27,6 +27,7 @@ void fake_node_freeze(struct fake_node *node);
 /* Waits for a frame with a start; the id of the youngest transfer. */
 uint64_t fake_node_wait_start(struct fake_node *node);
 /* Sends one frame, and waits until it was taken. */
-void fake_node_send(struct fake_node *node, const Kvasir__V1__FrameHeader *header, const void *data, uint32_t length);
+void fake_node_send(struct fake_node *node, const Kvasir__V1__FrameHeader *header, const void *data,
+                    uint32_t length);
 
 #endif

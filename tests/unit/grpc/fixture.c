@@ -46,8 +46,8 @@ static struct chunk *find(struct fixture_memory *m, const uint8_t *key)
   return NULL;
 }
 
-static kvs_status call(void *self, const struct kvi_peer *peer, enum kvi_method method, const ProtobufCMessage *request,
-                       ProtobufCMessage **reply_p)
+static kvs_status call(void *self, const struct kvi_peer *peer, enum kvi_method method,
+                       const ProtobufCMessage *request, ProtobufCMessage **reply_p)
 {
   (void)self;
   (void)peer;
@@ -200,15 +200,16 @@ static void peer_gone(void *self, const struct kvi_peer *peer)
   pthread_mutex_unlock(&m->lock);
 }
 
-static const struct kvi_service_ops ops = {call,       put_begin, put_commit, put_abort, put_unwait,
-                                           get_open,   get_close, peer_gone};
+static const struct kvi_service_ops ops = {call,       put_begin, put_commit, put_abort,
+                                           put_unwait, get_open,  get_close,  peer_gone};
 
 void fixture_start(struct fixture *f, bool unix_socket, uint32_t piece_bytes)
 {
   memset(f, 0, sizeof *f);
   f->memory = calloc(1, sizeof *f->memory);
   pthread_mutex_init(&f->memory->lock, NULL);
-  f->service = (struct kvi_service){&ops, f->memory, {KVI_CHUNK_BYTES_MAX, KVI_FRAME_BYTES_MAX, KVI_BATCH_CHUNKS_MAX}};
+  f->service =
+      (struct kvi_service){&ops, f->memory, {KVI_CHUNK_BYTES_MAX, KVI_FRAME_BYTES_MAX, KVI_BATCH_CHUNKS_MAX}};
   static const char *const listen[] = {"127.0.0.1:0"};
   char path[100], error[256] = "";
   snprintf(path, sizeof path, "/tmp/kvasir-test-%d.sock", (int)getpid());
@@ -227,7 +228,8 @@ void fixture_start(struct fixture *f, bool unix_socket, uint32_t piece_bytes)
     snprintf(f->endpoint, sizeof f->endpoint, "unix:%s", path);
   else
     snprintf(f->endpoint, sizeof f->endpoint, "kvasir://127.0.0.1:%u", kvi_grpc_server_port(f->server, 0));
-  struct kvi_grpc_wire_options wire = {.endpoint = f->endpoint, .piece_bytes = piece_bytes, .connect_timeout_ms = 5000};
+  struct kvi_grpc_wire_options wire = {
+      .endpoint = f->endpoint, .piece_bytes = piece_bytes, .connect_timeout_ms = 5000};
   assert_int_equal(kvi_grpc_wire_open(&wire, &f->wire), KVS_OK);
   kvi_deadline deadline = kvi_deadline_from_ms(10000);
   while (!f->wire->ops->connected(f->wire) && !kvi_deadline_expired(deadline))

@@ -14,7 +14,7 @@
 #include "tests/unit/grpc/fake_client.h"
 #include "tests/unit/grpc/fixture.h"
 
-#define KEY 32
+#define KEY        32
 #define MAX_CHUNKS 64u
 
 /* A start message of n chunks of one segment each. */
@@ -51,7 +51,8 @@ static void make_start(struct start *s, uint64_t id, bool put, uint32_t n, uint3
   s->message.segment_lengths = s->segments;
 }
 
-static Kvasir__V1__Piece piece_of(uint64_t id, uint32_t chunk, uint32_t offset, const uint8_t *bytes, uint32_t length, bool last)
+static Kvasir__V1__Piece piece_of(uint64_t id, uint32_t chunk, uint32_t offset, const uint8_t *bytes,
+                                  uint32_t length, bool last)
 {
   Kvasir__V1__Piece piece = KVASIR__V1__PIECE__INIT;
   piece.id = id;

@@ -82,7 +82,8 @@ static void test_get_that_exists(void **state)
   stop(&p);
 }
 
-static Kvasir__V1__Piece piece_of(uint64_t id, uint32_t chunk, const uint8_t *bytes, uint32_t length, uint32_t segment_length)
+static Kvasir__V1__Piece piece_of(uint64_t id, uint32_t chunk, const uint8_t *bytes, uint32_t length,
+                                  uint32_t segment_length)
 {
   Kvasir__V1__Piece piece = KVASIR__V1__PIECE__INIT;
   piece.id = id;
@@ -213,8 +214,9 @@ static void test_call_behind_a_blocked_put(void **state)
   usleep(200000); /* until the socket is full */
   struct called c = {.put = &b.r};
   Kvasir__V1__Empty empty = KVASIR__V1__EMPTY__INIT;
-  assert_int_equal(p.wire->ops->call(p.wire, KVI_METHOD_PING, &empty.base, kvi_deadline_from_ms(300).at_ns, on_called, &c),
-                   KVS_OK);
+  assert_int_equal(
+      p.wire->ops->call(p.wire, KVI_METHOD_PING, &empty.base, kvi_deadline_from_ms(300).at_ns, on_called, &c),
+      KVS_OK);
   kvi_deadline deadline = kvi_deadline_from_ms(15000);
   while (!atomic_load(&c.done) && !kvi_deadline_expired(deadline))
     usleep(1000);
@@ -265,10 +267,11 @@ static bool make_certificate(char *folder)
   char command[512];
   if (!mkdtemp(folder))
     return false;
-  snprintf(command, sizeof command,
-           "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-           " -addext subjectAltName=DNS:localhost -keyout %s/key.pem -out %s/cert.pem >/dev/null 2>&1",
-           folder, folder);
+  snprintf(
+      command, sizeof command,
+      "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+      " -addext subjectAltName=DNS:localhost -keyout %s/key.pem -out %s/cert.pem >/dev/null 2>&1",
+      folder, folder);
   return system(command) == 0;
 }
 
@@ -312,14 +315,10 @@ static void test_tls_frozen(void **state)
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_get_that_exists),
-      cmocka_unit_test(test_chunk_sent_again),
-      cmocka_unit_test(test_frozen_in_a_put),
-      cmocka_unit_test(test_ended_but_not_read),
-      cmocka_unit_test(test_call_behind_a_blocked_put),
-      cmocka_unit_test(test_destroy_with_a_blocked_put),
-      cmocka_unit_test(test_destroy_while_connecting),
-      cmocka_unit_test(test_tls_frozen),
+      cmocka_unit_test(test_get_that_exists),           cmocka_unit_test(test_chunk_sent_again),
+      cmocka_unit_test(test_frozen_in_a_put),           cmocka_unit_test(test_ended_but_not_read),
+      cmocka_unit_test(test_call_behind_a_blocked_put), cmocka_unit_test(test_destroy_with_a_blocked_put),
+      cmocka_unit_test(test_destroy_while_connecting),  cmocka_unit_test(test_tls_frozen),
   };
   if (argc > 1)
     cmocka_set_test_filter(argv[1]);

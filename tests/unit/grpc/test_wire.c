@@ -50,8 +50,8 @@ static uint32_t cut_segments(uint32_t *lengths, uint32_t n, uint64_t length)
   return used;
 }
 
-static void put_bytes(struct fixture *f, uint8_t key, uint8_t *bytes, uint64_t length, uint32_t n_iov, uint32_t n_segments,
-                      kvs_status expected)
+static void put_bytes(struct fixture *f, uint8_t key, uint8_t *bytes, uint64_t length, uint32_t n_iov,
+                      uint32_t n_segments, kvs_status expected)
 {
   struct run r;
   struct kvi_iov iov[64];
@@ -74,7 +74,8 @@ static void get_bytes(struct fixture *f, uint8_t key, const uint8_t *bytes, uint
   uint8_t *room = malloc(length);
   memset(room, 0xAA, length);
   prepare(&r, false, 1, key, 10000);
-  r.chunks[0] = (struct kvi_transfer_chunk){.iov = iov, .n_iov = cut(iov, n_iov, room, length), .length = length};
+  r.chunks[0] =
+      (struct kvi_transfer_chunk){.iov = iov, .n_iov = cut(iov, n_iov, room, length), .length = length};
   assert_int_equal(f->wire->ops->submit(f->wire, &r.t), KVS_OK);
   assert_int_equal(finish(&r), KVS_OK);
   assert_int_equal(r.chunks[0].length, length);
@@ -89,8 +90,8 @@ static void test_round_trips(void **state)
   static const struct {
     uint64_t length;
     uint32_t n_iov, n_segments;
-  } cases[] = {{1, 1, 1},           {17, 5, 3},          {4095, 3, 2},      {65536, 1, 1},
-               {65536, 40, 16},     {1 << 20, 7, 64},    {2 << 20, 1, 1},   {(5 << 20) + 13, 64, 33},
+  } cases[] = {{1, 1, 1},       {17, 5, 3},       {4095, 3, 2},    {65536, 1, 1},
+               {65536, 40, 16}, {1 << 20, 7, 64}, {2 << 20, 1, 1}, {(5 << 20) + 13, 64, 33},
                {8 << 20, 3, 1}};
   struct fixture f;
   fixture_start(&f, unix_socket, 0);
@@ -129,7 +130,8 @@ static void test_batch_with_misses_and_holes(void **state)
 
   struct run r;
   uint8_t *room = calloc(4, LENGTH);
-  struct kvi_iov whole[4], holes[3] = {{room + LENGTH * 2, 1000}, {NULL, 200000}, {room + LENGTH * 2 + 201000, 99000}};
+  struct kvi_iov whole[4],
+      holes[3] = {{room + LENGTH * 2, 1000}, {NULL, 200000}, {room + LENGTH * 2 + 201000, 99000}};
   prepare(&r, false, 4, 0, 10000); /* keys 0 to 3; 1 and 3 are there */
   for (int i = 0; i < 4; i++) {
     whole[i] = (struct kvi_iov){room + i * LENGTH, LENGTH};
@@ -146,7 +148,7 @@ static void test_batch_with_misses_and_holes(void **state)
   assert_int_equal(r.chunks[3].status, KVS_OK);
   assert_memory_equal(room + LENGTH, bytes, LENGTH);
   assert_memory_equal(room + 2 * LENGTH, bytes, 1000);
-  assert_int_equal(room[2 * LENGTH + 1000], 0);   /* the hole was not written */
+  assert_int_equal(room[2 * LENGTH + 1000], 0); /* the hole was not written */
   assert_int_equal(room[2 * LENGTH + 200999], 0);
   assert_memory_equal(room + 2 * LENGTH + 201000, bytes + 201000, 99000);
   free(room);
@@ -193,7 +195,8 @@ static void test_too_little_room(void **state)
   fixture_stop(&f);
 }
 
-static void hold_put(struct fixture *f, struct run *r, struct kvi_iov *iov, uint32_t *segment, uint64_t timeout_ms)
+static void hold_put(struct fixture *f, struct run *r, struct kvi_iov *iov, uint32_t *segment,
+                     uint64_t timeout_ms)
 {
   uint8_t key[KEY] = {5};
   fixture_hold(f, key);
@@ -254,7 +257,8 @@ static void test_refusals(void **state)
   struct kvi_iov iov = {bytes, sizeof bytes}, hole = {NULL, sizeof bytes};
   struct run r;
   prepare(&r, true, 1, 1, 1000);
-  r.chunks[0] = (struct kvi_transfer_chunk){.iov = &iov, .n_iov = 1, .n_segments = 1, .segment_lengths = &segment, .length = 100};
+  r.chunks[0] = (struct kvi_transfer_chunk){
+      .iov = &iov, .n_iov = 1, .n_segments = 1, .segment_lengths = &segment, .length = 100};
   assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_ERR_INVALID); /* segments do not sum */
   segment = 100;
   r.chunks[0].iov = &hole;
@@ -298,7 +302,8 @@ static void test_many_large_gets(void **state)
     assert_int_equal(f.wire->ops->submit(f.wire, &runs[i].t), KVS_OK);
   for (int i = 0; i < N; i++) {
     assert_int_equal(finish(&runs[i]), KVS_MISS);
-    assert_int_equal(runs[i].t.chunks[0].cause, KVI_MISS_EVICTED); /* the node's answer, not a lost connection */
+    assert_int_equal(runs[i].t.chunks[0].cause,
+                     KVI_MISS_EVICTED); /* the node's answer, not a lost connection */
   }
   free(keys);
   free(chunks);
@@ -314,7 +319,8 @@ static void test_nothing_is_sent_that_a_node_must_refuse(void **state)
   fixture_start(&f, false, 0);
   uint8_t bytes[100] = {1};
   uint32_t segment = sizeof bytes;
-  struct kvi_iov iov = {bytes, sizeof bytes}, roomy[2] = {{bytes, sizeof bytes}, {NULL, (size_t)KVI_CHUNK_BYTES_MAX + 1}};
+  struct kvi_iov iov = {bytes, sizeof bytes},
+                 roomy[2] = {{bytes, sizeof bytes}, {NULL, (size_t)KVI_CHUNK_BYTES_MAX + 1}};
   put_bytes(&f, 1, bytes, sizeof bytes, 1, 1, KVS_OK);
   struct run r;
   prepare(&r, false, 1, 1, 1000);
@@ -329,7 +335,8 @@ static void test_nothing_is_sent_that_a_node_must_refuse(void **state)
   r.t.chain.first_place = UINT32_MAX;
   assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_ERR_INVALID);
 
-  prepare(&r, false, 1, 1, KVI_TIMEOUT_MS_MAX * 2); /* room for more than a chunk can have, a deadline far away */
+  prepare(&r, false, 1, 1,
+          KVI_TIMEOUT_MS_MAX * 2); /* room for more than a chunk can have, a deadline far away */
   r.chunks[0] = (struct kvi_transfer_chunk){
       .iov = roomy, .n_iov = 2, .length = sizeof bytes + (uint64_t)KVI_CHUNK_BYTES_MAX + 1};
   assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_OK);
@@ -519,8 +526,8 @@ static void test_many_threads(void **state)
   fixture_start(&f, false, 0);
   struct worker workers[N];
   kvi_thread threads[N] = {0};
-  for (uint8_t i = 0; i < N; i++) {
-    workers[i] = (struct worker){&f, i};
+  for (uint32_t i = 0; i < N; i++) {
+    workers[i] = (struct worker){&f, (uint8_t)i};
     assert_int_equal(kvi_thread_start(&threads[i], "worker", work, &workers[i]), KVS_OK);
   }
   for (int i = 0; i < N; i++)
@@ -531,9 +538,19 @@ static void test_many_threads(void **state)
 static void test_malformed_endpoints(void **state)
 {
   (void)state;
-  static const char *const bad[] = {"",          "kvasir://",   "kvasir://host",   "kvasir://host:", "kvasir://:1",
-                                    "unix:rel",  "unix:",       "http://host:1",   "kvasir://h:0",   "kvasir://h:65536",
-                                    "kvasir://::1:7070", "kvasir://[::1:7070", "kvasir://h:7x"};
+  static const char *const bad[] = {"",
+                                    "kvasir://",
+                                    "kvasir://host",
+                                    "kvasir://host:",
+                                    "kvasir://:1",
+                                    "unix:rel",
+                                    "unix:",
+                                    "http://host:1",
+                                    "kvasir://h:0",
+                                    "kvasir://h:65536",
+                                    "kvasir://::1:7070",
+                                    "kvasir://[::1:7070",
+                                    "kvasir://h:7x"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     assert_int_equal(kvi_grpc_endpoint_check(bad[i]), KVS_ERR_INVALID);
   assert_int_equal(kvi_grpc_endpoint_check("kvasir://[::1]:7070"), KVS_OK);

@@ -70,7 +70,7 @@ static int dial(void)
  * none. */
 static int ask(const char *request)
 {
-  int fd = dial(), code = 0;
+  int fd = dial();
   size_t length = 0;
   ssize_t got;
 
@@ -79,9 +79,8 @@ static int ask(const char *request)
     length += (size_t)got;
   answer[length] = '\0';
   close(fd);
-  if (sscanf(answer, "HTTP/1.%*d %d", &code) != 1)
-    return 0;
-  return code;
+  const char *code = strchr(answer, ' '); /* HTTP/1.1 200 OK */
+  return code != NULL ? (int)strtol(code, NULL, 10) : 0;
 }
 
 static int ask_for(const char *method, const char *path)
