@@ -24,7 +24,7 @@ struct kvi_grpc_server_options {
   uint32_t max_streams;     /* calls at a time of one connection; 0: 128 */
   uint32_t
       stall_timeout_ms; /* a connection whose send queue does not move for so long is shut down; 0: 10000 */
-  uint32_t piece_bytes; /* bulk bytes put into one message; 0: 512 KiB */
+  uint32_t piece_bytes; /* bulk bytes put into one message; 0: KVI_PIECE_BYTES */
   uint64_t memory_quota_bytes; /* what gRPC may buffer; 0: 256 MiB */
   const char *tls_cert_file,
       *tls_key_file; /* both or none: then every listen address speaks TLS, the unix socket does not */

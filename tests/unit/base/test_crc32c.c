@@ -78,6 +78,33 @@ static void against_the_reference(void **state)
   free(dst);
 }
 
+/* Every alignment of source and destination, around the lengths at which the way of copying changes. */
+static void copies_of_any_alignment(void **state)
+{
+  enum { ROOM = 16 * 1024 };
+  static const size_t lengths[] = {0, 1, 15, 3071, 3072, 6143, 6144, 6145, 6160, 9216, 9300, 12288, 12303};
+  unsigned char *src = malloc(ROOM), *dst = malloc(ROOM);
+
+  (void)state;
+  assert_non_null(src);
+  assert_non_null(dst);
+  for (size_t i = 0; i < ROOM; i++)
+    src[i] = (unsigned char)(i * 31 + i / 251);
+  for (size_t n = 0; n < sizeof(lengths) / sizeof(*lengths); n++)
+    for (size_t from = 0; from < 16; from += 5)
+      for (size_t to = 1; to <= 17; to++) {
+        size_t length = lengths[n];
+
+        memset(dst, 0xA5, ROOM);
+        assert_int_equal(kvi_crc32c_copy(7, dst + to, src + from, length), reference(7, src + from, length));
+        assert_memory_equal(dst + to, src + from, length);
+        assert_int_equal(dst[to - 1], 0xA5);
+        assert_int_equal(dst[to + length], 0xA5);
+      }
+  free(src);
+  free(dst);
+}
+
 static void combine_edges(void **state)
 {
   uint32_t a = kvi_crc32c_update(0, "abc", 3);
@@ -97,6 +124,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(known_vectors),
       cmocka_unit_test(against_the_reference),
+      cmocka_unit_test(copies_of_any_alignment),
       cmocka_unit_test(combine_edges),
   };
 
