@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# The README's first command does what it says: its last line is the object that is promised, and nothing of it is left behind.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+temp=$(mktemp -d)
+trap 'rm -rf "$temp"' EXIT
+TMPDIR=$temp ./quickstart.sh --json --no-install | tee "$temp/out"
+
+last=$(tail -n 1 "$temp/out")
+rm "$temp/out"
+field() {
+  printf '%s' "$last" | sed -n "s/.*\"$1\":\([-0-9.e+]*\)[,}].*/\1/p"
+}
+fail() {
+  echo "FAIL: $1: $last" >&2
+  exit 1
+}
+[ "$(field reused)" -ge 1792 ] || fail "seven chunks of 256 tokens should have been reused"
+[ $(($(field reused) + $(field computed))) = "$(field prompt_tokens)" ] || fail "reused and computed are not the prompt"
+[ "$(field max_abs_logit_diff)" = 0 ] || fail "the logits differ"
+[ -n "$(field ttft_cold_ms)" ] && [ -n "$(field ttft_warm_ms)" ] || fail "a time is missing"
+[ -z "$(ls -A "$temp")" ] || fail "left behind: $(ls -A "$temp")"
