@@ -53,13 +53,11 @@ static bool bit_is_set(const uint8_t *bits, uint32_t i)
   return (bits[i / 8] >> (i % 8) & 1) != 0;
 }
 
-/* Whether an answer fits the question. */
+/* Whether an answer that tells of each key fits the question. */
 static bool lookup_reply_fits(const struct client_op *op, const Kvasir__V1__LookupReply *reply)
 {
   uint32_t n = op->completion.n;
 
-  if (reply->status != KVS_OK)
-    return true; /* nothing else of it is read */
   if (reply->prefix > n || reply->present.len != (n + 7) / 8)
     return false;
   for (uint32_t i = 0; i < reply->prefix; i++) {
@@ -67,6 +65,18 @@ static bool lookup_reply_fits(const struct client_op *op, const Kvasir__V1__Look
       return false;
   }
   return op->tiers == NULL || reply->tiers.len == n;
+}
+
+/* OK or MISS, or why it is no answer. *tells_p: it has a bit for each key. */
+static kvs_status lookup_answer(const struct client_op *op, const Kvasir__V1__LookupReply *reply,
+                                bool *tells_p)
+{
+  kvs_status status = (kvs_status)reply->status;
+
+  *tells_p = status == KVS_OK || (status == KVS_MISS && reply->present.len > 0);
+  if (status > 0 && status != KVS_MISS)
+    return KVS_ERR_PROTOCOL;
+  return *tells_p && !lookup_reply_fits(op, reply) ? KVS_ERR_PROTOCOL : status;
 }
 
 /* With the mutex. The caller's arrays are written here, so that a cancelled lookup leaves them alone. */
@@ -100,12 +110,11 @@ static void lookup_done(void *ctx, kvs_status status, const ProtobufCMessage *me
 
   pthread_mutex_lock(&client->mutex);
   if (kvi_client_op_landed(op)) {
-    if (status == KVS_OK && !lookup_reply_fits(op, reply))
-      status = KVS_ERR_PROTOCOL;
-    if (status == KVS_OK && reply->status != KVS_OK)
-      status = (kvs_status)reply->status;
-    if (status == KVS_OK || (status == KVS_MISS && reply->present.len == (op->completion.n + 7) / 8 &&
-                             (op->tiers == NULL || reply->tiers.len == op->completion.n)))
+    bool tells = false;
+
+    if (status == KVS_OK)
+      status = lookup_answer(op, reply, &tells);
+    if (status >= 0 && tells)
       end_lookup(op, reply);
     else
       end_unanswered(op, status);

@@ -32,10 +32,13 @@ bool kvi_client_node_is_out(kvs_status status)
 
 /* ---- ends ---- */
 
-/* A get's chunk status as the caller sees it: whatever is the node's trouble is a miss. */
+/*
+ * A get's chunk status as the caller sees it: whatever is the node's trouble is a miss, and so is an answer that no get has (EXISTS
+ * counts as stored in a put; here it would count bytes that never came).
+ */
 static kvs_status get_status(struct kvi_transfer_chunk *chunk)
 {
-  if (kvi_client_node_is_out(chunk->status)) {
+  if (kvi_client_node_is_out(chunk->status) || (chunk->status > 0 && chunk->status != KVS_MISS)) {
     chunk->cause = KVI_MISS_NODE;
     return KVS_MISS;
   }

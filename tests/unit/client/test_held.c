@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "proto/kvasir/v1/cache.pb-c.h"
 #include "tests/unit/client/fixture.h"
 
 struct held {
@@ -195,6 +196,37 @@ static void a_node_that_is_out_is_a_miss(void **state)
   assert_int_equal(op, 0);
 }
 
+/* A node that answers what no node should say is taken for one that did not answer. */
+static void an_answer_that_does_not_fit_is_a_miss(void **state)
+{
+  struct held *held = *state;
+  Kvasir__V1__LookupReply reply = KVASIR__V1__LOOKUP_REPLY__INIT;
+  kvsc_completion completion;
+  uint8_t present = 0;
+  kvsc_op op;
+
+  reply.status = KVS_MISS;
+  reply.present = (ProtobufCBinaryData){.len = 1, .data = &present};
+  reply.prefix = 1000; /* of one key */
+  for (uint32_t i = 0; i < 2; i++) {
+    assert_int_equal(kvsc_lookup(held->client, &held->space, 1, &held->keys, NULL, &op), KVS_OK);
+    held->wire.call_done[i](held->wire.call_ctx[i], KVS_OK, &reply.base);
+    held->wire.call_done[i] = NULL;
+    completion = wait_for(held->client, op);
+    assert_int_equal(completion.status, KVS_MISS);
+    assert_int_equal(completion.cause, KVSC_CAUSE_NODE);
+    assert_int_equal(completion.n_prefix, 0);
+    reply.status = KVS_PARTIAL; /* no lookup is answered so */
+    reply.prefix = 0;
+  }
+  op = start(held, false);
+  held_end(&held->wire, 0, KVS_EXISTS, KVS_OK); /* no get is: nothing has come */
+  completion = wait_for(held->client, op);
+  assert_int_equal(completion.status, KVS_MISS);
+  assert_int_equal(completion.cause, KVSC_CAUSE_NODE);
+  assert_int_equal(completion.n_ok, 0);
+}
+
 static void an_unknown_space_is_told_once_more(void **state)
 {
   struct held *held = *state;
@@ -313,6 +345,7 @@ int main(void)
       TEST(progress_is_told),
       TEST(a_get_is_cancelled_on_the_wire_and_a_call_at_once),
       TEST(a_node_that_is_out_is_a_miss),
+      TEST(an_answer_that_does_not_fit_is_a_miss),
       TEST(an_unknown_space_is_told_once_more),
       TEST(a_reconnect_tells_spaces_again),
       TEST(a_refused_space_fails_the_put),
