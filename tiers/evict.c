@@ -87,30 +87,40 @@ static uint32_t candidates_collect(struct kvi_store *store, const struct scope *
   return n;
 }
 
-/* One pass over the candidates, leaves only; those that went are taken out. Returns the bytes. */
+/*
+ * One pass over the candidates, leaves only; those that went are taken out. When a chunk has gone, the one before it may be a leaf now
+ * that ranks below all that is left of the list: it goes next, so that the order is the policy's, and a chain of any length takes one pass.
+ * Returns the bytes.
+ */
 static uint64_t candidates_evict(struct kvi_store *store, const struct scope *scope,
                                  struct candidate *candidates, uint32_t *n_p, uint64_t bytes,
                                  uint64_t *chunks)
 {
-  uint32_t kept = 0, i = 0;
+  uint32_t kept = 0, i = 0, parent = KVI_NONE; /* parent: of the chunk that has just gone */
   uint64_t freed = 0;
 
   while (i < *n_p) {
     pthread_mutex_lock(&store->lock);
-    for (uint32_t end = *n_p - i < KVI_BATCH_LOCKED ? *n_p : i + KVI_BATCH_LOCKED; i < end; i++) {
-      uint32_t number = candidates[i].number;
-      struct kvi_policy_info info;
+    for (uint32_t step = 0; i < *n_p && step < KVI_BATCH_LOCKED; step++) {
+      bool listed = parent == KVI_NONE;
+      uint32_t number = listed ? candidates[i].number : parent;
+      struct kvi_policy_info info = {.parent = KVI_NONE};
+      bool here = in_scope_locked(store, scope, number);
 
-      if (!in_scope_locked(store, scope, number))
-        continue;
-      store->policy_ops->info(store->policy, number, &info);
-      if (freed >= bytes || info.children > 0 || info.holds > 0) {
+      parent = KVI_NONE;
+      if (here)
+        store->policy_ops->info(store->policy, number, &info);
+      if (here && freed < bytes && info.children == 0 && info.holds == 0 &&
+          (listed || info.rank <= candidates[i].rank)) {
+        freed += store->entries[number].length;
+        (*chunks)++;
+        evict_one_locked(store, number);
+        parent = info.parent;
+      } else if (here && listed) {
         candidates[kept++] = candidates[i];
-        continue;
       }
-      freed += store->entries[number].length;
-      (*chunks)++;
-      evict_one_locked(store, number);
+      if (parent == KVI_NONE)
+        i++;
     }
     pthread_mutex_unlock(&store->lock);
   }
@@ -140,7 +150,7 @@ void kvi_store_evict(struct kvi_store *store, const char *tenant, const uint8_t 
     return;
   n = candidates_collect(store, &scope, candidates);
   qsort(candidates, n, sizeof(*candidates), candidate_compare);
-  do { /* a parent becomes a leaf when its last child has gone: the next pass takes it */
+  do { /* once more for those that had children or holds and have not any longer: others work meanwhile */
     freed = candidates_evict(store, &scope, candidates, &n, bytes - *bytes_p, chunks_p);
     *bytes_p += freed;
   } while (freed > 0 && *bytes_p < bytes);

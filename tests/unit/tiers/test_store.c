@@ -680,6 +680,28 @@ static void evict_by_space_and_bytes(void **state)
   kvi_store_close(chain.store);
 }
 
+/* Two chains, the first used before the second: it goes wholly before anything of the second does. */
+static void evict_goes_by_last_use(void **state)
+{
+  uint64_t chunks, bytes;
+  struct chain chain;
+  uint32_t cause;
+
+  (void)state;
+  chain_open(&chain, 64, 3);
+  for (uint32_t i = 0; i < 3; i++)
+    assert_int_equal(testing_put(chain.store, TENANT, chain.space, chain_key(&chain, 10 + i), KEY_BYTES,
+                                 i ? chain_key(&chain, 10 + i - 1) : NULL, i, CHUNK, 10 + i),
+                     KVS_OK);
+  kvi_store_evict(chain.store, TENANT, chain.space, 2 * CHUNK, &chunks, &bytes);
+  assert_int_equal(chunks, 2);
+  assert_int_equal(chain_lookup(&chain, 3, 1, 0, NULL).prefix, 1);
+  for (uint32_t i = 10; i < 13; i++)
+    assert_int_equal(
+        testing_get(chain.store, TENANT, chain.space, chain_key(&chain, i), KEY_BYTES, i, &cause), KVS_OK);
+  kvi_store_close(chain.store);
+}
+
 static void spaces_are_told_apart(void **state)
 {
   struct kvi_store_config config = {.dram_bytes = 16 * PAGE, .dram_page_bytes = PAGE, .max_spaces = 3};
@@ -830,6 +852,7 @@ int main(void)
       cmocka_unit_test(a_reader_keeps_its_bytes),
       cmocka_unit_test(index_is_bounded),
       cmocka_unit_test(evict_by_space_and_bytes),
+      cmocka_unit_test(evict_goes_by_last_use),
       cmocka_unit_test(spaces_are_told_apart),
       cmocka_unit_test(keys_of_all_lengths),
       cmocka_unit_test(metadata_of_a_chunk),
