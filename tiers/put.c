@@ -222,6 +222,13 @@ kvs_status kvi_store_put_begin(struct kvi_store *store, const char *tenant,
   store->stats.puts++;
   if (status == KVS_OK)
     status = begin_locked(store, tenant, request, folded, wait_fn, wait_ctx, &number);
+  if (status ==
+      KVS_ERR_FULL) { /* every entry is held: leases that have run out may be all that is in the way */
+    pthread_mutex_unlock(&store->lock);
+    kvi_store_expire(store);
+    pthread_mutex_lock(&store->lock);
+    status = begin_locked(store, tenant, request, folded, wait_fn, wait_ctx, &number);
+  }
   store->stats.put_exists += status == KVS_EXISTS;
   store->stats.put_pending += status == KVS_PENDING;
   store->stats.put_refused += status < 0;

@@ -651,6 +651,44 @@ static void index_is_bounded(void **state)
   kvi_store_close(store);
 }
 
+/* Nobody but the put itself is there to find out that the leases that hold every entry are over. */
+static void an_index_full_of_ended_leases_has_room(void **state)
+{
+  struct kvi_store *store = open_store(64, 4);
+  kvs_space_desc desc = testing_space("m", KEY_BYTES);
+  uint8_t digest[KVS_DIGEST_SIZE], keys[5 * KEY_BYTES];
+  const uint8_t *space = digest;
+  struct kvi_store_lookup query = {.tenant = TENANT,
+                                   .owner = 7,
+                                   .spaces = &space,
+                                   .n_spaces = 1,
+                                   .keys = keys,
+                                   .key_length = KEY_BYTES,
+                                   .n_keys = 4,
+                                   .unchained = true,
+                                   .lease_ms = 1};
+  struct kvi_store_lookup_result result = {0};
+  kvs_status status = KVS_ERR_FULL;
+
+  (void)state;
+  testing_space_open(store, TENANT, &desc, digest);
+  for (uint32_t i = 0; i < 5; i++)
+    testing_key(i, keys + i * KEY_BYTES, KEY_BYTES);
+  for (uint32_t i = 0; i < 4; i++)
+    assert_int_equal(testing_put(store, TENANT, digest, keys + i * KEY_BYTES, KEY_BYTES, NULL, 0, CHUNK, i),
+                     KVS_OK);
+  assert_int_equal(kvi_store_lookup(store, &query, &result), KVS_OK);
+  assert_true(result.lease != 0);
+  for (int i = 0; i < 5000 && status == KVS_ERR_FULL;
+       i++) { /* a deadline of a kind: it runs out after a ms */
+    status = testing_put(store, TENANT, digest, keys + 4 * KEY_BYTES, KEY_BYTES, NULL, 0, CHUNK, 4);
+    if (status == KVS_ERR_FULL)
+      nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+  }
+  assert_int_equal(status, KVS_OK);
+  kvi_store_close(store);
+}
+
 static void evict_by_space_and_bytes(void **state)
 {
   kvs_space_desc other = testing_space("other", KEY_BYTES);
@@ -851,6 +889,7 @@ int main(void)
       cmocka_unit_test(a_corrupt_table_is_a_miss),
       cmocka_unit_test(a_reader_keeps_its_bytes),
       cmocka_unit_test(index_is_bounded),
+      cmocka_unit_test(an_index_full_of_ended_leases_has_room),
       cmocka_unit_test(evict_by_space_and_bytes),
       cmocka_unit_test(evict_goes_by_last_use),
       cmocka_unit_test(spaces_are_told_apart),
