@@ -109,7 +109,7 @@ static const kvi_config_row rows[] = {
      AT(INT, store_max_chunks),
      .standard = "0",
      .min = 0,
-     .max = INT32_MAX,
+     .max = 1 << 30, /* the store's bound */
      .unit = "chunks",
      .doc = "Most chunks the index holds; beyond it the policy evicts. 0: one for each 64 KiB of "
             "`dram.size`, at least 1024."},
@@ -117,7 +117,7 @@ static const kvi_config_row rows[] = {
      AT(INT, store_max_spaces),
      .standard = "1024",
      .min = 1,
-     .max = 1000000,
+     .max = UINT16_MAX, /* an index entry has 16 bits for its space */
      .unit = "spaces",
      .doc = "Most spaces (model, dtype, layout, ...) the node remembers; another one is refused."},
     {.name = "store.max_leases",

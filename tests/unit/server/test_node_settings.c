@@ -135,6 +135,9 @@ static void test_memory(void **state)
   expect_refused("power of two", "--dram.page-size=5000", NULL);
   expect_refused("more than the memory", "--dram.size=60TiB", NULL);
   expect_refused("does not fit dram.size", "--dram.size=16MiB", "--chunk.max-size=32MiB");
+  /* What the store would refuse is refused here, before the memory is touched. */
+  expect_refused("65535", "--store.max-spaces=65536", NULL);
+  expect_refused("1073741824", "--store.max-chunks=1073741825", NULL);
   settings = load(KVS_OK, "--dram.size=16MiB", NULL); /* the default of 128 MiB gives way */
   kvi_settings_free(settings);
 }
