@@ -104,8 +104,11 @@ static void work(struct local_wire *wire, struct local_run *run, struct local_wa
 {
   kvi_list_push_back(&wire->running, &run->node);
   pthread_mutex_unlock(&wire->mutex);
-  if (stopped == KVS_OK)
+  if (stopped == KVS_OK) {
     go_on(run, wait);
+    if (run->n_waits == 0)
+      stopped = kvi_local_run_stopped(run); /* what cut the last chunk short is the end of the whole */
+  }
   pthread_mutex_lock(&wire->mutex);
   kvi_list_remove(&wire->running, &run->node);
   if (stopped == KVS_OK && run->n_waits > 0) {

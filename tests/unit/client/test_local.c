@@ -230,6 +230,59 @@ static void a_waiting_put_is_cancelled(void **state)
   local->service->ops->put_abort(local->service->self, &landing);
 }
 
+/* A service whose puts are cancelled by the one who asked as the fourth of them begins. */
+static struct {
+  struct kvi_service_ops ops;
+  struct kvi_service service;
+  const struct kvi_service *inner;
+  struct kvi_wire *wire;
+  struct kvi_transfer *transfer;
+  _Atomic int begun;
+} meddler;
+
+static kvs_status meddling_begin(void *self, const struct kvi_peer *peer,
+                                 const struct kvi_put_request *request, kvi_put_wait_fn *wait_fn,
+                                 void *wait_ctx, struct kvi_landing *landing_p)
+{
+  if (++meddler.begun == 4)
+    meddler.wire->ops->cancel(meddler.wire, meddler.transfer);
+  return meddler.inner->ops->put_begin(self, peer, request, wait_fn, wait_ctx, landing_p);
+}
+
+static void a_put_is_cancelled_while_it_goes_on(void **state)
+{
+  struct local *local = *state;
+  struct batch *put = new_batch(local, true, 10000);
+  struct kvi_transfer_chunk chunks[2] = {put->chunk, put->chunk};
+  uint8_t keys[2 * KEY];
+  struct kvi_landing landing;
+
+  meddler.inner = local->service;
+  meddler.ops = *local->service->ops;
+  meddler.ops.put_begin = meddling_begin;
+  meddler.service = *local->service;
+  meddler.service.ops = &meddler.ops;
+  meddler.transfer = &put->transfer;
+  meddler.begun = 0;
+  assert_int_equal(kvi_local_wire_open(&meddler.service, NULL, NULL, &meddler.wire), KVS_OK);
+  test_key(1, 2, keys);
+  memcpy(keys + KEY, local->key, KEY);
+  put->transfer.keys = keys;
+  put->transfer.chunks = chunks;
+  put->transfer.n_chunks = 2;
+
+  begin_elsewhere(local, &landing); /* the second: asked for twice, then once more when that one gives up */
+  assert_int_equal(meddler.wire->ops->submit(meddler.wire, &put->transfer), KVS_OK);
+  assert_int_equal(meddler.begun, 3);
+  local->service->ops->put_abort(local->service->self, &landing);
+  wait_batch(put);
+  assert_int_equal(chunks[0].status, KVS_OK);
+  assert_int_equal(chunks[1].status, KVS_ERR_CANCELED);
+  assert_int_equal(put->status, KVS_ERR_CANCELED);
+  meddler.wire->ops->destroy(meddler.wire);
+  free_batch(put);
+}
+
 static void destroy_ends_what_waits(void **state)
 {
   struct local *local = *state;
@@ -330,6 +383,7 @@ int main(void)
       TEST(an_equal_put_that_ends_well_is_enough),
       TEST(a_waiting_put_ends_at_its_deadline),
       TEST(a_waiting_put_is_cancelled),
+      TEST(a_put_is_cancelled_while_it_goes_on),
       TEST(destroy_ends_what_waits),
       TEST(nothing_moves_after_the_deadline),
       TEST(bytes_that_went_bad_are_a_miss),
