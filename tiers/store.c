@@ -43,8 +43,9 @@ static kvs_status config_check(const struct kvi_store_config *config, const stru
 
   if (!policy)
     reason = "no such policy";
-  else if (config->chunk_bytes_max > UINT32_MAX)
-    reason = "chunk_bytes_max is 4 GiB or more";
+  else if (config->chunk_bytes_max > KVI_CHUNK_BYTES_MAX)
+    reason =
+        "chunk_bytes_max is above 128 MiB"; /* a table of more is no table: it would be a corrupt chunk */
   else if (config->max_chunks > CHUNKS_MAX)
     reason = "max_chunks is above 2^30";
   else if (config->max_spaces > KVI_SPACES_LIMIT)

@@ -29,7 +29,7 @@ struct kvi_store_config {
   uint32_t dram_page_bytes; /* power of two, 4 KiB to 2 MiB; 0: 16 KiB */
   bool huge_pages;          /* try MAP_HUGETLB, then transparent ones; said in the log */
   bool lock_memory;         /* mlock; a warning when refused */
-  uint64_t chunk_bytes_max; /* 0: KVI_CHUNK_BYTES_MAX; at most 4 GiB - 1 */
+  uint64_t chunk_bytes_max; /* 0: KVI_CHUNK_BYTES_MAX; at most that */
   uint32_t max_chunks;      /* index entries; 0: dram_bytes / 64 KiB, at least 1024 */
   uint32_t max_spaces;      /* 0: 1024; at most 65535 */
   uint32_t max_leases;      /* 0: 65536 */

@@ -859,7 +859,7 @@ static void open_errors(void **state)
   EXPECT(KVS_ERR_INVALID, config.max_landings = UINT32_MAX);
   EXPECT(KVS_ERR_INVALID, config.max_chunks = UINT32_MAX);
   EXPECT(KVS_ERR_INVALID, config.max_leases = UINT32_MAX);
-  EXPECT(KVS_ERR_INVALID, config.chunk_bytes_max = UINT64_C(1) << 33);
+  EXPECT(KVS_ERR_INVALID, config.chunk_bytes_max = KVI_CHUNK_BYTES_MAX + 1);
 #undef EXPECT
   kvi_store_close(NULL);
   good.huge_pages = true;
