@@ -44,6 +44,8 @@ enum op_kind { OP_LOOKUP, OP_GET, OP_PUT, OP_DELETE, OP_PING, OP_HINT };
 
 /* What is kept of one chunk of a get or put beside the wire's own. */
 struct op_chunk {
+  uint64_t verified; /* get: bytes of the segments that are in place */
+  uint64_t exact;    /* get: the length that the chunk must have; 0: any that there is room for */
   uint32_t segments; /* get: verified and in place */
   uint32_t whole;    /* put: the length of a chunk that is one segment */
   bool ok;           /* ended well */

@@ -332,29 +332,46 @@ kvs_status kvsc_progress(kvsc_client *client, kvsc_op id, uint32_t *chunks_p, ui
   return op != NULL ? KVS_OK : KVS_ERR_INVALID;
 }
 
-kvs_status kvsc_wait_progress(kvsc_client *client, kvsc_op id, uint32_t chunks, uint32_t segments,
-                              uint32_t timeout_ms)
+/* How far a get is waited for: chunks that are whole, and of the next one segments and bytes. */
+struct mark {
+  uint32_t chunks, segments;
+  uint64_t bytes;
+};
+
+/* With the mutex. */
+static bool is_reached(const struct client_op *op, const struct mark *mark)
+{
+  const struct op_chunk none = {0};
+  const struct op_chunk *next =
+      op->chunks != NULL && op->lead < op->completion.n ? &op->chunks[op->lead] : &none;
+
+  if (op->lead != mark->chunks)
+    return op->lead > mark->chunks;
+  return next->segments >= mark->segments && next->verified >= mark->bytes;
+}
+
+/* KVS_OK: the mark is reached, or the operation has ended. */
+static kvs_status wait_mark(kvsc_client *client, kvsc_op id, const struct mark *mark, uint32_t timeout_ms,
+                            bool *reached_p)
 {
   kvi_deadline deadline = kvi_deadline_from_ms(timeout_ms);
   struct client_op *op;
   kvs_status status;
 
+  *reached_p = false;
   if (client == NULL)
     return KVS_ERR_INVALID;
   status = kvi_client_block(client);
   if (status != KVS_OK)
     return status;
   for (;;) {
-    uint32_t have_chunks, have_segments;
-
     op = kvi_client_op_find(client, id);
     if (op == NULL) {
       status = KVS_ERR_INVALID;
       break;
     }
-    look_at_progress(op, &have_chunks, &have_segments);
-    if (op->state == OP_DONE || have_chunks > chunks ||
-        (have_chunks == chunks && have_segments >= segments)) {
+    *reached_p = is_reached(op, mark);
+    if (op->state == OP_DONE || *reached_p) {
       status = KVS_OK;
       break;
     }
@@ -364,4 +381,18 @@ kvs_status kvsc_wait_progress(kvsc_client *client, kvsc_op id, uint32_t chunks, 
   }
   kvi_client_unblock(client);
   return status;
+}
+
+kvs_status kvsc_wait_progress(kvsc_client *client, kvsc_op id, uint32_t chunks, uint32_t segments,
+                              uint32_t timeout_ms)
+{
+  bool reached;
+
+  return wait_mark(client, id, &(struct mark){.chunks = chunks, .segments = segments}, timeout_ms, &reached);
+}
+
+kvs_status kvi_client_wait_bytes(kvsc_client *client, kvsc_op id, uint32_t chunk, uint64_t bytes,
+                                 uint32_t timeout_ms, bool *reached_p)
+{
+  return wait_mark(client, id, &(struct mark){.chunks = chunk, .bytes = bytes}, timeout_ms, reached_p);
 }

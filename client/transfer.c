@@ -53,6 +53,14 @@ static kvs_status get_status(struct kvi_transfer_chunk *chunk)
   return chunk->status;
 }
 
+/* A get's chunk that is there, but not of the length that its reader needs. */
+static bool has_wrong_length(const struct client_op *op, uint32_t i)
+{
+  const struct kvi_transfer_chunk *chunk = &op->transfer.chunks[i];
+
+  return op->chunks[i].exact != 0 && chunk->status == KVS_OK && chunk->length != op->chunks[i].exact;
+}
+
 /* What all chunks together came to. */
 struct tally {
   uint32_t n_ok, n_prefix;
@@ -74,6 +82,8 @@ static struct tally tally_chunks(struct client_op *op, kvs_status ended)
       chunk->status = ended < 0 ? ended : KVS_ERR_INTERNAL;
     if (op->kind == OP_GET)
       chunk->status = get_status(chunk);
+    if (has_wrong_length(op, i))
+      chunk->status = KVS_ERR_SPACE_MISMATCH;
     if (op->statuses != NULL)
       op->statuses[i] = chunk->status;
     if (chunk->status == KVS_OK || chunk->status == KVS_EXISTS) {
@@ -138,6 +148,7 @@ static void on_segments(struct kvi_transfer *transfer, uint32_t index, uint32_t 
 
   pthread_mutex_lock(&op->client->mutex);
   op->chunks[index].segments = n_segments;
+  op->chunks[index].verified = transfer->chunks[index].verified;
   if (index == op->lead)
     kvi_client_op_progressed(op);
   pthread_mutex_unlock(&op->client->mutex);
@@ -147,7 +158,7 @@ static void on_get_chunk(struct kvi_transfer *transfer, uint32_t index)
 {
   struct client_op *op = transfer->user;
 
-  if (transfer->chunks[index].status != KVS_OK || transfer->n_chunks == 1)
+  if (transfer->chunks[index].status != KVS_OK || has_wrong_length(op, index) || transfer->n_chunks == 1)
     return; /* nobody goes on after a miss; and of a single chunk the completion follows at once */
   pthread_mutex_lock(&op->client->mutex);
   op->chunks[index].ok = true;
@@ -291,7 +302,8 @@ static kvs_status take_chunk(struct client_op *op, const kvsc_chunk *chunk, uint
     return KVS_ERR_TOO_LARGE;
   if (op->kind == OP_PUT && chunk->n_segments > 0 && chunk->segment_lengths == NULL)
     return KVS_ERR_INVALID;
-  op->chunks[i] = (struct op_chunk){.whole = (uint32_t)length};
+  op->chunks[i] = (struct op_chunk){.whole = (uint32_t)length,
+                                    .exact = op->kind == OP_GET && chunk->exact != 0 ? length : 0};
   op->transfer.chunks[i] = (struct kvi_transfer_chunk){.iov = (const struct kvi_iov *)chunk->iov,
                                                        .n_iov = chunk->n_iov,
                                                        .length = length,

@@ -68,7 +68,7 @@ struct kvi_connector_op {
   uint64_t user;      /* the engine's */
   kvs_memory *memory; /* counted in its users until the completion is taken; NULL: none */
   uint32_t references;
-  uint32_t n_chunks;
+  uint32_t n_chunks, slots_per_chunk;
   bool lookup, put;
   bool taken; /* the completion was taken; the fields below tell what it said */
   kvs_status status;
@@ -166,8 +166,8 @@ uint64_t kvi_connector_scatter_chunk_bytes(const struct kvi_connector_scatter *s
  */
 uint32_t kvi_connector_scatter_chunk(const struct kvi_connector_scatter *scatter, uint32_t chunk,
                                      kvsc_iov *iov);
-/* How many leading segments hold all bytes of `layer` and of those before it; 0: there is no such layer. */
-uint32_t kvi_connector_memory_segments_of_layer(const kvs_memory *memory, uint32_t layer);
+/* How many leading bytes of a slot, over the regions, are those of `layer` and of those before it; 0: there is no such layer. */
+uint64_t kvi_connector_memory_bytes_of_layer(const kvs_memory *memory, uint32_t layer);
 
 /* ---- arguments (request.c) ---- */
 

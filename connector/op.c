@@ -65,7 +65,7 @@ kvs_status kvi_connector_op_begin(kvs_connector *connector, const kvs_request *r
     op->user = request->user;
     op->memory = memory;
     op->references = 2;
-    op->n_chunks = 0;
+    op->n_chunks = op->slots_per_chunk = 0;
     op->lookup = op->put = op->taken = false;
     if (memory != NULL)
       memory->users++;

@@ -89,14 +89,15 @@ kvs_status kvs_memory_unregister(kvs_memory *memory)
   return KVS_OK;
 }
 
-uint32_t kvi_connector_memory_segments_of_layer(const kvs_memory *memory, uint32_t layer)
+uint64_t kvi_connector_memory_bytes_of_layer(const kvs_memory *memory, uint32_t layer)
 {
-  uint32_t segments = 0;
+  uint64_t bytes = 0;
+  uint32_t i = 0;
 
-  /* At most 4096 steps, and an engine's tables are far shorter. */
-  while (segments < memory->n_regions && memory->regions[segments].layer <= layer)
-    segments++;
-  return segments > 0 && memory->regions[segments - 1].layer == layer ? segments : 0;
+  /* At most 4096 steps, and an engine's tables are far shorter. What wraps has no operations, see above. */
+  for (; i < memory->n_regions && memory->regions[i].layer <= layer; i++)
+    bytes += memory->regions[i].size;
+  return i > 0 && memory->regions[i - 1].layer == layer ? bytes : 0;
 }
 
 kvs_status kvi_connector_scatter_check(const struct kvi_connector_scatter *scatter)

@@ -245,7 +245,7 @@ static kvs_status plan_memory(const struct kvi_connector_scatter *scatter, struc
   for (uint32_t i = 0; i < scatter->n_chunks; i++) {
     kvsc_chunk *chunk = &plan->chunks[i];
 
-    *chunk = (kvsc_chunk){.iov = iov, .n_iov = kvi_connector_scatter_chunk(scatter, i, iov)};
+    *chunk = (kvsc_chunk){.iov = iov, .n_iov = kvi_connector_scatter_chunk(scatter, i, iov), .exact = !put};
     iov += chunk->n_iov;
     if (put) {
       chunk->n_segments = memory->n_regions;
@@ -298,6 +298,7 @@ static kvs_status transfer_memory(kvs_space *space, const kvs_keys *keys, kvs_me
   status = begin(&start, memory);
   if (status != KVS_OK)
     return status;
+  start.op->slots_per_chunk = slots_per_chunk;
   status = plan_memory(&scatter, start.op, put, &plan);
   if (status != KVS_OK)
     return end(&start, status, 0, op_p);

@@ -82,8 +82,9 @@ struct kvi_transfer_chunk {
   uint32_t n_segments;             /* put: how the payload is cut; get: filled with the node's answer */
   const uint32_t *segment_lengths; /* put only */
   uint64_t length;                 /* put: payload bytes; get: room on entry, payload bytes after */
-  kvs_status status;               /* set before on_chunk */
-  uint32_t cause;                  /* of a miss: enum kvi_miss_cause */
+  uint64_t verified; /* get: payload bytes of the segments that on_segments told; set before it */
+  kvs_status status; /* set before on_chunk */
+  uint32_t cause;    /* of a miss: enum kvi_miss_cause */
 };
 
 /*
@@ -101,7 +102,10 @@ struct kvi_transfer {
   uint32_t n_chunks;    /* 1 to KVI_BATCH_CHUNKS_MAX */
   struct kvi_transfer_chunk *chunks;
 
-  /* get: segments [0, n_segments) of this chunk are verified and in place. May be NULL. In order for each chunk. */
+  /*
+   * get: segments [0, n_segments) of this chunk, `verified` bytes, are verified and in place. May be NULL. In order for each chunk.
+   * The segments are those it was stored in, which need not be how its reader would cut it.
+   */
   void (*on_segments)(struct kvi_transfer *transfer, uint32_t chunk, uint32_t n_segments);
   /* One chunk ended; chunks[chunk].status says how. May be NULL. A put's memory is free only at on_done. */
   void (*on_chunk)(struct kvi_transfer *transfer, uint32_t chunk);

@@ -45,6 +45,7 @@ static void segment_whole(struct transfer *t)
   }
   t->segment++;
   t->segment_offset = 0;
+  t->user->chunks[t->chunk].verified = t->landed;
   if (t->segment == t->n_segments) { /* its end may follow those of later chunks' pieces in the same frame */
     t->user->chunks[t->chunk].length = t->landed;
     t->user->chunks[t->chunk].n_segments = t->n_segments;

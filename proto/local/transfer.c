@@ -91,6 +91,7 @@ static kvs_status get_segments(struct local_run *run, uint32_t index, const stru
       chunk->cause = KVI_MISS_CORRUPT;
       return KVS_MISS;
     }
+    chunk->verified += segment.length;
     if (transfer->on_segments != NULL)
       transfer->on_segments(transfer, index, i + 1);
   }
@@ -117,6 +118,7 @@ kvs_status kvi_local_get_chunk(struct local_run *run, uint32_t index)
   } else {
     chunk->n_segments = source.table.n_segments;
     chunk->length = source.table.length;
+    chunk->verified = 0;
     chunk->cause = KVI_MISS_NONE;
     status = get_segments(run, index, &source);
   }

@@ -98,6 +98,7 @@ typedef struct kvsc_chunk {
   uint32_t n_iov;
   uint32_t n_segments;             /* put; 0: one segment */
   const uint32_t *segment_lengths; /* put; NULL with n_segments 0 */
+  uint32_t exact; /* get; 1: a chunk that is shorter than iov ends with KVS_ERR_SPACE_MISMATCH */
 } kvsc_chunk;
 
 /*

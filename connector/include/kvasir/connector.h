@@ -149,7 +149,8 @@ KVS_API kvs_status kvs_lookup_tokens(kvs_space *space, const uint32_t *tokens, s
  * Chunks to and from registered memory. slots: keys->n * slots_per_chunk slot numbers, those of a chunk in token order;
  * -1: a hole (get only), whose bytes are neither written nor handed over. On a miss the slots' bytes are undefined.
  * Up to 512 chunks, and up to 1048576 places (chunks * slots_per_chunk * regions): KVS_ERR_TOO_LARGE beyond, and for a
- * chunk above 128 MiB. KVS_ERR_SPACE_MISMATCH: the chunk's bytes are not the space's chunk_bytes.
+ * chunk above 128 MiB. KVS_ERR_SPACE_MISMATCH: the chunk's bytes are not the space's chunk_bytes; as the status of a chunk of a
+ * get: what is stored is shorter than its slots (longer: KVS_ERR_BUFFER).
  */
 KVS_API kvs_status kvs_get(kvs_space *space, const kvs_keys *keys, kvs_memory *memory, const int64_t *slots,
                            uint32_t slots_per_chunk, const kvs_request *request, kvs_op *op_p);
@@ -202,6 +203,9 @@ KVS_API kvs_status kvs_wait(kvs_connector *connector, kvs_op op, uint32_t timeou
  * Waits until the bytes of a layer (and all before it) of every chunk of a get are verified and in place. KVS_OK; KVS_MISS:
  * they will not come; KVS_ERR_DEADLINE: not yet; KVS_ERR_INVALID: unknown operation (its completion was taken before this
  * call), not a kvs_get, no such layer.
+ *
+ * A chunk that was put in other segments than this registration's regions (by another engine, as a buffer) is waited for up to the
+ * end of the segment in which the layer ends.
  *
  * The chunks of one get arrive one after another, each in layer order. So layer 0 of a get of several chunks is ready when
  * all its chunks but the last are whole: layers overlap with compute for the last chunk only. An engine that wants more

@@ -102,6 +102,33 @@ static void a_batch_with_segments_and_holes(void **state)
 }
 
 /* A chunk whose bytes went bad in the store is a miss, and makes way for the good bytes. */
+static void a_chunk_of_another_length_is_told(void **state)
+{
+  struct fixture *f = *state;
+  uint8_t keys[2][KEY], in[100] = {1}, out[2][100];
+  const kvsc_keys list = {.struct_size = sizeof(list), .n = 2, .keys = keys[0], .unchained = 1};
+  const kvsc_iov iov[2] = {{out[0], 100}, {out[1], 100}};
+  kvsc_chunk chunks[2] = {{.iov = &iov[0], .n_iov = 1, .exact = 1}, {.iov = &iov[1], .n_iov = 1, .exact = 1}};
+  kvs_status statuses[2];
+  const kvsc_call call = {.struct_size = sizeof(call), .statuses = statuses};
+  kvsc_completion completion;
+  kvsc_op op;
+
+  for (uint32_t i = 0; i < 2; i++) {
+    test_key(3, i, keys[i]);
+    assert_int_equal(put_one(f->space, f->client, keys[i], in, 100 - i), KVS_OK);
+  }
+  assert_int_equal(kvsc_get(f->space, &list, chunks, &call, &op), KVS_OK);
+  completion = wait_for(f->client, op);
+  assert_int_equal(completion.status, KVS_PARTIAL);
+  assert_int_equal(completion.n_prefix, 1);
+  assert_int_equal(statuses[0], KVS_OK);
+  assert_int_equal(statuses[1], KVS_ERR_SPACE_MISMATCH);
+  chunks[1].exact = 0; /* room is enough */
+  assert_int_equal(kvsc_get(f->space, &list, chunks, &call, &op), KVS_OK);
+  assert_int_equal(wait_for(f->client, op).status, KVS_OK);
+}
+
 static void a_corrupt_chunk_is_dropped(void **state)
 {
   struct fixture *f = *state;
@@ -405,11 +432,17 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
   const struct CMUnitTest tests[] = {
-      TEST(a_chunk_comes_back_byte_for_byte), TEST(a_batch_with_segments_and_holes),
-      TEST(a_corrupt_chunk_is_dropped),       TEST(a_batch_in_part),
-      TEST(lookup_lease_release_delete),      TEST(ping_hint_and_counters),
-      TEST(wrong_arguments_start_nothing),    TEST(spaces_are_kept_apart),
-      TEST(too_many_spaces_are_refused),      TEST(the_eventfd_is_readable_while_completions_wait),
+      TEST(a_chunk_comes_back_byte_for_byte),
+      TEST(a_batch_with_segments_and_holes),
+      TEST(a_chunk_of_another_length_is_told),
+      TEST(a_corrupt_chunk_is_dropped),
+      TEST(a_batch_in_part),
+      TEST(lookup_lease_release_delete),
+      TEST(ping_hint_and_counters),
+      TEST(wrong_arguments_start_nothing),
+      TEST(spaces_are_kept_apart),
+      TEST(too_many_spaces_are_refused),
+      TEST(the_eventfd_is_readable_while_completions_wait),
       TEST(administration_gives_documents),
   };
 

@@ -137,6 +137,26 @@ static void progress_is_told(void **state)
   assert_int_equal(completion.cause, KVSC_CAUSE_EVICTED);
 }
 
+static void progress_is_told_by_bytes(void **state)
+{
+  struct held *held = *state;
+  kvsc_op op = start(held, false);
+  struct kvi_transfer *transfer = held->wire.held[0];
+  bool reached;
+
+  transfer->chunks[0].verified = 10;
+  transfer->on_segments(transfer, 0, 3);
+  assert_int_equal(kvi_client_wait_bytes(held->client, op, 0, 10, 1000, &reached), KVS_OK);
+  assert_true(reached);
+  assert_int_equal(kvi_client_wait_bytes(held->client, op, 0, 11, 1, &reached), KVS_ERR_DEADLINE);
+  assert_false(reached);
+  held_end(&held->wire, 0, KVS_MISS, KVS_MISS);
+  assert_int_equal(kvi_client_wait_bytes(held->client, op, 0, 11, 1000, &reached), KVS_OK);
+  assert_false(reached); /* over, without them */
+  wait_for(held->client, op);
+  assert_int_equal(kvi_client_wait_bytes(held->client, op, 0, 1, 1000, &reached), KVS_ERR_INVALID);
+}
+
 static void a_get_is_cancelled_on_the_wire_and_a_call_at_once(void **state)
 {
   struct held *held = *state;
@@ -343,6 +363,7 @@ int main(void)
       TEST(an_id_is_not_used_again),
       TEST(at_the_bound_work_is_refused),
       TEST(progress_is_told),
+      TEST(progress_is_told_by_bytes),
       TEST(a_get_is_cancelled_on_the_wire_and_a_call_at_once),
       TEST(a_node_that_is_out_is_a_miss),
       TEST(an_answer_that_does_not_fit_is_a_miss),

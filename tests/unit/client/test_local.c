@@ -151,6 +151,7 @@ static void a_put_and_a_get_end_before_submit_returns(void **state)
   assert_int_equal(get->status, KVS_OK);
   assert_int_equal(get->n_segments_told, 2);
   assert_int_equal(get->chunk.n_segments, 2);
+  assert_int_equal(get->chunk.verified, sizeof(get->bytes));
   assert_memory_equal(get->bytes, put->bytes, sizeof(put->bytes));
   free_batch(put);
   free_batch(get);
@@ -329,6 +330,7 @@ static void bytes_that_went_bad_are_a_miss(void **state)
   assert_int_equal(get->status, KVS_MISS);
   assert_int_equal(get->chunk.cause, KVI_MISS_CORRUPT);
   assert_int_equal(get->n_segments_told, 1); /* the first was whole, and was told */
+  assert_int_equal(get->chunk.verified, 4000);
   free_batch(get);
 
   /* In a hole they are nobody's concern. */

@@ -282,6 +282,32 @@ static void buffers_carry_blobs(void **state)
   assert_int_equal(got[1][1234], 0xee);
 }
 
+/* Slots that the chunk does not fill hold the engine's old bytes: that is no hit. */
+static void a_chunk_shorter_than_its_slots_is_no_hit(void **state)
+{
+  static unsigned char bytes[16];
+  struct world *world = *state;
+  kvs_space *space = test_space(world->connector, "short", 0);
+  const kvs_buffer buffer = {.base = bytes, .length = sizeof(bytes)};
+  int64_t slots[] = {0};
+  kvs_keys one = world->keys.keys;
+  kvs_status status = KVS_OK;
+  const kvs_request request = {.struct_size = sizeof(request), .statuses = &status};
+  kvs_completion completion;
+  kvs_op op;
+
+  one.n = 1;
+  assert_int_equal(kvs_put_buffers(space, &one, &buffer, NULL, &op), KVS_OK);
+  assert_int_equal(test_wait(world->connector, op).status, KVS_OK);
+  assert_int_equal(kvs_get(space, &one, world->memory.registered, slots, 1, &request, &op), KVS_OK);
+  assert_int_equal(kvs_wait_layer(world->connector, op, 2, WAIT_MS), KVS_MISS);
+  completion = test_wait(world->connector, op);
+  assert_int_equal(completion.status, KVS_ERR_SPACE_MISMATCH);
+  assert_int_equal(completion.n_ok, 0);
+  assert_int_equal(completion.n_prefix, 0);
+  assert_int_equal(status, KVS_ERR_SPACE_MISMATCH);
+}
+
 static void bad_buffers_are_refused(void **state)
 {
   struct world *world = *state;
@@ -878,6 +904,7 @@ int main(void)
       CASE(a_layer_is_ready_when_all_chunks_have_it),
       CASE(only_gets_have_layers),
       CASE(buffers_carry_blobs),
+      CASE(a_chunk_shorter_than_its_slots_is_no_hit),
       CASE(bad_buffers_are_refused),
       CASE(a_lookup_covers_all_ranks),
       CASE(a_get_reads_under_its_lease),

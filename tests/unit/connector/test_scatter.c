@@ -200,7 +200,7 @@ static void registration_refuses(void **state)
   free_bare_connector(connector);
 }
 
-static void layers_count_their_segments(void **state)
+static void layers_count_their_bytes(void **state)
 {
   kvs_connector *connector = bare_connector();
   char bytes[64];
@@ -212,12 +212,12 @@ static void layers_count_their_segments(void **state)
   for (size_t i = 0; i < 5; i++)
     regions[i] = (kvs_region){.base = bytes, .size = 8, .stride = 8, .n_slots = 8, .layer = layers[i]};
   assert_int_equal(kvs_memory_register(connector, regions, 5, &memory), KVS_OK);
-  assert_int_equal(kvi_connector_memory_segments_of_layer(memory, 0), 0);
-  assert_int_equal(kvi_connector_memory_segments_of_layer(memory, 1), 2);
-  assert_int_equal(kvi_connector_memory_segments_of_layer(memory, 2), 3);
-  assert_int_equal(kvi_connector_memory_segments_of_layer(memory, 3), 0);
-  assert_int_equal(kvi_connector_memory_segments_of_layer(memory, 5), 5);
-  assert_int_equal(kvi_connector_memory_segments_of_layer(memory, 6), 0);
+  assert_int_equal(kvi_connector_memory_bytes_of_layer(memory, 0), 0);
+  assert_int_equal(kvi_connector_memory_bytes_of_layer(memory, 1), 16);
+  assert_int_equal(kvi_connector_memory_bytes_of_layer(memory, 2), 24);
+  assert_int_equal(kvi_connector_memory_bytes_of_layer(memory, 3), 0);
+  assert_int_equal(kvi_connector_memory_bytes_of_layer(memory, 5), 40);
+  assert_int_equal(kvi_connector_memory_bytes_of_layer(memory, 6), 0);
   assert_int_equal(kvs_memory_unregister(memory), KVS_OK);
   free_bare_connector(connector);
 }
@@ -370,7 +370,7 @@ int main(void)
       cmocka_unit_test(touching_slots_are_one_place),
       cmocka_unit_test(scatter_refuses),
       cmocka_unit_test(registration_refuses),
-      cmocka_unit_test(layers_count_their_segments),
+      cmocka_unit_test(layers_count_their_bytes),
       cmocka_unit_test(endpoints),
       cmocka_unit_test(growing_structs),
       cmocka_unit_test(operations_are_bounded_and_never_reused),

@@ -80,6 +80,7 @@ static void get_bytes(struct fixture *f, uint8_t key, const uint8_t *bytes, uint
   assert_int_equal(finish(&r), KVS_OK);
   assert_int_equal(r.chunks[0].length, length);
   assert_int_equal(r.last_segments, r.chunks[0].n_segments);
+  assert_int_equal(r.chunks[0].verified, length);
   assert_memory_equal(room, bytes, length);
   free(room);
 }
