@@ -121,19 +121,63 @@ kvs_status kvsc_config_json(kvsc_client *client, uint32_t timeout_ms, char **jso
 
 static kvs_status take_spaces(struct question *question, const ProtobufCMessage *reply)
 {
-  kvi_client_json_spaces(&question->json, (const Kvasir__V1__ListSpacesReply *)reply);
-  return KVS_OK;
+  const Kvasir__V1__ListSpacesReply *spaces = (const Kvasir__V1__ListSpacesReply *)reply;
+
+  if (spaces->cursor != 0 && spaces->cursor <= question->cursor)
+    return KVS_ERR_PROTOCOL; /* it would never end */
+  question->cursor = spaces->cursor;
+  kvi_client_json_spaces(&question->json, spaces);
+  return question->json.status;
+}
+
+/* Asks for a page and appends it. */
+static kvs_status ask_spaces(kvsc_client *client, kvi_deadline deadline, struct question *question,
+                             kvi_strbuf *all)
+{
+  Kvasir__V1__ListSpacesRequest request = KVASIR__V1__LIST_SPACES_REQUEST__INIT;
+  uint64_t left_ms = kvi_deadline_remaining_ms(deadline);
+  bool first = question->cursor == 0;
+  kvs_status status;
+
+  if (left_ms == 0)
+    return KVS_ERR_DEADLINE;
+  request.cursor = question->cursor;
+  status = ask(client, KVI_METHOD_LIST_SPACES, &request.base, (uint32_t)left_ms, question);
+  if (status == KVS_OK && question->json.length > 0) {
+    kvi_strbuf_add(all, first ? "" : ",");
+    kvi_strbuf_add(all, kvi_strbuf_text(&question->json));
+  }
+  kvi_strbuf_free(&question->json);
+  return status == KVS_OK ? all->status : status;
 }
 
 kvs_status kvsc_spaces_json(kvsc_client *client, uint32_t timeout_ms, char **json_p)
 {
-  Kvasir__V1__ListSpacesRequest request = KVASIR__V1__LIST_SPACES_REQUEST__INIT;
   struct question question = {.take = take_spaces};
+  kvi_deadline deadline;
+  kvs_status status;
+  kvi_strbuf all;
 
   if (json_p == NULL)
     return KVS_ERR_INVALID;
   *json_p = NULL;
-  return ask_json(client, KVI_METHOD_LIST_SPACES, &request.base, timeout_ms, &question, json_p);
+  if (client == NULL)
+    return KVS_ERR_INVALID;
+  deadline = kvi_deadline_from_ms(timeout_ms > 0 ? timeout_ms : client->timeout_ms);
+  kvi_strbuf_init(&all, KVI_CLIENT_JSON_MAX);
+  kvi_strbuf_add(&all, "{\"spaces\":[");
+  do
+    status = ask_spaces(client, deadline, &question, &all);
+  while (status == KVS_OK && question.cursor != 0);
+  kvi_strbuf_add(&all, "]}");
+  if (status == KVS_OK)
+    status = all.status;
+  if (status == KVS_OK) {
+    *json_p = strdup(kvi_strbuf_text(&all)); /* the caller frees it with free() */
+    status = *json_p != NULL ? KVS_OK : KVS_ERR_NOMEM;
+  }
+  kvi_strbuf_free(&all);
+  return status;
 }
 
 static kvs_status take_chunks(struct question *question, const ProtobufCMessage *reply)

@@ -82,7 +82,6 @@ static void add_descriptor(kvi_strbuf *json, const Kvasir__V1__SpaceDescriptor *
 
 void kvi_client_json_spaces(kvi_strbuf *json, const Kvasir__V1__ListSpacesReply *reply)
 {
-  kvi_strbuf_add(json, "{\"spaces\":[");
   for (size_t i = 0; i < reply->n_spaces; i++) {
     const Kvasir__V1__SpaceInfo *space = reply->spaces[i];
 
@@ -96,7 +95,6 @@ void kvi_client_json_spaces(kvi_strbuf *json, const Kvasir__V1__ListSpacesReply 
       kvi_strbuf_add(json, "null");
     kvi_strbuf_add(json, "}");
   }
-  kvi_strbuf_add(json, "]}");
 }
 
 static const char *tier_name(uint32_t tier)

@@ -29,26 +29,27 @@ kvs_status kvi_store_delete(struct kvi_store *store, const char *tenant, const u
   return entry != KVI_NONE ? KVS_OK : KVS_MISS;
 }
 
-size_t kvi_store_spaces(struct kvi_store *store, const char *tenant, struct kvi_space_info *infos,
-                        size_t room)
+size_t kvi_store_spaces(struct kvi_store *store, const char *tenant, uint64_t *cursor_p,
+                        struct kvi_space_info *infos, size_t room)
 {
+  uint64_t cursor = *cursor_p;
+  bool more = true;
   size_t n = 0;
 
-  pthread_mutex_lock(&store->lock);
-  for (uint32_t i = 0; i < store->n_spaces; i++) {
-    const struct kvi_space_entry *space = &store->spaces[i];
+  while (more && n < room) {
+    pthread_mutex_lock(&store->lock);
+    for (uint32_t i = 0; i < KVI_BATCH_LOCKED && cursor < store->n_spaces && n < room; i++, cursor++) {
+      const struct kvi_space_entry *space = &store->spaces[cursor];
 
-    if (strcmp(space->tenant, tenant) != 0)
-      continue;
-    if (n < room) {
-      memcpy(infos[n].digest, space->digest, KVS_DIGEST_SIZE);
-      infos[n].desc = space->desc;
-      infos[n].chunks = space->chunks;
-      infos[n].bytes = space->bytes;
+      if (strcmp(space->tenant, tenant) != 0)
+        continue;
+      infos[n] = (struct kvi_space_info){.desc = space->desc, .chunks = space->chunks, .bytes = space->bytes};
+      memcpy(infos[n++].digest, space->digest, KVS_DIGEST_SIZE);
     }
-    n++;
+    more = cursor < store->n_spaces;
+    pthread_mutex_unlock(&store->lock);
   }
-  pthread_mutex_unlock(&store->lock);
+  *cursor_p = more ? cursor : 0;
   return n;
 }
 

@@ -16,8 +16,9 @@
 
 #define LIST_CHUNKS_DEFAULT 100u
 #define LIST_CHUNKS_MAX     1000u
-#define MESSAGE_OVERHEAD    64u /* field tags and lengths of a frame beside header and bulk */
-#define SOFTWARE_SHOWN      64  /* characters of a client's name in a message */
+#define LIST_SPACES_MAX     256u /* of one reply, which so stays below half a MiB */
+#define MESSAGE_OVERHEAD    64u  /* field tags and lengths of a frame beside header and bulk */
+#define SOFTWARE_SHOWN      64   /* characters of a client's name in a message */
 
 typedef kvs_status call_fn(struct kvi_store_service *service, const struct kvi_peer *peer,
                            const void *request, void *reply);
@@ -161,18 +162,18 @@ static kvs_status open_space(struct kvi_store_service *service, const struct kvi
 static kvs_status list_spaces(struct kvi_store_service *service, const struct kvi_peer *peer,
                               const void *request, void *reply)
 {
+  const Kvasir__V1__ListSpacesRequest *ask = request;
   Kvasir__V1__ListSpacesReply *answer = reply;
-  size_t room = kvi_store_spaces(service->config.store, peer->tenant, NULL, 0);
-  struct kvi_space_info *infos = calloc(room ? room : 1, sizeof(*infos));
+  struct kvi_space_info *infos = calloc(LIST_SPACES_MAX, sizeof(*infos));
   kvs_status status = KVS_ERR_NOMEM;
+  uint64_t cursor = ask->cursor;
   size_t n;
 
-  (void)request;
-  answer->spaces = calloc(room ? room : 1, sizeof(*answer->spaces));
+  answer->spaces = calloc(LIST_SPACES_MAX, sizeof(Kvasir__V1__SpaceInfo *));
   if (!infos || !answer->spaces)
     goto out;
-  n = kvi_store_spaces(service->config.store, peer->tenant, infos, room);
-  n = n < room ? n : room; /* one may have come in between */
+  n = kvi_store_spaces(service->config.store, peer->tenant, &cursor, infos, LIST_SPACES_MAX);
+  answer->cursor = cursor;
   for (size_t i = 0; i < n; i++) {
     Kvasir__V1__SpaceInfo *info = malloc(sizeof(*info));
     Kvasir__V1__SpaceDescriptor view;

@@ -138,9 +138,9 @@ struct kvi_space_info {
   const kvs_space_desc *desc; /* lives as long as the store */
   uint64_t chunks, bytes;
 };
-/* Up to `room` spaces of a tenant; returns how many there are. */
-size_t kvi_store_spaces(struct kvi_store *store, const char *tenant, struct kvi_space_info *infos,
-                        size_t room);
+/* From *cursor_p (0 at first) up to `room` spaces of a tenant; *cursor_p 0: the end. */
+size_t kvi_store_spaces(struct kvi_store *store, const char *tenant, uint64_t *cursor_p,
+                        struct kvi_space_info *infos, size_t room);
 
 struct kvi_chunk_info {
   uint8_t key[64];

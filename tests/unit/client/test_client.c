@@ -428,21 +428,41 @@ static void administration_gives_documents(void **state)
   assert_int_equal(completion.cause, KVSC_CAUSE_EVICTED);
 }
 
+/* More spaces than one answer of the node holds. */
+static void all_spaces_are_listed(void **state)
+{
+  struct fixture *f = *state;
+  kvs_space_desc desc = test_desc("many");
+  struct kvi_space_opened opened;
+  uint8_t digest[KVS_DIGEST_SIZE];
+  uint32_t n = 0;
+  char *json;
+
+  for (uint32_t i = 0; i < 600; i++) {
+    desc.kv_group = i;
+    assert_int_equal(kvs_space_digest(&desc, digest), KVS_OK);
+    assert_int_equal(kvi_store_space_open(f->store, "default", digest, &desc, &opened), KVS_OK);
+  }
+  assert_int_equal(kvsc_spaces_json(f->client, 0, &json), KVS_OK);
+  for (const char *at = strstr(json, "{\"digest\":"); at != NULL; at = strstr(at + 1, "{\"digest\":")) {
+    assert_true(at[-1] == (n == 0 ? '[' : ','));
+    n++;
+  }
+  assert_int_equal(n, 601);
+  assert_string_equal(json + strlen(json) - 3, "}]}");
+  free(json);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
   const struct CMUnitTest tests[] = {
-      TEST(a_chunk_comes_back_byte_for_byte),
-      TEST(a_batch_with_segments_and_holes),
-      TEST(a_chunk_of_another_length_is_told),
-      TEST(a_corrupt_chunk_is_dropped),
-      TEST(a_batch_in_part),
-      TEST(lookup_lease_release_delete),
-      TEST(ping_hint_and_counters),
-      TEST(wrong_arguments_start_nothing),
-      TEST(spaces_are_kept_apart),
-      TEST(too_many_spaces_are_refused),
-      TEST(the_eventfd_is_readable_while_completions_wait),
+      TEST(all_spaces_are_listed),           TEST(a_chunk_comes_back_byte_for_byte),
+      TEST(a_batch_with_segments_and_holes), TEST(a_chunk_of_another_length_is_told),
+      TEST(a_corrupt_chunk_is_dropped),      TEST(a_batch_in_part),
+      TEST(lookup_lease_release_delete),     TEST(ping_hint_and_counters),
+      TEST(wrong_arguments_start_nothing),   TEST(spaces_are_kept_apart),
+      TEST(too_many_spaces_are_refused),     TEST(the_eventfd_is_readable_while_completions_wait),
       TEST(administration_gives_documents),
   };
 

@@ -334,6 +334,44 @@ static void delete_list_evict(void **state)
   teardown(&f);
 }
 
+/* As many as a node may know, with the longest texts: no reply is too large for a connection. */
+static void many_spaces_come_by_pages(void **state)
+{
+  static char text[KVS_SPACE_STRING_MAX + 1];
+  Kvasir__V1__ListSpacesRequest list = KVASIR__V1__LIST_SPACES_REQUEST__INIT;
+  kvs_space_desc desc = testing_space("m", KEY_BYTES);
+  uint8_t digest[KVS_DIGEST_SIZE];
+  uint32_t n = 0, pages = 0;
+  struct fixture f;
+
+  (void)state;
+  setup(&f);
+  memset(text, 'x', KVS_SPACE_STRING_MAX);
+  desc.model = desc.revision = desc.isa = desc.layout_detail = text;
+  for (uint32_t i = 0; i < 1000; i++) {
+    desc.kv_group = i;
+    testing_space_open(f.store, TENANT, &desc, digest);
+  }
+  do {
+    Kvasir__V1__ListSpacesReply *listed = ask(&f, KVI_METHOD_LIST_SPACES, &list);
+
+    assert_true(kvasir__v1__list_spaces_reply__get_packed_size(listed) < KVI_FRAME_BYTES_MAX / 2);
+    for (size_t i = 0; i < listed->n_spaces; i++)
+      assert_int_equal(listed->spaces[i]->descriptor->kv_group, n++);
+    list.cursor = listed->cursor;
+    pages++;
+    done(listed);
+  } while (list.cursor != 0);
+  assert_int_equal(n, 1000);
+  assert_true(pages > 1);
+  list.cursor = UINT64_MAX;
+  Kvasir__V1__ListSpacesReply *listed = ask(&f, KVI_METHOD_LIST_SPACES, &list);
+  assert_int_equal(listed->n_spaces, 0);
+  assert_int_equal(listed->cursor, 0);
+  done(listed);
+  teardown(&f);
+}
+
 static void expect_hint(struct fixture *f, const Kvasir__V1__HintRequest *request, uint32_t outcome)
 {
   Kvasir__V1__HintReply *reply = ask(f, KVI_METHOD_HINT, request);
@@ -505,6 +543,7 @@ int main(void)
       cmocka_unit_test(hello),
       cmocka_unit_test(wrong_messages),
       cmocka_unit_test(spaces),
+      cmocka_unit_test(many_spaces_come_by_pages),
       cmocka_unit_test(hints),
       cmocka_unit_test(lookup_and_release),
       cmocka_unit_test(delete_list_evict),

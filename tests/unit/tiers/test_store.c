@@ -749,6 +749,7 @@ static void spaces_are_told_apart(void **state)
   struct kvi_space_info infos[4];
   char tenant[KVI_TENANT_MAX + 1];
   struct kvi_store *store;
+  uint64_t cursor = 0;
   uint32_t cause;
 
   (void)state;
@@ -784,8 +785,11 @@ static void spaces_are_told_apart(void **state)
   assert_int_equal(testing_get(store, "other", b, key, 16, 1, &cause), KVS_ERR_KEY_LENGTH);
   assert_int_equal(testing_get(store, "other", b, key, 7, 1, &cause), KVS_ERR_KEY_LENGTH);
   assert_int_equal(testing_get(store, "other", b, key, KEY_BYTES, 1, &cause), KVS_OK);
-  assert_int_equal(kvi_store_spaces(store, TENANT, infos, 1), 2);
-  assert_int_equal(kvi_store_spaces(store, "other", infos, 4), 1);
+  assert_int_equal(kvi_store_spaces(store, TENANT, &cursor, infos, 1), 1);
+  assert_true(cursor != 0);
+  assert_int_equal(kvi_store_spaces(store, TENANT, &cursor, infos, 4), 1);
+  assert_int_equal(cursor, 0);
+  assert_int_equal(kvi_store_spaces(store, "other", &cursor, infos, 4), 1);
   assert_int_equal(infos[0].chunks, 1);
   assert_int_equal(infos[0].bytes, CHUNK);
   assert_string_equal(infos[0].desc->model, "b");
