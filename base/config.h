@@ -92,6 +92,8 @@ typedef struct kvi_config_table {
   const kvi_config_row *rows;
   size_t row_count;
   size_t struct_size; /* of the program's struct */
+  const char *const *
+      others; /* variables of other programs, "KVASIR_ENDPOINT", that are passed over; ended by NULL; may be NULL */
 } kvi_config_table;
 
 typedef enum kvi_config_source {

@@ -11,6 +11,16 @@
 
 /* --- environment --- */
 
+/* True if the variable, whose name is so long, belongs to another program. */
+static bool is_of_another(const kvi_config_table *table, const char *variable, size_t length)
+{
+  for (const char *const *name = table->others; name != NULL && *name != NULL; name++) {
+    if (strncmp(*name, variable, length) == 0 && (*name)[length] == '\0')
+      return true;
+  }
+  return false;
+}
+
 static kvs_status load_variable(kvi_config *config, const char *variable)
 {
   const kvi_config_place place = {.source = KVI_CONFIG_FROM_ENV, .label = "environment"};
@@ -19,15 +29,15 @@ static kvs_status load_variable(kvi_config *config, const char *variable)
   char written[KVI_CONFIG_NAME_MAX] = "";
   char near[KVI_CONFIG_NAME_MAX];
 
-  if (equals == NULL || strncmp(variable, ENV_FILE "=", sizeof ENV_FILE) == 0)
+  if (equals == NULL || strncmp(variable, ENV_FILE "=", sizeof ENV_FILE) == 0 ||
+      is_of_another(config->table, variable, (size_t)(equals - variable)))
     return KVS_OK;
   size_t length = (size_t)(equals - name);
   size_t row = kvi_config_find_loosely(config->table, name, length);
   if (row < config->table->row_count)
     return kvi_config_assign_text(config, row, equals + 1, &place);
 
-  /* only a warning: the other programs of Kvasir, and Kubernetes' service links, have variables of this
-   * prefix too */
+  /* only a warning: programs we do not know of, and Kubernetes' service links, have variables of this prefix too */
   if (length < sizeof written)
     memcpy(written, name, length);
   if (written[0] != '\0' && kvi_config_suggest(config->table, written, near))

@@ -6,7 +6,8 @@
  *     FREE -> WAITING -> RUNNING -> DONE -> FREE
  *      |        ^  |        |        ^
  *      +--------|--+-> -----+--------+        WAITING: a put whose space is still to be told to the node,
- *               +---- retry once                       or a get that met corrupt chunks, which are to be dropped
+ *               +---- retry                            or that is tried again after a pause, or a get that met
+ *                                                      corrupt chunks, which are to be dropped
  *                                             DONE: its completion waits to be taken
  *
  * A slot whose completion was taken while the wire still owes its callback (a cancelled call) is FREE's only when that
@@ -36,6 +37,10 @@
 #define CLIENT_OPERATIONS_MAX (1u << 20)
 #define OP_ROOM               2048u /* bytes of a slot for keys and chunk states */
 
+/* A put that the node is too busy for is tried again so often, after pauses of 10, 20 and 40 ms. */
+#define PUT_BUSY_TRIES    3u
+#define PUT_BUSY_PAUSE_MS 10u
+
 /* A wire's state in words, as kvsc_state tells it. */
 typedef kvs_status kvi_client_wire_text(struct kvi_wire *wire, char *text, size_t size);
 
@@ -48,7 +53,8 @@ struct op_chunk {
   uint64_t exact;    /* get: the length that the chunk must have; 0: any that there is room for */
   uint32_t segments; /* get: verified and in place */
   uint32_t whole;    /* put: the length of a chunk that is one segment */
-  bool ok;           /* ended well */
+  kvs_status stored; /* put: of a chunk that is ok, OK or EXISTS */
+  bool ok;           /* ended well; put: at this try or an earlier one */
 };
 
 struct client_op {
@@ -68,6 +74,8 @@ struct client_op {
   pthread_cond_t changed;
   kvi_list_node node; /* client->completed or client->waiting */
   uint64_t started_ns, deadline_ns;
+  uint32_t busy_tries;    /* put: so often it was tried again, since the node was busy */
+  uint64_t not_before_ns; /* put: when it is tried again */
   kvsc_completion completion;
 
   kvs_status *statuses; /* the caller's places for the answer */

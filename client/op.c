@@ -84,6 +84,8 @@ static void reset_op(struct client_op *op, enum op_kind kind, const kvsc_call *c
   op->space = NULL;
   op->chunks = NULL;
   op->lead = 0;
+  op->busy_tries = 0;
+  op->not_before_ns = 0;
 }
 
 kvs_status kvi_client_op_begin(kvsc_client *client, enum op_kind kind, const kvsc_call *call,

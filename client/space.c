@@ -3,7 +3,8 @@
  *
  * The node is told of a space when it is opened here and after each reconnect. Lookups and gets do not wait for that: a
  * space the node does not know has no chunks, which is the right answer. A put waits, and so it is the client's thread
- * that starts it; so it does once more when the node answers that it does not know the space after all.
+ * that starts it; so it does once more when the node answers that it does not know the space after all, and, after a
+ * pause, when the node was too busy for some of the put's chunks.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -154,18 +155,27 @@ static kvs_status look_at_put(const struct client_op *op)
 {
   const kvsc_client *client = op->client;
   const kvsc_space *space = op->space;
+  uint64_t now_ns = kvi_now_ns();
 
   if (op->kind == OP_GET)
     return KVS_OK; /* its bytes are decided; what is left to do waits for nothing */
-  if (kvi_now_ns() >= op->deadline_ns)
+  if (now_ns >= op->deadline_ns)
     return KVS_ERR_DEADLINE;
   if (!client->connected)
     return KVS_ERR_UNREACHABLE;
+  if (now_ns < op->not_before_ns)
+    return KVS_PENDING;
   if (space->told_epoch == client->epoch)
     return KVS_OK;
   if (!space->opening && space->asked_epoch == client->epoch)
     return space->refused;
   return KVS_PENDING;
+}
+
+/* When a put that waits is to be looked at again, if nothing happens before. With the mutex. */
+static kvi_deadline next_look(const struct client_op *op)
+{
+  return (kvi_deadline){kvi_now_ns() < op->not_before_ns ? op->not_before_ns : op->deadline_ns};
 }
 
 /* A put that does not wait any longer, or NULL and when to look again. With the mutex. */
@@ -181,7 +191,7 @@ static struct client_op *next_put(kvsc_client *client, kvs_status *status_p, kvi
       kvi_list_remove(&client->waiting, node);
       return op;
     }
-    *wake_p = kvi_deadline_earlier(*wake_p, (kvi_deadline){op->deadline_ns});
+    *wake_p = kvi_deadline_earlier(*wake_p, next_look(op));
   }
   return NULL;
 }

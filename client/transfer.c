@@ -66,9 +66,20 @@ struct tally {
   uint32_t n_ok, n_prefix;
   uint32_t cause;
   uint32_t corrupt;
+  uint32_t busy;
   uint64_t bytes;
   kvs_status first_bad;
 };
+
+/* A put that is tried again is sent whole. What was stored at an earlier try stays stored, whatever is said of it now. */
+static kvs_status put_status(struct op_chunk *kept, kvs_status status)
+{
+  if (kept->ok)
+    return kept->stored;
+  kept->ok = status == KVS_OK || status == KVS_EXISTS;
+  kept->stored = status;
+  return status;
+}
 
 /* Looks at each chunk, and tells the caller's array. ended: what the wire said of the whole. */
 static struct tally tally_chunks(struct client_op *op, kvs_status ended)
@@ -80,8 +91,7 @@ static struct tally tally_chunks(struct client_op *op, kvs_status ended)
 
     if (chunk->status == KVS_PENDING) /* the wire ended the whole without a word about this one */
       chunk->status = ended < 0 ? ended : KVS_ERR_INTERNAL;
-    if (op->kind == OP_GET)
-      chunk->status = get_status(chunk);
+    chunk->status = op->kind == OP_GET ? get_status(chunk) : put_status(&op->chunks[i], chunk->status);
     if (has_wrong_length(op, i))
       chunk->status = KVS_ERR_SPACE_MISMATCH;
     if (op->statuses != NULL)
@@ -97,6 +107,7 @@ static struct tally tally_chunks(struct client_op *op, kvs_status ended)
       tally.cause = tally.cause == KVI_MISS_NONE ? chunk->cause : tally.cause;
       tally.corrupt += chunk->cause == KVI_MISS_CORRUPT;
     }
+    tally.busy += chunk->status == KVS_ERR_BUSY;
     /* a miss says more of a batch than an error beside it */
     if (tally.first_bad == KVS_OK || (tally.first_bad != KVS_MISS && chunk->status == KVS_MISS))
       tally.first_bad = chunk->status;
@@ -170,23 +181,53 @@ static void on_get_chunk(struct kvi_transfer *transfer, uint32_t index)
   pthread_mutex_unlock(&op->client->mutex);
 }
 
-/* True if the put goes to the client's thread once more, since the node does not know its space. With the mutex. */
-static bool retry_put(struct client_op *op, const struct tally *tally)
+/* Hands a put to the client's thread, which gives it to the wire once more. With the mutex. */
+static void put_again(struct client_op *op)
 {
-  kvsc_client *client = op->client;
+  op->submitted = false;
+  op->state = OP_WAITING;
+  kvi_list_push_back(&op->client->waiting, &op->node);
+  pthread_cond_signal(&op->client->work);
+}
 
-  if (op->kind != OP_PUT || tally->first_bad != KVS_ERR_SPACE_UNKNOWN || op->retried || op->canceled ||
-      client->closing || kvi_now_ns() >= op->deadline_ns)
+/* True if the put is tried once more, since the node does not know its space. With the mutex. */
+static bool retry_unknown_space(struct client_op *op, const struct tally *tally)
+{
+  if (tally->first_bad != KVS_ERR_SPACE_UNKNOWN || op->retried)
     return false;
   op->retried = true;
-  op->submitted = false;
   op->space->told_epoch = 0;
   if (!op->space->opening)
     op->space->asked_epoch = 0;
-  op->state = OP_WAITING;
-  kvi_list_push_back(&client->waiting, &op->node);
-  pthread_cond_signal(&client->work);
+  put_again(op);
   return true;
+}
+
+/*
+ * True if the put is tried again after a pause, since the node was too busy for some of its chunks: mostly because an equal
+ * put, which they waited for, came to nothing. With the mutex.
+ */
+static bool retry_busy(struct client_op *op, const struct tally *tally, uint64_t now_ns)
+{
+  uint64_t pause_ns = (PUT_BUSY_PAUSE_MS * KVI_NS_PER_MS) << op->busy_tries;
+
+  if (tally->busy == 0 || op->busy_tries == PUT_BUSY_TRIES || op->deadline_ns - now_ns <= pause_ns)
+    return false;
+  op->busy_tries++;
+  op->not_before_ns = now_ns + pause_ns;
+  put_again(op);
+  return true;
+}
+
+/* True if the put goes to the client's thread once more. With the mutex. */
+static bool retry_put(struct client_op *op, const struct tally *tally, kvs_status ended)
+{
+  uint64_t now_ns = kvi_now_ns();
+
+  if (op->kind != OP_PUT || op->canceled || op->client->closing || kvi_client_node_is_out(ended) ||
+      now_ns >= op->deadline_ns)
+    return false;
+  return retry_unknown_space(op, tally) || retry_busy(op, tally, now_ns);
 }
 
 /*
@@ -238,7 +279,7 @@ static void on_done(struct kvi_transfer *transfer, kvs_status ended)
   struct tally tally = tally_chunks(op, ended);
 
   pthread_mutex_lock(&client->mutex);
-  if (!retry_put(op, &tally) && !drop_corrupt_first(op, &tally, ended)) {
+  if (!retry_put(op, &tally, ended) && !drop_corrupt_first(op, &tally, ended)) {
     if (op->kind == OP_GET)
       op->lead = tally.n_prefix;
     if (op->kind == OP_GET && tally.cause == KVI_MISS_SPACE && op->space->told_epoch == client->epoch &&

@@ -39,7 +39,8 @@ struct cli {
   const char *endpoint; /* NULL: try the defaults */
   uint64_t timeout_ms;
   bool json;
-  kvsc_client *client; /* after cli_connect */
+  const char *tls_ca, *tls_cert, *tls_key, *tls_name; /* NULL: not on the command line */
+  kvsc_client *client;                                /* after cli_connect */
 };
 
 struct cli_command {
@@ -76,6 +77,14 @@ int cli_connect(struct cli *cli);
 int cli_fail(const struct cli *cli, const char *what, kvs_status status);
 /* Waits for an operation that was started. Returns its status. */
 kvs_status cli_wait(struct cli *cli, kvsc_op op, kvsc_completion *completion);
+
+/* ---- tls.c ---- */
+
+/*
+ * Fills the TLS options of a client from the command line, else from the environment; none for a unix socket, which speaks
+ * no TLS. CLI_OK or, told on stderr, CLI_USAGE.
+ */
+int cli_tls(const struct cli *cli, kvsc_options *options);
 
 /* ---- output.c ---- */
 

@@ -17,11 +17,15 @@ static void print_bash(void)
         "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
         "    word=${COMP_WORDS[i]}\n"
         "    case $word in\n"
-        "      -e | --endpoint | -t | --timeout) i=$((i + 1)) ;;\n"
+        "      -e | --endpoint | -t | --timeout | --tls-ca | --tls-cert | --tls-key | --tls-name) i=$((i + "
+        "1)) ;;\n"
         "      -*) ;;\n"
         "      *) command=$word; break ;;\n"
         "    esac\n"
         "  done\n"
+        "  case ${COMP_WORDS[COMP_CWORD - 1]} in\n"
+        "    --tls-ca | --tls-cert | --tls-key) COMPREPLY=($(compgen -f -- \"$current\")); return ;;\n"
+        "  esac\n"
         "  case $command in\n",
         stdout);
   for (size_t i = 0; cli_commands[i] != NULL; i++) {
@@ -68,7 +72,9 @@ static void print_zsh_options(const struct cli_option *options)
   for (; options != NULL && options->name != NULL; options++) {
     printf(" \\\n        '--%s[", options->name);
     print_zsh_text(options->help);
-    printf("]%s'", options->value != NULL ? ": :" : "");
+    printf("]%s'", options->value == NULL                ? ""
+                   : strcmp(options->value, "FILE") == 0 ? ":file:_files"
+                                                         : ": :");
   }
 }
 

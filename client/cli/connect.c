@@ -11,17 +11,12 @@
 #define CONNECT_MS     2000u /* a node that is there answers sooner; nobody likes to wait for one that is not */
 
 /* Opens and waits for the connection. text gets why not. */
-static kvs_status try_endpoint(struct cli *cli, const char *endpoint, char *text, size_t size)
+static kvs_status try_endpoint(struct cli *cli, const kvsc_options *options, char *text, size_t size)
 {
-  const kvsc_options options = {.struct_size = sizeof(options),
-                                .endpoint = endpoint,
-                                .timeout_ms = (uint32_t)cli->timeout_ms,
-                                .wait_connected_ms =
-                                    (uint32_t)(cli->timeout_ms < CONNECT_MS ? cli->timeout_ms : CONNECT_MS)};
   kvs_status status;
 
   text[0] = '\0';
-  status = kvsc_open(&options, &cli->client);
+  status = kvsc_open(options, &cli->client);
   if (status != KVS_OK)
     return status;
   status = kvsc_state(cli->client, text, size);
@@ -35,9 +30,11 @@ static kvs_status try_endpoint(struct cli *cli, const char *endpoint, char *text
 int cli_connect(struct cli *cli)
 {
   const char *from_environment = getenv("KVASIR_ENDPOINT");
+  kvsc_options options = {.struct_size = sizeof(options), .timeout_ms = (uint32_t)cli->timeout_ms};
   char text[256];
   const char *why;
   kvs_status status;
+  int code;
 
   if (cli->timeout_ms == 0 || cli->timeout_ms > 600000) {
     fputs("kvasirctl: --timeout goes from 1ms to 10m\n", stderr);
@@ -47,7 +44,12 @@ int cli_connect(struct cli *cli)
     cli->endpoint = from_environment;
   if (cli->endpoint == NULL)
     cli->endpoint = access(DEFAULT_SOCKET, F_OK) == 0 ? DEFAULT_UNIX : DEFAULT_TCP;
-  status = try_endpoint(cli, cli->endpoint, text, sizeof(text));
+  options.endpoint = cli->endpoint;
+  options.wait_connected_ms = (uint32_t)(cli->timeout_ms < CONNECT_MS ? cli->timeout_ms : CONNECT_MS);
+  code = cli_tls(cli, &options);
+  if (code != CLI_OK)
+    return code;
+  status = try_endpoint(cli, &options, text, sizeof(text));
   if (status == KVS_OK)
     return CLI_OK;
   if (status == KVS_ERR_INVALID) {
@@ -61,8 +63,9 @@ int cli_connect(struct cli *cli)
   fprintf(stderr,
           "kvasirctl: no node at %s: %s\n"
           "Is kvasird running there ('systemctl status kvasird')? Name another node with --endpoint or "
-          "$KVASIR_ENDPOINT.\n",
-          cli->endpoint, why);
+          "$KVASIR_ENDPOINT.%s\n",
+          cli->endpoint, why,
+          options.tls_ca_file != NULL ? " Does it speak TLS, with a certificate for that name?" : "");
   return CLI_UNREACHABLE;
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char help[] =
     "usage: kvasir-llama --model FILE (--tokens FILE | --prompt FILE) [options]\n"
@@ -14,6 +15,11 @@ static const char help[] =
     "  --tokens FILE         the prompt as token ids; - is standard input\n"
     "  --prompt FILE         the prompt as text, for models with a tokenizer\n"
     "  --endpoint E          embedded: | unix:/path | kvasir://host:port (default: embedded:)\n"
+    "  --tls-ca FILE         speak TLS to a kvasir:// endpoint that this authority signed (default: "
+    "$KVASIR_TLS_CA)\n"
+    "  --tls-cert FILE, --tls-key FILE  certificate to show, and its key ($KVASIR_TLS_CERT, "
+    "$KVASIR_TLS_KEY)\n"
+    "  --tls-name NAME       name in the node's certificate (default: $KVASIR_TLS_NAME, else the host)\n"
     "  --embedded-mib N      memory of an embedded store (default: 256)\n"
     "  --n-predict N         tokens to generate, the likeliest each time (default: 1)\n"
     "  --kv-type T           f16 | bf16 | f32 | q8_0 (default: f16)\n"
@@ -51,6 +57,10 @@ enum {
   OPT_SEQUENCES,
   OPT_DRAM,
   OPT_COMPARE,
+  OPT_TLS_CA,
+  OPT_TLS_CERT,
+  OPT_TLS_KEY,
+  OPT_TLS_NAME,
   OPT_HELP,
 };
 
@@ -65,6 +75,8 @@ static const struct option options[] = {
     {"context", 1, NULL, OPT_CONTEXT},     {"timeout-ms", 1, NULL, OPT_TIMEOUT},
     {"wait-ms", 1, NULL, OPT_WAIT},        {"chunk", 1, NULL, OPT_CHUNK},
     {"sequences", 1, NULL, OPT_SEQUENCES}, {"embedded-mib", 1, NULL, OPT_DRAM},
+    {"tls-ca", 1, NULL, OPT_TLS_CA},       {"tls-cert", 1, NULL, OPT_TLS_CERT},
+    {"tls-key", 1, NULL, OPT_TLS_KEY},     {"tls-name", 1, NULL, OPT_TLS_NAME},
     {"help", 0, NULL, OPT_HELP},           {0}};
 
 static bool parse_number(const char *text, uint64_t low, uint64_t high, uint64_t *value)
@@ -154,9 +166,60 @@ static bool set_option(kvi_llama_arguments *a, int option, const char *text)
   case OPT_VERBOSE:
     a->verbose = true;
     return true;
+  case OPT_TLS_CA:
+    a->tls_ca = text;
+    return true;
+  case OPT_TLS_CERT:
+    a->tls_cert = text;
+    return true;
+  case OPT_TLS_KEY:
+    a->tls_key = text;
+    return true;
+  case OPT_TLS_NAME:
+    a->tls_name = text;
+    return true;
   default:
     return set_number(a, option, text);
   }
+}
+
+/* "" counts as not said, so that an option can undo the environment. */
+static void take_variable(const char **text_p, const char *variable)
+{
+  if (*text_p == NULL)
+    *text_p = getenv(variable);
+  if (*text_p != NULL && (*text_p)[0] == '\0')
+    *text_p = NULL;
+}
+
+static bool readable(const char *path)
+{
+  if (path == NULL || access(path, R_OK) == 0)
+    return true;
+  fprintf(stderr, "kvasir-llama: cannot read the TLS file \"%s\": %s\n", path, strerror(errno));
+  return false;
+}
+
+/* Only a node behind TCP speaks TLS: for other endpoints the four texts are dropped. False: told on stderr. */
+static bool take_tls(kvi_llama_arguments *a)
+{
+  if (strncmp(a->endpoint, "kvasir://", 9) != 0) {
+    a->tls_ca = a->tls_cert = a->tls_key = a->tls_name = NULL;
+    return true;
+  }
+  take_variable(&a->tls_ca, "KVASIR_TLS_CA");
+  take_variable(&a->tls_cert, "KVASIR_TLS_CERT");
+  take_variable(&a->tls_key, "KVASIR_TLS_KEY");
+  take_variable(&a->tls_name, "KVASIR_TLS_NAME");
+  if ((a->tls_cert == NULL) != (a->tls_key == NULL)) {
+    fputs("kvasir-llama: --tls-cert and --tls-key need each other\n", stderr);
+    return false;
+  }
+  if (a->tls_ca == NULL && (a->tls_cert != NULL || a->tls_name != NULL)) {
+    fputs("kvasir-llama: --tls-cert, --tls-key and --tls-name need --tls-ca\n", stderr);
+    return false;
+  }
+  return readable(a->tls_ca) && readable(a->tls_cert) && readable(a->tls_key);
 }
 
 int kvi_llama_arguments_parse(int argc, char **argv, kvi_llama_arguments *a)
@@ -190,5 +253,5 @@ int kvi_llama_arguments_parse(int argc, char **argv, kvi_llama_arguments *a)
     fputs(help, stderr);
     return 3;
   }
-  return 0;
+  return take_tls(a) ? 0 : 3;
 }

@@ -7,9 +7,10 @@
 
 #include <llama.h>
 
-/* Texts point into argv. Every number is within its bounds. */
+/* Texts point into argv or the environment. Every number is within its bounds. */
 typedef struct kvi_llama_arguments {
   const char *model, *tokens, *text, *endpoint, *logits_out, *logits_compare;
+  const char *tls_ca, *tls_cert, *tls_key, *tls_name; /* NULL: none */
   enum ggml_type kv_type;
   bool flash, json, save, load, verbose;
   uint64_t n_predict, threads, context, timeout_ms, wait_ms, chunk, sequences, dram_mib;

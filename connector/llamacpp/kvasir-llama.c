@@ -83,7 +83,11 @@ static int open_kvasir(run *r)
                                .endpoint = a->endpoint,
                                .embedded_dram_bytes = a->dram_mib << 20,
                                .timeout_ms = (uint32_t)a->timeout_ms,
-                               .wait_connected_ms = (uint32_t)a->wait_ms};
+                               .wait_connected_ms = (uint32_t)a->wait_ms,
+                               .tls_ca_file = a->tls_ca,
+                               .tls_cert_file = a->tls_cert,
+                               .tls_key_file = a->tls_key,
+                               .tls_server_name = a->tls_name};
   kvs_status status = kvs_open(&connect, &r->connector);
   if (status != KVS_OK)
     return fail(a->endpoint, kvs_status_text(status));

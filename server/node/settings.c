@@ -238,6 +238,10 @@ static const kvi_config_row rows[] = {
             "latest a second after."},
 };
 
+/* What libkvasir's programs read: a shell that has them set starts a node as well. */
+static const char *const client_variables[] = {"KVASIR_ENDPOINT", "KVASIR_TLS_CA",   "KVASIR_TLS_CERT",
+                                               "KVASIR_TLS_KEY",  "KVASIR_TLS_NAME", NULL};
+
 const kvi_config_table kvi_settings_table = {
     .program = "kvasird",
     .version = KVASIR_VERSION,
@@ -245,6 +249,7 @@ const kvi_config_table kvi_settings_table = {
     .rows = rows,
     .row_count = KVI_ARRAY_SIZE(rows),
     .struct_size = sizeof(struct kvi_node_settings),
+    .others = client_variables,
 };
 
 struct kvi_settings {

@@ -45,6 +45,20 @@ expect 2 ping --count many
 complains "'many' is no N"
 expect 2 --endpoint tcp:1 ping
 complains 'is no endpoint'
+tcp=kvasir://127.0.0.1:1
+expect 2 -e "$tcp" --tls-ca "$scratch/none.pem" ping
+complains "cannot read the TLS file '$scratch/none.pem': No such file"
+: > "$scratch/some.pem"
+expect 2 -e "$tcp" --tls-ca "$scratch/some.pem" --tls-cert "$scratch/some.pem" ping
+complains 'needs --tls-key'
+expect 2 -e "$tcp" --tls-key "$scratch/some.pem" ping
+complains 'needs --tls-cert'
+expect 2 -e "$tcp" --tls-cert "$scratch/some.pem" ping --tls-key "$scratch/some.pem"
+complains 'needs --tls-ca'
+expect 2 -e "$tcp" --tls-name node.example ping
+complains 'needs --tls-ca'
+expect 2 --tls-ca
+complains 'needs a value'
 for command in ping stats ls put get evict config bench completion; do
   expect 0 "$command" --help
   says "Usage: kvasirctl $command"
@@ -53,11 +67,14 @@ expect 0 completion bash
 bash -n "$scratch/out" || fail 'the bash completion is no bash'
 bash -c ". '$scratch/out'; COMP_WORDS=(kvasirctl ls ch); COMP_CWORD=2; _kvasirctl; [ \"\${COMPREPLY[*]}\" = chunks ]" ||
   fail 'the bash completion does not complete "ls ch"'
+bash -c ". '$scratch/out'; COMP_WORDS=(kvasirctl --tls-ca '$scratch/som'); COMP_CWORD=2; _kvasirctl; [ \"\${COMPREPLY[*]}\" = '$scratch/some.pem' ]" ||
+  fail 'the bash completion does not complete the file of --tls-ca'
 expect 0 completion zsh
+says '--tls-key'
 expect 2 completion fish
 
 # With one.
-env -u KVASIR_ENDPOINT "$kvasird" --listen= --unix-socket="$scratch/node.sock" --admin-listen= --dram-size=128MiB > "$scratch/node.log" 2>&1 &
+KVASIR_TLS_CA=$scratch/none.pem KVASIR_TLS_NAME=node.example "$kvasird" --listen= --unix-socket="$scratch/node.sock" --admin-listen= --dram-size=128MiB > "$scratch/node.log" 2>&1 &
 node=$!
 tries=0
 until "$kvasirctl" --timeout 500ms ping --count 1 > /dev/null 2>&1; do
@@ -68,6 +85,8 @@ until "$kvasirctl" --timeout 500ms ping --count 1 > /dev/null 2>&1; do
 done
 expect 0 ping
 says 'round trips'
+! grep -q 'is no setting' "$scratch/node.log" || fail "the node warns of kvasirctl's variables"
+expect 0 --tls-ca "$scratch/none.pem" ping # not looked at for a unix socket
 expect 0 --json ping
 says '"software":"kvasir'
 

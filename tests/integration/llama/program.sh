@@ -30,6 +30,12 @@ refuses 2 usage "$llama"
 refuses 2 'kv-type cannot be "q3"' "${run[@]}" --tokens "$work/ids" --kv-type q3
 refuses 2 'threads cannot be "0"' "${run[@]}" --tokens "$work/ids" --threads 0
 refuses 2 usage "${run[@]}" --tokens "$work/ids" --prompt "$work/ids"
+node=(--tokens "$work/ids" --endpoint kvasir://127.0.0.1:1 --wait-ms 0)
+refuses 2 'none.pem": No such file' "${run[@]}" "${node[@]}" --tls-ca "$work/none.pem"
+refuses 2 "need --tls-ca" "${run[@]}" "${node[@]}" --tls-name node.example
+refuses 2 "need each other" "${run[@]}" "${node[@]}" --tls-ca "$work/ids" --tls-cert "$work/ids"
+refuses 2 "need each other" env KVASIR_TLS_CA="$work/ids" KVASIR_TLS_KEY="$work/ids" "${run[@]}" "${node[@]}"
+refuses 0 "prompt tokens *20" "${run[@]}" --tokens "$work/ids" --tls-ca "$work/none.pem" # embedded: no TLS to speak
 refuses 1 "not a token id" "${run[@]}" --tokens "$work/words"
 refuses 1 "not a token id" "${run[@]}" --tokens "$work/high"
 refuses 1 "not a token id" "${run[@]}" --tokens "$work/negative"

@@ -1,5 +1,6 @@
 """TLS on the clients' port: works with the files it was given, and lets nobody in without."""
 import os
+import subprocess
 
 import harness
 
@@ -57,6 +58,39 @@ class Tls(NodeTest):
         node = self.serve(tls__client_ca_file="ca.pem")
         self.refused(self.client(node))
         self.client(node, own="client").ping()
+        node.stop()
+
+    def ctl(self, node, *options, host="127.0.0.1", **environment):
+        """kvasirctl's ping: its exit code and what it says of an error."""
+        keep = {name: value for name, value in os.environ.items() if not name.startswith("KVASIR_")}
+        done = subprocess.run([os.environ["KVASIRCTL"], "-e", f"kvasir://{host}:{node.port}", *options, "ping", "--count", "1"],
+                              env={**keep, **environment}, capture_output=True, text=True, timeout=10 * harness.SLOW)
+        return done.returncode, done.stderr
+
+    def test_kvasirctl(self):
+        node = self.serve()
+        ca = ("--tls-ca", self.files.path("ca.pem"))
+        self.assertEqual(self.ctl(node, *ca), (0, ""))
+        self.assertEqual(self.ctl(node, *ca, host="localhost"), (0, ""))
+        self.assertEqual(self.ctl(node, *ca, "--tls-name", "localhost"), (0, ""))
+        self.assertEqual(self.ctl(node, KVASIR_TLS_CA=ca[1], KVASIR_TLS_NAME="localhost"), (0, ""))
+        self.assertEqual(self.ctl(node, *ca, KVASIR_TLS_CA=self.files.path("client.pem")), (0, ""))  # the option wins
+        for options in (), ("--tls-ca", self.files.path("client.pem")), (*ca, "--tls-name", "elsewhere.example"):
+            code, said = self.ctl(node, "--timeout", "2s", *options)
+            self.assertEqual(code, 3, said)
+            self.assertIn("no node at", said)
+        code, said = self.ctl(node, "--tls-ca", self.files.path("none.pem"))
+        self.assertEqual(code, 2)
+        self.assertIn("none.pem': No such file", said)
+        node.stop()
+
+    def test_kvasirctl_with_a_certificate(self):
+        node = self.serve(tls__client_ca_file="ca.pem")
+        ca, cert, key = (self.files.path(name) for name in ("ca.pem", "client.pem", "client.key"))
+        self.assertEqual(self.ctl(node, "--tls-ca", ca, "--tls-cert", cert, "--tls-key", key), (0, ""))
+        self.assertEqual(self.ctl(node, KVASIR_TLS_CA=ca, KVASIR_TLS_CERT=cert, KVASIR_TLS_KEY=key), (0, ""))
+        code, said = self.ctl(node, "--timeout", "2s", "--tls-ca", ca)
+        self.assertEqual(code, 3, said)
         node.stop()
 
     def test_port_in_use(self):

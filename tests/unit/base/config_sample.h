@@ -73,6 +73,8 @@ static const kvi_config_row sample_rows[] = {
      .doc = "Volume of the log."},
 };
 
+static const char *const sample_others[] = {"KVASIR_ELSEWHERE", "KVASIR_TLS_CA", NULL};
+
 static const kvi_config_table sample_table = {
     .program = "sampled",
     .version = "1.2.3",
@@ -80,6 +82,7 @@ static const kvi_config_table sample_table = {
     .rows = sample_rows,
     .row_count = KVI_ARRAY_SIZE(sample_rows),
     .struct_size = sizeof(sample_settings),
+    .others = sample_others,
 };
 
 static inline kvi_config *sample_config(void)

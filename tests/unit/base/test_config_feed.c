@@ -55,6 +55,24 @@ static void environment(void **state)
   kvi_config_free(config);
 }
 
+/* What other programs read is passed over, the name as it is and whole. */
+static void environment_of_others(void **state)
+{
+  static char *const variables[] = {"KVASIR_ELSEWHERE=here", "KVASIR_TLS_CA=", NULL};
+  static char *const near[] = {"KVASIR_ELSEWHER=1", "KVASIR_ELSEWHERE2=1", "KVASIR_elsewhere=1", NULL};
+  kvi_config *config = sample_config();
+  warnings seen = {0};
+
+  (void)state;
+  kvi_log_set_sink(catch_warning, &seen);
+  assert_int_equal(kvi_config_load_env(config, variables), KVS_OK);
+  assert_int_equal(seen.count, 0);
+  assert_int_equal(kvi_config_load_env(config, near), KVS_OK);
+  assert_int_equal(seen.count, 3);
+  kvi_log_set_sink(NULL, NULL);
+  kvi_config_free(config);
+}
+
 static void environment_refused(void **state)
 {
   static char *const variables[] = {"KVASIR_DRAM_SIZE=2 GiB", NULL};
@@ -260,6 +278,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(environment),
+      cmocka_unit_test(environment_of_others),
       cmocka_unit_test(environment_refused),
       cmocka_unit_test(command_line),
       cmocka_unit_test(command_line_refused),

@@ -267,6 +267,112 @@ static void an_unknown_space_is_told_once_more(void **state)
   assert_int_equal(wait_for(held->client, op).status, KVS_ERR_SPACE_UNKNOWN);
 }
 
+/* Ends a held put of two chunks, each its own way. */
+static void end_two(struct held *held, uint32_t i, kvs_status first, kvs_status second)
+{
+  struct kvi_transfer *transfer = held->wire.held[i];
+
+  assert_non_null(transfer);
+  held->wire.held[i] = NULL;
+  transfer->chunks[0].status = first;
+  transfer->chunks[1].status = second;
+  transfer->on_done(transfer, KVS_PARTIAL);
+}
+
+static kvsc_op start_two(struct held *held, kvs_status statuses[2], uint32_t timeout_ms)
+{
+  const uint8_t keys[2][KEY] = {{1}, {2}};
+  const kvsc_keys list = {.struct_size = sizeof(list), .n = 2, .keys = keys[0]};
+  const kvsc_chunk chunks[2] = {held->chunk, held->chunk};
+  const kvsc_call call = {.struct_size = sizeof(call), .timeout_ms = timeout_ms, .statuses = statuses};
+  kvsc_op op;
+
+  assert_int_equal(kvsc_put(held->space, &list, chunks, &call, &op), KVS_OK);
+  return op;
+}
+
+/* The equal put that a chunk waited for came to nothing: the put is made once more, and only the caller's end is told. */
+static void a_busy_put_is_tried_again(void **state)
+{
+  struct held *held = *state;
+  kvs_status statuses[2] = {KVS_PENDING, KVS_PENDING};
+  kvsc_op op = start_two(held, statuses, 0);
+
+  held_wait(&held->wire, 1);
+  end_two(held, 0, KVS_OK, KVS_ERR_BUSY);
+  assert_int_equal(kvsc_wait(held->client, op, 0, NULL), KVS_ERR_DEADLINE);
+  held_wait(&held->wire, 2);
+  assert_int_equal(held->wire.held[1]->chunks[0].status, KVS_PENDING);
+  assert_int_equal(held->wire.held[1]->chunks[1].status, KVS_PENDING);
+  end_two(held, 1, KVS_EXISTS, KVS_OK);
+  kvsc_completion completion = wait_for(held->client, op);
+  assert_int_equal(completion.status, KVS_OK);
+  assert_int_equal(completion.n_ok, 2);
+  assert_int_equal(completion.bytes,
+                   2 * sizeof(held->bytes)); /* the first try's chunk counts as stored by us */
+  assert_int_equal(statuses[0], KVS_OK);
+  assert_int_equal(statuses[1], KVS_OK);
+  assert_int_equal(held->wire.n_open_space, 1); /* nothing was wrong with the space */
+}
+
+static void a_put_that_stays_busy_ends(void **state)
+{
+  struct held *held = *state;
+  kvs_status statuses[2];
+  kvsc_op op = start_two(held, statuses, 0);
+
+  for (uint32_t i = 0; i < 4; i++) {
+    held_wait(&held->wire, i + 1);
+    end_two(held, i, i == 0 ? KVS_EXISTS : KVS_ERR_FULL, KVS_ERR_BUSY);
+  }
+  kvsc_completion completion = wait_for(held->client, op);
+  assert_int_equal(held->wire.n_held, 4);
+  assert_int_equal(completion.status, KVS_PARTIAL);
+  assert_int_equal(completion.n_prefix, 1);
+  assert_int_equal(completion.bytes, 0);
+  assert_int_equal(statuses[0], KVS_EXISTS); /* as the first try found it */
+  assert_int_equal(statuses[1], KVS_ERR_BUSY);
+}
+
+static void a_busy_put_does_not_outlive_its_deadline(void **state)
+{
+  struct held *held = *state;
+  kvs_status statuses[2];
+  kvsc_op op = start_two(held, statuses, 5); /* less than the first pause */
+
+  held_wait(&held->wire, 1);
+  end_two(held, 0, KVS_OK, KVS_ERR_BUSY);
+  assert_int_equal(wait_for(held->client, op).status, KVS_PARTIAL);
+  assert_int_equal(held->wire.n_held, 1);
+}
+
+/* While it waits for its next try a put may be cancelled, and may find the node gone; what was stored stays so. */
+static void a_busy_put_is_cancelled_in_its_pause(void **state)
+{
+  struct held *held = *state;
+  kvs_status statuses[2];
+  kvsc_op op = start_two(held, statuses, 0);
+
+  held_wait(&held->wire, 1);
+  end_two(held, 0, KVS_OK, KVS_ERR_BUSY);
+  assert_int_equal(kvsc_cancel(held->client, op), KVS_OK);
+  if (kvsc_wait(held->client, op, 50, NULL) == KVS_ERR_DEADLINE) { /* the pause was over already */
+    held_wait(&held->wire, 2);
+    end_two(held, 1, KVS_ERR_CANCELED, KVS_ERR_CANCELED);
+    (void)wait_for(held->client, op);
+  }
+  assert_int_equal(statuses[0], KVS_OK);
+  assert_int_equal(statuses[1], KVS_ERR_CANCELED);
+
+  uint32_t n = held->wire.n_held;
+  op = start_two(held, statuses, 0);
+  held->wire.state_fn(held->wire.state_ctx, false, 0);
+  end_two(held, n, KVS_OK, KVS_ERR_BUSY);
+  assert_int_equal(wait_for(held->client, op).status, KVS_ERR_UNREACHABLE);
+  assert_int_equal(statuses[0], KVS_OK);
+  assert_int_equal(statuses[1], KVS_ERR_UNREACHABLE);
+}
+
 static void a_reconnect_tells_spaces_again(void **state)
 {
   struct held *held = *state;
@@ -368,6 +474,10 @@ int main(void)
       TEST(a_node_that_is_out_is_a_miss),
       TEST(an_answer_that_does_not_fit_is_a_miss),
       TEST(an_unknown_space_is_told_once_more),
+      TEST(a_busy_put_is_tried_again),
+      TEST(a_put_that_stays_busy_ends),
+      TEST(a_busy_put_does_not_outlive_its_deadline),
+      TEST(a_busy_put_is_cancelled_in_its_pause),
       TEST(a_reconnect_tells_spaces_again),
       TEST(a_refused_space_fails_the_put),
       TEST(closing_ends_everything),
