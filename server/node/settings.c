@@ -35,7 +35,8 @@ static const kvi_config_row rows[] = {
      .standard = "127.0.0.1:7070",
      .min = 0,
      .max = 8,
-     .doc = "TCP addresses that clients connect to, each as `host:port`; IPv6 as `[::1]:7070`. Port 0 takes "
+     .doc = "TCP addresses that clients connect to, each as `host:port`; IPv6 as `[::1]:7070`. For all "
+            "addresses of both kinds list `0.0.0.0` and `[::]`. Port 0 takes "
             "any free port "
             "and says which in the log. An address that is not loopback needs TLS or `insecure: true`."},
     {.name = "unix_socket",
