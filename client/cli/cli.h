@@ -91,7 +91,7 @@ int cli_tls(const struct cli *cli, kvsc_options *options);
 /* A table of text cells, its columns as wide as needed. Numbers stand to the right. */
 struct cli_table;
 struct cli_table *cli_table_new(size_t n_columns, const char *const *headings, const bool *to_the_right);
-/* Takes n_columns strings, copied; does nothing on NULL. */
+/* Takes n_columns strings, copied, control characters made "?"; does nothing on NULL. */
 void cli_table_row(struct cli_table *table, const char *const *cells);
 /* Prints and frees. */
 void cli_table_print(struct cli_table *table, FILE *out);

@@ -71,6 +71,8 @@ static kvs_status listen_tcp(struct acceptor *a, size_t index)
   if (error)
     return refuse(a->server, text, gai_strerror(error));
   int fd = socket(list->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
+  if (fd >= 0 && list->ai_family == AF_INET6) /* or [::] would be in the way of 0.0.0.0 beside it */
+    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
   if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
       bind(fd, list->ai_addr, list->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0) {
     error = errno;

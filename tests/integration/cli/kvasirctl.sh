@@ -110,6 +110,12 @@ expect 1 get missing "$scratch/none"
 complains 'never stored'
 [ ! -e "$scratch/none" ] || fail 'a miss left a file'
 expect 1 get --space elsewhere name -
+# Whoever may put may name a space; the operator's terminal is not theirs.
+expect 0 put --space "$(printf 'evil\033[2J\302\2332Jname')" name "$0"
+expect 0 ls
+! grep -q "$(printf '\033')" "$scratch/out" || fail 'a control character of a name went to the terminal'
+says 'evil?\[2J??2Jname'
+expect 0 --json ls
 expect 4 put name "$scratch/does-not-exist"
 
 expect 0 ls

@@ -161,6 +161,15 @@ class NodeTest(unittest.TestCase):
         return node
 
 
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
 def free_port():
     """A port that was free a moment ago, for tests that need the same one twice."""
     with socket.socket() as probe:

@@ -64,6 +64,14 @@ class Life(NodeTest):
         self.assertEqual(node.log().count("grpc on 127."), 2)
         node.stop()
 
+    @unittest.skipUnless(harness.has_ipv6(), "this machine has no IPv6")
+    def test_all_addresses_of_both_families(self):
+        port = harness.free_port()
+        node = self.node(listen=f"0.0.0.0:{port},[::]:{port}", insecure="true").start()
+        for host in ("127.0.0.1", "::1"):
+            socket.create_connection((host, port), timeout=10).close()
+        node.stop()
+
     def test_unix_mode(self):
         node = self.node(unix_mode="0600").start()
         self.assertEqual(stat.S_IMODE(os.stat(node.socket).st_mode), 0o600)
