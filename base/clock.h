@@ -75,6 +75,14 @@ static inline kvi_deadline kvi_deadline_earlier(kvi_deadline a, kvi_deadline b)
   return a.at_ns <= b.at_ns ? a : b;
 }
 
+/* The end of the first of n attempts that share what is left; the next one shares what is left then among n - 1. n > 0. */
+static inline kvi_deadline kvi_deadline_share(kvi_deadline deadline, uint64_t now_ns, uint64_t n)
+{
+  uint64_t left = now_ns < deadline.at_ns ? deadline.at_ns - now_ns : 0;
+
+  return n > 1 ? (kvi_deadline){deadline.at_ns - left + left / n} : deadline;
+}
+
 /* For pthread_cond_timedwait() on a condition variable that uses CLOCK_MONOTONIC. */
 static inline struct timespec kvi_deadline_timespec(kvi_deadline deadline)
 {

@@ -83,6 +83,7 @@ static int connect_unix(struct wire *w, const char *path, uint64_t deadline_ns)
   return connect_address(w, AF_UNIX, (const struct sockaddr *)&address, sizeof address, deadline_ns);
 }
 
+/* Each address gets an equal share of the time that is left, or a silent one would leave none to those after it. */
 static int connect_tcp(struct wire *w, const struct kvi_endpoint *endpoint, uint64_t deadline_ns)
 {
   struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV},
@@ -91,9 +92,14 @@ static int connect_tcp(struct wire *w, const struct kvi_endpoint *endpoint, uint
     errno = EHOSTUNREACH;
     return -1;
   }
+  uint64_t n = 0;
+  for (const struct addrinfo *a = list; a; a = a->ai_next)
+    n++;
   int fd = -1;
-  for (struct addrinfo *a = list; a && fd < 0; a = a->ai_next)
-    fd = connect_address(w, a->ai_family, a->ai_addr, a->ai_addrlen, deadline_ns);
+  for (const struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
+    kvi_deadline share = kvi_deadline_share((kvi_deadline){deadline_ns}, kvi_now_ns(), n--);
+    fd = connect_address(w, a->ai_family, a->ai_addr, a->ai_addrlen, share.at_ns);
+  }
   freeaddrinfo(list);
   return fd;
 }

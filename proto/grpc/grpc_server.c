@@ -348,6 +348,7 @@ void kvi_grpc_server_stats(const struct kvi_grpc_server *server, struct kvi_grpc
       .connections_total = atomic_load(&c->connections_total),
       .refused_connections_total = atomic_load(&c->refused),
       .stalled_connections_total = atomic_load(&c->stalled),
+      .refused_streams_total = atomic_load(&c->refused_streams),
       .streams = atomic_load(&c->streams),
       .transfers = atomic_load(&c->transfers),
       .calls_total = atomic_load(&c->calls),

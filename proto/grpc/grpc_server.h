@@ -20,8 +20,10 @@ struct kvi_grpc_server_options {
   uint32_t
       unix_mode;    /* permission bits of the socket; 0: 0660. Peers are checked against them by credential */
   uint32_t pollers; /* 0: cores / 4, 1 to 4 */
-  uint32_t max_connections; /* 0: 1024; beyond, a connection is closed at once and counted */
-  uint32_t max_streams;     /* calls at a time of one connection; 0: 128 */
+  uint32_t
+      max_connections; /* 0: 1024; beyond, a connection is closed at once and counted; so many transfer streams
+                               too, of which a client needs one: beyond, a stream ends with RESOURCE_EXHAUSTED */
+  uint32_t max_streams; /* calls at a time of one connection; 0: 128 */
   uint32_t
       stall_timeout_ms; /* a connection whose send queue does not move for so long is shut down; 0: 10000 */
   uint32_t piece_bytes; /* bulk bytes put into one message; 0: KVI_PIECE_BYTES */
@@ -35,6 +37,7 @@ struct kvi_grpc_server_options {
 
 struct kvi_grpc_server_stats {
   uint64_t connections, connections_total, refused_connections_total, stalled_connections_total;
+  uint64_t refused_streams_total;
   uint64_t streams, transfers, calls_total, unknown_calls_total, protocol_errors_total;
   uint64_t frames_in_total, frames_out_total, bytes_in_total, bytes_out_total;
 };

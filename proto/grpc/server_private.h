@@ -24,7 +24,7 @@
 #define LANDING_WINDOW       16u  /* chunks of a put that are begun before their bytes come */
 
 struct counters {
-  _Atomic uint64_t connections, connections_total, refused, stalled;
+  _Atomic uint64_t connections, connections_total, refused, stalled, refused_streams;
   _Atomic uint64_t streams, transfers, calls, unknown_calls, protocol_errors;
   _Atomic uint64_t frames_in, frames_out, bytes_in, bytes_out;
 };
@@ -142,8 +142,8 @@ struct stream {
   grpc_status_code status;
   const char *status_text;
 
-  struct kvi_frame_in in;
-  struct kvi_frame_out *out;
+  struct kvi_frame_in in;    /* these two are made when the stream begins */
+  struct kvi_frame_out *out; /* NULL before */
   kvi_list transfers, to_send;
   struct server_transfer *by_id[TRANSFER_BUCKETS];
   uint64_t bucket_factor; /* random and odd: ids that share a bucket cannot be chosen */

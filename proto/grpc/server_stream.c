@@ -20,7 +20,8 @@ static void batch(struct stream *s, const grpc_op *ops, size_t n, struct kvi_grp
 
 static void stream_free(struct stream *s)
 {
-  kvi_frame_in_destroy(&s->in);
+  if (s->in.scratch) /* it had begun */
+    kvi_frame_in_destroy(&s->in);
   kvi_frame_out_destroy(s->out);
   kvi_grpc_waker_destroy(&s->waker);
   pthread_mutex_destroy(&s->woken_lock);
@@ -245,6 +246,30 @@ static void on_woken(void *ctx)
   send_next(s);
 }
 
+/*
+ * Counts the stream and makes its buffers, some hundred KiB: one that is only posted has none, and all of them together are
+ * bounded by the connections. False: refused; its peer.id stays 0, it is in no list and not counted.
+ */
+static bool take_in(struct stream *s)
+{
+  struct kvi_grpc_server *server = s->poller->server;
+  uint64_t id = kvi_server_session(&s->metadata);
+  if (atomic_fetch_add(&server->counters.streams, 1) >= server->options.max_connections)
+    goto refused;
+  s->out = kvi_frame_out_create(server->options.piece_bytes);
+  if (!s->out || kvi_frame_in_init(&s->in) != KVS_OK || (id == 0 && kvi_random_id(&id) != KVS_OK))
+    goto refused;
+  s->peer.id = id;
+  kvi_list_push_back(&s->poller->streams, &s->link);
+  return true;
+
+refused:
+  atomic_fetch_sub(&server->counters.streams, 1);
+  atomic_fetch_add(&server->counters.refused_streams, 1);
+  kvi_log_limited(KVI_LOG_WARN, "peer %s: no room for another transfer stream", s->peer.name);
+  return false;
+}
+
 static void on_new(void *ctx, bool ok)
 {
   struct stream *s = ctx;
@@ -255,17 +280,13 @@ static void on_new(void *ctx, bool ok)
   }
   if (!atomic_load(&server->draining))
     kvi_server_request_stream(s->poller);
-  s->peer.id = kvi_server_session(&s->metadata);
-  if (s->peer.id == 0)
-    (void)kvi_random_id(&s->peer.id);
   char *name = grpc_call_get_peer(s->call);
   snprintf(s->peer_name, sizeof s->peer_name, "%s", name);
   s->connection = kvi_acceptor_name(server->acceptor, name, s->peer_name, sizeof s->peer_name);
   gpr_free(name);
   s->peer.name = s->peer_name;
   s->peer.tenant = "default";
-  kvi_list_push_back(&s->poller->streams, &s->link);
-  atomic_fetch_add(&server->counters.streams, 1);
+  bool taken = take_in(s);
 
   grpc_op close = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER, .data.recv_close_on_server.cancelled = &s->cancelled};
   batch(s, &close, 1, &s->tag_close);
@@ -273,6 +294,8 @@ static void on_new(void *ctx, bool ok)
   batch(s, &begin, 1, &s->tag_begin);
   if (atomic_load(&server->draining))
     finish(s, GRPC_STATUS_UNAVAILABLE, "draining");
+  else if (!taken)
+    finish(s, GRPC_STATUS_RESOURCE_EXHAUSTED, "too many transfer streams");
   read_next(s);
   release(s);
 }
@@ -280,15 +303,11 @@ static void on_new(void *ctx, bool ok)
 void kvi_server_request_stream(struct poller *poller)
 {
   struct stream *s = calloc(1, sizeof *s);
-  struct kvi_frame_out *out = kvi_frame_out_create(poller->server->options.piece_bytes);
-  if (!s || !out || kvi_frame_in_init(&s->in) != KVS_OK) {
+  if (!s) {
     kvi_log_error("no memory for another stream");
-    kvi_frame_out_destroy(out);
-    free(s);
     return;
   }
   s->poller = poller;
-  s->out = out;
   s->outstanding = 1;
   (void)kvi_random_id(&s->bucket_factor);
   s->bucket_factor |= 1;

@@ -30,6 +30,20 @@ static void deadline_bounds(void **state)
   assert_int_equal(kvi_deadline_earlier(far, zero).at_ns, 0);
 }
 
+static void attempts_share_a_deadline(void **state)
+{
+  const kvi_deadline deadline = {1000};
+
+  (void)state;
+  assert_int_equal(kvi_deadline_share(deadline, 100, 3).at_ns, 400);
+  assert_int_equal(kvi_deadline_share(deadline, 110, 2).at_ns,
+                   555); /* the first failed early: more is left */
+  assert_int_equal(kvi_deadline_share(deadline, 555, 1).at_ns, 1000);
+  assert_int_equal(kvi_deadline_share(deadline, 999, 2).at_ns, 999); /* no longer than is left */
+  assert_int_equal(kvi_deadline_share(deadline, 1000, 2).at_ns, 1000);
+  assert_int_equal(kvi_deadline_share(deadline, 2000, 2).at_ns, 1000); /* over is over */
+}
+
 static void timespec_is_the_same_instant(void **state)
 {
   kvi_deadline deadline = {UINT64_C(3) * KVI_NS_PER_S + 999999999};
@@ -45,6 +59,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(time_goes_on),
       cmocka_unit_test(deadline_bounds),
+      cmocka_unit_test(attempts_share_a_deadline),
       cmocka_unit_test(timespec_is_the_same_instant),
   };
 

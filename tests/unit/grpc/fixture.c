@@ -203,7 +203,7 @@ static void peer_gone(void *self, const struct kvi_peer *peer)
 static const struct kvi_service_ops ops = {call,       put_begin, put_commit, put_abort,
                                            put_unwait, get_open,  get_close,  peer_gone};
 
-void fixture_start(struct fixture *f, bool unix_socket, uint32_t piece_bytes)
+static void start(struct fixture *f, bool unix_socket, uint32_t piece_bytes, uint32_t max_connections)
 {
   memset(f, 0, sizeof *f);
   f->memory = calloc(1, sizeof *f->memory);
@@ -219,6 +219,7 @@ void fixture_start(struct fixture *f, bool unix_socket, uint32_t piece_bytes)
       .n_listen = unix_socket ? 0 : 1,
       .unix_socket = unix_socket ? path : NULL,
       .piece_bytes = piece_bytes,
+      .max_connections = max_connections,
       .error = error,
       .error_size = sizeof error,
   };
@@ -235,6 +236,16 @@ void fixture_start(struct fixture *f, bool unix_socket, uint32_t piece_bytes)
   while (!f->wire->ops->connected(f->wire) && !kvi_deadline_expired(deadline))
     usleep(1000);
   assert_true(f->wire->ops->connected(f->wire));
+}
+
+void fixture_start(struct fixture *f, bool unix_socket, uint32_t piece_bytes)
+{
+  start(f, unix_socket, piece_bytes, 0);
+}
+
+void fixture_start_bounded(struct fixture *f, uint32_t max_connections)
+{
+  start(f, false, 0, max_connections);
 }
 
 void fixture_stop(struct fixture *f)

@@ -20,6 +20,8 @@ struct fixture {
 
 /* A server on a free loopback port (unix: on a socket in a temporary folder), and a wire that is connected to it. */
 void fixture_start(struct fixture *f, bool unix_socket, uint32_t piece_bytes);
+/* As fixture_start, with a server of so many connections. */
+void fixture_start_bounded(struct fixture *f, uint32_t max_connections);
 void fixture_stop(struct fixture *f);
 
 /* The next get of this chunk is answered with a checksum that is wrong. */

@@ -169,12 +169,58 @@ static void test_many_transfers_and_cancels(void **state)
   fixture_stop(&f);
 }
 
+static void wait_streams(const struct fixture *f, uint64_t n)
+{
+  struct kvi_grpc_server_stats stats = {.streams = n + 1};
+  kvi_deadline deadline = kvi_deadline_from_ms(10000);
+  while (stats.streams != n && !kvi_deadline_expired(deadline))
+    kvi_grpc_server_stats(f->server, &stats);
+  assert_int_equal(stats.streams, n);
+}
+
+/* gRPC shares one connection among equal channels, so these are streams of one connection beside the wire's own. */
+static void test_too_many_streams(void **state)
+{
+  (void)state;
+  enum { MOST = 3, MORE = 4 };
+  struct kvi_grpc_server_stats stats;
+  struct fake_client *taken[MOST - 1], *refused[MORE];
+  struct fixture f;
+  fixture_start_bounded(&f, MOST);
+  wait_streams(&f, 1);
+  for (int i = 0; i < MOST - 1; i++)
+    taken[i] = fake_client_open(f.endpoint, false);
+  wait_streams(&f, MOST);
+  for (int i = 0; i < MORE; i++) {
+    refused[i] = fake_client_open(f.endpoint, false);
+    assert_int_equal(fake_client_status(refused[i]), GRPC_STATUS_RESOURCE_EXHAUSTED);
+  }
+  kvi_grpc_server_stats(f.server, &stats);
+  assert_int_equal(stats.streams, MOST);
+  assert_int_equal(stats.refused_streams_total, MORE);
+  assert_int_equal(fixture_peers_gone(&f), 0);
+  for (int i = 0; i < MORE; i++)
+    fake_client_close(refused[i]);
+
+  fake_client_close(taken[0]); /* one ends: there is room for another */
+  wait_streams(&f, MOST - 1);
+  taken[0] = fake_client_open(f.endpoint, false);
+  wait_streams(&f, MOST);
+  kvi_grpc_server_stats(f.server, &stats);
+  assert_int_equal(stats.refused_streams_total, MORE);
+  still_serves(&f, 0);
+  for (int i = 0; i < MOST - 1; i++)
+    fake_client_close(taken[i]);
+  fixture_stop(&f);
+}
+
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_pieces_out_of_order),
       cmocka_unit_test(test_compressed_message),
       cmocka_unit_test(test_many_transfers_and_cancels),
+      cmocka_unit_test(test_too_many_streams),
   };
   if (argc > 1)
     cmocka_set_test_filter(argv[1]);
