@@ -82,7 +82,7 @@ kvs_status cli_wait(struct cli *cli, kvsc_op op, kvsc_completion *completion);
 /* A table of text cells, its columns as wide as needed. Numbers stand to the right. */
 struct cli_table;
 struct cli_table *cli_table_new(size_t n_columns, const char *const *headings, const bool *to_the_right);
-/* Takes n_columns strings, copied; does nothing on NULL. */
+/* Takes n_columns strings, copied, control characters made "?"; does nothing on NULL. */
 void cli_table_row(struct cli_table *table, const char *const *cells);
 /* Prints and frees. */
 void cli_table_print(struct cli_table *table, FILE *out);

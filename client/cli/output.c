@@ -28,6 +28,20 @@ struct cli_table *cli_table_new(size_t n_columns, const char *const *headings, c
   return table;
 }
 
+/* A copy without control characters (C0, DEL, and C1 as UTF-8): names are others' choice, the terminal is not theirs. */
+static char *printable(const char *text)
+{
+  unsigned char *copy = (unsigned char *)strdup(text);
+
+  for (unsigned char *at = copy; at != NULL && *at != '\0'; at++) {
+    if (*at < 0x20 || *at == 0x7f)
+      *at = '?';
+    else if (at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0)
+      at[0] = at[1] = '?';
+  }
+  return (char *)copy;
+}
+
 void cli_table_row(struct cli_table *table, const char *const *cells)
 {
   if (table == NULL)
@@ -42,7 +56,7 @@ void cli_table_row(struct cli_table *table, const char *const *cells)
     table->room = room;
   }
   for (size_t i = 0; i < table->n_columns; i++)
-    table->cells[table->n_cells++] = strdup(cells[i]);
+    table->cells[table->n_cells++] = printable(cells[i]);
 }
 
 static const char *cell(const struct cli_table *table, size_t i)
