@@ -23,6 +23,8 @@
 #define SUN_PATH_MAX    107 /* of struct sockaddr_un */
 #define PATH_LENGTH_MAX 4000
 
+#define INDEX_BYTES_PER_CHUNK 96u /* at most; docs/store.md has the sum */
+
 #define AT(TYPE, field) KVI_CONFIG_##TYPE##_AT(struct kvi_node_settings, field)
 
 const char *const kvi_settings_policies[] = {"leaf-lru", NULL};
@@ -383,6 +385,13 @@ static kvs_status check_memory(kvi_config *config)
   if (memory != 0 && values->dram_size > memory)
     return kvi_config_refuse(config, "dram.size", "%s is more than the memory there is (%s)",
                              kvi_format_size(values->dram_size, size), kvi_format_size(memory, bound));
+  if (memory != 0 &&
+      (uint64_t)values->store_max_chunks > (memory - values->dram_size) / INDEX_BYTES_PER_CHUNK)
+    return kvi_config_refuse(
+        config, "store.max_chunks", "an index of %lld chunks takes %s, and beside dram.size there is %s",
+        (long long)values->store_max_chunks,
+        kvi_format_size((uint64_t)values->store_max_chunks * INDEX_BYTES_PER_CHUNK, size),
+        kvi_format_size(memory - values->dram_size, bound));
   return KVS_OK;
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/array.h"
 #include "base/log.h"
+#include "server/node/machine.h"
 #include "server/node/settings.h"
 
 #define ARGS_MAX 16
@@ -129,7 +130,9 @@ static void test_listeners(void **state)
 
 static void test_memory(void **state)
 {
+  uint64_t chunks = kvi_machine_memory_bytes() / 90;
   struct kvi_settings *settings;
+  char option[64];
 
   (void)state;
   expect_refused("power of two", "--dram.page-size=5000", NULL);
@@ -138,6 +141,10 @@ static void test_memory(void **state)
   /* What the store would refuse is refused here, before the memory is touched. */
   expect_refused("65535", "--store.max-spaces=65536", NULL);
   expect_refused("1073741824", "--store.max-chunks=1073741825", NULL);
+  if (chunks <= 1u << 30) { /* else this machine has room for the largest index there is */
+    snprintf(option, sizeof(option), "--store.max-chunks=%llu", (unsigned long long)chunks);
+    expect_refused("an index of", option, NULL);
+  }
   settings = load(KVS_OK, "--dram.size=16MiB", NULL); /* the default of 128 MiB gives way */
   kvi_settings_free(settings);
 }
