@@ -13,7 +13,8 @@
 struct kvi_grpc_wire_options {
   const char *endpoint;        /* "kvasir://host:port" or "unix:/path" */
   uint32_t connect_timeout_ms; /* of one attempt, Hello included; 0: 1000 */
-  uint32_t piece_bytes; /* bulk bytes put into one message; 0: KVI_PIECE_BYTES; at most the node's frame limit */
+  uint32_t
+      piece_bytes; /* bulk bytes put into one message; 0: KVI_PIECE_BYTES; at most the node's frame limit */
   kvi_wire_state_fn *state_fn; /* may be NULL */
   void *state_ctx;
   const char *tls_ca_file; /* NULL: no TLS */
