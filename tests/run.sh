@@ -7,7 +7,7 @@
 #   --asan, --tsan   the same as --preset asan, --preset tsan; together: both
 #   --fuzz SECONDS   how long each fuzzer runs (default 60; 0: not at all); alone: nothing but the fuzzers
 #   --all            all of it, as without options: to say --fuzz, --long or --no-llama beside it
-#   --long           the tests with the label "long" too
+#   --long           the tests with the label "long" too, and deadlines by the millisecond: for a quiet machine
 #   --no-llama       without llama.cpp: leaves out the engine's tests, needs no download
 #   --no-install     does not install missing packages
 #
@@ -26,7 +26,7 @@ while [ $# -gt 0 ]; do
     --tsan) presets+=(tsan) ;;
     --fuzz) fuzz_seconds=${2:?--fuzz needs seconds} && shift ;;
     --all) all=1 ;;
-    --long) long=1 ;;
+    --long) long=1 && export KVASIR_STRICT_DEADLINES=1 ;;
     --no-llama) llama=0 ;;
     --no-install) install=0 ;;
     -h | --help)

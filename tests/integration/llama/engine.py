@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import time
 
-from harness import SLOW, NodeTest
+from harness import GRACE_MS, SLOW, NodeTest
 
 LLAMA = os.environ["KVASIR_LLAMA"]
 MODELS = os.environ["KVASIR_MODELS"]
@@ -19,7 +19,6 @@ LARGE_CHUNKS = 2
 LARGE_PROMPT = [(i * 7919 + i * i) % 1000 for i in range(LARGE_CHUNKS * LARGE_CHUNK + 20)]
 LARGE_MIDDLE = 7 << 20
 TIMEOUT_MS = 1000
-GRACE_MS = 250
 COMPUTE_SECONDS = 60 * SLOW  # an engine that computes everything, on a busy machine
 
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import harness
-from harness import SANITIZED, SLOW, NodeTest, until
+from harness import GRACE_MS, SANITIZED, SLOW, NodeTest, until
 from proxy import DOWN, UP, Proxy
 
 CLIENT = os.environ.get("KVASIR_FAULT_CLIENT", "")
@@ -15,7 +15,6 @@ if not CLIENT:
 
 TIMEOUT_MS = 1000
 MIDDLE = 6 << 20  # of fault_client's 48 MiB: in the middle of its second chunk
-GRACE_MS = 250 * (4 if SANITIZED else 1)  # the promise is 250; sanitizers slow the machine, not the promise
 
 
 class Faults(NodeTest):

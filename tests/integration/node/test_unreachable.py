@@ -9,13 +9,12 @@ import time
 
 import harness
 from certificates import Certificates
-from harness import SANITIZED, SLOW, NodeTest, free_port
+from harness import GRACE_MS, SLOW, NodeTest, free_port
 
 CLIENT = os.environ["KVASIR_REACH_CLIENT"]
 KVASIRCTL = os.environ["KVASIRCTL"]
 WAIT_MS = 500
 TIMEOUT_MS = 1000
-GRACE_MS = 250 * (4 if SANITIZED else 1)
 GARBAGE = b"220 mail.example ESMTP\r\n" + bytes(range(256)) * 64
 COMMANDS = (["ping"], ["stats"], ["ls"], ["config"], ["get", "name", "-"], ["put", "name", "/dev/null"],
             ["evict", "--all"], ["bench", "--count", "1"])
