@@ -92,7 +92,7 @@ static kvs_status take_value(args_feed *feed)
 {
   if (feed->value != NULL)
     return KVS_OK;
-  if (feed->at + 1 >= feed->argc)
+  if (feed->at + 1 >= feed->argc || feed->argv[feed->at + 1] == NULL)
     return fail_option(feed, "has no value");
   feed->value = feed->argv[++feed->at];
   return KVS_OK;
@@ -113,9 +113,10 @@ static kvs_status read_common(args_feed *feed, bool *taken_p)
 
     if (status != KVS_OK)
       return status;
-    if (strcmp(feed->value, "markdown") != 0 && strcmp(feed->value, "man") != 0)
+    const char *format = feed->value != NULL ? feed->value : "";
+    if (strcmp(format, "markdown") != 0 && strcmp(format, "man") != 0)
       return kvi_config_fail(feed->config, &args_place, "--print-docs", "expected markdown or man");
-    feed->action = strcmp(feed->value, "man") == 0 ? KVI_CONFIG_MAN : KVI_CONFIG_MARKDOWN;
+    feed->action = strcmp(format, "man") == 0 ? KVI_CONFIG_MAN : KVI_CONFIG_MARKDOWN;
     return KVS_OK;
   }
   if (is_option(feed, "dump-config")) {

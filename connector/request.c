@@ -54,6 +54,7 @@ kvs_status kvi_connector_keys_convert(const kvs_keys *keys, uint32_t n_max, kvsc
 void kvi_connector_request_convert(const kvs_request *request, const struct kvi_connector_op *op,
                                    kvsc_call *to)
 {
+  /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): begin() has set op */
   *to = (kvsc_call){.struct_size = sizeof(*to),
                     .timeout_ms = request->timeout_ms,
                     .user =
@@ -79,6 +80,7 @@ static kvs_status check_start(struct start *start, kvs_connector *connector, con
   kvs_status status;
 
   start->connector = connector;
+  start->op = NULL;
   if (kvi_forked(connector->pid))
     return KVS_ERR_FORKED;
   status = kvi_connector_struct_copy(&start->request, sizeof(start->request), request);

@@ -83,9 +83,10 @@ static kvs_status listen_tcp(struct acceptor *a, size_t index)
                   error == EADDRINUSE ? "address in use by another process" : strerror(error));
   }
   freeaddrinfo(list);
-  struct sockaddr_storage address;
+  struct sockaddr_storage address = {0};
   socklen_t length = sizeof address;
   getsockname(fd, (struct sockaddr *)&address, &length);
+  /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): getsockname has filled what the family says */
   a->server->ports[index] = ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
                                                                 : ((struct sockaddr_in *)&address)->sin_port);
   a->listeners[index] = fd;
@@ -326,10 +327,10 @@ static void tell(struct acceptor *a, bool *flag)
 
 uint64_t kvi_acceptor_name(struct acceptor *a, const char *grpc_peer, char *name, size_t size)
 {
-  int fd;
   uint64_t serial = 0;
-  if (sscanf(grpc_peer, "fd:%d", &fd) != 1)
+  if (strncmp(grpc_peer, "fd:", 3) != 0)
     return 0;
+  const long fd = strtol(grpc_peer + 3, NULL, 10);
   pthread_mutex_lock(&a->lock);
   for (uint32_t i = 0; i < a->max_connections; i++) {
     const struct connection *c = &a->connections[i];

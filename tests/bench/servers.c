@@ -56,16 +56,14 @@ static bool start_raw(struct bench_server_set *set, int core)
   /* This program, even if its file was replaced meanwhile. */
   const char *argv[] = {"/proc/self/exe", "serve-raw", set->addresses.raw_socket, NULL};
   struct bench_child_spec spec = {.argv = argv, .core = core, .want_output = true};
-  unsigned port = 0;
 
   snprintf(set->addresses.raw_socket, sizeof set->addresses.raw_socket, "%s/raw.sock", set->directory);
   if (!bench_child_start(&spec, &set->raw) ||
-      !bench_child_read_line(&set->raw, line, sizeof line, READY_MS) ||
-      sscanf(line, "ready %u", &port) != 1) {
+      !bench_child_read_line(&set->raw, line, sizeof line, READY_MS) || strncmp(line, "ready ", 6) != 0) {
     fprintf(stderr, "kvasir-bench: the raw server did not start\n");
     return false;
   }
-  set->addresses.raw_port = (uint16_t)port;
+  set->addresses.raw_port = (uint16_t)strtoul(line + 6, NULL, 10);
   set->addresses.raw_pid = set->raw.pid;
   return true;
 }
@@ -98,7 +96,7 @@ static bool start_node(struct bench_server_set *set, const char *program, int co
   uint16_t port = bench_free_port();
   char listen[64], socket[128], log[128];
   const char *argv[] = {
-      program, listen, socket, "--dram-size=" DRAM_SIZE, "--admin-listen=", "--log-level=warn", NULL};
+      program, listen, socket, ("--dram-size=" DRAM_SIZE), "--admin-listen=", "--log-level=warn", NULL};
   struct bench_child_spec spec = {.argv = argv, .core = core, .log_path = log};
 
   snprintf(listen, sizeof listen, "--listen=127.0.0.1:%u", port);
