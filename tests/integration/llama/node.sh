@@ -19,6 +19,7 @@ fail() {
 }
 
 start_node() {
+  rm -f "$work/node.sock" # of a node that was killed: its file does not say that the new one listens
   "$kvasird" --unix-socket "$work/node.sock" --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --dram-size 256MiB \
     2>"$work/node.log" &
   node=$!
