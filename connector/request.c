@@ -54,11 +54,12 @@ kvs_status kvi_connector_keys_convert(const kvs_keys *keys, uint32_t n_max, kvsc
 void kvi_connector_request_convert(const kvs_request *request, const struct kvi_connector_op *op,
                                    kvsc_call *to)
 {
-  /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): begin() has set op */
+  /* Leads from the completion to the operation; the engine's value is in it. begin() has set op. */
+  const uint64_t id = op->id; /* NOLINT(clang-analyzer-core.NullDereference) */
+
   *to = (kvsc_call){.struct_size = sizeof(*to),
                     .timeout_ms = request->timeout_ms,
-                    .user =
-                        op->id, /* leads from the completion to the operation; the engine's value is in it */
+                    .user = id,
                     .lease = request->lease,
                     .lease_ms = request->lease_ms,
                     .statuses = request->statuses,
