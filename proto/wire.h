@@ -89,7 +89,7 @@ struct kvi_transfer_chunk {
 
 /*
  * A batch of chunks. The caller owns the struct, its arrays and the memory they point to, and leaves all of it alone
- * until on_done. Fields below the line are the wire's.
+ * until on_done.
  */
 struct kvi_transfer {
   bool put;
@@ -112,10 +112,6 @@ struct kvi_transfer {
   /* All ended. status: OK when every chunk is OK or EXISTS, PARTIAL, MISS, or what ended the rest. Exactly once, last. */
   void (*on_done)(struct kvi_transfer *transfer, kvs_status status);
   void *user;
-
-  /* ---- the wire's own ---- */
-  struct kvi_transfer *next, *prev;
-  void *wire_state;
 };
 
 struct kvi_wire;
