@@ -34,15 +34,22 @@ void kvi_frame_out_destroy(struct kvi_frame_out *out)
 void kvi_frame_out_begin(struct kvi_frame_out *out)
 {
   out->bulk = 0;
+  out->limit = out->bulk_target;
   out->n_pieces = out->n_ends = out->n_starts = out->n_cancels = out->n_slices = 0;
 }
 
 size_t kvi_frame_out_room(const struct kvi_frame_out *out)
 {
-  if (out->bulk >= out->bulk_target || out->n_pieces == KVI_FRAME_OUT_PIECES ||
+  if (out->bulk >= out->limit || out->n_pieces == KVI_FRAME_OUT_PIECES ||
       out->n_slices == KVI_FRAME_OUT_SLICES)
     return 0;
-  return out->bulk_target - out->bulk;
+  return out->limit - out->bulk;
+}
+
+void kvi_frame_out_taper(struct kvi_frame_out *out, uint64_t left)
+{
+  if (left > 2 * KVI_LAST_PIECE_BYTES && left <= kvi_frame_out_room(out))
+    out->limit = out->bulk + left - KVI_LAST_PIECE_BYTES;
 }
 
 Kvasir__V1__Piece *kvi_frame_out_piece(struct kvi_frame_out *out)

@@ -124,6 +124,7 @@ void kvi_frame_in_skip(struct kvi_frame_in *in, size_t length);
 /* A frame being made. One per stream, reused; a few dozen KiB, so never on a stack. */
 struct kvi_frame_out {
   size_t bulk_target; /* stop adding pieces at so many bulk bytes */
+  size_t limit;       /* the same for the frame being made: bulk_target, or less by taper */
   size_t bulk;
   uint32_t n_pieces, n_ends, n_starts, n_cancels, n_slices;
   Kvasir__V1__FrameHeader header;
@@ -139,6 +140,11 @@ void kvi_frame_out_destroy(struct kvi_frame_out *out); /* NULL is fine */
 void kvi_frame_out_begin(struct kvi_frame_out *out);
 /* Bulk bytes that still fit; 0 when any table is full. */
 size_t kvi_frame_out_room(const struct kvi_frame_out *out);
+/*
+ * Says that nothing but the `left` bytes of a chunk waits to be sent. Keeps the last KVI_LAST_PIECE_BYTES of them for a frame of their own if
+ * they would end in this one: what a receiver still has to land after the last byte came overlaps with nothing.
+ */
+void kvi_frame_out_taper(struct kvi_frame_out *out, uint64_t left);
 /* A cleared piece to fill; NULL when full. Its bytes are added by kvi_frame_out_bytes right after. */
 Kvasir__V1__Piece *kvi_frame_out_piece(struct kvi_frame_out *out);
 /*

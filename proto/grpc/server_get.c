@@ -56,6 +56,7 @@ static kvs_status open_source(struct server_transfer *t, uint32_t *cause)
   }
   t->source = s;
   t->send_cursor = kvi_iov_cursor_make(s->source.iov, s->source.n_iov);
+  t->send_left = s->source.table.length;
   return KVS_OK;
 }
 
@@ -74,6 +75,8 @@ static uint32_t add_run(struct server_transfer *t, struct kvi_frame_out *out, ui
 static bool add_piece(struct server_transfer *t, struct kvi_frame_out *out)
 {
   const struct kvi_chunk_table *table = &t->source->source.table;
+  if (t->stream->to_send.length == 1 && t->send_chunk + 1 == t->n_chunks)
+    kvi_frame_out_taper(out, t->send_left);
   size_t room = kvi_frame_out_room(out);
   if (room == 0)
     return false;
@@ -93,6 +96,7 @@ static bool add_piece(struct server_transfer *t, struct kvi_frame_out *out)
   }
   piece->length = add_run(t, out, left < room ? left : (uint32_t)room);
   t->send_offset += piece->length;
+  t->send_left -= piece->length;
   if (t->send_offset == segment.length) {
     piece->last = true;
     t->send_segment++;

@@ -112,6 +112,7 @@ struct server_transfer {
   /* get */
   struct source *source; /* of the chunk being sent */
   uint32_t send_chunk, send_segment, send_offset;
+  uint64_t send_left; /* bytes of the chunk */
   struct kvi_iov_cursor send_cursor;
 
   struct server_transfer *next_by_id; /* in its bucket of stream->by_id */
