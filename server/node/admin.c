@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/list.h"
 #include "base/log.h"
 #include "server/node/address.h"
 
@@ -20,8 +21,16 @@
 #define REQUEST_BYTES 8192u /* memory of one connection: request line and headers */
 #define BACKLOG       64
 
+/* An open connection, in the order of arrival. */
+struct visitor {
+  kvi_list_node link; /* in visitors or free_visitors */
+  int fd;
+};
+
 struct kvi_admin {
   struct MHD_Daemon *daemon;
+  struct visitor *visitor_table; /* max_connections of them */
+  kvi_list visitors, free_visitors;
   struct kvi_admin_source source;
   char version[32];
   uint16_t port;
@@ -138,6 +147,38 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
   return reply_page(connection, ctx, page);
 }
 
+/*
+ * The library's time limit is one between two bytes, so clients that send a byte now and then could hold all connections. Hence the oldest
+ * is ended when the last place is taken: whoever comes next is served. On the library's thread.
+ */
+static void on_connection(void *ctx, struct MHD_Connection *connection, void **visitor_p,
+                          enum MHD_ConnectionNotificationCode code)
+{
+  struct kvi_admin *admin = ctx;
+
+  if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+    struct visitor *visitor = *visitor_p;
+    if (visitor == NULL)
+      return;
+    kvi_list_remove(&admin->visitors, &visitor->link);
+    kvi_list_push_back(&admin->free_visitors, &visitor->link);
+    return;
+  }
+  const union MHD_ConnectionInfo *info =
+      MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+  kvi_list_node *free_place = kvi_list_pop_front(&admin->free_visitors);
+  if (info == NULL || free_place == NULL)
+    return;
+  struct visitor *visitor = kvi_list_entry(free_place, struct visitor, link);
+  visitor->fd = info->connect_fd;
+  kvi_list_push_back(&admin->visitors, &visitor->link);
+  *visitor_p = visitor;
+  if (kvi_list_is_empty(&admin->free_visitors)) {
+    struct visitor *oldest = kvi_list_entry(kvi_list_first(&admin->visitors), struct visitor, link);
+    shutdown(oldest->fd, SHUT_RDWR); /* the library sees the end and closes it */
+  }
+}
+
 static void on_log(void *ctx, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
 static void on_log(void *ctx, const char *format, va_list args)
 {
@@ -204,8 +245,21 @@ static int listen_on(const struct kvi_admin_options *options)
   return fd;
 }
 
+static kvs_status make_visitors(struct kvi_admin *admin, uint32_t n)
+{
+  kvi_list_init(&admin->visitors);
+  kvi_list_init(&admin->free_visitors);
+  admin->visitor_table = calloc(n, sizeof(*admin->visitor_table));
+  if (admin->visitor_table == NULL)
+    return KVS_ERR_NOMEM;
+  for (uint32_t i = 0; i < n; i++)
+    kvi_list_push_back(&admin->free_visitors, &admin->visitor_table[i].link);
+  return KVS_OK;
+}
+
 kvs_status kvi_admin_start(const struct kvi_admin_options *options, struct kvi_admin **admin_p)
 {
+  kvs_status status = KVS_ERR_SYSTEM;
   struct kvi_admin *admin;
   int fd;
 
@@ -217,15 +271,21 @@ kvs_status kvi_admin_start(const struct kvi_admin_options *options, struct kvi_a
   }
   admin->source = options->source;
   snprintf(admin->version, sizeof(admin->version), "%s", options->version);
+  if (make_visitors(admin, options->max_connections) != KVS_OK) {
+    snprintf(options->error, options->error_size, "admin: no memory");
+    status = KVS_ERR_NOMEM;
+    goto free_admin;
+  }
   fd = listen_on(options);
   if (fd < 0)
     goto free_admin;
   admin->port = port_of(fd);
-  admin->daemon = MHD_start_daemon(
-      MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, admin,
-      MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-      (unsigned)options->max_connections, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS,
-      MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_BYTES, MHD_OPTION_END);
+  admin->daemon = MHD_start_daemon(MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+                                   on_request, admin, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
+                                   MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+                                   (unsigned)options->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+                                   IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_BYTES,
+                                   MHD_OPTION_NOTIFY_CONNECTION, on_connection, admin, MHD_OPTION_END);
   if (admin->daemon == NULL) {
     snprintf(options->error, options->error_size, "admin: cannot start the HTTP server on %s",
              options->listen);
@@ -237,8 +297,9 @@ kvs_status kvi_admin_start(const struct kvi_admin_options *options, struct kvi_a
 close_socket:
   close(fd);
 free_admin:
+  free(admin->visitor_table);
   free(admin);
-  return KVS_ERR_SYSTEM;
+  return status;
 }
 
 uint16_t kvi_admin_port(const struct kvi_admin *admin)
@@ -251,5 +312,6 @@ void kvi_admin_destroy(struct kvi_admin *admin)
   if (admin == NULL)
     return;
   MHD_stop_daemon(admin->daemon); /* closes the listening socket too */
+  free(admin->visitor_table);
   free(admin);
 }

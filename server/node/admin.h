@@ -1,8 +1,8 @@
 /*
  * server/node/admin.h: the HTTP port for those who watch a node: / /metrics /healthz /readyz. Read only.
  *
- * One thread of libmicrohttpd's; the callbacks below run on it. Connections are bounded and end when idle for
- * a few seconds, so that nobody can hold them.
+ * One thread of libmicrohttpd's; the callbacks below run on it. Connections are bounded, end when idle for a few seconds, and
+ * the oldest ends when the last place is taken, so that nobody can hold them.
  */
 #ifndef KVI_NODE_ADMIN_H
 #define KVI_NODE_ADMIN_H

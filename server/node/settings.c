@@ -214,10 +214,10 @@ static const kvi_config_row rows[] = {
     {.name = "admin.max_connections",
      AT(INT, admin_max_connections),
      .standard = "64",
-     .min = 1,
+     .min = 2,
      .max = 1000,
      .unit = "connections",
-     .doc = "Most connections to the HTTP port."},
+     .doc = "Most connections to the HTTP port; when the last place is taken, the oldest ends."},
 
     {.name = "log.level",
      AT(ENUM, log_level),
