@@ -246,7 +246,10 @@ static bool drop_corrupt_first(struct client_op *op, const struct tally *tally, 
   return true;
 }
 
-/* Asks the node to delete the corrupt chunks of a get. Best effort: where it fails they stay misses. */
+/*
+ * Asks the node to look at the chunks of a get that came with wrong bytes, and to delete those that are wrong there too. Best effort: where
+ * it fails they stay misses.
+ */
 static void drop_corrupt(struct client_op *op)
 {
   const struct kvi_transfer *transfer = &op->transfer;
@@ -265,6 +268,7 @@ static void drop_corrupt(struct client_op *op)
   keys.keys = blob;
   kvi_client_keys_to_message(&keys, transfer->key_length, &message);
   request.keys = &message;
+  request.only_corrupt = true;
   request.space = (ProtobufCBinaryData){.len = KVS_DIGEST_SIZE, .data = op->space->digest};
   (void)op->client->wire->ops->call(op->client->wire, KVI_METHOD_DELETE, &request.base,
                                     kvi_now_ns() + op->client->timeout_ms * KVI_NS_PER_MS,

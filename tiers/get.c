@@ -37,18 +37,14 @@ static kvs_status find_locked(struct kvi_store *store, const char *tenant, const
   return store->dram->ops->open(store->dram, found->object);
 }
 
-/* The table of an open object does not check: the chunk is dropped, unless somebody else did. */
-static void corrupt_drop(struct kvi_store *store, const struct found *found)
+/* An open object does not check: the chunk is dropped, unless somebody else did. */
+static void drop_corrupt_locked(struct kvi_store *store, uint32_t number, kvi_tier_object object)
 {
-  struct kvi_entry *entry = &store->entries[found->entry];
+  struct kvi_entry *entry = &store->entries[number];
 
-  pthread_mutex_lock(&store->lock);
-  if (entry->state == KVI_ENTRY_RESIDENT &&
-      entry->object == found->object) /* open: the object cannot be another */
-    kvi_entry_drop_locked(store, found->entry, KVI_MISS_CORRUPT);
+  if (entry->state == KVI_ENTRY_RESIDENT && entry->object == object) /* open: the object cannot be another */
+    kvi_entry_drop_locked(store, number, KVI_MISS_CORRUPT);
   store->stats.corrupt++;
-  pthread_mutex_unlock(&store->lock);
-  store->dram->ops->close(store->dram, found->object);
 }
 
 static void miss_count(struct kvi_store *store, enum kvi_miss_cause cause)
@@ -92,7 +88,10 @@ kvs_status kvi_store_get_open(struct kvi_store *store, const char *tenant, const
 
     (void)kvi_hex_encode(key, key_length, hex, sizeof(hex));
     kvi_log_limited(KVI_LOG_ERROR, "chunk %s: its table in memory does not fit its checksum, dropped", hex);
-    corrupt_drop(store, &found);
+    pthread_mutex_lock(&store->lock);
+    drop_corrupt_locked(store, found.entry, found.object);
+    pthread_mutex_unlock(&store->lock);
+    store->dram->ops->close(store->dram, found.object);
     miss_count(store, KVI_MISS_CORRUPT);
     memset(source_p, 0, sizeof(*source_p));
     *cause_p = KVI_MISS_CORRUPT;
@@ -111,4 +110,22 @@ void kvi_store_get_close(struct kvi_store *store, struct kvi_source *source)
     return;
   store->dram->ops->close(store->dram, (kvi_tier_object)((uintptr_t)source->handle - 1));
   memset(source, 0, sizeof(*source));
+}
+
+void kvi_source_drop_corrupt(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                             const uint8_t *key, uint32_t key_length, const struct kvi_source *source)
+{
+  kvi_tier_object object = (kvi_tier_object)((uintptr_t)source->handle - 1);
+  uint8_t folded[KVI_KEY_FOLDED];
+  uint32_t number, entry;
+
+  kvi_key_fold(key, key_length, folded);
+  pthread_mutex_lock(&store->lock);
+  number = kvi_space_find_locked(store, tenant, space);
+  entry = number == KVI_NONE
+              ? KVI_NONE
+              : kvi_index_find_locked(store, kvi_key_hash(store, number, folded), number, folded);
+  if (entry != KVI_NONE)
+    drop_corrupt_locked(store, entry, object);
+  pthread_mutex_unlock(&store->lock);
 }

@@ -127,6 +127,12 @@ void kvi_store_get_close(struct kvi_store *store, struct kvi_source *source);
 kvs_status kvi_store_delete(struct kvi_store *store, const char *tenant, const uint8_t *space,
                             const uint8_t *key, uint32_t key_length);
 /*
+ * Sums a chunk's bytes and drops it if they do not fit (KVS_ERR_CORRUPT). KVS_OK: they do; KVS_MISS: not here. Reads the whole chunk
+ * without the lock; *length_p is how much that was. Counts as a get.
+ */
+kvs_status kvi_store_verify(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                            const uint8_t *key, uint32_t key_length, uint64_t *length_p);
+/*
  * Evicts by the policy's ranks until `bytes` of payload went (UINT64_MAX: all), within a space or (space NULL) the tenant. Leased chunks and those
  * before them stay. For operators: allocates 16 bytes for each index entry while it runs, and evicts nothing if it cannot.
  */

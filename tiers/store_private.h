@@ -171,6 +171,12 @@ void kvi_spaces_destroy(struct kvi_store *store);
 uint32_t kvi_space_find_locked(const struct kvi_store *store, const char *tenant,
                                const uint8_t *digest); /* KVI_NONE */
 
+/* ---- get.c ---- */
+
+/* Drops the chunk whose open source showed it to be damaged, unless it is gone or another one by now. */
+void kvi_source_drop_corrupt(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                             const uint8_t *key, uint32_t key_length, const struct kvi_source *source);
+
 /* ---- lease.c ---- */
 
 kvs_status kvi_leases_create(struct kvi_store *store);

@@ -292,7 +292,13 @@ static void delete_list_evict(void **state)
   delete.keys = &keys;
   keys.keys = bytes(f.keys + 6 * KEY_BYTES, 2 * KEY_BYTES);
   keys.key_length = KEY_BYTES;
+  delete.only_corrupt = true;
   deleted = ask(&f, KVI_METHOD_DELETE, &delete);
+  assert_int_equal(deleted->status, KVS_MISS);
+  assert_int_equal(deleted->deleted, 0);
+  done(deleted);
+  delete.only_corrupt = false;
+  deleted = ask(&f, KVI_METHOD_DELETE, &delete); /* so both were still there */
   assert_int_equal(deleted->status, KVS_OK);
   assert_int_equal(deleted->deleted, 2);
   done(deleted);
