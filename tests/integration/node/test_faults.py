@@ -117,7 +117,7 @@ class Faults(NodeTest):
         if (what, how) == ("put", "CUT"):
             self.assertGreater(node.metric("kvasir_put_aborts_total"), 0)
         self.client(node, "get-put", timeout_ms=20000)  # nothing of half a chunk
-        self.assertEqual(node.metric("kvasir_deletes_total"), 0)  # the client would have the node drop a corrupt one
+        self.assertEqual(node.metric("kvasir_corrupt_chunks_total"), 0)  # a client that finds one has the node look
         self.client(node, "check")
         node.stop()
 
