@@ -307,17 +307,17 @@ class Slow(unittest.TestCase):
 class Leaks(NodeTest):
     def test_ten_thousand_operations(self) -> None:
         space, cache, named = self.connector.space(description()), Paged(self.connector), keys(2)
-        self._run(500, space, cache, named)
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        self._run(5_000, space, cache, named)  # fills the interpreter's own lists of free objects, which are bounded
         gc.collect()
         gc.disable()  # what is left must go by itself: no cycles
         self.addCleanup(gc.enable)
         resident = _resident()
-        tracemalloc.start()
-        self.addCleanup(tracemalloc.stop)
         before = tracemalloc.get_traced_memory()[0]
         self._run(10_000, space, cache, named)
         grown = tracemalloc.get_traced_memory()[0] - before
-        self.assertLess(grown, 64 << 10)
+        self.assertLess(grown, 128 << 10)  # a leak of one small object each would be four times that
         self.assertLess(_resident() - resident, 16 << 20)
         self.assertEqual((self.connector.in_flight, self.connector.counters().in_flight), (0, 0))
 
