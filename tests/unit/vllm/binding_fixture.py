@@ -75,9 +75,12 @@ class Node:
     def log(self) -> str:
         return Path(self._log).read_text(errors="replace")
 
-    def signal(self, number: int) -> None:
+    def pause(self) -> None:
+        """Stops it. The signal takes effect thread by thread, so waits until all of them stand still."""
         assert self._process is not None
-        self._process.send_signal(number)
+        self._process.send_signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self._process.pid}/task")
+        assert until(lambda: all(_task_state(task) == "T" for task in tasks.iterdir())), "kvasird does not stop"
 
     def kill(self) -> None:
         if self._process is not None:
@@ -90,6 +93,11 @@ class Node:
             self._process.send_signal(signal.SIGCONT)  # a stopped one would not be reaped
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _task_state(task: Path) -> str:
+    """One letter; the name before it is in brackets and may hold anything."""
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 def until(condition: Callable[[], object], seconds: float = WAIT) -> bool:

@@ -3,7 +3,6 @@ import gc
 import os
 import resource
 import select
-import signal
 import subprocess
 import sys
 import threading
@@ -158,12 +157,14 @@ class Threads(NodeTest):
         poller = threading.Thread(target=poll)
         poller.start()
         try:
-            for i in range(500):
+            end, i = time.monotonic() + WAIT, 0
+            while len(taken) < 50 and time.monotonic() < end:  # who takes it is the scheduler's choice
+                i += 1
                 self.assertEqual(self.connector.lookup([space], keys(1), user=i).wait(WAIT).user, i)
         finally:
             stop.set()
             poller.join()
-        self.assertGreater(len(taken), 0)
+        self.assertGreaterEqual(len(taken), 50)
         self.assertEqual((self.connector.in_flight, self.connector.counters().in_flight), (0, 0))
 
     def test_many_threads(self) -> None:
@@ -208,7 +209,7 @@ class Slow(unittest.TestCase):
         self.assertEqual(done.n_ok, 2)
 
     def test_deadline(self) -> None:
-        self.node.signal(signal.SIGSTOP)
+        self.node.pause()
         start = time.monotonic()
         get = self.space.get(keys(2), self.cache.memory, slots(4, 5, 6, 7), 2, timeout=0.3, statuses=True)
         lookup = self.connector.lookup([self.space], keys(2), timeout=0.3)
@@ -226,8 +227,8 @@ class Slow(unittest.TestCase):
         self.assertEqual(self.connector.counters().deadline_exceeded, 2)
 
     def test_the_gil_is_free_while_waiting(self) -> None:
-        self.node.signal(signal.SIGSTOP)
-        op, counted, ended = self.connector.lookup([self.space], keys(2), timeout=0.5), 0, threading.Event()
+        self.node.pause()
+        op, counted, ended = self.connector.lookup([self.space], keys(2), timeout=1.0), 0, threading.Event()
 
         def wait() -> None:
             op.wait()
@@ -241,7 +242,7 @@ class Slow(unittest.TestCase):
         self.assertGreater(counted, 1000)  # a wait that held it would let the loop run a few times at most
 
     def test_cancel(self) -> None:
-        self.node.signal(signal.SIGSTOP)
+        self.node.pause()
         op = self.space.get(keys(2), self.cache.memory, slots(4, 5, 6, 7), 2)
         with self.assertRaises(kvasir.BusyError):
             self.cache.memory.unregister()
@@ -256,7 +257,7 @@ class Slow(unittest.TestCase):
         self.assertEqual(self.connector.counters().canceled, 1)
 
     def test_close_sends_waiters_home(self) -> None:
-        self.node.signal(signal.SIGSTOP)
+        self.node.pause()
         op, ends = self.connector.lookup([self.space], keys(2)), []
 
         def wait() -> None:
@@ -307,12 +308,12 @@ class Slow(unittest.TestCase):
 class Leaks(NodeTest):
     def test_ten_thousand_operations(self) -> None:
         space, cache, named = self.connector.space(description()), Paged(self.connector), keys(2)
-        tracemalloc.start()
-        self.addCleanup(tracemalloc.stop)
-        self._run(5_000, space, cache, named)  # fills the interpreter's own lists of free objects, which are bounded
         gc.collect()
         gc.disable()  # what is left must go by itself: no cycles
         self.addCleanup(gc.enable)
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        self._run(5_000, space, cache, named)  # fills the interpreter's own lists of free objects, which are bounded
         resident = _resident()
         before = tracemalloc.get_traced_memory()[0]
         self._run(10_000, space, cache, named)
