@@ -1,0 +1,64 @@
+"""What an agent framework knows of its programs. Advisory: the completion says what the node made of it."""
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from . import abi
+from .errors import InvalidError
+from .values import milliseconds, text, u32
+
+
+class WaitKind(enum.IntEnum):
+    """What a program waits for."""
+
+    NONE = 0
+    TOOL = 1
+    HUMAN = 2
+    SUBAGENT = 3
+    APPROVAL = 4
+    END = 5
+
+
+class HintOutcome(enum.IntEnum):
+    """What the node made of a hint."""
+
+    NONE = 0
+    ACCEPTED = 1
+    CLIPPED = 2
+    DEFERRED = 3
+    REJECTED = 4
+    MISSING = 5
+
+
+@dataclass(frozen=True)
+class Hint:
+    """Names are at most 255 bytes each; times are seconds from now."""
+
+    program: str | None = None
+    parent_program: str | None = None
+    turn: int = 0
+    wait: WaitKind = WaitKind.NONE
+    tool: str | None = None
+    return_p50: float = 0.0  # expected return; 0: not known
+    return_p90: float = 0.0
+    close: bool = False  # the program will not come back
+    priority: int = 0  # 0 to 100
+    ttl: float = 0.0  # how long the hint holds; 0: the node's default
+
+    def to_abi(self) -> abi.Hint:
+        made = abi.new(abi.Hint)
+        made.program = text(self.program, "program")
+        made.parent_program = text(self.parent_program, "parent_program")
+        made.turn = u32(self.turn, "turn")
+        try:
+            made.wait = WaitKind(self.wait)
+        except ValueError:
+            raise InvalidError(f"wait: {self.wait!r} is no WaitKind") from None
+        made.tool = text(self.tool, "tool")
+        made.return_p50_ms = milliseconds(self.return_p50, "return_p50")
+        made.return_p90_ms = milliseconds(self.return_p90, "return_p90")
+        made.close = 1 if self.close else 0
+        made.priority = u32(self.priority, "priority")
+        made.ttl_ms = milliseconds(self.ttl, "ttl")
+        return made
