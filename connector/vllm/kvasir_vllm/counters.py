@@ -1,0 +1,45 @@
+"""What the connector did, counted. Plain data: it pickles, adds up over processes, and gives differences."""
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+
+
+@dataclass
+class Counters:
+    """Counts since start. The scheduler's side counts requests and look-ups, the workers' count transfers; a rank each."""
+
+    lookups: int = 0  # started
+    lookup_timeouts: int = 0  # not answered within lookup_timeout: a miss
+    lookups_skipped: int = 0  # not asked: the node is known to be away, or too much is under way
+    chunks_hit: int = 0  # of look-ups answered
+    chunks_missed: int = 0
+    requests_loaded: int = 0  # requests that got tokens from the store
+    tokens_loaded: int = 0  # promised to the engine
+    loads: int = 0  # of a worker
+    load_bytes: int = 0
+    load_chunks: int = 0  # in place
+    load_chunks_failed: int = 0  # promised and not delivered
+    load_failures: int = 0  # loads with such chunks
+    saves: int = 0
+    save_bytes: int = 0
+    save_chunks: int = 0  # stored, or found stored
+    save_chunks_failed: int = 0
+    saves_dropped: int = 0  # chunks not offered: too many bytes in flight, or the library is busy
+    saves_canceled: int = 0  # puts given up because their blocks were wanted (preemption)
+
+    def add(self, other: Counters) -> None:
+        for name in _NAMES:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def diff(self, before: Counters) -> Counters:
+        """What came since `before`, an earlier copy."""
+        return Counters(**{name: getattr(self, name) - getattr(before, name) for name in _NAMES})
+
+    def copy(self) -> Counters:
+        return Counters(**self.as_dict())
+
+    def as_dict(self) -> dict[str, int]:
+        return asdict(self)
+
+
+_NAMES = tuple(field.name for field in fields(Counters))

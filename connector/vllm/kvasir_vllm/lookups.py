@@ -1,0 +1,136 @@
+"""Questions to the store: which chunks of a request are there, in all spaces of the engine. Nothing here waits."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import kvasir
+
+from . import chunks
+from .breaker import Breaker
+from .counters import Counters
+from .space import SPACES_MAX, Plan
+
+KEYS_MAX = 8192  # of kvs_lookup
+
+
+@dataclass
+class Answer:
+    """What is there: a bitmap of chunks for each of the plan's groups, and the lease that holds them (0: none)."""
+
+    n: int  # chunks asked for
+    present: list[int]
+    leases: list[int]
+    at: float  # monotonic seconds of the question
+
+
+@dataclass(eq=False)
+class Ask:
+    """A question under way: one operation for the full attention groups, one for each window group."""
+
+    n: int
+    at: float
+    deadline: float
+    operations: list[kvasir.Operation] = field(default_factory=list)
+    open: int = 0
+    dropped: bool = False
+    answer: Answer | None = None
+    present: list[int] = field(default_factory=list)
+    leases: list[int] = field(default_factory=list)
+
+
+class Lookups:
+    """Starts questions and takes their answers. One thread.
+
+    spaces: for each of the plan's groups, those of all ranks. All full attention groups are asked about in one look-up, since
+    a chunk is of use only if all have it; each window group in one of its own, since it needs only the last chunks."""
+
+    def __init__(self, plan: Plan, connector: kvasir.Connector, spaces: Sequence[Sequence[kvasir.Space]], counters: Counters, *,
+                 timeout: float, lease: float, retry_after: float) -> None:
+        self._connector = connector
+        self._counters = counters
+        self._timeout = timeout
+        self._lease = lease
+        self._n_groups = len(plan.groups)
+        self._breaker = Breaker(retry_after)
+        full = [i for i, group in enumerate(plan.groups) if not group.window]
+        self._parts: list[tuple[list[int], list[kvasir.Space], bool]] = []
+        if full:
+            together = [space for i in full for space in spaces[i]]
+            for at in range(0, len(together), SPACES_MAX):
+                self._parts.append((full, together[at:at + SPACES_MAX], False))
+        self._parts += [([i], list(spaces[i]), True) for i, group in enumerate(plan.groups) if group.window]
+        self._open: set[Ask] = set()
+
+    @property
+    def under_way(self) -> int:
+        return len(self._open)
+
+    def ask(self, keys: bytes, n: int, now: float) -> Ask | None:
+        """None: not asked, since there is no node now, it does not answer, or too much is under way. A miss."""
+        if not self._breaker.allows(now) or not self._connector.state().ok:
+            self._counters.lookups_skipped += 1
+            return None
+        ask = Ask(n, now, now + self._timeout, present=[(1 << n) - 1] * self._n_groups, leases=[0] * self._n_groups)
+        try:
+            for part, (_, spaces, windowed) in enumerate(self._parts):
+                operation = self._connector.lookup(spaces, keys, lease=self._lease, unchained=windowed, timeout=self._timeout,
+                                                   user=(ask, part), present=True)
+                ask.operations.append(operation)
+                ask.open += 1
+        except kvasir.BusyError:
+            self._counters.lookups_skipped += 1
+            self.drop(ask)
+            return None
+        self._counters.lookups += 1
+        self._open.add(ask)
+        return ask
+
+    def poll(self, now: float) -> None:
+        """Takes what has come; gives up questions whose time is over: they are answered with nothing."""
+        for done in self._connector.poll():
+            if isinstance(done.user, tuple) and isinstance(done.user[0], Ask):
+                self._take(done.user[0], done.user[1], done, now)
+        for ask in [ask for ask in self._open if now > ask.deadline]:
+            self._counters.lookup_timeouts += 1
+            self._breaker.failed(ask.at, now)
+            self._open.discard(ask)
+            self.drop(ask)
+            ask.answer = Answer(ask.n, [0] * self._n_groups, [0] * self._n_groups, ask.at)
+
+    def _take(self, ask: Ask, part: int, done: kvasir.Completion, now: float) -> None:
+        ask.open -= 1
+        if ask.dropped:
+            if done.lease:
+                self.release([done.lease])
+            return
+        groups = self._parts[part][0]
+        there = chunks.bits(done.present, ask.n) if done.status >= 0 and done.present is not None else 0
+        for i in groups:
+            ask.present[i] &= there
+            ask.leases[i] = done.lease or ask.leases[i]
+        if done.status == kvasir.Status.ERR_DEADLINE:
+            self._counters.lookup_timeouts += 1
+            self._breaker.failed(ask.at, now)
+        elif done.status >= 0 and done.cause != kvasir.Cause.NODE:
+            self._breaker.answered()
+        if ask.open == 0:
+            ask.answer = Answer(ask.n, ask.present, ask.leases, ask.at)
+            self._open.discard(ask)
+            hits = max((present.bit_count() for present in ask.present), default=0)
+            self._counters.chunks_hit += hits
+            self._counters.chunks_missed += ask.n - hits
+
+    def drop(self, ask: Ask) -> None:
+        """Nobody wants the answer any more: leases end, also those that are still to come."""
+        ask.dropped = True
+        self._open.discard(ask)
+        for operation in ask.operations:
+            if not operation.done:
+                operation.cancel()
+        self.release(ask.leases)
+
+    def release(self, leases: Sequence[int]) -> None:
+        for lease in set(leases):
+            if lease:
+                self._connector.release(lease)

@@ -1,0 +1,155 @@
+"""`kv_connector_extra_config` as a typed, checked record. Durations are seconds, sizes are bytes or text like "512MiB"."""
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+_UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+_LEVELS = ("debug", "info", "warning", "error")
+_OPERATIONS_MAX = 65536  # kvs_options.max_operations
+_SECONDS_MAX = 600.0  # kvs_options.timeout_ms
+
+
+class OptionError(ValueError):
+    """An option of `kv_connector_extra_config` is unknown or wrong. The text names it and what would be right."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user may set. `docs/integrate/vllm.md` explains each."""
+
+    endpoint: str
+    chunk_tokens: int = 0  # 0: 256, or the next multiple of the engine's block size
+    load: str = "async"  # async | layerwise | off
+    save: str = "on"  # on | off
+    lookup_timeout: float = 0.25
+    load_timeout: float = 5.0
+    save_timeout: float = 10.0
+    lease: float = 30.0
+    retry_after: float = 8.0  # the longest pause of look-ups after one that was not answered in time
+    max_save_bytes: int = 2**30  # of puts in flight, each worker
+    max_operations: int = 4096
+    model: str = ""  # "": what vLLM calls it
+    revision: str = ""
+    weights: str = "auto"  # auto | off | 64 hexadecimal digits
+    tls_ca_file: str = ""
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
+    tls_server_name: str = ""
+    library: str = ""  # path of libkvasir-connector; "": KVASIR_LIBRARY, else the loader's
+    log_level: str = ""  # debug | info | warning | error; "": vLLM's
+
+
+def parse(config: Mapping[str, Any]) -> Options:
+    """Checks every option. Raises OptionError."""
+    known = [field.name for field in fields(Options)]
+    for name in config:
+        if name not in known:
+            raise OptionError(_unknown(name, known))
+    if not config.get("endpoint"):
+        raise OptionError('endpoint: missing. Say where the node is: "unix:/run/kvasir/kvasird.sock" or "kvasir://host:7070"')
+    values: dict[str, Any] = {"endpoint": _endpoint(config["endpoint"])}
+    for name, value in config.items():
+        if name != "endpoint":
+            values[name] = _READERS[name](name, value)
+    options = Options(**values)
+    if bool(options.tls_cert_file) != bool(options.tls_key_file):
+        raise OptionError("tls_cert_file and tls_key_file belong together: give both or none")
+    return options
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return f"{name}: no such option of KvasirConnector.{hint} There are: {', '.join(known)}"
+
+
+def _endpoint(value: Any) -> str:
+    text = _text("endpoint", value)
+    if text == "embedded" or text.startswith("embedded:"):
+        raise OptionError(
+            f'endpoint: "{text}" would be a store inside each of vLLM\'s processes, which no other could see. '
+            'Start kvasird and give its socket: "unix:/run/kvasir/kvasird.sock"')
+    if not text.startswith(("unix:", "kvasir://")):
+        raise OptionError(f'endpoint: "{text}" is neither "unix:/path" nor "kvasir://host:port"')
+    return text
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise OptionError(f"{name}: text is wanted, not {value!r}")
+    return value
+
+
+def _integer(name: str, value: Any, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise OptionError(f"{name}: a whole number from {least} to {most} is wanted, not {value!r}")
+    return value
+
+
+def _tokens(name: str, value: Any) -> int:
+    return _integer(name, value, 1, 2**20)
+
+
+def _operations(name: str, value: Any) -> int:
+    return _integer(name, value, 16, _OPERATIONS_MAX)
+
+
+def _seconds(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) \
+            or not 0.001 <= value <= _SECONDS_MAX:
+        raise OptionError(f"{name}: seconds from 0.001 to {_SECONDS_MAX:g} are wanted, not {value!r}")
+    return float(value)
+
+
+def _size(name: str, value: Any) -> int:
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+)\s*([A-Za-z]*)\s*", value)
+        if match and match[2].upper() in _UNITS:
+            value = int(match[1]) * _UNITS[match[2].upper()]
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
+        raise OptionError(f'{name}: bytes are wanted, as a number or like "512MiB", not {value!r}')
+    return value
+
+
+def _choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    if isinstance(value, bool) and "off" in choices:
+        value = choices[0] if value else "off"  # JSON's true and false say on and off
+    if value not in choices:
+        raise OptionError(f"{name}: one of {', '.join(choices)} is wanted, not {value!r}")
+    return str(value)
+
+
+def _load(name: str, value: Any) -> str:
+    return _choice(name, value, ("async", "layerwise", "off"))
+
+
+def _save(name: str, value: Any) -> str:
+    return _choice(name, value, ("on", "off"))
+
+
+def _level(name: str, value: Any) -> str:
+    return _choice(name, value, _LEVELS)
+
+
+def _weights(name: str, value: Any) -> str:
+    if value is False:
+        return "off"
+    text = _text(name, value).lower()
+    if text not in ("auto", "off") and not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise OptionError(f"{name}: auto, off or 64 hexadecimal digits are wanted, not {value!r}")
+    return text
+
+
+_READERS = {
+    "chunk_tokens": _tokens, "load": _load, "save": _save,
+    "lookup_timeout": _seconds, "load_timeout": _seconds, "save_timeout": _seconds, "lease": _seconds,
+    "retry_after": _seconds, "max_save_bytes": _size, "max_operations": _operations,
+    "model": _text, "revision": _text, "weights": _weights,
+    "tls_ca_file": _text, "tls_cert_file": _text, "tls_key_file": _text, "tls_server_name": _text,
+    "library": _text, "log_level": _level,
+}
