@@ -25,6 +25,8 @@ class Proxy:
         self.passed = {UP: 0, DOWN: 0}
         self.direction = self.action = None
         self.left = 0
+        self.flip_every = {UP: 0, DOWN: 0}
+        self.flipped = {UP: 0, DOWN: 0}
         threading.Thread(target=self._accept, daemon=True).start()
 
     def after(self, direction, count, action):
@@ -33,6 +35,11 @@ class Proxy:
         with self.lock:
             self.direction, self.left, self.action = direction, count, action
             self.fired.clear()
+
+    def flip(self, direction, every):
+        """From now on one bit of each `every` bytes in a direction is changed; 0: none."""
+        with self.lock:
+            self.flip_every[direction] = every
 
     def hold(self):
         """From now on nothing passes. New connections are taken."""
@@ -95,9 +102,20 @@ class Proxy:
         self._end(source)
         self._end(target)
 
+    def _damaged(self, direction, data):
+        every = self.flip_every[direction]
+        if every == 0:
+            return data
+        data = bytearray(data)
+        for i in range(every - 1 - self.passed[direction] % every, len(data), every):
+            data[i] ^= 1 << (self.flipped[direction] % 8)
+            self.flipped[direction] += 1
+        return bytes(data)
+
     def _forward(self, target, direction, data):
         self.flows.wait()
         with self.lock:
+            data = self._damaged(direction, data)
             head, action = data, None
             if self.action is not None and direction == self.direction:
                 if len(data) >= self.left:

@@ -116,7 +116,7 @@ class Engine:
 
     # ---- end ----
 
-    def tail(self, size: int = 6000) -> str:
+    def tail(self, size: int = 4000) -> str:
         with open(self.log_path, errors="replace") as log:
             return log.read()[-size:]
 
