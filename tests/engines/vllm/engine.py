@@ -16,7 +16,8 @@ and is answered {"ready": true, "pids": [...], "seconds": ...} when the engine c
         {"results": [...], "seconds": s}, in the order of the requests, each {"tokens", "logprobs": of the chosen,
         "best": [the two best log-probabilities], "cached": prompt tokens that were not computed, "ttft": seconds to the
         first token, "seconds", "finish": vLLM's reason, "abort" if we ended it}. Brief: only "cached", "ttft", "finish".
-    {"do": "reset"}      forgets the engine's own prefix cache -> {"reset": true or false}
+    {"do": "reset"}      forgets the engine's own prefix cache -> {"reset": true or false}; with "connector": true also what
+                         the connector keeps in the engine's memory
     {"do": "metrics"}    -> {"metrics": {"name{label=\\"value\\"}": number}}: all Prometheus samples, buckets left out
     {"do": "memory"}     -> {"memory": {pid: {"name", "rss_bytes", "cpu_seconds"}}} of all processes of the engine
     {"do": "exit"}       ends it
@@ -187,7 +188,7 @@ class Server:
         if what == "run":
             return self.run(command)
         if what == "reset":
-            return {"reset": bool(self.llm.reset_prefix_cache())}
+            return {"reset": bool(self.llm.reset_prefix_cache(reset_connector=bool(command.get("connector"))))}
         if what == "metrics":
             return {"metrics": metrics()}
         if what == "memory":

@@ -111,8 +111,10 @@ class Engine:
         self._send({"do": what})
         return self.receive()[what]
 
-    def reset(self) -> None:
-        assert self.ask("reset"), "vLLM would not reset its prefix cache"
+    def reset(self, connector: bool = False) -> None:
+        """Forgets the prefix cache; connector: also what the connector keeps in the engine's memory."""
+        self._send({"do": "reset", "connector": connector})
+        assert self.receive()["reset"], "vLLM would not reset its prefix cache"
 
     # ---- end ----
 

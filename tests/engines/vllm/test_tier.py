@@ -1,0 +1,155 @@
+"""KvasirTier below vLLM's own tiered offloading, in real engines (cpu_tiering.py says what stands in for the GPU's worker).
+
+Three engines on one node: two with the tier (one of them through a proxy), one with KvasirConnector.
+"""
+from __future__ import annotations
+
+import os
+import signal
+import unittest
+from typing import Any
+
+import model as models
+from fixture import CHUNK, LENGTH, STORED, WIDE, Site, SiteTest, prompt, request, until
+from process import Engine
+
+# Rows for eight chunks of the tiny model: what is stored and loaded soon leaves the engine's own memory.
+ROOM = 8 * models.TINY.kv_bytes_per_token() * CHUNK
+
+
+def tiered(endpoint: str, room: int = ROOM, **options: Any) -> dict[str, Any]:
+    """The configuration of an engine with the tier."""
+    return {"kv_connector": "OffloadingConnector", "kv_role": "kv_both", "kv_connector_extra_config": {
+        "spec_name": "CpuTieringSpec", "spec_module_path": "cpu_tiering", "cpu_bytes_to_use": room, "block_size": CHUNK,
+        "secondary_tiers": [{"type": "KvasirTier", "module_path": "kvasir_vllm.tier", "endpoint": endpoint, "lookup_timeout": 2.0,
+                             **options}]}}
+
+
+def plain(endpoint: str) -> dict[str, Any]:
+    """The configuration of an engine with KvasirConnector."""
+    return {"kv_connector": "KvasirConnector", "kv_connector_module_path": "kvasir_vllm.connector", "kv_role": "kv_both",
+            "kv_load_failure_policy": "recompute", "kv_connector_extra_config": {"endpoint": endpoint, "lookup_timeout": 2.0}}
+
+
+class TierTest(SiteTest):
+    def setUp(self) -> None:
+        self.site = Site()
+        self.addCleanup(self.site.close)
+
+    def engine(self, name: str, connector: dict[str, Any]) -> Engine:
+        folder = models.write(models.TINY, os.path.join(self.site.folder, "model"))
+        engine = Engine({"model": folder, "dtype": "float32", **WIDE}, connector)
+        self.site.engines[name] = engine
+        return engine
+
+    def count(self, engine: Engine, name: str) -> float:
+        return engine.ask("metrics").get("vllm:kvasir_tier_" + name, 0.0)
+
+
+class Sharing(TierTest):
+    def test_two_tiers_and_a_connector(self) -> None:
+        first = self.engine("first", tiered(self.site.unix)).wait_ready()
+        second = self.engine("second", tiered(self.site.unix))
+        requests = [request(prompt(i)) for i in range(3)]
+        cold = first.run(requests)
+        self.assertEqual(self.cached(cold), [0, 0, 0])
+        self.assertEqual(self.site.settled(), 3 * STORED // CHUNK)
+        self.assertEqual(self.count(first, 'transfer_chunks_total{operation="store",result="ok"}'), 6)
+        second.wait_ready()
+        third = self.engine("third", plain(self.site.unix))
+
+        with self.subTest("another engine loads what the first stored"):
+            warm = second.run(requests)
+            self.assertEqual(self.cached(warm), [STORED] * 3)
+            self.assert_exact(cold, warm)
+            self.assertEqual(self.count(second, 'transfer_chunks_total{operation="load",result="ok"}'), 6)
+            self.assertEqual(self.count(second, 'lookup_chunks_total{result="hit"}'), 6)
+            self.assertEqual(self.count(second, "node_connected"), 1)
+
+        with self.subTest("what is neither here nor there is a miss"):
+            self.assertEqual(self.cached(second.run([request(prompt("new"))])), [0])
+
+        with self.subTest("again after the engine has forgotten everything, with loads under way when it forgets"):
+            for _ in range(3):
+                second.start_run(requests, concurrent=True)
+                self.assert_close(cold, second.receive()["results"])
+                second.reset(connector=True)
+            warm = second.run(requests)
+            self.assertEqual(self.cached(warm), [STORED] * 3)
+            self.assert_exact(cold, warm)
+
+        with self.subTest("nothing is held when nothing is under way"):
+            self.assert_at_rest()
+            self.assertEqual(self.count(second, "operations_in_flight"), 0)
+
+        third.wait_ready()
+        with self.subTest("KvasirConnector loads what the tier stored"):
+            warm = third.run(requests)
+            self.assertEqual(self.cached(warm), [STORED] * 3)
+            self.assert_exact(cold, warm)
+
+        with self.subTest("the tier loads what KvasirConnector stored"):
+            others = [request(prompt("other", LENGTH)), request(prompt("another", LENGTH))]
+            before = self.site.settled()
+            cold = third.run(others)
+            self.assertEqual(self.cached(cold), [0, 0])
+            self.assertTrue(until(lambda: self.site.gauge("kvasir_chunks") == before + 4))
+            warm = second.run(others)
+            self.assertEqual(self.cached(warm), [STORED] * 2)
+            self.assert_exact(cold, warm)
+
+
+class Faults(TierTest):
+    def test_wrong_bytes_and_a_dead_node(self) -> None:
+        engine = self.engine("first", tiered(self.site.tcp, load_timeout=3.0, retry_after=1.0)).wait_ready()
+        requests = [request(prompt(i)) for i in range(6)]
+        cold = engine.run(requests)
+        self.site.settled()
+
+        with self.subTest("without a fault all of it is loaded"):
+            engine.reset(connector=True)
+            warm = engine.run(requests)
+            self.assertEqual(self.cached(warm), [STORED] * 6)
+            self.assert_exact(cold, warm)
+
+        with self.subTest("bits are flipped on the way: computed again, or loaded in a second try"):
+            engine.reset(connector=True)
+            self.site.proxy.flip("down", 300_000)
+            damaged = engine.run(requests)
+            self.site.proxy.flip("down", 0)
+            self.assertGreater(self.site.proxy.flipped["down"], 0)
+            self.assert_close(cold, damaged)
+            self.assertGreater(self.count(engine, 'transfer_chunks_total{operation="load",result="failed"}'), 0)
+            self.assertLess(sum(self.cached(damaged)), 6 * STORED)
+
+        with self.subTest("the node is killed in the midst of loads"):
+            self.assertTrue(until(lambda: self.count(engine, "node_connected") == 1 or not engine.run(requests[:1])))
+            engine.reset(connector=True)
+            self.site.proxy.after("down", 1_000_000, lambda: (self.site.node.signal(signal.SIGKILL), self.site.proxy.cut()))
+            self.assert_close(cold, engine.run(requests, concurrent=True))
+            self.assertTrue(self.site.proxy.fired.is_set())
+
+        with self.subTest("a dead node is a miss at once"):
+            engine.reset(connector=True)
+            dead = engine.run(requests)
+            self.assert_close(cold, dead)
+            self.assertEqual(self.cached(dead), [0] * 6)
+            self.assertEqual(self.count(engine, "node_connected"), 0)
+
+        with self.subTest("a new node is taken up"):
+            self.site.restart()
+
+            def stored() -> bool:
+                engine.reset(connector=True)
+                engine.run(requests[:2], brief=True)
+                return self.site.gauge("kvasir_chunks") == 4
+
+            self.assertTrue(until(stored))
+            engine.reset(connector=True)
+            warm = engine.run(requests[:2])
+            self.assertEqual(self.cached(warm), [STORED] * 2)
+            self.assert_exact(cold[:2], warm)
+
+
+if __name__ == "__main__":
+    unittest.main()
