@@ -66,6 +66,11 @@ void kvi_grpc_waker_wake(struct kvi_grpc_waker *waker);
 /* Events still under way come out of the queue before its shutdown completes. */
 void kvi_grpc_waker_destroy(struct kvi_grpc_waker *waker);
 
+/* ---- the end (grpc_end.c) ---- */
+
+/* Instead of grpc_shutdown_blocking, for each grpc_init, when nothing of ours is in a completion queue any more. */
+void kvi_grpc_end(void);
+
 /* ---- messages (grpc_message.c) ---- */
 
 grpc_byte_buffer *kvi_grpc_pack(const ProtobufCMessage *message);

@@ -324,7 +324,7 @@ void kvi_grpc_server_destroy(struct kvi_grpc_server *server)
   if (server->credentials)
     grpc_server_credentials_release(server->credentials);
   kvi_acceptor_destroy(server->acceptor);
-  grpc_shutdown_blocking();
+  kvi_grpc_end();
   free(server);
 }
 

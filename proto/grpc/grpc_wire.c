@@ -200,7 +200,7 @@ static void free_wire(struct wire *w)
   kvi_frame_in_destroy(&w->in);
   if (w->tls)
     grpc_channel_credentials_release(w->tls);
-  grpc_shutdown_blocking();
+  kvi_grpc_end();
   pthread_mutex_destroy(&w->lock);
   pthread_mutex_destroy(&w->slot_lock);
   pthread_cond_destroy(&w->changed);

@@ -137,6 +137,24 @@ class Faults(NodeTest):
         self.in_the_middle("put", "CUT")
         self.in_the_middle("get", "CUT")
 
+    def test_bits_flipped_on_the_way(self):
+        node = self.serve()
+        self.client(node, "store")
+        proxy = Proxy(node.port)
+        self.addCleanup(proxy.close)
+        proxy.flip(DOWN, (7 << 20) + 4321)
+        with subprocess.Popen([CLIENT, proxy.endpoint, str(node.process.pid), "get", "OTHERS", "20000", str(GRACE_MS)],
+                              stdout=subprocess.PIPE, text=True) as client:
+            self.addCleanup(client.kill)
+            said = client.stdout.read()
+        self.assertEqual(client.returncode, 0, said)  # it compares what it got, byte for byte
+        self.assertGreater(proxy.flipped[DOWN], 0)
+        self.assertNotIn("12 of 12", said)
+        self.assertIn("12 of 12", self.client(node, "get", timeout_ms=20000))  # all still there, for a better line
+        self.assertEqual(node.metric("kvasir_deletes_total"), 0)
+        self.assertEqual(node.metric("kvasir_corrupt_chunks_total"), 0)
+        node.stop()
+
 
 if __name__ == "__main__":
     harness.main(280)

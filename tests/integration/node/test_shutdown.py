@@ -49,6 +49,21 @@ class Shutdown(NodeTest):
         self.ends_within(node, 5)
         self.assertNotEqual(stream.code(), grpc.StatusCode.OK)
 
+    def test_after_writes_that_had_to_wait(self):
+        """gRPC may have left a thread of its own in a wait of 10 s behind them: now and then, on a busy machine."""
+        piece = bytes(1 << 20)
+        crc = rpc.crc32c(piece)
+        for _ in range(5):
+            node, client = self.serve(dram__size="64MiB")
+            space, stream, key = client.open_space(), client.transfer(), rpc.new_key()
+            self.assertEqual(stream.put(space, key, [piece] * 16, [crc] * 16), rpc.OK)
+            number, start = stream.start_get(space, key, 16 << 20)
+            stream.send(pb.Frame(header=pb.FrameHeader(starts=[start])))
+            self.assertEqual(stream.wait_end(number), rpc.OK)
+            client.close()
+            self.assertTrue(until(lambda: node.metric("kvasir_grpc_connections") == 0))
+            self.ends_within(node, 4)
+
     def test_stuck_stream(self):
         node, client = self.serve(drain_timeout="1s")
         stream, _ = self.half_put(node, client)
