@@ -111,6 +111,10 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):
         return extra_config.get("load") == "layerwise"
 
     def shutdown(self) -> None:
+        if not self._kvasir.closed:
+            done = {name: count for name, count in self.counters.as_dict().items() if count}
+            logger.info("kvasir: %s: calls took %.0f us a step (median; %.0f us in 99 of 100 steps); %s", self._role.name.lower(),
+                        self.step_times.p50 * 1e6, self.step_times.p99 * 1e6, done)
         self._kvasir.close()
 
     # ---- scheduler side ----
