@@ -63,6 +63,7 @@ def main() -> int:
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     faulthandler.dump_traceback_later(LIMIT_SECONDS[options.full], exit=True)
+    os.environ["KVASIR_ENGINES"] = "full" if options.full else "subset"
     folder = os.path.abspath(options.folder)
     suite = unittest.TestSuite()
     for pattern in ["test_*.py"] + (["matrix_*.py"] if options.full else []):
