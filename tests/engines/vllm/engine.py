@@ -28,6 +28,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
@@ -140,7 +141,7 @@ class Server:
         running.name = f"r{self.count}"
         running.internal = self.engine.add_request(running.name, prompt, parameters)
 
-    def drain(self, started: list[Running], later: list[tuple[int, Running]] = []) -> None:
+    def drain(self, started: list[Running], later: Iterable[tuple[int, Running]] = ()) -> None:
         """Steps until all have ended. later: requests to start when the first one has so many tokens."""
         names = {running.name: running for running in started}
         later = list(later)
