@@ -87,6 +87,15 @@ class Sharing(TierTest):
             warm = third.run(requests)
             self.assertEqual(self.cached(warm), [STORED] * 3)
             self.assert_exact(cold, warm)
+            seen = third.ask("metrics")
+            self.assertEqual(seen["vllm:kvasir_lookups_total"], 3)
+            self.assertEqual(seen['vllm:kvasir_lookup_chunks_total{result="hit"}'], 6)
+            self.assertEqual(seen['vllm:kvasir_load_chunks_total{result="ok"}'], 6)
+            self.assertEqual(seen["vllm:kvasir_loaded_tokens_total"], 3 * STORED)
+            self.assertEqual(seen["vllm:kvasir_load_bytes_total"], 3 * STORED * models.TINY.kv_bytes_per_token())
+            self.assertEqual(seen["vllm:kvasir_node_connected"], 1)
+            self.assertGreater(seen['vllm:kvasir_step_seconds_count{side="scheduler"}'], 0)
+            self.assertGreater(seen['vllm:kvasir_step_seconds_count{side="worker"}'], 0)
 
         with self.subTest("the tier loads what KvasirConnector stored"):
             others = [request(prompt("other", LENGTH)), request(prompt("another", LENGTH))]
