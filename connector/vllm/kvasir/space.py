@@ -224,7 +224,8 @@ class Space:
         start.operation._keep = memory
         if what == "get":
             start.operation._layers = memory.layers
-        function = getattr(self.connector._library, f"kvs_{what}")
+        library = self.connector._library
+        function = library.kvs_get if what == "get" else library.kvs_put
         operation = start.run(what, lambda _, request, op: function(
             self.pointer, ctypes.byref(named), memory.pointer, pointer, per_chunk, request, op))
         del keep  # the slots are copied by now
@@ -269,7 +270,8 @@ class Space:
         if statuses:
             start.want_statuses(named.n)
         start.operation._keep = keep
-        function = getattr(self.connector._library, f"kvs_{what}_buffers")
+        library = self.connector._library
+        function = library.kvs_get_buffers if what == "get" else library.kvs_put_buffers
         operation = start.run(f"{what}_buffers", lambda _, request, op: function(
             self.pointer, ctypes.byref(named), table, request, op))
         assert operation is not None

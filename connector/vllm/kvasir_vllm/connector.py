@@ -194,7 +194,8 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):
         self._call(lambda: self._working.start_loads(self._orders()), None)
 
     def wait_for_layer_load(self, layer_name: str) -> None:
-        self._working.wait_layer(layer_name)
+        if self._working.loads_by_layer:
+            self._call(lambda: self._working.wait_layer(layer_name), None)
 
     def save_kv_layer(self, layer_name: str, kv_layer: Any, attn_metadata: Any, **kwargs: Any) -> None:
         """Chunks are saved whole, after the forward."""

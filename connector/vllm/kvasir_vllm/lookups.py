@@ -9,6 +9,7 @@ import kvasir
 from . import chunks
 from .breaker import Breaker
 from .counters import Counters
+from .log import Limited
 from .space import SPACES_MAX, Plan
 
 KEYS_MAX = 8192  # of kvs_lookup
@@ -61,6 +62,7 @@ class Lookups:
                 self._parts.append((full, together[at:at + SPACES_MAX], False))
         self._parts += [([i], list(spaces[i]), True) for i, group in enumerate(plan.groups) if group.window]
         self._open: set[Ask] = set()
+        self._limited = Limited()
 
     @property
     def under_way(self) -> int:
@@ -78,7 +80,8 @@ class Lookups:
                                                    user=(ask, part), present=True)
                 ask.operations.append(operation)
                 ask.open += 1
-        except kvasir.BusyError:
+        except kvasir.Error as fault:
+            self._limited.warn("lookup", f"a look-up could not start: {fault}")
             self._counters.lookups_skipped += 1
             self.drop(ask)
             return None
@@ -109,17 +112,21 @@ class Lookups:
         for i in groups:
             ask.present[i] &= there
             ask.leases[i] = done.lease or ask.leases[i]
-        if done.status == kvasir.Status.ERR_DEADLINE:
-            self._counters.lookup_timeouts += 1
-            self._breaker.failed(ask.at, now)
-        elif done.status >= 0 and done.cause != kvasir.Cause.NODE:
-            self._breaker.answered()
+        self._learn(ask, done, now)
         if ask.open == 0:
             ask.answer = Answer(ask.n, ask.present, ask.leases, ask.at)
             self._open.discard(ask)
             hits = max((present.bit_count() for present in ask.present), default=0)
             self._counters.chunks_hit += hits
             self._counters.chunks_missed += ask.n - hits
+
+    def _learn(self, ask: Ask, done: kvasir.Completion, now: float) -> None:
+        """Whether the node answers. A miss because of the node is a quick one without a node, and a late one if it stands still."""
+        if done.status >= 0 and done.cause != kvasir.Cause.NODE:
+            self._breaker.answered()
+        elif done.status == kvasir.Status.ERR_DEADLINE or done.elapsed >= self._timeout * 0.9:
+            self._counters.lookup_timeouts += 1
+            self._breaker.failed(ask.at, now)
 
     def drop(self, ask: Ask) -> None:
         """Nobody wants the answer any more: leases end, also those that are still to come."""
@@ -128,9 +135,13 @@ class Lookups:
         for operation in ask.operations:
             if not operation.done:
                 operation.cancel()
-        self.release(ask.leases)
+        if ask.answer is None:  # else they are the answer's
+            self.release(ask.leases)
 
     def release(self, leases: Sequence[int]) -> None:
         for lease in set(leases):
             if lease:
-                self._connector.release(lease)
+                try:
+                    self._connector.release(lease)
+                except kvasir.Error as fault:  # it ends by itself
+                    self._limited.warn("release", f"a lease was not released: {fault}")

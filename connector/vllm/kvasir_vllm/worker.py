@@ -198,10 +198,13 @@ class WorkerSide:
 
     # ---- layerwise loads ----
 
+    @property
+    def loads_by_layer(self) -> bool:
+        """Whether this step waits for layers."""
+        return bool(self._layerwise)
+
     def wait_layer(self, name: str) -> None:
         """The layer's bytes are there, or the load is known to have failed, when this returns; at the latest at the deadline."""
-        if not self._layerwise:
-            return
         place = self._layers.get(name)
         if place is None:
             return  # a layer that shares another's KV cache, which was waited for
@@ -216,7 +219,7 @@ class WorkerSide:
             return
         try:
             status = operation.wait_layer(place[1], max(0.0, loading.deadline + _GRACE - time.monotonic()))
-        except kvasir.DeadlineError:
+        except kvasir.Error:  # not in time, or the connector is being closed
             status = kvasir.Status.MISS
         if status != kvasir.Status.OK:
             loading.fail(run.first_place)

@@ -1,0 +1,227 @@
+"""Both sides of KvasirConnector on a real node: what is stored is found, and only the right blocks are written."""
+from __future__ import annotations
+
+import statistics
+import time
+
+from binding_fixture import NodeTest, main, until
+from engine_fixture import BLOCK, CHUNK, Engine, Request, make_plan, prompt
+
+
+class Load(NodeTest):
+    def stored(self, n: int = 4 * CHUNK + 3, *, seed: int = 1, windows: tuple[int, ...] = (0,), tp_size: int = 1) -> tuple:
+        plan = make_plan(*windows, tp_size=tp_size)
+        first = Engine(self, plan)
+        first.store(Request("a", prompt(n, seed)))
+        self.assertEqual(first.scheduler.n_requests, 0)
+        return plan, prompt(n, seed)
+
+    def load(self, engine: Engine, request: Request, local: int = 0) -> int:
+        n, asynchronous = engine.match(request, local)
+        assert n
+        self.assertTrue(asynchronous)
+        shared = None
+        if local:
+            other = Request("other", request.tokens[:local])
+            engine.allocate(other)
+            shared = other.blocks
+        engine.allocate(request, shared=shared)
+        engine.scheduler.allocated(request, request.blocks, n)
+        engine.step_until(lambda: request.request_id in engine.ended.received)
+        return n
+
+    def test_new_engine_finds_it(self) -> None:
+        plan, tokens = self.stored()
+        engine = Engine(self, plan)
+        request = Request("b", tokens)
+        self.assertEqual(self.load(engine, request), 4 * CHUNK)
+        self.assertTrue(engine.holds(request, 0, 4 * CHUNK))
+        self.assertEqual(engine.ended.received, ["b"])
+        self.assertEqual((engine.ended.invalid, engine.ended.failed), (set(), []))
+
+    def test_other_bytes_are_seen(self) -> None:
+        """The check of the tests above can fail."""
+        plan, tokens = self.stored()
+        engine = Engine(self, plan)
+        request = Request("b", tokens)
+        self.load(engine, request)
+        self.assertFalse(engine.holds(Request("c", prompt(len(tokens), 9), blocks=request.blocks), 0, CHUNK))
+
+    def test_hole_at_the_front(self) -> None:
+        """The engine's own hit ends inside a chunk: the blocks it shares are not written."""
+        plan, tokens = self.stored()
+        engine = Engine(self, plan)
+        request = Request("b", tokens)
+        local = CHUNK + BLOCK
+        self.assertEqual(self.load(engine, request, local), 4 * CHUNK - local)
+        self.assertTrue(engine.holds(request, local, 4 * CHUNK))
+        for block in request.blocks[0][:local // BLOCK]:
+            self.assertEqual(engine.page(0, "g0.layer0", block), bytes(64))
+
+    def test_hole_at_the_tail(self) -> None:
+        """A prompt of exactly four chunks: the block with the last token is computed, so it is not loaded."""
+        plan, tokens = self.stored(4 * CHUNK)
+        engine = Engine(self, plan)
+        request = Request("b", tokens)
+        self.assertEqual(self.load(engine, request), 4 * CHUNK - BLOCK)
+        self.assertTrue(engine.holds(request, 0, 4 * CHUNK - BLOCK))
+        self.assertEqual(engine.page(0, "g0.layer1", request.blocks[0][-1]), bytes(64))
+
+    def test_local_hit_covers_all(self) -> None:
+        plan, tokens = self.stored()
+        engine = Engine(self, plan)
+        self.assertEqual(engine.scheduler.match(Request("b", tokens), 4 * CHUNK), (0, False))
+
+    def test_common_prefix_only(self) -> None:
+        plan, tokens = self.stored()
+        engine = Engine(self, plan)
+        request = Request("b", tokens[:2 * CHUNK + 1] + prompt(40, 5))
+        self.assertEqual(self.load(engine, request), 2 * CHUNK)
+        self.assertTrue(engine.holds(request, 0, 2 * CHUNK))
+
+    def test_nothing_is_saved_again(self) -> None:
+        plan, tokens = self.stored()
+        engine = Engine(self, plan)
+        request = Request("b", tokens + prompt(2 * CHUNK, 3))
+        n = self.load(engine, request)
+        request.num_computed_tokens = n
+        engine.compute(request, n, 6 * CHUNK)
+        orders = engine.step({"b": request.num_tokens - n}, [request])
+        self.assertEqual([(save.run.first_place, save.run.n) for save in orders.saves], [(4, 2)])
+        engine.scheduler.finished(request, request.blocks, aborted=True)
+
+    def test_chunked_prefill_saves_once(self) -> None:
+        engine = Engine(self, make_plan())
+        request = Request("a", prompt(3 * CHUNK + 2))
+        engine.match(request)
+        engine.allocate(request)
+        engine.scheduler.allocated(request, request.blocks, 0)
+        places = []
+        for n in (5, 5, 10, 6):
+            orders = engine.step({"a": n}, [request])
+            places += [(save.run.first_place, save.run.n) for save in orders.saves]
+        self.assertEqual(places, [(0, 1), (1, 1), (2, 1)])
+        engine.scheduler.finished(request, request.blocks, aborted=False)
+
+    def test_answer_is_kept_until_scheduled(self) -> None:
+        plan, tokens = self.stored()
+        engine = Engine(self, plan)
+        request = Request("b", tokens)
+        for _ in range(3):
+            self.assertEqual(engine.match(request)[0], 4 * CHUNK)
+            engine.step()
+        self.assertEqual(engine.match(request, 2 * CHUNK)[0], 2 * CHUNK)
+        self.assertEqual(engine.scheduler.counters.lookups, 1)
+
+    def test_prompt_logprobs_read_nothing(self) -> None:
+        plan, tokens = self.stored()
+        engine = Engine(self, plan)
+        self.assertEqual(engine.scheduler.match(Request("b", tokens, skip_reading_prefix_cache=True), 0), (0, False))
+        self.assertEqual(engine.scheduler.counters.lookups, 0)
+
+    def test_roles(self) -> None:
+        plan, tokens = self.stored()
+        reader = Engine(self, plan, saves=False)
+        request = Request("b", tokens + prompt(CHUNK, 4))
+        n = self.load(reader, request)
+        request.num_computed_tokens = n
+        self.assertEqual(reader.step({"b": request.num_tokens - n}, [request]).saves, [])
+        writer = Engine(self, plan, loads="off")
+        self.assertEqual(writer.scheduler.match(Request("c", tokens), 0), (0, False))
+
+    def test_tensor_parallel(self) -> None:
+        plan, tokens = self.stored(tp_size=2)
+        engine = Engine(self, plan)
+        request = Request("b", tokens)
+        self.assertEqual(self.load(engine, request), 4 * CHUNK)
+        self.assertTrue(engine.holds(request, 0, 4 * CHUNK))
+        self.assertNotEqual(engine.page(0, "g0.layer0", request.blocks[0][0]), engine.page(1, "g0.layer0", request.blocks[0][0]))
+
+    def test_sliding_window_loads_its_window(self) -> None:
+        """The second group has a window of a chunk: only its last chunks are loaded, the full group's all."""
+        plan, tokens = self.stored(5 * CHUNK + 2, windows=(0, CHUNK))
+        engine = Engine(self, plan)
+        request = Request("b", tokens)
+        self.assertEqual(self.load(engine, request), 5 * CHUNK)
+        self.assertTrue(engine.holds(request, 0, 5 * CHUNK))
+        self.assertTrue(engine.holds(request, 4 * CHUNK, 5 * CHUNK, group=1))
+        self.assertEqual(engine.page(0, "g1.layer0", request.blocks[1][0]), bytes(64))
+
+    def test_layerwise(self) -> None:
+        """The request runs in the step that loads it; nothing computed from it is saved before the load is known to be right."""
+        plan, tokens = self.stored()
+        engine = Engine(self, plan, loads="layerwise")
+        request = self.start_layerwise(engine, tokens + prompt(CHUNK, 6))
+        orders = engine.step({"b": request.num_tokens - 4 * CHUNK}, [request])
+        self.assertEqual(orders.saves, [])
+        self.assertTrue(engine.holds(request, 0, 4 * CHUNK))
+        self.assertEqual((engine.ended.invalid, engine.ended.received), (set(), []))
+        engine.compute(request, 4 * CHUNK, 5 * CHUNK)
+        self.assertTrue(engine.scheduler.finished(request, request.blocks, aborted=False))
+        engine.step_until(lambda: "b" in engine.ended.sent)
+        again = Engine(self, plan)
+        self.assertEqual(again.match(Request("c", request.tokens + [1]))[0], 5 * CHUNK)
+
+    def test_layerwise_without_hooks(self) -> None:
+        """An attention that does not wait for layers may have read too early: all is computed again, and the next load is
+        waited for before the forward."""
+        plan, tokens = self.stored()
+        engine = Engine(self, plan, loads="layerwise")
+        request = self.start_layerwise(engine, tokens)
+        engine.step({"b": request.num_tokens - 4 * CHUNK}, [request], hooks=False)
+        self.assertEqual(engine.ended.invalid, set(request.blocks[0][:4 * CHUNK // BLOCK]))
+        engine.scheduler.finished(request, request.blocks, aborted=True)
+        engine.ended.invalid = set()
+        request = self.start_layerwise(engine, tokens)
+        engine.step({"b": request.num_tokens - 4 * CHUNK}, [request], hooks=False)
+        self.assertTrue(engine.holds(request, 0, 4 * CHUNK))
+        self.assertEqual(engine.ended.invalid, set())
+
+    def start_layerwise(self, engine: Engine, tokens: list[int]) -> Request:
+        request = Request("b", tokens)
+        self.assertEqual(engine.match(request), (4 * CHUNK, False))
+        engine.allocate(request)
+        engine.scheduler.allocated(request, request.blocks, 4 * CHUNK)
+        request.num_computed_tokens = 4 * CHUNK
+        return request
+
+    def test_leases_end(self) -> None:
+        plan, tokens = self.stored()
+        engine = Engine(self, plan)
+        released = []
+        release = engine.scheduler_connector.release
+        engine.scheduler_connector.release = lambda lease: released.append(lease) or release(lease)  # type: ignore[method-assign]
+        self.load(engine, Request("b", tokens))
+        self.assertEqual(len(released), 1)
+        engine.match(Request("c", tokens))
+        engine.scheduler.finished(Request("c", tokens), (), aborted=True)
+        self.assertEqual(len(released), 2)
+
+    def test_match_is_quick_with_32_lookups(self) -> None:
+        plan, tokens = self.stored()
+        engine = Engine(self, plan)
+        requests = [Request(f"r{i}", prompt(512, i)) for i in range(32)]
+        for request in requests:
+            request.__dict__["hashes"] = request.block_hashes
+        times = []
+        for _ in range(20):
+            for request in requests:
+                begin = time.perf_counter()
+                engine.scheduler.match(_Hashed(request), 0)
+                times.append(time.perf_counter() - begin)
+            engine.step()
+        self.assertLess(statistics.median(times), 200e-6)
+        self.assertTrue(until(lambda: engine.step() is not None and engine.scheduler._lookups.under_way == 0))
+
+
+class _Hashed:
+    """A request whose hashes are made once, as vLLM's are."""
+
+    def __init__(self, request: Request) -> None:
+        self.__dict__.update(request.__dict__)
+        self.num_tokens = request.num_tokens
+        self.block_hashes = request.__dict__["hashes"]
+
+
+if __name__ == "__main__":
+    main()
