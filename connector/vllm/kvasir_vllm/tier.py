@@ -34,6 +34,9 @@ from .tier_options import TierOptions, tier_options
 from .tier_rows import row_layout
 from .tier_transfers import Job, Part, Transfers
 
+# Between two looks at the node's state: waiting requests make vLLM step as fast as it can. What goes to a dead node meanwhile fails at once.
+_LOOK_SECONDS = 0.005
+
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
@@ -82,17 +85,20 @@ class KvasirTier(SecondaryTierManager):
         self._limited = Limited()
         self._touched: dict[int, dict[bytes, None]] = {}
         self._connected = False
+        self._looked = float("-inf")
         self._may_ask: bool | None = None  # in this step; None: not found out
         self._polled = False               # in this step
         self._step_seconds = 0.0
         self._stats = tier_metrics.new_stats()
         self._reconnects = 0
-        self._timeouts = 0
 
     def _prepare(self, config: Any, view: memoryview) -> tuple[dict[int, list[kvasir.Space]], list[kvasir.Memory], int]:
         """Spaces of each group and cell, the registration of each cell, the bytes of a key over all cells."""
         vllm_config, kv_cache_config = tier_space.engine_configuration()
-        facts = compat.facts(vllm_config, kv_cache_config, _vllm_version())
+        version = _vllm_version()
+        if version not in compat.TESTED:
+            logger.warning("kvasir: tier: vLLM %s was not tested with KvasirTier (tested: %s)", version, ", ".join(compat.TESTED))
+        facts = compat.facts(vllm_config, kv_cache_config, version)
         plan = tier_space.plan_of(vllm_config, kv_cache_config, self._options.common, facts, self._chunk_tokens)
         layout = row_layout(tier_space.row_facts(plan, config, self.block_size_bytes, len(view)))
         described = tier_space.descriptions(plan, layout, self._chunk_tokens, self._options.isa or ("" if facts.cpu else _device()),
@@ -174,6 +180,7 @@ class KvasirTier(SecondaryTierManager):
     @_timed
     def submit_store(self, job_metadata: TransferJob) -> None:
         keys = list(job_metadata.keys)
+        self._poll_in_step()
         if not self._connected:
             self._transfers.refuse(job_metadata.job_id, False, keys, "unreachable")
             return
@@ -181,8 +188,8 @@ class KvasirTier(SecondaryTierManager):
 
     @_timed
     def get_finished_jobs(self) -> Iterable[JobResult]:
-        self._refresh()
-        self._poll()
+        self._polled = False
+        self._poll_in_step()
         return [self._result(job) for job in self._transfers.take()]
 
     def has_pending_work(self) -> bool:
@@ -260,6 +267,10 @@ class KvasirTier(SecondaryTierManager):
             self._poll()
 
     def _refresh(self) -> None:
+        now = time.monotonic()
+        if now - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = now
         connected = self._connector.state().ok
         if connected != self._connected:
             self._connected = connected
@@ -277,14 +288,16 @@ class KvasirTier(SecondaryTierManager):
                 self._answered(done)
 
     def _answered(self, done: kvasir.Completion) -> None:
-        if done.status == kvasir.Status.ERR_DEADLINE:
-            self._breaker.failed(time.monotonic())
-        else:
+        batch: Batch = done.user
+        silent = done.status < 0 or done.cause == kvasir.Cause.NODE
+        if not silent:
             self._breaker.answered()
-        found = self._lookups.answer(done.user, (done.is_present(i) for i in range(done.n)), done.lease)
-        late = self._lookups.timeouts - self._timeouts
-        self._timeouts = self._lookups.timeouts
-        for result, count in (("hit", found), ("miss", done.n - found), ("timeout", late)):
+        elif done.elapsed >= self._options.common.lookup_timeout:  # else the connection ended, and the node's state says so
+            self._breaker.failed(batch.asked, time.monotonic())
+        found, late = self._lookups.answer(batch, (done.is_present(i) for i in range(done.n)), done.lease)
+        if silent:
+            late = done.n
+        for result, count in (("hit", found), ("miss", done.n - found - late), ("unanswered", late)):
             if count:
                 self._stats.increase_counter(tier_metrics.LOOKUP_CHUNKS, count, (result,))
 

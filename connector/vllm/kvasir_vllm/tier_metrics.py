@@ -26,7 +26,7 @@ _JOB_BUCKETS = (5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.
 def definitions() -> dict[str, OffloadingMetricMetadata]:
     return {
         LOOKUP_CHUNKS: OffloadingCounterMetadata(
-            "Chunks that KvasirTier was asked for, by result: hit, miss, or timeout (answered too late, a miss to vLLM).", ("result",)),
+            "Chunks that KvasirTier was asked for, by result: hit, miss, or unanswered (not in time, or the node went away: a miss to vLLM).", ("result",)),
         TRANSFER_CHUNKS: OffloadingCounterMetadata(
             "Chunks of complete transfers, by operation (load, store) and result (ok, failed).", ("operation", "result")),
         TRANSFER_BYTES: OffloadingCounterMetadata("Bytes moved to and from the Kvasir node, by operation.", ("operation",)),
