@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import POINTER, c_char_p, c_int, c_int32, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
+from typing import TypeVar
 
 from .version import __version__
 
@@ -14,6 +15,8 @@ VERSION = tuple(int(part) for part in __version__.split("."))  # of the headers 
 SONAME = f"libkvasir-connector.so.{VERSION[0]}"
 DIGEST_SIZE = 32
 HASH_SIZE = 32
+
+_Struct = TypeVar("_Struct", bound=ctypes.Structure)
 
 status_t = c_int32  # enums of the headers are ints of 32 bits
 
@@ -209,8 +212,8 @@ def declare(library: ctypes.CDLL) -> None:
         function.argtypes = arguments
 
 
-def new(struct: type[ctypes.Structure]) -> ctypes.Structure:
+def new(struct: type[_Struct]) -> _Struct:
     """A zeroed struct with its struct_size."""
     made = struct()
-    made.struct_size = ctypes.sizeof(struct)
+    setattr(made, "struct_size", ctypes.sizeof(struct))
     return made

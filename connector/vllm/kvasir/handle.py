@@ -6,7 +6,10 @@ import os
 import threading
 from collections.abc import Callable
 
-from .errors import ClosedError, ForkedError
+from .errors import BusyError, ClosedError, ForkedError
+
+# Calls that block end soon once they are interrupted: the library promises 250 ms.
+CLOSE_SECONDS = 10.0
 
 
 class Handle:
@@ -51,7 +54,8 @@ class Handle:
 
     def close(self, interrupt: Callable[[int], None]) -> bool:
         """Frees the connector once no call is under way; `interrupt` makes those that block end soon. False: it was
-        closed already, or belongs to the process that forked this one."""
+        closed already, or belongs to the process that forked this one. BusyError: a call does not end, most likely
+        since this one comes from a signal handler in the middle of it; the connector stays open."""
         if self.forked:
             self._pointer = None
             return False
@@ -60,10 +64,14 @@ class Handle:
                 return False
             self._closing = True
             pointer = self._pointer
-        interrupt(pointer)
-        with self._changed:
-            while self._calls > 0:
-                self._changed.wait()
-            self._pointer = None
+        try:
+            interrupt(pointer)
+            with self._changed:
+                if not self._changed.wait_for(lambda: self._calls == 0, CLOSE_SECONDS):
+                    raise BusyError("close: a call is still under way")
+                self._pointer = None
+        except BaseException:
+            self._closing = False
+            raise
         self.library.kvs_close(pointer)
         return True

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 
 class Status(enum.IntEnum):
@@ -70,10 +71,10 @@ class Cause(enum.IntEnum):
         return _unknown(cls, value)
 
 
-def _unknown(cls: type, value: object):
+def _unknown(cls: type[enum.IntEnum], value: object) -> Any:
     if not isinstance(value, int):
         return None
-    member = int.__new__(cls, value)
+    member: Any = int.__new__(cls, value)
     member._name_ = f"UNKNOWN_{value}".replace("-", "MINUS_")
     member._value_ = value
     return member

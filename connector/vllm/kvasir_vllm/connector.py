@@ -161,7 +161,8 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):
     def update_connector_output(self, connector_output: Any) -> None:
         meta = connector_output.kv_connector_worker_meta
         report = meta.report if isinstance(meta, WorkerMetadata) else None
-        self._call(lambda: self._scheduling.take(report, connector_output.finished_recving or ()), None)
+        received, sent = connector_output.finished_recving or (), connector_output.finished_sending or ()
+        self._call(lambda: self._scheduling.take(report, received, sent), None)
 
     def request_finished(self, request: Any, block_ids: list[int]) -> tuple[bool, dict[str, Any] | None]:
         return self.request_finished_all_groups(request, (block_ids,))

@@ -15,6 +15,8 @@ class Counters:
     chunks_missed: int = 0
     requests_loaded: int = 0  # requests that got tokens from the store
     tokens_loaded: int = 0  # promised to the engine
+    hints: int = 0  # sent, once for each request
+    hint_values_dropped: int = 0  # malformed values in what requests said
     loads: int = 0  # of a worker
     load_bytes: int = 0
     load_chunks: int = 0  # in place

@@ -19,6 +19,7 @@ import kvasir
 
 from . import chunks
 from .counters import Counters
+from .hint_sender import HintSender
 from .lookups import KEYS_MAX, Answer, Ask, Lookups
 from .options import Options
 from .orders import Load, Report, Save, StepOrders
@@ -61,6 +62,7 @@ class SchedulerSide:
         self._connector = connector
         self._lookups = Lookups(plan, connector, spaces, self.counters, timeout=options.lookup_timeout, lease=options.lease,
                                 retry_after=options.retry_after)
+        self._hints = HintSender(connector, [space for group in spaces for space in group], plan.key_length, self.counters)
         self._states: dict[str, _State] = {}
         self._ending: dict[str, _State] = {}
         self._orders = StepOrders()
@@ -241,8 +243,10 @@ class SchedulerSide:
                     yield chunks.make_run(i, state.keys, self._plan.key_length, first, slots, chunk - first)
                     slots = None
 
-    def take(self, report: Report | None, received: Iterable[str]) -> None:
+    def take(self, report: Report | None, received: Iterable[str], sent: Iterable[str] = ()) -> None:
         """update_connector_output: what the workers have ended."""
+        for name in sent:
+            self._hints.request_saved(name)
         for name in received:
             state = self._states.get(name)
             if state is not None:
@@ -288,16 +292,19 @@ class SchedulerSide:
 
     def finished(self, request: Any, blocks: Blocks, *, aborted: bool) -> bool:
         """request_finished: whether its blocks are to be held until the workers report it as sent."""
-        name = request.request_id
-        state = self._states.pop(name, None)
-        if state is None:
-            return False
+        state = self._states.pop(request.request_id, None)
+        held = state is not None and self._end(state, blocks, aborted)
+        self._hints.request_ended(request, state.keys if state is not None else b"", held=held)
+        return held
+
+    def _end(self, state: _State, blocks: Blocks, aborted: bool) -> bool:
+        name = state.request.request_id
         self._forget_answer(state)
         if state.loading:
             self._release(state)
             self._orders.canceled.append(name)  # the engine holds the blocks until it is reported as received
             return False
-        if state.epoch != request.num_preemptions or not any(blocks):
+        if state.epoch != state.request.num_preemptions or not any(blocks):
             self._release(state)
             return False  # preempted: nothing of it is held any more
         state.last_blocks = blocks

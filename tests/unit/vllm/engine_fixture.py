@@ -57,6 +57,7 @@ class Request:
     skip_reading_prefix_cache: bool = False
     resumable: bool = False
     blocks: tuple[list[int], ...] = ()
+    kv_transfer_params: dict[str, Any] | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -166,7 +167,7 @@ class Engine:
         orders = self.scheduler.step(output)
         for name, n in (scheduled or {}).items():
             by_name[name].num_computed_tokens += n
-        reports, received = Report(), []
+        reports, received, all_sent = Report(), [], []
         for worker in self.workers:
             worker.preempt(orders)
             worker.start_loads(orders)
@@ -179,10 +180,11 @@ class Engine:
             self.ended.invalid |= worker.invalid_blocks()
             self.ended.failed += failed
             reports.add(worker.report() or Report())
-            self.ended.sent += _all_ranks(self._sent, sent, self.plan.tp_size)
+            all_sent += _all_ranks(self._sent, sent, self.plan.tp_size)
             received += _all_ranks(self._received, got, self.plan.tp_size)
         self.ended.received += received
-        self.scheduler.take(reports, received)
+        self.ended.sent += all_sent
+        self.scheduler.take(reports, received, all_sent)
         return orders
 
     def step_until(self, condition: Any) -> None:

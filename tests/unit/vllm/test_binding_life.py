@@ -34,6 +34,18 @@ class Closing(EmbeddedTest):
                 use()
         self.assertEqual(self.connector.in_flight, 0)
 
+    def test_close_in_the_middle_of_a_call(self) -> None:
+        from kvasir import handle
+
+        self.addCleanup(setattr, handle, "CLOSE_SECONDS", handle.CLOSE_SECONDS)
+        handle.CLOSE_SECONDS = 0.05
+        with self.connector._handle:  # as a signal handler would find it
+            with self.assertRaises(kvasir.BusyError):
+                self.connector.close()
+        self.assertFalse(self.connector.closed)
+        self.assertEqual(self.connector.state().status, Status.OK)
+        self.connector.close()
+
     def test_close_without_close(self) -> None:
         connector = kvasir.Connector("embedded:1MiB")
         pending = connector.lookup([connector.space(description())], keys(1))

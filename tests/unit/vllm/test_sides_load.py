@@ -7,6 +7,8 @@ import time
 from binding_fixture import NodeTest, main, until
 from engine_fixture import BLOCK, CHUNK, Engine, Request, make_plan, prompt
 
+import kvasir
+
 
 class Load(NodeTest):
     def stored(self, n: int = 4 * CHUNK + 3, *, seed: int = 1, windows: tuple[int, ...] = (0,), tp_size: int = 1) -> tuple:
@@ -196,6 +198,26 @@ class Load(NodeTest):
         engine.match(Request("c", tokens))
         engine.scheduler.finished(Request("c", tokens), (), aborted=True)
         self.assertEqual(len(released), 2)
+
+    def test_hint_goes_out_when_the_saves_have_ended(self) -> None:
+        engine = Engine(self, make_plan())
+        outcomes = []
+        hint = engine.scheduler_connector.hint
+
+        def spy(*args: object, **more: object) -> object:
+            outcomes.append(hint(*args, **more))  # type: ignore[arg-type]
+            return outcomes[-1]
+
+        engine.scheduler_connector.hint = spy  # type: ignore[method-assign, assignment]
+        said = {"program": "agent-7", "wait": "tool", "tool": "search", "return_p50_ms": 100}
+        engine.store(Request("a", prompt(2 * CHUNK + 1), kv_transfer_params=said))
+        engine.store(Request("b", prompt(3), kv_transfer_params={**said, "close": True}))  # too short to be stored
+        self.assertEqual(len(outcomes), 2)
+        self.assertTrue(until(lambda: engine.step() is not None and all(outcome.done for outcome in outcomes)))
+        for outcome in outcomes:
+            self.assertNotEqual(outcome.completion.outcome, kvasir.HintOutcome.MISSING)
+            self.assertGreaterEqual(outcome.completion.status, 0)
+        self.assertEqual((engine.scheduler.counters.hints, engine.scheduler.counters.hint_values_dropped), (2, 0))
 
     def test_match_is_quick_with_32_lookups(self) -> None:
         plan, tokens = self.stored()
