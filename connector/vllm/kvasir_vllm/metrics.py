@@ -25,6 +25,8 @@ COUNTERS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("save_chunks", "Chunks to be saved, by result (ok, failed, dropped: too much under way, canceled: their blocks were wanted).",
      ("result",)),
     ("failures", "Loads and saves that failed in part, by operation and the cause of the first.", ("operation", "cause")),
+    ("hints", "Requests whose hint was sent to the Kvasir node.", ()),
+    ("hint_values_dropped", "Malformed values in what requests said of their programs.", ()),
     ("reconnects", "Connections to the Kvasir node that were made anew, by any of the engine's processes.", ()),
 )
 HISTOGRAMS: tuple[tuple[str, str, tuple[str, ...], tuple[float, ...]], ...] = (

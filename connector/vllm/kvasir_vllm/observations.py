@@ -23,6 +23,7 @@ COUNTS: Mapping[str, str] = {
     "lookups": "lookups", "lookup_timeouts": "lookup_timeouts", "lookups_skipped": "lookups_skipped",
     "chunks_hit": "lookup_chunks/hit", "chunks_missed": "lookup_chunks/miss",
     "requests_loaded": "loaded_requests", "tokens_loaded": "loaded_tokens",
+    "hints": "hints", "hint_values_dropped": "hint_values_dropped",
     "load_bytes": "load_bytes", "load_chunks": "load_chunks/ok", "load_chunks_failed": "load_chunks/failed",
     "save_bytes": "save_bytes", "save_chunks": "save_chunks/ok", "save_chunks_failed": "save_chunks/failed",
     "saves_dropped": "save_chunks/dropped", "saves_canceled": "save_chunks/canceled",

@@ -16,6 +16,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import wraps
+from types import SimpleNamespace
 from typing import Any, ClassVar, TypeVar
 
 import kvasir
@@ -27,6 +28,8 @@ from vllm.v1.kv_offload.tiering.base import JobResult, SecondaryTierManager, Tra
 
 from . import compat, tier_metrics, tier_space
 from .breaker import Breaker
+from .counters import Counters
+from .hint_sender import HintSender
 from .log import Limited, logger
 from .tier_chains import Places
 from .tier_lookups import BATCH_KEYS_MAX, Batch, Lookups, block_hash_of, group_of
@@ -91,6 +94,12 @@ class KvasirTier(SecondaryTierManager):
         self._step_seconds = 0.0
         self._stats = tier_metrics.new_stats()
         self._reconnects = 0
+        self._counters = Counters()
+        self._hints_told = 0
+        self._hints = HintSender(self._connector, [space for cells in self._spaces.values() for space in cells],
+                                 next(iter(self._spaces.values()))[0].key_length, self._counters)
+        self._request_of: dict[int, str] = {}  # of jobs whose result was not taken
+        self._jobs_of: dict[str, int] = {}     # how many
 
     def _prepare(self, config: Any, view: memoryview) -> tuple[dict[int, list[kvasir.Space]], list[kvasir.Memory], int]:
         """Spaces of each group and cell, the registration of each cell, the bytes of a key over all cells."""
@@ -175,12 +184,14 @@ class KvasirTier(SecondaryTierManager):
     @_timed
     def submit_load(self, job_metadata: TransferJob) -> None:
         keys = list(job_metadata.keys)
+        self._begin(job_metadata)
         self._transfers.load(job_metadata.job_id, keys, job_metadata.chunk_ids, self._lookups.lease_of(keys))
 
     @_timed
     def submit_store(self, job_metadata: TransferJob) -> None:
         keys = list(job_metadata.keys)
         self._poll_in_step()
+        self._begin(job_metadata)
         if not self._connected:
             self._transfers.refuse(job_metadata.job_id, False, keys, "unreachable")
             return
@@ -210,7 +221,21 @@ class KvasirTier(SecondaryTierManager):
     def _spaces_of(self, group: int, key_length: int) -> Sequence[kvasir.Space]:
         return self._spaces[group]
 
+    def _begin(self, job: TransferJob) -> None:
+        request = job.req_context.req_id
+        self._request_of[job.job_id] = request
+        self._jobs_of[request] = self._jobs_of.get(request, 0) + 1
+
+    def _end(self, job: Job) -> None:
+        """Hints of a request go out when its last job has ended."""
+        request = self._request_of.pop(job.number)
+        self._jobs_of[request] -= 1
+        if self._jobs_of[request] == 0:
+            del self._jobs_of[request]
+            self._hints.request_saved(request)
+
     def _result(self, job: Job) -> JobResult:
+        self._end(job)
         good = tuple(key for key, fine in zip(job.keys, job.good) if fine)
         operation = "load" if job.load else "store"
         self._note(job, operation, len(good))
@@ -244,6 +269,9 @@ class KvasirTier(SecondaryTierManager):
     @_timed
     def on_request_finished(self, req_context: ReqContext) -> None:
         self._lookups.forget(req_context.req_id)
+        if req_context.kv_transfer_params and self._connected:
+            request = SimpleNamespace(request_id=req_context.req_id, kv_transfer_params=req_context.kv_transfer_params)
+            self._hints.request_ended(request, self._places(req_context).hashes(), held=req_context.req_id in self._jobs_of)
 
     def on_schedule_end(self, context: ScheduleEndContext) -> None:
         self._end_step()
@@ -319,6 +347,9 @@ class KvasirTier(SecondaryTierManager):
         if reconnects > self._reconnects:
             stats.increase_counter(tier_metrics.RECONNECTS, reconnects - self._reconnects)
             self._reconnects = reconnects
+        if self._counters.hints > self._hints_told:
+            stats.increase_counter(tier_metrics.HINTS, self._counters.hints - self._hints_told)
+            self._hints_told = self._counters.hints
         return stats
 
     def shutdown(self) -> None:

@@ -9,6 +9,7 @@ import signal
 import unittest
 from typing import Any
 
+import compare
 import model as models
 from fixture import CHUNK, LENGTH, STORED, WIDE, Site, SiteTest, prompt, request, until
 from process import Engine
@@ -38,7 +39,7 @@ class TierTest(SiteTest):
 
     def engine(self, name: str, connector: dict[str, Any]) -> Engine:
         folder = models.write(models.TINY, os.path.join(self.site.folder, "model"))
-        engine = Engine({"model": folder, "dtype": "float32", **WIDE}, connector)
+        engine = Engine({"model": folder, "dtype": "float32", **WIDE}, connector, {"KVASIR_TEST_SPOIL": self.site.spoil})
         self.site.engines[name] = engine
         return engine
 
@@ -120,6 +121,15 @@ class Faults(TierTest):
             warm = engine.run(requests)
             self.assertEqual(self.cached(warm), [STORED] * 6)
             self.assert_exact(cold, warm)
+
+        with self.subTest("control: other bytes are noticed"):
+            engine.reset(connector=True)
+            with open(self.site.spoil, "w"):
+                wrong = engine.run(requests[:2])
+            os.unlink(self.site.spoil)
+            self.assertEqual(self.cached(wrong), [STORED] * 2)
+            for one, other in zip(cold, wrong):
+                self.assertNotEqual(compare.close(one, other), [])
 
         with self.subTest("bits are flipped on the way: computed again, or loaded in a second try"):
             engine.reset(connector=True)

@@ -164,6 +164,21 @@ class Calls(unittest.TestCase):
         self.assertEqual(self.tier._connector.counters().lookup_hit_keys, before + 1)
         self.assertEqual(self.gauge("kvasir_leases"), 0)
 
+    def test_hints(self) -> None:
+        said = ReqContext("said", kv_transfer_params={"kvasir": {"program": "p", "wait": "tool", "priority": "high"}})
+        self.request = said
+        for number in (0, 1):
+            said.set_offload_key_position(key(number), (number + 1) * TOKENS)
+        self.tier.submit_store(self.job(False, [0, 1], [0, 1]))
+        self.tier.on_request_finished(said)
+        self.assertEqual(self.tier._connector.counters().hints, 0, "the hint did not wait for the chunks")
+        self.results()
+        self.assertEqual(self.tier._connector.counters().hints, 1)
+        self.assertEqual(self.tier._counters.hint_values_dropped, 1)
+        self.tier.on_request_finished(ReqContext("nothing", kv_transfer_params={"other": 1}))
+        self.assertEqual(self.tier._connector.counters().hints, 1)
+        self.assertEqual((self.tier._request_of, self.tier._jobs_of), ({}, {}))
+
     def test_a_node_that_stands_still(self) -> None:
         self.store([0], [0])
         self.node.signal(signal.SIGSTOP)
