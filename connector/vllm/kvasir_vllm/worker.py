@@ -30,7 +30,7 @@ from .times import Times
 
 CHUNKS_MAX = 512  # of one kvs_get or kvs_put
 PLACES_MAX = 1048576  # chunks * slots * regions
-_IDLE = 0.001  # seconds that a step without tokens may wait for a transfer, instead of turning in circles
+_IDLE_MS = 1  # milliseconds that a step without tokens may wait for a transfer, instead of turning in circles
 _GRACE = 0.5  # the library ends an operation at the latest 0.25 s after its deadline or cancel
 
 
@@ -85,6 +85,8 @@ class WorkerSide:
         self._invalid: set[int] = set()
         self._report = Report()
         self._limited = Limited()
+        self._wakener = select.poll()
+        self._wakener.register(connector.fd, select.POLLIN)
 
     def register(self, tensors: Mapping[str, Any], n_blocks: int) -> None:
         """The KV cache, a tensor a layer. Raises space.PlanError if it is not what the plan says."""
@@ -364,7 +366,7 @@ class WorkerSide:
         """(sent, received, failed to be received): requests whose transfers have ended since the last call, each once."""
         self._poll()
         if orders.idle and not self._received and (self._loading or self._held & self._saving.keys()):
-            if select.select([self._connector.fd], [], [], _IDLE)[0]:
+            if self._wakener.poll(_IDLE_MS):
                 self._poll()
         sent = {name for name in self._held if name not in self._saving}
         self._held -= sent
