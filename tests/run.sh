@@ -9,6 +9,9 @@
 #   --all            all of it, as without options: to say --fuzz, --long or --no-llama beside it
 #   --long           the tests with the label "long" too, and deadlines by the millisecond: for a quiet machine
 #   --no-llama       without llama.cpp: leaves out the engine's tests, needs no download
+#   --engines        a real vLLM with Kvasir behind it, a subset of 10 minutes; alone: the release build and nothing but this
+#   --engines=full   the same, the whole matrix: an hour or more
+#   --no-engines     without vLLM: needs no download of 3 GB and no 8 GB of disk
 #   --no-install     does not install missing packages
 #
 # Prints a line for each stage, a table at the end, and last a line "N passed, N failed". The exit status is 0 if none
@@ -17,7 +20,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 export LC_ALL=C.UTF-8
 
-presets=() fuzz_seconds="" long=0 llama=1 install=1 quick=0 all=0
+presets=() fuzz_seconds="" long=0 llama=1 engines="" install=1 quick=0 all=0
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) quick=1 ;;
@@ -28,6 +31,9 @@ while [ $# -gt 0 ]; do
     --all) all=1 ;;
     --long) long=1 && export KVASIR_STRICT_DEADLINES=1 ;;
     --no-llama) llama=0 ;;
+    --engines) engines=subset ;;
+    --engines=full) engines=full ;;
+    --no-engines) engines=none ;;
     --no-install) install=0 ;;
     -h | --help)
       sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"
@@ -41,7 +47,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-# What to run: house, presets, tidy, fuzz, packages.
+# What to run: house, presets, tidy, fuzz, packages, engines.
 stages=()
 if [ $quick = 1 ]; then
   stages=(house)
@@ -50,10 +56,14 @@ elif [ ${#presets[@]} -gt 0 ]; then
   stages=(house)
 elif [ -n "$fuzz_seconds" ] && [ $all = 0 ]; then
   stages=(fuzz)
+elif [[ $engines = subset || $engines = full ]] && [ $all = 0 ]; then
+  stages=()
 else
   stages=(house tidy packages fuzz)
   presets=(release asan tsan)
+  : "${engines:=subset}"
 fi
+: "${engines:=none}"
 if [ -n "$fuzz_seconds" ] && [[ " ${stages[*]} " != *" fuzz "* ]]; then
   stages+=(fuzz)
 fi
@@ -203,6 +213,26 @@ run_fuzzers() {
   done
 }
 
+# A folder of tests/engines with real engines; each of its tests counts.
+run_engines() { # run_engines FOLDER PYTHON
+  local name="engines $1" log=$logs/engines-$1.log more=() good bad status
+  [ "$engines" = subset ] || more=(--full)
+  begin "$name"
+  KVASIR_VLLM_PYTHON=$2 KVASIRD=$PWD/build/release/server/kvasird KVASIRCTL=$PWD/build/release/client/cli/kvasirctl \
+    KVASIR_LIBRARY=$PWD/build/release/libkvasir-connector.so PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONPATH=$PWD/tests/engines/$1:$PWD/tests/integration/node:$PWD/tests/fault \
+    "$2" tests/engines/run.py "tests/engines/$1" "${more[@]}" > "$log" 2>&1 < /dev/null
+  status=$?
+  read -r good bad < <(sed -n '$s/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$log")
+  # Without the closing line it did not come to its end.
+  [ -n "${bad:-}" ] && { [ "$status" = 0 ] || [ "$bad" -gt 0 ]; } || bad=$((${bad:-0} + 1))
+  end "$name" "${good:-0}" "$bad"
+  if [ "$bad" -gt 0 ]; then
+    failures+=("$name: $(sed -n 's/^\(FAILED\|ERROR\) .* s  //p' "$log" | tr '\n' ' ')")
+    show_log "$log"
+  fi
+}
+
 summary() {
   local name
   printf '\n%-28s %8s %8s %10s\n' stage passed failed time
@@ -221,6 +251,7 @@ if [ $install = 1 ]; then
   sets=(build test)
   [[ " ${stages[*]} " != *" fuzz "* ]] || sets+=(fuzz)
   [ $llama = 0 ] || sets+=(quickstart)
+  [ $engines = none ] || sets+=(engines)
   check "packages to build with" tools/install-deps.sh "${sets[@]}" || {
     summary
     exit 1
@@ -248,6 +279,14 @@ for preset in "${presets[@]}"; do
   fi
 done
 
+if [ $engines != none ]; then
+  # The same machine's own: an environment of KVASIR_VLLM_PYTHON is taken as it is.
+  if [ -n "${KVASIR_VLLM_PYTHON:-}" ] || check "vLLM" tools/fetch-vllm.sh .cache/vllm; then
+    if [[ " ${presets[*]} " == *" release "* ]] || check "build release" build release; then
+      run_engines vllm "${KVASIR_VLLM_PYTHON:-$PWD/.cache/vllm/bin/python}"
+    fi
+  fi
+fi
 if [[ " ${stages[*]} " == *" packages "* ]]; then
   check "Debian packages" tests/integration/packages.sh
 fi

@@ -5,7 +5,7 @@ requests) he knows which blocks the engine computes and which a load shall fill.
 block when it has been computed, and again when a load of it is reported as done, and writes both down, one line each, to
 a file of his own in the folder $KVASIR_TEST_AUDIT:
 
-    C|L <rank> <KV group> <block hash> <digest of the block's bytes in all layers of the group>
+    C|L|S <rank> <KV group> <block hash> <digest of the block's bytes in all layers of the group>
 
 A block's bytes may differ from one computation to the next (sums in another order), so what was loaded must equal what
 *some* engine computed for the same hash: read() tells.
@@ -14,7 +14,7 @@ A file at the path $KVASIR_TEST_GAP makes the worker stop before it starts loads
 and waits until the first one is gone, 20 s at most. So a test can do what it likes between a look-up and its loads.
 
 A file at the path $KVASIR_TEST_SPOIL makes the auditor a saboteur: while it is there, bytes of loaded blocks are changed
-before they are hashed and used. Tests must notice.
+before they are hashed and used; the letter is then S. Tests must notice.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ import os
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TextIO
 
 Place = tuple[int, str, int]  # KV group, hash of the block, block
 
@@ -52,7 +52,8 @@ class Audit:
         self.au_pending: dict[str, list[Place]] = {}
         self.au_lines: list[tuple[str, Place, str]] = []
         self.au_sync: list[Place] = []
-        self.au_file = None
+        self.au_file: TextIO | None = None
+        self.au_letter = "L"
         self.au_spoil = os.environ.get("KVASIR_TEST_SPOIL", "")
 
     # ---- scheduler ----
@@ -152,10 +153,10 @@ class Audit:
             digest.update(cache[place[2]].contiguous().view(torch.uint8).numpy())
         return digest.hexdigest()
 
-    def _au_spoil_blocks(self, places: list[Place], layer: str | None = None) -> None:
-        """Changes loaded bytes, if it is asked for: K and V of every token, in one layer or all."""
+    def _au_spoil_blocks(self, places: list[Place], layer: str | None = None) -> str:
+        """Changes loaded bytes, if it is asked for: K and V of every token, in one layer or all. Returns the letter."""
         if not (self.au_spoil and os.path.exists(self.au_spoil)):
-            return
+            return "L"
         for place in places:
             for name, cache in self.au_layers[place[0]]:
                 if layer is None or name == layer:
@@ -191,7 +192,7 @@ class Audit:
     def wait_for_layer_load(self, layer_name: str) -> None:
         super().wait_for_layer_load(layer_name)  # type: ignore[misc]
         if self.au_sync:
-            self._au_spoil_blocks(self.au_sync, layer_name)
+            self.au_letter = self._au_spoil_blocks(self.au_sync, layer_name)
 
     def wait_for_save(self) -> None:
         _, computed, _ = self._get_connector_metadata().audit  # type: ignore[attr-defined]
@@ -199,7 +200,7 @@ class Audit:
         for place in computed:
             self._au_write("C", place, self._au_digest(place))
         super().wait_for_save()  # type: ignore[misc]
-        self.au_lines += [("L", place, self._au_digest(place)) for place in self.au_sync]
+        self.au_lines += [(self.au_letter, place, self._au_digest(place)) for place in self.au_sync]
         self.au_sync = []
 
     def get_transfer_results(self, finished_req_ids: set[str]) -> Any:
@@ -211,8 +212,8 @@ class Audit:
         for name in results.finished_recving or ():
             places = self.au_pending.pop(name, [])
             if name not in failed:
-                self._au_spoil_blocks(places)
-                self.au_lines += [("L", place, self._au_digest(place)) for place in places]
+                letter = self._au_spoil_blocks(places)
+                self.au_lines += [(letter, place, self._au_digest(place)) for place in places]
         for name in failed:
             self.au_pending.pop(name, None)
         return results
@@ -235,6 +236,7 @@ class Audit:
 class Findings:
     computed: int = 0  # blocks, again and again where they were
     loaded: int = 0
+    spoiled: int = 0  # blocks that a saboteur changed, where the hash tells it
     wrong: list[str] = field(default_factory=list)  # loaded bytes that nobody computed for this hash
 
 
@@ -242,6 +244,7 @@ def read(folder: str) -> Findings:
     """What the auditors of all engines that share the folder found so far."""
     computed: dict[str, set[str]] = defaultdict(set)
     loaded: list[tuple[str, str]] = []
+    spoiled: list[tuple[str, str]] = []
     findings = Findings()
     for name in sorted(os.listdir(folder)):
         with open(os.path.join(folder, name)) as file:
@@ -253,7 +256,8 @@ def read(folder: str) -> Findings:
                     computed[block].add(digest)
                     findings.computed += 1
                 else:
-                    loaded.append((block, digest))
+                    (loaded if kind == "L" else spoiled).append((block, digest))
     findings.loaded = len(loaded)
+    findings.spoiled = sum(digest not in computed[block] for block, digest in spoiled)
     findings.wrong = [block for block, digest in loaded if digest not in computed[block]]
     return findings

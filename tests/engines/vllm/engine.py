@@ -9,8 +9,10 @@ Commands and answers are JSON, one a line. The first command is the engine's con
 and is answered {"ready": true, "pids": [...], "seconds": ...} when the engine can take requests. Then, in any order:
 
     {"do": "run", "requests": [...], "concurrent": true, "brief": false}
-        A request: {"prompt": [token, ...], "max_tokens": 16, "abort_after": null or n, "salt": null, "extra_args": null}.
-        Concurrent: all are handed over at once; else each waits for the one before. Greedy. Answered with
+        A request: {"prompt": [token, ...], "max_tokens": 16, "abort_after": null or n, "start_after": null or n,
+        "salt": null, "extra_args": null}.
+        Concurrent: all are handed over at once, or when the first one has start_after tokens; else each waits for the one
+        before. Greedy. Answered with
         {"results": [...], "seconds": s}, in the order of the requests, each {"tokens", "logprobs": of the chosen,
         "best": [the two best log-probabilities], "cached": prompt tokens that were not computed, "ttft": seconds to the
         first token, "seconds", "finish": vLLM's reason, "abort" if we ended it}. Brief: only "cached", "ttft", "finish".
@@ -26,6 +28,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
@@ -84,14 +87,19 @@ def metrics() -> dict[str, float]:
 class Running:
     """A request under way."""
 
-    def __init__(self, request: dict[str, Any], name: str) -> None:
-        self.name = name
+    def __init__(self, request: dict[str, Any]) -> None:
+        self.request = request
+        self.name = self.internal = ""  # ours, and vLLM's
         self.abort_after: int | None = request.get("abort_after")
-        self.began = time.monotonic()
+        self.began = 0.0
         self.first: float | None = None
         self.ended: float | None = None
         self.output: Any = None
         self.aborted = False
+
+    def count(self) -> int:
+        """Tokens so far."""
+        return len(self.output.outputs[0].token_ids) if self.output is not None and self.output.outputs else 0
 
     def result(self, brief: bool) -> dict[str, Any]:
         answer: dict[str, Any] = {"cached": getattr(self.output, "num_cached_tokens", None), "finish": "abort",
@@ -120,23 +128,29 @@ class Server:
         self.engine = self.llm.llm_engine
         self.count = 0
 
-    def start(self, request: dict[str, Any]) -> Running:
+    def submit(self, running: Running) -> None:
         from vllm import SamplingParams
         self.count += 1
-        running = Running(request, f"r{self.count}")
+        request = running.request
         prompt: dict[str, Any] = {"prompt_token_ids": request["prompt"]}
         if request.get("salt"):
             prompt["cache_salt"] = request["salt"]
         parameters = SamplingParams(temperature=0.0, max_tokens=request.get("max_tokens", 16), logprobs=2, ignore_eos=True,
                                     detokenize=False, extra_args=request.get("extra_args"))
-        running.name = self.engine.add_request(running.name, prompt, parameters)
-        return running
+        running.began = time.monotonic()
+        running.name = f"r{self.count}"
+        running.internal = self.engine.add_request(running.name, prompt, parameters)
 
-    def drain(self, started: list[Running]) -> None:
-        """Steps until all have ended."""
+    def drain(self, started: list[Running], later: Iterable[tuple[int, Running]] = ()) -> None:
+        """Steps until all have ended. later: requests to start when the first one has so many tokens."""
         names = {running.name: running for running in started}
-        names.update({running.name.rsplit("-", 1)[0]: running for running in started})  # as the caller named it
+        later = list(later)
         while self.engine.has_unfinished_requests():
+            for after, running in list(later):
+                if started[0].count() >= after:
+                    later.remove((after, running))
+                    self.submit(running)
+                    names[running.name] = running
             for output in self.engine.step():
                 running = names[output.request_id]
                 running.output = output
@@ -147,23 +161,26 @@ class Server:
                     running.ended = time.monotonic()
                 elif running.abort_after is not None and count >= running.abort_after and not running.aborted:
                     running.aborted = True
-                    self.engine.abort_request([running.name], internal=True)
+                    self.engine.abort_request([running.internal], internal=True)
 
     def run(self, command: dict[str, Any]) -> dict[str, Any]:
         began = time.monotonic()
-        all_: list[Running] = []
+        all_ = [Running(request) for request in command["requests"]]
         if command.get("concurrent"):
-            all_ = [self.start(request) for request in command["requests"]]
-            # An abort before the first token finds the request waiting, look-up or load under way.
-            early = [running for running in all_ if running.abort_after == 0]
-            for running in early:
-                running.aborted = True
-                self.engine.abort_request([running.name], internal=True)
-            self.drain(all_)
+            later = [(one.request["start_after"], one) for one in all_ if one.request.get("start_after")]
+            now = [one for one in all_ if not one.request.get("start_after")]
+            for running in now:
+                self.submit(running)
+            # An abort before the first token finds the request waiting, its look-up or load under way.
+            for running in now:
+                if running.abort_after == 0:
+                    running.aborted = True
+                    self.engine.abort_request([running.internal], internal=True)
+            self.drain(now, later)
         else:
-            for request in command["requests"]:
-                all_.append(self.start(request))
-                self.drain(all_[-1:])
+            for running in all_:
+                self.submit(running)
+                self.drain([running])
         brief = bool(command.get("brief"))
         return {"results": [running.result(brief) for running in all_], "seconds": time.monotonic() - began}
 

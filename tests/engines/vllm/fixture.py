@@ -4,6 +4,8 @@ Environment: KVASIRD, KVASIRCTL (programs), KVASIR_LIBRARY (libkvasir-connector)
 """
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import random
@@ -12,7 +14,7 @@ import subprocess
 import tempfile
 import time
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import audit
@@ -81,17 +83,26 @@ class Site:
                options: dict[str, Any] | None = None, audit_folder: str | None = None, **engine: Any) -> Engine:
         """The engine of this name, started if there is none; not waited for. Without an endpoint it has no connector."""
         if name not in self.engines:
-            folder = models.write(model, os.path.join(self.folder, "model-" + str(abs(hash(model)))))
+            folder = models.write(model, os.path.join(self.folder, "model-" + hashlib.sha256(repr(model).encode()).hexdigest()[:12]))
             arguments = {"model": folder, "dtype": model.dtype, **SMALL, **engine}
             connector = None
             if endpoint is not None:
                 connector = {"kv_connector": "AuditedKvasirConnector", "kv_connector_module_path": "audited", "kv_role": "kv_both",
                              "kv_load_failure_policy": "recompute",
-                             "kv_connector_extra_config": {"endpoint": endpoint, "lookup_timeout": 2.0, **(options or {})}}
+                             "kv_connector_extra_config": {"endpoint": endpoint, "model": "tiny", "lookup_timeout": 2.0, **(options or {})}}
             environment = {"KVASIR_TEST_AUDIT": audit_folder or self.audit, "KVASIR_TEST_SPOIL": self.spoil,
                            "KVASIR_TEST_GAP": self.gap}
             self.engines[name] = Engine(arguments, connector, environment)
         return self.engines[name]
+
+    @contextlib.contextmanager
+    def spoiling(self) -> Iterator[None]:
+        """Meanwhile what engines load is changed behind the connector's back."""
+        open(self.spoil, "w").close()
+        try:
+            yield
+        finally:
+            os.unlink(self.spoil)
 
     def end(self, name: str) -> None:
         self.engines.pop(name).close()
@@ -146,9 +157,24 @@ class Site:
 
 
 class SiteTest(unittest.TestCase):
-    """Assertions about answers of engines."""
+    """What is asked of answers of engines. After each test nothing is under way, and no wrong byte was ever loaded."""
 
     site: Site
+
+    def tearDown(self) -> None:
+        self.assert_bytes_right(at_least=0)
+        self.assert_at_rest()
+
+    def store(self, engine: Engine, name: str, count: int = 2) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Requests that an engine answered cold, one at a time, with their answers; all their chunks are in the node."""
+        requests = [request(prompt(f"{name}{i}")) for i in range(count)]
+        before = self.site.settled()
+        cold = engine.run(requests)
+        self.assertEqual(self.cached(cold), [0] * count)
+        wanted = before + count * (STORED // CHUNK)
+        self.assertTrue(until(lambda: self.site.gauge("kvasir_chunks") >= wanted),
+                        f"{self.site.gauge('kvasir_chunks')} chunks, not {wanted}:\n{engine.tail()}")
+        return requests, cold
 
     def assert_exact(self, cold: list[dict[str, Any]], warm: list[dict[str, Any]]) -> None:
         self.assertEqual(len(cold), len(warm))

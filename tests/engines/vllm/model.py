@@ -120,8 +120,10 @@ def write(model: Model, folder: str) -> str:
     """Writes config.json and model.safetensors into folder (made if missing; nothing is done if it holds this model
     already). Returns folder."""
     marker = os.path.join(folder, "model.txt")
-    if os.path.exists(marker) and open(marker).read() == repr(model):
-        return folder
+    if os.path.exists(marker):
+        with open(marker) as file:
+            if file.read() == repr(model):
+                return folder
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "config.json"), "w") as file:
         json.dump(configuration(model), file, indent=1)
