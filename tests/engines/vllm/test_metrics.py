@@ -1,13 +1,18 @@
 """The connector's metrics in vLLM's own machinery: its log line, and a Prometheus registry. No engine is started."""
 from __future__ import annotations
 
+import os
 import pickle
+import sys
 import types
 import unittest
 
+from process import TOP
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from vllm.distributed.kv_transfer.kv_connector.v1.metrics import KVConnectorLogging, KVConnectorProm
 from vllm.distributed.kv_transfer.kv_connector.v1.offloading.metrics import OffloadPromMetrics
+
+sys.path.insert(0, os.path.join(TOP, "connector", "vllm"))
 
 import kvasir_vllm.connector
 from kvasir_vllm import metrics, tier_metrics

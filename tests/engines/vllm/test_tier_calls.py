@@ -4,8 +4,10 @@ from __future__ import annotations
 import ctypes
 import http.client
 import itertools
+import os
 import re
 import signal
+import sys
 import time
 import types
 import unittest
@@ -14,8 +16,11 @@ from typing import Any
 import numpy as np
 from fixture import until
 from harness import Node
+from process import TOP
 from vllm.v1.kv_offload.base import Locality, LookupResult, Medium, OffloadKey, ReqContext, ScheduleEndContext, make_offload_key
 from vllm.v1.kv_offload.tiering.base import JobResult, TransferJob
+
+sys.path.insert(0, os.path.join(TOP, "connector", "vllm"))
 
 import kvasir
 from kvasir_vllm.tier import KvasirTier
