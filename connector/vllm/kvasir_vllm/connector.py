@@ -26,6 +26,8 @@ from . import compat
 from .counters import Counters
 from .log import Limited, logger
 from .messages import StepMetadata, WorkerMetadata
+from .metrics import KvasirPromMetrics, KvasirStats
+from .observations import Observer
 from .options import Options, parse
 from .orders import StepOrders
 from .scheduler import SchedulerSide
@@ -59,6 +61,7 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):
             self._scheduler = self._make_scheduler(config)
         else:
             self._worker = WorkerSide(self.plan, self.options, self._kvasir, _rank())
+        self._observer = Observer("scheduler" if self._worker is None else f"worker {_rank()}", self._look)
 
     def _make_scheduler(self, config: Any) -> SchedulerSide:
         loads = _loads(self.options, self.plan.n_engine_groups, self._vllm_config) if config.is_kv_consumer else "off"
@@ -99,6 +102,27 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):
         side = self._scheduler or self._worker
         assert side is not None
         return side.counters
+
+    # ---- metrics ----
+
+    def _look(self) -> tuple[bool, int, int]:
+        counters = self._kvasir.counters()
+        return self._kvasir.state().ok, counters.in_flight, counters.reconnects
+
+    def get_kv_connector_stats(self) -> KvasirStats | None:
+        side = self._worker
+        loads, failures = (side.load_times, side.failures) if side is not None else (Times(), {})
+        data = self._call(lambda: self._observer.take(self.counters, self.step_times, loads, failures), None)
+        return KvasirStats(data) if data is not None else None
+
+    @classmethod
+    def build_kv_connector_stats(cls, data: dict[str, Any] | None = None) -> KvasirStats:
+        return KvasirStats(data or {})
+
+    @classmethod
+    def build_prom_metrics(cls, vllm_config: Any, metric_types: Any, labelnames: list[str],
+                           per_engine_labelvalues: dict[int, list[object]]) -> KvasirPromMetrics:
+        return KvasirPromMetrics(vllm_config, metric_types, labelnames, per_engine_labelvalues)
 
     # ---- both sides ----
 

@@ -16,6 +16,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import wraps
+from types import SimpleNamespace
 from typing import Any, ClassVar, TypeVar
 
 import kvasir
@@ -27,12 +28,17 @@ from vllm.v1.kv_offload.tiering.base import JobResult, SecondaryTierManager, Tra
 
 from . import compat, tier_metrics, tier_space
 from .breaker import Breaker
+from .counters import Counters
+from .hint_sender import HintSender
 from .log import Limited, logger
 from .tier_chains import Places
 from .tier_lookups import BATCH_KEYS_MAX, Batch, Lookups, block_hash_of, group_of
 from .tier_options import TierOptions, tier_options
 from .tier_rows import row_layout
 from .tier_transfers import Job, Part, Transfers
+
+# Between two looks at the node's state: waiting requests make vLLM step as fast as it can. What goes to a dead node meanwhile fails at once.
+_LOOK_SECONDS = 0.005
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -82,17 +88,26 @@ class KvasirTier(SecondaryTierManager):
         self._limited = Limited()
         self._touched: dict[int, dict[bytes, None]] = {}
         self._connected = False
+        self._looked = float("-inf")
         self._may_ask: bool | None = None  # in this step; None: not found out
         self._polled = False               # in this step
         self._step_seconds = 0.0
         self._stats = tier_metrics.new_stats()
         self._reconnects = 0
-        self._timeouts = 0
+        self._counters = Counters()
+        self._hints_told = 0
+        self._hints = HintSender(self._connector, [space for cells in self._spaces.values() for space in cells],
+                                 next(iter(self._spaces.values()))[0].key_length, self._counters)
+        self._request_of: dict[int, str] = {}  # of jobs whose result was not taken
+        self._jobs_of: dict[str, int] = {}     # how many
 
     def _prepare(self, config: Any, view: memoryview) -> tuple[dict[int, list[kvasir.Space]], list[kvasir.Memory], int]:
         """Spaces of each group and cell, the registration of each cell, the bytes of a key over all cells."""
         vllm_config, kv_cache_config = tier_space.engine_configuration()
-        facts = compat.facts(vllm_config, kv_cache_config, _vllm_version())
+        version = _vllm_version()
+        if version not in compat.TESTED:
+            logger.warning("kvasir: tier: vLLM %s was not tested with KvasirTier (tested: %s)", version, ", ".join(compat.TESTED))
+        facts = compat.facts(vllm_config, kv_cache_config, version)
         plan = tier_space.plan_of(vllm_config, kv_cache_config, self._options.common, facts, self._chunk_tokens)
         layout = row_layout(tier_space.row_facts(plan, config, self.block_size_bytes, len(view)))
         described = tier_space.descriptions(plan, layout, self._chunk_tokens, self._options.isa or ("" if facts.cpu else _device()),
@@ -169,11 +184,14 @@ class KvasirTier(SecondaryTierManager):
     @_timed
     def submit_load(self, job_metadata: TransferJob) -> None:
         keys = list(job_metadata.keys)
+        self._begin(job_metadata)
         self._transfers.load(job_metadata.job_id, keys, job_metadata.chunk_ids, self._lookups.lease_of(keys))
 
     @_timed
     def submit_store(self, job_metadata: TransferJob) -> None:
         keys = list(job_metadata.keys)
+        self._poll_in_step()
+        self._begin(job_metadata)
         if not self._connected:
             self._transfers.refuse(job_metadata.job_id, False, keys, "unreachable")
             return
@@ -181,8 +199,8 @@ class KvasirTier(SecondaryTierManager):
 
     @_timed
     def get_finished_jobs(self) -> Iterable[JobResult]:
-        self._refresh()
-        self._poll()
+        self._polled = False
+        self._poll_in_step()
         return [self._result(job) for job in self._transfers.take()]
 
     def has_pending_work(self) -> bool:
@@ -203,7 +221,21 @@ class KvasirTier(SecondaryTierManager):
     def _spaces_of(self, group: int, key_length: int) -> Sequence[kvasir.Space]:
         return self._spaces[group]
 
+    def _begin(self, job: TransferJob) -> None:
+        request = job.req_context.req_id
+        self._request_of[job.job_id] = request
+        self._jobs_of[request] = self._jobs_of.get(request, 0) + 1
+
+    def _end(self, job: Job) -> None:
+        """Hints of a request go out when its last job has ended."""
+        request = self._request_of.pop(job.number)
+        self._jobs_of[request] -= 1
+        if self._jobs_of[request] == 0:
+            del self._jobs_of[request]
+            self._hints.request_saved(request)
+
     def _result(self, job: Job) -> JobResult:
+        self._end(job)
         good = tuple(key for key, fine in zip(job.keys, job.good) if fine)
         operation = "load" if job.load else "store"
         self._note(job, operation, len(good))
@@ -237,6 +269,9 @@ class KvasirTier(SecondaryTierManager):
     @_timed
     def on_request_finished(self, req_context: ReqContext) -> None:
         self._lookups.forget(req_context.req_id)
+        if req_context.kv_transfer_params and self._connected:
+            request = SimpleNamespace(request_id=req_context.req_id, kv_transfer_params=req_context.kv_transfer_params)
+            self._hints.request_ended(request, self._places(req_context).hashes(), held=req_context.req_id in self._jobs_of)
 
     def on_schedule_end(self, context: ScheduleEndContext) -> None:
         self._end_step()
@@ -260,6 +295,10 @@ class KvasirTier(SecondaryTierManager):
             self._poll()
 
     def _refresh(self) -> None:
+        now = time.monotonic()
+        if now - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = now
         connected = self._connector.state().ok
         if connected != self._connected:
             self._connected = connected
@@ -277,14 +316,16 @@ class KvasirTier(SecondaryTierManager):
                 self._answered(done)
 
     def _answered(self, done: kvasir.Completion) -> None:
-        if done.status == kvasir.Status.ERR_DEADLINE:
-            self._breaker.failed(time.monotonic())
-        else:
+        batch: Batch = done.user
+        silent = done.status < 0 or done.cause == kvasir.Cause.NODE
+        if not silent:
             self._breaker.answered()
-        found = self._lookups.answer(done.user, (done.is_present(i) for i in range(done.n)), done.lease)
-        late = self._lookups.timeouts - self._timeouts
-        self._timeouts = self._lookups.timeouts
-        for result, count in (("hit", found), ("miss", done.n - found), ("timeout", late)):
+        elif done.elapsed >= self._options.common.lookup_timeout:  # else the connection ended, and the node's state says so
+            self._breaker.failed(batch.asked, time.monotonic())
+        found, late = self._lookups.answer(batch, (done.is_present(i) for i in range(done.n)), done.lease)
+        if silent:
+            late = done.n
+        for result, count in (("hit", found), ("miss", done.n - found - late), ("unanswered", late)):
             if count:
                 self._stats.increase_counter(tier_metrics.LOOKUP_CHUNKS, count, (result,))
 
@@ -306,6 +347,9 @@ class KvasirTier(SecondaryTierManager):
         if reconnects > self._reconnects:
             stats.increase_counter(tier_metrics.RECONNECTS, reconnects - self._reconnects)
             self._reconnects = reconnects
+        if self._counters.hints > self._hints_told:
+            stats.increase_counter(tier_metrics.HINTS, self._counters.hints - self._hints_told)
+            self._hints_told = self._counters.hints
         return stats
 
     def shutdown(self) -> None:

@@ -41,6 +41,14 @@ class Places:
         self.keys: dict[int, dict[int, bytes]] = {group: {} for group in chunk_tokens}  # group -> place -> key
         self.of: dict[bytes, int] = {}                                                  # key -> place
 
+    def hashes(self) -> bytes:
+        """The block hashes of all whole chunks in order; none where groups have chunks of different sizes, whose keys differ."""
+        self.update()
+        if len(set(self._chunk_tokens.values())) != 1:
+            return b""
+        keys = next(iter(self.keys.values()))
+        return b"".join(block_hash_of(keys[place]) for place in sorted(keys))
+
     def update(self) -> None:
         new = list(islice(self._positions.items(), self._read, None))
         self._read += len(new)

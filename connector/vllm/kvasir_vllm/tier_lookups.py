@@ -25,11 +25,12 @@ def group_of(key: bytes) -> int:
 class Batch:
     """One look-up on its way, or answered and holding a lease."""
 
-    __slots__ = ("entries", "deadline", "lease", "answered", "users")
+    __slots__ = ("entries", "asked", "deadline", "lease", "answered", "users")
 
-    def __init__(self, entries: list[Entry], deadline: float) -> None:
+    def __init__(self, entries: list[Entry], asked: float, timeout: float) -> None:
         self.entries = entries
-        self.deadline = deadline
+        self.asked = asked
+        self.deadline = asked + timeout
         self.lease = 0
         self.answered = False
         self.users = len(entries)  # entries that some request still holds
@@ -63,7 +64,6 @@ class Lookups:
         self._entries: dict[bytes, Entry] = {}
         self._of_request: dict[str, set[bytes]] = {}
         self._noted: list[Entry] = []
-        self.timeouts = 0  # keys whose answer came too late; counted up for ever
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -82,7 +82,6 @@ class Lookups:
             self._of_request.setdefault(request, set()).add(key)
         if entry.verdict is None and entry.batch is not None and self._clock() > entry.batch.deadline:
             entry.verdict = False
-            self.timeouts += 1
         return entry.verdict
 
     def flush(self) -> None:
@@ -97,7 +96,7 @@ class Lookups:
                 self._start(group, entries[first:first + BATCH_KEYS_MAX])
 
     def _start(self, group: int, entries: list[Entry]) -> None:
-        batch = Batch(entries, self._clock() + self._timeout)
+        batch = Batch(entries, self._clock(), self._timeout)
         if not self._ask(group, [block_hash_of(entry.key) for entry in entries], batch):
             for entry in entries:
                 entry.verdict = False
@@ -105,19 +104,22 @@ class Lookups:
         for entry in entries:
             entry.batch = batch
 
-    def answer(self, batch: Batch, present: Iterable[bool], lease: int) -> int:
-        """The look-up of `batch` is complete; present: in the order of its keys, may be short. Returns the keys found."""
+    def answer(self, batch: Batch, present: Iterable[bool], lease: int) -> tuple[int, int]:
+        """The look-up of `batch` is complete; present: in the order of its keys, may be short. Returns the keys found, and those that were
+        given up before."""
         batch.answered = True
         batch.lease = lease
-        found = 0
+        found = late = 0
         there = iter(present)
         for entry in batch.entries:
             hit = bool(next(there, False))
-            found += hit
-            if entry.verdict is None:  # what was too late stays a miss
+            if entry.verdict is None:
                 entry.verdict = hit
+                found += hit
+            else:  # what was too late stays a miss
+                late += 1
         self._release_if_unused(batch)
-        return found
+        return found, late
 
     def mark_miss(self, keys: Iterable[bytes]) -> None:
         """A load of these failed: asked again they miss, or vLLM would promote them for ever."""

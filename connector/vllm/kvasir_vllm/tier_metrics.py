@@ -16,6 +16,7 @@ FAILED_JOBS = "vllm:kvasir_tier_failed_jobs"
 JOB_SECONDS = "vllm:kvasir_tier_job_seconds"
 STEP_SECONDS = "vllm:kvasir_tier_step_seconds"
 RECONNECTS = "vllm:kvasir_tier_reconnects"
+HINTS = "vllm:kvasir_tier_hints"
 CONNECTED = "vllm:kvasir_tier_node_connected"
 IN_FLIGHT = "vllm:kvasir_tier_operations_in_flight"
 
@@ -26,7 +27,7 @@ _JOB_BUCKETS = (5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.
 def definitions() -> dict[str, OffloadingMetricMetadata]:
     return {
         LOOKUP_CHUNKS: OffloadingCounterMetadata(
-            "Chunks that KvasirTier was asked for, by result: hit, miss, or timeout (answered too late, a miss to vLLM).", ("result",)),
+            "Chunks that KvasirTier was asked for, by result: hit, miss, or unanswered (not in time, or the node went away: a miss to vLLM).", ("result",)),
         TRANSFER_CHUNKS: OffloadingCounterMetadata(
             "Chunks of complete transfers, by operation (load, store) and result (ok, failed).", ("operation", "result")),
         TRANSFER_BYTES: OffloadingCounterMetadata("Bytes moved to and from the Kvasir node, by operation.", ("operation",)),
@@ -37,6 +38,7 @@ def definitions() -> dict[str, OffloadingMetricMetadata]:
         STEP_SECONDS: OffloadingHistogramMetadata("Time spent inside KvasirTier in one step of the scheduler, in seconds.", (),
                                                   _STEP_BUCKETS),
         RECONNECTS: OffloadingCounterMetadata("Connections to the Kvasir node that were made anew."),
+        HINTS: OffloadingCounterMetadata("Requests whose hint was sent to the Kvasir node."),
         CONNECTED: OffloadingGaugeMetadata("1 if the Kvasir node can be used now, else 0."),
         IN_FLIGHT: OffloadingGaugeMetadata("Transfers to and from the Kvasir node under way."),
     }

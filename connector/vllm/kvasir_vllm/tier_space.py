@@ -59,6 +59,9 @@ def descriptions(plan: space.Plan, layout: RowLayout, chunk_tokens: dict[int, in
     """For each KV group the space of each cell. isa and detail: empty, or what must match besides. PlanError."""
     if len(plan.groups) * layout.cells > _SPACES_MAX:
         raise space.PlanError(f"{len(plan.groups)} KV groups of {layout.cells} workers: at most {_SPACES_MAX} spaces")
+    unknown = {group.id for group in plan.groups} ^ set(chunk_tokens)
+    if unknown:
+        raise space.PlanError(f"KV cache groups {sorted(unknown)} are offloaded by vLLM and not known to KvasirTier, or the other way round")
     made: dict[int, list[kvasir.SpaceDescription]] = {}
     for group in plan.groups:
         made[group.id] = [_description(plan, group, rank, layout, chunk_tokens[group.id], isa, detail) for rank in range(layout.cells)]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import kvasir
 
+from .observations import cause_of
 from .tier_chains import Places, Run, load_runs, store_runs
 from .tier_lookups import block_hash_of
 
@@ -114,8 +115,7 @@ class Transfers:
         statuses = done.statuses or ()
         bad = [i for at, i in enumerate(part.run.indexes) if at >= len(statuses) or statuses[at] not in fine]
         if bad:
-            missed = done.status in (kvasir.Status.MISS, kvasir.Status.PARTIAL)
-            job.fail(bad, (done.cause.name if missed else done.status.name).lower())
+            job.fail(bad, cause_of(done))
         self._end(job)
 
     def take(self) -> list[Job]:

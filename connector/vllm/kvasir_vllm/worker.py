@@ -23,8 +23,10 @@ from .chunks import HOLE, Run
 from .counters import Counters
 from .log import Limited, logger
 from .options import Options
+from .observations import cause_of
 from .orders import Load, Report, Save, StepOrders
 from .space import Group, Plan, describe, regions
+from .times import Times
 
 CHUNKS_MAX = 512  # of one kvs_get or kvs_put
 PLACES_MAX = 1048576  # chunks * slots * regions
@@ -62,6 +64,8 @@ class WorkerSide:
 
     def __init__(self, plan: Plan, options: Options, connector: kvasir.Connector, rank: int) -> None:
         self.counters = Counters()
+        self.load_times = Times()  # of each get
+        self.failures: dict[str, int] = {}  # "load/cause", "save/cause": how often
         self._plan = plan
         self._options = options
         self._connector = connector
@@ -157,14 +161,20 @@ class WorkerSide:
 
     def _took_load(self, loading: _Loading, run: Run, done: kvasir.Completion) -> None:
         loading.open -= 1
+        self.load_times.record(done.elapsed)
         self.counters.load_bytes += done.bytes
         self.counters.load_chunks += done.n_prefix
         if done.n_prefix < done.n:
             if not loading.canceled:
+                self._count_failure("load", done)
                 self._limited.warn("load", f"{done.n - done.n_prefix} of {done.n} chunks that were found did not come "
                                            f"({done.status.name}, cause {done.cause.name}): their tokens are computed")
             self._not_loaded(loading, run, done.n_prefix)
         self._end_load(loading)
+
+    def _count_failure(self, operation: str, done: kvasir.Completion) -> None:
+        name = f"{operation}/{cause_of(done)}"
+        self.failures[name] = self.failures.get(name, 0) + 1
 
     def _end_load(self, loading: _Loading) -> None:
         """Reports an asynchronous load when its last operation has ended."""
@@ -300,6 +310,7 @@ class WorkerSide:
         self.counters.save_chunks += done.n_ok
         self.counters.save_chunks_failed += done.n - done.n_ok
         if done.status < 0 and done.status != kvasir.Status.ERR_CANCELED:
+            self._count_failure("save", done)
             self._limited.warn("save", f"{done.n - done.n_ok} of {done.n} chunks were not saved: {done.status.name}")
         if saving.open:
             return

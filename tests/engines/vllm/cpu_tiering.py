@@ -3,22 +3,17 @@
 vLLM's own worker copies between a GPU and the shared rows by CUDA streams, and refuses CPUs. CpuTieringSpec replaces that worker alone, by
 plain copies into rows laid out by vLLM's own code; the scheduler's side, the tiering and the tiers are vLLM's, unchanged.
 
-TapeTier stands in for a checker: it stores nothing, and writes down the bytes of each chunk that vLLM hands to secondary tiers, as
-lines "KEY DIGEST" in the file $KVASIR_TEST_TAPE.
+A file at the path $KVASIR_TEST_SPOIL makes the worker a saboteur: while it is there, what it loads is zeros. Tests must notice.
 """
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import time
-from collections.abc import Iterable
 from typing import Any
 
-from vllm.v1.kv_offload.base import (GPULoadStoreSpec, LookupResult, Medium, OffloadingWorker, RequestOffloadingContext,
-                                     TransferResult)
+from vllm.v1.kv_offload.base import GPULoadStoreSpec, OffloadingWorker, TransferResult
 from vllm.v1.kv_offload.cpu.shared_offload_region import SharedOffloadRegion
-from vllm.v1.kv_offload.tiering.base import JobResult, SecondaryTierManager
 from vllm.v1.kv_offload.tiering.spec import TieringOffloadingSpec
 
 
@@ -38,6 +33,7 @@ class CopyWorker(OffloadingWorker):
     def _copy(self, job: int, blocks: GPULoadStoreSpec, rows: Any, to_row: bool) -> bool:
         assert len(blocks.group_sizes) == 1, "this worker serves one KV group"
         begin, copied = time.monotonic(), 0
+        spoil = not to_row and os.path.exists(os.environ.get("KVASIR_TEST_SPOIL", ""))
         first = blocks.block_indices[0] % self.blocks_per_chunk
         for i, block in enumerate(blocks.block_ids):
             chunk, place = divmod(i + first, self.blocks_per_chunk)
@@ -45,6 +41,8 @@ class CopyWorker(OffloadingWorker):
                 there = engine + int(block) * engine_stride
                 here = row + int(rows.block_ids[chunk]) * row_stride + place * page
                 ctypes.memmove(here if to_row else there, there if to_row else here, page)
+                if spoil:
+                    ctypes.memset(there, 0, page)
                 copied += page
         self.done.append(TransferResult(job, True, copied, time.monotonic() - begin))
         return True
@@ -73,35 +71,3 @@ class CpuTieringSpec(TieringOffloadingSpec):
                                          kv_bytes_per_chunk=self.kv_bytes_per_chunk, cpu_page_size=self.cpu_page_size_per_worker)
             self._worker = CopyWorker(kv_caches, self.blocks_per_chunk, region)
         return self._worker
-
-
-class TapeTier(SecondaryTierManager):
-    medium = Medium.STORAGE
-
-    def __init__(self, offloading_spec: Any, primary_kv_view: memoryview, tier_type: str, backpressure_detector: Any = None) -> None:
-        super().__init__(offloading_spec, primary_kv_view, tier_type, backpressure_detector)
-        self.results: list[JobResult] = []
-        self.tape = open(os.environ["KVASIR_TEST_TAPE"], "a", buffering=1)
-        self.bytes = offloading_spec.config.worker_kv_bytes_per_block * offloading_spec.blocks_per_chunk
-
-    def lookup(self, key: Any, req_context: Any) -> LookupResult:
-        return LookupResult.MISS
-
-    def submit_store(self, job_metadata: Any) -> None:
-        for key, row in zip(job_metadata.keys, job_metadata.chunk_ids):
-            payload = self._primary_kv_view.cast("B")[int(row) * self.block_size_bytes:][:self.bytes]
-            self.tape.write(f"{bytes(key).hex()} {hashlib.sha256(payload).hexdigest()}\n")
-        self.results.append(JobResult(job_metadata.job_id, True))
-
-    def submit_load(self, job_metadata: Any) -> None:
-        self.results.append(JobResult(job_metadata.job_id, False))
-
-    def get_finished_jobs(self) -> Iterable[JobResult]:
-        results, self.results = self.results, []
-        return results
-
-    def on_new_request(self, req_context: Any) -> RequestOffloadingContext:
-        return RequestOffloadingContext()
-
-    def drain_jobs(self) -> None:
-        return

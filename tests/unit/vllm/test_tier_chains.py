@@ -64,6 +64,11 @@ class Runs(unittest.TestCase):
         run, = store_runs([key(2)], places)
         self.assertEqual((run.first_place, run.parent), (2, block_hash_of(key(1))))
 
+    def test_hashes_of_a_request(self) -> None:
+        self.assertEqual(Places(chain(3), {0: 256}).hashes(), b"".join(block_hash_of(key(i)) for i in range(3)))
+        self.assertEqual(Places({}, {0: 256}).hashes(), b"")
+        self.assertEqual(Places({**chain(2, 0), **chain(2, 1)}, TOKENS).hashes(), b"", "keys of chunks of two sizes")
+
     def test_long_jobs_are_cut(self) -> None:
         count = 2 * REQUEST_CHUNKS + 3
         keys = [key(i) for i in range(count)]

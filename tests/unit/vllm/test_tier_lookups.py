@@ -61,8 +61,7 @@ class Verdicts(Fixture):
         self.note("a", key(1))
         self.now += 0.2
         self.assertIs(self.lookups.verdict(key(1), "a"), False)
-        self.assertEqual(self.lookups.timeouts, 1)
-        self.lookups.answer(self.asked[0][2], [True], 7)
+        self.assertEqual(self.lookups.answer(self.asked[0][2], [True], 7), (0, 1))
         self.assertIs(self.lookups.verdict(key(1), "a"), False)
 
     def test_not_started_is_a_miss(self) -> None:
@@ -74,7 +73,7 @@ class Verdicts(Fixture):
     def test_short_answer_is_a_miss(self) -> None:
         self.note("a", key(1), key(2))
         self.lookups.flush()
-        self.assertEqual(self.lookups.answer(self.asked[0][2], [True], 0), 1)
+        self.assertEqual(self.lookups.answer(self.asked[0][2], [True], 0), (1, 0))
         self.assertIs(self.lookups.verdict(key(2), "a"), False)
 
     def test_failed_load_is_a_miss(self) -> None:
