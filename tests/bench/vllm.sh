@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures a real vLLM with Kvasir behind it: times to the first token, and what the connector costs.
 #
-# Usage: tests/bench/vllm.sh [--json] [--rounds N] [--ways WAY,...] [--lengths N,...] [--misses N]
+# Usage: tests/bench/vllm.sh [--json] [--rounds N] [--ways WAY,...] [--lengths N,...] [--misses N] [--kv-heads N]
 #        tests/bench/vllm.sh --plot RUN.json > run.svg        draws what --json printed
 #        tests/bench/vllm.sh --table RUN.json                 tables of it
 #

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import document
@@ -156,7 +157,8 @@ class Bench:
         self.units: dict[str, str] = {}
         self.folder = tempfile.mkdtemp(prefix="kvasir-bench-vllm-")
         stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
-        models.write(MODEL, os.path.join(self.folder, "model"))
+        self.model = replace(MODEL, kv_heads=options.kv_heads)
+        models.write(self.model, os.path.join(self.folder, "model"))
         self.node = Node(**{"dram__size": STORE_BYTES}).start()
         stack.callback(self.node.close)
         self.ways: dict[str, Way] = {}
@@ -200,9 +202,9 @@ class Bench:
     # ---- time to first token ----
 
     def measure(self, way: Way, length: int) -> None:
-        prompt, gigabytes = self.prompt(length), length * MODEL.kv_bytes_per_token() / 1e9
+        prompt, gigabytes = self.prompt(length), length * self.model.kv_bytes_per_token() / 1e9
         transport = way.name.removeprefix("kvasir-")
-        watched = way.node is not None and length == LENGTHS[-1]
+        watched = way.node is not None and length == max(self.options.lengths)
         before = way.cpu() if watched else 0.0
         cold = way.store(prompt, length)
         after = way.cpu() if watched else 0.0
@@ -296,6 +298,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--ways", type=names, default=list(WAYS), help="of " + ",".join(WAYS))
     parser.add_argument("--lengths", type=lambda text: [int(word) for word in text.split(",")], default=list(LENGTHS))
     parser.add_argument("--misses", type=int, default=100, help="prompts of a round that miss, for the times of steps")
+    parser.add_argument("--kv-heads", type=int, choices=(1, 2, 3, 4, 6, 12), default=MODEL.kv_heads, help="6 KiB a token each")
     parser.add_argument("--plot", metavar="RUN.json", help="draw a document as SVG, and measure nothing")
     parser.add_argument("--table", metavar="RUN.json", help="print a document as tables, and measure nothing")
     parser.add_argument("--lmcache-python", default=os.environ.get("KVASIR_LMCACHE_PYTHON", ""), help=argparse.SUPPRESS)

@@ -90,8 +90,9 @@ class Site:
                 connector = {"kv_connector": "AuditedKvasirConnector", "kv_connector_module_path": "audited", "kv_role": "kv_both",
                              "kv_load_failure_policy": "recompute",
                              "kv_connector_extra_config": {"endpoint": endpoint, "model": "tiny", "lookup_timeout": 2.0, **(options or {})}}
-            environment = {"KVASIR_TEST_AUDIT": audit_folder or self.audit, "KVASIR_TEST_SPOIL": self.spoil,
-                           "KVASIR_TEST_GAP": self.gap}
+            # Left to itself, each engine binds its one thread that computes to the same core as the others.
+            environment = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1", "KVASIR_TEST_AUDIT": audit_folder or self.audit,
+                           "KVASIR_TEST_SPOIL": self.spoil, "KVASIR_TEST_GAP": self.gap}
             self.engines[name] = Engine(arguments, connector, environment)
         return self.engines[name]
 

@@ -155,3 +155,5 @@ class Engine:
             if os.path.exists(path):
                 os.unlink(path)
         self.shared.clear()
+        if not os.environ.get("KVASIR_KEEP_LOGS") and os.path.exists(self.log_path):
+            os.unlink(self.log_path)
