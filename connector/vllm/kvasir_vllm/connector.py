@@ -7,7 +7,6 @@ the workers, and measures what they cost.
 """
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -28,6 +27,7 @@ from .log import Limited, logger
 from .messages import StepMetadata, WorkerMetadata
 from .metrics import KvasirPromMetrics, KvasirStats
 from .observations import Observer
+from .opening import open_connector
 from .options import Options, parse
 from .orders import StepOrders
 from .scheduler import SchedulerSide
@@ -54,7 +54,7 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):
         self.step_times = Times()  # of all calls of one step together
         self._step_seconds = 0.0
         self._limited = Limited()
-        self._kvasir = _open(self.options)
+        self._kvasir = open_connector(self.options)
         self._scheduler: SchedulerSide | None = None
         self._worker: WorkerSide | None = None
         if role == KVConnectorRole.SCHEDULER:
@@ -221,14 +221,6 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):
     def build_connector_worker_meta(self) -> KVConnectorWorkerMetadata | None:
         report = self._working.report()
         return WorkerMetadata(report) if report is not None else None
-
-
-def _open(options: Options) -> kvasir.Connector:
-    if options.library:
-        os.environ["KVASIR_LIBRARY"] = options.library
-    return kvasir.Connector(options.endpoint, timeout=options.load_timeout, max_operations=options.max_operations,
-                            tls_ca_file=options.tls_ca_file or None, tls_cert_file=options.tls_cert_file or None,
-                            tls_key_file=options.tls_key_file or None, tls_server_name=options.tls_server_name or None)
 
 
 def _loads(options: Options, n_groups: int, vllm_config: Any) -> str:

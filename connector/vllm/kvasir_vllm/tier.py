@@ -12,7 +12,6 @@ or a job that failed.
 from __future__ import annotations
 
 import ctypes
-import os
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import wraps
@@ -31,6 +30,7 @@ from .breaker import Breaker
 from .counters import Counters
 from .hint_sender import HintSender
 from .log import Limited, logger
+from .opening import open_connector
 from .tier_chains import Places
 from .tier_lookups import BATCH_KEYS_MAX, Batch, Lookups, block_hash_of, group_of
 from .tier_options import TierOptions, tier_options
@@ -74,7 +74,7 @@ class KvasirTier(SecondaryTierManager):
         self._chunk_tokens = {group.group_id: group.tokens_per_block * config.cache.blocks_per_chunk for group in config.groups}
         self._events: list[OffloadingEvent] | None = _event_list(options, offloading_spec)
 
-        self._connector = _open(options)
+        self._connector = open_connector(options.common)
         try:
             self._spaces, self._memories, chunk_bytes = self._prepare(config, primary_kv_view)
         except BaseException:
@@ -366,15 +366,6 @@ class KvasirTier(SecondaryTierManager):
             logger.warning("kvasir: tier: %s", fault)
         finally:
             self._connector.close()
-
-
-def _open(options: TierOptions) -> kvasir.Connector:
-    common = options.common
-    if common.library:
-        os.environ["KVASIR_LIBRARY"] = common.library
-    return kvasir.Connector(common.endpoint, timeout=common.load_timeout, max_operations=common.max_operations,
-                            tls_ca_file=common.tls_ca_file or None, tls_cert_file=common.tls_cert_file or None,
-                            tls_key_file=common.tls_key_file or None, tls_server_name=common.tls_server_name or None)
 
 
 def _event_list(options: TierOptions, offloading_spec: Any) -> list[OffloadingEvent] | None:
