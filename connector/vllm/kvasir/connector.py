@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from . import abi
-from .errors import InvalidError
+from .errors import Error, InvalidError
 from .handle import Handle
 from .hints import Hint
 from .library import check, load
@@ -281,5 +281,11 @@ _open_connectors: weakref.WeakSet[Connector] = weakref.WeakSet()
 @atexit.register
 def _close_all() -> None:
     """Before the interpreter takes modules and buffers away, which the library may still write."""
+    faults: list[Error] = []
     for connector in list(_open_connectors):
-        connector.close()
+        try:
+            connector.close()
+        except Error as fault:  # one that a call is in the middle of; the others close all the same
+            faults.append(fault)
+    if faults:
+        raise faults[0]

@@ -104,6 +104,16 @@ class Closing(EmbeddedTest):
                               env={**os.environ, "PYTHONPATH": str(PACKAGE)}, timeout=60)
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
 
+    def test_exit_closes_the_others_when_one_does_not_close(self) -> None:
+        from kvasir import connector as module, handle
+
+        self.addCleanup(setattr, handle, "CLOSE_SECONDS", handle.CLOSE_SECONDS)
+        handle.CLOSE_SECONDS = 0.05
+        others = [self.connect() for _ in range(3)]
+        with self.connector._handle, self.assertRaises(kvasir.BusyError):
+            module._close_all()
+        self.assertEqual([one.closed for one in (self.connector, *others)], [False, True, True, True])
+
     def test_fork(self) -> None:
         space, cache = self.connector.space(description()), Paged(self.connector)
         op = space.put(keys(1), cache.memory, slots(0, 1), 2)
