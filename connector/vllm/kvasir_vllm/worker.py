@@ -5,7 +5,7 @@ One thread, the worker's. vLLM's calls in a step, in this order:
     preempt      before anything is overwritten: puts of preempted requests end
     start_loads  before the forward (layerwise) or after it (asynchronous)
     wait_layer   in each attention layer
-    start_saves  after the forward
+    start_saves  after the forward; with speculative decoding last of all, when the drafts are computed too
     results      which requests' transfers have ended; then invalid_blocks and report
 
 Nothing here raises for what the store does: what does not come is reported, and computed by the engine."""
@@ -370,6 +370,7 @@ class WorkerSide:
 
     def results(self) -> tuple[set[str], set[str], set[str]]:
         """(sent, received, failed to be received): requests whose transfers have ended since the last call, each once."""
+        self._end_layerwise()  # with speculative decoding vLLM lets saves start after this call
         self._poll()
         sent = {name for name in self._held if name not in self._saving}
         self._held -= sent

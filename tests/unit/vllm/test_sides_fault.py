@@ -133,6 +133,16 @@ class Fault(NodeTest):
         self.assertEqual(engine.ended.invalid, set(request.blocks[0][:4 * CHUNK // BLOCK]))
         self.assertEqual(engine.scheduler.finished(request, request.blocks, aborted=True), False)
 
+    def test_layerwise_load_that_fails_with_speculative_decoding(self) -> None:
+        """vLLM asks for the results before it lets saves start: the failure must be told in this very step all the same, or the
+        tokens sampled from it are given out."""
+        engine, request = self.loading(loads="layerwise", load_timeout=0.2)
+        self.node.pause()
+        request.num_computed_tokens = 4 * CHUNK
+        engine.step({"b": 3}, [request], deferred=True)
+        self.assertEqual(engine.ended.invalid, set(request.blocks[0][:4 * CHUNK // BLOCK]))
+        self.assertFalse(engine.scheduler.finished(request, request.blocks, aborted=True))
+
     # ---- requests that end at odd moments ----
 
     def test_abort_while_looking_up(self) -> None:
