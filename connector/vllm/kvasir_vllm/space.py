@@ -169,6 +169,7 @@ def _identity(vllm_config: Any, options: Options) -> tuple[str, str, bytes]:
         revision = str(getattr(model_config.hf_config, "_commit_hash", None) or revision)
     digest = hashlib.sha256(b"kvasir vllm model 1\0" + _weights(vllm_config, options, path, local, revision))
     digest.update(_config_text(model_config).encode())
+    digest.update(_draft_text(getattr(vllm_config, "speculative_config", None)).encode())
     return name, revision, digest.digest()
 
 
@@ -194,8 +195,32 @@ def _config_text(model_config: Any) -> str:
     values = dict(model_config.hf_config.to_dict())
     for name in _VOLATILE:
         values.pop(name, None)
-    values["vllm"] = {"dtype": _dtype(model_config.dtype), "quantization": str(getattr(model_config, "quantization", None))}
+    values["vllm"] = {"dtype": _dtype(model_config.dtype), "quantization": str(getattr(model_config, "quantization", None)),
+                      "quantization_config": str(getattr(model_config, "quantization_config", None)),
+                      "long_rope": [model_config.max_model_len > most for most in _long_ropes(values)]}
     return json.dumps(values, sort_keys=True, default=str)
+
+
+def _long_ropes(values: Any) -> Iterator[int]:
+    """The lengths above which vLLM rotates keys with the long factors of a longrope scaling instead of the short ones: it goes by
+    max_model_len, which is not in the model's configuration."""
+    if isinstance(values, dict):
+        if "long_factor" in values:
+            yield int(values.get("original_max_position_embeddings") or 0)
+        for name in sorted(values, key=str):
+            yield from _long_ropes(values[name])
+
+
+def _draft_text(speculative: Any) -> str:
+    """A draft model's layers lie beside the model's own in its pages. Its weights are not looked at: wrong ones give worse drafts,
+    never other tokens."""
+    model = getattr(speculative, "draft_model_config", None)
+    method = str(getattr(speculative, "method", None))
+    if model is None or method.startswith(("ngram", "suffix")):
+        return ""
+    path = str(model.model)
+    name = os.path.basename(os.path.normpath(path)) if os.path.isdir(path) else path
+    return json.dumps({"draft": [method, name, str(getattr(model, "revision", None) or "")]})
 
 
 # ---- tensors to regions ----
