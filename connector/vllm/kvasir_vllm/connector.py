@@ -175,6 +175,14 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):
         aborted = request.status in (RequestStatus.FINISHED_ABORTED, RequestStatus.FINISHED_ERROR, RequestStatus.FINISHED_IGNORED)
         return self._call(lambda: self._scheduling.finished(request, block_ids, aborted=aborted), False), None
 
+    def reset_cache(self) -> bool | None:
+        """vLLM calls this when its caches are to be forgotten, above all since weights were changed in place, which this engine's
+        spaces cannot follow: from here on it works without the store."""
+        logger.warning("kvasir: a reset of caches was asked for. Weights may have changed under the engine, so that it loads and saves "
+                       "nothing from now on; what is stored stays. Restart the engine to use the store again")
+        self._call(self._scheduling.reset, None)
+        return True
+
     # ---- worker side ----
 
     @property

@@ -283,7 +283,7 @@ class SchedulerSide:
         if state.unconfirmed == 0:
             self._release(state)
             if self._ending.pop(name, None) is not None:
-                if state.may_load:  # else it was computed from blocks that did not come
+                if self._saves and state.may_load:  # else it was computed from blocks that did not come
                     self._save_last(state)
                 self._orders.held.append(name)
 
@@ -326,6 +326,15 @@ class SchedulerSide:
         """What is whole and not yet saved when a request ends. Steps that the workers have not ended do not count."""
         n_computed = state.request.num_computed_tokens - getattr(state.request, "num_in_flight_tokens", 0)
         self._save(state, n_computed, lambda: state.last_blocks)
+
+    # ---- reset ----
+
+    def reset(self) -> None:
+        """The weights may be others from now on than those that the spaces name: nothing is loaded or saved any more. Puts that were
+        ordered go on: their bytes were computed before."""
+        self._loads, self._saves = "off", False
+        for state in self._states.values():
+            self._forget_answer(state)
 
     # ---- state ----
 

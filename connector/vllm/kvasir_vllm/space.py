@@ -197,18 +197,19 @@ def _config_text(model_config: Any) -> str:
         values.pop(name, None)
     values["vllm"] = {"dtype": _dtype(model_config.dtype), "quantization": str(getattr(model_config, "quantization", None)),
                       "quantization_config": str(getattr(model_config, "quantization_config", None)),
-                      "long_rope": [model_config.max_model_len > most for most in _long_ropes(values)]}
+                      "long_rope": list(_long_ropes(values, getattr(model_config, "max_model_len", 0)))}
     return json.dumps(values, sort_keys=True, default=str)
 
 
-def _long_ropes(values: Any) -> Iterator[int]:
-    """The lengths above which vLLM rotates keys with the long factors of a longrope scaling instead of the short ones: it goes by
-    max_model_len, which is not in the model's configuration."""
+def _long_ropes(values: Any, longest: int) -> Iterator[int]:
+    """What `longest` (max_model_len) decides of each longrope scaling: vLLM rotates keys with its long factors instead of the short
+    ones if sequences may be longer than the original most, which is not said by the model's configuration alone."""
     if isinstance(values, dict):
         if "long_factor" in values:
-            yield int(values.get("original_max_position_embeddings") or 0)
+            most = values.get("original_max_position_embeddings")
+            yield longest > most if most else longest
         for name in sorted(values, key=str):
-            yield from _long_ropes(values[name])
+            yield from _long_ropes(values[name], longest)
 
 
 def _draft_text(speculative: Any) -> str:
