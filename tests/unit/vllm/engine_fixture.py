@@ -58,6 +58,7 @@ class Request:
     resumable: bool = False
     blocks: tuple[list[int], ...] = ()
     kv_transfer_params: dict[str, Any] | None = None
+    lora_request: Any = None
 
     @property
     def num_tokens(self) -> int:
