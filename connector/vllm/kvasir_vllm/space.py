@@ -50,7 +50,7 @@ class Plan:
     """Everything that both sides must agree on."""
 
     groups: tuple[Group, ...]
-    n_engine_groups: int  # of the engine, stored or not: with one, failures are reported by block
+    n_engine_groups: int  # of the engine, stored or not
     chunk_tokens: int
     hit_block: int  # tokens; external hits are multiples of it
     hash_block: int
@@ -65,6 +65,11 @@ class Plan:
     @property
     def hashes_per_chunk(self) -> int:
         return self.chunk_tokens // self.hash_block
+
+    @property
+    def fails_by_block(self) -> bool:
+        """Whether the engine can compute on from the first block that did not come."""
+        return self.n_engine_groups == 1 and not any(group.window for group in self.groups)
 
 
 def make_plan(vllm_config: Any, kv_cache_config: Any, options: Options, facts: Facts) -> Plan:

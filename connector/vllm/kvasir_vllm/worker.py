@@ -187,11 +187,12 @@ class WorkerSide:
             self._tell_failure(loading, loading.bad)
 
     def _tell_failure(self, loading: _Loading, bad: int) -> None:
-        """By blocks where they are of one group alone, by request where numbers of blocks are not unique."""
+        """By blocks where they are of one group of full attention. By request where numbers of blocks are not unique, and with sliding
+        windows: the engine would compute on from the first bad block, and the window before that block was not loaded."""
         load = loading.load
         self.counters.load_failures += 1
         self._report.fail((load.request, load.epoch), bad)
-        if self._plan.n_engine_groups > 1:
+        if not self._plan.fails_by_block:
             self._failed.add(load.request)
             return
         for run in load.runs:

@@ -116,6 +116,13 @@ class Fault(NodeTest):
         engine.step_until(lambda: engine.ended.received)
         self.assertEqual((engine.ended.received, engine.ended.failed, engine.ended.invalid), (["b"], ["b"], set()))
 
+    def test_failed_load_of_a_sliding_window_is_told_by_request(self) -> None:
+        """By block, vLLM would compute on from the first one that did not come; but the window before it was never loaded."""
+        engine, request = self.loading(windows=(CHUNK,), load_timeout=0.3)
+        self.node.kill()
+        engine.step_until(lambda: engine.ended.received)
+        self.assertEqual((engine.ended.received, engine.ended.failed, engine.ended.invalid), (["b"], ["b"], set()))
+
     def test_stopped_node_ends_a_load_at_its_deadline(self) -> None:
         engine, _ = self.loading(load_timeout=0.2)
         self.node.pause()
