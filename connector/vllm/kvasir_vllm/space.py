@@ -50,7 +50,7 @@ class Plan:
     """Everything that both sides must agree on."""
 
     groups: tuple[Group, ...]
-    n_engine_groups: int  # of the engine, stored or not: with one, failures are reported by block
+    n_engine_groups: int  # of the engine, stored or not
     chunk_tokens: int
     hit_block: int  # tokens; external hits are multiples of it
     hash_block: int
@@ -65,6 +65,11 @@ class Plan:
     @property
     def hashes_per_chunk(self) -> int:
         return self.chunk_tokens // self.hash_block
+
+    @property
+    def fails_by_block(self) -> bool:
+        """Whether the engine can compute on from the first block that did not come."""
+        return self.n_engine_groups == 1 and not any(group.window for group in self.groups)
 
 
 def make_plan(vllm_config: Any, kv_cache_config: Any, options: Options, facts: Facts) -> Plan:
@@ -169,6 +174,7 @@ def _identity(vllm_config: Any, options: Options) -> tuple[str, str, bytes]:
         revision = str(getattr(model_config.hf_config, "_commit_hash", None) or revision)
     digest = hashlib.sha256(b"kvasir vllm model 1\0" + _weights(vllm_config, options, path, local, revision))
     digest.update(_config_text(model_config).encode())
+    digest.update(_draft_text(getattr(vllm_config, "speculative_config", None)).encode())
     return name, revision, digest.digest()
 
 
@@ -194,8 +200,33 @@ def _config_text(model_config: Any) -> str:
     values = dict(model_config.hf_config.to_dict())
     for name in _VOLATILE:
         values.pop(name, None)
-    values["vllm"] = {"dtype": _dtype(model_config.dtype), "quantization": str(getattr(model_config, "quantization", None))}
+    values["vllm"] = {"dtype": _dtype(model_config.dtype), "quantization": str(getattr(model_config, "quantization", None)),
+                      "quantization_config": str(getattr(model_config, "quantization_config", None)),
+                      "long_rope": list(_long_ropes(values, getattr(model_config, "max_model_len", 0)))}
     return json.dumps(values, sort_keys=True, default=str)
+
+
+def _long_ropes(values: Any, longest: int) -> Iterator[int]:
+    """What `longest` (max_model_len) decides of each longrope scaling: vLLM rotates keys with its long factors instead of the short
+    ones if sequences may be longer than the original most, which is not said by the model's configuration alone."""
+    if isinstance(values, dict):
+        if "long_factor" in values:
+            most = values.get("original_max_position_embeddings")
+            yield longest > most if most else longest
+        for name in sorted(values, key=str):
+            yield from _long_ropes(values[name], longest)
+
+
+def _draft_text(speculative: Any) -> str:
+    """A draft model's layers lie beside the model's own in its pages. Its weights are not looked at: wrong ones give worse drafts,
+    never other tokens."""
+    model = getattr(speculative, "draft_model_config", None)
+    method = str(getattr(speculative, "method", None))
+    if model is None or method.startswith(("ngram", "suffix")):
+        return ""
+    path = str(model.model)
+    name = os.path.basename(os.path.normpath(path)) if os.path.isdir(path) else path
+    return json.dumps({"draft": [method, name, str(getattr(model, "revision", None) or "")]})
 
 
 # ---- tensors to regions ----

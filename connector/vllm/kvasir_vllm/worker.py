@@ -5,7 +5,7 @@ One thread, the worker's. vLLM's calls in a step, in this order:
     preempt      before anything is overwritten: puts of preempted requests end
     start_loads  before the forward (layerwise) or after it (asynchronous)
     wait_layer   in each attention layer
-    start_saves  after the forward
+    start_saves  after the forward; with speculative decoding last of all, when the drafts are computed too
     results      which requests' transfers have ended; then invalid_blocks and report
 
 Nothing here raises for what the store does: what does not come is reported, and computed by the engine."""
@@ -187,11 +187,12 @@ class WorkerSide:
             self._tell_failure(loading, loading.bad)
 
     def _tell_failure(self, loading: _Loading, bad: int) -> None:
-        """By blocks where they are of one group alone, by request where numbers of blocks are not unique."""
+        """By blocks where they are of one group of full attention. By request where numbers of blocks are not unique, and with sliding
+        windows: the engine would compute on from the first bad block, and the window before that block was not loaded."""
         load = loading.load
         self.counters.load_failures += 1
         self._report.fail((load.request, load.epoch), bad)
-        if self._plan.n_engine_groups > 1:
+        if not self._plan.fails_by_block:
             self._failed.add(load.request)
             return
         for run in load.runs:
@@ -370,6 +371,7 @@ class WorkerSide:
 
     def results(self) -> tuple[set[str], set[str], set[str]]:
         """(sent, received, failed to be received): requests whose transfers have ended since the last call, each once."""
+        self._end_layerwise()  # with speculative decoding vLLM lets saves start after this call
         self._poll()
         sent = {name for name in self._held if name not in self._saving}
         self._held -= sent

@@ -203,6 +203,40 @@ class Load(NodeTest):
         request.num_computed_tokens = 4 * CHUNK
         return request
 
+    def test_after_a_reset_nothing_is_loaded_or_saved(self) -> None:
+        """vLLM resets caches when weights may have changed under it: what is stored is then of other weights than the engine's."""
+        plan, tokens = self.stored()
+        engine = Engine(self, plan)
+        before, after = Request("b", tokens), Request("c", tokens)
+        self.assertEqual(engine.match(before)[0], 4 * CHUNK)
+        engine.scheduler.reset()
+        self.assertEqual(engine.scheduler.match(before, 0), (0, False))
+        engine.scheduler.on_new_request(after)
+        self.assertEqual(engine.scheduler.match(after, 0), (0, False))
+        for request in (before, after):
+            request.tokens = request.tokens + prompt(2 * CHUNK, 4)
+            engine.allocate(request)
+            engine.scheduler.allocated(request, request.blocks, 0)
+            orders = engine.step({request.request_id: request.num_tokens}, [request])
+            self.assertEqual((orders.loads, orders.saves), ([], []))
+            self.assertFalse(engine.scheduler.finished(request, request.blocks, aborted=False))
+        self.assertEqual(engine.scheduler.n_requests, 0)
+
+    def test_reset_before_a_layerwise_load_is_confirmed(self) -> None:
+        plan, tokens = self.stored()
+        engine = Engine(self, plan, loads="layerwise")
+        request = self.start_layerwise(engine, tokens + prompt(CHUNK, 6))
+        taken = []
+        take = engine.scheduler.take
+        engine.scheduler.take = lambda *what: taken.append(what)  # type: ignore[method-assign, assignment]
+        engine.step({"b": request.num_tokens - 4 * CHUNK}, [request])
+        self.assertTrue(engine.scheduler.finished(request, request.blocks, aborted=False))
+        engine.scheduler.reset()
+        take(*taken[0])
+        orders = engine.step()
+        self.assertEqual((orders.saves, orders.held), ([], ["b"]))
+        self.assertEqual(engine.ended.sent, ["b"])
+
     def test_leases_end(self) -> None:
         plan, tokens = self.stored()
         engine = Engine(self, plan)
