@@ -27,6 +27,7 @@ from . import (
 )
 
 DONE, NOT_THERE, USAGE, NO_ANSWER, FAILED = range(5)
+_CHUNK_MAX = 128 << 20  # of <kvasir/connector.h>
 
 _EPILOG = """\
 A space is described by --space FILE (JSON with the fields of kvasir.SpaceDescription) or by options, which win over the file.
@@ -47,7 +48,10 @@ class Reported(Exception):
 
 def _numbers(text: str) -> list[int]:
     if text.startswith("@"):
-        text = Path(text[1:]).read_text()
+        try:
+            text = Path(text[1:]).read_text()
+        except UnicodeDecodeError as fault:
+            raise InvalidError(f"{text[1:]}: no text: {fault}") from None
     words = text.strip().removeprefix("[").removesuffix("]").replace(",", " ").split()
     try:
         return [int(word) for word in words]
@@ -67,7 +71,7 @@ def _description(options: argparse.Namespace) -> SpaceDescription:
     if options.space:
         try:
             read = json.loads(Path(options.space).read_text())
-        except ValueError as fault:
+        except (ValueError, RecursionError) as fault:
             raise InvalidError(f"{options.space}: no JSON: {fault}") from None
         if not isinstance(read, dict):
             raise InvalidError(f"{options.space}: an object is wanted")
@@ -154,7 +158,10 @@ def _put(options: argparse.Namespace) -> int:
 def _get(options: argparse.Namespace) -> int:
     with _open(options) as connector:
         space = connector.space(_description(options))
-        room = bytearray(space.description.chunk_bytes or options.room)
+        size = space.description.chunk_bytes or options.room
+        if not 0 < size <= _CHUNK_MAX:
+            raise InvalidError(f"{size} bytes are no chunk; it has 1 to {_CHUNK_MAX}")
+        room = bytearray(size)
         done = space.get_buffers(_hex(options.key, "key"), [room], unchained=True, statuses=True).wait()
     if done.statuses and done.statuses[0] == Status.ERR_BUFFER:
         raise Reported(FAILED, f"the chunk is larger than --room {len(room)}")
@@ -247,7 +254,7 @@ def _parser() -> argparse.ArgumentParser:
     get = add("get", _get, "read a chunk into a file", node)
     get.add_argument("key", metavar="KEY")
     get.add_argument("file", metavar="FILE", help="-: standard output")
-    get.add_argument("--room", type=int, default=128 << 20, metavar="BYTES",
+    get.add_argument("--room", type=int, default=_CHUNK_MAX, metavar="BYTES",
                      help="memory for it where the space's chunks vary (default: 128 MiB, the largest chunk)")
     add("digest", _digest, "the digest of a space; needs no node")
     keys = add("keys", _keys_command, "keys of chunks from tokens, native ones unless the space says another hash; needs no node")

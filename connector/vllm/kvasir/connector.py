@@ -167,6 +167,8 @@ class Connector:
         lease: seconds to hold what is found; 0: not at all. Up to 8192 keys."""
         if len(spaces) == 0:
             raise InvalidError("lookup: no space")
+        for space in spaces:
+            self._own(space)
         named = keys_struct(keys, spaces[0].key_length, first_place=first_place, parent=parent, extent_first=extent_first,
                             unchained=unchained)
         handles = (ctypes.c_void_p * len(spaces))(*(space.pointer for space in spaces))
@@ -183,6 +185,8 @@ class Connector:
         """Tells what is known of a program, or of the keys of a space. Its completion must be taken as any other's."""
         if keys is not None and space is None:
             raise InvalidError("hint: keys without a space")
+        if space is not None:
+            self._own(space)
         made = hint.to_abi()
         named = None
         if keys is not None and space is not None:
@@ -221,6 +225,11 @@ class Connector:
                 break
         return done
 
+    def _own(self, space: Space) -> None:
+        """The library tells its own by a look into them, and those of a connector that was closed are gone."""
+        if space.connector is not self:
+            raise InvalidError(f"{space!r} is one of another connector")
+
     def _request(self, timeout: float | None, user: Any, *, lease: int = 0, lease_time: float = 0.0) -> _Start:
         request = abi.new(abi.Request)
         request.timeout_ms = milliseconds(timeout, "timeout")
@@ -256,12 +265,13 @@ class _Start:
             with self._handle as connector:
                 status = call(connector, ctypes.byref(self.request), ctypes.byref(started))
         finally:
-            if status != Status.OK:
+            self.operation.id = started.value
+            # Not by the status: an exception (Ctrl-C) may have come between the start and its note, and the library writes.
+            if self.operation.id == 0:
                 self._pending.remove(token)
         check(status, what)
         if status != Status.OK:
             return None
-        self.operation.id = started.value
         return self.operation
 
 

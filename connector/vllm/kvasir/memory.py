@@ -72,6 +72,10 @@ class Memory:
             raise ClosedError("the memory is not registered any more")
         return self._pointer
 
+    def belongs_to(self, handle: Handle) -> bool:
+        """Whether it was registered there. One of a connector that was closed must not reach the library."""
+        return self._handle is handle
+
     @property
     def slot_bytes(self) -> int:
         """Bytes of one slot over all regions."""

@@ -218,6 +218,8 @@ class Space:
         pointer, count, keep = integers(slots, "q", "slots")
         if count != named.n * per_chunk or count == 0:
             raise InvalidError(f"slots: {count} of them for {named.n} chunks of {per_chunk}")
+        if not memory.belongs_to(self.connector._handle):
+            raise InvalidError(f"{what}: the memory is one of another connector")
         start = self.connector._request(timeout, user, lease=lease)
         if statuses:
             start.want_statuses(named.n)

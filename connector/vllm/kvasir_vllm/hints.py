@@ -152,9 +152,10 @@ def _seconds(value: Any) -> float:
 
 
 def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
+    # 1 and 0 too: vLLM's `vllm_xargs` knows no booleans, and makes integers of them.
+    if not isinstance(value, int) or value not in (0, 1):
         raise _Wrong("true or false")
-    return value
+    return bool(value)
 
 
 def _wait(value: Any) -> WaitKind:

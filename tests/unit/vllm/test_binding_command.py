@@ -36,6 +36,20 @@ class WithoutNode(unittest.TestCase):
                       ("keys", "1", "--hash", "opaque")):
             self.assertEqual(run(*wrong)[0], 2, wrong)
 
+    def test_hostile_files_and_numbers(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            binary, deep = Path(folder, "binary"), Path(folder, "deep")
+            binary.write_bytes(b"\xff\xfe\x00" * 100)
+            deep.write_text("[" * 200_000)
+            for wrong in (("keys", f"@{binary}"), ("digest", "--space", str(binary)), ("digest", "--space", str(deep)),
+                          ("get", KEY, "-", "-e", "embedded:1MiB", "--room", "-1"),
+                          ("get", KEY, "-", "-e", "embedded:1MiB", "--room", "0"),
+                          ("get", KEY, "-", "-e", "embedded:1MiB", "--room", str(2**60)),
+                          ("get", KEY, "-", "-e", "embedded:1MiB", "--chunk-bytes", str(2**60))):
+                code, out, said = run(*wrong)
+                self.assertEqual((code, out, said.count("\n")), (2, b"", 1), f"{wrong}: {said}")
+                self.assertTrue(said.startswith("kvasir: "), said)
+
     def test_nobody_there(self) -> None:
         for command in (("state",), ("lookup", KEY), ("get", KEY, "-")):
             code, _, said = run(*command, "-e", "unix:/nobody/there.sock", "-t", "0.1")

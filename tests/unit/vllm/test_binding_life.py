@@ -46,6 +46,46 @@ class Closing(EmbeddedTest):
         self.assertEqual(self.connector.state().status, Status.OK)
         self.connector.close()
 
+    def test_things_of_another_connector(self) -> None:
+        old = self.connect()
+        space, cache = old.space(description()), Paged(old)
+        for closed in (False, True):
+            if closed:
+                old.close()
+            # The library tells by what a space or a memory says of itself, which is gone once its connector is closed: a new
+            # connector may then lie where the old one lay. Several, since that is up to malloc.
+            for connector in [self.connect() for _ in range(20 if closed else 1)]:
+                own = connector.space(description())
+                for wrong in (lambda: connector.lookup([own, space], keys(1)),
+                              lambda: connector.hint(kvasir.Hint(program="p"), space=space, keys=keys(1)),
+                              lambda: own.put(keys(1), cache.memory, slots(0, 1), 2),
+                              lambda: own.get(keys(1), cache.memory, slots(0, 1), 2)):
+                    with self.assertRaisesRegex(kvasir.InvalidError, "of another connector"):
+                        wrong()
+                connector.close()
+
+    def test_an_exception_between_the_start_and_its_note(self) -> None:
+        """Ctrl-C while the library starts an operation: what the library may still write must stay."""
+        space, cache = self.connector.space(description()), Paged(self.connector)
+        library = self.connector._library
+
+        class Interrupted:
+            def __getattr__(self, name: str) -> object:
+                return getattr(library, name)
+
+            def kvs_put(self, *arguments: object) -> int:
+                library.kvs_put(*arguments)
+                raise KeyboardInterrupt
+
+        self.connector._library = Interrupted()  # type: ignore[assignment]
+        with self.assertRaises(KeyboardInterrupt):
+            space.put(keys(1), cache.memory, slots(0, 1), 2, statuses=True, user="interrupted")
+        self.connector._library = library
+        self.assertEqual(self.connector.in_flight, 1)
+        done: list[kvasir.Completion] = []
+        self.assertTrue(until(lambda: done.extend(self.connector.poll()) or done))
+        self.assertEqual([(one.user, one.status, one.statuses) for one in done], [("interrupted", Status.OK, (Status.OK,))])
+
     def test_close_without_close(self) -> None:
         connector = kvasir.Connector("embedded:1MiB")
         pending = connector.lookup([connector.space(description())], keys(1))

@@ -57,6 +57,14 @@ class Reading(unittest.TestCase):
                  Hint(program="j", tool="ls", wait=WaitKind.END, close=True))):
             self.assertEqual(self.clean(None, args), expected, args)
 
+    def test_flags_as_vllm_xargs_brings_them(self) -> None:
+        """vLLM's front end knows no booleans there: JSON's true arrives as 1."""
+        self.assertEqual(self.clean(None, {"job_id": "j", "is_last_step": 1}), Hint(program="j", wait=WaitKind.END, close=True))
+        for value, close in ((1, True), (0, False)):
+            hint = self.clean(None, {"program": "p", "close": value})
+            self.assertEqual(hint, Hint(program="p", close=close))
+            self.assertIs(type(hint.close), bool)
+
     def test_what_counts_of_two(self) -> None:
         found = self.clean({"program": "flat", "turn": 1, "kvasir": {"program": "native"}},
                            {"job_id": "job", "program": "other", "priority": 4, "kvasir": {"turn": 9}})
@@ -73,7 +81,7 @@ class Dropping(unittest.TestCase):
             "tool": ("x" * 1000, {}),
             "return_p50_ms": (-1, float("nan"), float("inf"), "5", True, 2**32, 10**400),
             "return_p90_ms": (-0.5, []),
-            "close": (1, "true", 0),
+            "close": (2, "true", -1, 1.0),
             "priority": (101, -1, 50.0, False),
             "ttl_ms": ("1h", -1),
         }

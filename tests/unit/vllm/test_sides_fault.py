@@ -162,6 +162,22 @@ class Fault(NodeTest):
         self.assertTrue(until(lambda: engine.step() is not None and engine.scheduler_connector.in_flight == 0))
         self.assertEqual((engine.scheduler.n_requests, engine.ended.received, engine.ended.sent), (0, [], []))
 
+    def test_lease_that_comes_after_the_end_is_released(self) -> None:
+        plan = make_plan()
+        Engine(self, plan).store(Request("a", prompt(4 * CHUNK + 3)))
+        engine = Engine(self, plan)
+        released: list[int] = []
+        engine.scheduler_connector.release = released.append  # type: ignore[method-assign, assignment]
+        request = Request("b", prompt(4 * CHUNK + 3))
+        engine.scheduler.on_new_request(request)
+        ask = engine.scheduler._states["b"].ask
+        assert ask is not None
+        ended = ask.operations[0].wait(5)  # the answer was on its way when the request ended
+        self.assertGreater(ended.lease, 0)
+        self.assertFalse(engine.scheduler.finished(request, (), aborted=True))
+        engine.scheduler._lookups._take(ask, 0, ended, time.monotonic())
+        self.assertEqual(released, [ended.lease])
+
     def test_abort_while_loading(self) -> None:
         """vLLM frees the blocks when the request is reported as received, once; it must not be reported as sent."""
         engine, request = self.loading()
@@ -257,6 +273,26 @@ class Fault(NodeTest):
         engine.step({"b": 2 * CHUNK}, [other])
         self.assertEqual(engine.workers[0].counters.saves_dropped, 2)
         self.assertFalse(engine.scheduler.finished(other, other.blocks, aborted=False))
+        self.resume()
+        engine.step_until(lambda: engine.workers[0].n_under_way == 0)
+        saved = engine.workers[0].counters.save_chunks
+        engine.store(Request("c", prompt(2 * CHUNK, 6)))  # what has ended counts no more
+        self.assertEqual((engine.workers[0].counters.saves_dropped, engine.workers[0].counters.save_chunks), (2, saved + 2))
+
+    def test_blocks_of_a_window_are_read_before_the_step_ends(self) -> None:
+        """The engine gives them to others while the request runs: the step waits for the put, here until its deadline."""
+        engine = Engine(self, make_plan(0, CHUNK), save_timeout=0.3)
+        request = Request("a", prompt(2 * CHUNK))
+        engine.match(request)
+        engine.allocate(request)
+        engine.scheduler.allocated(request, request.blocks, 0)
+        engine.compute(request, 0, 2 * CHUNK)
+        self.node.pause()
+        begin = time.monotonic()
+        engine.step({"a": 2 * CHUNK}, [request])
+        self.assertGreaterEqual(time.monotonic() - begin, 0.25)
+        self.assertEqual([saving.save.run.group for rest in engine.workers[0]._saving.values() for saving in rest if
+                          saving.save.run.group == 1], [])
 
     def test_too_many_operations(self) -> None:
         """The library refuses to start more: a load that cannot start has failed, and is told at once."""

@@ -115,6 +115,16 @@ class Load(NodeTest):
         self.assertEqual(engine.match(request, 2 * CHUNK)[0], 2 * CHUNK)
         self.assertEqual(engine.scheduler.counters.lookups, 1)
 
+    def test_old_answer_is_asked_for_again(self) -> None:
+        """Half a lease old: what it holds could be gone before the load has ended."""
+        plan, tokens = self.stored()
+        engine = Engine(self, plan, lease=0.2)
+        request = Request("b", tokens)
+        self.assertEqual(engine.match(request)[0], 4 * CHUNK)
+        time.sleep(0.15)
+        self.assertEqual(engine.match(request)[0], 4 * CHUNK)
+        self.assertEqual(engine.scheduler.counters.lookups, 2)
+
     def test_prompt_logprobs_read_nothing(self) -> None:
         plan, tokens = self.stored()
         engine = Engine(self, plan)
@@ -248,6 +258,25 @@ class Load(NodeTest):
         engine.match(Request("c", tokens))
         engine.scheduler.finished(Request("c", tokens), (), aborted=True)
         self.assertEqual(len(released), 2)
+
+    def test_loads_name_the_lease_that_holds_their_chunks(self) -> None:
+        plan, tokens = self.stored(windows=(0, CHUNK))
+        engine = Engine(self, plan)
+        granted, named = [], []
+        for space in engine.workers[0]._spaces:
+            get = space.get
+            space.get = lambda *a, get=get, **k: named.append(k["lease"]) or get(*a, **k)
+        take = engine.scheduler._lookups._take
+
+        def spy(ask: object, part: int, done: kvasir.Completion, now: float) -> None:
+            granted.append((part, done.lease))
+            take(ask, part, done, now)
+
+        engine.scheduler._lookups._take = spy  # type: ignore[method-assign, assignment]
+        self.load(engine, Request("b", tokens))
+        self.assertEqual(named, [lease for _, lease in sorted(granted)])
+        self.assertTrue(all(named))
+        self.assertEqual(len(set(named)), 2)
 
     def test_hint_goes_out_when_the_saves_have_ended(self) -> None:
         engine = Engine(self, make_plan())
