@@ -197,7 +197,10 @@ class SchedulerSide:
             if state is not None:
                 self._life(state)
         table = output.kv_connector_block_state
-        if self._saves and table is not None:
+        # The engine lets other requests use blocks that a layerwise load is just writing: in such a step nothing is saved, since
+        # that load may yet fail. What became whole is saved with a later step.
+        layerwise = any(load.layerwise for load in self._orders.loads)
+        if self._saves and table is not None and not layerwise:
             for name, n_tokens in output.num_scheduled_tokens.items():
                 state = self._states.get(name)
                 if state is not None:

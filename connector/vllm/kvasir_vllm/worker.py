@@ -351,12 +351,15 @@ class WorkerSide:
         else:
             self._took_save(what, run, done)
 
-    def results(self, orders: StepOrders) -> tuple[set[str], set[str], set[str]]:
+    def rest(self, orders: StepOrders) -> None:
+        """In a step that computes nothing while transfers are under way: waits a moment for one of them, so that the engine does
+        not turn in circles on the processor that the transfer needs."""
+        if orders.idle and not self._received and (self._loading or self._held & self._saving.keys()):
+            self._wakener.poll(_IDLE_MS)
+
+    def results(self) -> tuple[set[str], set[str], set[str]]:
         """(sent, received, failed to be received): requests whose transfers have ended since the last call, each once."""
         self._poll()
-        if orders.idle and not self._received and (self._loading or self._held & self._saving.keys()):
-            if self._wakener.poll(_IDLE_MS):
-                self._poll()
         sent = {name for name in self._held if name not in self._saving}
         self._held -= sent
         received, self._received = self._received, set()

@@ -176,7 +176,8 @@ class Engine:
                     for layer in group.layers:
                         worker.wait_layer(layer)
             worker.start_saves(orders)
-            sent, got, failed = worker.results(orders)
+            worker.rest(orders)
+            sent, got, failed = worker.results()
             self.ended.invalid |= worker.invalid_blocks()
             self.ended.failed += failed
             reports.add(worker.report() or Report())

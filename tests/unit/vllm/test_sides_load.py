@@ -164,6 +164,22 @@ class Load(NodeTest):
         again = Engine(self, plan)
         self.assertEqual(again.match(Request("c", request.tokens + [1]))[0], 5 * CHUNK)
 
+    def test_others_save_nothing_in_the_step_of_a_layerwise_load(self) -> None:
+        """They may have hit blocks in the engine's own cache that the load is just writing."""
+        plan, tokens = self.stored()
+        engine = Engine(self, plan, loads="layerwise")
+        other = Request("c", prompt(CHUNK + 1, 8))
+        engine.match(other)
+        engine.allocate(other)
+        engine.scheduler.allocated(other, other.blocks, 0)
+        request = self.start_layerwise(engine, tokens)
+        scheduled = {"b": request.num_tokens - 4 * CHUNK, "c": CHUNK}
+        self.assertEqual(engine.step(scheduled, [request, other]).saves, [])
+        orders = engine.step({"c": 1}, [other])
+        self.assertEqual([save.request for save in orders.saves], ["c"])
+        for one in (request, other):
+            engine.scheduler.finished(one, one.blocks, aborted=True)
+
     def test_layerwise_without_hooks(self) -> None:
         """An attention that does not wait for layers may have read too early: all is computed again, and the next load is
         waited for before the forward."""
