@@ -214,6 +214,7 @@ class SchedulerSide:
                     self._save(state, state.request.num_computed_tokens + n_tokens, lambda name=name: table.get_block_ids(name))
         orders, self._orders = self._orders, StepOrders()
         orders.preempted = preempted
+        orders.identity = self._plan.weights, self._plan.files
         orders.idle = output.total_num_scheduled_tokens == 0
         self._poll(time.monotonic())
         self._polled = False

@@ -61,6 +61,7 @@ class Plan:
     revision: str
     weights: bytes
     engine: str
+    files: bytes = b""  # the part of `weights` that is of the weights alone, without the model's configuration
 
     @property
     def hashes_per_chunk(self) -> int:
@@ -91,10 +92,10 @@ def make_plan(vllm_config: Any, kv_cache_config: Any, options: Options, facts: F
         if group.chunk_bytes(chunk_tokens) > CHUNK_BYTES_MAX:
             raise PlanError(f"chunk_tokens: a chunk of {chunk_tokens} tokens has {group.chunk_bytes(chunk_tokens)} bytes of KV a "
                             f"rank, more than {CHUNK_BYTES_MAX}; choose fewer tokens")
-    model, revision, digest = _identity(vllm_config, options)
+    model, revision, files, digest = _identity(vllm_config, options)
     return Plan(groups, len(kv_cache_config.kv_cache_groups), chunk_tokens, facts.scheduler_block, facts.hash_block,
                 _KEY_LENGTHS[algorithm], algorithm, vllm_config.parallel_config.tensor_parallel_size, model, revision, digest,
-                f"vllm/{facts.version}")
+                f"vllm/{facts.version}", files)
 
 
 def describe(plan: Plan, group: Group, rank: int) -> kvasir.SpaceDescription:
@@ -164,7 +165,7 @@ def _dtype(dtype: Any) -> str:
 _VOLATILE = ("_name_or_path", "transformers_version", "_commit_hash", "architectures")
 
 
-def _identity(vllm_config: Any, options: Options) -> tuple[str, str, bytes]:
+def _identity(vllm_config: Any, options: Options) -> tuple[str, str, bytes, bytes]:
     model_config = vllm_config.model_config
     path = str(model_config.model)
     local = os.path.isdir(path)
@@ -172,10 +173,11 @@ def _identity(vllm_config: Any, options: Options) -> tuple[str, str, bytes]:
     revision = options.revision or str(getattr(model_config, "revision", None) or "")
     if not local and not options.revision:
         revision = str(getattr(model_config.hf_config, "_commit_hash", None) or revision)
-    digest = hashlib.sha256(b"kvasir vllm model 1\0" + _weights(vllm_config, options, path, local, revision))
+    files = _weights(vllm_config, options, path, local, revision)
+    digest = hashlib.sha256(b"kvasir vllm model 1\0" + files)
     digest.update(_config_text(model_config).encode())
     digest.update(_draft_text(getattr(vllm_config, "speculative_config", None)).encode())
-    return name, revision, digest.digest()
+    return name, revision, files, digest.digest()
 
 
 def _weights(vllm_config: Any, options: Options, path: str, local: bool, revision: str) -> bytes:

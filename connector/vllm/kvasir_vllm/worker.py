@@ -14,7 +14,7 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import kvasir
@@ -69,7 +69,8 @@ class WorkerSide:
         self._plan = plan
         self._options = options
         self._connector = connector
-        self._spaces = [connector.space(describe(plan, group, rank)) for group in plan.groups]
+        self._rank = rank
+        self._spaces = self._open_spaces(plan)
         self._memories: list[kvasir.Memory] = []
         self._layers: dict[str, tuple[int, int]] = {}  # name: group, number of the layer in it
         self._most: list[int] = []  # chunks of an operation, by group
@@ -100,6 +101,25 @@ class WorkerSide:
                         group.id, len(group.layers), len(found), n_blocks, sum(group.page_bytes), self._plan.chunk_tokens,
                         group.chunk_bytes(self._plan.chunk_tokens))
 
+    def _open_spaces(self, plan: Plan) -> list[kvasir.Space]:
+        return [self._connector.space(describe(plan, group, self._rank)) for group in plan.groups]
+
+    def _follow(self, identity: tuple[bytes, bytes]) -> None:
+        """Some models change their configuration when they are loaded, which the scheduler's process does not see: the spaces are those
+        that it asks about, or nothing would be found again. Other weights than the scheduler's are never taken for its own."""
+        weights, files = identity
+        if not weights or weights == self._plan.weights:
+            return
+        if files != self._plan.files:
+            self._limited.warn("identity", "this worker sees other weights than the scheduler: nothing that it saves is found")
+            return
+        try:
+            plan = replace(self._plan, weights=weights)
+            self._spaces = self._open_spaces(plan)
+            self._plan = plan
+        except kvasir.Error as fault:
+            self._limited.warn("identity", f"the scheduler's spaces cannot be opened: {fault}")
+
     def close(self) -> None:
         """Cancels what is under way and waits for the last touch of memory (at most 1 s)."""
         self._connector.close()
@@ -112,6 +132,7 @@ class WorkerSide:
     # ---- loads ----
 
     def start_loads(self, orders: StepOrders) -> None:
+        self._follow(orders.identity)
         for name in orders.canceled:
             self._cancel_load(name)
         for load in orders.loads:

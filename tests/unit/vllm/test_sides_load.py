@@ -1,6 +1,7 @@
 """Both sides of KvasirConnector on a real node: what is stored is found, and only the right blocks are written."""
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import time
 
@@ -8,6 +9,7 @@ from binding_fixture import NodeTest, main, until
 from engine_fixture import BLOCK, CHUNK, Engine, Request, make_plan, prompt
 
 import kvasir
+from kvasir_vllm.worker import WorkerSide
 
 
 class Load(NodeTest):
@@ -246,6 +248,27 @@ class Load(NodeTest):
         orders = engine.step()
         self.assertEqual((orders.saves, orders.held), ([], ["b"]))
         self.assertEqual(engine.ended.sent, ["b"])
+
+    def changed_worker(self, **changes: bytes) -> tuple[Engine, Engine]:
+        """An engine whose worker made another plan than its scheduler, and one whose sides agree."""
+        plan = make_plan()
+        engine = Engine(self, plan)
+        worker = WorkerSide(dataclasses.replace(plan, **changes), engine.options, self.connect(), 0)  # type: ignore[arg-type]
+        worker.register(engine.tensors[0], 64)
+        engine.workers[0] = worker
+        engine.store(Request("a", prompt(2 * CHUNK + 1)))
+        return engine, Engine(self, plan)
+
+    def test_worker_follows_the_scheduler(self) -> None:
+        """Some models change their configuration while they are loaded, in the workers alone: what they save must be found."""
+        _, other = self.changed_worker(weights=b"w" * 32)
+        request = Request("b", prompt(2 * CHUNK + 1))
+        self.load(other, request)
+        self.assertTrue(other.holds(request, 0, 2 * CHUNK))
+
+    def test_worker_with_other_weights_stays_apart(self) -> None:
+        _, other = self.changed_worker(weights=b"w" * 32, files=b"f" * 32)
+        self.assertEqual(other.match(Request("b", prompt(2 * CHUNK + 1)))[0], 0)
 
     def test_leases_end(self) -> None:
         plan, tokens = self.stored()
