@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import os
+import signal
 import sys
 import time
 import unittest
@@ -63,6 +64,7 @@ def main() -> int:
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     faulthandler.dump_traceback_later(LIMIT_SECONDS[options.full], exit=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of atexit, which ends engines and nodes
     os.environ["KVASIR_ENGINES"] = "full" if options.full else "subset"
     folder = os.path.abspath(options.folder)
     suite = unittest.TestSuite()

@@ -4,6 +4,7 @@ A chunk is `chunk_tokens` tokens; in a KV group it is n = chunk_tokens / block_s
 [i * chunk_tokens, (i + 1) * chunk_tokens) of its request and has place i in the chain of keys."""
 from __future__ import annotations
 
+import hashlib
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -39,9 +40,14 @@ def loadable_tokens(n_tokens: int, block_size: int) -> int:
     return max(0, (n_tokens - 1) // block_size * block_size)
 
 
-def chunk_keys(hashes: Sequence[bytes], hashes_per_chunk: int, n_chunks: int) -> bytes:
-    """The keys of chunks [0, n_chunks): of each the engine's hash of its last block."""
-    return b"".join(hashes[i] for i in range(hashes_per_chunk - 1, n_chunks * hashes_per_chunk, hashes_per_chunk))
+def chunk_keys(hashes: Sequence[bytes], hashes_per_chunk: int, n_chunks: int, salt: bytes = b"") -> bytes:
+    """The keys of chunks [0, n_chunks): of each the engine's hash of its last block; with a salt its digest with it, as long."""
+    chosen = (hashes[i] for i in range(hashes_per_chunk - 1, n_chunks * hashes_per_chunk, hashes_per_chunk))
+    return b"".join(_salted(key, salt) for key in chosen) if salt else b"".join(chosen)
+
+
+def _salted(key: bytes, salt: bytes) -> bytes:
+    return hashlib.sha256(b"kvasir key 1\0" + salt + key).digest()[:len(key)]
 
 
 def load_slots(blocks: Sequence[int], block_size: int, chunk_tokens: int, first: int, last: int,

@@ -31,7 +31,7 @@ from .opening import open_connector
 from .options import Options, parse
 from .orders import StepOrders
 from .scheduler import SchedulerSide
-from .space import describe, make_plan
+from .space import Plan, describe, make_plan
 from .times import Times
 from .worker import WorkerSide
 
@@ -64,7 +64,7 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):
         self._observer = Observer("scheduler" if self._worker is None else f"worker {_rank()}", self._look)
 
     def _make_scheduler(self, config: Any) -> SchedulerSide:
-        loads = _loads(self.options, self.plan.n_engine_groups, self._vllm_config) if config.is_kv_consumer else "off"
+        loads = _loads(self.options, self.plan, self._vllm_config) if config.is_kv_consumer else "off"
         saves = self.options.save == "on" and config.is_kv_producer
         if loads != "off" and config.kv_load_failure_policy != "recompute":
             logger.error('kvasir: kv_load_failure_policy is "%s": a chunk that is lost between look-up and load FAILS its request. '
@@ -175,6 +175,14 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):
         aborted = request.status in (RequestStatus.FINISHED_ABORTED, RequestStatus.FINISHED_ERROR, RequestStatus.FINISHED_IGNORED)
         return self._call(lambda: self._scheduling.finished(request, block_ids, aborted=aborted), False), None
 
+    def reset_cache(self) -> bool | None:
+        """vLLM calls this when its caches are to be forgotten, above all since weights were changed in place, which this engine's
+        spaces cannot follow: from here on it works without the store."""
+        logger.warning("kvasir: a reset of caches was asked for. Weights may have changed under the engine, so that it loads and saves "
+                       "nothing from now on; what is stored stays. Restart the engine to use the store again")
+        self._call(self._scheduling.reset, None)
+        return True
+
     # ---- worker side ----
 
     @property
@@ -223,11 +231,11 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):
         return WorkerMetadata(report) if report is not None else None
 
 
-def _loads(options: Options, n_groups: int, vllm_config: Any) -> str:
+def _loads(options: Options, plan: Plan, vllm_config: Any) -> str:
     if options.load != "layerwise":
         return options.load
-    if n_groups > 1:
-        logger.warning("kvasir: load: layerwise is for models with one KV cache group, this has %d: async is used", n_groups)
+    if not plan.fails_by_block:
+        logger.warning("kvasir: load: layerwise is for models with one KV cache group, of full attention: async is used")
         return "async"
     if vllm_config.scheduler_config.async_scheduling:
         logger.warning("kvasir: load: layerwise and async scheduling do not go together (a step may be under way that builds on a "

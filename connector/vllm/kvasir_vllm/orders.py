@@ -39,6 +39,7 @@ class StepOrders:
     held: list[str] = field(default_factory=list)  # finished; report them as sent when their puts have ended
     preempted: list[str] = field(default_factory=list)  # their blocks are about to be overwritten
     idle: bool = False  # no token is computed in this step
+    identity: tuple[bytes, bytes] = (b"", b"")  # Plan.weights and Plan.files of the scheduler's side
 
 
 @dataclass

@@ -18,6 +18,7 @@ from typing import Any
 import kvasir
 
 from . import chunks
+from .adapters import Adapters
 from .counters import Counters
 from .hint_sender import HintSender
 from .lookups import KEYS_MAX, Answer, Ask, Lookups
@@ -35,6 +36,7 @@ class _State:
     request: Any
     epoch: int
     present: list[int]  # for each group: bitmap of chunks known to be stored
+    salt: bytes | None = b""  # of its keys, from its adapter; None: it neither loads nor saves
     ask: Ask | None = None
     answer: Answer | None = None
     asked: bool = False  # in this epoch; a question that could not be asked is a miss
@@ -63,6 +65,7 @@ class SchedulerSide:
         self._lookups = Lookups(plan, connector, spaces, self.counters, timeout=options.lookup_timeout, lease=options.lease,
                                 retry_after=options.retry_after)
         self._hints = HintSender(connector, [space for group in spaces for space in group], plan.key_length, self.counters)
+        self._adapters = Adapters()
         self._states: dict[str, _State] = {}
         self._ending: dict[str, _State] = {}
         self._orders = StepOrders()
@@ -81,7 +84,7 @@ class SchedulerSide:
     def on_new_request(self, request: Any) -> None:
         """The question starts before the request is first considered, so that the answer may be there by then."""
         state = self._state(request)
-        if self._loads != "off" and _may_read(request):
+        if self._loads != "off" and _may_read(request) and state.salt is not None:
             self._ask(state)
 
     def match(self, request: Any, n_computed: int) -> tuple[int | None, bool]:
@@ -90,7 +93,7 @@ class SchedulerSide:
             return 0, False
         state = self._state(request)
         most = chunks.loadable_tokens(request.num_tokens, self._plan.hit_block)
-        if not state.may_load or most <= n_computed:
+        if not state.may_load or state.salt is None or most <= n_computed:
             return 0, False
         answer = self._answer(state)
         if answer is None:
@@ -135,8 +138,12 @@ class SchedulerSide:
                 KEYS_MAX)
         if n == 0:
             return
-        state.keys = chunks.chunk_keys(state.request.block_hashes, self._plan.hashes_per_chunk, n)
+        state.keys = self._keys(state, n)
         state.ask = self._lookups.ask(state.keys, n, time.monotonic())
+
+    def _keys(self, state: _State, n: int) -> bytes:
+        assert state.salt is not None
+        return chunks.chunk_keys(state.request.block_hashes, self._plan.hashes_per_chunk, n, state.salt)
 
     def _poll(self, now: float) -> None:
         """Once a step, however many requests ask."""
@@ -207,6 +214,7 @@ class SchedulerSide:
                     self._save(state, state.request.num_computed_tokens + n_tokens, lambda name=name: table.get_block_ids(name))
         orders, self._orders = self._orders, StepOrders()
         orders.preempted = preempted
+        orders.identity = self._plan.weights, self._plan.files
         orders.idle = output.total_num_scheduled_tokens == 0
         self._poll(time.monotonic())
         self._polled = False
@@ -214,7 +222,7 @@ class SchedulerSide:
 
     def _save(self, state: _State, n_computed: int, table: Callable[[], Blocks | None]) -> None:
         """Orders the puts of chunks that this step, or one before it, makes whole."""
-        if state.unconfirmed or state.loading or getattr(state.request, "resumable", False):
+        if state.unconfirmed or state.loading or state.salt is None or getattr(state.request, "resumable", False):
             return
         hashes = state.request.block_hashes
         whole = min(n_computed // self._plan.chunk_tokens, len(hashes) // self._plan.hashes_per_chunk)
@@ -227,7 +235,7 @@ class SchedulerSide:
         if blocks is None:
             return
         if len(state.keys) < whole * self._plan.key_length:
-            state.keys = chunks.chunk_keys(hashes, self._plan.hashes_per_chunk, whole)
+            state.keys = self._keys(state, whole)
         for i, group in enumerate(self._plan.groups):
             for run in self._runs(state, i, blocks[group.id], whole):
                 self._orders.saves.append(Save(state.request.request_id, state.epoch, run))
@@ -283,7 +291,7 @@ class SchedulerSide:
         if state.unconfirmed == 0:
             self._release(state)
             if self._ending.pop(name, None) is not None:
-                if state.may_load:  # else it was computed from blocks that did not come
+                if self._saves and state.may_load:  # else it was computed from blocks that did not come
                     self._save_last(state)
                 self._orders.held.append(name)
 
@@ -327,12 +335,21 @@ class SchedulerSide:
         n_computed = state.request.num_computed_tokens - getattr(state.request, "num_in_flight_tokens", 0)
         self._save(state, n_computed, lambda: state.last_blocks)
 
+    # ---- reset ----
+
+    def reset(self) -> None:
+        """The weights may be others from now on than those that the spaces name: nothing is loaded or saved any more. Puts that were
+        ordered go on: their bytes were computed before."""
+        self._loads, self._saves = "off", False
+        for state in self._states.values():
+            self._forget_answer(state)
+
     # ---- state ----
 
     def _state(self, request: Any) -> _State:
         state = self._states.get(request.request_id)
         if state is None:
-            state = _State(request, request.num_preemptions, [0] * len(self._plan.groups))
+            state = _State(request, request.num_preemptions, [0] * len(self._plan.groups), self._adapters.salt(request))
             self._states[request.request_id] = state
         self._life(state)
         return state

@@ -50,7 +50,7 @@ class Plan:
     """Everything that both sides must agree on."""
 
     groups: tuple[Group, ...]
-    n_engine_groups: int  # of the engine, stored or not: with one, failures are reported by block
+    n_engine_groups: int  # of the engine, stored or not
     chunk_tokens: int
     hit_block: int  # tokens; external hits are multiples of it
     hash_block: int
@@ -61,10 +61,16 @@ class Plan:
     revision: str
     weights: bytes
     engine: str
+    files: bytes = b""  # the part of `weights` that is of the weights alone, without the model's configuration
 
     @property
     def hashes_per_chunk(self) -> int:
         return self.chunk_tokens // self.hash_block
+
+    @property
+    def fails_by_block(self) -> bool:
+        """Whether the engine can compute on from the first block that did not come."""
+        return self.n_engine_groups == 1 and not any(group.window for group in self.groups)
 
 
 def make_plan(vllm_config: Any, kv_cache_config: Any, options: Options, facts: Facts) -> Plan:
@@ -86,10 +92,10 @@ def make_plan(vllm_config: Any, kv_cache_config: Any, options: Options, facts: F
         if group.chunk_bytes(chunk_tokens) > CHUNK_BYTES_MAX:
             raise PlanError(f"chunk_tokens: a chunk of {chunk_tokens} tokens has {group.chunk_bytes(chunk_tokens)} bytes of KV a "
                             f"rank, more than {CHUNK_BYTES_MAX}; choose fewer tokens")
-    model, revision, digest = _identity(vllm_config, options)
+    model, revision, files, digest = _identity(vllm_config, options)
     return Plan(groups, len(kv_cache_config.kv_cache_groups), chunk_tokens, facts.scheduler_block, facts.hash_block,
                 _KEY_LENGTHS[algorithm], algorithm, vllm_config.parallel_config.tensor_parallel_size, model, revision, digest,
-                f"vllm/{facts.version}")
+                f"vllm/{facts.version}", files)
 
 
 def describe(plan: Plan, group: Group, rank: int) -> kvasir.SpaceDescription:
@@ -159,7 +165,7 @@ def _dtype(dtype: Any) -> str:
 _VOLATILE = ("_name_or_path", "transformers_version", "_commit_hash", "architectures")
 
 
-def _identity(vllm_config: Any, options: Options) -> tuple[str, str, bytes]:
+def _identity(vllm_config: Any, options: Options) -> tuple[str, str, bytes, bytes]:
     model_config = vllm_config.model_config
     path = str(model_config.model)
     local = os.path.isdir(path)
@@ -167,9 +173,11 @@ def _identity(vllm_config: Any, options: Options) -> tuple[str, str, bytes]:
     revision = options.revision or str(getattr(model_config, "revision", None) or "")
     if not local and not options.revision:
         revision = str(getattr(model_config.hf_config, "_commit_hash", None) or revision)
-    digest = hashlib.sha256(b"kvasir vllm model 1\0" + _weights(vllm_config, options, path, local, revision))
+    files = _weights(vllm_config, options, path, local, revision)
+    digest = hashlib.sha256(b"kvasir vllm model 1\0" + files)
     digest.update(_config_text(model_config).encode())
-    return name, revision, digest.digest()
+    digest.update(_draft_text(getattr(vllm_config, "speculative_config", None)).encode())
+    return name, revision, files, digest.digest()
 
 
 def _weights(vllm_config: Any, options: Options, path: str, local: bool, revision: str) -> bytes:
@@ -194,8 +202,33 @@ def _config_text(model_config: Any) -> str:
     values = dict(model_config.hf_config.to_dict())
     for name in _VOLATILE:
         values.pop(name, None)
-    values["vllm"] = {"dtype": _dtype(model_config.dtype), "quantization": str(getattr(model_config, "quantization", None))}
+    values["vllm"] = {"dtype": _dtype(model_config.dtype), "quantization": str(getattr(model_config, "quantization", None)),
+                      "quantization_config": str(getattr(model_config, "quantization_config", None)),
+                      "long_rope": list(_long_ropes(values, getattr(model_config, "max_model_len", 0)))}
     return json.dumps(values, sort_keys=True, default=str)
+
+
+def _long_ropes(values: Any, longest: int) -> Iterator[int]:
+    """What `longest` (max_model_len) decides of each longrope scaling: vLLM rotates keys with its long factors instead of the short
+    ones if sequences may be longer than the original most, which is not said by the model's configuration alone."""
+    if isinstance(values, dict):
+        if "long_factor" in values:
+            most = values.get("original_max_position_embeddings")
+            yield longest > most if most else longest
+        for name in sorted(values, key=str):
+            yield from _long_ropes(values[name], longest)
+
+
+def _draft_text(speculative: Any) -> str:
+    """A draft model's layers lie beside the model's own in its pages. Its weights are not looked at: wrong ones give worse drafts,
+    never other tokens."""
+    model = getattr(speculative, "draft_model_config", None)
+    method = str(getattr(speculative, "method", None))
+    if model is None or method.startswith(("ngram", "suffix")):
+        return ""
+    path = str(model.model)
+    name = os.path.basename(os.path.normpath(path)) if os.path.isdir(path) else path
+    return json.dumps({"draft": [method, name, str(getattr(model, "revision", None) or "")]})
 
 
 # ---- tensors to regions ----

@@ -5,7 +5,7 @@ One thread, the worker's. vLLM's calls in a step, in this order:
     preempt      before anything is overwritten: puts of preempted requests end
     start_loads  before the forward (layerwise) or after it (asynchronous)
     wait_layer   in each attention layer
-    start_saves  after the forward
+    start_saves  after the forward; with speculative decoding last of all, when the drafts are computed too
     results      which requests' transfers have ended; then invalid_blocks and report
 
 Nothing here raises for what the store does: what does not come is reported, and computed by the engine."""
@@ -14,7 +14,7 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import kvasir
@@ -69,7 +69,8 @@ class WorkerSide:
         self._plan = plan
         self._options = options
         self._connector = connector
-        self._spaces = [connector.space(describe(plan, group, rank)) for group in plan.groups]
+        self._rank = rank
+        self._spaces = self._open_spaces(plan)
         self._memories: list[kvasir.Memory] = []
         self._layers: dict[str, tuple[int, int]] = {}  # name: group, number of the layer in it
         self._most: list[int] = []  # chunks of an operation, by group
@@ -100,6 +101,25 @@ class WorkerSide:
                         group.id, len(group.layers), len(found), n_blocks, sum(group.page_bytes), self._plan.chunk_tokens,
                         group.chunk_bytes(self._plan.chunk_tokens))
 
+    def _open_spaces(self, plan: Plan) -> list[kvasir.Space]:
+        return [self._connector.space(describe(plan, group, self._rank)) for group in plan.groups]
+
+    def _follow(self, identity: tuple[bytes, bytes]) -> None:
+        """Some models change their configuration when they are loaded, which the scheduler's process does not see: the spaces are those
+        that it asks about, or nothing would be found again. Other weights than the scheduler's are never taken for its own."""
+        weights, files = identity
+        if not weights or weights == self._plan.weights:
+            return
+        if files != self._plan.files:
+            self._limited.warn("identity", "this worker sees other weights than the scheduler: nothing that it saves is found")
+            return
+        try:
+            plan = replace(self._plan, weights=weights)
+            self._spaces = self._open_spaces(plan)
+            self._plan = plan
+        except kvasir.Error as fault:
+            self._limited.warn("identity", f"the scheduler's spaces cannot be opened: {fault}")
+
     def close(self) -> None:
         """Cancels what is under way and waits for the last touch of memory (at most 1 s)."""
         self._connector.close()
@@ -112,6 +132,7 @@ class WorkerSide:
     # ---- loads ----
 
     def start_loads(self, orders: StepOrders) -> None:
+        self._follow(orders.identity)
         for name in orders.canceled:
             self._cancel_load(name)
         for load in orders.loads:
@@ -187,11 +208,12 @@ class WorkerSide:
             self._tell_failure(loading, loading.bad)
 
     def _tell_failure(self, loading: _Loading, bad: int) -> None:
-        """By blocks where they are of one group alone, by request where numbers of blocks are not unique."""
+        """By blocks where they are of one group of full attention. By request where numbers of blocks are not unique, and with sliding
+        windows: the engine would compute on from the first bad block, and the window before that block was not loaded."""
         load = loading.load
         self.counters.load_failures += 1
         self._report.fail((load.request, load.epoch), bad)
-        if self._plan.n_engine_groups > 1:
+        if not self._plan.fails_by_block:
             self._failed.add(load.request)
             return
         for run in load.runs:
@@ -370,6 +392,7 @@ class WorkerSide:
 
     def results(self) -> tuple[set[str], set[str], set[str]]:
         """(sent, received, failed to be received): requests whose transfers have ended since the last call, each once."""
+        self._end_layerwise()  # with speculative decoding vLLM lets saves start after this call
         self._poll()
         sent = {name for name in self._held if name not in self._saving}
         self._held -= sent

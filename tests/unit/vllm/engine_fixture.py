@@ -58,6 +58,7 @@ class Request:
     resumable: bool = False
     blocks: tuple[list[int], ...] = ()
     kv_transfer_params: dict[str, Any] | None = None
+    lora_request: Any = None
 
     @property
     def num_tokens(self) -> int:
@@ -158,8 +159,9 @@ class Engine:
         return found[-1]
 
     def step(self, scheduled: dict[str, int] | None = None, requests: list[Request] | None = None, preempted: tuple[str, ...] = (),
-             hooks: bool = True) -> StepOrders:
-        """One step of all processes; returns its orders."""
+             hooks: bool = True, deferred: bool = False) -> StepOrders:
+        """One step of all processes; returns its orders. deferred: saves start after the results were asked for, as vLLM does
+        with speculative decoding."""
         by_name = {request.request_id: request for request in requests or []}
         table = SimpleNamespace(get_block_ids=lambda name: by_name[name].blocks)
         output = SimpleNamespace(num_scheduled_tokens=scheduled or {}, preempted_req_ids=set(preempted),
@@ -175,12 +177,15 @@ class Engine:
                 for group in self.plan.groups:
                     for layer in group.layers:
                         worker.wait_layer(layer)
-            worker.start_saves(orders)
+            if not deferred:
+                worker.start_saves(orders)
             worker.rest(orders)
             sent, got, failed = worker.results()
             self.ended.invalid |= worker.invalid_blocks()
             self.ended.failed += failed
             reports.add(worker.report() or Report())
+            if deferred:
+                worker.start_saves(orders)
             all_sent += _all_ranks(self._sent, sent, self.plan.tp_size)
             received += _all_ranks(self._received, got, self.plan.tp_size)
         self.ended.received += received

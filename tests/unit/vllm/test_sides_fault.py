@@ -116,6 +116,13 @@ class Fault(NodeTest):
         engine.step_until(lambda: engine.ended.received)
         self.assertEqual((engine.ended.received, engine.ended.failed, engine.ended.invalid), (["b"], ["b"], set()))
 
+    def test_failed_load_of_a_sliding_window_is_told_by_request(self) -> None:
+        """By block, vLLM would compute on from the first one that did not come; but the window before it was never loaded."""
+        engine, request = self.loading(windows=(CHUNK,), load_timeout=0.3)
+        self.node.kill()
+        engine.step_until(lambda: engine.ended.received)
+        self.assertEqual((engine.ended.received, engine.ended.failed, engine.ended.invalid), (["b"], ["b"], set()))
+
     def test_stopped_node_ends_a_load_at_its_deadline(self) -> None:
         engine, _ = self.loading(load_timeout=0.2)
         self.node.pause()
@@ -132,6 +139,16 @@ class Fault(NodeTest):
         self.assertLess(time.monotonic() - begin, 0.2 + GRACE)
         self.assertEqual(engine.ended.invalid, set(request.blocks[0][:4 * CHUNK // BLOCK]))
         self.assertEqual(engine.scheduler.finished(request, request.blocks, aborted=True), False)
+
+    def test_layerwise_load_that_fails_with_speculative_decoding(self) -> None:
+        """vLLM asks for the results before it lets saves start: the failure must be told in this very step all the same, or the
+        tokens sampled from it are given out."""
+        engine, request = self.loading(loads="layerwise", load_timeout=0.2)
+        self.node.pause()
+        request.num_computed_tokens = 4 * CHUNK
+        engine.step({"b": 3}, [request], deferred=True)
+        self.assertEqual(engine.ended.invalid, set(request.blocks[0][:4 * CHUNK // BLOCK]))
+        self.assertFalse(engine.scheduler.finished(request, request.blocks, aborted=True))
 
     # ---- requests that end at odd moments ----
 

@@ -1,6 +1,7 @@
 """Both sides of KvasirConnector on a real node: what is stored is found, and only the right blocks are written."""
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import time
 
@@ -8,6 +9,7 @@ from binding_fixture import NodeTest, main, until
 from engine_fixture import BLOCK, CHUNK, Engine, Request, make_plan, prompt
 
 import kvasir
+from kvasir_vllm.worker import WorkerSide
 
 
 class Load(NodeTest):
@@ -212,6 +214,61 @@ class Load(NodeTest):
         engine.scheduler.allocated(request, request.blocks, 4 * CHUNK)
         request.num_computed_tokens = 4 * CHUNK
         return request
+
+    def test_after_a_reset_nothing_is_loaded_or_saved(self) -> None:
+        """vLLM resets caches when weights may have changed under it: what is stored is then of other weights than the engine's."""
+        plan, tokens = self.stored()
+        engine = Engine(self, plan)
+        before, after = Request("b", tokens), Request("c", tokens)
+        self.assertEqual(engine.match(before)[0], 4 * CHUNK)
+        engine.scheduler.reset()
+        self.assertEqual(engine.scheduler.match(before, 0), (0, False))
+        engine.scheduler.on_new_request(after)
+        self.assertEqual(engine.scheduler.match(after, 0), (0, False))
+        for request in (before, after):
+            request.tokens = request.tokens + prompt(2 * CHUNK, 4)
+            engine.allocate(request)
+            engine.scheduler.allocated(request, request.blocks, 0)
+            orders = engine.step({request.request_id: request.num_tokens}, [request])
+            self.assertEqual((orders.loads, orders.saves), ([], []))
+            self.assertFalse(engine.scheduler.finished(request, request.blocks, aborted=False))
+        self.assertEqual(engine.scheduler.n_requests, 0)
+
+    def test_reset_before_a_layerwise_load_is_confirmed(self) -> None:
+        plan, tokens = self.stored()
+        engine = Engine(self, plan, loads="layerwise")
+        request = self.start_layerwise(engine, tokens + prompt(CHUNK, 6))
+        taken = []
+        take = engine.scheduler.take
+        engine.scheduler.take = lambda *what: taken.append(what)  # type: ignore[method-assign, assignment]
+        engine.step({"b": request.num_tokens - 4 * CHUNK}, [request])
+        self.assertTrue(engine.scheduler.finished(request, request.blocks, aborted=False))
+        engine.scheduler.reset()
+        take(*taken[0])
+        orders = engine.step()
+        self.assertEqual((orders.saves, orders.held), ([], ["b"]))
+        self.assertEqual(engine.ended.sent, ["b"])
+
+    def changed_worker(self, **changes: bytes) -> tuple[Engine, Engine]:
+        """An engine whose worker made another plan than its scheduler, and one whose sides agree."""
+        plan = make_plan()
+        engine = Engine(self, plan)
+        worker = WorkerSide(dataclasses.replace(plan, **changes), engine.options, self.connect(), 0)  # type: ignore[arg-type]
+        worker.register(engine.tensors[0], 64)
+        engine.workers[0] = worker
+        engine.store(Request("a", prompt(2 * CHUNK + 1)))
+        return engine, Engine(self, plan)
+
+    def test_worker_follows_the_scheduler(self) -> None:
+        """Some models change their configuration while they are loaded, in the workers alone: what they save must be found."""
+        _, other = self.changed_worker(weights=b"w" * 32)
+        request = Request("b", prompt(2 * CHUNK + 1))
+        self.load(other, request)
+        self.assertTrue(other.holds(request, 0, 2 * CHUNK))
+
+    def test_worker_with_other_weights_stays_apart(self) -> None:
+        _, other = self.changed_worker(weights=b"w" * 32, files=b"f" * 32)
+        self.assertEqual(other.match(Request("b", prompt(2 * CHUNK + 1)))[0], 0)
 
     def test_leases_end(self) -> None:
         plan, tokens = self.stored()

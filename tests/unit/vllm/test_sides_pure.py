@@ -251,7 +251,7 @@ def engine(kinds: tuple[str, ...] = ("full_attention",), **changes: object) -> t
                            cache_config=SimpleNamespace(prefix_caching_hash_algo="sha256_cbor", cache_dtype="auto"))
     for path, value in changes.items():
         owner, name = path.split("__")
-        setattr(getattr(vllm, owner), name, value)
+        setattr(vllm if owner == "vllm" else getattr(vllm, owner), name, value)
     cache = SimpleNamespace(kv_cache_groups=groups, prefix_cacheable_group_ids=tuple(range(len(kinds))), kv_cache_layout="LBHNC",
                             kv_cache_tensors=[SimpleNamespace(layers=[name for group in groups for name in group.layer_names])])
     return vllm, cache, Facts("0.32", 16, 16, lambda spec: spec.kind, lambda spec: "x86_64/vec/AVX512", True)
@@ -273,10 +273,33 @@ class PlanTest(unittest.TestCase):
             plan(), plan(option={"model": "m"}), plan(option={"revision": "r"}), plan(option={"chunk_tokens": 512}),
             plan(option={"weights": "ab" * 32}), plan(model_config__dtype="torch.bfloat16"), plan(cache_config__cache_dtype="fp8"),
             plan(cache_config__prefix_caching_hash_algo="sha256"), plan(model_config__quantization="awq"),
+            plan(model_config__quantization_config={"linear": "fp8"}),
             plan(parallel_config__tensor_parallel_size=2), plan(("sliding_window",)),
             plan(model_config__hf_config=SimpleNamespace(_commit_hash="c0ffee", to_dict=lambda: {"rope_theta": 2e4})))]
         self.assertEqual(len(set(digests)), len(digests))
         self.assertEqual(digests[0], space.describe(plan(), plan().groups[0], 0).digest())
+
+    def test_long_rope_depends_on_the_longest_sequence(self) -> None:
+        """vLLM takes the long or the short factors by max_model_len: keys rotated by one are garbage to the other."""
+        rope = {"rope_type": "longrope", "original_max_position_embeddings": 4096, "short_factor": [1.0], "long_factor": [2.0]}
+        for values in ({"rope_parameters": rope}, {"text_config": {"rope_parameters": {"full_attention": rope}}}):
+            config = SimpleNamespace(_commit_hash="c0ffee", to_dict=lambda values=values: dict(values))
+            short, middle, long, longer = [
+                space.describe(made, made.groups[0], 0).digest() for made in
+                (plan(model_config__hf_config=config, model_config__max_model_len=n) for n in (2048, 4096, 4097, 131072))]
+            self.assertEqual((short, long), (middle, longer))
+            self.assertNotEqual(short, long)
+        self.assertEqual(*(plan(model_config__max_model_len=n).weights for n in (2048, 131072)))
+
+    def test_draft_models_are_apart(self) -> None:
+        """Their layers lie beside the model's in the same pages."""
+        def drafted(method: str, model: str, revision: str = "") -> bytes:
+            draft = SimpleNamespace(model=model, revision=revision)
+            return plan(vllm__speculative_config=SimpleNamespace(method=method, draft_model_config=draft)).weights
+        digests = [plan().weights, drafted("eagle", "org/a"), drafted("eagle", "org/b"), drafted("eagle", "org/a", "r2"),
+                   drafted("mtp", "org/a")]
+        self.assertEqual(len(set(digests)), len(digests))
+        self.assertEqual(drafted("ngram", "org/a"), plan().weights)
 
     def test_ranks_and_groups_are_apart(self) -> None:
         made = plan(("full_attention", "sliding_window"), parallel_config__tensor_parallel_size=2)
