@@ -21,6 +21,7 @@ PYTHON = os.environ.get("KVASIR_VLLM_PYTHON", sys.executable)
 START_SECONDS = 240.0
 ANSWER_SECONDS = 180.0
 EXIT_SECONDS = 20.0
+HELD_SECONDS = 30.0
 
 
 def session_of(pid: int) -> list[int]:
@@ -112,7 +113,12 @@ class Engine:
         return self.receive()[what]
 
     def reset(self) -> None:
-        assert self.ask("reset"), "vLLM would not reset its prefix cache"
+        """Forgets the engine's own prefix cache. vLLM refuses while blocks are in use: those of a request that has ended may be
+        held until they are saved, but not for long."""
+        deadline = time.monotonic() + HELD_SECONDS
+        while not self.ask("reset"):
+            assert time.monotonic() < deadline, f"blocks are still in use {HELD_SECONDS} s after the last request:\n" + self.tail()
+            time.sleep(0.05)
 
     # ---- end ----
 
