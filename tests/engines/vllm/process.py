@@ -21,6 +21,7 @@ PYTHON = os.environ.get("KVASIR_VLLM_PYTHON", sys.executable)
 START_SECONDS = 240.0
 ANSWER_SECONDS = 180.0
 EXIT_SECONDS = 20.0
+HELD_SECONDS = 30.0
 
 
 def session_of(pid: int) -> list[int]:
@@ -112,9 +113,16 @@ class Engine:
         return self.receive()[what]
 
     def reset(self, connector: bool = False) -> None:
-        """Forgets the prefix cache; connector: also what the connector keeps in the engine's memory."""
-        self._send({"do": "reset", "connector": connector})
-        assert self.receive()["reset"], "vLLM would not reset its prefix cache"
+        """Forgets the engine's own prefix cache; connector: also what the connector keeps in the engine's memory. vLLM refuses while
+        blocks are in use: those of a request that has ended may be held until they are saved, but not for long."""
+        deadline = time.monotonic() + HELD_SECONDS
+        while True:
+            self._send({"do": "reset", "connector": connector})
+            if self.receive()["reset"]:
+                return
+            assert time.monotonic() < deadline, f"blocks are still in use {HELD_SECONDS} s after the last request:
+" + self.tail()
+            time.sleep(0.05)
 
     # ---- end ----
 
