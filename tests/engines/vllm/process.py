@@ -120,8 +120,7 @@ class Engine:
             self._send({"do": "reset", "connector": connector})
             if self.receive()["reset"]:
                 return
-            assert time.monotonic() < deadline, f"blocks are still in use {HELD_SECONDS} s after the last request:
-" + self.tail()
+            assert time.monotonic() < deadline, f"blocks are still in use {HELD_SECONDS} s after the last request:\n" + self.tail()
             time.sleep(0.05)
 
     # ---- end ----
