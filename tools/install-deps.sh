@@ -6,7 +6,7 @@
 #   fuzz        clang with libFuzzer and the sanitizers' libraries
 #   run         the libraries alone, for a machine that runs what another one built
 #   quickstart  what the quick start fetches llama.cpp with
-#   engines     what tools/fetch-vllm.sh installs vLLM with, and what its wheels link to
+#   engines     what tools/fetch-vllm.sh installs vLLM with, what its wheels link to, and what it compiles kernels with when it runs
 #   --list      print the packages of the sets named after it and do nothing
 set -eu
 
@@ -18,7 +18,7 @@ test="redis-server clang-format clang-tidy shellcheck python3 python3-grpcio pyt
 fuzz="clang llvm libclang-rt-14-dev"
 run="libgrpc29 libprotobuf-c1 libisal2 libyaml-0-2 libssl3 libmicrohttpd12 libcjson1 libxxhash0 libhiredis0.14"
 quickstart="npm git ca-certificates"
-engines="python3 python3-venv ca-certificates libnuma1"
+engines="python3 python3-venv python3-dev g++ ca-certificates libnuma1"
 
 list=0
 if [ "${1:-}" = --list ]; then
