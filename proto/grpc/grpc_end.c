@@ -6,8 +6,7 @@
  * thread: now and then a node or a client took 10 s to end. So something is made to happen: a channel over a pair of sockets of ours,
  * whose other end hangs up.
  */
-#include <fcntl.h>
-#include <poll.h>
+#include <errno.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,8 +16,8 @@
 #include "base/clock.h"
 #include "proto/grpc/grpc_private.h"
 
-#define KICKS                                                                                                \
-  3u /* the first may be seen by our own poll below, which hands the wait over to gRPC's thread when it returns */
+/* The first may be seen by our own poll below, which hands the wait over to gRPC's thread when it returns. */
+#define KICKS   3u
 #define KICK_MS 500u /* one takes far less than 1 */
 
 /* Whether gRPC has closed its end. What it says before that is thrown away. */
@@ -30,7 +29,7 @@ static bool hung_up(int fd)
   do
     n = read(fd, said, sizeof(said));
   while (n > 0);
-  return n == 0;
+  return n == 0 || errno != EAGAIN;
 }
 
 /* gRPC takes fd. Polls until the hang-up was seen, by this thread or another one. */
