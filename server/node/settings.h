@@ -1,7 +1,7 @@
 /*
  * server/node/settings.h: what can be set about kvasird, and the checks over several settings.
  *
- * settings.c holds the one table that the file, the environment, the command line, --help and
+ * settings_table.c holds the one table that the file, the environment, the command line, --help and
  * docs/configuration.md come from. One thread loads; after that many may read. kvi_settings_reload and
  * kvi_settings_json may run at any time from any thread.
  */

@@ -1,0 +1,241 @@
+/* settings_table.c: everything that can be set about kvasird, a row each. */
+#include "base/array.h"
+#include "proto/limits.h"
+#include "server/node/settings.h"
+
+#define KIB             INT64_C(1024)
+#define MIB             (KIB * 1024)
+#define GIB             (MIB * 1024)
+#define TIB             (GIB * 1024)
+#define SUN_PATH_MAX    107 /* of struct sockaddr_un */
+#define PATH_LENGTH_MAX 4000
+
+#define AT(TYPE, field) KVI_CONFIG_##TYPE##_AT(struct kvi_node_settings, field)
+
+const char *const kvi_settings_policies[] = {"leaf-lru", NULL};
+static const char *const log_levels[] = {"error", "warn", "info", "debug", "trace", NULL};
+static const char *const log_formats[] = {"text", "json", NULL};
+
+static const kvi_config_row rows[] = {
+    {.name = "listen",
+     AT(LIST, listen),
+     .standard = "127.0.0.1:7070",
+     .min = 0,
+     .max = 8,
+     .doc = "TCP addresses that clients connect to, each as `host:port`; IPv6 as `[::1]:7070`. For all "
+            "addresses of both kinds list `0.0.0.0` and `[::]`. Port 0 takes "
+            "any free port "
+            "and says which in the log. An address that is not loopback needs TLS or `insecure: true`."},
+    {.name = "unix_socket",
+     AT(STRING, unix_socket),
+     .standard = "/run/kvasir/kvasird.sock",
+     .min = 0,
+     .max = SUN_PATH_MAX,
+     .doc = "Path of the unix socket for clients on the same host; empty for none. Its directory is created "
+            "if it is "
+            "missing and its parent may be written. A stale socket is replaced, one that another process "
+            "listens on is not."},
+    {.name = "unix_mode",
+     AT(STRING, unix_mode),
+     .standard = "0660",
+     .min = 3,
+     .max = 4,
+     .doc = "Permissions of the unix socket, as three or four octal digits. Whoever may write to it may use "
+            "the node."},
+    {.name = "insecure",
+     AT(BOOL, insecure),
+     .standard = "false",
+     .doc = "Allow addresses that are not loopback without TLS. Everybody who reaches the port can then "
+            "read, write and "
+            "delete chunks: only for networks where every host is trusted."},
+    {.name = "tls.cert_file",
+     AT(STRING, tls_cert_file),
+     .min = 0,
+     .max = PATH_LENGTH_MAX,
+     .doc = "Certificate chain of this node, PEM. With `tls.key_file` it turns TLS on for every address of "
+            "`listen`; the "
+            "unix socket stays without."},
+    {.name = "tls.key_file",
+     AT(STRING, tls_key_file),
+     .min = 0,
+     .max = PATH_LENGTH_MAX,
+     .doc = "Private key that belongs to `tls.cert_file`, PEM."},
+    {.name = "tls.client_ca_file",
+     AT(STRING, tls_client_ca_file),
+     .min = 0,
+     .max = PATH_LENGTH_MAX,
+     .doc = "Certificates, PEM, that clients' certificates must be signed by. Empty: clients are not asked "
+            "for one."},
+
+    {.name = "dram.size",
+     AT(SIZE, dram_size),
+     .standard = "1GiB",
+     .min = 4 * MIB,
+     .max = 64 * TIB,
+     .doc = "Memory for chunks. All of it is reserved and touched before the node says it is ready, and kept "
+            "until it "
+            "ends. More than the machine or its control group has is refused."},
+    {.name = "dram.page_size",
+     AT(SIZE, dram_page_size),
+     .standard = "16KiB",
+     .min = 4 * KIB,
+     .max = 2 * MIB,
+     .doc = "Unit in which that memory is given to chunks, a power of two. A chunk wastes half a unit on "
+            "average."},
+    {.name = "dram.huge_pages",
+     AT(BOOL, dram_huge_pages),
+     .standard = "true",
+     .doc = "Use huge pages of the kernel when they are to be had; the log says what was got."},
+    {.name = "dram.lock",
+     AT(BOOL, dram_lock),
+     .standard = "false",
+     .doc = "Lock that memory so that it is never swapped out. When the kernel refuses (see "
+            "`RLIMIT_MEMLOCK`) the node "
+            "warns and goes on."},
+
+    {.name = "store.max_chunks",
+     AT(INT, store_max_chunks),
+     .standard = "0",
+     .min = 0,
+     .max = 1 << 30, /* the store's bound */
+     .unit = "chunks",
+     .doc = "Most chunks the index holds; beyond it the policy evicts. 0: one for each 64 KiB of "
+            "`dram.size`, at least 1024."},
+    {.name = "store.max_spaces",
+     AT(INT, store_max_spaces),
+     .standard = "1024",
+     .min = 1,
+     .max = UINT16_MAX, /* an index entry has 16 bits for its space */
+     .unit = "spaces",
+     .doc = "Most spaces (model, dtype, layout, ...) the node remembers; another one is refused."},
+    {.name = "store.max_leases",
+     AT(INT, store_max_leases),
+     .standard = "65536",
+     .min = 1,
+     .max = 100000000,
+     .unit = "leases",
+     .doc = "Most leases at a time; beyond it a lookup is answered without one."},
+    {.name = "store.max_landings",
+     AT(INT, store_max_landings),
+     .standard = "1024",
+     .min = 1,
+     .max = 1000000,
+     .unit = "chunks",
+     .doc = "Most chunks that are being put at a time; beyond it a put is refused as busy."},
+    {.name = "store.policy",
+     AT(ENUM, store_policy),
+     .standard = "leaf-lru",
+     .choices = kvi_settings_policies,
+     .doc = "Which chunks go when memory is full. `leaf-lru`: those that no stored chunk continues, least "
+            "recently used first."},
+
+    {.name = "chunk.max_size",
+     AT(SIZE, chunk_max_size),
+     .standard = "128MiB",
+     .min = 4 * KIB,
+     .max = KVI_CHUNK_BYTES_MAX,
+     .doc = "Largest payload of one chunk. Must fit `dram.size`."},
+    {.name = "frame.max_size",
+     AT(SIZE, frame_max_size),
+     .standard = "2MiB",
+     .min = 64 * KIB,
+     .max = KVI_FRAME_BYTES_MAX,
+     .doc = "Most payload in one message of a transfer. Clients are told and keep to it."},
+    {.name = "batch.max_chunks",
+     AT(INT, batch_max_chunks),
+     .standard = "512",
+     .min = 1,
+     .max = KVI_BATCH_CHUNKS_MAX,
+     .unit = "chunks",
+     .doc = "Most chunks of one get or put. Clients are told and keep to it."},
+
+    {.name = "grpc.pollers",
+     AT(INT, grpc_pollers),
+     .standard = "0",
+     .min = 0,
+     .max = 64,
+     .unit = "threads",
+     .doc = "Threads that serve connections. 0: a quarter of the cores, 1 to 4."},
+    {.name = "grpc.memory_quota",
+     AT(SIZE, grpc_memory_quota),
+     .standard = "256MiB",
+     .min = 16 * MIB,
+     .max = 1 * TIB,
+     .doc = "Most memory that gRPC uses for messages that are coming in and going out, beside `dram.size`. "
+            "It is what "
+            "bounds the harm of oversized messages."},
+    {.name = "grpc.max_connections",
+     AT(INT, grpc_max_connections),
+     .standard = "4096",
+     .min = 1,
+     .max = 1000000,
+     .unit = "connections",
+     .doc = "Most client connections; further ones are closed at once. Lowered to what the limit on open "
+            "files allows, "
+            "two for each connection."},
+    {.name = "grpc.max_streams",
+     AT(INT, grpc_max_streams),
+     .standard = "1024",
+     .min = 1,
+     .max = 65536,
+     .unit = "calls",
+     .doc = "Most calls in progress on one connection; a client waits before it starts more."},
+    {.name = "grpc.stall_timeout",
+     AT(DURATION, grpc_stall_timeout),
+     .standard = "10s",
+     .min = 100,
+     .max = 3600000,
+     .doc = "A connection whose peer has not taken any byte for this long, while there are some for it, is "
+            "closed."},
+
+    {.name = "admin.listen",
+     AT(STRING, admin_listen),
+     .standard = "127.0.0.1:7071",
+     .min = 0,
+     .max = 300,
+     .doc = "Address of the HTTP port with `/metrics`, `/healthz` and `/readyz`; empty for none. It never "
+            "has TLS, so an "
+            "address that is not loopback needs `insecure: true`."},
+    {.name = "admin.max_connections",
+     AT(INT, admin_max_connections),
+     .standard = "64",
+     .min = 2,
+     .max = 1000,
+     .unit = "connections",
+     .doc = "Most connections to the HTTP port; when the last place is taken, the oldest ends."},
+
+    {.name = "log.level",
+     AT(ENUM, log_level),
+     .standard = "info",
+     .choices = log_levels,
+     .mutable = true,
+     .doc = "How much is logged to standard error. `info` is a few lines a minute whatever the load."},
+    {.name = "log.format",
+     AT(ENUM, log_format),
+     .standard = "text",
+     .choices = log_formats,
+     .mutable = true,
+     .doc = "One line of text for each event, or one JSON object."},
+    {.name = "drain_timeout",
+     AT(DURATION, drain_timeout),
+     .standard = "10s",
+     .min = 0,
+     .max = 600000,
+     .mutable = true,
+     .doc = "How long work in flight may go on after SIGTERM before it is cancelled. The process ends at the "
+            "latest a second after."},
+};
+
+/* What libkvasir's programs read: a shell that has them set starts a node as well. */
+static const char *const client_variables[] = {"KVASIR_ENDPOINT", "KVASIR_TLS_CA",   "KVASIR_TLS_CERT",
+                                               "KVASIR_TLS_KEY",  "KVASIR_TLS_NAME", NULL};
+
+const kvi_config_table kvi_settings_table = {
+    .program = "kvasird",
+    .version = KVASIR_VERSION,
+    .summary = "cache node of Kvasir: keeps chunks of KV cache in memory and serves them over gRPC",
+    .rows = rows,
+    .row_count = KVI_ARRAY_SIZE(rows),
+    .struct_size = sizeof(struct kvi_node_settings),
+    .others = client_variables,
+};
