@@ -54,9 +54,9 @@ static void miss_count(struct kvi_store *store, enum kvi_miss_cause cause)
   pthread_mutex_unlock(&store->lock);
 }
 
-kvs_status kvi_store_get_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
-                              const uint8_t *key, uint32_t key_length, struct kvi_source *source_p,
-                              uint32_t *cause_p)
+kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                           const uint8_t *key, uint32_t key_length, struct kvi_source *source_p,
+                           uint32_t *cause_p, bool *dropped_p)
 {
   uint8_t folded[KVI_KEY_FOLDED];
   struct kvi_tier_places places;
@@ -65,6 +65,7 @@ kvs_status kvi_store_get_open(struct kvi_store *store, const char *tenant, const
 
   memset(source_p, 0, sizeof(*source_p));
   *cause_p = KVI_MISS_NONE;
+  *dropped_p = false;
   if (key_length < KVS_KEY_MIN || key_length > KVS_KEY_MAX)
     return KVS_ERR_KEY_LENGTH;
   kvi_key_fold(key, key_length, folded);
@@ -95,6 +96,7 @@ kvs_status kvi_store_get_open(struct kvi_store *store, const char *tenant, const
     miss_count(store, KVI_MISS_CORRUPT);
     memset(source_p, 0, sizeof(*source_p));
     *cause_p = KVI_MISS_CORRUPT;
+    *dropped_p = true;
     return KVS_MISS;
   }
   (void)store->dram->ops->places(store->dram, found.object, &places); /* in place: cannot fail */
@@ -102,6 +104,15 @@ kvs_status kvi_store_get_open(struct kvi_store *store, const char *tenant, const
   source_p->n_iov = places.n_iov;
   source_p->handle = (void *)((uintptr_t)found.object + 1); /* never NULL */
   return KVS_OK;
+}
+
+kvs_status kvi_store_get_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                              const uint8_t *key, uint32_t key_length, struct kvi_source *source_p,
+                              uint32_t *cause_p)
+{
+  bool dropped;
+
+  return kvi_source_open(store, tenant, space, key, key_length, source_p, cause_p, &dropped);
 }
 
 void kvi_store_get_close(struct kvi_store *store, struct kvi_source *source)
