@@ -559,5 +559,7 @@ int main(int argc, char **argv)
   };
   if (argc > 1)
     cmocka_set_test_filter(argv[1]);
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  int failed = cmocka_run_group_tests_name("callers send", tests, NULL, NULL);
+  fixture_hand_over(true);
+  return failed + cmocka_run_group_tests_name("a thread sends", tests, NULL, NULL);
 }
