@@ -44,6 +44,7 @@ class Closing(EmbeddedTest):
                 self.connector.close()
         self.assertFalse(self.connector.closed)
         self.assertEqual(self.connector.state().status, Status.OK)
+        self.assertTrue(self.connector.usable)
         self.connector.close()
 
     def test_things_of_another_connector(self) -> None:
@@ -341,6 +342,7 @@ class Slow(unittest.TestCase):
     def test_dead_node_is_a_fast_miss(self) -> None:
         self.node.kill()
         self.assertTrue(until(lambda: not self.connector.state().ok))
+        self.assertFalse(self.connector.usable)
         self.assertEqual(self.connector.state().status, Status.ERR_UNREACHABLE)
         self.assertNotEqual(self.connector.state().text, "")
         start = time.monotonic()
