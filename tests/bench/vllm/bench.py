@@ -35,6 +35,7 @@ ENGINE = {"dtype": MODEL.dtype, "block_size": BLOCK, "max_model_len": 8448, "max
 # vLLM would leave one core more to itself where there is a connector, and with two cores none: all engines shall compute on as many.
 THREADS = {"VLLM_CPU_NUM_OF_RESERVED_CPU": "1"}
 STORE_BYTES = "2GiB"
+IDLE_SECONDS = 3.0
 STORED_SECONDS = 30.0  # until a cold prompt's chunks are in the store
 
 
@@ -218,9 +219,10 @@ class Bench:
         prompt, gigabytes = self.prompt(length), length * self.model.kv_bytes_per_token() / 1e9
         transport = way.name.removeprefix("kvasir-")
         watched = way.node is not None and length == max(self.options.lengths)
-        before = way.cpu() if watched else 0.0
+        idle = self.idle(way) if watched else 0.0
+        before, began = way.cpu() if watched else 0.0, time.monotonic()
         cold = way.compute(prompt, length)
-        saved = way.cpu() if watched else 0.0
+        saved = way.cpu() - idle * (time.monotonic() - began) if watched else 0.0
         way.wait_warm(prompt, length)
         after = way.cpu() if watched else 0.0
         times = []
@@ -230,9 +232,16 @@ class Bench:
             times.append(warm["ttft"])
         if watched:
             self.add(f"vllm-cpu-load-{transport}", (way.cpu() - after) / REPEATS / gigabytes, "CPU s/GB")
-            self.add(f"vllm-cpu-save-{transport}", (saved - before) / gigabytes, "CPU s/GB")
+            self.add(f"vllm-cpu-save-{transport}", max(0.0, saved - before) / gigabytes, "CPU s/GB")
+            self.add(f"vllm-cpu-idle-{transport}", idle * 1e3, "CPU ms/s")
         self.add(f"vllm-ttft-{length}-{way.name}", statistics.median(times) * 1e3, "ms")
         self.add(f"vllm-ttft-{length}-cold" + ("" if way.name == "prefix" else "-" + way.name), cold * 1e3, "ms")
+
+    def idle(self, way: Way) -> float:
+        """CPU seconds a second that a way's node and threads use while nothing moves: a cold prompt takes many seconds."""
+        before = way.cpu()
+        time.sleep(IDLE_SECONDS)
+        return (way.cpu() - before) / IDLE_SECONDS
 
     def round(self, number: int) -> float:
         """All ways, there or back. Returns how many cores others used meanwhile."""
