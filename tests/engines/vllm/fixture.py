@@ -162,13 +162,13 @@ class SiteTest(unittest.TestCase):
         self.assert_bytes_right(at_least=0)
         self.assert_at_rest()
 
-    def store(self, engine: Engine, name: str, count: int = 2) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def store(self, engine: Engine, name: str, count: int = 2, chunk: int = CHUNK) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Requests that an engine answered cold, one at a time, with their answers; all their chunks are in the node."""
         requests = [request(prompt(f"{name}{i}")) for i in range(count)]
         before = self.site.settled()
         cold = engine.run(requests)
         self.assertEqual(self.cached(cold), [0] * count)
-        wanted = before + count * (STORED // CHUNK)
+        wanted = before + count * (LENGTH // chunk)
         self.assertTrue(until(lambda: self.site.gauge("kvasir_chunks") >= wanted),
                         f"{self.site.gauge('kvasir_chunks')} chunks, not {wanted}:\n{engine.tail()}")
         return requests, cold
