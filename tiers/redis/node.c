@@ -5,6 +5,8 @@
 #include "base/log.h"
 #include "tiers/redis/redis_private.h"
 
+#define WARN_AGAIN_NS (30 * KVI_NS_PER_S)
+
 enum { CHUNKS = 0, SMALL = 1 };
 
 struct kvi_redis_node *kvi_redis_node_find(struct kvi_redis *redis, const struct kvi_redis_address *address)
@@ -166,10 +168,13 @@ void kvi_redis_node_failed(struct kvi_redis_node *node, bool trip, enum kvi_redi
   node->why = why;
   node->was_up = false;
   kvi_redis_count(redis, &redis->stats.breaker_opened, 1);
+  kvi_redis_node_flush(node, false);
+  if (redis->now_ns < node->warned_ns + WARN_AGAIN_NS)
+    return; /* it comes and goes: said once in a while */
+  node->warned_ns = redis->now_ns;
   kvi_log_limited(KVI_LOG_WARN, "tier redis: %s %s: %s; it is left alone and tried again now and then",
                   node->is_sentinel ? "sentinel" : "server",
                   kvi_redis_address_format(&node->address, address), text);
-  kvi_redis_node_flush(node, false);
 }
 
 void kvi_redis_node_answered(struct kvi_redis_node *node)
@@ -177,8 +182,8 @@ void kvi_redis_node_answered(struct kvi_redis_node *node)
   char text[KVI_REDIS_ADDRESS_MAX];
 
   if (kvi_redis_breaker_succeed(&node->breaker) && !node->was_up) {
-    kvi_log_info("tier redis: %s %s: answers again", node->is_sentinel ? "sentinel" : "server",
-                 kvi_redis_address_format(&node->address, text));
+    kvi_log_debug("tier redis: %s %s: answers again", node->is_sentinel ? "sentinel" : "server",
+                  kvi_redis_address_format(&node->address, text));
     node->was_up = true;
   }
 }

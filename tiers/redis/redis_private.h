@@ -192,6 +192,7 @@ struct kvi_redis_node {
   struct kvi_redis_conn *conns;
   struct kvi_redis_breaker breaker;
   enum kvi_redis_cause why; /* it is down */
+  uint64_t warned_ns;       /* when the log said last that it is down; 0: never */
   bool was_up;              /* said in the log */
   kvi_list waiting[2];      /* ops that no connection has taken yet: chunks, small ones */
 };
