@@ -128,6 +128,8 @@ struct kvi_medium_owner {
                 kvi_medium_handle to);
   /* Lets go of chunks by the policy, by calls of drop, until about `bytes` went. Returns the bytes; 0: nothing may go. */
   uint64_t (*make_room)(void *ctx, uint64_t bytes);
+  /* What lies there is not that chunk, or does not fit its checksums: the store lets go of it if it has it there. */
+  void (*corrupt)(void *ctx, const struct kvi_medium_identity *identity, kvi_medium_handle handle);
   /* Handles first to last are gone (a device failed). */
   void (*lost)(void *ctx, kvi_medium_handle first, kvi_medium_handle last);
 };
