@@ -235,10 +235,37 @@ static void go_on(struct kvi_ssd_volume *volume, struct kvi_ssd_walk *walk)
   }
 }
 
+/*
+ * The file to free; chunks are let go until one has no more alive than the budget allows. But when a file's worth of them did not do, since what has to stay is
+ * everywhere, moving more than the budget is better than emptying the tier, or than no room at all: as long as there is a whole file to move it to.
+ */
+static uint32_t choose(struct kvi_ssd_volume *volume)
+{
+  uint64_t file_bytes = volume->config.file_bytes, live = 0, gone = 0;
+  uint64_t budget = file_bytes / 100 * volume->config.copy_percent;
+
+  for (;;) {
+    uint32_t file = candidate_find(volume, &live);
+    bool bearable = live <= file_bytes / 4 * 3 && volume->ready != KVI_SSD_NONE;
+    uint64_t more;
+
+    if (file == KVI_SSD_NONE || live <= budget || (bearable && gone >= file_bytes))
+      return file;
+    more = volume->owner.make_room(volume->owner.ctx, live - budget);
+    gone += more;
+    if (more > 0)
+      continue;
+    if (bearable)
+      return file;
+    /* with one file left for what is moved, waiting costs nobody anything */
+    atomic_store_explicit(&volume->no_room, volume->n_free == 0, memory_order_relaxed);
+    return KVI_SSD_NONE;
+  }
+}
+
 void kvi_ssd_reclaim_step(struct kvi_ssd_volume *volume)
 {
   uint32_t wanted = volume->n_files < FEW_FILES ? 1 : 2, file;
-  uint64_t budget = volume->config.file_bytes / 100 * volume->config.copy_percent, live = 0;
 
   if (volume->reclaim) {
     go_on(volume, volume->reclaim);
@@ -246,17 +273,7 @@ void kvi_ssd_reclaim_step(struct kvi_ssd_volume *volume)
   }
   if (volume->n_free >= wanted || volume->n_sealing > 0)
     return;
-  for (;;) {
-    file = candidate_find(volume, &live);
-    if (file == KVI_SSD_NONE)
-      return;
-    if (live <= budget)
-      break;
-    if (volume->owner.make_room(volume->owner.ctx, live - budget) == 0) {
-      /* with one file left for what is moved, waiting costs nobody anything */
-      atomic_store_explicit(&volume->no_room, volume->n_free == 0, memory_order_relaxed);
-      return;
-    }
-  }
-  begin(volume, file);
+  file = choose(volume);
+  if (file != KVI_SSD_NONE)
+    begin(volume, file);
 }
