@@ -17,10 +17,13 @@ static void op_take(struct kvi_redis *redis, struct kvi_redis_op *op)
 {
   memset(&op->own, 0, sizeof(op->own));
   memset(&op->value, 0, sizeof(op->value));
+  op->own.began_ns = redis->now_ns;
   if (redis->slots)
     op->own.slot = kvi_redis_slot(op->key.bytes, op->key.length);
   kvi_list_push_back(&redis->ops, &op->own.all);
-  if (op->deadline_ns <= redis->now_ns)
+  if (op->verb == KVI_REDIS_TURN && !redis->ending)
+    kvi_redis_op_end(redis, op, KVS_OK, KVI_REDIS_NONE);
+  else if (op->deadline_ns <= redis->now_ns)
     kvi_redis_op_fail(redis, op, KVI_REDIS_DEADLINE);
   else {
     kvi_redis_tick_by(redis, op->deadline_ns);

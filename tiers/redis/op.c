@@ -26,6 +26,12 @@ struct kvi_redis_op *kvi_redis_op_unwait(kvi_list *queue)
 
 /* ---- the end ---- */
 
+/* 0 means not yet, so nothing that was measured is 0. */
+static uint64_t decayed(uint64_t average, uint64_t measured)
+{
+  return (average ? (average * 7 + measured) / 8 : measured) + (measured == 0);
+}
+
 static void count(struct kvi_redis *redis, const struct kvi_redis_op *op)
 {
   struct kvi_redis_stats *stats = &redis->stats;
@@ -37,6 +43,8 @@ static void count(struct kvi_redis *redis, const struct kvi_redis_op *op)
   case KVI_REDIS_LOOK:
     stats->looks++;
     stats->look_hits += hit;
+    if (hit || op->cause == KVI_REDIS_ABSENT)
+      stats->round_trip_us = decayed(stats->round_trip_us, (kvi_now_ns() - op->own.began_ns) / KVI_NS_PER_US);
     break;
   case KVI_REDIS_GET:
     stats->gets++;
@@ -50,6 +58,8 @@ static void count(struct kvi_redis *redis, const struct kvi_redis_op *op)
     break;
   case KVI_REDIS_UNLINK:
     stats->unlinks++;
+    break;
+  case KVI_REDIS_TURN:
     break;
   }
   pthread_mutex_unlock(&redis->stats_lock);

@@ -235,7 +235,8 @@ kvs_status kvi_redis_submit(struct kvi_redis *redis, struct kvi_redis_op *op)
 {
   kvs_status status;
 
-  if (!op->done || op->key.length == 0 || (op->verb == KVI_REDIS_GET && !op->land) ||
+  if (!op->done || (op->key.length == 0 && op->verb != KVI_REDIS_TURN) ||
+      (op->verb == KVI_REDIS_GET && !op->land) ||
       (op->verb == KVI_REDIS_PUT && (!op->prologue || op->n_iov == 0 || op->payload_bytes == 0)))
     return KVS_ERR_INVALID;
   if (op->verb == KVI_REDIS_PUT && op->prologue_length + op->payload_bytes > redis->config.value_bytes_max)
@@ -260,6 +261,11 @@ void kvi_redis_stats(struct kvi_redis *redis, struct kvi_redis_stats *stats_p)
   *stats_p = redis->stats;
   pthread_mutex_unlock(&redis->stats_lock);
   stats_p->ops = atomic_load_explicit(&redis->n_ops, memory_order_relaxed);
+}
+
+uint64_t kvi_redis_value_bytes_max(const struct kvi_redis *redis)
+{
+  return redis->config.value_bytes_max;
 }
 
 bool kvi_redis_is_up(const struct kvi_redis *redis)

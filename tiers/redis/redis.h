@@ -63,10 +63,11 @@ void kvi_redis_close(struct kvi_redis *redis);
 /* ---- operations ---- */
 
 enum kvi_redis_verb {
-  KVI_REDIS_LOOK,  /* is it there? reads the header alone */
-  KVI_REDIS_GET,   /* the whole chunk */
-  KVI_REDIS_PUT,   /* writes it, unless it is there already */
-  KVI_REDIS_UNLINK /* removes it */
+  KVI_REDIS_LOOK,   /* is it there? reads the header alone */
+  KVI_REDIS_GET,    /* the whole chunk */
+  KVI_REDIS_PUT,    /* writes it, unless it is there already */
+  KVI_REDIS_UNLINK, /* removes it */
+  KVI_REDIS_TURN    /* nothing: done is called on the tier's thread; needs no key */
 };
 
 /* Where a get's payload goes. */
@@ -115,6 +116,7 @@ struct kvi_redis_op {
     kvi_list *queue;             /* it waits in, or NULL */
     struct kvi_redis_conn *conn; /* it was given to, or NULL */
     uint32_t command;            /* its number on that connection */
+    uint64_t began_ns;
     uint8_t redirects, attempts;
     bool asking, write; /* write: the put's look is done */
     bool landing;
@@ -137,6 +139,8 @@ struct kvi_redis_stats {
   uint64_t read_bytes_per_s;                        /* measured over the last gets; 0: none yet */
   uint64_t round_trip_us;                           /* of looks; 0: none yet */
 };
+/* Of a whole value, as configured. */
+uint64_t kvi_redis_value_bytes_max(const struct kvi_redis *redis);
 /* Any thread. */
 void kvi_redis_stats(struct kvi_redis *redis, struct kvi_redis_stats *stats_p);
 /* Whether an operation submitted now has a chance: some server is thought to be up. Any thread; a glance, no promise. */
