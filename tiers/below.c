@@ -195,9 +195,12 @@ static void orphans_link_locked(struct kvi_store *store)
 static bool found_add_locked(struct kvi_store *store, const struct kvi_medium_found *found, uint32_t space,
                              const uint8_t folded[KVI_KEY_FOLDED])
 {
-  uint32_t number = kvi_entry_create_locked(store, kvi_key_hash(store, space, folded), space, folded);
+  uint64_t hash = kvi_key_hash(store, space, folded);
+  uint32_t number = kvi_entry_create_locked(store, hash, space, folded);
   struct kvi_entry *entry;
 
+  if (number == KVI_NONE && kvi_store_drop_one_locked(store)) /* older ones were told before */
+    number = kvi_entry_create_locked(store, hash, space, folded);
   if (number == KVI_NONE)
     return false;
   entry = &store->entries[number];
