@@ -25,6 +25,7 @@ enum kvi_miss_cause {
   KVI_MISS_CORRUPT = 5, /* dropped: checksum */
   KVI_MISS_QUALITY = 6,
   KVI_MISS_NODE = 7, /* node down or draining (told by the client's side) */
+  KVI_MISS_TIER = 8, /* the tier that holds it failed, or took too long */
   KVI_MISS_COUNT
 };
 
@@ -50,6 +51,24 @@ struct kvi_source {
   const struct kvi_iov *iov;
   uint32_t n_iov;
   struct kvi_chunk_table table;
+};
+
+/*
+ * A get that waits for its chunk to come from a slower tier. The caller's, zeroed; from KVS_PENDING on the service's until done is called or
+ * get_unwait has returned.
+ */
+struct kvi_get_wait {
+  /*
+   * Once, from a thread of the service, which it must not block. KVS_OK: source is open, and the caller's to close. KVS_MISS with cause;
+   * KVS_ERR_BUSY (no room to read it into).
+   */
+  void (*done)(struct kvi_get_wait *wait, kvs_status status, uint32_t cause);
+  void *user;
+  struct kvi_source source;
+
+  uint32_t state; /* the service's */
+  void *where;
+  struct kvi_get_wait *next;
 };
 
 struct kvi_put_request {
@@ -90,11 +109,18 @@ struct kvi_service_ops {
   void (*put_unwait)(void *service, void *wait_ctx);
 
   /*
-   * KVS_OK: read, then get_close (any thread). KVS_MISS with *cause_p. Errors: KVS_ERR_SPACE_UNKNOWN is a MISS with
-   * cause SPACE; KVS_ERR_KEY_LENGTH, KVS_ERR_DRAINING.
+   * KVS_OK: read, then get_close (any thread). KVS_MISS with *cause_p. KVS_PENDING: it has to come from a slower tier, and wait->done will be
+   * called once (wait NULL: nobody is told, and nothing is started). Errors: KVS_ERR_SPACE_UNKNOWN is a MISS with cause SPACE;
+   * KVS_ERR_KEY_LENGTH, KVS_ERR_DRAINING, KVS_ERR_BUSY (too many wait).
    */
   kvs_status (*get_open)(void *service, const struct kvi_peer *peer, const uint8_t *space, const uint8_t *key,
-                         uint32_t key_length, struct kvi_source *source_p, uint32_t *cause_p);
+                         uint32_t key_length, struct kvi_get_wait *wait, struct kvi_source *source_p,
+                         uint32_t *cause_p);
+  /* Forgets a wait that has not ended; after return it will not. Waits for a done that is just running. True: done has not been, and will not be called. */
+  bool (*get_unwait)(void *service, struct kvi_get_wait *wait);
+  /* A get of this chunk comes soon: it may be fetched from a slower tier. Advice. */
+  void (*get_ahead)(void *service, const struct kvi_peer *peer, const uint8_t *space, const uint8_t *key,
+                    uint32_t key_length);
   void (*get_close)(void *service, struct kvi_source *source);
 
   /* The peer is gone: its leases end. Its landings were aborted by the wire before. */
@@ -106,6 +132,7 @@ struct kvi_service_limits {
   uint64_t chunk_bytes_max;
   uint32_t frame_bytes_max;
   uint32_t batch_chunks_max;
+  uint32_t get_ahead_chunks; /* how far ahead get_ahead is worth while; 0: not at all. Not told to clients. */
 };
 
 struct kvi_service {

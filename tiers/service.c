@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "proto/limits.h"
 
+#define GET_AHEAD_CHUNKS 8u /* keep a fast SSD busy with chunks of 2 MiB */
+
 static bool draining(const struct kvi_store_service *service)
 {
   /* relaxed: a put more or less around the start of draining is of no matter */
@@ -47,14 +49,30 @@ static void service_put_unwait(void *self, void *wait_ctx)
 }
 
 static kvs_status service_get_open(void *self, const struct kvi_peer *peer, const uint8_t *space,
-                                   const uint8_t *key, uint32_t key_length, struct kvi_source *source_p,
-                                   uint32_t *cause_p)
+                                   const uint8_t *key, uint32_t key_length, struct kvi_get_wait *wait,
+                                   struct kvi_source *source_p, uint32_t *cause_p)
 {
   struct kvi_store_service *service = self;
 
   if (draining(service))
     return KVS_ERR_DRAINING;
-  return kvi_store_get_open(service->config.store, peer->tenant, space, key, key_length, source_p, cause_p);
+  return kvi_store_get_open(service->config.store, peer->tenant, space, key, key_length, wait, source_p,
+                            cause_p);
+}
+
+static bool service_get_unwait(void *self, struct kvi_get_wait *wait)
+{
+  struct kvi_store_service *service = self;
+
+  return kvi_store_get_unwait(service->config.store, wait);
+}
+
+static void service_get_ahead(void *self, const struct kvi_peer *peer, const uint8_t *space,
+                              const uint8_t *key, uint32_t key_length)
+{
+  struct kvi_store_service *service = self;
+
+  kvi_store_get_ahead(service->config.store, peer->tenant, space, key, key_length);
 }
 
 static void service_get_close(void *self, struct kvi_source *source)
@@ -78,6 +96,8 @@ static const struct kvi_service_ops service_ops = {
     .put_abort = service_put_abort,
     .put_unwait = service_put_unwait,
     .get_open = service_get_open,
+    .get_unwait = service_get_unwait,
+    .get_ahead = service_get_ahead,
     .get_close = service_get_close,
     .peer_gone = service_peer_gone,
 };
@@ -102,7 +122,8 @@ kvs_status kvi_store_service_create(const struct kvi_store_service_config *confi
   service->service.limits = (struct kvi_service_limits){
       .chunk_bytes_max = kvi_store_chunk_bytes_max(config->store),
       .frame_bytes_max = config->frame_bytes_max ? config->frame_bytes_max : KVI_FRAME_BYTES_MAX,
-      .batch_chunks_max = config->batch_chunks_max ? config->batch_chunks_max : KVI_BATCH_CHUNKS_MAX};
+      .batch_chunks_max = config->batch_chunks_max ? config->batch_chunks_max : KVI_BATCH_CHUNKS_MAX,
+      .get_ahead_chunks = kvi_store_has_medium(config->store) ? GET_AHEAD_CHUNKS : 0};
   if (!service->software || kvi_programs_create(KVI_PROGRAMS_DEFAULT, &service->programs) != KVS_OK) {
     kvi_store_service_destroy(service);
     return KVS_ERR_NOMEM;

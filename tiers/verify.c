@@ -52,7 +52,7 @@ kvs_status kvi_store_verify(struct kvi_store *store, const char *tenant, const u
   char hex[2 * KVS_KEY_MAX + 1];
   struct kvi_source source;
   uint32_t cause;
-  kvs_status status = kvi_store_get_open(store, tenant, space, key, key_length, &source, &cause);
+  kvs_status status = kvi_store_get_open(store, tenant, space, key, key_length, NULL, &source, &cause);
 
   *length_p = 0;
   if (status != KVS_OK)

@@ -23,33 +23,6 @@
 
 /* ---- the parts ---- */
 
-static kvs_status open_store(struct kvi_node *node, char *error, size_t error_size)
-{
-  const struct kvi_node_settings *values = kvi_settings_get(node->settings);
-  struct kvi_store_config config = {
-      .dram_bytes = values->dram_size,
-      .dram_page_bytes = (uint32_t)values->dram_page_size,
-      .huge_pages = values->dram_huge_pages,
-      .lock_memory = values->dram_lock,
-      .chunk_bytes_max =
-          values->chunk_max_size < values->dram_size ? values->chunk_max_size : values->dram_size,
-      .max_chunks = (uint32_t)values->store_max_chunks,
-      .max_spaces = (uint32_t)values->store_max_spaces,
-      .max_leases = (uint32_t)values->store_max_leases,
-      .max_landings = (uint32_t)values->store_max_landings,
-      .policy = kvi_settings_policies[values->store_policy],
-  };
-  char size[KVI_FORMAT_MAX];
-  kvs_status status = kvi_store_open(&config, &node->store);
-
-  if (status == KVS_ERR_NOMEM)
-    snprintf(error, error_size, "dram.size: %s of memory could not be had",
-             kvi_format_size(values->dram_size, size));
-  else if (status != KVS_OK)
-    snprintf(error, error_size, "the store did not open: %s", kvs_status_text(status));
-  return status;
-}
-
 static char *config_json(void *ctx)
 {
   return kvi_settings_json(ctx);
@@ -218,7 +191,7 @@ kvs_status kvi_node_start(struct kvi_settings *settings, uint64_t open_files, ch
   if (status != KVS_OK)
     goto free_node;
   log_admin(node);
-  status = open_store(node, error, error_size);
+  status = kvi_node_open_store(node, error, error_size);
   if (status != KVS_OK)
     goto destroy_admin;
   status = create_service(node, error, error_size);

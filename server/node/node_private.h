@@ -1,4 +1,4 @@
-/* server/node/node_private.h: shared by node.c (life) and node_pages.c (what the admin port says). */
+/* server/node/node_private.h: shared by node.c (life), node_store.c (its tiers) and node_pages.c (what the admin port says). */
 #ifndef KVI_NODE_NODE_PRIVATE_H
 #define KVI_NODE_NODE_PRIVATE_H
 
@@ -29,5 +29,8 @@ struct kvi_node {
 };
 
 struct kvi_admin_source kvi_node_pages(struct kvi_node *node);
+
+/* node_store.c: the store over its tiers, as the settings say. Blocks while memory is touched and the SSD tier is read. */
+kvs_status kvi_node_open_store(struct kvi_node *node, char *error, size_t error_size);
 
 #endif

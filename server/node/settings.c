@@ -13,7 +13,7 @@
 #include "server/node/machine.h"
 
 #define TEXT_MAX              (1u << 20)
-#define INDEX_BYTES_PER_CHUNK 96u /* at most; docs/store.md has the sum */
+#define INDEX_BYTES_PER_CHUNK 96u /* at most, and with an SSD tier 20 more; docs/store.md has the sum */
 
 struct kvi_settings {
   kvi_config *config;
@@ -184,6 +184,8 @@ static kvs_status check_all(kvi_config *config)
     status = check_memory(config);
   if (status == KVS_OK)
     status = check_chunk(config);
+  if (status == KVS_OK)
+    status = kvi_settings_check_ssd(config);
   return status;
 }
 

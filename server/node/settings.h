@@ -26,7 +26,19 @@ struct kvi_node_settings {
   bool dram_huge_pages;
   bool dram_lock;
 
-  int64_t store_max_chunks; /* 0: from dram_size */
+  kvi_config_list ssd_paths; /* directories; empty: no SSD tier */
+  uint64_t ssd_size;         /* of all together */
+  uint64_t ssd_log_file_size;
+  int ssd_durability; /* enum kvi_ssd_durability */
+  int64_t ssd_queue;
+  int64_t ssd_depth;
+  int64_t ssd_copy_limit;    /* percent */
+  uint64_t ssd_write_budget; /* bytes a day; 0: no bound */
+  uint64_t ssd_scrub_rate;   /* bytes a second; 0: off */
+  bool ssd_io_uring;
+  bool ssd_discard;
+
+  int64_t store_max_chunks; /* 0: from dram_size and ssd_size */
   int64_t store_max_spaces;
   int64_t store_max_leases;
   int64_t store_max_landings;
@@ -55,6 +67,9 @@ extern const char *const kvi_settings_policies[]; /* ended by NULL */
 extern const kvi_config_table kvi_settings_table;
 
 struct kvi_settings;
+
+/* settings_ssd.c: the checks of ssd.*, for the load below. */
+kvs_status kvi_settings_check_ssd(kvi_config *config);
 
 /*
  * Loads the command line, the file it names and the environment, then checks the whole. argv and environment

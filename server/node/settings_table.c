@@ -16,6 +16,8 @@ const char *const kvi_settings_policies[] = {"leaf-lru", NULL};
 static const char *const log_levels[] = {"error", "warn", "info", "debug", "trace", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
 
+static const char *const durabilities[] = {"none", "seal", "put", NULL}; /* enum kvi_ssd_durability */
+
 static const kvi_config_row rows[] = {
     {.name = "listen",
      AT(LIST, listen),
@@ -93,14 +95,100 @@ static const kvi_config_row rows[] = {
             "`RLIMIT_MEMLOCK`) the node "
             "warns and goes on."},
 
+    {.name = "ssd.paths",
+     AT(LIST, ssd_paths),
+     .standard = "",
+     .min = 0,
+     .max = 16,
+     .doc = "Directories of the SSD tier, best each on a device of its own; empty for none. Each is made if "
+            "it is "
+            "missing and its parent is there, filled with log files of its share of `ssd.size` at once, and "
+            "used by one node "
+            "alone. What is found there at start is served again."},
+    {.name = "ssd.size",
+     AT(SIZE, ssd_size),
+     .standard = "0",
+     .min = 0,
+     .max = 16 * TIB,
+     .doc = "Disk space of the SSD tier, all directories together, in whole log files. The tier never takes "
+            "more. "
+            "Each directory needs at least four log files."},
+    {.name = "ssd.log_file_size",
+     AT(SIZE, ssd_log_file_size),
+     .standard = "256MiB",
+     .min = 1 * MIB,
+     .max = 16 * GIB,
+     .doc = "Size of a log file, in whole MiB, at least twice `chunk.max_size`. Space is freed by whole log "
+            "files. Another "
+            "value than the directory has empties it."},
+    {.name = "ssd.durability",
+     AT(ENUM, ssd_durability),
+     .standard = "seal",
+     .choices = durabilities,
+     .doc = "What a power cut leaves. `none`: what the device has. `seal`: all full log files. `put`: every "
+            "chunk that counts as "
+            "safe on SSD, at the price of a sync for each batch of them. A crash of the node alone loses "
+            "nothing that was written, "
+            "with each of them."},
+    {.name = "ssd.queue",
+     AT(INT, ssd_queue),
+     .standard = "4096",
+     .min = 1,
+     .max = 1000000,
+     .unit = "chunks",
+     .doc =
+         "Most chunks that wait to be written to SSD. Beyond it the one that waits longest is not written."},
+    {.name = "ssd.depth",
+     AT(INT, ssd_depth),
+     .standard = "16",
+     .min = 1,
+     .max = 256,
+     .unit = "operations",
+     .doc = "Most reads and writes of chunks under way in one directory."},
+    {.name = "ssd.copy_limit",
+     AT(INT, ssd_copy_limit),
+     .standard = "25",
+     .min = 1,
+     .max = 75,
+     .unit = "percent",
+     .doc = "How much of a log file may still be of use when it is freed, and so is written again. More "
+            "keeps what is used longer, "
+            "and writes more."},
+    {.name = "ssd.write_budget",
+     AT(SIZE, ssd_write_budget),
+     .standard = "0",
+     .min = 0,
+     .max = 1024 * TIB,
+     .doc = "Most bytes of new chunks that are written to SSD in a day, to spare it; 0 for no bound. They "
+            "come in evenly; an hour's "
+            "worth may be written at once. Chunks beyond it stay in memory only."},
+    {.name = "ssd.scrub_rate",
+     AT(SIZE, ssd_scrub_rate),
+     .standard = "8MiB",
+     .min = 0,
+     .max = 1 * GIB,
+     .doc = "Bytes a second of each directory that are read in the background to find damage before a client "
+            "does; 0 for none."},
+    {.name = "ssd.io_uring",
+     AT(BOOL, ssd_io_uring),
+     .standard = "true",
+     .doc = "Use io_uring where the kernel gives it; else, and without it, plain reads and writes one after "
+            "the other. The log says "
+            "which."},
+    {.name = "ssd.discard",
+     AT(BOOL, ssd_discard),
+     .standard = "true",
+     .doc = "Tell the device which log files were freed (holes are punched), which helps most SSDs."},
+
     {.name = "store.max_chunks",
      AT(INT, store_max_chunks),
      .standard = "0",
      .min = 0,
      .max = 1 << 30, /* the store's bound */
      .unit = "chunks",
-     .doc = "Most chunks the index holds; beyond it the policy evicts. 0: one for each 64 KiB of "
-            "`dram.size`, at least 1024."},
+     .doc = "Most chunks the index holds, over all tiers; beyond it the policy evicts. 0: one for each 64 "
+            "KiB of "
+            "`dram.size`, at least 1024, and one for each 256 KiB of `ssd.size`."},
     {.name = "store.max_spaces",
      AT(INT, store_max_spaces),
      .standard = "1024",

@@ -132,7 +132,7 @@ static struct kvi_medium_ops ssd_ops = {
 
 static kvs_status config_check(struct kvi_ssd_config *config)
 {
-  uint64_t record, each, files;
+  uint64_t each, files;
 
   if (config->file_bytes == 0)
     config->file_bytes = KVI_SSD_FILE_BYTES_DEFAULT;
@@ -142,16 +142,14 @@ static kvs_status config_check(struct kvi_ssd_config *config)
     config->depth = DEPTH_DEFAULT;
   if (config->copy_percent == 0)
     config->copy_percent = COPY_DEFAULT;
-  record = kvi_ssd_record_bytes(config->chunk_bytes_max, KVI_SEGMENTS_MAX);
   if (config->n_paths == 0 || config->n_paths > KVI_SSD_DIRECTORIES_MAX ||
       config->file_bytes % (1u << 20) != 0 || config->copy_percent > 90)
     return KVS_ERR_INVALID;
   each = config->bytes / config->n_paths;
   files = each / config->file_bytes;
-  if (config->file_bytes < 2 * record) {
-    kvi_log_error(
-        "ssd: a log file of %llu bytes is less than two of the largest chunks (%llu bytes with its head)",
-        (unsigned long long)config->file_bytes, (unsigned long long)record);
+  if (config->file_bytes < 2 * config->chunk_bytes_max) {
+    kvi_log_error("ssd: a log file of %llu bytes is less than two of the largest chunks (%llu bytes)",
+                  (unsigned long long)config->file_bytes, (unsigned long long)config->chunk_bytes_max);
     return KVS_ERR_INVALID;
   }
   if (files < KVI_SSD_FILES_MIN) {

@@ -23,7 +23,7 @@ struct kvi_ssd_config {
   const char *const *paths; /* directories */
   size_t n_paths;
   uint64_t bytes;           /* of all directories together, shared evenly; a hard bound */
-  uint64_t file_bytes;      /* 0: the default; a multiple of 1 MiB, at least twice the largest record */
+  uint64_t file_bytes;      /* 0: the default; a multiple of 1 MiB, at least twice chunk_bytes_max */
   uint64_t chunk_bytes_max; /* payload */
   enum kvi_ssd_durability durability;
   uint32_t depth;             /* reads and writes under way in a directory; 0: 16 */

@@ -156,11 +156,13 @@ struct reading {
 };
 
 static kvs_status get_open(void *self, const struct kvi_peer *peer, const uint8_t *space, const uint8_t *key,
-                           uint32_t key_length, struct kvi_source *source_p, uint32_t *cause_p)
+                           uint32_t key_length, struct kvi_get_wait *wait, struct kvi_source *source_p,
+                           uint32_t *cause_p)
 {
   (void)peer;
   (void)space;
   (void)key_length;
+  (void)wait;
   struct fixture_memory *m = self;
   kvs_status status = KVS_MISS;
   *cause_p = KVI_MISS_EVICTED;
@@ -182,6 +184,18 @@ static kvs_status get_open(void *self, const struct kvi_peer *peer, const uint8_
   return status;
 }
 
+static bool get_unwait(void *self, struct kvi_get_wait *wait)
+{
+  (void)self, (void)wait;
+  return false;
+}
+
+static void get_ahead(void *self, const struct kvi_peer *peer, const uint8_t *space, const uint8_t *key,
+                      uint32_t key_length)
+{
+  (void)self, (void)peer, (void)space, (void)key, (void)key_length;
+}
+
 static void get_close(void *self, struct kvi_source *source)
 {
   struct fixture_memory *m = self;
@@ -200,8 +214,8 @@ static void peer_gone(void *self, const struct kvi_peer *peer)
   pthread_mutex_unlock(&m->lock);
 }
 
-static const struct kvi_service_ops ops = {call,       put_begin, put_commit, put_abort,
-                                           put_unwait, get_open,  get_close,  peer_gone};
+static const struct kvi_service_ops ops = {call,     put_begin,  put_commit, put_abort, put_unwait,
+                                           get_open, get_unwait, get_ahead,  get_close, peer_gone};
 
 static void start(struct fixture *f, bool unix_socket, uint32_t piece_bytes, uint32_t max_connections)
 {

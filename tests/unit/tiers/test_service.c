@@ -522,7 +522,7 @@ static void draining(void **state)
   assert_int_equal(f.service->ops->put_begin(f.service->self, &peer, &put, NULL, NULL, &other),
                    KVS_ERR_DRAINING);
   assert_int_equal(
-      f.service->ops->get_open(f.service->self, &peer, f.digest, f.keys, KEY_BYTES, &source, &cause),
+      f.service->ops->get_open(f.service->self, &peer, f.digest, f.keys, KEY_BYTES, NULL, &source, &cause),
       KVS_ERR_DRAINING);
   reply = ask(&f, KVI_METHOD_LOOKUP, &request);
   assert_int_equal(reply->status, KVS_ERR_DRAINING);

@@ -406,7 +406,7 @@ static void test_sizes_are_checked(void **state)
   f->config.bytes = 3 * MIB;
   assert_int_equal(kvi_ssd_create(&f->config, &medium), KVS_ERR_INVALID);
   f->config.bytes = 8 * MIB;
-  f->config.chunk_bytes_max = MIB / 2;
+  f->config.chunk_bytes_max = MIB / 2 + 1;
   assert_int_equal(kvi_ssd_create(&f->config, &medium), KVS_ERR_INVALID);
 }
 

@@ -26,7 +26,8 @@ static void flip(struct stored *s, uint64_t at)
   struct kvi_source source;
   uint32_t cause;
 
-  assert_int_equal(kvi_store_get_open(s->store, TENANT, s->space, s->key, KEY, &source, &cause), KVS_OK);
+  assert_int_equal(kvi_store_get_open(s->store, TENANT, s->space, s->key, KEY, NULL, &source, &cause),
+                   KVS_OK);
   for (uint32_t i = 0; i < source.n_iov; i++) {
     if (at < source.iov[i].length)
       ((uint8_t *)source.iov[i].base)[at] ^= 1;
