@@ -43,6 +43,7 @@ struct kvi_landing {
   uint32_t n_iov;
   struct kvi_segment *segments; /* n_segments entries, lengths filled; the wire fills crc32c before commit */
   uint32_t n_segments;
+  void *note; /* the service's */
 };
 
 /* A chunk being read. Bytes do not change or move until get_close. */
@@ -85,14 +86,22 @@ struct kvi_put_request {
 /* Told once when the equal put that was in flight has ended: OK (it is stored), or KVS_ERR_BUSY (it failed: put again). */
 typedef void kvi_put_wait_fn(void *ctx, kvs_status status);
 
+/* A control call whose answer has to be asked of others: the caller's, from KVS_PENDING on the service's until done is called. */
+struct kvi_call_wait {
+  /* Once, soon (a lookup has a deadline of some 100 ms at most), from a thread of the service, which it must not block. As call returns them. */
+  void (*done)(struct kvi_call_wait *wait, kvs_status status, ProtobufCMessage *reply);
+  void *user;
+};
+
 struct kvi_service_ops {
   /*
    * A control call. request is of the method's type and valid during the call. *reply_p is of the method's reply type
-   * and allocated with protobuf-c's default allocator; the wire frees it with protobuf_c_message_free_unpacked. Errors
+   * and allocated with protobuf-c's default allocator; the wire frees it with protobuf_c_message_free_unpacked. KVS_PENDING: wait->done will be
+   * called, perhaps before this returns (wait NULL: answered at once, with what is known here). Errors
    * are transport-level only (KVS_ERR_UNSUPPORTED, KVS_ERR_DRAINING, KVS_ERR_NOMEM); everything else is the reply's status.
    */
   kvs_status (*call)(void *service, const struct kvi_peer *peer, enum kvi_method method,
-                     const ProtobufCMessage *request, ProtobufCMessage **reply_p);
+                     const ProtobufCMessage *request, struct kvi_call_wait *wait, ProtobufCMessage **reply_p);
 
   /*
    * KVS_OK: land the bytes, then put_commit or put_abort, exactly one of them.

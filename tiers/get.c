@@ -70,6 +70,43 @@ static void miss_count(struct kvi_store *store, enum kvi_miss_cause cause)
   pthread_mutex_unlock(&store->lock);
 }
 
+kvs_status kvi_store_peek_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                               const uint8_t *key, uint32_t key_length, struct kvi_source *source_p)
+{
+  uint8_t folded[KVI_KEY_FOLDED];
+  uint32_t number, entry = KVI_NONE;
+  kvi_tier_object object = 0;
+  kvs_status status = KVS_MISS;
+
+  memset(source_p, 0, sizeof(*source_p));
+  if (key_length < KVS_KEY_MIN || key_length > KVS_KEY_MAX)
+    return KVS_ERR_KEY_LENGTH;
+  kvi_key_fold(key, key_length, folded);
+  pthread_mutex_lock(&store->lock);
+  number = kvi_space_find_locked(store, tenant, space);
+  if (number != KVI_NONE && store->spaces[number].key_length == key_length)
+    entry = kvi_index_find_locked(store, kvi_key_hash(store, number, folded), number, folded);
+  if (entry != KVI_NONE && store->entries[entry].state == KVI_ENTRY_RESIDENT) {
+    object = store->entries[entry].object;
+    status = store->dram->ops->open(store->dram, object);
+  }
+  pthread_mutex_unlock(&store->lock);
+  if (status != KVS_OK)
+    return status;
+  status = kvi_source_fill(store, object, source_p);
+  if (status != KVS_OK)
+    store->dram->ops->close(store->dram, object);
+  return status;
+}
+
+void kvi_store_count_miss(struct kvi_store *store, uint32_t cause, bool back)
+{
+  pthread_mutex_lock(&store->lock);
+  store->stats.gets += back ? UINT64_MAX : 1;
+  store->stats.get_misses[cause] += back ? UINT64_MAX : 1;
+  pthread_mutex_unlock(&store->lock);
+}
+
 kvs_status kvi_store_get_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
                               const uint8_t *key, uint32_t key_length, struct kvi_get_wait *wait,
                               struct kvi_source *source_p, uint32_t *cause_p)

@@ -98,6 +98,11 @@ struct kvi_medium_get {
    * not fit its checksums. KVS_ERR_IO, KVS_ERR_DEADLINE, KVS_ERR_CLOSED, or what land said. Unless KVS_OK, what land gave holds rubbish.
    */
   void (*done)(struct kvi_medium_get *get, kvs_status status);
+  /* Set before land by a shared medium: its place in the prefix chain, as it was put. */
+  uint32_t place;
+  bool unchained;
+  uint32_t parent_length; /* 0: none */
+  uint8_t parent[KVI_MEDIUM_KEY_MAX];
   void *user;
   void *medium_link[4];
 };

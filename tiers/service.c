@@ -21,23 +21,34 @@ static kvs_status service_put_begin(void *self, const struct kvi_peer *peer,
                                     void *wait_ctx, struct kvi_landing *landing_p)
 {
   struct kvi_store_service *service = self;
+  kvs_status status;
 
   if (draining(service))
     return KVS_ERR_DRAINING;
-  return kvi_store_put_begin(service->config.store, peer->tenant, request, wait_fn, wait_ctx, landing_p);
+  status = kvi_store_put_begin(service->config.store, peer->tenant, request, wait_fn, wait_ctx, landing_p);
+  if (status == KVS_OK && service->config.shared)
+    landing_p->note = kvi_shared_note_make(service->config.shared, peer->tenant, request);
+  return status;
 }
 
 static kvs_status service_put_commit(void *self, struct kvi_landing *landing)
 {
   struct kvi_store_service *service = self;
+  struct kvi_shared_note *note = landing->note;
+  kvs_status status = kvi_store_put_commit(service->config.store, landing);
 
-  return kvi_store_put_commit(service->config.store, landing);
+  if (status == KVS_OK && note)
+    kvi_shared_offer(service->config.shared, note);
+  else
+    kvi_shared_note_free(note);
+  return status;
 }
 
 static void service_put_abort(void *self, struct kvi_landing *landing)
 {
   struct kvi_store_service *service = self;
 
+  kvi_shared_note_free(landing->note);
   kvi_store_put_abort(service->config.store, landing);
 }
 
@@ -53,17 +64,23 @@ static kvs_status service_get_open(void *self, const struct kvi_peer *peer, cons
                                    struct kvi_source *source_p, uint32_t *cause_p)
 {
   struct kvi_store_service *service = self;
+  kvs_status status;
 
   if (draining(service))
     return KVS_ERR_DRAINING;
-  return kvi_store_get_open(service->config.store, peer->tenant, space, key, key_length, wait, source_p,
-                            cause_p);
+  status = kvi_store_get_open(service->config.store, peer->tenant, space, key, key_length, wait, source_p,
+                              cause_p);
+  if (status != KVS_MISS || *cause_p == KVI_MISS_SPACE || !service->config.shared)
+    return status;
+  return kvi_shared_get(service->config.shared, peer->tenant, space, key, key_length, *cause_p, wait);
 }
 
 static bool service_get_unwait(void *self, struct kvi_get_wait *wait)
 {
   struct kvi_store_service *service = self;
 
+  if (service->config.shared && kvi_shared_unwait(service->config.shared, wait))
+    return true;
   return kvi_store_get_unwait(service->config.store, wait);
 }
 
@@ -73,6 +90,8 @@ static void service_get_ahead(void *self, const struct kvi_peer *peer, const uin
   struct kvi_store_service *service = self;
 
   kvi_store_get_ahead(service->config.store, peer->tenant, space, key, key_length);
+  if (service->config.shared)
+    kvi_shared_ahead(service->config.shared, peer->tenant, space, key, key_length);
 }
 
 static void service_get_close(void *self, struct kvi_source *source)

@@ -11,6 +11,8 @@ enum kind { GAUGE = 0, COUNTER = 1 }; /* Stat.kind */
 /* All that rows take their values from. */
 struct values {
   struct kvi_store_stats store;
+  struct kvi_shared_stats shared; /* these two all 0 without one */
+  struct kvi_medium_stats shared_medium;
   struct kvi_programs_stats programs;
   uint64_t hints[KVI_HINT_OUTCOMES];
 };
@@ -21,10 +23,13 @@ struct row {
   size_t offset; /* of a uint64_t in struct values */
 };
 
-#define STORE(field)  offsetof(struct values, store.field)
-#define DRAM          "tier=\"dram\""
-#define SSD           "tier=\"ssd\""
-#define MEDIUM(field) offsetof(struct values, store.medium.field)
+#define STORE(field)         offsetof(struct values, store.field)
+#define SHARED(field)        offsetof(struct values, shared.field)
+#define SHARED_MEDIUM(field) offsetof(struct values, shared_medium.field)
+#define REDIS                "tier=\"redis\""
+#define DRAM                 "tier=\"dram\""
+#define SSD                  "tier=\"ssd\""
+#define MEDIUM(field)        offsetof(struct values, store.medium.field)
 #define HELP_MISSES                                                                                          \
   "Gets that found nothing, by cause (evicted, deleted and corrupt are approximate: remembered for a "       \
   "while)."
@@ -138,6 +143,54 @@ static const struct row rows[] = {
     {"kvasir_tier_recovered_bytes", SSD, "Payload bytes of these.", GAUGE, MEDIUM(recovered_bytes)},
     {"kvasir_tier_recovery_read_bytes", SSD, "Bytes read to find them.", GAUGE, MEDIUM(recovery_read_bytes)},
     {"kvasir_tier_recovery_us", SSD, "How long that took.", GAUGE, MEDIUM(recovery_us)},
+    /* and one without Redis to these */
+    {"kvasir_tier_devices", REDIS, "Directories or connections of the tier.", GAUGE, SHARED_MEDIUM(devices)},
+    {"kvasir_tier_devices_failed", REDIS, "Those that are out.", GAUGE, SHARED_MEDIUM(devices_failed)},
+    {"kvasir_tier_operations", REDIS, "Reads and writes in the tier now.", GAUGE, SHARED_MEDIUM(queued)},
+    {"kvasir_tier_write_queue", REDIS, "Chunks that wait to be written to the tier.", GAUGE,
+     SHARED(writes_queued)},
+    {"kvasir_tier_read_bytes_per_second", REDIS, "Measured while reading, a decaying average.", GAUGE,
+     SHARED_MEDIUM(read_bytes_per_s)},
+    {"kvasir_tier_read_latency_us", REDIS, "Time of one read, a decaying average.", GAUGE, SHARED(chunk_us)},
+    {"kvasir_tier_puts_total", REDIS, "Chunks written to the tier.", COUNTER, SHARED(writes)},
+    {"kvasir_tier_put_bytes_total", REDIS, "Payload bytes written to the tier.", COUNTER,
+     SHARED(write_bytes)},
+    {"kvasir_tier_put_failures_total", "tier=\"redis\",cause=\"full\"", "Chunks that the tier did not take.",
+     COUNTER, SHARED(writes_full)},
+    {"kvasir_tier_put_failures_total", "tier=\"redis\",cause=\"device\"",
+     "Chunks that the tier did not take.", COUNTER, SHARED(writes_failed)},
+    {"kvasir_tier_put_failures_total", "tier=\"redis\",cause=\"shed\"", "Chunks that the tier did not take.",
+     COUNTER, SHARED(writes_shed)},
+    {"kvasir_tier_put_failures_total", "tier=\"redis\",cause=\"evicted\"",
+     "Chunks that the tier did not take.", COUNTER, SHARED(writes_lost)},
+    {"kvasir_tier_gets_total", REDIS, "Chunks read from the tier.", COUNTER, SHARED(fetch_hits)},
+    {"kvasir_tier_get_bytes_total", REDIS, "Bytes read from the tier.", COUNTER, SHARED(fetch_bytes)},
+    {"kvasir_tier_get_failures_total", "tier=\"redis\",cause=\"missing\"", "Reads that gave no chunk.",
+     COUNTER, SHARED(fetch_misses)},
+    {"kvasir_tier_get_failures_total", "tier=\"redis\",cause=\"device\"", "Reads that gave no chunk.",
+     COUNTER, SHARED(fetch_failed)},
+    {"kvasir_tier_get_failures_total", "tier=\"redis\",cause=\"corrupt\"", "Reads that gave no chunk.",
+     COUNTER, SHARED(fetch_corrupt)},
+    {"kvasir_tier_get_failures_total", "tier=\"redis\",cause=\"room\"", "Reads that gave no chunk.", COUNTER,
+     SHARED(fetch_no_room)},
+    {"kvasir_tier_get_failures_total", "tier=\"redis\",cause=\"busy\"", "Reads that gave no chunk.", COUNTER,
+     SHARED(fetch_refused)},
+    {"kvasir_tier_fetches_total", REDIS, "Reads started for gets.", COUNTER, SHARED(fetches)},
+    {"kvasir_tier_fetch_joins_total", REDIS, "Gets that waited for another's read.", COUNTER,
+     SHARED(fetch_joins)},
+    {"kvasir_tier_fetches_ahead_total", REDIS, "Reads started before their get came.", COUNTER,
+     SHARED(fetches_ahead)},
+    {"kvasir_tier_promotions_total", REDIS, "Chunks that came from the tier to memory.", COUNTER,
+     SHARED(fetch_hits)},
+    {"kvasir_tier_lookups_total", REDIS, "Lookups that asked the tier for what the node did not have.",
+     COUNTER, SHARED(lookups)},
+    {"kvasir_tier_lookup_keys_total", REDIS, "Keys they asked for.", COUNTER, SHARED(lookup_keys)},
+    {"kvasir_tier_lookup_hit_keys_total", REDIS, "Of these, those that were there.", COUNTER,
+     SHARED(lookup_hit_keys)},
+    {"kvasir_tier_lookup_failures_total", "tier=\"redis\",cause=\"device\"",
+     "Lookups that were answered without the tier.", COUNTER, SHARED(lookups_failed)},
+    {"kvasir_tier_lookup_failures_total", "tier=\"redis\",cause=\"busy\"",
+     "Lookups that were answered without the tier.", COUNTER, SHARED(lookups_refused)},
     {"kvasir_hints_total", "outcome=\"accepted\"", "Hints, by outcome.", COUNTER,
      offsetof(struct values, hints[KVI_HINT_ACCEPTED])},
     {"kvasir_hints_total", "outcome=\"rejected\"", "Hints, by outcome.", COUNTER,
@@ -153,7 +206,10 @@ static const struct row rows[] = {
 
 static void values_take(struct kvi_store_service *service, struct values *values)
 {
+  memset(values, 0, sizeof(*values));
   kvi_store_stats(service->config.store, &values->store);
+  if (service->config.shared)
+    kvi_shared_stats(service->config.shared, &values->shared, &values->shared_medium);
   kvi_programs_stats(service->programs, &values->programs);
   for (int i = 0; i < KVI_HINT_OUTCOMES; i++)
     values->hints[i] = atomic_load_explicit(&service->hints[i], memory_order_relaxed);

@@ -131,6 +131,11 @@ kvs_status kvi_store_get_open(struct kvi_store *store, const char *tenant, const
 bool kvi_store_get_unwait(struct kvi_store *store, struct kvi_get_wait *wait);
 void kvi_store_get_ahead(struct kvi_store *store, const char *tenant, const uint8_t *space,
                          const uint8_t *key, uint32_t key_length);
+/* Only what is in memory, not counted and no use of it: for who copies it elsewhere. get_close ends it. KVS_MISS, KVS_ERR_CORRUPT. */
+kvs_status kvi_store_peek_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                               const uint8_t *key, uint32_t key_length, struct kvi_source *source_p);
+/* A miss that get_open has counted is taken back, because the chunk is looked for elsewhere; or counted after all. */
+void kvi_store_count_miss(struct kvi_store *store, uint32_t cause, bool back);
 void kvi_store_get_close(struct kvi_store *store, struct kvi_source *source);
 
 /* ---- the rest ---- */

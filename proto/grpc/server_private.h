@@ -51,6 +51,7 @@ struct kvi_grpc_server {
   struct acceptor
       *_Atomic acceptor; /* set before its thread takes the first connection, read by the pollers */
   atomic_bool serving, draining;
+  atomic_uint waiting_calls; /* whose answers the service still has to give */
   bool started, drained;
   struct counters counters;
 };

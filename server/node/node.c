@@ -14,6 +14,7 @@
 #include "server/node/address.h"
 #include "server/node/expirer.h"
 #include "server/node/node_private.h"
+#include "server/node/redis_tier.h"
 #include "server/node/settings.h"
 #include "tiers/service.h"
 
@@ -33,6 +34,7 @@ static kvs_status create_service(struct kvi_node *node, char *error, size_t erro
   const struct kvi_node_settings *values = kvi_settings_get(node->settings);
   struct kvi_store_service_config config = {
       .store = node->store,
+      .shared = node->shared,
       .software = "kvasir " KVASIR_VERSION,
       .frame_bytes_max = (uint32_t)values->frame_max_size,
       .batch_chunks_max = (uint32_t)values->batch_max_chunks,
@@ -194,9 +196,12 @@ kvs_status kvi_node_start(struct kvi_settings *settings, uint64_t open_files, ch
   status = kvi_node_open_store(node, error, error_size);
   if (status != KVS_OK)
     goto destroy_admin;
-  status = create_service(node, error, error_size);
+  status = kvi_node_redis_open(values, node->store, error, error_size, &node->shared, &node->shared_medium);
   if (status != KVS_OK)
     goto close_store;
+  status = create_service(node, error, error_size);
+  if (status != KVS_OK)
+    goto destroy_shared;
   status = kvi_expirer_start(node->store, &node->expirer);
   if (status != KVS_OK) {
     snprintf(error, error_size, "the timer thread did not start: %s", kvs_status_text(status));
@@ -218,6 +223,8 @@ destroy_expirer:
   kvi_expirer_destroy(node->expirer);
 destroy_service:
   kvi_store_service_destroy(node->service);
+destroy_shared:
+  kvi_shared_destroy(node->shared);
 close_store:
   kvi_store_close(node->store);
 destroy_admin:
@@ -245,6 +252,7 @@ void kvi_node_destroy(struct kvi_node *node)
   kvi_unix_path_remove(kvi_settings_get(node->settings)->unix_socket, node->unix_id);
   kvi_expirer_destroy(node->expirer);
   kvi_store_service_destroy(node->service);
+  kvi_shared_destroy(node->shared);
   kvi_store_close(node->store);
   free(node);
 }

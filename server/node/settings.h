@@ -14,6 +14,14 @@
 
 #include "base/config.h"
 
+/* redis.mode */
+enum kvi_node_redis_mode {
+  KVI_NODE_REDIS_OFF,
+  KVI_NODE_REDIS_SINGLE,
+  KVI_NODE_REDIS_SENTINEL,
+  KVI_NODE_REDIS_CLUSTER
+};
+
 struct kvi_node_settings {
   kvi_config_list listen;  /* "host:port" */
   const char *unix_socket; /* "" = none */
@@ -47,6 +55,18 @@ struct kvi_node_settings {
   uint64_t chunk_max_size;
   uint64_t frame_max_size;
   int64_t batch_max_chunks;
+
+  int redis_mode; /* enum kvi_node_redis_mode */
+  kvi_config_list redis_addresses;
+  const char *redis_username, *redis_password, *redis_sentinel_master; /* "" = none */
+  const char *redis_sentinel_username, *redis_sentinel_password;
+  bool redis_tls, redis_write;
+  const char *redis_key_prefix;
+  uint64_t redis_ttl; /* ms; 0 = no end */
+  uint64_t redis_max_chunk;
+  int64_t redis_connections, redis_pipeline, redis_write_queue, redis_max_fetches, redis_breaker_failures;
+  uint64_t redis_lookup_timeout, redis_get_timeout, redis_put_timeout; /* ms */
+  uint64_t redis_connect_timeout, redis_stall_timeout, redis_retry_longest;
 
   int64_t grpc_pollers; /* 0: from the number of cores */
   uint64_t grpc_memory_quota;

@@ -160,6 +160,10 @@ static kvs_status get_land(struct kvi_redis_op *op, const struct kvi_chunk_table
 {
   struct get *get = op->ctx;
 
+  get->asked->place = op->value.place;
+  get->asked->unchained = op->value.unchained;
+  get->asked->parent_length = op->value.parent_length;
+  memcpy(get->asked->parent, op->value.parent, op->value.parent_length);
   get->landed = get->asked->land(get->asked, table, &landing_p->iov, &landing_p->n_iov);
   return get->landed;
 }
