@@ -91,7 +91,7 @@ static struct looking *make(struct kvi_shared *shared, const struct kvi_shared_l
   if (n_keys % 8)
     looking->present[n_bytes - 1] = (uint8_t)((1u << n_keys % 8) - 1);
   memcpy(looking->keys, asked->keys, keys_bytes);
-  strcpy(looking->tenant, asked->tenant); /* its length was checked */
+  memcpy(looking->tenant, asked->tenant, strlen(asked->tenant) + 1); /* its length was checked */
   for (uint32_t i = 0; i < asked->n_spaces; i++) {
     struct one *one = &looking->ones[i];
 

@@ -256,7 +256,7 @@ static const kvi_config_row rows[] = {
      .min = 0,
      .max = 256,
      .doc = "ACL user at the servers; empty for Redis' default user. The commands it needs are in "
-            "docs/tiers-redis.md."},
+            "docs/redis.md."},
     {.name = "redis.password",
      AT(STRING, redis_password),
      .min = 0,

@@ -222,6 +222,8 @@ static uint64_t attempt(struct kvi_redis_node *node, uint64_t now_ns)
     ready->probe_until_ns = now_ns + redis->config.connect_timeout_ms * KVI_NS_PER_MS;
     return ready->probe_until_ns;
   }
+  if (ready) /* no memory: a little later */
+    return now_ns + redis->config.retry_first_ms * KVI_NS_PER_MS;
   kvi_redis_conn_connect(&node->conns[0], now_ns);
   return node->conns[0].state == KVI_REDIS_CONN_DOWN ? node->breaker.until_ns : node->conns[0].state_until_ns;
 }

@@ -1,4 +1,5 @@
 """A real redis-server for a test, on a free port of loopback, in a folder of its own."""
+import os
 import shutil
 import signal
 import socket
@@ -19,12 +20,25 @@ class Redis:
     def start(self, port=0):
         for _ in range(5):
             self.port = port or harness.free_port()
-            self.process = subprocess.Popen(
-                ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder, "--save", "",
-                 "--appendonly", "no", *self.options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            if self.answers():
+            if self.spawn("--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder, "--save", "",
+                          "--appendonly", "no", *self.options):
                 return self
         raise AssertionError("redis-server does not start: is it installed?")
+
+    def start_sentinel(self, configuration):
+        for _ in range(5):
+            self.port = harness.free_port()
+            path = os.path.join(self.folder, "sentinel.conf")
+            with open(path, "w") as file:
+                file.write(f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\n{configuration}")
+            if self.spawn(path, "--sentinel"):
+                return self
+        raise AssertionError("the sentinel does not start")
+
+    def spawn(self, *arguments):
+        self.process = subprocess.Popen(["redis-server", *arguments], stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL)
+        return self.answers()
 
     def answers(self):
         deadline = time.monotonic() + harness.START_SECONDS

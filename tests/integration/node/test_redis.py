@@ -142,6 +142,28 @@ class Shared(RedisTest):
             self.assertIn(says, said)
 
 
+class Sentinel(RedisTest):
+    def test_failover(self):
+        """The master dies; Sentinel makes its replica the master; the nodes follow and find what they wrote."""
+        master = self.redis("--repl-diskless-sync-delay", "0")
+        replica = self.redis("--replicaof", "127.0.0.1", str(master.port), "--repl-diskless-sync-delay", "0")
+        self.assertTrue(until(lambda: b"master_link_status:up" in replica.ask("INFO", "replication"), 30))
+        sentinel = Redis()
+        self.addCleanup(sentinel.close)
+        sentinel.start_sentinel(f"sentinel monitor mymaster 127.0.0.1 {master.port} 1\n"
+                                "sentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 3000\n")
+        self.assertTrue(until(lambda: b"slaves=1" in sentinel.ask("INFO", "sentinel"), 30))
+        node, client, space = self.serve(sentinel, redis__mode="sentinel", dram__size="8MiB")
+        chunks = self.store(node, client, space, n=20, size=500000)
+        self.assertEqual(master.ask("WAIT", "1", "60000"), 1)
+        master.kill()
+        self.assert_alive(client, space)
+        for key, segments in chunks.items():  # misses at first, then all of them, wherever they are
+            self.assertTrue(until(lambda: self.get(client, space, key) == (rpc.OK, b"".join(segments)), 60))
+        self.assertGreaterEqual(node.metric("kvasir_redis_failovers_total"), 1)
+        node.stop()
+
+
 class Troubles(RedisTest):
     def filled(self, *options, **settings):
         """A Redis with chunks that the node does not have in memory."""
