@@ -22,7 +22,7 @@ struct kvi_node {
 
   struct kvi_admin *admin;
   struct kvi_store *store;
-  struct kvi_shared *shared;       /* NULL: there is none */
+  struct kvi_shared *shared;        /* NULL: there is none */
   struct kvi_medium *shared_medium; /* its own */
   struct kvi_store_service *service;
   struct kvi_expirer *expirer;

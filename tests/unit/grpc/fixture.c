@@ -140,7 +140,7 @@ static kvs_status put_begin(void *self, const struct kvi_peer *peer, const struc
       if (!m->chunks[i].used) {
         struct chunk *c = &m->chunks[i];
         fill(c, r);
-        *landing_p = (struct kvi_landing){c, c->iov, c->n_iov, c->segments, c->n_segments};
+        *landing_p = (struct kvi_landing){c, c->iov, c->n_iov, c->segments, c->n_segments, NULL};
         status = KVS_OK;
       }
   }
@@ -253,8 +253,8 @@ static void start(struct fixture *f, bool unix_socket, uint32_t piece_bytes, uin
   memset(f, 0, sizeof *f);
   f->memory = calloc(1, sizeof *f->memory);
   pthread_mutex_init(&f->memory->lock, NULL);
-  f->service =
-      (struct kvi_service){&ops, f->memory, {KVI_CHUNK_BYTES_MAX, KVI_FRAME_BYTES_MAX, KVI_BATCH_CHUNKS_MAX}};
+  f->service = (struct kvi_service){
+      &ops, f->memory, {KVI_CHUNK_BYTES_MAX, KVI_FRAME_BYTES_MAX, KVI_BATCH_CHUNKS_MAX, 0}};
   static const char *const listen[] = {"127.0.0.1:0"};
   char path[100], error[256] = "";
   snprintf(path, sizeof path, "/tmp/kvasir-test-%d.sock", (int)getpid());
