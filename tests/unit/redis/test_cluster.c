@@ -113,17 +113,17 @@ static void a_slot_moves(void **state)
   struct kvi_redis *redis = open_it();
   struct chunk chunk, fresh;
   enum kvi_redis_cause cause;
+  const char *from_id, *to_id;
   uint16_t slot;
   int from, to;
-  char from_id[64], to_id[64];
 
   (void)state;
   chunk_make(&chunk, 1000, 50000);
   slot = kvi_redis_slot(chunk.key.bytes, chunk.key.length);
   from = slot <= 5460 ? 0 : slot <= 10922 ? 1 : 2;
   to = (from + 1) % MASTERS;
-  snprintf(from_id, sizeof(from_id), "%s", id_of(from));
-  snprintf(to_id, sizeof(to_id), "%s", id_of(to));
+  from_id = id_of(from);
+  to_id = id_of(to);
   assert_int_equal(put(redis, &chunk), KVS_OK);
   assert_string_equal(server_do(&masters[to], "CLUSTER SETSLOT %d IMPORTING %s", (int)slot, from_id), "OK");
   assert_string_equal(server_do(&masters[from], "CLUSTER SETSLOT %d MIGRATING %s", (int)slot, to_id), "OK");
