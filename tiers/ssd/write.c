@@ -265,6 +265,7 @@ static void synced(struct kvi_ssd_io *io, int error)
 
     kvi_list_remove(&volume->unsynced, node);
     kvi_list_push_back(&volume->running, node);
+    volume->files[op->io.file].unsynced--;
     if (error == 0 && op->put)
       kvi_ssd_live_add(volume, op->io.file, op->io.length);
     record_end(op, error == 0 ? KVS_OK : KVS_ERR_IO);
@@ -314,6 +315,7 @@ static void record_written(struct kvi_ssd_io *io, int error)
   } else if (error == 0 && volume->config.durability == KVI_SSD_DURABLE_PUT && op->put) {
     kvi_list_remove(&volume->running, &op->link);
     kvi_list_push_back(&volume->unsynced, &op->link);
+    volume->files[io->file].unsynced++; /* the store does not know of it yet: it must not be reclaimed */
     sync_begin(volume);
   } else {
     if (error == 0 && op->put)
