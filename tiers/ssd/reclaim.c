@@ -8,8 +8,8 @@
 #include "base/log.h"
 #include "tiers/ssd/volume_private.h"
 
-#define TRIES     3u /* to read a footer */
-#define FEW_FILES 8u /* with so few, one is kept free; else two */
+#define TRIES     KVI_SSD_ERRORS_MAX /* to read a footer: a device that is gone is found out first */
+#define FEW_FILES 8u                 /* with so few, one is kept free; else two */
 
 /* ---- which ---- */
 
@@ -193,7 +193,7 @@ static void walk_over(struct kvi_ssd_walk *walk, kvs_status status)
     kvi_log_warn("%s: the footer of log file %u cannot be read: its chunks are given up", volume->name,
                  walk->file);
     volume->owner.lost(volume->owner.ctx, first, first + ((kvi_medium_handle)volume->file_blocks << 32) - 1);
-  } else if (walk->failed && left > 0) { /* tried again when it is its turn */
+  } else if ((walk->failed && left > 0) || volume->errors_in_row > 0) { /* tried again when it is its turn */
     volume->reclaim = NULL;
     kvi_ssd_walk_free(walk);
     return;
@@ -313,7 +313,8 @@ void kvi_ssd_reclaim_step(struct kvi_ssd_volume *volume)
   file = choose(volume);
   if (file == KVI_SSD_NONE)
     return;
-  if (!volume->writer && volume->ready == KVI_SSD_NONE && volume->n_free == 0 && live_bytes(volume, file) > 0)
+  if (!volume->writer && volume->ready == KVI_SSD_NONE && volume->n_free == 0 && volume->errors_in_row == 0 &&
+      live_bytes(volume, file) > 0)
     give_up(volume, file);
   else
     begin(volume, file);
