@@ -13,7 +13,7 @@
 
 /* ---- which ---- */
 
-static uint64_t live_bytes(struct kvi_ssd_volume *volume, uint32_t file)
+uint64_t kvi_ssd_live_bytes(struct kvi_ssd_volume *volume, uint32_t file)
 {
   uint64_t bytes;
 
@@ -34,7 +34,7 @@ static uint32_t candidate_find(struct kvi_ssd_volume *volume, uint64_t *live_p)
 
     if (file->state != KVI_SSD_SEALED || file->unsynced > 0 || (volume->scrub && volume->scrub->file == i))
       continue;
-    live = live_bytes(volume, i);
+    live = kvi_ssd_live_bytes(volume, i);
     if (best == KVI_SSD_NONE || live < *live_p ||
         (live == *live_p && file->use.sequence < volume->files[best].use.sequence)) {
       best = i;
@@ -174,7 +174,7 @@ static void copies_synced(struct kvi_ssd_io *io, int error)
 static void walk_over(struct kvi_ssd_walk *walk, kvs_status status)
 {
   struct kvi_ssd_volume *volume = walk->volume;
-  uint64_t left = live_bytes(volume, walk->file);
+  uint64_t left = kvi_ssd_live_bytes(volume, walk->file);
 
   if (status == KVS_ERR_CLOSED) {
     volume->reclaim = NULL;
@@ -254,6 +254,7 @@ static void blocked_go_on(struct kvi_ssd_walk *walk)
     return;
   walk->blocked = NULL;
   kvi_ssd_op_free(op);
+  kvi_log_limited(KVI_LOG_WARN, "%s: a chunk is given up, no log file has room for it", volume->name);
   volume->owner.lost(volume->owner.ctx, handle, handle);
   kvi_ssd_walk_next(walk);
 }
@@ -314,7 +315,7 @@ void kvi_ssd_reclaim_step(struct kvi_ssd_volume *volume)
   if (file == KVI_SSD_NONE)
     return;
   if (!volume->writer && volume->ready == KVI_SSD_NONE && volume->n_free == 0 && volume->errors_in_row == 0 &&
-      live_bytes(volume, file) > 0)
+      kvi_ssd_live_bytes(volume, file) > 0)
     give_up(volume, file);
   else
     begin(volume, file);

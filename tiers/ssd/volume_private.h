@@ -235,6 +235,8 @@ void kvi_ssd_walk_free(struct kvi_ssd_walk *walk);
 void kvi_ssd_reclaim_step(struct kvi_ssd_volume *volume);
 void kvi_ssd_scrub_step(struct kvi_ssd_volume *volume);
 
+/* Bytes of the records that the store still has in a file. */
+uint64_t kvi_ssd_live_bytes(struct kvi_ssd_volume *volume, uint32_t file);
 /* A file's use is over: it is free for another. */
 void kvi_ssd_file_free(struct kvi_ssd_volume *volume, uint32_t file);
 

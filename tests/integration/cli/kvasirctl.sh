@@ -150,13 +150,6 @@ expect 0 evict --all # of the other spaces too
 expect 0 --json evict --bytes 1MiB
 says '"chunks":0'
 
-# Whoever may put may name a space; the operator's terminal is not theirs.
-expect 0 put --space "$(printf 'evil\033[2J\302\2332Jname')" name "$0"
-expect 0 ls
-! grep -q "$(printf '\033')" "$scratch/out" || fail 'a control character of a name went to the terminal'
-says 'evil?\[2J??2Jname'
-expect 0 --json ls
-
 # And with one that leaves.
 kill "$node"
 wait "$node" || fail 'the node did not end well'
