@@ -18,6 +18,7 @@ static kvs_status open_grpc(void *ctx, const kvsc_options *options, kvi_wire_sta
       .tls_cert_file = options->tls_cert_file,
       .tls_key_file = options->tls_key_file,
       .tls_server_name = options->tls_server_name,
+      .hand_over = options->hand_over != 0,
       .software = KVI_SOFTWARE,
   };
 

@@ -50,7 +50,8 @@ static kvs_status open_client(kvs_connector *connector, const kvs_options *optio
                          .tls_ca_file = options->tls_ca_file,
                          .tls_cert_file = options->tls_cert_file,
                          .tls_key_file = options->tls_key_file,
-                         .tls_server_name = options->tls_server_name};
+                         .tls_server_name = options->tls_server_name,
+                         .hand_over = options->hand_over};
   enum kvi_connector_endpoint kind;
   uint64_t bytes;
   kvs_status status = kvi_connector_endpoint_parse(options->endpoint, &kind, &bytes);

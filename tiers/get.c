@@ -107,9 +107,9 @@ void kvi_store_count_miss(struct kvi_store *store, uint32_t cause, bool back)
   pthread_mutex_unlock(&store->lock);
 }
 
-kvs_status kvi_store_get_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
-                              const uint8_t *key, uint32_t key_length, struct kvi_get_wait *wait,
-                              struct kvi_source *source_p, uint32_t *cause_p)
+kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                           const uint8_t *key, uint32_t key_length, struct kvi_get_wait *wait,
+                           struct kvi_source *source_p, uint32_t *cause_p, bool *dropped_p)
 {
   uint8_t folded[KVI_KEY_FOLDED];
   struct found found = {0};
@@ -117,6 +117,7 @@ kvs_status kvi_store_get_open(struct kvi_store *store, const char *tenant, const
 
   memset(source_p, 0, sizeof(*source_p));
   *cause_p = KVI_MISS_NONE;
+  *dropped_p = false;
   if (key_length < KVS_KEY_MIN || key_length > KVS_KEY_MAX)
     return KVS_ERR_KEY_LENGTH;
   kvi_key_fold(key, key_length, folded);
@@ -151,6 +152,7 @@ kvs_status kvi_store_get_open(struct kvi_store *store, const char *tenant, const
     miss_count(store, KVI_MISS_CORRUPT);
     memset(source_p, 0, sizeof(*source_p));
     *cause_p = KVI_MISS_CORRUPT;
+    *dropped_p = true;
     return KVS_MISS;
   }
   return KVS_OK;
@@ -174,6 +176,15 @@ void kvi_store_get_ahead(struct kvi_store *store, const char *tenant, const uint
       kvi_fetch_locked(store, entry, key, NULL) == KVS_PENDING)
     store->stats.fetches_ahead++;
   pthread_mutex_unlock(&store->lock);
+}
+
+kvs_status kvi_store_get_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                              const uint8_t *key, uint32_t key_length, struct kvi_get_wait *wait,
+                              struct kvi_source *source_p, uint32_t *cause_p)
+{
+  bool dropped;
+
+  return kvi_source_open(store, tenant, space, key, key_length, wait, source_p, cause_p, &dropped);
 }
 
 void kvi_store_get_close(struct kvi_store *store, struct kvi_source *source)

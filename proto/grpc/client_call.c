@@ -19,7 +19,8 @@ struct call {
   grpc_status_code status;
   grpc_slice details;
   struct kvi_grpc_tag tag;
-  kvi_list_node link; /* in wire->calls, under wire->lock */
+  kvi_list_node link, start_link; /* in wire->calls and wire->to_start, under wire->lock */
+  uint64_t deadline_ns;
 };
 
 static kvs_status from_grpc(grpc_status_code code)
@@ -89,6 +90,8 @@ static void call_finished(void *ctx, bool ok)
 static void start(struct call *c)
 {
   struct wire *w = c->wire;
+  c->call = grpc_channel_create_registered_call(w->channel, NULL, GRPC_PROPAGATE_DEFAULTS, w->cq,
+                                                w->methods[c->method], kvi_grpc_time(c->deadline_ns), NULL);
   grpc_op ops[6] = {
       {.op = GRPC_OP_SEND_INITIAL_METADATA,
        .data.send_initial_metadata = {.count = 1, .metadata = &w->session_metadata}},
@@ -105,31 +108,58 @@ static void start(struct call *c)
   kvi_grpc_start_batch(c->call, ops, 6, &c->tag);
 }
 
-kvs_status kvi_gw_call_unchecked(struct wire *w, enum kvi_method method, const ProtobufCMessage *request,
-                                 uint64_t deadline_ns, kvi_call_done_fn *done, void *ctx)
+/* One that is to be started. NULL: no memory. */
+static struct call *make_call(struct wire *w, enum kvi_method method, const ProtobufCMessage *request,
+                              uint64_t deadline_ns, kvi_call_done_fn *done, void *ctx)
 {
   struct call *c = calloc(1, sizeof *c);
   if (!c)
-    return KVS_ERR_NOMEM;
+    return NULL;
   c->wire = w;
   c->method = method;
   c->done = done;
   c->ctx = ctx;
+  c->deadline_ns = deadline_ns;
   c->details = grpc_empty_slice();
   c->tag.handler = call_finished;
   c->tag.ctx = c;
   grpc_metadata_array_init(&c->initial);
   grpc_metadata_array_init(&c->trailing);
   c->request = kvi_grpc_pack(request);
-  c->call = grpc_channel_create_registered_call(w->channel, NULL, GRPC_PROPAGATE_DEFAULTS, w->cq,
-                                                w->methods[method], kvi_grpc_time(deadline_ns), NULL);
   pthread_mutex_lock(&w->slot_lock);
   w->unfinished++;
   pthread_mutex_unlock(&w->slot_lock);
   pthread_mutex_lock(&w->lock);
   kvi_list_push_back(&w->calls, &c->link);
   pthread_mutex_unlock(&w->lock);
+  return c;
+}
+
+void kvi_gw_start_handed(kvi_list_node *start_link)
+{
+  start(kvi_list_entry(start_link, struct call, start_link));
+}
+
+kvs_status kvi_gw_call_unchecked(struct wire *w, enum kvi_method method, const ProtobufCMessage *request,
+                                 uint64_t deadline_ns, kvi_call_done_fn *done, void *ctx)
+{
+  struct call *c = make_call(w, method, request, deadline_ns, done, ctx);
+  if (!c)
+    return KVS_ERR_NOMEM;
   start(c);
+  return KVS_OK;
+}
+
+/* As kvi_gw_call_unchecked, by the sending thread, which leaves the connection for the caller. On an error it does not. */
+static kvs_status call_handed(struct wire *w, enum kvi_method method, const ProtobufCMessage *request,
+                              uint64_t deadline_ns, kvi_call_done_fn *done, void *ctx, bool wake)
+{
+  struct call *c = make_call(w, method, request, deadline_ns, done, ctx);
+  if (!c)
+    return KVS_ERR_NOMEM;
+  pthread_mutex_lock(&w->lock);
+  kvi_gw_hand_over(w, &c->start_link, false, wake);
+  pthread_mutex_unlock(&w->lock);
   return KVS_OK;
 }
 
@@ -145,7 +175,14 @@ kvs_status kvi_gw_call(struct kvi_wire *wire, enum kvi_method method, const Prot
   bool wake = w->idle;
   w->idle = false;
   pthread_mutex_unlock(&w->lock);
-  status = full ? KVS_ERR_BUSY : kvi_gw_call_unchecked(w, method, request, deadline_ns, done, ctx);
+  if (full)
+    status = KVS_ERR_BUSY;
+  else if (w->options.hand_over) {
+    status = call_handed(w, method, request, deadline_ns, done, ctx, wake);
+    if (status == KVS_OK)
+      return KVS_OK;
+  } else
+    status = kvi_gw_call_unchecked(w, method, request, deadline_ns, done, ctx);
   if (wake)
     kvi_grpc_waker_wake(&w->waker);
   kvi_gw_leave(w);

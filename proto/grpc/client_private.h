@@ -102,6 +102,15 @@ struct wire {
 
   kvi_thread thread;
 
+  /* Callers who hand over (options.hand_over): what they leave to the sending thread. Under lock. */
+  kvi_thread sender;
+  pthread_cond_t handed;
+  kvi_list to_start;     /* calls */
+  bool role_handed;      /* the sender's role */
+  bool wake_handed;      /* the poller is to be woken */
+  uint32_t users_handed; /* users inside the connection that the thread stands for */
+  bool end_sender;
+
   /* The connection; the poller's, but for start of batches by users while READY. */
   int fd; /* our duplicate; -1 with TLS */
   grpc_channel *channel;
@@ -151,6 +160,8 @@ kvs_status kvi_gw_call(struct kvi_wire *wire, enum kvi_method method, const Prot
 /* The same without looking at the state: for the Hello. */
 kvs_status kvi_gw_call_unchecked(struct wire *w, enum kvi_method method, const ProtobufCMessage *request,
                                  uint64_t deadline_ns, kvi_call_done_fn *done, void *ctx);
+/* Sends a call that its caller has handed over, by its start_link. */
+void kvi_gw_start_handed(kvi_list_node *start_link);
 /* The poller's, while no caller is inside the connection. */
 void kvi_gw_cancel_calls(struct wire *w);
 
@@ -175,6 +186,16 @@ void kvi_gw_check_deadlines(struct wire *w, uint64_t now);
 /* With the sender's role: sends what there is, or gives the role back. */
 void kvi_gw_send(struct wire *w);
 void kvi_gw_on_sent(void *wire, bool ok);
+
+/* ---- client_handover.c ---- */
+kvs_status kvi_gw_start_sender(struct wire *w);
+/* When the poller has ended, and so nobody is inside the connection. */
+void kvi_gw_stop_sender(struct wire *w);
+/*
+ * Under the lock: leaves to the sending thread a call (its start_link, or NULL), the sender's role, a wake of the poller. The caller's
+ * being inside the connection goes with it: no kvi_gw_leave.
+ */
+void kvi_gw_hand_over(struct wire *w, kvi_list_node *call, bool role, bool wake);
 
 /* ---- client_receive.c ---- */
 void kvi_gw_on_received(void *wire, bool ok);

@@ -336,7 +336,12 @@ kvs_status kvi_gw_submit(struct kvi_wire *wire, struct kvi_transfer *user)
   w->sending = true;
   bool wake = w->idle;
   w->idle = false;
+  bool hand_over = w->options.hand_over && (send || wake);
+  if (hand_over)
+    kvi_gw_hand_over(w, NULL, send, wake);
   pthread_mutex_unlock(&w->lock);
+  if (hand_over)
+    return KVS_OK;
   if (send)
     kvi_gw_send(w);
   if (wake)

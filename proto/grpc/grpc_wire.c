@@ -205,6 +205,7 @@ static void free_wire(struct wire *w)
   pthread_mutex_destroy(&w->slot_lock);
   pthread_cond_destroy(&w->changed);
   pthread_cond_destroy(&w->finished);
+  pthread_cond_destroy(&w->handed);
   free(w->slots);
   free(w->endpoint);
   free(w->ca);
@@ -233,6 +234,8 @@ static void destroy(struct kvi_wire *wire)
     kvi_gw_leave(w);
   }
   kvi_thread_join(&w->thread);
+  if (w->options.hand_over)
+    kvi_gw_stop_sender(w);
 
   kvi_deadline deadline = kvi_deadline_from_ms(DESTROY_MS);
   pthread_mutex_lock(&w->slot_lock);
@@ -355,9 +358,11 @@ kvs_status kvi_grpc_wire_open(const struct kvi_grpc_wire_options *options, struc
   pthread_mutex_init(&w->slot_lock, NULL);
   kvi_cond_init(&w->changed);
   kvi_cond_init(&w->finished);
+  kvi_cond_init(&w->handed);
   kvi_list_init(&w->live);
   kvi_list_init(&w->to_send);
   kvi_list_init(&w->calls);
+  kvi_list_init(&w->to_start);
   w->reason_status = KVS_ERR_UNREACHABLE;
 
   kvs_status status = copy_strings(w, options);
@@ -368,12 +373,19 @@ kvs_status kvi_grpc_wire_open(const struct kvi_grpc_wire_options *options, struc
   if (status != KVS_OK)
     goto free_w;
   snprintf(w->reason, sizeof w->reason, "%s: not connected yet", w->endpoint);
-  status = kvi_thread_start(&w->thread, "kvasir-wire", run, w);
+  if (options->hand_over)
+    status = kvi_gw_start_sender(w);
   if (status != KVS_OK)
     goto free_w;
+  status = kvi_thread_start(&w->thread, "kvasir-wire", run, w);
+  if (status != KVS_OK)
+    goto stop_sender;
   *wire_p = &w->base;
   return KVS_OK;
 
+stop_sender:
+  if (options->hand_over)
+    kvi_gw_stop_sender(w);
 free_w:
   free_wire(w);
   return status;

@@ -19,6 +19,8 @@ struct kvi_grpc_wire_options {
   void *state_ctx;
   const char *tls_ca_file; /* NULL: no TLS */
   const char *tls_cert_file, *tls_key_file, *tls_server_name;
+  bool
+      hand_over; /* calls and transfers are sent by a thread of the wire: less time for the caller, a wake-up more */
   const char *software; /* told in Hello, for the node's log; NULL: "kvasir" */
 };
 

@@ -122,8 +122,8 @@ static bool chain_check(const struct chain *chain, uint64_t number, bool print)
   return true;
 }
 
-static int put_and_read(kvsc_client *client, kvsc_space *space, struct chain *chain, uint64_t first, uint64_t n,
-                        bool load)
+static int put_and_read(kvsc_client *client, kvsc_space *space, struct chain *chain, uint64_t first,
+                        uint64_t n, bool load)
 {
   kvi_rand rand;
 

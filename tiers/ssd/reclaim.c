@@ -8,11 +8,12 @@
 #include "base/log.h"
 #include "tiers/ssd/volume_private.h"
 
-#define FEW_FILES 8u /* with so few, one is kept free; else two */
+#define TRIES     KVI_SSD_ERRORS_MAX /* to read a footer: a device that is gone is found out first */
+#define FEW_FILES 8u                 /* with so few, one is kept free; else two */
 
 /* ---- which ---- */
 
-static uint64_t live_bytes(struct kvi_ssd_volume *volume, uint32_t file)
+uint64_t kvi_ssd_live_bytes(struct kvi_ssd_volume *volume, uint32_t file)
 {
   uint64_t bytes;
 
@@ -31,9 +32,9 @@ static uint32_t candidate_find(struct kvi_ssd_volume *volume, uint64_t *live_p)
     const struct kvi_ssd_file *file = &volume->files[i];
     uint64_t live;
 
-    if (file->state != KVI_SSD_SEALED || (volume->scrub && volume->scrub->file == i))
+    if (file->state != KVI_SSD_SEALED || file->unsynced > 0 || (volume->scrub && volume->scrub->file == i))
       continue;
-    live = live_bytes(volume, i);
+    live = kvi_ssd_live_bytes(volume, i);
     if (best == KVI_SSD_NONE || live < *live_p ||
         (live == *live_p && file->use.sequence < volume->files[best].use.sequence)) {
       best = i;
@@ -132,7 +133,9 @@ static void record_came(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, int er
     walk->blocked = op; /* until a file is ready */
     return;
   }
-  if (status == KVS_OK)
+  if (error != 0)
+    walk->failed = true;
+  else if (status == KVS_OK)
     deletions_keep(volume, op, &record);
   else if (walk->record.kind == KVI_SSD_CHUNK)
     volume->owner.corrupt(volume->owner.ctx, &walk->record.identity,
@@ -171,20 +174,26 @@ static void copies_synced(struct kvi_ssd_io *io, int error)
 static void walk_over(struct kvi_ssd_walk *walk, kvs_status status)
 {
   struct kvi_ssd_volume *volume = walk->volume;
-  uint64_t left = live_bytes(volume, walk->file);
+  uint64_t left = kvi_ssd_live_bytes(volume, walk->file);
 
   if (status == KVS_ERR_CLOSED) {
     volume->reclaim = NULL;
     kvi_ssd_walk_free(walk);
     return;
   }
+  if (status == KVS_ERR_IO && ++volume->reclaim_errors < TRIES) {
+    volume->reclaim = NULL; /* it may have been a passing one */
+    kvi_ssd_walk_free(walk);
+    return;
+  }
+  volume->reclaim_errors = 0;
   if (status != KVS_OK) {
     kvi_medium_handle first = kvi_ssd_handle_of(volume, walk->file, 0, 0);
 
     kvi_log_warn("%s: the footer of log file %u cannot be read: its chunks are given up", volume->name,
                  walk->file);
     volume->owner.lost(volume->owner.ctx, first, first + ((kvi_medium_handle)volume->file_blocks << 32) - 1);
-  } else if (walk->failed && left > 0) { /* tried again when it is its turn */
+  } else if ((walk->failed && left > 0) || volume->errors_in_row > 0) { /* tried again when it is its turn */
     volume->reclaim = NULL;
     kvi_ssd_walk_free(walk);
     return;
@@ -196,6 +205,17 @@ static void walk_over(struct kvi_ssd_walk *walk, kvs_status status)
   walk->io = (struct kvi_ssd_io){
       .kind = KVI_SSD_SYNC, .file = volume->writer->file, .done = copies_synced, .user = walk};
   kvi_ssd_submit(volume, &walk->io);
+}
+
+/* Its chunks are given up: there is nothing to move them to. */
+static void give_up(struct kvi_ssd_volume *volume, uint32_t file)
+{
+  kvi_medium_handle first = kvi_ssd_handle_of(volume, file, 0, 0);
+
+  kvi_log_warn("%s: no log file is free to move anything to: the chunks of file %u are given up",
+               volume->name, file);
+  volume->owner.lost(volume->owner.ctx, first, first + ((kvi_medium_handle)volume->file_blocks << 32) - 1);
+  kvi_ssd_file_free(volume, file);
 }
 
 static void begin(struct kvi_ssd_volume *volume, uint32_t file)
@@ -216,20 +236,38 @@ static void begin(struct kvi_ssd_volume *volume, uint32_t file)
   kvi_ssd_walk_free(walk);
 }
 
+/* The record that had no place to go. If none can come, since this very walk is what would free one, its chunk is given up. */
+static void blocked_go_on(struct kvi_ssd_walk *walk)
+{
+  struct kvi_ssd_volume *volume = walk->volume;
+  struct kvi_ssd_op *op = walk->blocked;
+  struct kvi_ssd_record record;
+  kvi_medium_handle handle = kvi_ssd_handle_of(volume, walk->file, walk->record.at, walk->record.bytes);
+
+  if (kvi_ssd_record_read(op->buffer.bytes, &volume->files[walk->file].use, walk->record.at, &record) ==
+          KVS_OK &&
+      kvi_ssd_write_record(op, &record, true)) {
+    walk->blocked = NULL;
+    return;
+  }
+  if (volume->ready != KVI_SSD_NONE || volume->n_free > 0 || volume->n_sealing > 0)
+    return;
+  walk->blocked = NULL;
+  kvi_ssd_op_free(op);
+  kvi_log_limited(KVI_LOG_WARN, "%s: a chunk is given up, no log file has room for it", volume->name);
+  volume->owner.lost(volume->owner.ctx, handle, handle);
+  kvi_ssd_walk_next(walk);
+}
+
 /* Goes on with one that waits. */
 static void go_on(struct kvi_ssd_volume *volume, struct kvi_ssd_walk *walk)
 {
   if (walk->synced) {
-    if (volume->files[walk->file].reading == 0)
+    /* copies may lie in a file that is being sealed: its sync is part of that */
+    if (volume->files[walk->file].reading == 0 && volume->n_sealing == 0)
       freed(walk);
   } else if (walk->blocked) {
-    struct kvi_ssd_op *op = walk->blocked;
-    struct kvi_ssd_record record;
-
-    if (kvi_ssd_record_read(op->buffer.bytes, &volume->files[walk->file].use, walk->record.at, &record) ==
-            KVS_OK &&
-        kvi_ssd_write_record(op, &record, true))
-      walk->blocked = NULL;
+    blocked_go_on(walk);
   } else {
     kvi_ssd_walk_step(walk);
   }
@@ -274,6 +312,11 @@ void kvi_ssd_reclaim_step(struct kvi_ssd_volume *volume)
   if (volume->n_free >= wanted || volume->n_sealing > 0)
     return;
   file = choose(volume);
-  if (file != KVI_SSD_NONE)
+  if (file == KVI_SSD_NONE)
+    return;
+  if (!volume->writer && volume->ready == KVI_SSD_NONE && volume->n_free == 0 && volume->errors_in_row == 0 &&
+      kvi_ssd_live_bytes(volume, file) > 0)
+    give_up(volume, file);
+  else
     begin(volume, file);
 }

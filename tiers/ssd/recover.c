@@ -1,6 +1,6 @@
 /*
  * tiers/ssd/recover.c: what the log files hold is told to the store at start. Of a sealed file the footer is read; an unsealed one is read
- * through, and sealed. Files are told by age, so that of two records of one chunk the newer is told last and counts.
+ * through, and sealed; the newest of these is written on, since it may be the one that something was being moved to, with no other free. Files are told by age, so that of two records of one chunk the newer is told last and counts.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +17,8 @@ struct used {
   struct kvi_ssd_use use;
   struct kvi_ssd_trailer trailer;
   uint8_t *body; /* NULL: none, or of no use */
+  bool unsealed;
+  struct kvi_ssd_footer footer; /* of an unsealed one */
 };
 
 struct recovery {
@@ -201,35 +203,56 @@ static kvs_status scan(struct recovery *recovery, const struct used *used, struc
   return KVS_OK;
 }
 
-/* Gives a file that was scanned its footer, in memory and on disk. */
-static kvs_status seal(struct recovery *recovery, struct used *used, const struct kvi_ssd_footer *footer,
-                       uint64_t end)
+/* Gives a file that was scanned its footer on disk. */
+static void seal(struct recovery *recovery, struct used *used)
 {
   struct kvi_ssd_volume *volume = recovery->volume;
-  size_t room = kvi_ssd_round(kvi_ssd_footer_bytes(footer), KVI_SSD_BLOCK);
+  uint64_t end = used->trailer.body_at;
+  size_t room = kvi_ssd_round(used->trailer.body_bytes, KVI_SSD_BLOCK);
 
-  used->trailer = (struct kvi_ssd_trailer){.use = used->use, .body_at = end};
-  used->body = kvi_ssd_blocks_alloc(room);
-  if (!used->body)
-    return KVS_ERR_NOMEM;
-  memset(used->body, 0, room);
-  kvi_ssd_footer_write(footer, used->body, &used->trailer);
   if (end + room + KVI_SSD_BLOCK > volume->config.file_bytes)
-    return KVS_OK; /* writers leave room; should it lack, the file is scanned again next time */
+    return; /* writers leave room; should it lack, the file is scanned again next time */
   kvi_ssd_trailer_write(volume->header_block, &used->trailer);
   if (io_wait(volume, KVI_SSD_SYNC, used->file, 0, NULL, 0) == 0 &&
       io_wait(volume, KVI_SSD_WRITE, used->file, end, used->body, room) == 0 &&
       io_wait(volume, KVI_SSD_WRITE, used->file, volume->config.file_bytes - KVI_SSD_BLOCK,
               volume->header_block, KVI_SSD_BLOCK) == 0)
     (void)io_wait(volume, KVI_SSD_SYNC, used->file, 0, NULL, 0);
+}
+
+/* The newest unsealed file is written on; the others are sealed. */
+static kvs_status unsealed_end(struct recovery *recovery)
+{
+  struct kvi_ssd_volume *volume = recovery->volume;
+
+  for (uint32_t i = recovery->n_used; i > 0; i--) {
+    struct used *used = &recovery->used[i - 1];
+
+    if (!used->unsealed || !used->body)
+      continue;
+    if (volume->writer) {
+      seal(recovery, used);
+      continue;
+    }
+    volume->writer = calloc(1, sizeof(*volume->writer));
+    if (!volume->writer)
+      return KVS_ERR_NOMEM;
+    volume->writer->volume = volume;
+    volume->writer->file = used->file;
+    volume->writer->next = used->trailer.body_at;
+    volume->writer->footer = used->footer;
+    memset(&used->footer, 0, sizeof(used->footer));
+    volume->files[used->file].state = KVI_SSD_OPEN;
+  }
   return KVS_OK;
 }
 
 static kvs_status unsealed_load(struct recovery *recovery, struct used *used)
 {
-  struct kvi_ssd_footer footer = {0};
+  struct kvi_ssd_footer *footer = &used->footer;
   uint64_t end;
-  kvs_status status = KVS_OK;
+  size_t room;
+  kvs_status status;
 
   if (!recovery->window)
     recovery->window = kvi_ssd_blocks_alloc(WINDOW);
@@ -237,13 +260,20 @@ static kvs_status unsealed_load(struct recovery *recovery, struct used *used)
     recovery->record = kvi_ssd_blocks_alloc(recovery->volume->record_bytes_max);
   if (!recovery->window || !recovery->record)
     return KVS_ERR_NOMEM;
-  status = scan(recovery, used, &footer, &end);
-  if (status == KVS_OK && footer.n_records > 0)
-    status = seal(recovery, used, &footer, end);
+  status = scan(recovery, used, footer, &end);
   kvi_log_info("%s: log file %u was not sealed, %u records found in it", recovery->volume->name, used->file,
-               footer.n_records);
-  kvi_ssd_footer_clear(&footer);
-  return status;
+               footer->n_records);
+  if (status != KVS_OK || footer->n_records == 0)
+    return status;
+  room = kvi_ssd_round(kvi_ssd_footer_bytes(footer), KVI_SSD_BLOCK);
+  used->unsealed = true;
+  used->trailer = (struct kvi_ssd_trailer){.use = used->use, .body_at = end};
+  used->body = kvi_ssd_blocks_alloc(room);
+  if (!used->body)
+    return KVS_ERR_NOMEM;
+  memset(used->body, 0, room);
+  kvi_ssd_footer_write(footer, used->body, &used->trailer);
+  return KVS_OK;
 }
 
 /* ---- deletions ---- */
@@ -370,6 +400,8 @@ static kvs_status files_load(struct recovery *recovery)
       volume->files[used->file].state = KVI_SSD_SEALED;
     }
   }
+  if (status == KVS_OK)
+    status = unsealed_end(recovery);
   for (uint32_t i = 0; i < volume->n_files; i++)
     volume->n_free += volume->files[i].state == KVI_SSD_FREE;
   return status;
@@ -388,8 +420,10 @@ kvs_status kvi_ssd_recover(struct kvi_ssd_volume *volume, kvi_medium_found_fn *f
     status = KVS_ERR_IO;
   if (status == KVS_OK)
     status = lists_tell(&recovery);
-  for (uint32_t i = 0; i < recovery.n_used; i++)
+  for (uint32_t i = 0; i < recovery.n_used; i++) {
+    kvi_ssd_footer_clear(&recovery.used[i].footer);
     free(recovery.used[i].body);
+  }
   free(recovery.used);
   free(recovery.deletions);
   free(recovery.window);

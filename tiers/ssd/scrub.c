@@ -16,11 +16,12 @@ static void record_came(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, int er
 {
   struct kvi_ssd_volume *volume = walk->volume;
   struct kvi_ssd_record record;
-  bool sound = error == 0 &&
-               kvi_ssd_record_read(op->buffer.bytes, &volume->files[walk->file].use, walk->record.at,
-                                   &record) == KVS_OK &&
-               record.bytes == walk->record.bytes &&
-               kvi_ssd_record_check(op->buffer.bytes, record.bytes, &record, true, NULL) == KVS_OK;
+  /* an error of the device is counted elsewhere, and says nothing of the bytes */
+  bool sound =
+      error != 0 || (kvi_ssd_record_read(op->buffer.bytes, &volume->files[walk->file].use, walk->record.at,
+                                         &record) == KVS_OK &&
+                     record.bytes == walk->record.bytes &&
+                     kvi_ssd_record_check(op->buffer.bytes, record.bytes, &record, true, NULL) == KVS_OK);
 
   pthread_mutex_lock(&volume->lock);
   volume->stats.scrubbed_bytes += walk->record.bytes;

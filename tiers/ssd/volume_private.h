@@ -1,7 +1,7 @@
 /*
  * tiers/ssd/volume_private.h: what the files of a volume share.
  *
- * Files: volume.c (life, the thread, the queue of requests), write.c (the open log file, sealing), read.c, walk.c (the records of a sealed file,
+ * Files: volume.c (life, the thread), requests.c (what it is asked), write.c (the open log file, sealing), read.c, walk.c (the records of a sealed file,
  * one after the other), reclaim.c, scrub.c, recover.c.
  *
  * All belongs to the volume's thread, save what `lock` guards. The lock is a leaf: nothing is called while it is held.
@@ -55,7 +55,8 @@ struct kvi_ssd_walk;
 
 struct kvi_ssd_file {
   enum kvi_ssd_file_state state;
-  uint32_t reading; /* reads under way */
+  uint32_t reading;  /* reads under way */
+  uint32_t unsynced; /* records that are written, and whose put waits for a sync */
   struct kvi_ssd_use use;
   uint64_t live_bytes; /* under the lock: records that the store has */
   uint32_t live;       /* under the lock */
@@ -132,7 +133,7 @@ struct kvi_ssd_volume {
   uint32_t ready, n_free; /* file that is prepared, KVI_SSD_NONE; files that are free */
   struct kvi_ssd_io header_io;
   uint8_t *header_block;
-  uint32_t errors_in_row;
+  uint32_t errors_in_row, reclaim_errors;
   struct kvi_ssd_walk *reclaim, *scrub;
   uint64_t scrub_next_ns, expire_next_ns;
   uint32_t scrub_file;
@@ -141,15 +142,24 @@ struct kvi_ssd_volume {
   uint64_t reads_since_ns, reads_bytes;
 };
 
+/* ---- requests.c ---- */
+
+/* Takes over what came. */
+void kvi_ssd_requests_take(struct kvi_ssd_volume *volume);
+/* Ends a request, and counts. */
+void kvi_ssd_put_end(struct kvi_ssd_volume *volume, struct kvi_medium_put *put, kvs_status status);
+void kvi_ssd_get_end(struct kvi_ssd_volume *volume, struct kvi_medium_get *get, kvs_status status);
+/* All that waits ends so; what the disk has goes on. */
+void kvi_ssd_waiting_end(struct kvi_ssd_volume *volume, kvs_status status);
+/* Requests past their deadline end, those that the disk has included: their op goes on without them. all: whatever their deadline. */
+void kvi_ssd_expire(struct kvi_ssd_volume *volume, uint64_t now, kvs_status status, bool all);
+
 /* ---- volume.c ---- */
 
 void kvi_ssd_submit(struct kvi_ssd_volume *volume, struct kvi_ssd_io *io);
 /* NULL: all are in use. own: may take the last ones, which requests may not. */
 struct kvi_ssd_op *kvi_ssd_op_take(struct kvi_ssd_volume *volume, size_t bytes, bool own);
 void kvi_ssd_op_free(struct kvi_ssd_op *op);
-/* Ends a request, and counts. */
-void kvi_ssd_put_end(struct kvi_ssd_volume *volume, struct kvi_medium_put *put, kvs_status status);
-void kvi_ssd_get_end(struct kvi_ssd_volume *volume, struct kvi_medium_get *get, kvs_status status);
 /* A read, write or sync ended so; too many errors in a row and the directory is out. */
 void kvi_ssd_device_said(struct kvi_ssd_volume *volume, const char *what, uint32_t file, int error);
 /* The record is the store's from now on: counted in its file. */
@@ -225,6 +235,8 @@ void kvi_ssd_walk_free(struct kvi_ssd_walk *walk);
 void kvi_ssd_reclaim_step(struct kvi_ssd_volume *volume);
 void kvi_ssd_scrub_step(struct kvi_ssd_volume *volume);
 
+/* Bytes of the records that the store still has in a file. */
+uint64_t kvi_ssd_live_bytes(struct kvi_ssd_volume *volume, uint32_t file);
 /* A file's use is over: it is free for another. */
 void kvi_ssd_file_free(struct kvi_ssd_volume *volume, uint32_t file);
 

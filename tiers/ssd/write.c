@@ -210,14 +210,22 @@ static bool has_room(const struct kvi_ssd_writer *writer, uint64_t bytes)
          writer->volume->config.file_bytes;
 }
 
+/* Room in the last file that can be had which puts leave to what is being moved, or will be next. */
+static uint64_t moving_reserve(struct kvi_ssd_volume *volume)
+{
+  uint64_t budget = volume->config.file_bytes / 100 * volume->config.copy_percent;
+  uint64_t moving = volume->reclaim ? kvi_ssd_live_bytes(volume, volume->reclaim->file) : 0;
+
+  return (moving > budget ? moving : budget) / 4 * 5; /* footers included */
+}
+
 /* An open file with room for so many bytes. */
 static bool writer_have(struct kvi_ssd_volume *volume, uint64_t bytes, bool own)
 {
   struct kvi_ssd_writer *writer = volume->writer;
 
-  /* the last file that can be had: what is being moved comes first */
   if (!own && volume->n_free == 0 && volume->ready == KVI_SSD_NONE)
-    return writer && has_room(writer, bytes + volume->config.file_bytes / 80 * volume->config.copy_percent);
+    return writer && has_room(writer, bytes + moving_reserve(volume));
   if (writer && has_room(writer, bytes))
     return true;
   if (volume->ready == KVI_SSD_NONE || volume->files[volume->ready].state != KVI_SSD_READY ||
@@ -265,6 +273,7 @@ static void synced(struct kvi_ssd_io *io, int error)
 
     kvi_list_remove(&volume->unsynced, node);
     kvi_list_push_back(&volume->running, node);
+    volume->files[op->io.file].unsynced--;
     if (error == 0 && op->put)
       kvi_ssd_live_add(volume, op->io.file, op->io.length);
     record_end(op, error == 0 ? KVS_OK : KVS_ERR_IO);
@@ -314,6 +323,7 @@ static void record_written(struct kvi_ssd_io *io, int error)
   } else if (error == 0 && volume->config.durability == KVI_SSD_DURABLE_PUT && op->put) {
     kvi_list_remove(&volume->running, &op->link);
     kvi_list_push_back(&volume->unsynced, &op->link);
+    volume->files[io->file].unsynced++; /* the store does not know of it yet: it must not be reclaimed */
     sync_begin(volume);
   } else {
     if (error == 0 && op->put)

@@ -39,6 +39,9 @@ typedef struct kvsc_options {
   const char *tls_ca_file;     /* PEM; NULL: no TLS */
   const char *tls_cert_file, *tls_key_file; /* client certificate; NULL: none */
   const char *tls_server_name;              /* expected in the node's certificate; NULL: the host */
+  uint32_t
+      hand_over; /* 1: operations are sent by a thread of the library: starting one takes microseconds, and its answer
+                         comes a wake-up later. 0: the caller sends, which is the shortest way to an answer */
 } kvsc_options;
 
 /*
@@ -151,6 +154,7 @@ typedef enum kvsc_cause { /* why a chunk or lookup missed */
                           KVSC_CAUSE_CORRUPT = 5,
                           KVSC_CAUSE_QUALITY = 6,
                           KVSC_CAUSE_NODE = 7,
+                          KVSC_CAUSE_TIER = 8, /* the node's tier that holds it failed or took too long */
 } kvsc_cause;
 
 /* How an operation ended. */

@@ -18,7 +18,8 @@
  *
  * Threads: every function from any thread, several at once. None blocks, save kvs_open, kvs_close, the kvs_wait
  * functions and, on "embedded:", the gets and puts, which copy on the calling thread. kvs_close: no other call may be
- * under way. Fork: open after fork. A connector opened before answers KVS_ERR_FORKED in the child, where kvs_close only
+ * under way. kvs_open starts threads, which may run where its caller may: an engine that pins its threads to processors
+ * that compute opens from one that is not pinned. Fork: open after fork. A connector opened before answers KVS_ERR_FORKED in the child, where kvs_close only
  * forgets it.
  *
  * Structs that begin with struct_size may grow: set it to sizeof, and everything not used to zero.
@@ -58,6 +59,9 @@ typedef struct kvs_options {
   uint32_t wait_connected_ms;   /* kvs_open waits so long for a node; 0: does not wait */
   uint32_t max_operations;      /* started and not yet taken; 0: 4096; at most 65536 */
   const char *tls_ca_file, *tls_cert_file, *tls_key_file, *tls_server_name;
+  uint32_t
+      hand_over; /* 1: operations are sent by a thread of the library: for engines whose step must not wait. Starting one takes
+                         microseconds, and its answer comes a wake-up later. No effect on "embedded:" */
 } kvs_options;
 
 /*

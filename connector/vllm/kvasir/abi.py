@@ -33,6 +33,7 @@ class Options(ctypes.Structure):
         ("tls_cert_file", c_char_p),
         ("tls_key_file", c_char_p),
         ("tls_server_name", c_char_p),
+        ("hand_over", c_uint32),
     ]
 
 
@@ -204,12 +205,27 @@ _PROTOTYPES: dict[str, tuple[type | None, tuple[type, ...]]] = {
 }
 
 
+# What returns at once, always. It is called with the GIL held: whoever lets it go for microseconds may have to wait for another
+# thread to give it back, which CPython makes that thread do after 5 ms.
+_AT_ONCE = ("kvs_state", "kvs_lookup", "kvs_release", "kvs_cancel", "kvs_poll", "kvs_send_hint", "kvs_get_counters")
+# What does so but on "embedded:", where it copies.
+_COPIES_IF_EMBEDDED = ("kvs_get", "kvs_put", "kvs_get_buffers", "kvs_put_buffers")
+
+
 def declare(library: ctypes.CDLL) -> None:
     """Gives every function its prototype. AttributeError names one that the library lacks."""
     for name, (result, arguments) in _PROTOTYPES.items():
         function = getattr(library, name)
         function.restype = result
         function.argtypes = arguments
+
+
+def hold_gil(library: ctypes.CDLL, holding: ctypes.PyDLL, *, embedded: bool) -> None:
+    """Puts functions of `holding`, the same library, in the place of those that return at once."""
+    for name in _AT_ONCE if embedded else _AT_ONCE + _COPIES_IF_EMBEDDED:
+        function = getattr(holding, name)
+        function.restype, function.argtypes = _PROTOTYPES[name]
+        setattr(library, name, function)
 
 
 def new(struct: type[_Struct]) -> _Struct:

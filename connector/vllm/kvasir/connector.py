@@ -65,6 +65,8 @@ class Connector:
     timeout         seconds, of operations that name none
     wait_connected  seconds that opening waits for a node; 0: does not wait
     max_operations  started and not yet taken; 0: 4096
+    hand_over       operations are sent by a thread of the library: starting one takes microseconds, and its answer comes a wake-up
+                    later
 
     Thread-safe. Nothing blocks, save opening (wait_connected; "embedded:" reserves its memory), close, the waits, and on
     "embedded:" gets and puts, which copy on the calling thread. Use it as a context manager, or close it. After a fork the
@@ -75,11 +77,11 @@ class Connector:
     def __init__(self, endpoint: str = "embedded:", *, timeout: float = 5.0, wait_connected: float = 0.0,
                  max_operations: int = 0, embedded_bytes: int = 0, tls_ca_file: str | None = None,
                  tls_cert_file: str | None = None, tls_key_file: str | None = None,
-                 tls_server_name: str | None = None) -> None:
+                 tls_server_name: str | None = None, hand_over: bool = False) -> None:
         self.endpoint = endpoint
-        self._library = load()
         options = abi.new(abi.Options)
         options.endpoint = text(endpoint, "endpoint")
+        self._library = load(embedded=not endpoint or endpoint.startswith("embedded"))
         options.embedded_dram_bytes = u64(embedded_bytes, "embedded_bytes")
         options.timeout_ms = milliseconds(timeout, "timeout")
         options.wait_connected_ms = milliseconds(wait_connected, "wait_connected")
@@ -88,6 +90,7 @@ class Connector:
         options.tls_cert_file = text(tls_cert_file, "tls_cert_file")
         options.tls_key_file = text(tls_key_file, "tls_key_file")
         options.tls_server_name = text(tls_server_name, "tls_server_name")
+        options.hand_over = 1 if hand_over else 0
         made = ctypes.c_void_p()
         check(self._library.kvs_open(ctypes.byref(options), ctypes.byref(made)), f"open {endpoint!r}")
         assert made.value is not None
@@ -151,6 +154,12 @@ class Connector:
         with self._handle as connector:
             status = Status(self._library.kvs_state(connector, out, _STATE_TEXT))
         return State(status, out.value.decode(errors="replace"))
+
+    @property
+    def usable(self) -> bool:
+        """Whether the node is usable now: state() without the sentence, for whoever asks often."""
+        with self._handle as connector:
+            return self._library.kvs_state(connector, None, 0) == Status.OK
 
     def counters(self) -> Counters:
         made = abi.new(abi.Counters)

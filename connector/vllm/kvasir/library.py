@@ -19,17 +19,19 @@ from .errors import LibraryError, error_of
 VARIABLE = "KVASIR_LIBRARY"
 
 _lock = threading.RLock()
-_loaded: ctypes.CDLL | None = None
+_loaded: dict[bool, ctypes.CDLL] = {}
 
 
-def load() -> ctypes.CDLL:
-    """The library with its prototypes. Errors: LibraryError (not found, not loadable, another version)."""
-    global _loaded
-    if _loaded is None:
+def load(embedded: bool = True) -> ctypes.CDLL:
+    """The library with its prototypes. A call that may take long lets go of the GIL; gets and puts do if `embedded`.
+    Errors: LibraryError (not found, not loadable, another version)."""
+    if embedded not in _loaded:
         with _lock:
-            if _loaded is None:
-                _loaded = _open()
-    return _loaded
+            if embedded not in _loaded:
+                library, path = _open()
+                abi.hold_gil(library, ctypes.PyDLL(path), embedded=embedded)
+                _loaded[embedded] = library
+    return _loaded[embedded]
 
 
 def check(status: int, what: str) -> None:
@@ -61,7 +63,8 @@ def _candidates() -> Iterator[str]:
                 yield str(path)
 
 
-def _open() -> ctypes.CDLL:
+def _open() -> tuple[ctypes.CDLL, str]:
+    """And the name by which it is found again."""
     faults = []
     for name in _candidates():
         try:
@@ -69,7 +72,7 @@ def _open() -> ctypes.CDLL:
         except OSError as fault:
             faults.append(str(fault))
             continue
-        return _checked(library, name)
+        return _checked(library, name), name
     raise LibraryError(
         f"libkvasir-connector was not found ({'; '.join(faults)}). Set {VARIABLE} to the file {abi.SONAME}, or install "
         "it where the loader looks (the Debian package libkvasir-connector0, or LD_LIBRARY_PATH)")

@@ -107,7 +107,7 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):
 
     def _look(self) -> tuple[bool, int, int]:
         counters = self._kvasir.counters()
-        return self._kvasir.state().ok, counters.in_flight, counters.reconnects
+        return self._kvasir.usable, counters.in_flight, counters.reconnects
 
     def get_kv_connector_stats(self) -> KvasirStats | None:
         side = self._worker

@@ -70,7 +70,7 @@ class Lookups:
 
     def ask(self, keys: bytes, n: int, now: float) -> Ask | None:
         """None: not asked, since there is no node now, it does not answer, or too much is under way. A miss."""
-        if not self._breaker.allows(now) or not self._connector.state().ok:
+        if not self._breaker.allows(now) or not self._connector.usable:
             self._counters.lookups_skipped += 1
             return None
         ask = Ask(n, now, now + self._timeout, present=[(1 << n) - 1] * self._n_groups, leases=[0] * self._n_groups)

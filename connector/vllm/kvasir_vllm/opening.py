@@ -5,13 +5,17 @@ import os
 
 import kvasir
 
+from .affinity import threads_on
 from .options import Options
 
 
 def open_connector(options: Options) -> kvasir.Connector:
-    """Does not wait for the node. kvasir.Error: the library is not found, or refuses an option."""
+    """Does not wait for the node. kvasir.Error: the library is not found, or refuses an option. ValueError: `cpus` names no processor that
+    may be used here."""
     if options.library:
         os.environ["KVASIR_LIBRARY"] = options.library
-    return kvasir.Connector(options.endpoint, timeout=options.load_timeout, max_operations=options.max_operations,
-                            tls_ca_file=options.tls_ca_file or None, tls_cert_file=options.tls_cert_file or None,
-                            tls_key_file=options.tls_key_file or None, tls_server_name=options.tls_server_name or None)
+    with threads_on(options.cpus):  # opening starts the library's threads
+        return kvasir.Connector(options.endpoint, timeout=options.load_timeout, max_operations=options.max_operations,
+                                hand_over=True,  # the engine's step pays for what the caller does
+                                tls_ca_file=options.tls_ca_file or None, tls_cert_file=options.tls_cert_file or None,
+                                tls_key_file=options.tls_key_file or None, tls_server_name=options.tls_server_name or None)

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from .affinity import parse_cpus
+
 _UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 _LEVELS = ("debug", "info", "warning", "error")
 _OPERATIONS_MAX = 65536  # kvs_options.max_operations
@@ -40,6 +42,7 @@ class Options:
     tls_cert_file: str = ""
     tls_key_file: str = ""
     tls_server_name: str = ""
+    cpus: str = "auto"  # auto | inherit | a list: where the library's threads run
     library: str = ""  # path of libkvasir-connector; "": KVASIR_LIBRARY, else the loader's
     log_level: str = ""  # debug | info | warning | error; "": vLLM's
 
@@ -145,11 +148,21 @@ def _weights(name: str, value: Any) -> str:
     return text
 
 
+def _cpus(name: str, value: Any) -> str:
+    text = _text(name, value)
+    if text not in ("auto", "inherit"):
+        try:
+            parse_cpus(text)
+        except ValueError:
+            raise OptionError(f'{name}: auto, inherit or a list of processors like "0-3,8" is wanted, not {value!r}') from None
+    return text
+
+
 _READERS = {
     "chunk_tokens": _tokens, "load": _load, "save": _save,
     "lookup_timeout": _seconds, "load_timeout": _seconds, "save_timeout": _seconds, "lease": _seconds,
     "retry_after": _seconds, "max_save_bytes": _size, "max_operations": _operations,
     "model": _text, "revision": _text, "weights": _weights,
     "tls_ca_file": _text, "tls_cert_file": _text, "tls_key_file": _text, "tls_server_name": _text,
-    "library": _text, "log_level": _level,
+    "cpus": _cpus, "library": _text, "log_level": _level,
 }

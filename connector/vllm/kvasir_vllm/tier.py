@@ -299,7 +299,7 @@ class KvasirTier(SecondaryTierManager):
         if now - self._looked < _LOOK_SECONDS:
             return
         self._looked = now
-        connected = self._connector.state().ok
+        connected = self._connector.usable
         if connected != self._connected:
             self._connected = connected
             endpoint = self._options.common.endpoint

@@ -30,7 +30,7 @@ from .times import Times
 
 CHUNKS_MAX = 512  # of one kvs_get or kvs_put
 PLACES_MAX = 1048576  # chunks * slots * regions
-_IDLE_MS = 1  # milliseconds that a step without tokens may wait for a transfer, instead of turning in circles
+_IDLE_MS = 10  # milliseconds that a step without tokens may wait for a transfer, instead of turning in circles
 _GRACE = 0.5  # the library ends an operation at the latest 0.25 s after its deadline or cancel
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import document
 import model as models
-from harness import Node
+from harness import Node, until
 from process import Engine, session_of
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -32,7 +32,10 @@ REPEATS = 3  # warm runs of a prompt in a round; the round's value is their medi
 MODEL = models.BENCH
 ENGINE = {"dtype": MODEL.dtype, "block_size": BLOCK, "max_model_len": 8448, "max_num_seqs": 32, "max_num_batched_tokens": 2048,
           "num_gpu_blocks_override": 80, "enable_prefix_caching": True}
+# vLLM would leave one core more to itself where there is a connector, and with two cores none: all engines shall compute on as many.
+THREADS = {"VLLM_CPU_NUM_OF_RESERVED_CPU": "1"}
 STORE_BYTES = "2GiB"
+IDLE_SECONDS = 3.0
 STORED_SECONDS = 30.0  # until a cold prompt's chunks are in the store
 
 
@@ -117,17 +120,26 @@ class Way:
             self.engine.reset()
         return self.engine.run([{"prompt": prompt, "max_tokens": 1}], brief=True)[0]
 
-    def store(self, prompt: list[int], length: int) -> float:
-        """Computes a prompt that is new; seconds to its first token. Returns when it is warm."""
+    def compute(self, prompt: list[int], length: int) -> float:
+        """Computes a prompt that is new; seconds to its first token. Behind a node of ours it returns when all is stored."""
+        before = self.commits()
         cold = self.run(prompt)
         assert cold["cached"] == 0, f"{self.name}: a new prompt has {cold['cached']} cached tokens"
+        if self.node is not None and not until(lambda: self.commits() == before + length // CHUNK, STORED_SECONDS):
+            raise SystemExit(f"{self.name}: not all is stored {STORED_SECONDS} s after the cold run:\n{self.engine.tail()}")
+        return float(cold["ttft"])
+
+    def commits(self) -> int:
+        """Chunks that our node has stored since its start."""
+        return int(self.node.metric("kvasir_put_commits_total") or 0) if self.node is not None else 0
+
+    def wait_warm(self, prompt: list[int], length: int) -> None:
         deadline = time.monotonic() + STORED_SECONDS
         while (warm := self.run(prompt))["cached"] != length:
             if time.monotonic() > deadline:
                 raise SystemExit(f"{self.name}: only {warm['cached']} of {length} tokens are warm {STORED_SECONDS} s after "
                                  f"the cold run:\n{self.engine.tail()}")
             time.sleep(0.1)
-        return float(cold["ttft"])
 
     def told(self, scratch: list[int]) -> dict[str, dict[str, Any]]:
         """What the connector's own clocks say now, of both sides. A small request makes the engine step."""
@@ -184,11 +196,13 @@ class Bench:
         elif name == "lmcache":
             assert self.lmcache is not None
             connector, python = self.lmcache.connector(), self.options.lmcache_python
-        engine = Engine({**ENGINE, "model": os.path.join(self.folder, "model")}, connector, {"KVASIR_BENCH_CLOCKS": clocks},
+        engine = Engine({**ENGINE, "model": os.path.join(self.folder, "model")}, connector, {"KVASIR_BENCH_CLOCKS": clocks, **THREADS},
                         (HERE,), python)
         stack.callback(engine.close)
         way = Way(name, engine.wait_ready(), clocks, node)
-        way.store(self.prompt(LENGTHS[0]), LENGTHS[0])  # the first request of a process does what is done once
+        prompt = self.prompt(LENGTHS[0])
+        way.compute(prompt, LENGTHS[0])  # the first request of a process does what is done once
+        way.wait_warm(prompt, LENGTHS[0])
         return way
 
     def prompt(self, length: int) -> list[int]:
@@ -205,8 +219,11 @@ class Bench:
         prompt, gigabytes = self.prompt(length), length * self.model.kv_bytes_per_token() / 1e9
         transport = way.name.removeprefix("kvasir-")
         watched = way.node is not None and length == max(self.options.lengths)
-        before = way.cpu() if watched else 0.0
-        cold = way.store(prompt, length)
+        idle = self.idle(way) if watched else 0.0
+        before, began = way.cpu() if watched else 0.0, time.monotonic()
+        cold = way.compute(prompt, length)
+        saved = way.cpu() - idle * (time.monotonic() - began) if watched else 0.0
+        way.wait_warm(prompt, length)
         after = way.cpu() if watched else 0.0
         times = []
         for _ in range(REPEATS):
@@ -214,12 +231,17 @@ class Bench:
             assert warm["cached"] == length, f"{way.name}: only {warm['cached']} tokens were warm"
             times.append(warm["ttft"])
         if watched:
-            # store() ended with one load at least; those that it repeated loaded less.
-            loads = (way.cpu() - after) / REPEATS
-            self.add(f"vllm-cpu-load-{transport}", loads / gigabytes, "CPU s/GB")
-            self.add(f"vllm-cpu-save-{transport}", max(0.0, after - before - loads) / gigabytes, "CPU s/GB")
+            self.add(f"vllm-cpu-load-{transport}", (way.cpu() - after) / REPEATS / gigabytes, "CPU s/GB")
+            self.add(f"vllm-cpu-save-{transport}", max(0.0, saved - before) / gigabytes, "CPU s/GB")
+            self.add(f"vllm-cpu-idle-{transport}", idle * 1e3, "CPU ms/s")
         self.add(f"vllm-ttft-{length}-{way.name}", statistics.median(times) * 1e3, "ms")
         self.add(f"vllm-ttft-{length}-cold" + ("" if way.name == "prefix" else "-" + way.name), cold * 1e3, "ms")
+
+    def idle(self, way: Way) -> float:
+        """CPU seconds a second that a way's node and threads use while nothing moves: a cold prompt takes many seconds."""
+        before = way.cpu()
+        time.sleep(IDLE_SECONDS)
+        return (way.cpu() - before) / IDLE_SECONDS
 
     def round(self, number: int) -> float:
         """All ways, there or back. Returns how many cores others used meanwhile."""

@@ -19,6 +19,7 @@ from typing import Any
 
 import audit
 import compare
+import harness
 import model as models
 from harness import Node
 from process import Engine
@@ -51,13 +52,8 @@ def request(tokens: list[int], max_tokens: int = 16, **more: Any) -> dict[str, A
 
 
 def until(condition: Callable[[], bool], seconds: float = ENDS) -> bool:
-    """Waits for something that can only be asked for. Returns whether it came."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.05)
-    return True
+    """harness.until with an engine's patience."""
+    return bool(harness.until(condition, seconds))
 
 
 class Site:

@@ -62,9 +62,14 @@ class Calls(unittest.TestCase):
         given = {"endpoint": "unix:" + self.node.socket, "lookup_timeout": 0.5, "load_timeout": 2.0, "save_timeout": 2.0, **options}
         tier = Bare(spec, self.view, "KvasirTier", **given)
         self.addCleanup(tier.shutdown)
-        self.assertTrue(until(lambda: tier._connector.state().ok))
-        time.sleep(0.01)  # a look at the state is due
+        self.assertTrue(until(lambda: self.sees_node(tier)))
         return tier
+
+    @staticmethod
+    def sees_node(tier: KvasirTier) -> bool:
+        """Steps once. The tier looks at the node's state in a step, but not in each."""
+        tier.on_schedule_end(END)
+        return tier._connected
 
     def job(self, load: bool, numbers: list[int], rows: list[int]) -> TransferJob:
         self.jobs += 1
@@ -222,9 +227,7 @@ class Calls(unittest.TestCase):
         self.store([0], [0])
         self.node.process.kill()
         self.node.wait()
-        self.assertTrue(until(lambda: not self.tier._connector.state().ok))
-        time.sleep(0.01)
-        self.tier.on_schedule_end(END)
+        self.assertTrue(until(lambda: not self.sees_node(self.tier)))
         self.assertIs(self.tier.lookup(key(0), self.request), LookupResult.MISS)
         self.tier.submit_store(self.job(False, [1], [1]))
         self.tier.submit_load(self.job(True, [0], [4]))

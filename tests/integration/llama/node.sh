@@ -34,7 +34,7 @@ start_node() {
 engine() { # engine OUT ARGUMENTS...
   local out=$work/$1
   shift
-  "$llama" --model "$models/dense.gguf" --json --wait-ms 1000 --timeout-ms 2000 "$@" >"$out" 2>"$out.log" ||
+  "$llama" --model "$models/dense.gguf" --json --wait-ms 20000 --timeout-ms 20000 "$@" >"$out" 2>"$out.log" ||
     fail "kvasir-llama $*"
 }
 
@@ -76,7 +76,7 @@ expect warm logits_sha256 "$digest"
 # Without its node an engine computes, and is right.
 kill -9 "$node"
 wait "$node" 2>/dev/null || true
-engine orphan --tokens "$work/question" --endpoint "$endpoint"
+engine orphan --tokens "$work/question" --endpoint "$endpoint" --wait-ms 1000
 expect orphan reused 0
 expect orphan logits_sha256 "$digest"
 

@@ -79,7 +79,7 @@ static void start(engine *e, kvs_connector *connector, const setting *s, const c
                                      .params = &e->params,
                                      .revision = revision,
                                      .tokens_per_chunk = CHUNK,
-                                     .timeout_ms = 2000};
+                                     .timeout_ms = 20000};
   e->connector = connector;
   const kvs_status status = kvs_llama_open(connector, e->context, &options, error, sizeof(error), &e->kvasir);
   if (status != KVS_OK)
@@ -99,8 +99,8 @@ static kvs_connector *connect_to(const char *where)
   const kvs_options options = {.struct_size = sizeof(options),
                                .endpoint = where,
                                .embedded_dram_bytes = 64 << 20,
-                               .timeout_ms = 2000,
-                               .wait_connected_ms = 1000};
+                               .timeout_ms = 20000,
+                               .wait_connected_ms = 20000};
   assert_int_equal(kvs_open(&options, &connector), KVS_OK);
   return connector;
 }

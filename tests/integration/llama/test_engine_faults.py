@@ -3,9 +3,8 @@ its logits are right, its deadlines hold, and no engine after it is given anythi
 import signal
 
 import harness
-from engine import (COMPUTE_SECONDS, GRACE_MS, LARGE, LARGE_CHUNK, LARGE_CHUNKS, LARGE_MIDDLE, LARGE_PROMPT, TIMEOUT_MS,
-                    EngineTest)
-from harness import SANITIZED, until
+from engine import COMPUTE_SECONDS, LARGE, LARGE_CHUNK, LARGE_CHUNKS, LARGE_MIDDLE, LARGE_PROMPT, TIMEOUT_MS, EngineTest
+from harness import GRACE_MS, SANITIZED, SLOW, until
 from proxy import DOWN, UP, Proxy
 
 LATE_MS = 2000 if SANITIZED else 500  # a loaded machine's, beside the promise
@@ -42,10 +41,10 @@ class EngineFaults(EngineTest):
     def run_hurt(self, direction, how):
         """An engine through the proxy; at LARGE_MIDDLE bytes it happens."""
         self.proxy.after(direction, LARGE_MIDDLE, lambda: self.hurt(direction, how))
-        self.victim = self.engine(LARGE_PROMPT, self.proxy.endpoint, **LARGE)
+        self.victim = self.engine(LARGE_PROMPT, self.proxy.endpoint, timeout_ms=TIMEOUT_MS, **LARGE)
         # Each of its exchanges may take a deadline and the grace, and no more.
         answer = self.victim.answer(COMPUTE_SECONDS + (LARGE_CHUNKS + 2) * (TIMEOUT_MS + GRACE_MS) / 1000)
-        self.assertTrue(self.proxy.fired.wait(0), f"it never got so far: {answer}")
+        self.assertTrue(self.proxy.fired.wait(10 * SLOW), f"it never got so far: {answer}")
         return answer
 
     def mend(self, how):

@@ -25,7 +25,7 @@ class Kinds(EngineTest):
         logits = os.path.join(self.folder, "logits")
         for name, kv_type, flash in KINDS:
             with self.subTest(model=name, kv_type=kv_type, flash=flash):
-                kind = {"model": model(name), "kv_type": kv_type, "flash_attn": flash, "timeout_ms": 20000}
+                kind = {"model": model(name), "kv_type": kv_type, "flash_attn": flash}
                 plain = self.ask(PROMPT, "embedded:", no_load=True, no_save=True, embedded_mib=16, logits_out=logits, **kind)
                 cold = self.ask(PROMPT, node.endpoint, logits_compare=logits, **kind)
                 self.same(cold, plain["logits_sha256"], reused=0, saved_chunks=CHUNKS, max_abs_logit_diff=0)

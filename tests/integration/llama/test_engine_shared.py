@@ -17,11 +17,11 @@ class Shared(EngineTest):
         """Both compute and save everything, side by side; then each prompt is loaded."""
         node = self.serve()
         digests = [self.alone(prompt) for prompt in prompts]
-        engines = [self.engine(prompt, node.endpoint, no_load=True, timeout_ms=20000) for prompt in prompts]
+        engines = [self.engine(prompt, node.endpoint, no_load=True) for prompt in prompts]
         for engine, digest in zip(engines, digests):
             self.same(engine.answer(), digest, reused=0, saved_chunks=CHUNKS, failed_chunks=0)
         chunks = node.metric("kvasir_chunks")
-        engines = [self.engine(prompt, node.endpoint, timeout_ms=20000) for prompt in prompts]
+        engines = [self.engine(prompt, node.endpoint) for prompt in prompts]
         for engine, digest in zip(engines, digests):
             self.same(engine.answer(), digest, reused=CHUNKS * CHUNK, saved_chunks=0)
         self.assertEqual(node.metric("kvasir_chunks"), chunks)

@@ -104,7 +104,7 @@ class Faults(NodeTest):
                     proxy.release()
                 said += line
         self.assertEqual(client.returncode, 0, f"{what} {how}: {said}\nnode: {node.log()}")
-        self.assertTrue(proxy.fired.is_set(), f"{what} {how}: it ended before its middle: {said}")
+        self.assertTrue(proxy.fired.wait(10 * SLOW), f"{what} {how}: it ended before its middle: {said}")
         self.assertTrue(what == "get" or self.begun, "the node had begun no chunk")
         self.assertNotIn("12 of 12", said)
         print(said.strip())

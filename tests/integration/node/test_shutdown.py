@@ -12,6 +12,10 @@ from harness import SLOW, NodeTest, until  # noqa: E402
 from rpc import pb  # noqa: E402
 
 
+# What a machine that others load may take longer, seconds: less than the waits whose absence is tested, 10 s and more.
+LATE = 0 if harness.STRICT else 4
+
+
 class Shutdown(NodeTest):
     def serve(self, **settings):
         node = self.node(**settings).start()
@@ -22,9 +26,9 @@ class Shutdown(NodeTest):
     def ends_within(self, node, seconds, code=0):
         began = time.monotonic()
         node.signal(signal.SIGTERM)
-        self.assertEqual(node.wait(seconds * SLOW + 5), code, node.log())
+        code_got = node.wait((seconds + LATE) * SLOW)
         took = time.monotonic() - began
-        self.assertLess(took, seconds * SLOW, node.log())
+        self.assertEqual(code_got, code, node.log())
         node.check_reports()
         return took
 

@@ -168,7 +168,7 @@ class Chunks(WireTest):
         number, start = stream.start_put(space, key, [1000, 1000])
         stream.send(pb.Frame(header=pb.FrameHeader(starts=[start])))
         stream.send(rpc.put_frame(number, 0, b"a" * 1000, rpc.crc32c(b"a" * 1000)))
-        client.ping()
+        self.assertTrue(harness.until(lambda: node.metric("kvasir_landings") == 1))  # frames of a stream wait for no other call
         self.assertEqual(client.lookup(space, [key]).prefix, 0)
         stream.call.cancel()
         self.assertTrue(harness.until(lambda: node.metric("kvasir_grpc_streams") == 0))

@@ -1,5 +1,7 @@
 /* What libkvasir makes of a wire's answers: waiting, cancelling, retrying, closing, and a node that is out. */
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -405,6 +407,7 @@ struct waiter {
   kvsc_client *client;
   kvsc_op op;
   kvs_status status;
+  atomic_int thread; /* its number once it is about to wait */
 };
 
 static void *wait_in_thread(void *arg)
@@ -412,14 +415,44 @@ static void *wait_in_thread(void *arg)
   struct waiter *waiter = arg;
   kvsc_completion completion;
 
+  atomic_store(&waiter->thread, gettid());
   waiter->status = kvsc_wait(waiter->client, waiter->op, 10000, &completion);
   return NULL;
+}
+
+/* Sleeping is told as the letter behind the thread's name, which is in brackets. */
+static bool is_asleep(int thread)
+{
+  char path[64], text[256] = "";
+  const char *name_end;
+  FILE *file;
+
+  snprintf(path, sizeof(path), "/proc/self/task/%d/stat", thread);
+  file = fopen(path, "r");
+  if (file == NULL)
+    return false;
+  text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+  fclose(file);
+  name_end = strrchr(text, ')');
+  return name_end != NULL && strncmp(name_end, ") S", 3) == 0;
+}
+
+/* A call that came after the close would use a client that is gone, which is not allowed. */
+static void until_it_waits(struct waiter *waiter)
+{
+  const struct timespec pause = {.tv_nsec = 1000000};
+  kvi_deadline deadline = kvi_deadline_from_ms(10000);
+  int thread;
+
+  while ((thread = atomic_load(&waiter->thread)) == 0 || !is_asleep(thread)) {
+    assert_false(kvi_deadline_expired(deadline));
+    nanosleep(&pause, NULL);
+  }
 }
 
 /* A thread that waits while the client is closed gets the operation's end, not a client that is gone. */
 static void closing_ends_everything(void **state)
 {
-  const struct timespec pause = {.tv_nsec = 50000000};
   struct held *held = *state;
   struct waiter waiter = {.client = held->client, .op = start(held, false)};
   pthread_t thread;
@@ -428,8 +461,7 @@ static void closing_ends_everything(void **state)
   (void)start(held, true);
   assert_int_equal(kvsc_ping(held->client, NULL, &ping), KVS_OK);
   assert_int_equal(pthread_create(&thread, NULL, wait_in_thread, &waiter), 0);
-  nanosleep(&pause,
-            NULL); /* no result hangs on it: later, it would use a client after close, which is not allowed */
+  until_it_waits(&waiter);
   kvsc_close(held->client);
   held->client = NULL;
   pthread_join(thread, NULL);

@@ -39,6 +39,8 @@ struct fixture_memory {
   uint32_t aborted, open, gone;
 };
 
+static bool hand_over;
+
 static struct chunk *find(struct fixture_memory *m, const uint8_t *key)
 {
   for (size_t i = 0; i < FIXTURE_CHUNKS; i++)
@@ -274,13 +276,20 @@ static void start(struct fixture *f, bool unix_socket, uint32_t piece_bytes, uin
     snprintf(f->endpoint, sizeof f->endpoint, "unix:%s", path);
   else
     snprintf(f->endpoint, sizeof f->endpoint, "kvasir://127.0.0.1:%u", kvi_grpc_server_port(f->server, 0));
-  struct kvi_grpc_wire_options wire = {
-      .endpoint = f->endpoint, .piece_bytes = piece_bytes, .connect_timeout_ms = 5000};
+  struct kvi_grpc_wire_options wire = {.endpoint = f->endpoint,
+                                       .piece_bytes = piece_bytes,
+                                       .connect_timeout_ms = 5000,
+                                       .hand_over = hand_over};
   assert_int_equal(kvi_grpc_wire_open(&wire, &f->wire), KVS_OK);
   kvi_deadline deadline = kvi_deadline_from_ms(10000);
   while (!f->wire->ops->connected(f->wire) && !kvi_deadline_expired(deadline))
     usleep(1000);
   assert_true(f->wire->ops->connected(f->wire));
+}
+
+void fixture_hand_over(bool yes)
+{
+  hand_over = yes;
 }
 
 void fixture_start(struct fixture *f, bool unix_socket, uint32_t piece_bytes)

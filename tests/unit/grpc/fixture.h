@@ -23,6 +23,8 @@ void fixture_start(struct fixture *f, bool unix_socket, uint32_t piece_bytes);
 /* As fixture_start, with a server of so many connections. */
 void fixture_start_bounded(struct fixture *f, uint32_t max_connections);
 void fixture_stop(struct fixture *f);
+/* Wires made from here on send by a thread of their own, or (at first) their callers do. */
+void fixture_hand_over(bool yes);
 
 /* The next get of this chunk is answered with a checksum that is wrong. */
 void fixture_corrupt(struct fixture *f, const uint8_t key[32]);

@@ -175,7 +175,7 @@ static void test_ended_but_not_read(void **state)
   struct pair p = {0};
   struct big_put b;
   start(&p, &reads_one);
-  submit_big_put(&p, &b, 1500);
+  submit_big_put(&p, &b, 3000); /* long enough for the end to come first */
   Kvasir__V1__ChunkEnd end = KVASIR__V1__CHUNK_END__INIT, *ends = &end;
   Kvasir__V1__FrameHeader header = KVASIR__V1__FRAME_HEADER__INIT;
   end.id = fake_node_wait_start(p.node);

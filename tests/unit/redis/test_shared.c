@@ -233,6 +233,8 @@ static void bounds_and_deadlines(void **state)
   (void)state;
   open_node(&node, 2, 200);
   assert_int_equal(get(&node, 300, NULL), KVS_MISS);
+  for (kvi_deadline patience = kvi_deadline_from_ms(PATIENCE_MS); stats_of(&node).fetching > 0; pause_ms(1))
+    assert_false(kvi_deadline_expired(patience)); /* its fetch is freed after the call that ended the get */
   server_freeze(&server, true);
   assert_int_equal(get_start(&node, 301, &gettings[0]), KVS_PENDING);
   assert_int_equal(get_start(&node, 302, &gettings[1]), KVS_PENDING);

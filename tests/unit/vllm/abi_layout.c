@@ -65,6 +65,7 @@ static void print_options(void)
   FIELD(kvs_options, tls_cert_file);
   FIELD(kvs_options, tls_key_file);
   FIELD(kvs_options, tls_server_name);
+  FIELD(kvs_options, hand_over);
   close_struct();
 }
 
@@ -282,6 +283,7 @@ static void print_enums(void)
   VALUE(KVSC_CAUSE_CORRUPT);
   VALUE(KVSC_CAUSE_QUALITY);
   VALUE(KVSC_CAUSE_NODE);
+  VALUE(KVSC_CAUSE_TIER);
   close_object();
 }
 

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 from array import array
@@ -98,6 +99,11 @@ class Node:
 def _task_state(task: Path) -> str:
     """One letter; the name before it is in brackets and may hold anything."""
     return (task / "stat").read_text().rpartition(")")[2].split()[0]
+
+
+def is_blocked(thread: threading.Thread) -> bool:
+    """Whether it sleeps, in a wait of its own or for a moment for the interpreter's lock."""
+    return _task_state(Path(f"/proc/self/task/{thread.native_id}")) == "S"
 
 
 def until(condition: Callable[[], object], seconds: float = WAIT) -> bool:

@@ -12,7 +12,7 @@ import unittest
 import warnings
 
 import binding_fixture
-from binding_fixture import GRACE, PACKAGE, WAIT, EmbeddedTest, Node, NodeTest, Paged, description, keys, slots, until
+from binding_fixture import GRACE, PACKAGE, WAIT, EmbeddedTest, Node, NodeTest, Paged, description, is_blocked, keys, slots, until
 
 import kvasir
 from kvasir import Status
@@ -44,6 +44,7 @@ class Closing(EmbeddedTest):
                 self.connector.close()
         self.assertFalse(self.connector.closed)
         self.assertEqual(self.connector.state().status, Status.OK)
+        self.assertTrue(self.connector.usable)
         self.connector.close()
 
     def test_things_of_another_connector(self) -> None:
@@ -273,9 +274,9 @@ class Slow(unittest.TestCase):
     def test_deadline(self) -> None:
         self.node.pause()
         start = time.monotonic()
-        get = self.space.get(keys(2), self.cache.memory, slots(4, 5, 6, 7), 2, timeout=0.3, statuses=True)
-        lookup = self.connector.lookup([self.space], keys(2), timeout=0.3)
-        self.assertLess(time.monotonic() - start, 0.25)  # starting does not block
+        get = self.space.get(keys(2), self.cache.memory, slots(4, 5, 6, 7), 2, timeout=2.0, statuses=True)
+        lookup = self.connector.lookup([self.space], keys(2), timeout=2.0)
+        self.assertLess(time.monotonic() - start, 1.5)  # starting does not block
         with self.assertRaises(kvasir.DeadlineError):
             get.wait(0.05)
         with self.assertRaises(TimeoutError):
@@ -285,7 +286,7 @@ class Slow(unittest.TestCase):
             done = op.wait()
             self.assertIn(done.status, (Status.MISS, Status.ERR_DEADLINE))
             self.assertEqual(done.n_ok, 0)
-        self.assertTrue(0.25 < time.monotonic() - start < 0.3 + GRACE, time.monotonic() - start)
+        self.assertTrue(1.95 < time.monotonic() - start < 2.0 + GRACE, time.monotonic() - start)
         self.assertEqual(self.connector.counters().deadline_exceeded, 2)
 
     def test_the_gil_is_free_while_waiting(self) -> None:
@@ -330,7 +331,7 @@ class Slow(unittest.TestCase):
 
         waiter = threading.Thread(target=wait)
         waiter.start()
-        time.sleep(0.1)  # most likely it waits by now; if not, it must come back all the same
+        self.assertTrue(until(lambda: is_blocked(waiter)))  # if not yet in the wait, it must come back all the same
         start = time.monotonic()
         self.connector.close()
         waiter.join(WAIT)
@@ -341,6 +342,7 @@ class Slow(unittest.TestCase):
     def test_dead_node_is_a_fast_miss(self) -> None:
         self.node.kill()
         self.assertTrue(until(lambda: not self.connector.state().ok))
+        self.assertFalse(self.connector.usable)
         self.assertEqual(self.connector.state().status, Status.ERR_UNREACHABLE)
         self.assertNotEqual(self.connector.state().text, "")
         start = time.monotonic()
@@ -348,7 +350,7 @@ class Slow(unittest.TestCase):
         got = self.space.get(keys(2), self.cache.memory, slots(4, 5, 6, 7), 2, statuses=True).wait(WAIT)
         put = self.space.put(keys(2, "new"), self.cache.memory, slots(0, 1, 2, 3), 2).wait(WAIT)
         self.connector.hint(kvasir.Hint(program="p")).wait(WAIT)
-        self.assertLess(time.monotonic() - start, 1.0)
+        self.assertLess(time.monotonic() - start, GRACE)
         self.assertEqual((found.status, found.cause, found.lease), (Status.MISS, kvasir.Cause.NODE, 0))
         self.assertEqual((got.status, got.cause, got.statuses), (Status.MISS, kvasir.Cause.NODE, (Status.MISS,) * 2))
         self.assertEqual(put.n_ok, 0)
@@ -364,7 +366,7 @@ class Slow(unittest.TestCase):
         with kvasir.Connector(f"unix:{self.node.folder}/nobody.sock") as connector:
             done = connector.lookup([connector.space(description())], keys(3), present=True).wait(WAIT)
             self.assertEqual((done.status, done.cause, done.present), (Status.MISS, kvasir.Cause.NODE, b"\0"))
-        self.assertLess(time.monotonic() - start, 2.0)
+        self.assertLess(time.monotonic() - start, 1.0 + GRACE)
 
 
 class Leaks(NodeTest):

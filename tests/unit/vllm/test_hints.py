@@ -5,7 +5,6 @@ import unittest
 import binding_fixture
 from binding_fixture import EmbeddedTest
 
-import kvasir
 from kvasir import Hint, WaitKind
 from kvasir_vllm.hints import PROBLEMS_MAX, RequestHint, hint_of_request
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import signal
+import statistics
 import time
 
 from binding_fixture import GRACE, Node, NodeTest, main, until
@@ -45,12 +46,14 @@ class Fault(NodeTest):
         engine = Engine(self, make_plan())
         self.node.kill()
         self.assertTrue(until(lambda: not engine.scheduler_connector.state().ok))
-        begin = time.perf_counter()
+        times = []
         for i in range(100):
             request = Request(f"r{i}", prompt(2 * CHUNK, i))
+            begin = time.perf_counter()
             engine.scheduler.on_new_request(request)
             self.assertEqual(engine.scheduler.match(request, 0), (0, False))
-        self.assertLess((time.perf_counter() - begin) / 100, 1e-3)
+            times.append(time.perf_counter() - begin)
+        self.assertLess(statistics.median(times), 1e-3)
         self.assertEqual(engine.scheduler.counters.lookups, 0)
 
     def test_dead_node_and_saves(self) -> None:

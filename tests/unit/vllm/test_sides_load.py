@@ -120,10 +120,15 @@ class Load(NodeTest):
     def test_old_answer_is_asked_for_again(self) -> None:
         """Half a lease old: what it holds could be gone before the load has ended."""
         plan, tokens = self.stored()
-        engine = Engine(self, plan, lease=0.2)
+        engine = Engine(self, plan, lease=60.0)
         request = Request("b", tokens)
         self.assertEqual(engine.match(request)[0], 4 * CHUNK)
-        time.sleep(0.15)
+        answer = engine.scheduler._states["b"].answer
+        assert answer is not None
+        answer.at -= 15.0
+        self.assertEqual(engine.match(request)[0], 4 * CHUNK)
+        self.assertEqual(engine.scheduler.counters.lookups, 1)
+        answer.at -= 20.0
         self.assertEqual(engine.match(request)[0], 4 * CHUNK)
         self.assertEqual(engine.scheduler.counters.lookups, 2)
 
@@ -334,7 +339,7 @@ class Load(NodeTest):
                 engine.scheduler.match(_Hashed(request), 0)
                 times.append(time.perf_counter() - begin)
             engine.step()
-        self.assertLess(statistics.median(times), 200e-6)
+        self.assertLess(statistics.median(times), 1e-3)  # many times what it takes: only one that waits for something is slower
         self.assertTrue(until(lambda: engine.step() is not None and engine.scheduler._lookups.under_way == 0))
 
 
