@@ -25,6 +25,7 @@ enum kvi_miss_cause {
   KVI_MISS_CORRUPT = 5, /* dropped: checksum */
   KVI_MISS_QUALITY = 6,
   KVI_MISS_NODE = 7, /* node down or draining (told by the client's side) */
+  KVI_MISS_TIER = 8, /* the tier that holds it failed, or took too long */
   KVI_MISS_COUNT
 };
 
@@ -42,6 +43,7 @@ struct kvi_landing {
   uint32_t n_iov;
   struct kvi_segment *segments; /* n_segments entries, lengths filled; the wire fills crc32c before commit */
   uint32_t n_segments;
+  void *note; /* the service's */
 };
 
 /* A chunk being read. Bytes do not change or move until get_close. */
@@ -50,6 +52,24 @@ struct kvi_source {
   const struct kvi_iov *iov;
   uint32_t n_iov;
   struct kvi_chunk_table table;
+};
+
+/*
+ * A get that waits for its chunk to come from a slower tier. The caller's, zeroed; from KVS_PENDING on the service's until done is called or
+ * get_unwait has returned.
+ */
+struct kvi_get_wait {
+  /*
+   * Once, from a thread of the service, which it must not block. KVS_OK: source is open, and the caller's to close. KVS_MISS with cause;
+   * KVS_ERR_BUSY (no room to read it into).
+   */
+  void (*done)(struct kvi_get_wait *wait, kvs_status status, uint32_t cause);
+  void *user;
+  struct kvi_source source;
+
+  uint32_t state; /* the service's */
+  void *where;
+  struct kvi_get_wait *next;
 };
 
 struct kvi_put_request {
@@ -66,14 +86,22 @@ struct kvi_put_request {
 /* Told once when the equal put that was in flight has ended: OK (it is stored), or KVS_ERR_BUSY (it failed: put again). */
 typedef void kvi_put_wait_fn(void *ctx, kvs_status status);
 
+/* A control call whose answer has to be asked of others: the caller's, from KVS_PENDING on the service's until done is called. */
+struct kvi_call_wait {
+  /* Once, soon (a lookup has a deadline of some 100 ms at most), from a thread of the service, which it must not block. As call returns them. */
+  void (*done)(struct kvi_call_wait *wait, kvs_status status, ProtobufCMessage *reply);
+  void *user;
+};
+
 struct kvi_service_ops {
   /*
    * A control call. request is of the method's type and valid during the call. *reply_p is of the method's reply type
-   * and allocated with protobuf-c's default allocator; the wire frees it with protobuf_c_message_free_unpacked. Errors
+   * and allocated with protobuf-c's default allocator; the wire frees it with protobuf_c_message_free_unpacked. KVS_PENDING: wait->done will be
+   * called, perhaps before this returns (wait NULL: answered at once, with what is known here). Errors
    * are transport-level only (KVS_ERR_UNSUPPORTED, KVS_ERR_DRAINING, KVS_ERR_NOMEM); everything else is the reply's status.
    */
   kvs_status (*call)(void *service, const struct kvi_peer *peer, enum kvi_method method,
-                     const ProtobufCMessage *request, ProtobufCMessage **reply_p);
+                     const ProtobufCMessage *request, struct kvi_call_wait *wait, ProtobufCMessage **reply_p);
 
   /*
    * KVS_OK: land the bytes, then put_commit or put_abort, exactly one of them.
@@ -90,11 +118,18 @@ struct kvi_service_ops {
   void (*put_unwait)(void *service, void *wait_ctx);
 
   /*
-   * KVS_OK: read, then get_close (any thread). KVS_MISS with *cause_p. Errors: KVS_ERR_SPACE_UNKNOWN is a MISS with
-   * cause SPACE; KVS_ERR_KEY_LENGTH, KVS_ERR_DRAINING.
+   * KVS_OK: read, then get_close (any thread). KVS_MISS with *cause_p. KVS_PENDING: it has to come from a slower tier, and wait->done will be
+   * called once (wait NULL: nobody is told, and nothing is started). Errors: KVS_ERR_SPACE_UNKNOWN is a MISS with cause SPACE;
+   * KVS_ERR_KEY_LENGTH, KVS_ERR_DRAINING, KVS_ERR_BUSY (too many wait).
    */
   kvs_status (*get_open)(void *service, const struct kvi_peer *peer, const uint8_t *space, const uint8_t *key,
-                         uint32_t key_length, struct kvi_source *source_p, uint32_t *cause_p);
+                         uint32_t key_length, struct kvi_get_wait *wait, struct kvi_source *source_p,
+                         uint32_t *cause_p);
+  /* Forgets a wait that has not ended; after return it will not. Waits for a done that is just running. True: done has not been, and will not be called. */
+  bool (*get_unwait)(void *service, struct kvi_get_wait *wait);
+  /* A get of this chunk comes soon: it may be fetched from a slower tier. Advice. */
+  void (*get_ahead)(void *service, const struct kvi_peer *peer, const uint8_t *space, const uint8_t *key,
+                    uint32_t key_length);
   void (*get_close)(void *service, struct kvi_source *source);
 
   /* The peer is gone: its leases end. Its landings were aborted by the wire before. */
@@ -106,6 +141,7 @@ struct kvi_service_limits {
   uint64_t chunk_bytes_max;
   uint32_t frame_bytes_max;
   uint32_t batch_chunks_max;
+  uint32_t get_ahead_chunks; /* how far ahead get_ahead is worth while; 0: not at all. Not told to clients. */
 };
 
 struct kvi_service {

@@ -5,26 +5,77 @@
 #include "base/clock.h"
 #include "tiers/store_private.h"
 
-static void evict_one_locked(struct kvi_store *store, uint32_t number)
+void kvi_store_evict_one_locked(struct kvi_store *store, uint32_t number)
 {
   store->stats.evictions++;
   store->stats.evicted_bytes += store->entries[number].length;
+  if (kvi_below_has(store, number)) {
+    store->stats.medium_evictions++;
+    store->stats.medium_evicted_bytes += store->entries[number].length;
+  }
   kvi_entry_drop_locked(store, number, KVI_MISS_EVICTED);
+}
+
+/* When it was used last; UINT64_MAX for none. */
+static uint64_t last_use(const struct kvi_store *store, uint32_t number)
+{
+  struct kvi_policy_info info;
+
+  if (number == KVI_NONE)
+    return UINT64_MAX;
+  store->policy_ops->info(store->policy, number, &info);
+  return info.last_use_ns;
+}
+
+/*
+ * The older of two leaves memory: the clean chunk that was not used for longest, which stays on the medium, or the policy's victim of those that are in
+ * memory only, which is gone. One that is about to be written goes only when nothing else can.
+ */
+static uint32_t memory_victim_locked(struct kvi_store *store, bool *demote_p)
+{
+  uint32_t victim = store->policy_ops->victim(store->policy, KVI_POLICY_MEMORY, kvi_now_ns());
+  uint64_t clean_use;
+  uint32_t clean;
+
+  *demote_p = false;
+  if (!store->below)
+    return victim;
+  clean = kvi_clean_victim_locked(store, &clean_use);
+  *demote_p = clean != KVI_NONE && (victim == KVI_POLICY_NONE || store->entries[victim].queued ||
+                                    store->entries[victim].writing || clean_use <= last_use(store, victim));
+  return *demote_p ? clean : victim;
 }
 
 uint64_t kvi_store_make_room_locked(struct kvi_store *store, uint64_t bytes)
 {
-  uint64_t now = kvi_now_ns(), freed = 0;
+  uint64_t freed = 0;
 
   for (uint32_t i = 0; i < KVI_BATCH_LOCKED && freed < bytes; i++) {
-    uint32_t victim = store->policy_ops->victim(store->policy, now);
+    bool demote;
+    uint32_t victim = memory_victim_locked(store, &demote);
 
     if (victim == KVI_POLICY_NONE)
       break;
     freed += store->entries[victim].length;
-    evict_one_locked(store, victim);
+    if (demote)
+      kvi_demote_locked(store, victim);
+    else
+      kvi_store_evict_one_locked(store, victim);
   }
   return freed;
+}
+
+bool kvi_store_drop_one_locked(struct kvi_store *store)
+{
+  uint64_t now = kvi_now_ns();
+  uint32_t memory = store->policy_ops->victim(store->policy, KVI_POLICY_MEMORY, now);
+  uint32_t medium = store->policy_ops->victim(store->policy, KVI_POLICY_MEDIUM, now);
+  uint32_t victim = last_use(store, medium) <= last_use(store, memory) ? medium : memory;
+
+  if (victim == KVI_POLICY_NONE)
+    return false;
+  kvi_store_evict_one_locked(store, victim);
+  return true;
 }
 
 /* ---- an operator's eviction: of one space, or of one tenant ---- */
@@ -53,7 +104,7 @@ static bool in_scope_locked(const struct kvi_store *store, const struct scope *s
 {
   const struct kvi_entry *entry = &store->entries[number];
 
-  if (number >= store->entry_fresh || entry->state != KVI_ENTRY_RESIDENT)
+  if (number >= store->entry_fresh || !kvi_entry_is_present(entry))
     return false;
   if (scope->space != KVI_NONE)
     return entry->space == scope->space;
@@ -114,7 +165,7 @@ static uint64_t candidates_evict(struct kvi_store *store, const struct scope *sc
           (listed || info.rank <= candidates[i].rank)) {
         freed += store->entries[number].length;
         (*chunks)++;
-        evict_one_locked(store, number);
+        kvi_store_evict_one_locked(store, number);
         parent = info.parent;
       } else if (here && listed) {
         candidates[kept++] = candidates[i];

@@ -28,12 +28,14 @@ static kvs_status find_locked(struct kvi_store *store, const char *tenant, const
     return KVS_ERR_KEY_LENGTH;
   hash = kvi_key_hash(store, found->space, folded);
   found->entry = kvi_index_find_locked(store, hash, found->space, folded);
-  if (found->entry == KVI_NONE || store->entries[found->entry].state != KVI_ENTRY_RESIDENT) {
+  if (found->entry == KVI_NONE || !kvi_entry_is_present(&store->entries[found->entry])) {
     found->cause = kvi_ghost_cause_locked(store, hash);
     return KVS_MISS;
   }
   found->object = store->entries[found->entry].object;
   store->policy_ops->touch(store->policy, found->entry, kvi_now_ns());
+  if (store->entries[found->entry].state != KVI_ENTRY_RESIDENT)
+    return KVS_PENDING;
   return store->dram->ops->open(store->dram, found->object);
 }
 
@@ -47,6 +49,20 @@ static void drop_corrupt_locked(struct kvi_store *store, uint32_t number, kvi_ti
   store->stats.corrupt++;
 }
 
+kvs_status kvi_source_fill(struct kvi_store *store, kvi_tier_object object, struct kvi_source *source_p)
+{
+  struct kvi_tier_places places;
+  kvs_status status = store->dram->ops->table(store->dram, object, &source_p->table);
+
+  if (status != KVS_OK)
+    return status;
+  (void)store->dram->ops->places(store->dram, object, &places); /* in place: cannot fail */
+  source_p->iov = places.iov;
+  source_p->n_iov = places.n_iov;
+  source_p->handle = (void *)((uintptr_t)object + 1); /* never NULL */
+  return KVS_OK;
+}
+
 static void miss_count(struct kvi_store *store, enum kvi_miss_cause cause)
 {
   pthread_mutex_lock(&store->lock);
@@ -54,12 +70,48 @@ static void miss_count(struct kvi_store *store, enum kvi_miss_cause cause)
   pthread_mutex_unlock(&store->lock);
 }
 
-kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
-                           const uint8_t *key, uint32_t key_length, struct kvi_source *source_p,
-                           uint32_t *cause_p, bool *dropped_p)
+kvs_status kvi_store_peek_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                               const uint8_t *key, uint32_t key_length, struct kvi_source *source_p)
 {
   uint8_t folded[KVI_KEY_FOLDED];
-  struct kvi_tier_places places;
+  uint32_t number, entry = KVI_NONE;
+  kvi_tier_object object = 0;
+  kvs_status status = KVS_MISS;
+
+  memset(source_p, 0, sizeof(*source_p));
+  if (key_length < KVS_KEY_MIN || key_length > KVS_KEY_MAX)
+    return KVS_ERR_KEY_LENGTH;
+  kvi_key_fold(key, key_length, folded);
+  pthread_mutex_lock(&store->lock);
+  number = kvi_space_find_locked(store, tenant, space);
+  if (number != KVI_NONE && store->spaces[number].key_length == key_length)
+    entry = kvi_index_find_locked(store, kvi_key_hash(store, number, folded), number, folded);
+  if (entry != KVI_NONE && store->entries[entry].state == KVI_ENTRY_RESIDENT) {
+    object = store->entries[entry].object;
+    status = store->dram->ops->open(store->dram, object);
+  }
+  pthread_mutex_unlock(&store->lock);
+  if (status != KVS_OK)
+    return status;
+  status = kvi_source_fill(store, object, source_p);
+  if (status != KVS_OK)
+    store->dram->ops->close(store->dram, object);
+  return status;
+}
+
+void kvi_store_count_miss(struct kvi_store *store, uint32_t cause, bool back)
+{
+  pthread_mutex_lock(&store->lock);
+  store->stats.gets += back ? UINT64_MAX : 1;
+  store->stats.get_misses[cause] += back ? UINT64_MAX : 1;
+  pthread_mutex_unlock(&store->lock);
+}
+
+kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                           const uint8_t *key, uint32_t key_length, struct kvi_get_wait *wait,
+                           struct kvi_source *source_p, uint32_t *cause_p, bool *dropped_p)
+{
+  uint8_t folded[KVI_KEY_FOLDED];
   struct found found = {0};
   kvs_status status;
 
@@ -72,6 +124,10 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
   pthread_mutex_lock(&store->lock);
   store->stats.gets++;
   status = find_locked(store, tenant, space, key_length, folded, &found);
+  if (status == KVS_PENDING && wait) {
+    status = kvi_fetch_locked(store, found.entry, key, wait); /* counted when it ends */
+    found.cause = KVI_MISS_TIER;
+  }
   if (status == KVS_OK) {
     store->stats.get_hits++;
     store->stats.get_bytes += store->entries[found.entry].length;
@@ -83,7 +139,7 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
     *cause_p = status == KVS_MISS ? found.cause : KVI_MISS_NONE;
     return status;
   }
-  status = store->dram->ops->table(store->dram, found.object, &source_p->table);
+  status = kvi_source_fill(store, found.object, source_p);
   if (status != KVS_OK) {
     char hex[2 * KVS_KEY_MAX + 1];
 
@@ -99,20 +155,36 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
     *dropped_p = true;
     return KVS_MISS;
   }
-  (void)store->dram->ops->places(store->dram, found.object, &places); /* in place: cannot fail */
-  source_p->iov = places.iov;
-  source_p->n_iov = places.n_iov;
-  source_p->handle = (void *)((uintptr_t)found.object + 1); /* never NULL */
   return KVS_OK;
 }
 
+void kvi_store_get_ahead(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                         const uint8_t *key, uint32_t key_length)
+{
+  uint8_t folded[KVI_KEY_FOLDED];
+  uint32_t number, entry;
+
+  if (!store->below || key_length < KVS_KEY_MIN || key_length > KVS_KEY_MAX)
+    return;
+  kvi_key_fold(key, key_length, folded);
+  pthread_mutex_lock(&store->lock);
+  number = kvi_space_find_locked(store, tenant, space);
+  entry = number == KVI_NONE || store->spaces[number].key_length != key_length
+              ? KVI_NONE
+              : kvi_index_find_locked(store, kvi_key_hash(store, number, folded), number, folded);
+  if (entry != KVI_NONE && store->entries[entry].state == KVI_ENTRY_BELOW &&
+      kvi_fetch_locked(store, entry, key, NULL) == KVS_PENDING)
+    store->stats.fetches_ahead++;
+  pthread_mutex_unlock(&store->lock);
+}
+
 kvs_status kvi_store_get_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
-                              const uint8_t *key, uint32_t key_length, struct kvi_source *source_p,
-                              uint32_t *cause_p)
+                              const uint8_t *key, uint32_t key_length, struct kvi_get_wait *wait,
+                              struct kvi_source *source_p, uint32_t *cause_p)
 {
   bool dropped;
 
-  return kvi_source_open(store, tenant, space, key, key_length, source_p, cause_p, &dropped);
+  return kvi_source_open(store, tenant, space, key, key_length, wait, source_p, cause_p, &dropped);
 }
 
 void kvi_store_get_close(struct kvi_store *store, struct kvi_source *source)

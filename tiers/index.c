@@ -130,7 +130,7 @@ void kvi_index_find_batch_locked(const struct kvi_store *store, uint32_t space,
   for (uint32_t i = 0; i < n; i++) {
     while (found[i] != KVI_NONE && !entry_is(&store->entries[found[i]], space, folded[i]))
       found[i] = store->entries[found[i]].next;
-    if (found[i] != KVI_NONE && store->entries[found[i]].state != KVI_ENTRY_RESIDENT)
+    if (found[i] != KVI_NONE && !kvi_entry_is_present(&store->entries[found[i]]))
       found[i] = KVI_NONE;
   }
 }
@@ -194,11 +194,23 @@ void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_mi
   struct kvi_entry *entry = &store->entries[number];
   struct kvi_space_entry *space = &store->spaces[entry->space];
 
-  assert(entry->state == KVI_ENTRY_RESIDENT);
+  assert(kvi_entry_is_present(entry));
   space->chunks--;
   space->bytes -= entry->length;
   store->stats.chunks--;
-  store->dram->ops->drop(store->dram, entry->object);
+  if (entry->state == KVI_ENTRY_RESIDENT)
+    store->dram->ops->drop(store->dram, entry->object);
+  else if (entry->state == KVI_ENTRY_FETCHING)
+    kvi_fetch_forget_locked(store, number, cause);
+  store->stats.writes_lost += entry->queued || entry->writing;
+  store->stats.writes_queued -= entry->queued;
+  if (kvi_below_has(store, number)) {
+    if (entry->state == KVI_ENTRY_RESIDENT)
+      kvi_clean_remove_locked(store, number);
+    else
+      store->stats.medium_only--;
+    kvi_below_drop_locked(store, number, cause == KVI_MISS_DELETED || cause == KVI_MISS_CORRUPT);
+  }
   kvi_entry_forget_locked(store, number, cause);
 }
 

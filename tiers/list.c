@@ -19,7 +19,7 @@ kvs_status kvi_store_delete(struct kvi_store *store, const char *tenant, const u
   number = kvi_space_find_locked(store, tenant, space);
   if (number != KVI_NONE && store->spaces[number].key_length == key_length)
     entry = kvi_index_find_locked(store, kvi_key_hash(store, number, folded), number, folded);
-  if (entry != KVI_NONE && store->entries[entry].state == KVI_ENTRY_RESIDENT) {
+  if (entry != KVI_NONE && kvi_entry_is_present(&store->entries[entry])) {
     kvi_entry_drop_locked(store, entry, KVI_MISS_DELETED);
     store->stats.deletes++;
   } else {
@@ -62,21 +62,24 @@ static void chunk_info_locked(struct kvi_store *store, uint32_t number, uint64_t
   struct kvi_chunk_table table;
   const void *label;
   uint32_t label_length;
+  bool here = entry->state == KVI_ENTRY_RESIDENT;
 
   memset(info, 0, sizeof(*info));
   info->key_length = key_length;
   if (key_length <= KVI_KEY_FOLDED)
     memcpy(info->key, entry->key, key_length);
-  else if (store->dram->ops->label(store->dram, entry->object, &label, &label_length) == KVS_OK)
+  else if (here && store->dram->ops->label(store->dram, entry->object, &label, &label_length) == KVS_OK)
     memcpy(info->key, label, label_length);
+  else
+    info->key_length = 0; /* a long key lies with the bytes, on the medium */
   store->policy_ops->info(store->policy, number, &policy);
   info->place = entry->place;
   info->children = policy.children;
   info->leased = policy.holds > 0;
   info->idle_ms = now_ns > policy.last_use_ns ? (now_ns - policy.last_use_ns) / KVI_NS_PER_MS : 0;
   info->length = entry->length;
-  info->tier = KVI_TIER_DRAM;
-  if (store->dram->ops->table(store->dram, entry->object, &table) == KVS_OK)
+  info->tier = here ? KVI_TIER_DRAM : store->below->attr.kind;
+  if (here && store->dram->ops->table(store->dram, entry->object, &table) == KVS_OK)
     info->segments = table.n_segments;
 }
 
@@ -97,7 +100,7 @@ size_t kvi_store_chunks(struct kvi_store *store, const char *tenant, const uint8
   while (more && n < room) {
     pthread_mutex_lock(&store->lock);
     for (uint32_t i = 0; i < KVI_BATCH_LOCKED && cursor < store->entry_fresh && n < room; i++, cursor++)
-      if (store->entries[cursor].state == KVI_ENTRY_RESIDENT && store->entries[cursor].space == number)
+      if (kvi_entry_is_present(&store->entries[cursor]) && store->entries[cursor].space == number)
         chunk_info_locked(store, (uint32_t)cursor, now, &infos[n++]);
     more = cursor < store->entry_fresh;
     pthread_mutex_unlock(&store->lock);

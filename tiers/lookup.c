@@ -20,7 +20,8 @@ struct walk {
   uint32_t lease; /* KVI_NONE */
   bool broken;    /* a key was missing: the prefix is over */
   uint32_t n_present;
-  uint64_t prefix_bytes;
+  uint64_t prefix_bytes; /* in memory */
+  uint64_t below_bytes;  /* on the medium */
 };
 
 static kvs_status arguments_check(const struct kvi_store_lookup *lookup)
@@ -97,6 +98,16 @@ static void found_use_locked(struct walk *walk, uint32_t previous, const uint32_
   }
 }
 
+/* The slowest tier that a space has it in. */
+static uint8_t step_tier_locked(const struct walk *walk, const uint32_t (*found)[KVI_BATCH_LOCKED],
+                                uint32_t i)
+{
+  for (uint32_t s = 0; s < walk->lookup->n_spaces; s++)
+    if (walk->store->entries[found[s][i]].state != KVI_ENTRY_RESIDENT)
+      return (uint8_t)walk->store->below->attr.kind;
+  return KVI_TIER_DRAM;
+}
+
 /* What the spaces have in common, and its use: `mask` has a bit for each key of the step. */
 static void step_answer_locked(struct walk *walk, uint32_t first, uint32_t n, uint64_t mask,
                                const uint32_t (*found)[KVI_BATCH_LOCKED])
@@ -114,13 +125,16 @@ static void step_answer_locked(struct walk *walk, uint32_t first, uint32_t n, ui
     if (result->present)
       result->present[(first + i) / 8] |= (uint8_t)(1u << (first + i) % 8);
     if (result->tiers)
-      result->tiers[first + i] = KVI_TIER_DRAM;
+      result->tiers[first + i] = step_tier_locked(walk, found, i);
     if (!walk->broken)
       result->prefix++;
     if (walk->broken && !walk->lookup->unchained)
       continue;
     for (uint32_t s = 0; s < walk->lookup->n_spaces; s++) {
-      walk->prefix_bytes += store->entries[found[s][i]].length;
+      if (store->entries[found[s][i]].state == KVI_ENTRY_RESIDENT)
+        walk->prefix_bytes += store->entries[found[s][i]].length;
+      else
+        walk->below_bytes += store->entries[found[s][i]].length;
       if (walk->lease != KVI_NONE)
         kvi_lease_hold_locked(store, walk->lease, found[s][i]);
     }
@@ -191,6 +205,18 @@ static void count(struct walk *walk)
   pthread_mutex_unlock(&store->lock);
 }
 
+/* What reading from the medium takes, as measured; before the first read, as a common NVMe does. */
+static uint64_t below_us(const struct walk *walk)
+{
+  struct kvi_medium_stats stats;
+  uint64_t rate, latency;
+
+  walk->store->below->medium->ops->stats(walk->store->below->medium, &stats);
+  rate = stats.read_bytes_per_s > 0 ? stats.read_bytes_per_s : UINT64_C(1000000000);
+  latency = stats.read_latency_us > 0 ? stats.read_latency_us : 100;
+  return latency + walk->below_bytes * 1000 / (rate / 1000 + 1);
+}
+
 kvs_status kvi_store_lookup(struct kvi_store *store, const struct kvi_store_lookup *lookup,
                             struct kvi_store_lookup_result *result)
 {
@@ -214,6 +240,8 @@ kvs_status kvi_store_lookup(struct kvi_store *store, const struct kvi_store_look
     if (walk.prefix_bytes > 0)
       result->fetch_us = store->dram_attr.read_latency_us +
                          walk.prefix_bytes * 1000 / (store->dram_attr.read_bytes_per_s / 1000 + 1);
+    if (walk.below_bytes > 0)
+      result->fetch_us += below_us(&walk);
   }
   if (status >= 0)
     count(&walk);

@@ -76,7 +76,7 @@ static uint32_t entry_take_locked(struct kvi_store *store, uint64_t hash, uint32
 {
   uint32_t number = kvi_entry_create_locked(store, hash, space, folded);
 
-  if (number == KVI_NONE && kvi_store_make_room_locked(store, 1) > 0)
+  if (number == KVI_NONE && kvi_store_drop_one_locked(store))
     number = kvi_entry_create_locked(store, hash, space, folded);
   return number;
 }
@@ -91,7 +91,7 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
   struct kvi_store_landing *landing;
   uint32_t parent;
 
-  if (number != KVI_NONE && store->entries[number].state == KVI_ENTRY_RESIDENT) {
+  if (number != KVI_NONE && kvi_entry_is_present(&store->entries[number])) {
     store->policy_ops->touch(store->policy, number, kvi_now_ns());
     if (!store->entries[number].unchained && store->entries[number].place == request->place)
       store->policy_ops->link(store->policy, number, parent_find_locked(store, space, request));
@@ -139,28 +139,20 @@ static kvs_status begin_locked(struct kvi_store *store, const char *tenant,
   return landing_open_locked(store, space, request, folded, wait_fn, wait_ctx, landing_p);
 }
 
-/* Room in the tier; evicts until it is there. Without the lock. */
-static kvs_status room_take(struct kvi_store *store, const struct kvi_put_request *request,
-                            kvi_tier_object *object_p)
+kvs_status kvi_room_take(struct kvi_store *store, const struct kvi_tier_request *wanted,
+                         kvi_tier_object *object_p)
 {
-  struct kvi_tier_request wanted = {.length = request->length,
-                                    .n_segments = request->n_segments,
-                                    .segment_lengths = request->segment_lengths};
   uint64_t evicted = 0;
   bool expired = false;
 
-  if (request->key_length > KVI_KEY_FOLDED) { /* the index has its hash only */
-    wanted.label = request->key;
-    wanted.label_length = request->key_length;
-  }
   for (;;) {
-    kvs_status status = store->dram->ops->reserve(store->dram, &wanted, object_p);
+    kvs_status status = store->dram->ops->reserve(store->dram, wanted, object_p);
     uint64_t freed;
 
-    if (status != KVS_ERR_FULL || evicted > request->length * EVICT_FACTOR_MAX + EVICT_SLACK)
+    if (status != KVS_ERR_FULL || evicted > wanted->length * EVICT_FACTOR_MAX + EVICT_SLACK)
       return status;
     pthread_mutex_lock(&store->lock);
-    freed = kvi_store_make_room_locked(store, request->length);
+    freed = kvi_store_make_room_locked(store, wanted->length);
     pthread_mutex_unlock(&store->lock);
     evicted += freed;
     if (freed > 0)
@@ -170,6 +162,20 @@ static kvs_status room_take(struct kvi_store *store, const struct kvi_put_reques
     kvi_store_expire(store); /* leases that have run out may be all that is in the way */
     expired = true;
   }
+}
+
+static kvs_status room_take(struct kvi_store *store, const struct kvi_put_request *request,
+                            kvi_tier_object *object_p)
+{
+  struct kvi_tier_request wanted = {.length = request->length,
+                                    .n_segments = request->n_segments,
+                                    .segment_lengths = request->segment_lengths};
+
+  if (request->key_length > KVI_KEY_FOLDED) { /* the index has its hash only */
+    wanted.label = request->key;
+    wanted.label_length = request->key_length;
+  }
+  return kvi_room_take(store, &wanted, object_p);
 }
 
 /* ---- the end of a landing ---- */
@@ -281,6 +287,8 @@ kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *lan
   store->stats.put_commits++;
   store->stats.put_bytes += entry->length;
   waiters = kvi_waiters_detach_locked(store, number);
+  if (store->below)
+    kvi_write_through_locked(store, own->entry);
   landing_close_locked(store, number);
   pthread_mutex_unlock(&store->lock);
   memset(landing, 0, sizeof(*landing));

@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "proto/limits.h"
 
+#define GET_AHEAD_CHUNKS 8u /* keep a fast SSD busy with chunks of 2 MiB */
+
 static bool draining(const struct kvi_store_service *service)
 {
   /* relaxed: a put more or less around the start of draining is of no matter */
@@ -19,23 +21,34 @@ static kvs_status service_put_begin(void *self, const struct kvi_peer *peer,
                                     void *wait_ctx, struct kvi_landing *landing_p)
 {
   struct kvi_store_service *service = self;
+  kvs_status status;
 
   if (draining(service))
     return KVS_ERR_DRAINING;
-  return kvi_store_put_begin(service->config.store, peer->tenant, request, wait_fn, wait_ctx, landing_p);
+  status = kvi_store_put_begin(service->config.store, peer->tenant, request, wait_fn, wait_ctx, landing_p);
+  if (status == KVS_OK && service->config.shared)
+    landing_p->note = kvi_shared_note_make(service->config.shared, peer->tenant, request);
+  return status;
 }
 
 static kvs_status service_put_commit(void *self, struct kvi_landing *landing)
 {
   struct kvi_store_service *service = self;
+  struct kvi_shared_note *note = landing->note;
+  kvs_status status = kvi_store_put_commit(service->config.store, landing);
 
-  return kvi_store_put_commit(service->config.store, landing);
+  if (status == KVS_OK && note)
+    kvi_shared_offer(service->config.shared, note);
+  else
+    kvi_shared_note_free(note);
+  return status;
 }
 
 static void service_put_abort(void *self, struct kvi_landing *landing)
 {
   struct kvi_store_service *service = self;
 
+  kvi_shared_note_free(landing->note);
   kvi_store_put_abort(service->config.store, landing);
 }
 
@@ -47,14 +60,38 @@ static void service_put_unwait(void *self, void *wait_ctx)
 }
 
 static kvs_status service_get_open(void *self, const struct kvi_peer *peer, const uint8_t *space,
-                                   const uint8_t *key, uint32_t key_length, struct kvi_source *source_p,
-                                   uint32_t *cause_p)
+                                   const uint8_t *key, uint32_t key_length, struct kvi_get_wait *wait,
+                                   struct kvi_source *source_p, uint32_t *cause_p)
 {
   struct kvi_store_service *service = self;
+  kvs_status status;
 
   if (draining(service))
     return KVS_ERR_DRAINING;
-  return kvi_store_get_open(service->config.store, peer->tenant, space, key, key_length, source_p, cause_p);
+  status = kvi_store_get_open(service->config.store, peer->tenant, space, key, key_length, wait, source_p,
+                              cause_p);
+  if (status != KVS_MISS || *cause_p == KVI_MISS_SPACE || !service->config.shared)
+    return status;
+  return kvi_shared_get(service->config.shared, peer->tenant, space, key, key_length, *cause_p, wait);
+}
+
+static bool service_get_unwait(void *self, struct kvi_get_wait *wait)
+{
+  struct kvi_store_service *service = self;
+
+  if (service->config.shared && kvi_shared_unwait(service->config.shared, wait))
+    return true;
+  return kvi_store_get_unwait(service->config.store, wait);
+}
+
+static void service_get_ahead(void *self, const struct kvi_peer *peer, const uint8_t *space,
+                              const uint8_t *key, uint32_t key_length)
+{
+  struct kvi_store_service *service = self;
+
+  kvi_store_get_ahead(service->config.store, peer->tenant, space, key, key_length);
+  if (service->config.shared)
+    kvi_shared_ahead(service->config.shared, peer->tenant, space, key, key_length);
 }
 
 static void service_get_close(void *self, struct kvi_source *source)
@@ -78,6 +115,8 @@ static const struct kvi_service_ops service_ops = {
     .put_abort = service_put_abort,
     .put_unwait = service_put_unwait,
     .get_open = service_get_open,
+    .get_unwait = service_get_unwait,
+    .get_ahead = service_get_ahead,
     .get_close = service_get_close,
     .peer_gone = service_peer_gone,
 };
@@ -102,7 +141,8 @@ kvs_status kvi_store_service_create(const struct kvi_store_service_config *confi
   service->service.limits = (struct kvi_service_limits){
       .chunk_bytes_max = kvi_store_chunk_bytes_max(config->store),
       .frame_bytes_max = config->frame_bytes_max ? config->frame_bytes_max : KVI_FRAME_BYTES_MAX,
-      .batch_chunks_max = config->batch_chunks_max ? config->batch_chunks_max : KVI_BATCH_CHUNKS_MAX};
+      .batch_chunks_max = config->batch_chunks_max ? config->batch_chunks_max : KVI_BATCH_CHUNKS_MAX,
+      .get_ahead_chunks = kvi_store_has_medium(config->store) || config->shared ? GET_AHEAD_CHUNKS : 0};
   if (!service->software || kvi_programs_create(KVI_PROGRAMS_DEFAULT, &service->programs) != KVS_OK) {
     kvi_store_service_destroy(service);
     return KVS_ERR_NOMEM;

@@ -7,12 +7,14 @@
 
 #include "proto/kvasir/v1/cache.pb-c.h"
 #include "proto/service.h"
+#include "tiers/shared.h"
 #include "tiers/store.h"
 
 struct kvi_store_service;
 
 struct kvi_store_service_config {
   struct kvi_store *store;   /* not owned */
+  struct kvi_shared *shared; /* what nodes share, over the same store; NULL: nothing. Not owned. */
   const char *software;      /* "kvasir 0.1.0"; copied */
   uint64_t incarnation;      /* new at every start, never 0 */
   uint32_t frame_bytes_max;  /* 0: KVI_FRAME_BYTES_MAX */

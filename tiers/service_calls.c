@@ -46,25 +46,6 @@ static kvs_status bytes_set(ProtobufCBinaryData *field, const void *data, size_t
   return KVS_OK;
 }
 
-static bool is_digest(const ProtobufCBinaryData *bytes)
-{
-  return bytes->len == KVS_DIGEST_SIZE;
-}
-
-/* A blob of 1 to KVI_LOOKUP_KEYS_MAX whole keys. */
-static kvs_status keys_check(const Kvasir__V1__Keys *keys, uint32_t *n_p)
-{
-  if (!keys || keys->keys.len == 0)
-    return KVS_ERR_INVALID;
-  if (keys->key_length < KVS_KEY_MIN || keys->key_length > KVS_KEY_MAX ||
-      keys->keys.len % keys->key_length != 0)
-    return KVS_ERR_KEY_LENGTH;
-  if (keys->keys.len / keys->key_length > KVI_LOOKUP_KEYS_MAX)
-    return KVS_ERR_TOO_LARGE;
-  *n_p = (uint32_t)(keys->keys.len / keys->key_length);
-  return KVS_OK;
-}
-
 /* ---- connection ---- */
 
 static kvs_status hello(struct kvi_store_service *service, const struct kvi_peer *peer, const void *request,
@@ -142,7 +123,7 @@ static kvs_status open_space(struct kvi_store_service *service, const struct kvi
   kvs_space_desc *desc = NULL;
   kvs_status status = KVS_ERR_INVALID;
 
-  if (!ask->descriptor || !is_digest(&ask->digest)) {
+  if (!ask->descriptor || !kvi_service_is_digest(&ask->digest)) {
     answer->status = KVS_ERR_INVALID;
     return text_set(&answer->message, "a digest of 32 bytes and a descriptor are needed");
   }
@@ -206,76 +187,9 @@ out:
   return status;
 }
 
-/* ---- lookup, leases, delete ---- */
+/* ---- leases, delete ---- */
 
 #define KVI_VERIFY_BYTES (64u << 20) /* about 4 ms; a chunk that begins below it is read whole */
-
-static kvs_status lookup_arguments(const struct kvi_store_service *service,
-                                   const Kvasir__V1__LookupRequest *ask, uint32_t *n_keys_p)
-{
-  if (atomic_load_explicit(&service->draining, memory_order_relaxed))
-    return KVS_ERR_DRAINING;
-  if (ask->n_spaces == 0)
-    return KVS_ERR_INVALID;
-  if (ask->n_spaces > KVI_LOOKUP_SPACES_MAX)
-    return KVS_ERR_TOO_LARGE;
-  for (size_t i = 0; i < ask->n_spaces; i++)
-    if (!is_digest(&ask->spaces[i]))
-      return KVS_ERR_INVALID;
-  return keys_check(ask->keys, n_keys_p);
-}
-
-static kvs_status lookup(struct kvi_store_service *service, const struct kvi_peer *peer, const void *request,
-                         void *reply)
-{
-  const Kvasir__V1__LookupRequest *ask = request;
-  Kvasir__V1__LookupReply *answer = reply;
-  const uint8_t *spaces[KVI_LOOKUP_SPACES_MAX];
-  struct kvi_store_lookup_result result = {0};
-  struct kvi_store_lookup query;
-  uint32_t n_keys = 0;
-  bool any = false;
-
-  answer->lease_status = KVS_MISS;
-  answer->status = lookup_arguments(service, ask, &n_keys);
-  if (answer->status != KVS_OK)
-    return KVS_OK;
-  for (size_t i = 0; i < ask->n_spaces; i++)
-    spaces[i] = ask->spaces[i].data;
-  query = (struct kvi_store_lookup){.tenant = peer->tenant,
-                                    .owner = peer->id,
-                                    .spaces = spaces,
-                                    .n_spaces = (uint32_t)ask->n_spaces,
-                                    .keys = ask->keys->keys.data,
-                                    .key_length = ask->keys->key_length,
-                                    .n_keys = n_keys,
-                                    .unchained = ask->keys->unchained,
-                                    .lease_ms = ask->lease_ms};
-  answer->present.data = malloc((n_keys + 7) / 8);
-  answer->tiers.data = ask->want_tiers ? malloc(n_keys) : NULL;
-  if (!answer->present.data || (ask->want_tiers && !answer->tiers.data))
-    return KVS_ERR_NOMEM;
-  answer->present.len = (n_keys + 7) / 8;
-  answer->tiers.len = ask->want_tiers ? n_keys : 0;
-  result.present = answer->present.data;
-  result.tiers = answer->tiers.data;
-  answer->status = kvi_store_lookup(service->config.store, &query, &result);
-  if (answer->status != KVS_OK) {
-    memset(answer->present.data, 0, answer->present.len);
-    if (answer->tiers.data)
-      memset(answer->tiers.data, 0, answer->tiers.len);
-    return KVS_OK;
-  }
-  for (size_t i = 0; i < answer->present.len; i++)
-    any |= answer->present.data[i] != 0;
-  answer->status = any ? KVS_OK : KVS_MISS;
-  answer->prefix = result.prefix;
-  answer->fetch_us = result.fetch_us;
-  answer->lease = result.lease;
-  answer->lease_ms = result.lease_ms;
-  answer->lease_status = result.lease_status;
-  return KVS_OK;
-}
 
 static kvs_status release(struct kvi_store_service *service, const struct kvi_peer *peer, const void *request,
                           void *reply)
@@ -318,7 +232,8 @@ static kvs_status delete (struct kvi_store_service *service, const struct kvi_pe
   Kvasir__V1__DeleteReply *answer = reply;
   uint32_t n = 0;
 
-  answer->status = is_digest(&ask->space) ? keys_check(ask->keys, &n) : KVS_ERR_INVALID;
+  answer->status =
+      kvi_service_is_digest(&ask->space) ? kvi_service_keys_check(ask->keys, &n) : KVS_ERR_INVALID;
   if (answer->status == KVS_OK && ask->only_corrupt) {
     answer->deleted = delete_corrupt(service, peer, ask, n);
     n = 0;
@@ -330,6 +245,8 @@ static kvs_status delete (struct kvi_store_service *service, const struct kvi_pe
     if (kvi_store_delete(service->config.store, peer->tenant, ask->space.data, key, ask->keys->key_length) ==
         KVS_OK)
       answer->deleted++;
+    if (service->config.shared)
+      kvi_shared_forget(service->config.shared, peer->tenant, ask->space.data, key, ask->keys->key_length);
   }
   if (answer->status == KVS_OK && answer->deleted == 0)
     answer->status = KVS_MISS;
@@ -350,9 +267,9 @@ static kvs_status hint_keys_present(struct kvi_store_service *service, const str
   kvs_status status;
 
   *present_p = false;
-  if (!is_digest(&ask->space))
+  if (!kvi_service_is_digest(&ask->space))
     return KVS_ERR_INVALID;
-  status = keys_check(ask->keys, &query.n_keys);
+  status = kvi_service_keys_check(ask->keys, &query.n_keys);
   if (status != KVS_OK)
     return status;
   query.keys = ask->keys->keys.data;
@@ -411,7 +328,7 @@ static kvs_status list_chunks(struct kvi_store_service *service, const struct kv
   uint64_t cursor = ask->cursor;
   size_t n;
 
-  if (!is_digest(&ask->space)) {
+  if (!kvi_service_is_digest(&ask->space)) {
     answer->status = KVS_ERR_INVALID;
     free(infos);
     return KVS_OK;
@@ -451,7 +368,7 @@ static kvs_status evict(struct kvi_store_service *service, const struct kvi_peer
   Kvasir__V1__EvictReply *answer = reply;
   bool everywhere = ask->space.len == 0;
 
-  if (!everywhere && !is_digest(&ask->space)) {
+  if (!everywhere && !kvi_service_is_digest(&ask->space)) {
     answer->status = KVS_ERR_INVALID;
     return KVS_OK;
   }
@@ -485,7 +402,6 @@ static call_fn *const calls[KVI_METHOD_COUNT] = {
     [KVI_METHOD_HELLO] = hello,
     [KVI_METHOD_PING] = ping,
     [KVI_METHOD_OPEN_SPACE] = open_space,
-    [KVI_METHOD_LOOKUP] = lookup,
     [KVI_METHOD_RELEASE] = release,
     [KVI_METHOD_DELETE] = delete,
     [KVI_METHOD_HINT] = hint,
@@ -506,7 +422,8 @@ static kvs_status stats(struct kvi_store_service *service, ProtobufCMessage **re
 }
 
 kvs_status kvi_service_call(void *self, const struct kvi_peer *peer, enum kvi_method method,
-                            const ProtobufCMessage *request, ProtobufCMessage **reply_p)
+                            const ProtobufCMessage *request, struct kvi_call_wait *wait,
+                            ProtobufCMessage **reply_p)
 {
   struct kvi_store_service *service = self;
   const struct kvi_method_info *info = kvi_method_info(method);
@@ -518,6 +435,8 @@ kvs_status kvi_service_call(void *self, const struct kvi_peer *peer, enum kvi_me
     return KVS_ERR_UNSUPPORTED;
   if (method == KVI_METHOD_STATS)
     return stats(service, reply_p);
+  if (method == KVI_METHOD_LOOKUP)
+    return kvi_service_lookup(service, peer, request, wait, reply_p);
   if (!calls[method])
     return KVS_ERR_UNSUPPORTED;
   reply = malloc(info->reply->sizeof_message);

@@ -11,6 +11,8 @@ enum kind { GAUGE = 0, COUNTER = 1 }; /* Stat.kind */
 /* All that rows take their values from. */
 struct values {
   struct kvi_store_stats store;
+  struct kvi_shared_stats shared; /* these two all 0 without one */
+  struct kvi_medium_stats shared_medium;
   struct kvi_programs_stats programs;
   uint64_t hints[KVI_HINT_OUTCOMES];
 };
@@ -21,8 +23,13 @@ struct row {
   size_t offset; /* of a uint64_t in struct values */
 };
 
-#define STORE(field) offsetof(struct values, store.field)
-#define DRAM         "tier=\"dram\""
+#define STORE(field)         offsetof(struct values, store.field)
+#define SHARED(field)        offsetof(struct values, shared.field)
+#define SHARED_MEDIUM(field) offsetof(struct values, shared_medium.field)
+#define REDIS                "tier=\"redis\""
+#define DRAM                 "tier=\"dram\""
+#define SSD                  "tier=\"ssd\""
+#define MEDIUM(field)        offsetof(struct values, store.medium.field)
 #define HELP_MISSES                                                                                          \
   "Gets that found nothing, by cause (evicted, deleted and corrupt are approximate: remembered for a "       \
   "while)."
@@ -41,6 +48,7 @@ static const struct row rows[] = {
     {"kvasir_get_misses_total", "cause=\"deleted\"", HELP_MISSES, COUNTER,
      STORE(get_misses[KVI_MISS_DELETED])},
     {"kvasir_get_misses_total", "cause=\"space\"", HELP_MISSES, COUNTER, STORE(get_misses[KVI_MISS_SPACE])},
+    {"kvasir_get_misses_total", "cause=\"tier\"", HELP_MISSES, COUNTER, STORE(get_misses[KVI_MISS_TIER])},
     {"kvasir_get_misses_total", "cause=\"corrupt\"", HELP_MISSES, COUNTER,
      STORE(get_misses[KVI_MISS_CORRUPT])},
     {"kvasir_puts_total", "", "Chunks offered by puts.", COUNTER, STORE(puts)},
@@ -72,6 +80,117 @@ static const struct row rows[] = {
      STORE(dram.zombie_bytes)},
     {"kvasir_tier_metadata_bytes", DRAM, "The tier's own bookkeeping.", GAUGE, STORE(dram.metadata_bytes)},
     {"kvasir_tier_objects", DRAM, "Objects in the tier.", GAUGE, STORE(dram.objects)},
+    /* a node without an SSD tier says 0 to all of these */
+    {"kvasir_tier_capacity_bytes", SSD, "Room of the tier, its hard bound.", GAUGE, MEDIUM(capacity_bytes)},
+    {"kvasir_tier_used_bytes", SSD, "Room taken, rounding included.", GAUGE, MEDIUM(live_bytes)},
+    {"kvasir_tier_objects", SSD, "Objects in the tier.", GAUGE, MEDIUM(objects)},
+    {"kvasir_tier_metadata_bytes", SSD, "The tier's own bookkeeping.", GAUGE, MEDIUM(metadata_bytes)},
+    {"kvasir_tier_only_objects", SSD, "Objects that are in no faster tier.", GAUGE, STORE(medium_only)},
+    {"kvasir_tier_devices", SSD, "Directories or connections of the tier.", GAUGE, MEDIUM(devices)},
+    {"kvasir_tier_devices_failed", SSD, "Those that are out.", GAUGE, MEDIUM(devices_failed)},
+    {"kvasir_tier_operations", SSD, "Reads and writes in the tier now.", GAUGE, MEDIUM(queued)},
+    {"kvasir_tier_write_queue", SSD, "Chunks that wait to be written to the tier.", GAUGE,
+     STORE(writes_queued)},
+    {"kvasir_tier_read_bytes_per_second", SSD, "Measured while reading, a decaying average.", GAUGE,
+     MEDIUM(read_bytes_per_s)},
+    {"kvasir_tier_read_latency_us", SSD, "Time of one read, a decaying average.", GAUGE,
+     MEDIUM(read_latency_us)},
+    {"kvasir_tier_puts_total", SSD, "Chunks written to the tier.", COUNTER, MEDIUM(puts)},
+    {"kvasir_tier_put_bytes_total", SSD, "Payload bytes written to the tier.", COUNTER, MEDIUM(put_bytes)},
+    {"kvasir_tier_put_failures_total", "tier=\"ssd\",cause=\"full\"", "Chunks that the tier did not take.",
+     COUNTER, MEDIUM(put_full)},
+    {"kvasir_tier_put_failures_total", "tier=\"ssd\",cause=\"device\"", "Chunks that the tier did not take.",
+     COUNTER, MEDIUM(put_errors)},
+    {"kvasir_tier_put_failures_total", "tier=\"ssd\",cause=\"shed\"", "Chunks that the tier did not take.",
+     COUNTER, STORE(writes_shed)},
+    {"kvasir_tier_put_failures_total", "tier=\"ssd\",cause=\"evicted\"", "Chunks that the tier did not take.",
+     COUNTER, STORE(writes_lost)},
+    {"kvasir_tier_put_failures_total", "tier=\"ssd\",cause=\"budget\"", "Chunks that the tier did not take.",
+     COUNTER, STORE(writes_over_budget)},
+    {"kvasir_tier_gets_total", SSD, "Chunks read from the tier.", COUNTER, MEDIUM(gets)},
+    {"kvasir_tier_get_bytes_total", SSD, "Bytes read from the tier.", COUNTER, MEDIUM(get_bytes)},
+    {"kvasir_tier_get_failures_total", "tier=\"ssd\",cause=\"missing\"", "Reads that gave no chunk.", COUNTER,
+     MEDIUM(get_misses)},
+    {"kvasir_tier_get_failures_total", "tier=\"ssd\",cause=\"device\"", "Reads that gave no chunk.", COUNTER,
+     MEDIUM(get_errors)},
+    {"kvasir_tier_get_failures_total", "tier=\"ssd\",cause=\"corrupt\"", "Reads that gave no chunk.", COUNTER,
+     MEDIUM(corrupt)},
+    {"kvasir_tier_get_failures_total", "tier=\"ssd\",cause=\"deadline\"", "Reads that gave no chunk.",
+     COUNTER, MEDIUM(deadlines)},
+    {"kvasir_tier_get_failures_total", "tier=\"ssd\",cause=\"busy\"", "Reads that gave no chunk.", COUNTER,
+     STORE(fetch_refused)},
+    {"kvasir_tier_fetches_total", SSD, "Reads started for gets.", COUNTER, STORE(fetches)},
+    {"kvasir_tier_fetch_joins_total", SSD, "Gets that waited for another's read.", COUNTER,
+     STORE(fetch_joins)},
+    {"kvasir_tier_fetches_ahead_total", SSD, "Reads started before their get came.", COUNTER,
+     STORE(fetches_ahead)},
+    {"kvasir_tier_promotions_total", SSD, "Chunks that came from the tier to memory.", COUNTER,
+     STORE(promotions)},
+    {"kvasir_tier_demotions_total", SSD, "Chunks that left memory and stayed in the tier.", COUNTER,
+     STORE(demotions)},
+    {"kvasir_tier_evictions_total", SSD, "Chunks evicted from the tier, and so from the node.", COUNTER,
+     STORE(medium_evictions)},
+    {"kvasir_tier_evicted_bytes_total", SSD, "Payload bytes of these.", COUNTER, STORE(medium_evicted_bytes)},
+    {"kvasir_tier_copied_chunks_total", SSD, "Chunks written again to free a log file.", COUNTER,
+     MEDIUM(copied_chunks)},
+    {"kvasir_tier_copied_bytes_total", SSD, "Bytes of these.", COUNTER, MEDIUM(copied_bytes)},
+    {"kvasir_tier_reclaims_total", SSD, "Log files freed.", COUNTER, MEDIUM(reclaims)},
+    {"kvasir_tier_scrubbed_bytes_total", SSD, "Bytes read to look for damage.", COUNTER,
+     MEDIUM(scrubbed_bytes)},
+    {"kvasir_tier_device_errors_total", SSD, "Reads, writes and syncs that the device failed.", COUNTER,
+     MEDIUM(device_errors)},
+    {"kvasir_tier_recovered_objects", SSD, "Chunks found at start.", GAUGE, MEDIUM(recovered_chunks)},
+    {"kvasir_tier_recovered_bytes", SSD, "Payload bytes of these.", GAUGE, MEDIUM(recovered_bytes)},
+    {"kvasir_tier_recovery_read_bytes", SSD, "Bytes read to find them.", GAUGE, MEDIUM(recovery_read_bytes)},
+    {"kvasir_tier_recovery_us", SSD, "How long that took.", GAUGE, MEDIUM(recovery_us)},
+    /* and one without Redis to these */
+    {"kvasir_tier_devices", REDIS, "Directories or connections of the tier.", GAUGE, SHARED_MEDIUM(devices)},
+    {"kvasir_tier_devices_failed", REDIS, "Those that are out.", GAUGE, SHARED_MEDIUM(devices_failed)},
+    {"kvasir_tier_operations", REDIS, "Reads and writes in the tier now.", GAUGE, SHARED_MEDIUM(queued)},
+    {"kvasir_tier_write_queue", REDIS, "Chunks that wait to be written to the tier.", GAUGE,
+     SHARED(writes_queued)},
+    {"kvasir_tier_read_bytes_per_second", REDIS, "Measured while reading, a decaying average.", GAUGE,
+     SHARED_MEDIUM(read_bytes_per_s)},
+    {"kvasir_tier_read_latency_us", REDIS, "Time of one read, a decaying average.", GAUGE, SHARED(chunk_us)},
+    {"kvasir_tier_puts_total", REDIS, "Chunks written to the tier.", COUNTER, SHARED(writes)},
+    {"kvasir_tier_put_bytes_total", REDIS, "Payload bytes written to the tier.", COUNTER,
+     SHARED(write_bytes)},
+    {"kvasir_tier_put_failures_total", "tier=\"redis\",cause=\"full\"", "Chunks that the tier did not take.",
+     COUNTER, SHARED(writes_full)},
+    {"kvasir_tier_put_failures_total", "tier=\"redis\",cause=\"device\"",
+     "Chunks that the tier did not take.", COUNTER, SHARED(writes_failed)},
+    {"kvasir_tier_put_failures_total", "tier=\"redis\",cause=\"shed\"", "Chunks that the tier did not take.",
+     COUNTER, SHARED(writes_shed)},
+    {"kvasir_tier_put_failures_total", "tier=\"redis\",cause=\"evicted\"",
+     "Chunks that the tier did not take.", COUNTER, SHARED(writes_lost)},
+    {"kvasir_tier_gets_total", REDIS, "Chunks read from the tier.", COUNTER, SHARED(fetch_hits)},
+    {"kvasir_tier_get_bytes_total", REDIS, "Bytes read from the tier.", COUNTER, SHARED(fetch_bytes)},
+    {"kvasir_tier_get_failures_total", "tier=\"redis\",cause=\"missing\"", "Reads that gave no chunk.",
+     COUNTER, SHARED(fetch_misses)},
+    {"kvasir_tier_get_failures_total", "tier=\"redis\",cause=\"device\"", "Reads that gave no chunk.",
+     COUNTER, SHARED(fetch_failed)},
+    {"kvasir_tier_get_failures_total", "tier=\"redis\",cause=\"corrupt\"", "Reads that gave no chunk.",
+     COUNTER, SHARED(fetch_corrupt)},
+    {"kvasir_tier_get_failures_total", "tier=\"redis\",cause=\"room\"", "Reads that gave no chunk.", COUNTER,
+     SHARED(fetch_no_room)},
+    {"kvasir_tier_get_failures_total", "tier=\"redis\",cause=\"busy\"", "Reads that gave no chunk.", COUNTER,
+     SHARED(fetch_refused)},
+    {"kvasir_tier_fetches_total", REDIS, "Reads started for gets.", COUNTER, SHARED(fetches)},
+    {"kvasir_tier_fetch_joins_total", REDIS, "Gets that waited for another's read.", COUNTER,
+     SHARED(fetch_joins)},
+    {"kvasir_tier_fetches_ahead_total", REDIS, "Reads started before their get came.", COUNTER,
+     SHARED(fetches_ahead)},
+    {"kvasir_tier_promotions_total", REDIS, "Chunks that came from the tier to memory.", COUNTER,
+     SHARED(fetch_hits)},
+    {"kvasir_tier_lookups_total", REDIS, "Lookups that asked the tier for what the node did not have.",
+     COUNTER, SHARED(lookups)},
+    {"kvasir_tier_lookup_keys_total", REDIS, "Keys they asked for.", COUNTER, SHARED(lookup_keys)},
+    {"kvasir_tier_lookup_hit_keys_total", REDIS, "Of these, those that were there.", COUNTER,
+     SHARED(lookup_hit_keys)},
+    {"kvasir_tier_lookup_failures_total", "tier=\"redis\",cause=\"device\"",
+     "Lookups that were answered without the tier.", COUNTER, SHARED(lookups_failed)},
+    {"kvasir_tier_lookup_failures_total", "tier=\"redis\",cause=\"busy\"",
+     "Lookups that were answered without the tier.", COUNTER, SHARED(lookups_refused)},
     {"kvasir_hints_total", "outcome=\"accepted\"", "Hints, by outcome.", COUNTER,
      offsetof(struct values, hints[KVI_HINT_ACCEPTED])},
     {"kvasir_hints_total", "outcome=\"rejected\"", "Hints, by outcome.", COUNTER,
@@ -87,7 +206,10 @@ static const struct row rows[] = {
 
 static void values_take(struct kvi_store_service *service, struct values *values)
 {
+  memset(values, 0, sizeof(*values));
   kvi_store_stats(service->config.store, &values->store);
+  if (service->config.shared)
+    kvi_shared_stats(service->config.shared, &values->shared, &values->shared_medium);
   kvi_programs_stats(service->programs, &values->programs);
   for (int i = 0; i < KVI_HINT_OUTCOMES; i++)
     values->hints[i] = atomic_load_explicit(&service->hints[i], memory_order_relaxed);

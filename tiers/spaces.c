@@ -57,11 +57,12 @@ static void nearest_find(const struct kvi_store *store, uint32_t n, const char *
   char text[sizeof(opened->nearest)];
 
   for (uint32_t i = 0; i < n; i++) {
+    const kvs_space_desc *known = atomic_load_explicit(&store->spaces[i].desc, memory_order_acquire);
     size_t differences;
 
-    if (strcmp(store->spaces[i].tenant, tenant) != 0)
+    if (!known || strcmp(store->spaces[i].tenant, tenant) != 0)
       continue;
-    differences = kvi_space_diff(store->spaces[i].desc, desc, text, sizeof(text));
+    differences = kvi_space_diff(known, desc, text, sizeof(text));
     if (differences > 0 && (opened->nearest_differences == 0 || differences < opened->nearest_differences)) {
       opened->nearest_differences = differences;
       memcpy(opened->nearest, text, sizeof(text));
@@ -69,28 +70,60 @@ static void nearest_find(const struct kvi_store *store, uint32_t n, const char *
   }
 }
 
-/* Adds it unless somebody else just did; takes the copy over on KVS_OK with created. */
-static kvs_status space_add_locked(struct kvi_store *store, const char *tenant, const uint8_t *digest,
-                                   kvs_space_desc *copy, bool *created_p)
+/* A new one, without its description. KVI_NONE: there are too many. */
+static uint32_t space_create_locked(struct kvi_store *store, const char *tenant, const uint8_t *digest,
+                                    uint32_t key_length)
 {
   uint32_t *bucket = bucket_of(store, tenant, digest);
   struct kvi_space_entry *space;
 
-  if (kvi_space_find_locked(store, tenant, digest) != KVI_NONE)
-    return KVS_OK;
   if (store->n_spaces == store->config.max_spaces)
-    return KVS_ERR_BUSY;
+    return KVI_NONE;
   space = &store->spaces[store->n_spaces];
   memcpy(space->digest, digest, KVS_DIGEST_SIZE);
   memcpy(space->tenant, tenant, strlen(tenant) + 1);
-  space->desc = copy;
-  space->key_length = copy->key_length;
-  space->chunk_bytes = copy->chunk_bytes;
+  space->key_length = key_length;
   space->next = *bucket;
   *bucket = store->n_spaces++;
   store->stats.spaces++;
+  return *bucket;
+}
+
+/* Adds it unless somebody else just did; takes the copy over on KVS_OK with created. */
+static kvs_status space_add_locked(struct kvi_store *store, const char *tenant, const uint8_t *digest,
+                                   kvs_space_desc *copy, bool *created_p)
+{
+  uint32_t number = kvi_space_find_locked(store, tenant, digest);
+  struct kvi_space_entry *space;
+
+  if (number == KVI_NONE)
+    number = space_create_locked(store, tenant, digest, copy->key_length);
+  if (number == KVI_NONE)
+    return KVS_ERR_BUSY;
+  space = &store->spaces[number];
+  if (atomic_load_explicit(&space->desc, memory_order_relaxed))
+    return KVS_OK;
+  if (space->key_length != copy->key_length) /* what was found of it is not of this space */
+    return KVS_ERR_SPACE_MISMATCH;
+  space->chunk_bytes = copy->chunk_bytes;
+  atomic_store_explicit(&space->desc, copy, memory_order_release);
   *created_p = true;
   return KVS_OK;
+}
+
+uint32_t kvi_space_recover(struct kvi_store *store, const char *tenant, const uint8_t *digest,
+                           uint32_t key_length)
+{
+  uint32_t number;
+
+  pthread_mutex_lock(&store->lock);
+  number = kvi_space_find_locked(store, tenant, digest);
+  if (number == KVI_NONE)
+    number = space_create_locked(store, tenant, digest, key_length);
+  else if (store->spaces[number].key_length != key_length)
+    number = KVI_NONE;
+  pthread_mutex_unlock(&store->lock);
+  return number;
 }
 
 kvs_status kvi_store_space_open(struct kvi_store *store, const char *tenant,
@@ -112,6 +145,8 @@ kvs_status kvi_store_space_open(struct kvi_store *store, const char *tenant,
     return KVS_ERR_SPACE_MISMATCH;
   pthread_mutex_lock(&store->lock);
   known = kvi_space_find_locked(store, tenant, digest);
+  if (known != KVI_NONE && !store->spaces[known].desc)
+    known = KVI_NONE;
   n_spaces = store->n_spaces;
   pthread_mutex_unlock(&store->lock);
   if (known != KVI_NONE)

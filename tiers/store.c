@@ -6,16 +6,22 @@
 #include "tiers/dram/dram.h"
 #include "tiers/store_private.h"
 
-#define CHUNKS_MIN      1024u
-#define CHUNKS_MAX      (1u << 30)
-#define BYTES_PER_CHUNK (64u << 10)
-#define LANDINGS_LIMIT  (1u << 24)
-#define LEASES_LIMIT    (1u << 28)
+#define CHUNKS_MIN            1024u
+#define CHUNKS_MAX            (1u << 30)
+#define BYTES_PER_CHUNK       (64u << 10)
+#define BYTES_PER_CHUNK_BELOW (256u << 10) /* few are smaller, and the index is memory */
+#define LANDINGS_LIMIT        (1u << 24)
+#define LEASES_LIMIT          (1u << 28)
 
-static uint32_t chunks_default(uint64_t dram_bytes)
+static uint32_t chunks_default(uint64_t dram_bytes, struct kvi_medium *medium)
 {
   uint64_t chunks = dram_bytes / BYTES_PER_CHUNK;
+  struct kvi_medium_attr attr;
 
+  if (medium) {
+    medium->ops->attr(medium, &attr);
+    chunks += attr.capacity_bytes / BYTES_PER_CHUNK_BELOW;
+  }
   if (chunks < CHUNKS_MIN)
     return CHUNKS_MIN;
   return chunks < CHUNKS_MAX ? (uint32_t)chunks : CHUNKS_MAX;
@@ -26,7 +32,7 @@ static void config_default(struct kvi_store_config *config)
   if (config->chunk_bytes_max == 0)
     config->chunk_bytes_max = KVI_CHUNK_BYTES_MAX;
   if (config->max_chunks == 0)
-    config->max_chunks = chunks_default(config->dram_bytes);
+    config->max_chunks = chunks_default(config->dram_bytes, config->medium);
   if (config->max_spaces == 0)
     config->max_spaces = 1024;
   if (config->max_leases == 0)
@@ -35,6 +41,8 @@ static void config_default(struct kvi_store_config *config)
     config->max_landings = 1024;
   if (!config->policy)
     config->policy = "leaf-lru";
+  if (config->write_queue == 0)
+    config->write_queue = 4096;
 }
 
 static kvs_status config_check(const struct kvi_store_config *config, const struct kvi_policy_ops *policy)
@@ -83,6 +91,8 @@ static kvs_status parts_create(struct kvi_store *store)
     status = kvi_dram_create(&dram, &store->dram);
   if (status == KVS_OK)
     store->dram->ops->attr(store->dram, &store->dram_attr);
+  if (status == KVS_OK && store->config.medium)
+    status = kvi_below_create(store, store->config.medium);
   return status;
 }
 
@@ -93,8 +103,11 @@ kvs_status kvi_store_open(const struct kvi_store_config *config, struct kvi_stor
 
   *store_p = NULL;
   store = calloc(1, sizeof(*store));
-  if (!store)
+  if (!store) {
+    if (config->medium)
+      config->medium->ops->destroy(config->medium);
     return KVS_ERR_NOMEM;
+  }
   pthread_mutex_init(&store->lock, NULL);
   pthread_cond_init(&store->waiter_ended, NULL);
   store->config = *config;
@@ -117,6 +130,9 @@ void kvi_store_close(struct kvi_store *store)
 {
   if (!store)
     return;
+  if (store->config.medium) /* calls back until it is gone */
+    store->config.medium->ops->destroy(store->config.medium);
+  kvi_below_destroy(store);
   if (store->dram)
     store->dram->ops->destroy(store->dram);
   if (store->policy)
@@ -138,6 +154,11 @@ uint64_t kvi_store_chunk_bytes_max(const struct kvi_store *store)
   return configured < capacity ? configured : capacity;
 }
 
+bool kvi_store_has_medium(const struct kvi_store *store)
+{
+  return store->below != NULL;
+}
+
 void kvi_store_stats(struct kvi_store *store, struct kvi_store_stats *stats_p)
 {
   uint64_t index = kvi_index_bytes(store) + store->policy_ops->memory(store->policy);
@@ -145,6 +166,10 @@ void kvi_store_stats(struct kvi_store *store, struct kvi_store_stats *stats_p)
   pthread_mutex_lock(&store->lock);
   *stats_p = store->stats;
   pthread_mutex_unlock(&store->lock);
+  if (store->below) {
+    stats_p->has_medium = true;
+    store->below->medium->ops->stats(store->below->medium, &stats_p->medium);
+  }
   store->dram->ops->usage(store->dram, &stats_p->dram);
   stats_p->index_bytes = index;
   stats_p->index_bytes_per_chunk = (index + store->config.max_chunks - 1) / store->config.max_chunks;

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "proto/service.h"
+#include "tiers/medium.h"
 #include "tiers/tier.h"
 #include <kvasir/space.h>
 
@@ -35,6 +36,11 @@ struct kvi_store_config {
   uint32_t max_leases;      /* 0: 65536 */
   uint32_t max_landings; /* puts in flight; 0: 1024; at most 1 << 24. Four times as many may wait for them. */
   const char *policy;    /* NULL: "leaf-lru" */
+
+  /* The tier below, or NULL. The store's, also when it does not open; destroyed with it. It must have handles. */
+  struct kvi_medium *medium;
+  uint32_t write_queue;     /* chunks that wait to be written to it; 0: 4096 */
+  uint64_t write_day_bytes; /* most payload written to it in a day; 0: no bound */
 };
 
 /* Reserves and touches all memory: blocks for about 0.3 s a GiB. Errors: KVS_ERR_NOMEM, KVS_ERR_INVALID, KVS_ERR_SYSTEM (no random
@@ -45,6 +51,9 @@ void kvi_store_close(struct kvi_store *store);
 
 /* The largest payload it takes: as configured, and no more than its memory. */
 uint64_t kvi_store_chunk_bytes_max(const struct kvi_store *store);
+
+/* Whether there is a tier below: gets may have to wait for it. */
+bool kvi_store_has_medium(const struct kvi_store *store);
 
 /* ---- spaces ---- */
 
@@ -103,7 +112,7 @@ void kvi_store_release_owner(struct kvi_store *store, uint64_t owner);
 void kvi_store_expire(struct kvi_store *store);
 
 /*
- * ---- put and get: as kvi_service_ops put_begin, put_commit, put_abort, put_unwait, get_open, get_close ----
+ * ---- put and get: as kvi_service_ops put_begin, put_commit, put_abort, put_unwait, get_open, get_unwait, get_ahead, get_close ----
  *
  * put_begin evicts by the policy when room is short. It makes a chunk's place and parent known at once, so begin the puts of a chain in its order.
  * put_commit and put_abort call those who waited, on this thread, without a lock. Each ends the landing, errors included: never commit twice, never
@@ -117,8 +126,16 @@ kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *lan
 void kvi_store_put_abort(struct kvi_store *store, struct kvi_landing *landing);
 void kvi_store_put_unwait(struct kvi_store *store, void *wait_ctx);
 kvs_status kvi_store_get_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
-                              const uint8_t *key, uint32_t key_length, struct kvi_source *source_p,
-                              uint32_t *cause_p);
+                              const uint8_t *key, uint32_t key_length, struct kvi_get_wait *wait,
+                              struct kvi_source *source_p, uint32_t *cause_p);
+bool kvi_store_get_unwait(struct kvi_store *store, struct kvi_get_wait *wait);
+void kvi_store_get_ahead(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                         const uint8_t *key, uint32_t key_length);
+/* Only what is in memory, not counted and no use of it: for who copies it elsewhere. get_close ends it. KVS_MISS, KVS_ERR_CORRUPT. */
+kvs_status kvi_store_peek_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                               const uint8_t *key, uint32_t key_length, struct kvi_source *source_p);
+/* A miss that get_open has counted is taken back, because the chunk is looked for elsewhere; or counted after all. */
+void kvi_store_count_miss(struct kvi_store *store, uint32_t cause, bool back);
 void kvi_store_get_close(struct kvi_store *store, struct kvi_source *source);
 
 /* ---- the rest ---- */
@@ -141,7 +158,8 @@ void kvi_store_evict(struct kvi_store *store, const char *tenant, const uint8_t 
 
 struct kvi_space_info {
   uint8_t digest[KVS_DIGEST_SIZE];
-  const kvs_space_desc *desc; /* lives as long as the store */
+  const kvs_space_desc
+      *desc; /* lives as long as the store; NULL: found on a medium, and no client has told it yet */
   uint64_t chunks, bytes;
 };
 /* From *cursor_p (0 at first) up to `room` spaces of a tenant; *cursor_p 0: the end. */
@@ -171,6 +189,19 @@ struct kvi_store_stats {
   uint64_t index_bytes,
       index_bytes_per_chunk; /* entries, hash, ghosts and policy; for each of max_chunks, rounded up */
   struct kvi_tier_usage dram;
+
+  /* the tier below; all 0 without one */
+  bool has_medium;
+  uint64_t writes_queued;            /* now */
+  uint64_t writes_shed, writes_lost; /* pushed out of the full queue; evicted before they were written */
+  uint64_t writes_over_budget;
+  uint64_t fetches, fetch_joins,
+      fetches_ahead;                    /* started for a get; gets that waited for another's; started ahead */
+  uint64_t fetch_misses, fetch_refused; /* came to nothing; no room to read into, or too many */
+  uint64_t promotions, demotions;
+  uint64_t medium_evictions, medium_evicted_bytes; /* let go by the policy, part of evictions */
+  uint64_t medium_chunks, medium_only;             /* now: with a copy there; of these not in memory */
+  struct kvi_medium_stats medium;
 };
 void kvi_store_stats(struct kvi_store *store, struct kvi_store_stats *stats_p);
 

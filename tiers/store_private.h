@@ -2,13 +2,14 @@
  * tiers/store_private.h: what the files of the store share. docs/store.md draws it.
  *
  * Files: store.c (life, counters), index.c (entries, hash, ghosts), spaces.c, put.c (landings), waiters.c (equal puts), get.c,
- * lookup.c, lease.c, evict.c, list.c. Functions that end in _locked are called with store->lock held; all others without it.
+ * lookup.c, lease.c, evict.c, list.c; and for a tier below: below.c (its owner's side, recovery), clean.c, write_through.c, fetch.c. Functions that end in _locked are called with store->lock held; all others without it.
  */
 #ifndef KVASIR_TIERS_STORE_PRIVATE_H
 #define KVASIR_TIERS_STORE_PRIVATE_H
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,7 +27,9 @@
 enum kvi_entry_state {
   KVI_ENTRY_FREE = 0,
   KVI_ENTRY_LANDING,  /* in the index, not visible to readers; object: the landing's number */
-  KVI_ENTRY_RESIDENT, /* object: the tier's */
+  KVI_ENTRY_RESIDENT, /* in memory, perhaps on the medium too; object: the tier's */
+  KVI_ENTRY_BELOW,    /* on the medium only */
+  KVI_ENTRY_FETCHING, /* on the medium, and on its way to memory; object: the fetch's number */
   KVI_ENTRY_ZOMBIE,   /* out of the index, but held: its number is not used again before the last hold goes */
 };
 
@@ -35,20 +38,29 @@ struct kvi_entry {
   uint32_t next; /* in its bucket, or in the free list */
   uint16_t space;
   uint8_t state;
-  uint8_t unchained;
+  uint8_t unchained : 1;
+  uint8_t queued : 1;  /* to be written to the medium */
+  uint8_t writing : 1; /* being written */
   uint32_t object;
   uint32_t length;
   uint32_t place;
 };
 static_assert(sizeof(struct kvi_entry) == 52, "metadata of each chunk; docs/store.md has the sum");
 
+/* A reader can have it, perhaps not at once. */
+static inline bool kvi_entry_is_present(const struct kvi_entry *entry)
+{
+  return entry->state == KVI_ENTRY_RESIDENT || entry->state == KVI_ENTRY_BELOW ||
+         entry->state == KVI_ENTRY_FETCHING;
+}
+
 /* ---- spaces ---- */
 
 struct kvi_space_entry {
   uint8_t digest[KVS_DIGEST_SIZE];
   char tenant[KVI_TENANT_MAX];
-  kvs_space_desc *desc;
-  uint32_t next; /* in its bucket */
+  kvs_space_desc *_Atomic desc; /* NULL: found on a medium, not told by a client yet; set once */
+  uint32_t next;                /* in its bucket */
   uint32_t key_length;
   uint64_t chunk_bytes; /* 0: varies */
   uint64_t chunks, bytes;
@@ -94,6 +106,68 @@ struct kvi_waiter {
   enum kvi_waiter_state state;
 };
 
+/* ---- the tier below ---- */
+
+#define KVI_BELOW_WRITES  16u  /* given to the medium at a time */
+#define KVI_BELOW_FETCHES 256u /* the same */
+
+/* A chunk being written. */
+struct kvi_write {
+  struct kvi_medium_put put;
+  struct kvi_store *store;
+  uint32_t entry;
+  kvi_tier_object object; /* open */
+  uint8_t key[KVI_MEDIUM_KEY_MAX], parent[KVI_MEDIUM_KEY_MAX];
+  struct kvi_write *next_free;
+};
+
+/* A chunk being read. */
+struct kvi_fetch {
+  struct kvi_medium_get get;
+  struct kvi_store *store;
+  uint32_t entry;         /* KVI_NONE: it was dropped meanwhile */
+  uint32_t cause;         /* why it was */
+  kvi_tier_object object; /* where it lands */
+  bool landed;            /* object is set */
+  bool opened;            /* for each waiter */
+  uint16_t quality;
+  uint32_t length;
+  bool again; /* it was moved under the read, and is read once more */
+  uint8_t key[KVI_MEDIUM_KEY_MAX];
+  struct kvi_get_wait *waiters;
+  struct kvi_get_wait *calling; /* its done is running, on `thread` */
+  pthread_t thread;
+  struct kvi_fetch *next_free;
+};
+
+/* A place in the queue of chunks to write. */
+struct kvi_queued {
+  uint32_t entry;
+  kvi_tier_object object;
+};
+
+/* Neighbours in the queue of clean chunks: in memory and on the medium. */
+struct kvi_clean {
+  uint32_t next, prev;
+  uint32_t stamp; /* last use when it was queued, in units of 2^24 ns, cut */
+};
+
+struct kvi_below {
+  struct kvi_medium *medium;
+  struct kvi_medium_attr attr;
+  kvi_medium_handle *handles; /* by entry; 0: no copy */
+  struct kvi_clean *clean;    /* by entry */
+  uint32_t clean_first, clean_last;
+  struct kvi_queued *queue; /* a ring */
+  uint32_t queue_room, queue_first, queue_length;
+  struct kvi_write *writes, *write_free;
+  struct kvi_fetch *fetches, *fetch_free;
+  pthread_cond_t called;  /* a waiter's done has returned */
+  struct orphan *orphans; /* during recovery */
+  uint32_t n_orphans, orphans_room;
+  uint64_t budget_bytes, budget_at_ns; /* tokens of write_day_bytes, and when they were counted */
+};
+
 struct kvi_store {
   struct kvi_store_config config; /* defaults filled in; policy points to a static name */
   struct kvi_tier *dram;
@@ -133,6 +207,8 @@ struct kvi_store {
   pthread_cond_t waiter_ended;
   uint32_t waiter_watchers; /* threads in put_unwait that wait for a call to end */
 
+  struct kvi_below *below; /* NULL: no tier below. The pointer never changes. */
+
   struct kvi_store_stats stats; /* counters and gauges; dram and index_bytes are filled when asked */
 };
 
@@ -148,7 +224,7 @@ uint64_t kvi_key_hash(const struct kvi_store *store, uint32_t space, const uint8
 /* The entry with this key, whatever its state but ZOMBIE; KVI_NONE. */
 uint32_t kvi_index_find_locked(const struct kvi_store *store, uint64_t hash, uint32_t space,
                                const uint8_t folded[KVI_KEY_FOLDED]);
-/* n <= KVI_BATCH_LOCKED keys of one space; found[i]: a resident entry, or KVI_NONE. */
+/* n <= KVI_BATCH_LOCKED keys of one space; found[i]: a present entry, or KVI_NONE. */
 void kvi_index_find_batch_locked(const struct kvi_store *store, uint32_t space,
                                  const uint8_t (*folded)[KVI_KEY_FOLDED], uint32_t n, uint32_t *found);
 
@@ -157,7 +233,7 @@ uint32_t kvi_entry_create_locked(struct kvi_store *store, uint64_t hash, uint32_
                                  const uint8_t folded[KVI_KEY_FOLDED]);
 /* Out of the index; cause is remembered in the ghost table (KVI_MISS_NONE: not). Its number is free now or after the last hold. */
 void kvi_entry_forget_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause);
-/* A resident entry goes: forgotten, its bytes dropped, counted out of its space. */
+/* A present entry goes: forgotten, its bytes dropped in all tiers, counted out of its space. KVI_MISS_DELETED, KVI_MISS_CORRUPT: for good. */
 void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause);
 void kvi_entry_unhold_locked(struct kvi_store *store, uint32_t number);
 
@@ -171,12 +247,18 @@ void kvi_spaces_destroy(struct kvi_store *store);
 uint32_t kvi_space_find_locked(const struct kvi_store *store, const char *tenant,
                                const uint8_t *digest); /* KVI_NONE */
 
+/* One that a medium has named: added without its description if it is new. KVI_NONE: no room, or its keys have another length. */
+uint32_t kvi_space_recover(struct kvi_store *store, const char *tenant, const uint8_t *digest,
+                           uint32_t key_length);
+
 /* ---- get.c ---- */
 
+/* What a reader sees of an object it has open. */
+kvs_status kvi_source_fill(struct kvi_store *store, kvi_tier_object object, struct kvi_source *source_p);
 /* As kvi_store_get_open; *dropped_p: it was here until now, and its table did not fit its checksum. */
 kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
-                           const uint8_t *key, uint32_t key_length, struct kvi_source *source_p,
-                           uint32_t *cause_p, bool *dropped_p);
+                           const uint8_t *key, uint32_t key_length, struct kvi_get_wait *wait,
+                           struct kvi_source *source_p, uint32_t *cause_p, bool *dropped_p);
 /* Drops the chunk whose open source showed it to be damaged, unless it is gone or another one by now. */
 void kvi_source_drop_corrupt(struct kvi_store *store, const char *tenant, const uint8_t *space,
                              const uint8_t *key, uint32_t key_length, const struct kvi_source *source);
@@ -193,6 +275,10 @@ uint64_t kvi_lease_grant(struct kvi_store *store, uint32_t number, uint64_t expi
 
 /* ---- put.c, waiters.c ---- */
 
+/* Room in memory; evicts and demotes until it is there. Errors: KVS_ERR_FULL and those of the tier's reserve. */
+kvs_status kvi_room_take(struct kvi_store *store, const struct kvi_tier_request *wanted,
+                         kvi_tier_object *object_p);
+
 kvs_status kvi_landings_create(struct kvi_store *store);
 void kvi_landings_destroy(struct kvi_store *store);
 
@@ -206,7 +292,44 @@ void kvi_waiters_call(struct kvi_store *store, uint32_t first, kvs_status status
 
 /* ---- evict.c ---- */
 
-/* Evicts victims of the policy until `bytes` of payload went, at most KVI_BATCH_LOCKED of them. Returns the payload bytes; 0: no victim. */
+/* Takes chunks out of memory until `bytes` of payload went, at most KVI_BATCH_LOCKED of them. Returns the payload bytes; 0: no victim. */
 uint64_t kvi_store_make_room_locked(struct kvi_store *store, uint64_t bytes);
+/* Drops the least recently used leaf of any group, so that its entry is free. False: none may go. */
+bool kvi_store_drop_one_locked(struct kvi_store *store);
+void kvi_store_evict_one_locked(struct kvi_store *store, uint32_t number);
+
+/* ---- below.c ---- */
+
+kvs_status kvi_below_create(struct kvi_store *store, struct kvi_medium *medium);
+/* The medium ends first: nothing is under way then. */
+void kvi_below_destroy(struct kvi_store *store);
+/* Its copy on the medium is let go of. */
+void kvi_below_drop_locked(struct kvi_store *store, uint32_t number, bool for_good);
+static inline bool kvi_below_has(const struct kvi_store *store, uint32_t number)
+{
+  return store->below && store->below->handles[number] != 0;
+}
+
+/* ---- clean.c ---- */
+
+void kvi_clean_add_locked(struct kvi_store *store, uint32_t number);
+void kvi_clean_remove_locked(struct kvi_store *store, uint32_t number);
+/* The one to demote next and its last use; KVI_NONE. */
+uint32_t kvi_clean_victim_locked(struct kvi_store *store, uint64_t *last_use_ns_p);
+/* Out of memory; it stays on the medium. */
+void kvi_demote_locked(struct kvi_store *store, uint32_t number);
+
+/* ---- write_through.c ---- */
+
+/* It was published in memory: queued for the medium, if admission lets it, and what may be started is. */
+void kvi_write_through_locked(struct kvi_store *store, uint32_t number);
+
+/* ---- fetch.c ---- */
+
+/* KVS_PENDING, KVS_ERR_BUSY. wait NULL: nobody waits for it. The entry is BELOW or FETCHING. */
+kvs_status kvi_fetch_locked(struct kvi_store *store, uint32_t number, const uint8_t *key,
+                            struct kvi_get_wait *wait);
+/* The entry that is being fetched goes. */
+void kvi_fetch_forget_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause);
 
 #endif

@@ -55,8 +55,8 @@ struct cli_command {
   int (*run)(struct cli *cli, int n, char **arguments);
 };
 
-extern const struct cli_command cli_ping, cli_stats, cli_ls, cli_put, cli_get, cli_evict, cli_config,
-    cli_bench, cli_completion;
+extern const struct cli_command cli_ping, cli_stats, cli_tiers, cli_ls, cli_put, cli_get, cli_evict,
+    cli_config, cli_bench, cli_completion;
 extern const struct cli_command *const cli_commands[]; /* NULL ends it */
 extern const struct cli_option cli_common_options[];
 

@@ -8,7 +8,7 @@
 #endif
 
 const struct cli_command *const cli_commands[] = {
-    &cli_ping,  &cli_stats,  &cli_ls,    &cli_put,        &cli_get,
+    &cli_ping,  &cli_stats,  &cli_tiers, &cli_ls,         &cli_put, &cli_get,
     &cli_evict, &cli_config, &cli_bench, &cli_completion, NULL,
 };
 

@@ -274,6 +274,14 @@ static bool wait_work(struct kvi_grpc_server *server, struct shutdown *s, uint32
   return atomic_load(&s->over);
 }
 
+/* Calls that the service still has to answer, which it does in bounded time: their batches go into the queues. */
+static void wait_answers(struct kvi_grpc_server *server)
+{
+  struct timespec pause = {.tv_nsec = (long)KVI_NS_PER_MS};
+  while (atomic_load(&server->waiting_calls) > 0)
+    nanosleep(&pause, NULL);
+}
+
 void kvi_grpc_server_drain(struct kvi_grpc_server *server, uint32_t timeout_ms)
 {
   if (server->drained || !server->started)
@@ -294,6 +302,7 @@ void kvi_grpc_server_drain(struct kvi_grpc_server *server, uint32_t timeout_ms)
     while (!wait_over(&s, 1000))
       kvi_log_warn("waiting for calls to end");
   }
+  wait_answers(server);
   for (uint32_t i = 0; i < server->n_pollers; i++)
     grpc_completion_queue_shutdown(server->pollers[i].cq);
   for (uint32_t i = 0; i < server->n_pollers; i++)

@@ -15,6 +15,7 @@ struct call {
   grpc_metadata_array metadata;
   grpc_byte_buffer *request, *reply;
   int cancelled;
+  struct kvi_call_wait wait;
   struct kvi_grpc_tag tag_new, tag_done;
 };
 
@@ -89,25 +90,48 @@ static void answer(struct call *c, grpc_status_code status, const char *text)
 
 /* ---- control ---- */
 
-static kvs_status ask_service(struct call *c)
+static void answer_service(struct call *c, kvs_status status, ProtobufCMessage *reply)
+{
+  if (status == KVS_OK)
+    c->reply = kvi_grpc_pack(reply);
+  if (reply)
+    protobuf_c_message_free_unpacked(reply, NULL);
+  answer(c, to_grpc(status), status == KVS_OK ? "" : kvs_status_text(status));
+}
+
+/* On a thread of the service. Nobody else has the call: its poller left it alone when it was told to wait. */
+static void on_answered(struct kvi_call_wait *wait, kvs_status status, ProtobufCMessage *reply)
+{
+  struct call *c = wait->user;
+  struct kvi_grpc_server *server = c->poller->server;
+  answer_service(c, status, reply);
+  /* After the batch is in the queue, which is not shut down before. */
+  atomic_fetch_sub(&server->waiting_calls, 1);
+}
+
+static void ask_service(struct call *c)
 {
   struct kvi_grpc_server *server = c->poller->server;
   enum kvi_method method = (enum kvi_method)c->method;
   ProtobufCMessage *request =
       kvi_grpc_unpack(c->request, kvi_method_info(method)->request, REQUEST_BYTES_MAX);
-  if (!request)
-    return KVS_ERR_INVALID;
+  if (!request) {
+    answer_service(c, KVS_ERR_INVALID, NULL);
+    return;
+  }
   char *name = grpc_call_get_peer(c->call);
   struct kvi_peer peer = {.id = kvi_server_session(&c->metadata), .tenant = "default", .name = name};
   ProtobufCMessage *reply = NULL;
-  kvs_status status = server->service->ops->call(server->service->self, &peer, method, request, &reply);
+  c->wait = (struct kvi_call_wait){.done = on_answered, .user = c};
+  atomic_fetch_add(&server->waiting_calls, 1);
+  kvs_status status =
+      server->service->ops->call(server->service->self, &peer, method, request, &c->wait, &reply);
   protobuf_c_message_free_unpacked(request, NULL);
   gpr_free(name);
-  if (status == KVS_OK)
-    c->reply = kvi_grpc_pack(reply);
-  if (reply)
-    protobuf_c_message_free_unpacked(reply, NULL);
-  return status;
+  if (status == KVS_PENDING)
+    return; /* it may be over by now */
+  atomic_fetch_sub(&server->waiting_calls, 1);
+  answer_service(c, status, reply);
 }
 
 /* ---- health ---- */
@@ -154,8 +178,7 @@ static void on_new(void *ctx, bool ok)
     answer(c, ask_health(c), "");
     return;
   }
-  kvs_status status = ask_service(c);
-  answer(c, to_grpc(status), status == KVS_OK ? "" : kvs_status_text(status));
+  ask_service(c);
 }
 
 static void request(struct poller *poller, int method)

@@ -1,5 +1,6 @@
 /* Gets at the node: a chunk is opened when its turn comes and sent by reference, in order of segments. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "proto/grpc/server_private.h"
@@ -30,26 +31,126 @@ static bool tell_end(struct server_transfer *t, struct kvi_frame_out *out, kvs_s
   return true;
 }
 
-/* KVS_OK: t->source is open. Otherwise why the chunk ends. */
-static kvs_status open_source(struct server_transfer *t, uint32_t *cause)
+/* From any thread: left as a message for the poller's. */
+static void wait_ended(struct kvi_get_wait *base, kvs_status status, uint32_t cause)
+{
+  struct get_wait *wait = base->user;
+  struct stream *stream = wait->transfer->stream;
+  pthread_mutex_lock(&stream->woken_lock);
+  wait->status = status;
+  wait->cause = cause;
+  kvi_list_push_back(&stream->woken_gets, &wait->link);
+  pthread_mutex_unlock(&stream->woken_lock);
+  kvi_grpc_waker_wake(&stream->waker);
+}
+
+/* The end of a wait, on the poller's thread. */
+static void wait_take(struct server_transfer *t)
+{
+  t->wait.waiting = false;
+  t->waited = true;
+  t->coming->source = t->wait.wait.source;
+  if (t->wait.status != KVS_OK) {
+    free(t->coming);
+    t->coming = NULL;
+  }
+}
+
+void kvi_server_get_woken(struct stream *stream)
+{
+  for (;;) {
+    pthread_mutex_lock(&stream->woken_lock);
+    kvi_list_node *node = kvi_list_first(&stream->woken_gets);
+    if (node)
+      kvi_list_remove(&stream->woken_gets, node);
+    pthread_mutex_unlock(&stream->woken_lock);
+    if (!node)
+      return;
+    struct server_transfer *t = kvi_list_entry(node, struct get_wait, link)->transfer;
+    wait_take(t);
+    kvi_server_want_send(t);
+  }
+}
+
+void kvi_server_get_unwait(struct server_transfer *t)
 {
   const struct kvi_service *service = t->stream->poller->server->service;
-  if (t->canceled)
-    return KVS_ERR_CANCELED;
-  if (kvi_now_ns() >= t->deadline_ns)
-    return KVS_ERR_DEADLINE;
+  if (!t->wait.waiting)
+    return;
+  if (service->ops->get_unwait(service->self, &t->wait.wait)) {
+    t->wait.status = KVS_ERR_CANCELED;
+  } else { /* it has ended: the message is there, or was taken */
+    pthread_mutex_lock(&t->stream->woken_lock);
+    kvi_list_remove(&t->stream->woken_gets, &t->wait.link);
+    pthread_mutex_unlock(&t->stream->woken_lock);
+  }
+  wait_take(t);
+  if (t->coming)
+    kvi_server_source_unref(t->coming);
+  t->coming = NULL;
+  t->waited = false;
+  kvi_server_want_send(t);
+}
+
+/* Chunks that come next may be fetched already, so that a slow tier works on several at a time. */
+static void tell_ahead(struct server_transfer *t)
+{
+  const struct kvi_service *service = t->stream->poller->server->service;
+  uint32_t until = t->send_chunk + 1 + service->limits.get_ahead_chunks;
+  if (until > t->n_chunks)
+    until = t->n_chunks;
+  if (t->n_ahead < t->send_chunk + 1)
+    t->n_ahead = t->send_chunk + 1;
+  for (; service->limits.get_ahead_chunks > 0 && t->n_ahead < until; t->n_ahead++)
+    service->ops->get_ahead(service->self, &t->stream->peer, t->space, kvi_server_key(t, t->n_ahead),
+                            t->key_length);
+}
+
+/* What get_open says, or what the wait for it came to; the source is t->coming's. */
+static kvs_status get_source(struct server_transfer *t, uint32_t *cause)
+{
+  const struct kvi_service *service = t->stream->poller->server->service;
+  if (t->waited) {
+    t->waited = false;
+    *cause = t->wait.cause;
+    return t->wait.status;
+  }
   struct source *s = malloc(sizeof *s);
   if (!s)
     return KVS_ERR_NOMEM;
   s->service = service;
   atomic_init(&s->refs, 1);
+  memset(&t->wait, 0, sizeof t->wait);
+  t->wait.wait.done = wait_ended;
+  t->wait.wait.user = &t->wait;
+  t->wait.transfer = t;
+  t->wait.waiting = true; /* it may end before get_open returns */
   kvs_status status =
       service->ops->get_open(service->self, &t->stream->peer, t->space, kvi_server_key(t, t->send_chunk),
-                             t->key_length, &s->source, cause);
-  if (status != KVS_OK) {
+                             t->key_length, &t->wait.wait, &s->source, cause);
+  t->wait.waiting = status == KVS_PENDING;
+  if (status == KVS_OK || status == KVS_PENDING)
+    t->coming = s;
+  else
     free(s);
+  tell_ahead(t);
+  return status;
+}
+
+/* KVS_OK: t->source is open. KVS_PENDING: the transfer waits. Otherwise why the chunk ends. */
+static kvs_status open_source(struct server_transfer *t, uint32_t *cause)
+{
+  if (t->wait.waiting)
+    return KVS_PENDING;
+  if (!t->waited && t->canceled)
+    return KVS_ERR_CANCELED;
+  if (!t->waited && kvi_now_ns() >= t->deadline_ns)
+    return KVS_ERR_DEADLINE;
+  kvs_status status = get_source(t, cause);
+  if (status != KVS_OK)
     return status;
-  }
+  struct source *s = t->coming;
+  t->coming = NULL;
   if (s->source.table.length > t->lengths[t->send_chunk]) {
     kvi_server_source_unref(s);
     return KVS_ERR_BUFFER;
@@ -110,6 +211,8 @@ bool kvi_server_get_fill(struct server_transfer *t, struct kvi_frame_out *out)
   while (t->send_chunk < t->n_chunks) {
     uint32_t cause = 0;
     kvs_status status = t->source ? KVS_OK : open_source(t, &cause);
+    if (status == KVS_PENDING)
+      return true; /* nothing to say before it is woken */
     if (status == KVS_OK && t->canceled)
       status = KVS_ERR_CANCELED;
     while (status == KVS_OK && t->send_segment < t->source->source.table.n_segments)

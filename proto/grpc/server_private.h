@@ -51,6 +51,7 @@ struct kvi_grpc_server {
   struct acceptor
       *_Atomic acceptor; /* set before its thread takes the first connection, read by the pollers */
   atomic_bool serving, draining;
+  atomic_uint waiting_calls; /* whose answers the service still has to give */
   bool started, drained;
   struct counters counters;
 };
@@ -79,6 +80,16 @@ struct put_wait {
   uint32_t chunk;
   kvs_status status;
   kvi_list_node link; /* in stream->woken, under woken_lock */
+};
+
+/* A get that waits for its chunk to come from a slower tier. As put_wait. */
+struct get_wait {
+  struct kvi_get_wait wait;
+  struct server_transfer *transfer;
+  kvs_status status;
+  uint32_t cause;
+  bool waiting;       /* between KVS_PENDING and its end; the poller's */
+  kvi_list_node link; /* in stream->woken_gets, under woken_lock */
 };
 
 /* One chunk of a put. */
@@ -111,6 +122,10 @@ struct server_transfer {
 
   /* get */
   struct source *source; /* of the chunk being sent */
+  struct source *coming; /* the one that wait is for */
+  struct get_wait wait;
+  bool waited;      /* wait has ended: its status is the chunk's */
+  uint32_t n_ahead; /* chunks that were told ahead */
   uint32_t send_chunk, send_segment, send_offset;
   uint64_t send_left; /* bytes of the chunk */
   struct kvi_iov_cursor send_cursor;
@@ -150,7 +165,7 @@ struct stream {
   uint64_t bucket_factor; /* random and odd: ids that share a bucket cannot be chosen */
 
   pthread_mutex_t woken_lock; /* a leaf; the only lock of a stream */
-  kvi_list woken;
+  kvi_list woken, woken_gets;
   struct kvi_grpc_waker waker;
   kvi_list_node link; /* in poller->streams */
 };
@@ -182,6 +197,10 @@ bool kvi_server_put_fill(struct server_transfer *transfer, struct kvi_frame_out 
 /* ---- server_get.c ---- */
 /* Adds pieces and ends; true when all was added. */
 bool kvi_server_get_fill(struct server_transfer *transfer, struct kvi_frame_out *out);
+/* Those whose chunk has come, or will not, go on. */
+void kvi_server_get_woken(struct stream *stream);
+/* A get that is cancelled or past its deadline does not wait any longer. */
+void kvi_server_get_unwait(struct server_transfer *transfer);
 void kvi_server_source_unref(void *source);
 
 #endif

@@ -185,6 +185,8 @@ static void take_cancel(struct stream *s, uint64_t id)
   t->canceled = true;
   if (t->put)
     kvi_server_put_end_all(t, KVS_ERR_CANCELED);
+  else
+    kvi_server_get_unwait(t);
 }
 
 static kvs_status take_frame(struct stream *s, const Kvasir__V1__FrameHeader *header)
@@ -243,6 +245,7 @@ static void on_woken(void *ctx)
     return;
   }
   kvi_server_put_woken(s);
+  kvi_server_get_woken(s);
   send_next(s);
 }
 
@@ -314,6 +317,7 @@ void kvi_server_request_stream(struct poller *poller)
   kvi_list_init(&s->transfers);
   kvi_list_init(&s->to_send);
   kvi_list_init(&s->woken);
+  kvi_list_init(&s->woken_gets);
   pthread_mutex_init(&s->woken_lock, NULL);
   grpc_metadata_array_init(&s->metadata);
   kvi_grpc_waker_init(&s->waker, poller->cq, on_woken, s);
@@ -337,8 +341,12 @@ static void expire_transfers(struct stream *s, uint64_t now)
   kvi_list_for_each_safe(&s->transfers, node)
   {
     struct server_transfer *t = kvi_list_entry(node, struct server_transfer, link);
-    if (t->put && now >= t->deadline_ns)
+    if (now < t->deadline_ns)
+      continue;
+    if (t->put)
       kvi_server_put_end_all(t, KVS_ERR_DEADLINE);
+    else
+      kvi_server_get_unwait(t);
   }
 }
 

@@ -108,6 +108,9 @@ void kvi_server_transfer_destroy(struct server_transfer *t)
 {
   if (t->put && t->puts)
     kvi_server_put_end_all(t, KVS_ERR_CANCELED);
+  kvi_server_get_unwait(t);
+  if (t->coming)
+    kvi_server_source_unref(t->coming);
   if (t->source)
     kvi_server_source_unref(t->source);
   unlink_transfer(t);

@@ -51,7 +51,7 @@ static kvs_status local_call(struct kvi_wire *base, enum kvi_method method, cons
   if (kvi_now_ns() >= deadline_ns)
     status = KVS_ERR_DEADLINE;
   else
-    status = wire->service->ops->call(wire->service->self, &wire->peer, method, request, &reply);
+    status = wire->service->ops->call(wire->service->self, &wire->peer, method, request, NULL, &reply);
   done(ctx, status, status == KVS_OK ? reply : NULL);
   if (reply != NULL)
     protobuf_c_message_free_unpacked(reply, NULL);
@@ -241,8 +241,8 @@ static kvs_status say_hello(struct local_wire *wire)
   request.protocol_max = KVI_PROTOCOL_MAX;
   request.software = (char *)"kvasir (same process)";
   request.incarnation = (uint64_t)getpid();
-  status =
-      wire->service->ops->call(wire->service->self, &wire->peer, KVI_METHOD_HELLO, &request.base, &message);
+  status = wire->service->ops->call(wire->service->self, &wire->peer, KVI_METHOD_HELLO, &request.base, NULL,
+                                    &message);
   if (status != KVS_OK)
     return status;
   const Kvasir__V1__HelloReply *reply = (const Kvasir__V1__HelloReply *)message;

@@ -108,7 +108,9 @@ kvs_status kvi_local_get_chunk(struct local_run *run, uint32_t index)
   kvs_status status;
 
   status = service->ops->get_open(service->self, &run->wire->peer, transfer->space,
-                                  chunk_key(transfer, index), transfer->key_length, &source, &cause);
+                                  chunk_key(transfer, index), transfer->key_length, NULL, &source, &cause);
+  if (status == KVS_PENDING) /* the embedded store has no tier that is slower than memory */
+    status = KVS_ERR_UNSUPPORTED;
   if (status != KVS_OK) {
     chunk->cause = status == KVS_MISS ? cause : KVI_MISS_NONE;
     return status;

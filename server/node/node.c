@@ -14,6 +14,7 @@
 #include "server/node/address.h"
 #include "server/node/expirer.h"
 #include "server/node/node_private.h"
+#include "server/node/redis_tier.h"
 #include "server/node/settings.h"
 #include "tiers/service.h"
 
@@ -22,33 +23,6 @@
 #define CORES_A_POLLER 4
 
 /* ---- the parts ---- */
-
-static kvs_status open_store(struct kvi_node *node, char *error, size_t error_size)
-{
-  const struct kvi_node_settings *values = kvi_settings_get(node->settings);
-  struct kvi_store_config config = {
-      .dram_bytes = values->dram_size,
-      .dram_page_bytes = (uint32_t)values->dram_page_size,
-      .huge_pages = values->dram_huge_pages,
-      .lock_memory = values->dram_lock,
-      .chunk_bytes_max =
-          values->chunk_max_size < values->dram_size ? values->chunk_max_size : values->dram_size,
-      .max_chunks = (uint32_t)values->store_max_chunks,
-      .max_spaces = (uint32_t)values->store_max_spaces,
-      .max_leases = (uint32_t)values->store_max_leases,
-      .max_landings = (uint32_t)values->store_max_landings,
-      .policy = kvi_settings_policies[values->store_policy],
-  };
-  char size[KVI_FORMAT_MAX];
-  kvs_status status = kvi_store_open(&config, &node->store);
-
-  if (status == KVS_ERR_NOMEM)
-    snprintf(error, error_size, "dram.size: %s of memory could not be had",
-             kvi_format_size(values->dram_size, size));
-  else if (status != KVS_OK)
-    snprintf(error, error_size, "the store did not open: %s", kvs_status_text(status));
-  return status;
-}
 
 static char *config_json(void *ctx)
 {
@@ -60,6 +34,7 @@ static kvs_status create_service(struct kvi_node *node, char *error, size_t erro
   const struct kvi_node_settings *values = kvi_settings_get(node->settings);
   struct kvi_store_service_config config = {
       .store = node->store,
+      .shared = node->shared,
       .software = "kvasir " KVASIR_VERSION,
       .frame_bytes_max = (uint32_t)values->frame_max_size,
       .batch_chunks_max = (uint32_t)values->batch_max_chunks,
@@ -218,12 +193,15 @@ kvs_status kvi_node_start(struct kvi_settings *settings, uint64_t open_files, ch
   if (status != KVS_OK)
     goto free_node;
   log_admin(node);
-  status = open_store(node, error, error_size);
+  status = kvi_node_open_store(node, error, error_size);
   if (status != KVS_OK)
     goto destroy_admin;
-  status = create_service(node, error, error_size);
+  status = kvi_node_redis_open(values, node->store, error, error_size, &node->shared, &node->shared_medium);
   if (status != KVS_OK)
     goto close_store;
+  status = create_service(node, error, error_size);
+  if (status != KVS_OK)
+    goto destroy_shared;
   status = kvi_expirer_start(node->store, &node->expirer);
   if (status != KVS_OK) {
     snprintf(error, error_size, "the timer thread did not start: %s", kvs_status_text(status));
@@ -245,6 +223,8 @@ destroy_expirer:
   kvi_expirer_destroy(node->expirer);
 destroy_service:
   kvi_store_service_destroy(node->service);
+destroy_shared:
+  kvi_shared_destroy(node->shared);
 close_store:
   kvi_store_close(node->store);
 destroy_admin:
@@ -272,6 +252,7 @@ void kvi_node_destroy(struct kvi_node *node)
   kvi_unix_path_remove(kvi_settings_get(node->settings)->unix_socket, node->unix_id);
   kvi_expirer_destroy(node->expirer);
   kvi_store_service_destroy(node->service);
+  kvi_shared_destroy(node->shared);
   kvi_store_close(node->store);
   free(node);
 }

@@ -9,6 +9,7 @@
 #include "server/node/expirer.h"
 #include "server/node/machine.h"
 #include "server/node/metrics.h"
+#include "server/node/redis_tier.h"
 #include "tiers/service.h"
 
 #define STUCK_MS 30000u /* the timer beats four times a second */
@@ -129,6 +130,7 @@ static void metrics_page(void *ctx, kvi_strbuf *out)
   add_process(metrics);
   if (state_of(node) != KVI_NODE_STARTING) {
     add_grpc(node, metrics);
+    kvi_node_redis_metrics(node->shared_medium, metrics);
     if (kvi_store_service_stats(node->service, &reply) == KVS_OK)
       add_store(reply, metrics);
   }

@@ -1,4 +1,4 @@
-/* server/node/node_private.h: shared by node.c (life) and node_pages.c (what the admin port says). */
+/* server/node/node_private.h: shared by node.c (life), node_store.c (its tiers) and node_pages.c (what the admin port says). */
 #ifndef KVI_NODE_NODE_PRIVATE_H
 #define KVI_NODE_NODE_PRIVATE_H
 
@@ -22,6 +22,8 @@ struct kvi_node {
 
   struct kvi_admin *admin;
   struct kvi_store *store;
+  struct kvi_shared *shared;        /* NULL: there is none */
+  struct kvi_medium *shared_medium; /* its own */
   struct kvi_store_service *service;
   struct kvi_expirer *expirer;
   struct kvi_grpc_server *grpc;
@@ -29,5 +31,8 @@ struct kvi_node {
 };
 
 struct kvi_admin_source kvi_node_pages(struct kvi_node *node);
+
+/* node_store.c: the store over its tiers, as the settings say. Blocks while memory is touched and the SSD tier is read. */
+kvs_status kvi_node_open_store(struct kvi_node *node, char *error, size_t error_size);
 
 #endif

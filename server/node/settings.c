@@ -11,9 +11,10 @@
 #include "base/text.h"
 #include "server/node/address.h"
 #include "server/node/machine.h"
+#include "server/node/redis_tier.h"
 
 #define TEXT_MAX              (1u << 20)
-#define INDEX_BYTES_PER_CHUNK 96u /* at most; docs/store.md has the sum */
+#define INDEX_BYTES_PER_CHUNK 96u /* at most, and with an SSD tier 20 more; docs/store.md has the sum */
 
 struct kvi_settings {
   kvi_config *config;
@@ -174,6 +175,15 @@ static kvs_status check_chunk(kvi_config *config)
                            kvi_format_size(values->dram_size, bound));
 }
 
+/* What the tier itself would refuse, said before the memory is touched. */
+static kvs_status check_redis(kvi_config *config)
+{
+  char error[256];
+  const char *name = kvi_node_redis_check(kvi_config_values(config), error, sizeof(error));
+
+  return name == NULL ? KVS_OK : kvi_config_refuse(config, name, "%s", error);
+}
+
 static kvs_status check_all(kvi_config *config)
 {
   kvs_status status = check_tls(config);
@@ -181,9 +191,13 @@ static kvs_status check_all(kvi_config *config)
   if (status == KVS_OK)
     status = check_listeners(config);
   if (status == KVS_OK)
+    status = check_redis(config);
+  if (status == KVS_OK)
     status = check_memory(config);
   if (status == KVS_OK)
     status = check_chunk(config);
+  if (status == KVS_OK)
+    status = kvi_settings_check_ssd(config);
   return status;
 }
 

@@ -14,6 +14,14 @@
 
 #include "base/config.h"
 
+/* redis.mode */
+enum kvi_node_redis_mode {
+  KVI_NODE_REDIS_OFF,
+  KVI_NODE_REDIS_SINGLE,
+  KVI_NODE_REDIS_SENTINEL,
+  KVI_NODE_REDIS_CLUSTER
+};
+
 struct kvi_node_settings {
   kvi_config_list listen;  /* "host:port" */
   const char *unix_socket; /* "" = none */
@@ -26,7 +34,19 @@ struct kvi_node_settings {
   bool dram_huge_pages;
   bool dram_lock;
 
-  int64_t store_max_chunks; /* 0: from dram_size */
+  kvi_config_list ssd_paths; /* directories; empty: no SSD tier */
+  uint64_t ssd_size;         /* of all together */
+  uint64_t ssd_log_file_size;
+  int ssd_durability; /* enum kvi_ssd_durability */
+  int64_t ssd_queue;
+  int64_t ssd_depth;
+  int64_t ssd_copy_limit;    /* percent */
+  uint64_t ssd_write_budget; /* bytes a day; 0: no bound */
+  uint64_t ssd_scrub_rate;   /* bytes a second; 0: off */
+  bool ssd_io_uring;
+  bool ssd_discard;
+
+  int64_t store_max_chunks; /* 0: from dram_size and ssd_size */
   int64_t store_max_spaces;
   int64_t store_max_leases;
   int64_t store_max_landings;
@@ -35,6 +55,18 @@ struct kvi_node_settings {
   uint64_t chunk_max_size;
   uint64_t frame_max_size;
   int64_t batch_max_chunks;
+
+  int redis_mode; /* enum kvi_node_redis_mode */
+  kvi_config_list redis_addresses;
+  const char *redis_username, *redis_password, *redis_sentinel_master; /* "" = none */
+  const char *redis_sentinel_username, *redis_sentinel_password;
+  bool redis_tls, redis_write;
+  const char *redis_key_prefix;
+  uint64_t redis_ttl; /* ms; 0 = no end */
+  uint64_t redis_max_chunk;
+  int64_t redis_connections, redis_pipeline, redis_write_queue, redis_max_fetches, redis_breaker_failures;
+  uint64_t redis_lookup_timeout, redis_get_timeout, redis_put_timeout; /* ms */
+  uint64_t redis_connect_timeout, redis_stall_timeout, redis_retry_longest;
 
   int64_t grpc_pollers; /* 0: from the number of cores */
   uint64_t grpc_memory_quota;
@@ -55,6 +87,9 @@ extern const char *const kvi_settings_policies[]; /* ended by NULL */
 extern const kvi_config_table kvi_settings_table;
 
 struct kvi_settings;
+
+/* settings_ssd.c: the checks of ssd.*, for the load below. */
+kvs_status kvi_settings_check_ssd(kvi_config *config);
 
 /*
  * Loads the command line, the file it names and the environment, then checks the whole. argv and environment

@@ -8,8 +8,11 @@
  *
  *    last_use[handle]   8 B   0: not resident
  *    nodes[handle]     20 B   parent (and which of the handle's lives it was), children, holds or place in the heap
- *    heap_keys[place]   8 B   recorded last use
+ *    heap_keys[slot]    8 B   recorded last use
  *    heap_handles[..]   4 B
+ *
+ * Each group has a heap; a chunk is in at most one, so both lie in the same arrays: group memory grows from the front, group medium from the back
+ * (place p is slot capacity - 1 - p).
  *
  * 40 bytes a chunk in four arrays, rather than a struct padded to 48. A handle is used again after remove; `life` counts that, so that a child
  * of the former chunk is never taken for a child of the new one.
@@ -27,14 +30,15 @@ struct node {
   uint32_t parent;
   uint32_t parent_life;
   uint32_t life;
-  uint32_t children;
+  uint32_t children : 31;
+  uint32_t group : 1;
   uint32_t place_or_holds; /* a held chunk is not in the heap, so one word is enough */
 };
 static_assert(sizeof(struct node) == 20, "metadata for each chunk");
 
 struct kvi_policy {
   uint32_t capacity;
-  uint32_t heap_size;
+  uint32_t heap_size[2]; /* by group */
   uint64_t *last_use;
   uint64_t *heap_keys;
   uint32_t *heap_handles;
@@ -43,61 +47,84 @@ struct kvi_policy {
 
 /* ---- the heap ---- */
 
-static void heap_set(struct kvi_policy *policy, uint32_t place, uint64_t key, uint32_t handle)
+static uint32_t slot_of(const struct kvi_policy *policy, uint32_t group, uint32_t place)
 {
-  policy->heap_keys[place] = key;
-  policy->heap_handles[place] = handle;
+  return group == KVI_POLICY_MEMORY ? place : policy->capacity - 1 - place;
+}
+
+static uint64_t heap_key(const struct kvi_policy *policy, uint32_t group, uint32_t place)
+{
+  return policy->heap_keys[slot_of(policy, group, place)];
+}
+
+static uint32_t heap_handle(const struct kvi_policy *policy, uint32_t group, uint32_t place)
+{
+  return policy->heap_handles[slot_of(policy, group, place)];
+}
+
+static void heap_set(struct kvi_policy *policy, uint32_t group, uint32_t place, uint64_t key, uint32_t handle)
+{
+  uint32_t slot = slot_of(policy, group, place);
+
+  policy->heap_keys[slot] = key;
+  policy->heap_handles[slot] = handle;
   policy->nodes[handle].place_or_holds = place;
 }
 
-static void heap_rise(struct kvi_policy *policy, uint32_t place, uint64_t key, uint32_t handle)
+static void heap_rise(struct kvi_policy *policy, uint32_t group, uint32_t place, uint64_t key,
+                      uint32_t handle)
 {
   while (place > 0) {
     uint32_t above = (place - 1) / 2;
 
-    if (policy->heap_keys[above] <= key)
+    if (heap_key(policy, group, above) <= key)
       break;
-    heap_set(policy, place, policy->heap_keys[above], policy->heap_handles[above]);
+    heap_set(policy, group, place, heap_key(policy, group, above), heap_handle(policy, group, above));
     place = above;
   }
-  heap_set(policy, place, key, handle);
+  heap_set(policy, group, place, key, handle);
 }
 
-static void heap_sink(struct kvi_policy *policy, uint32_t place, uint64_t key, uint32_t handle)
+static void heap_sink(struct kvi_policy *policy, uint32_t group, uint32_t place, uint64_t key,
+                      uint32_t handle)
 {
+  uint32_t size = policy->heap_size[group];
+
   for (;;) {
     uint64_t below = 2 * (uint64_t)place + 1;
 
-    if (below >= policy->heap_size)
+    if (below >= size)
       break;
-    if (below + 1 < policy->heap_size && policy->heap_keys[below + 1] < policy->heap_keys[below])
+    if (below + 1 < size &&
+        heap_key(policy, group, (uint32_t)below + 1) < heap_key(policy, group, (uint32_t)below))
       below++;
-    if (policy->heap_keys[below] >= key)
+    if (heap_key(policy, group, (uint32_t)below) >= key)
       break;
-    heap_set(policy, place, policy->heap_keys[below], policy->heap_handles[below]);
+    heap_set(policy, group, place, heap_key(policy, group, (uint32_t)below),
+             heap_handle(policy, group, (uint32_t)below));
     place = (uint32_t)below;
   }
-  heap_set(policy, place, key, handle);
+  heap_set(policy, group, place, key, handle);
 }
 
 static void heap_take_out(struct kvi_policy *policy, uint32_t handle)
 {
-  uint32_t place = policy->nodes[handle].place_or_holds;
+  uint32_t place = policy->nodes[handle].place_or_holds, group = policy->nodes[handle].group, end;
   uint64_t key;
   uint32_t last;
 
   if (place & HELD || place == NOT_IN_HEAP)
     return;
   policy->nodes[handle].place_or_holds = NOT_IN_HEAP;
-  policy->heap_size--;
-  if (place == policy->heap_size)
+  end = --policy->heap_size[group];
+  if (place == end)
     return;
-  key = policy->heap_keys[policy->heap_size];
-  last = policy->heap_handles[policy->heap_size];
-  if (place > 0 && policy->heap_keys[(place - 1) / 2] > key)
-    heap_rise(policy, place, key, last);
+  key = heap_key(policy, group, end);
+  last = heap_handle(policy, group, end);
+  if (place > 0 && heap_key(policy, group, (place - 1) / 2) > key)
+    heap_rise(policy, group, place, key, last);
   else
-    heap_sink(policy, place, key, last);
+    heap_sink(policy, group, place, key, last);
 }
 
 /* Puts it in if it may be evicted now: resident, a leaf, not held, not in already. */
@@ -107,8 +134,8 @@ static void heap_put_in(struct kvi_policy *policy, uint32_t handle)
 
   if (policy->last_use[handle] == 0 || node->children > 0 || node->place_or_holds != NOT_IN_HEAP)
     return;
-  policy->heap_size++;
-  heap_rise(policy, policy->heap_size - 1, policy->last_use[handle], handle);
+  policy->heap_size[node->group]++;
+  heap_rise(policy, node->group, policy->heap_size[node->group] - 1, policy->last_use[handle], handle);
 }
 
 /* ---- chains ---- */
@@ -191,6 +218,7 @@ static void leaf_lru_insert(struct kvi_policy *policy, uint32_t handle, uint32_t
 {
   (void)bytes; /* room is freed a chunk at a time, whatever its size */
   policy->last_use[handle] = now_ns ? now_ns : 1;
+  policy->nodes[handle].group = KVI_POLICY_MEMORY;
   parent_set(policy, handle, parent);
   heap_put_in(policy, handle);
 }
@@ -245,15 +273,26 @@ static void leaf_lru_remove(struct kvi_policy *policy, uint32_t handle)
   node->life++;
 }
 
-static uint32_t leaf_lru_victim(struct kvi_policy *policy, uint64_t now_ns)
+static void leaf_lru_move(struct kvi_policy *policy, uint32_t handle, enum kvi_policy_group group)
+{
+  struct node *node = &policy->nodes[handle];
+
+  if (policy->last_use[handle] == 0 || node->group == (uint32_t)group)
+    return;
+  heap_take_out(policy, handle);
+  node->group = group & 1u;
+  heap_put_in(policy, handle);
+}
+
+static uint32_t leaf_lru_victim(struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns)
 {
   (void)now_ns;
-  while (policy->heap_size > 0) {
-    uint32_t handle = policy->heap_handles[0];
+  while (policy->heap_size[group] > 0) {
+    uint32_t handle = heap_handle(policy, group, 0);
 
-    if (policy->heap_keys[0] == policy->last_use[handle])
+    if (heap_key(policy, group, 0) == policy->last_use[handle])
       return handle;
-    heap_sink(policy, 0, policy->last_use[handle], handle);
+    heap_sink(policy, group, 0, policy->last_use[handle], handle);
   }
   return KVI_POLICY_NONE;
 }
@@ -280,6 +319,7 @@ const struct kvi_policy_ops kvi_policy_leaf_lru = {
     .hold = leaf_lru_hold,
     .unhold = leaf_lru_unhold,
     .remove = leaf_lru_remove,
+    .move = leaf_lru_move,
     .victim = leaf_lru_victim,
     .info = leaf_lru_info,
 };

@@ -6,6 +6,10 @@
  * it in its prefix chain, or KVI_POLICY_NONE. A parent may be named before it is resident itself (chunks of a chain may land in any
  * order): it counts its children from then on. The caller sees to it that links make no circle.
  *
+ * A resident chunk is in one of two groups, by what losing it means to its tier: those whose bytes are in memory only, and those with a copy on a
+ * medium. Each group has victims of its own; parents, children and holds are counted over both, so a chunk is a leaf only if none
+ * continues it in any tier.
+ *
  * The policy is the one place that remembers parents, children, holds and last use, so that the store does not keep them twice.
  */
 #ifndef KVASIR_TIERS_POLICY_POLICY_H
@@ -17,6 +21,8 @@
 
 #define KVI_POLICY_NONE         UINT32_MAX
 #define KVI_POLICY_CAPACITY_MAX 0x7ffffffeu /* handles: one bit of the word is the policy's own */
+
+enum kvi_policy_group { KVI_POLICY_MEMORY = 0, KVI_POLICY_MEDIUM = 1 };
 
 struct kvi_policy;
 
@@ -37,7 +43,7 @@ struct kvi_policy_ops {
   void (*destroy)(struct kvi_policy *policy);          /* NULL is fine */
   uint64_t (*memory)(const struct kvi_policy *policy); /* bytes taken at create */
 
-  /* A chunk became resident. bytes: what it takes. The handle is not resident yet; it may have children and holds already. */
+  /* A chunk became resident, in group memory. bytes: what it takes. The handle is not resident yet; it may have children and holds already. */
   void (*insert)(struct kvi_policy *policy, uint32_t handle, uint32_t parent, uint64_t bytes,
                  uint64_t now_ns);
   /* Told later than insert: the parent came after its child. Ignored when the handle has a parent that is still there. O(log n). */
@@ -50,9 +56,11 @@ struct kvi_policy_ops {
   /* It is gone (evicted, deleted), or will not come after all. Its children, if any, become roots. Its holds stay, and the caller
    * does not use the handle for another chunk before they are given back. */
   void (*remove)(struct kvi_policy *policy, uint32_t handle);
-  /* The chunk to evict next, without removing it: a leaf, not held. KVI_POLICY_NONE when there is none. O(log n) for each chunk
+  /* It is of this group from now on. Ignored when not resident. O(log n). */
+  void (*move)(struct kvi_policy *policy, uint32_t handle, enum kvi_policy_group group);
+  /* The chunk of a group to evict next, without removing it: a leaf, not held. KVI_POLICY_NONE when there is none. O(log n) for each chunk
    * that was used since it was looked at last. */
-  uint32_t (*victim)(struct kvi_policy *policy, uint64_t now_ns);
+  uint32_t (*victim)(struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns);
   void (*info)(const struct kvi_policy *policy, uint32_t handle, struct kvi_policy_info *info_p);
 };
 

@@ -154,6 +154,7 @@ typedef enum kvsc_cause { /* why a chunk or lookup missed */
                           KVSC_CAUSE_CORRUPT = 5,
                           KVSC_CAUSE_QUALITY = 6,
                           KVSC_CAUSE_NODE = 7,
+                          KVSC_CAUSE_TIER = 8, /* the node's tier that holds it failed or took too long */
 } kvsc_cause;
 
 /* How an operation ended. */

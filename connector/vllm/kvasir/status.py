@@ -65,6 +65,7 @@ class Cause(enum.IntEnum):
     CORRUPT = 5
     QUALITY = 6
     NODE = 7
+    TIER = 8
 
     @classmethod
     def _missing_(cls, value: object) -> Cause | None:

@@ -130,6 +130,10 @@ expect 1 ls chunks ffffffffffff
 expect 2 ls chunks
 expect 0 stats
 says kvasir_gets_total
+expect 0 tiers
+says dram
+expect 0 --json tiers
+says kvasir_tier_used_bytes
 expect 0 --json stats
 says '"stats":\['
 expect 0 config

@@ -149,7 +149,7 @@ static void a_corrupt_chunk_is_dropped(void **state)
     assert_int_equal(put_one(f->space, f->client, keys[i], in, sizeof(in)), KVS_OK);
   }
   kvsc_space_get_digest(f->space, digest);
-  assert_int_equal(service->ops->get_open(service->self, &peer, digest, keys[1], KEY, &source, &cause),
+  assert_int_equal(service->ops->get_open(service->self, &peer, digest, keys[1], KEY, NULL, &source, &cause),
                    KVS_OK);
   ((uint8_t *)source.iov[0].base)[499] ^= 0x10;
   service->ops->get_close(service->self, &source);

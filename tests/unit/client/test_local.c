@@ -322,7 +322,7 @@ static void bytes_that_went_bad_are_a_miss(void **state)
 
   assert_int_equal(local->wire->ops->submit(local->wire, &put->transfer), KVS_OK);
   assert_int_equal(local->service->ops->get_open(local->service->self, &local->peer, local->digest,
-                                                 local->key, KEY, &source, &cause),
+                                                 local->key, KEY, NULL, &source, &cause),
                    KVS_OK);
   uint8_t *stored = source.iov[0].base;
   stored[4000] ^= 1; /* the second segment */

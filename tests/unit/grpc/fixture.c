@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -48,8 +49,36 @@ static struct chunk *find(struct fixture_memory *m, const uint8_t *key)
   return NULL;
 }
 
+/* Answers a call a little later, from a thread of its own. */
+struct later {
+  struct kvi_call_wait *wait;
+  ProtobufCMessage *reply;
+};
+
+static void *answer_later(void *ctx)
+{
+  struct later *later = ctx;
+  struct timespec pause = {.tv_nsec = 20000000};
+  nanosleep(&pause, NULL);
+  later->wait->done(later->wait, KVS_OK, later->reply);
+  free(later);
+  return NULL;
+}
+
+static kvs_status call_later(struct kvi_call_wait *wait, ProtobufCMessage *reply)
+{
+  struct later *later = malloc(sizeof *later);
+  pthread_t thread;
+  *later = (struct later){.wait = wait, .reply = reply};
+  if (pthread_create(&thread, NULL, answer_later, later) != 0)
+    abort();
+  pthread_detach(thread);
+  return KVS_PENDING;
+}
+
 static kvs_status call(void *self, const struct kvi_peer *peer, enum kvi_method method,
-                       const ProtobufCMessage *request, ProtobufCMessage **reply_p)
+                       const ProtobufCMessage *request, struct kvi_call_wait *wait,
+                       ProtobufCMessage **reply_p)
 {
   (void)self;
   (void)peer;
@@ -68,6 +97,8 @@ static kvs_status call(void *self, const struct kvi_peer *peer, enum kvi_method 
     hello->frame_bytes_max = KVI_FRAME_BYTES_MAX;
     hello->batch_chunks_max = KVI_BATCH_CHUNKS_MAX;
   }
+  if (method == KVI_METHOD_LIST_SPACES)
+    return call_later(wait, reply);
   *reply_p = reply;
   return KVS_OK;
 }
@@ -111,7 +142,7 @@ static kvs_status put_begin(void *self, const struct kvi_peer *peer, const struc
       if (!m->chunks[i].used) {
         struct chunk *c = &m->chunks[i];
         fill(c, r);
-        *landing_p = (struct kvi_landing){c, c->iov, c->n_iov, c->segments, c->n_segments};
+        *landing_p = (struct kvi_landing){c, c->iov, c->n_iov, c->segments, c->n_segments, NULL};
         status = KVS_OK;
       }
   }
@@ -158,11 +189,13 @@ struct reading {
 };
 
 static kvs_status get_open(void *self, const struct kvi_peer *peer, const uint8_t *space, const uint8_t *key,
-                           uint32_t key_length, struct kvi_source *source_p, uint32_t *cause_p)
+                           uint32_t key_length, struct kvi_get_wait *wait, struct kvi_source *source_p,
+                           uint32_t *cause_p)
 {
   (void)peer;
   (void)space;
   (void)key_length;
+  (void)wait;
   struct fixture_memory *m = self;
   kvs_status status = KVS_MISS;
   *cause_p = KVI_MISS_EVICTED;
@@ -184,6 +217,18 @@ static kvs_status get_open(void *self, const struct kvi_peer *peer, const uint8_
   return status;
 }
 
+static bool get_unwait(void *self, struct kvi_get_wait *wait)
+{
+  (void)self, (void)wait;
+  return false;
+}
+
+static void get_ahead(void *self, const struct kvi_peer *peer, const uint8_t *space, const uint8_t *key,
+                      uint32_t key_length)
+{
+  (void)self, (void)peer, (void)space, (void)key, (void)key_length;
+}
+
 static void get_close(void *self, struct kvi_source *source)
 {
   struct fixture_memory *m = self;
@@ -202,16 +247,16 @@ static void peer_gone(void *self, const struct kvi_peer *peer)
   pthread_mutex_unlock(&m->lock);
 }
 
-static const struct kvi_service_ops ops = {call,       put_begin, put_commit, put_abort,
-                                           put_unwait, get_open,  get_close,  peer_gone};
+static const struct kvi_service_ops ops = {call,     put_begin,  put_commit, put_abort, put_unwait,
+                                           get_open, get_unwait, get_ahead,  get_close, peer_gone};
 
 static void start(struct fixture *f, bool unix_socket, uint32_t piece_bytes, uint32_t max_connections)
 {
   memset(f, 0, sizeof *f);
   f->memory = calloc(1, sizeof *f->memory);
   pthread_mutex_init(&f->memory->lock, NULL);
-  f->service =
-      (struct kvi_service){&ops, f->memory, {KVI_CHUNK_BYTES_MAX, KVI_FRAME_BYTES_MAX, KVI_BATCH_CHUNKS_MAX}};
+  f->service = (struct kvi_service){
+      &ops, f->memory, {KVI_CHUNK_BYTES_MAX, KVI_FRAME_BYTES_MAX, KVI_BATCH_CHUNKS_MAX, 0}};
   static const char *const listen[] = {"127.0.0.1:0"};
   char path[100], error[256] = "";
   snprintf(path, sizeof path, "/tmp/kvasir-test-%d.sock", (int)getpid());

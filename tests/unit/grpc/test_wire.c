@@ -458,6 +458,29 @@ static void test_calls(void **state)
   fixture_stop(&f);
 }
 
+/* Some are answered after their caller has given up, and after the node was told to end. */
+static void test_calls_answered_later(void **state)
+{
+  (void)state;
+  struct fixture f;
+  fixture_start(&f, false, 0);
+  Kvasir__V1__ListSpacesRequest list = KVASIR__V1__LIST_SPACES_REQUEST__INIT;
+  struct called given_up[16];
+  for (int i = 0; i < 5; i++)
+    assert_int_equal(call(&f, KVI_METHOD_LIST_SPACES, &list.base), KVS_OK);
+  for (size_t i = 0; i < 16; i++) {
+    given_up[i] = (struct called){.lock = PTHREAD_MUTEX_INITIALIZER};
+    kvi_cond_init(&given_up[i].cond);
+    assert_int_equal(f.wire->ops->call(f.wire, KVI_METHOD_LIST_SPACES, &list.base,
+                                       kvi_deadline_from_ms(i % 2 ? 1 : 10000).at_ns, on_called,
+                                       &given_up[i]),
+                     KVS_OK);
+  }
+  fixture_stop(&f);
+  for (size_t i = 0; i < 16; i++)
+    assert_true(given_up[i].done);
+}
+
 static void test_server_gone(void **state)
 {
   (void)state;
@@ -540,6 +563,7 @@ int main(int argc, char **argv)
   static int yes = 1;
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_calls),
+      cmocka_unit_test(test_calls_answered_later),
       cmocka_unit_test(test_round_trips),
       cmocka_unit_test_prestate(test_round_trips, &yes),
       cmocka_unit_test(test_small_pieces),

@@ -12,6 +12,7 @@ struct model {
   uint32_t parent[N]; /* of a resident or promised one */
   uint32_t holds[N];
   uint64_t used[N];
+  enum kvi_policy_group group[N];
 };
 
 static uint32_t model_children(const struct model *model, uint32_t handle)
@@ -23,13 +24,13 @@ static uint32_t model_children(const struct model *model, uint32_t handle)
   return children;
 }
 
-static uint32_t model_victim(const struct model *model)
+static uint32_t model_victim(const struct model *model, enum kvi_policy_group group)
 {
   uint32_t best = KVI_POLICY_NONE;
 
   for (uint32_t i = 0; i < N; i++)
-    if (model->resident[i] && model->holds[i] == 0 && model_children(model, i) == 0 &&
-        (best == KVI_POLICY_NONE || model->used[i] < model->used[best]))
+    if (model->resident[i] && model->group[i] == group && model->holds[i] == 0 &&
+        model_children(model, i) == 0 && (best == KVI_POLICY_NONE || model->used[i] < model->used[best]))
       best = i;
   return best;
 }
@@ -56,7 +57,7 @@ static void model_step(const struct kvi_policy_ops *ops, struct kvi_policy *poli
   uint32_t handle = (uint32_t)kvi_rand_below(rand, N);
   uint32_t parent = some_parent(rand, handle);
 
-  switch (kvi_rand_below(rand, 8)) {
+  switch (kvi_rand_below(rand, 9)) {
   case 0:
   case 1:
     if (!model->resident[handle]) {
@@ -64,7 +65,12 @@ static void model_step(const struct kvi_policy_ops *ops, struct kvi_policy *poli
       model->resident[handle] = true;
       model->parent[handle] = parent;
       model->used[handle] = now;
+      model->group[handle] = KVI_POLICY_MEMORY;
     }
+    break;
+  case 7:
+    ops->move(policy, handle, now % 3 == 0 ? KVI_POLICY_MEMORY : KVI_POLICY_MEDIUM);
+    model->group[handle] = now % 3 == 0 ? KVI_POLICY_MEMORY : KVI_POLICY_MEDIUM;
     break;
   case 2:
     ops->touch(policy, handle, now);
@@ -106,11 +112,12 @@ static void like_the_model(void **state)
     kvi_rand_seed(&rand, seed);
     assert_int_equal(ops->create(N, &policy), KVS_OK);
     for (uint64_t now = 1; now < 3000; now++) {
+      enum kvi_policy_group group = now % 2 ? KVI_POLICY_MEDIUM : KVI_POLICY_MEMORY;
       uint32_t victim;
 
       model_step(ops, policy, &model, &rand, now);
-      victim = ops->victim(policy, now);
-      assert_int_equal(victim, model_victim(&model));
+      victim = ops->victim(policy, group, now);
+      assert_int_equal(victim, model_victim(&model, group));
       if (victim != KVI_POLICY_NONE && kvi_rand_below(&rand, 4) == 0) {
         ops->remove(policy, victim);
         model_remove(&model, victim);
@@ -140,10 +147,10 @@ static void a_chain_goes_from_its_end(void **state)
     ops->insert(policy, i, i ? i - 1 : KVI_POLICY_NONE, 1,
                 10 - i); /* the end is the oldest and the newest wins nothing */
   for (uint32_t i = 4; i > 0; i--) {
-    assert_int_equal(ops->victim(policy, 100), i - 1);
+    assert_int_equal(ops->victim(policy, KVI_POLICY_MEMORY, 100), i - 1);
     ops->remove(policy, i - 1);
   }
-  assert_int_equal(ops->victim(policy, 100), KVI_POLICY_NONE);
+  assert_int_equal(ops->victim(policy, KVI_POLICY_MEMORY, 100), KVI_POLICY_NONE);
   ops->destroy(policy);
 }
 

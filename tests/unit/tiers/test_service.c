@@ -53,7 +53,7 @@ static void *ask(struct fixture *f, enum kvi_method method, const void *request)
 {
   ProtobufCMessage *reply = NULL;
 
-  assert_int_equal(f->service->ops->call(f->service->self, &peer, method, request, &reply), KVS_OK);
+  assert_int_equal(f->service->ops->call(f->service->self, &peer, method, request, NULL, &reply), KVS_OK);
   assert_non_null(reply);
   assert_ptr_equal(reply->descriptor, kvi_method_info(method)->reply);
   return reply;
@@ -138,12 +138,12 @@ static void wrong_messages(void **state)
   (void)state;
   setup(&f);
   done(ask(&f, KVI_METHOD_PING, &empty));
-  assert_int_equal(f.service->ops->call(f.service->self, &peer, KVI_METHOD_LOOKUP, &empty.base, &reply),
+  assert_int_equal(f.service->ops->call(f.service->self, &peer, KVI_METHOD_LOOKUP, &empty.base, NULL, &reply),
                    KVS_ERR_UNSUPPORTED);
   assert_null(reply);
-  assert_int_equal(f.service->ops->call(f.service->self, &peer, KVI_METHOD_COUNT, &empty.base, &reply),
+  assert_int_equal(f.service->ops->call(f.service->self, &peer, KVI_METHOD_COUNT, &empty.base, NULL, &reply),
                    KVS_ERR_UNSUPPORTED);
-  assert_int_equal(f.service->ops->call(f.service->self, &peer, KVI_METHOD_PING, NULL, &reply),
+  assert_int_equal(f.service->ops->call(f.service->self, &peer, KVI_METHOD_PING, NULL, NULL, &reply),
                    KVS_ERR_UNSUPPORTED);
   teardown(&f);
 }
@@ -522,7 +522,7 @@ static void draining(void **state)
   assert_int_equal(f.service->ops->put_begin(f.service->self, &peer, &put, NULL, NULL, &other),
                    KVS_ERR_DRAINING);
   assert_int_equal(
-      f.service->ops->get_open(f.service->self, &peer, f.digest, f.keys, KEY_BYTES, &source, &cause),
+      f.service->ops->get_open(f.service->self, &peer, f.digest, f.keys, KEY_BYTES, NULL, &source, &cause),
       KVS_ERR_DRAINING);
   reply = ask(&f, KVI_METHOD_LOOKUP, &request);
   assert_int_equal(reply->status, KVS_ERR_DRAINING);

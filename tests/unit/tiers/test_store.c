@@ -578,9 +578,9 @@ static void a_corrupt_table_is_a_miss(void **state)
 
   (void)state;
   chain_open(&chain, 16, 1);
-  assert_int_equal(
-      kvi_store_get_open(chain.store, TENANT, chain.space, chain_key(&chain, 0), KEY_BYTES, &source, &cause),
-      KVS_OK);
+  assert_int_equal(kvi_store_get_open(chain.store, TENANT, chain.space, chain_key(&chain, 0), KEY_BYTES, NULL,
+                                      &source, &cause),
+                   KVS_OK);
   ((uint8_t *)(uintptr_t)source.table.segments)[4] ^= 1; /* a segment's checksum */
   kvi_store_get_close(chain.store, &source);
   assert_int_equal(testing_get(chain.store, TENANT, chain.space, chain_key(&chain, 0), KEY_BYTES, 0, &cause),
@@ -611,9 +611,9 @@ static void a_reader_keeps_its_bytes(void **state)
 
   (void)state;
   chain_open(&chain, 4, 2);
-  assert_int_equal(
-      kvi_store_get_open(chain.store, TENANT, chain.space, chain_key(&chain, 0), KEY_BYTES, &source, &cause),
-      KVS_OK);
+  assert_int_equal(kvi_store_get_open(chain.store, TENANT, chain.space, chain_key(&chain, 0), KEY_BYTES, NULL,
+                                      &source, &cause),
+                   KVS_OK);
   kvi_store_evict(chain.store, TENANT, NULL, UINT64_MAX, &chunks, &bytes);
   assert_int_equal(chunks, 2);
   assert_int_equal(bytes, 2 * CHUNK);

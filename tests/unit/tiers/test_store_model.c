@@ -175,8 +175,8 @@ static void do_get(struct model *model, uint32_t id, uint32_t place)
     if (model->version[reader->id] != reader->version && readers_of(model, reader->id, reader->version) == 0)
       model->pages--;
   }
-  status =
-      kvi_store_get_open(model->store, TENANT, model->space, key_of(model, id), KEY_BYTES, &source, &cause);
+  status = kvi_store_get_open(model->store, TENANT, model->space, key_of(model, id), KEY_BYTES, NULL, &source,
+                              &cause);
   assert_int_equal(status, model->present[id] ? KVS_OK : KVS_MISS);
   if (status != KVS_OK) {
     if (!model->ever[id])
@@ -243,9 +243,9 @@ static void touch_before(struct model *model, uint32_t id)
 
     if (!model->present[i])
       continue;
-    assert_int_equal(
-        kvi_store_get_open(model->store, TENANT, model->space, key_of(model, i), KEY_BYTES, &source, &cause),
-        KVS_OK);
+    assert_int_equal(kvi_store_get_open(model->store, TENANT, model->space, key_of(model, i), KEY_BYTES, NULL,
+                                        &source, &cause),
+                     KVS_OK);
     kvi_store_get_close(model->store, &source);
     model->used[i] = ++model->now;
   }

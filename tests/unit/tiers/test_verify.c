@@ -28,7 +28,8 @@ static void flip(struct stored *s, uint64_t at)
   struct kvi_source source;
   uint32_t cause;
 
-  assert_int_equal(kvi_store_get_open(s->store, TENANT, s->space, s->key, KEY, &source, &cause), KVS_OK);
+  assert_int_equal(kvi_store_get_open(s->store, TENANT, s->space, s->key, KEY, NULL, &source, &cause),
+                   KVS_OK);
   for (uint32_t i = 0; i < source.n_iov; i++) {
     if (at < source.iov[i].length)
       ((uint8_t *)source.iov[i].base)[at] ^= 1;
@@ -93,7 +94,7 @@ static void a_damaged_table_goes(void **state)
 
   (void)state;
   stored_open(&s);
-  assert_int_equal(kvi_store_get_open(s.store, TENANT, s.space, s.key, KEY, &source, &cause), KVS_OK);
+  assert_int_equal(kvi_store_get_open(s.store, TENANT, s.space, s.key, KEY, NULL, &source, &cause), KVS_OK);
   ((uint8_t *)(uintptr_t)source.table.segments)[4] ^= 1; /* a segment's checksum */
   kvi_store_get_close(s.store, &source);
   assert_int_equal(kvi_store_verify(s.store, TENANT, s.space, s.key, KEY, &length), KVS_ERR_CORRUPT);

@@ -138,7 +138,7 @@ static inline kvs_status testing_get(struct kvi_store *store, const char *tenant
                                      uint32_t *cause_p)
 {
   struct kvi_source source;
-  kvs_status status = kvi_store_get_open(store, tenant, space, key, key_length, &source, cause_p);
+  kvs_status status = kvi_store_get_open(store, tenant, space, key, key_length, NULL, &source, cause_p);
 
   if (status != KVS_OK)
     return status;

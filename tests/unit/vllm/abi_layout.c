@@ -283,6 +283,7 @@ static void print_enums(void)
   VALUE(KVSC_CAUSE_CORRUPT);
   VALUE(KVSC_CAUSE_QUALITY);
   VALUE(KVSC_CAUSE_NODE);
+  VALUE(KVSC_CAUSE_TIER);
   close_object();
 }
 

@@ -1,0 +1,74 @@
+/* node_store.c: the node's store and the tiers under it, from the settings. */
+#include <stdio.h>
+
+#include "base/text.h"
+#include "server/node/node_private.h"
+#include "server/node/settings.h"
+#include "tiers/ssd/ssd.h"
+#include "tiers/store.h"
+
+static uint64_t chunk_bytes_max(const struct kvi_node_settings *values)
+{
+  return values->chunk_max_size < values->dram_size ? values->chunk_max_size : values->dram_size;
+}
+
+/* *medium_p stays NULL when no directory is configured. */
+static kvs_status create_ssd(const struct kvi_node_settings *values, struct kvi_medium **medium_p,
+                             char *error, size_t error_size)
+{
+  struct kvi_ssd_config config = {
+      .paths = values->ssd_paths.items,
+      .n_paths = values->ssd_paths.count,
+      .bytes = values->ssd_size,
+      .file_bytes = values->ssd_log_file_size,
+      .chunk_bytes_max = chunk_bytes_max(values),
+      .durability = (enum kvi_ssd_durability)values->ssd_durability,
+      .depth = (uint32_t)values->ssd_depth,
+      .copy_percent = (uint32_t)values->ssd_copy_limit,
+      .ring = values->ssd_io_uring,
+      .discard = values->ssd_discard,
+      .scrub_bytes_per_s = values->ssd_scrub_rate,
+  };
+  kvs_status status;
+
+  *medium_p = NULL;
+  if (config.n_paths == 0)
+    return KVS_OK;
+  status = kvi_ssd_create(&config, medium_p);
+  if (status == KVS_ERR_BUSY)
+    snprintf(error, error_size, "ssd.paths: another process uses one of the directories");
+  else if (status != KVS_OK)
+    snprintf(error, error_size, "ssd.paths: no directory can be used: %s", kvs_status_text(status));
+  return status;
+}
+
+kvs_status kvi_node_open_store(struct kvi_node *node, char *error, size_t error_size)
+{
+  const struct kvi_node_settings *values = kvi_settings_get(node->settings);
+  struct kvi_store_config config = {
+      .dram_bytes = values->dram_size,
+      .dram_page_bytes = (uint32_t)values->dram_page_size,
+      .huge_pages = values->dram_huge_pages,
+      .lock_memory = values->dram_lock,
+      .chunk_bytes_max = chunk_bytes_max(values),
+      .max_chunks = (uint32_t)values->store_max_chunks,
+      .max_spaces = (uint32_t)values->store_max_spaces,
+      .max_leases = (uint32_t)values->store_max_leases,
+      .max_landings = (uint32_t)values->store_max_landings,
+      .policy = kvi_settings_policies[values->store_policy],
+      .write_queue = (uint32_t)values->ssd_queue,
+      .write_day_bytes = values->ssd_write_budget,
+  };
+  char size[KVI_FORMAT_MAX];
+  kvs_status status = create_ssd(values, &config.medium, error, error_size);
+
+  if (status != KVS_OK)
+    return status;
+  status = kvi_store_open(&config, &node->store);
+  if (status == KVS_ERR_NOMEM)
+    snprintf(error, error_size, "dram.size: %s of memory could not be had",
+             kvi_format_size(values->dram_size, size));
+  else if (status != KVS_OK)
+    snprintf(error, error_size, "the store did not open: %s", kvs_status_text(status));
+  return status;
+}

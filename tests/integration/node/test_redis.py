@@ -1,0 +1,272 @@
+"""Two nodes over one real Redis: what the first stored, the second finds; and a Redis in trouble costs misses, never a stalled node."""
+import os
+import shutil
+import sys
+import time
+
+import harness
+
+harness.need_grpc()
+if shutil.which("redis-server") is None:
+    print("skipped: install redis-server")
+    sys.exit(77)
+
+import rpc  # noqa: E402
+from harness import NodeTest, until  # noqa: E402
+from redis_server import Redis  # noqa: E402
+from rpc import pb  # noqa: E402
+
+TIER_REDIS = 3
+REDIS = '{tier="redis"}'
+# What a lookup or get may take when Redis does not answer: its own time-out, and much for a machine that others load.
+TIMEOUTS = {"redis.lookup_timeout": "200ms", "redis.get_timeout": "500ms", "redis.put_timeout": "1s",
+            "redis.connect_timeout": "500ms", "redis.stall_timeout": "1s", "redis.retry_longest": "200ms"}
+
+
+class RedisTest(NodeTest):
+    def redis(self, *options):
+        redis = Redis(*options).start()
+        self.addCleanup(redis.close)
+        return redis
+
+    def serve(self, redis, **settings):
+        """A node over it, a client and a space."""
+        wanted = {"redis__mode": "single", "redis__addresses": f"127.0.0.1:{redis.port}"}
+        wanted.update({name.replace(".", "__"): value for name, value in TIMEOUTS.items()})
+        node = self.node(**{**wanted, **settings}).start()
+        client = rpc.Client(f"127.0.0.1:{node.port}")
+        self.addCleanup(client.close)
+        return node, client, client.open_space()
+
+    def store(self, node, client, space, n=4, size=50000):
+        """Puts n chunks and waits until Redis has them."""
+        chunks = {rpc.new_key(): [os.urandom(size), os.urandom(100)] for _ in range(n)}
+        before = node.metric("kvasir_tier_puts_total", REDIS)
+        stream = client.transfer()
+        for key, segments in chunks.items():
+            self.assertEqual(stream.put(space, key, segments), rpc.OK)
+        stream.end()
+        self.assertTrue(until(lambda: node.metric("kvasir_tier_puts_total", REDIS) - before == n), node.http("/metrics")[2])
+        return chunks
+
+    def tiers(self, client, space, keys):
+        request = pb.LookupRequest(spaces=[space], keys=pb.Keys(keys=b"".join(keys), key_length=32), want_tiers=True)
+        return client.call("Lookup", request, pb.LookupReply)
+
+    def get(self, client, space, key):
+        stream = client.transfer()
+        status, data = stream.get(space, key)
+        stream.end()
+        return status, data
+
+    def assert_alive(self, client, space):
+        """The node itself is as quick as ever: it puts and gets what it has."""
+        key, data = rpc.new_key(), os.urandom(1000)
+        stream = client.transfer()
+        self.assertEqual(stream.put(space, key, [data]), rpc.OK)
+        self.assertEqual(stream.get(space, key), (rpc.OK, data))
+        stream.end()
+        client.ping()
+
+
+class Shared(RedisTest):
+    def test_what_one_stores_another_finds(self):
+        redis = self.redis()
+        first, one, space = self.serve(redis)
+        chunks = self.store(first, one, space)
+        keys = list(chunks)
+        self.assertEqual(len(redis.keys()), len(chunks))
+        second, two, _ = self.serve(redis)
+        absent = rpc.new_key()
+        reply = self.tiers(two, space, [*keys, absent])
+        self.assertEqual((reply.status, reply.prefix, list(reply.tiers)), (rpc.OK, len(keys), [TIER_REDIS] * len(keys) + [0]))
+        self.assertGreater(reply.fetch_us, 0)
+        for key, segments in chunks.items():
+            self.assertEqual(self.get(two, space, key), (rpc.OK, b"".join(segments)))
+        self.assertEqual(self.get(two, space, absent)[0], rpc.MISS)
+        reply = self.tiers(two, space, keys)
+        self.assertEqual(list(reply.tiers), [1] * len(keys))  # they were promoted
+        self.assertEqual(second.metric("kvasir_tier_promotions_total", REDIS), len(keys))
+        self.assertEqual(first.metric("kvasir_redis_up"), 1)
+        first.stop()
+        second.stop()
+
+    def test_a_node_that_restarts_finds_its_own(self):
+        redis = self.redis()
+        node, client, space = self.serve(redis)
+        chunks = self.store(node, client, space)
+        client.close()
+        node.stop()
+        node.start()
+        client = rpc.Client(f"127.0.0.1:{node.port}")
+        self.addCleanup(client.close)
+        client.open_space()
+        for key, segments in chunks.items():
+            self.assertEqual(self.get(client, space, key), (rpc.OK, b"".join(segments)))
+        node.stop()
+
+    def test_more_than_memory_holds(self):
+        redis = self.redis()
+        node, client, space = self.serve(redis, dram__size="8MiB")
+        chunks = self.store(node, client, space, n=30, size=500000)
+        for key, segments in chunks.items():
+            self.assertEqual(self.get(client, space, key), (rpc.OK, b"".join(segments)))
+        self.assertGreater(node.metric("kvasir_tier_promotions_total", REDIS), 10)
+        node.stop()
+
+    def test_deleted_is_deleted_there(self):
+        redis = self.redis()
+        node, client, space = self.serve(redis)
+        keys = list(self.store(node, client, space))
+        request = pb.DeleteRequest(space=space, keys=pb.Keys(keys=keys[0], key_length=32))
+        client.call("Delete", request, pb.DeleteReply, service="Cache")
+        self.assertTrue(until(lambda: len(redis.keys()) == len(keys) - 1))
+        self.assertEqual(self.get(client, space, keys[0])[0], rpc.MISS)
+        node.stop()
+
+    def test_reading_alone(self):
+        redis = self.redis()
+        node, client, space = self.serve(redis, redis__write="false")
+        self.assert_alive(client, space)
+        self.assertEqual(redis.keys(), [])
+        node.stop()
+
+    def test_refused_configurations(self):
+        for settings, says in (({"redis__mode": "single"}, "redis.addresses"),
+                               ({"redis__mode": "single", "redis__addresses": "a:1", "redis__tls": "true"}, "TLS"),
+                               ({"redis__mode": "single", "redis__addresses": "a:1,b:1"}, "several"),
+                               ({"redis__mode": "cluster", "redis__addresses": "a:x"}, "host:port"),
+                               ({"redis__mode": "single", "redis__addresses": "a:1", "redis__username": "u"}, "password")):
+            code, said = self.node(**settings).run("--check-config")
+            self.assertNotEqual(code, 0)
+            self.assertIn(says, said)
+
+
+class Sentinel(RedisTest):
+    def test_failover(self):
+        """The master dies; Sentinel makes its replica the master; the nodes follow and find what they wrote."""
+        master = self.redis("--repl-diskless-sync-delay", "0")
+        replica = self.redis("--replicaof", "127.0.0.1", str(master.port), "--repl-diskless-sync-delay", "0")
+        self.assertTrue(until(lambda: b"master_link_status:up" in replica.ask("INFO", "replication"), 30))
+        sentinel = Redis()
+        self.addCleanup(sentinel.close)
+        sentinel.start_sentinel(f"sentinel monitor mymaster 127.0.0.1 {master.port} 1\n"
+                                "sentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 3000\n")
+        self.assertTrue(until(lambda: b"slaves=1" in sentinel.ask("INFO", "sentinel"), 30))
+        node, client, space = self.serve(sentinel, redis__mode="sentinel", dram__size="8MiB")
+        chunks = self.store(node, client, space, n=20, size=500000)
+        self.assertEqual(master.ask("WAIT", "1", "60000"), 1)
+        master.kill()
+        self.assert_alive(client, space)
+        for key, segments in chunks.items():  # misses at first, then all of them, wherever they are
+            self.assertTrue(until(lambda: self.get(client, space, key) == (rpc.OK, b"".join(segments)), 60))
+        self.assertGreaterEqual(node.metric("kvasir_redis_failovers_total"), 1)
+        node.stop()
+
+
+class Troubles(RedisTest):
+    def filled(self, *options, **settings):
+        """A Redis with chunks that the node does not have in memory."""
+        redis = self.redis(*options)
+        first, one, space = self.serve(redis, **settings)
+        chunks = self.store(first, one, space)
+        one.close()
+        first.stop()
+        node, client, _ = self.serve(redis, **settings)
+        self.assertTrue(until(lambda: node.metric("kvasir_redis_up") == 1))
+        return redis, node, client, space, chunks
+
+    def test_down_and_back(self):
+        redis, node, client, space, chunks = self.filled()
+        key = next(iter(chunks))
+        redis.kill()
+        self.assertEqual(self.tiers(client, space, [key]).status, rpc.MISS)
+        self.assertEqual(self.get(client, space, key)[0], rpc.MISS)
+        self.assert_alive(client, space)
+        self.assertGreater(node.metric("kvasir_redis_misses_total", '{cause="down"}'), 0)
+        redis.again()  # empty
+        self.assertTrue(until(lambda: node.metric("kvasir_redis_up") == 1, 30))
+        again = self.store(node, client, space)
+        self.assertEqual(len(again), 4)
+        node.stop()
+
+    def test_slow(self):
+        redis, node, client, space, chunks = self.filled()
+        redis.freeze(True)
+        for key in chunks:
+            began = time.monotonic()
+            self.assertEqual(self.tiers(client, space, [key]).status, rpc.MISS)
+            self.assertEqual(self.get(client, space, key)[0], rpc.MISS)
+            # 200 and 500 ms were asked for; what is tested is that it does not take until Redis wakes up
+            self.assertLess(time.monotonic() - began, 10 * harness.SLOW)
+            self.assert_alive(client, space)
+        self.assertGreater(node.metric("kvasir_redis_misses_total", '{cause="deadline"}'), 0)
+        redis.freeze(False)
+        self.assertTrue(until(lambda: all(self.get(client, space, key) == (rpc.OK, b"".join(chunks[key])) for key in chunks), 30))
+        node.stop()
+
+    def test_stopped_while_redis_is_slow(self):
+        redis, node, client, space, chunks = self.filled()
+        redis.freeze(True)
+        request = pb.LookupRequest(spaces=[space], keys=pb.Keys(keys=b"".join(chunks), key_length=32))
+        stub = client.channel.unary_unary("/kvasir.v1.Cache/Lookup", pb.LookupRequest.SerializeToString,
+                                          pb.LookupReply.FromString)
+        calls = [stub.future(request, timeout=rpc.TIMEOUT) for _ in range(8)]
+        stream = client.transfer()
+        number, start = stream.start_get(space, next(iter(chunks)), 1 << 20)
+        stream.send(pb.Frame(header=pb.FrameHeader(starts=[start])))
+        node.stop()
+        for call in calls:
+            call.exception()  # each has ended, one way or the other
+        redis.freeze(False)
+
+    def test_wrong_type_and_cut_value(self):
+        redis, node, client, space, chunks = self.filled()
+        keys = list(chunks)
+        for key in keys:
+            names = [name for name in redis.keys() if name.endswith(key)]
+            self.assertEqual(len(names), 1)
+            value = redis.ask("GET", names[0])
+            redis.ask("DEL", names[0])
+            if key == keys[0]:
+                redis.ask("RPUSH", names[0], "x")
+            elif key == keys[1]:
+                redis.ask("SET", names[0], value[:-1000])
+            elif key == keys[2]:
+                redis.ask("SET", names[0], value[:-1000] + bytes(1000))
+            else:
+                redis.ask("SET", names[0], value)
+        for key in keys[:3]:
+            self.assertEqual(self.get(client, space, key)[0], rpc.MISS)
+        self.assertEqual(self.get(client, space, keys[3]), (rpc.OK, b"".join(chunks[keys[3]])))
+        for cause in ("wrong_type", "length", "checksum"):
+            self.assertEqual(node.metric("kvasir_redis_misses_total", f'{{cause="{cause}"}}'), 1, cause)
+        node.stop()
+
+    def test_wrong_password(self):
+        redis = self.redis("--requirepass", "right")
+        node, client, space = self.serve(redis, redis__password="wrong")
+        self.assert_alive(client, space)
+        self.assertEqual(self.get(client, space, rpc.new_key())[0], rpc.MISS)
+        self.assertEqual(self.tiers(client, space, [rpc.new_key()]).status, rpc.MISS)
+        self.assertTrue(until(lambda: node.metric("kvasir_redis_misses_total", '{cause="denied"}') > 0))
+        self.assertNotIn("right", node.log() + node.http("/metrics")[2])
+        node.stop()
+        self.assertIn("WRONGPASS", node.log())
+        self.assertNotIn("wrong", node.log().replace("wrong number", ""))
+
+    def test_full(self):
+        redis = self.redis("--maxmemory", "4mb", "--maxmemory-policy", "noeviction")
+        node, client, space = self.serve(redis)
+        stream = client.transfer()
+        for _ in range(20):
+            self.assertEqual(stream.put(space, rpc.new_key(), [os.urandom(500000)]), rpc.OK)
+        stream.end()
+        self.assertTrue(until(lambda: node.metric("kvasir_tier_put_failures_total", '{tier="redis",cause="full"}') > 0))
+        self.assertEqual(node.metric("kvasir_redis_up"), 1)
+        self.assert_alive(client, space)
+        node.stop()
+
+
+if __name__ == "__main__":
+    harness.main(250)

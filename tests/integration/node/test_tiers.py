@@ -1,0 +1,108 @@
+"""A node with an SSD tier holds more than its memory, and keeps it over a restart and a kill."""
+import os
+import signal
+
+import harness
+from tiers import CHAIN, SSD, TierTest
+
+N = 60  # chains: 75 MB, of which memory holds 4
+
+
+class Tiers(TierTest):
+    def all_there(self, node, first, n):
+        self.assertEqual(self.get(node, first, n), {chain: "1" * CHAIN for chain in range(first, first + n)})
+
+    def test_more_than_memory_over_kill_and_restart(self):
+        node = self.ssd_node().start()
+        self.put(node, 0, N)
+        self.all_there(node, 0, N)
+        self.assertGreater(node.metric("kvasir_tier_demotions_total", SSD), 0)
+        self.assertGreater(node.metric("kvasir_tier_promotions_total", SSD), 0)
+        self.assertEqual(node.metric("kvasir_chunks"), N * CHAIN)
+        self.assertEqual(node.metric("kvasir_corrupt_chunks_total"), 0)
+        node.signal(signal.SIGKILL)
+        self.assertEqual(node.wait(), -signal.SIGKILL)
+        node.start()
+        self.assertEqual(node.metric("kvasir_tier_recovered_objects", SSD), N * CHAIN)
+        self.all_there(node, 0, N)
+        node.stop()
+        node.start()  # in good order: footers are read, not data
+        self.assertEqual(node.metric("kvasir_tier_recovered_objects", SSD), N * CHAIN)
+        self.assertLess(node.metric("kvasir_tier_recovery_read_bytes", SSD), 4 << 20)
+        self.all_there(node, 0, N)
+        node.stop()
+
+    def test_more_than_the_disk(self):
+        """Old chains go from their ends, files are freed, the disk's bound holds, and a restart finds what is left."""
+        node = self.ssd_node(ssd__size="24MiB").start()
+        self.put(node, 0, N)
+        there = self.get(node, 0, N)
+        for chain, chunks in there.items():
+            self.assertRegex(chunks, r"^1*0*$", f"chain {chain} lacks a chunk in its middle")
+        self.assertEqual(there[N - 1], "1" * CHAIN)
+        self.assertEqual(there[0], "0" * CHAIN)
+        self.assertGreater(sum(chunks.count("1") for chunks in there.values()), 60)
+        self.assertGreater(node.metric("kvasir_tier_reclaims_total", SSD), 0)
+        folder = os.path.join(node.folder, "ssd")
+        disk = sum(os.stat(os.path.join(folder, name)).st_blocks * 512 for name in os.listdir(folder))
+        self.assertLessEqual(disk, (24 << 20) + (1 << 20))
+        node.signal(signal.SIGKILL)
+        node.wait()
+        node.start()
+        after = self.get(node, 0, N)
+        self.assertEqual(after[N - 1], "1" * CHAIN)
+        node.stop()
+
+    def test_deleted_chunks_stay_away(self):
+        node = self.ssd_node().start()
+        self.put(node, 0, 4)
+        self.client(node, "delete", 1, 1)
+        self.written(node)
+        self.put(node, 10, 1)
+        node.stop()
+        node.start()
+        self.assertEqual(self.get(node, 1, 1)[1], "0" * CHAIN)
+        self.all_there(node, 2, 2)
+        node.stop()
+
+    def test_plain_reads_and_writes(self):
+        node = self.ssd_node(ssd__io_uring="false", ssd__durability="put").start()
+        self.assertIn("pread and pwrite", node.log())
+        self.put(node, 0, 8)
+        self.all_there(node, 0, 8)
+        node.stop()
+        node.start()
+        self.all_there(node, 0, 8)
+        node.stop()
+
+    def test_two_directories(self):
+        node = self.ssd_node(ssd__paths="")
+        paths = [os.path.join(node.folder, name) for name in ("one", "two")]
+        node.settings["ssd.paths"] = ",".join(paths)
+        node.start()
+        self.put(node, 0, 20)
+        node.stop()
+        for path in paths:
+            self.assertGreater(len(os.listdir(path)), 4)
+        node.start()
+        self.all_there(node, 0, 20)
+        node.stop()
+
+    def test_a_directory_in_use_is_refused(self):
+        node = self.ssd_node().start()
+        other = self.ssd_node(ssd__paths=node.settings["ssd.paths"])
+        code, log = other.run()
+        self.assertNotEqual(code, 0)
+        self.assertIn("another process", log)
+        node.stop()
+
+    def test_settings_that_do_not_fit(self):
+        for settings in (dict(ssd__paths="relative"), dict(ssd__size="4MiB"), dict(ssd__log_file_size="1MiB"),
+                         dict(ssd__size="0")):
+            code, log = self.ssd_node(**settings).run()
+            self.assertNotEqual(code, 0, settings)
+            self.assertIn("ssd.", log)
+
+
+if __name__ == "__main__":
+    harness.main(280)

@@ -1,0 +1,236 @@
+/* Redis behind the interface of media, as the store uses it. */
+#include "tests/unit/tiers/medium_testing.h"
+
+#include "tests/unit/redis/server.h"
+#include "tiers/redis/medium.h"
+
+static struct redis_server server;
+
+static int start(void **state)
+{
+  (void)state;
+  server_start(&server, NULL);
+  return 0;
+}
+
+static int stop(void **state)
+{
+  (void)state;
+  server_stop(&server);
+  return 0;
+}
+
+static struct kvi_medium *open_it(void)
+{
+  const char *addresses[] = {server.address};
+  struct kvi_redis_medium_config config = {
+      .redis = {.addresses = addresses, .n_addresses = 1, .retry_first_ms = 20, .retry_longest_ms = 100},
+      .key_prefix = "kvasir:",
+      .ttl_ms = 600000};
+  struct kvi_medium *medium;
+  char error[256];
+
+  assert_int_equal(kvi_redis_medium_create(&config, error, sizeof(error), &medium), KVS_OK);
+  return medium;
+}
+
+static void lookup_done(struct kvi_medium_lookup *lookup, kvs_status status)
+{
+  test_wait_end(lookup->user, status);
+}
+
+/* Keys of chunks first to first + n - 1. */
+static kvs_status lookup(struct kvi_medium *medium, uint64_t first, uint32_t n, uint8_t *present)
+{
+  uint8_t *keys = malloc((size_t)n * KEY_BYTES), space[KVS_DIGEST_SIZE];
+  struct test_wait wait;
+  struct kvi_medium_lookup asked = {.tenant = TENANT,
+                                    .space = space,
+                                    .keys = keys,
+                                    .key_length = KEY_BYTES,
+                                    .n_keys = n,
+                                    .present = present,
+                                    .deadline_ns = kvi_now_ns() + WAIT_SECONDS * KVI_NS_PER_S,
+                                    .done = lookup_done,
+                                    .user = &wait};
+  kvs_status status;
+
+  memset(space, 0x5a, sizeof(space));
+  memset(present, 0, (n + 7) / 8);
+  for (uint32_t i = 0; i < n; i++)
+    testing_key(first + i, keys + (size_t)i * KEY_BYTES, KEY_BYTES);
+  test_wait_init(&wait);
+  status = medium->ops->lookup(medium, &asked);
+  if (status == KVS_OK)
+    status = test_wait_for(&wait);
+  free(keys);
+  return status;
+}
+
+static void what_one_node_puts_another_gets(void **state)
+{
+  struct kvi_medium *one = open_it(), *two = open_it();
+  struct kvi_medium_attr attr;
+  struct kvi_medium_stats stats;
+  kvi_medium_handle handle;
+
+  (void)state;
+  one->ops->attr(one, &attr);
+  assert_string_equal(attr.name, "redis");
+  assert_true(attr.shared && !attr.handles);
+  assert_int_equal(attr.chunk_bytes_max, 128u << 20);
+  for (uint64_t i = 1; i <= 30; i++) {
+    struct test_chunk chunk;
+
+    test_chunk_make(&chunk, i, (uint32_t)(i * 9973), (uint32_t)(i % 7 + 1));
+    assert_int_equal(test_get(two, &chunk, 0), KVS_MISS);
+    assert_int_equal(test_put(one, &chunk, &handle), KVS_OK);
+    assert_int_equal(handle, 0);
+    assert_int_equal(test_put(two, &chunk, &handle), KVS_OK); /* is there: as good as written */
+    assert_int_equal(test_get(two, &chunk, 0), KVS_OK);
+    test_chunk_free(&chunk);
+  }
+  two->ops->stats(two, &stats);
+  assert_int_equal(stats.gets, 60);
+  assert_int_equal(stats.get_misses, 30);
+  assert_int_equal(stats.put_bytes, 0);
+  assert_int_equal(stats.put_errors, 0);
+  one->ops->destroy(one);
+  two->ops->destroy(two);
+}
+
+static void lookups_of_many_keys(void **state)
+{
+  enum { N = 1000 };
+  struct kvi_medium *medium = open_it();
+  kvi_medium_handle handle;
+  uint8_t present[(N + 7) / 8];
+
+  (void)state;
+  for (uint64_t i = 5000; i < 5000 + N; i += 3) {
+    struct test_chunk chunk;
+
+    test_chunk_make(&chunk, i, 100, 1);
+    assert_int_equal(test_put(medium, &chunk, &handle), KVS_OK);
+    test_chunk_free(&chunk);
+  }
+  assert_int_equal(lookup(medium, 5000, N, present), KVS_OK);
+  for (uint32_t i = 0; i < N; i++)
+    assert_int_equal(present[i / 8] >> i % 8 & 1, i % 3 == 0);
+  assert_int_equal(lookup(medium, 5000, 1, present), KVS_OK);
+  assert_int_equal(present[0], 1);
+  assert_int_equal(lookup(medium, 5000, 0, present), KVS_ERR_INVALID);
+  medium->ops->destroy(medium);
+}
+
+static void drop_for_good_alone_removes(void **state)
+{
+  struct kvi_medium *medium = open_it();
+  struct kvi_medium_identity identity;
+  struct test_chunk chunk;
+  kvi_medium_handle handle;
+
+  (void)state;
+  test_chunk_make(&chunk, 7000, 1000, 2);
+  identity = test_identity(&chunk);
+  assert_int_equal(test_put(medium, &chunk, &handle), KVS_OK);
+  medium->ops->drop(medium, &identity, 0, false);
+  assert_int_equal(test_get(medium, &chunk, 0), KVS_OK);
+  medium->ops->drop(medium, &identity, 0, true);
+  for (kvi_deadline patience = kvi_deadline_from_ms(WAIT_SECONDS * 1000);
+       test_get(medium, &chunk, 0) != KVS_MISS; pause_ms(5))
+    assert_false(kvi_deadline_expired(patience));
+  medium->ops->destroy(medium);
+  test_chunk_free(&chunk);
+}
+
+static kvs_status no_place(struct kvi_medium_get *get, const struct kvi_chunk_table *table,
+                           const struct kvi_iov **iov_p, uint32_t *n_iov_p)
+{
+  (void)get, (void)table, (void)iov_p, (void)n_iov_p;
+  return KVS_ERR_QUOTA;
+}
+
+static void statuses(void **state)
+{
+  struct kvi_medium *medium = open_it();
+  struct test_chunk chunk;
+  struct test_wait wait;
+  struct kvi_medium_get get = {.deadline_ns = kvi_now_ns() + WAIT_SECONDS * KVI_NS_PER_S,
+                               .land = no_place,
+                               .done = test_get_done,
+                               .user = &wait};
+  struct kvi_medium_put put;
+  kvi_medium_handle handle;
+  uint8_t present[2];
+
+  (void)state;
+  test_chunk_make(&chunk, 8000, 100000, 3);
+  get.identity = test_identity(&chunk);
+  assert_int_equal(test_put(medium, &chunk, &handle), KVS_OK);
+  test_wait_init(&wait);
+  assert_int_equal(medium->ops->get(medium, &get), KVS_OK);
+  assert_int_equal(test_wait_for(&wait), KVS_ERR_QUOTA); /* what land said */
+  test_wait_init(&wait);
+  test_put_fill(&put, &chunk, &wait);
+  put.codec_level = 1;
+  assert_int_equal(medium->ops->put(medium, &put), KVS_ERR_UNSUPPORTED);
+  put.codec_level = 0;
+  put.length++;
+  assert_int_equal(medium->ops->put(medium, &put), KVS_ERR_INVALID);
+  assert_string_equal(server_do(&server, "FLUSHALL"), "OK");
+  assert_int_equal(test_get(medium, &chunk, 0), KVS_MISS);
+  server_kill(&server);
+  assert_int_equal(test_get(medium, &chunk, 0), KVS_ERR_IO);
+  assert_int_equal(test_put(medium, &chunk, &handle), KVS_ERR_IO);
+  assert_int_equal(lookup(medium, 8000, 9, present), KVS_ERR_IO);
+  server_restart(&server);
+  medium->ops->destroy(medium);
+  test_chunk_free(&chunk);
+}
+
+/* Closed with a lookup and transfers under way: each ends once. */
+static void closed_under_way(void **state)
+{
+  struct kvi_medium *medium = open_it();
+  struct test_chunk chunk;
+  struct test_wait waits[2];
+  struct kvi_medium_put put;
+  uint8_t keys[100 * KEY_BYTES] = {0}, present[13] = {0};
+  struct kvi_medium_lookup asked = {.tenant = TENANT,
+                                    .keys = keys,
+                                    .key_length = KEY_BYTES,
+                                    .n_keys = 100,
+                                    .present = present,
+                                    .deadline_ns = kvi_now_ns() + WAIT_SECONDS * KVI_NS_PER_S,
+                                    .done = lookup_done,
+                                    .user = &waits[0]};
+
+  (void)state;
+  test_chunk_make(&chunk, 8100, 3000000, 3);
+  asked.space = chunk.space;
+  server_freeze(&server, true);
+  test_wait_init(&waits[0]);
+  test_wait_init(&waits[1]);
+  test_put_fill(&put, &chunk, &waits[1]);
+  assert_int_equal(medium->ops->lookup(medium, &asked), KVS_OK);
+  assert_int_equal(medium->ops->put(medium, &put), KVS_OK);
+  medium->ops->destroy(medium);
+  assert_int_equal(test_wait_for(&waits[0]), KVS_ERR_CLOSED);
+  assert_int_equal(test_wait_for(&waits[1]), KVS_ERR_CLOSED);
+  server_freeze(&server, false);
+  test_chunk_free(&chunk);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(what_one_node_puts_another_gets),
+      cmocka_unit_test(lookups_of_many_keys),
+      cmocka_unit_test(drop_for_good_alone_removes),
+      cmocka_unit_test(statuses),
+      cmocka_unit_test(closed_under_way),
+  };
+
+  return cmocka_run_group_tests(tests, start, stop);
+}

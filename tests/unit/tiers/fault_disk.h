@@ -1,0 +1,47 @@
+/*
+ * fault_disk.h: a disk in memory, for the SSD tier, that fails on demand and forgets like a device whose power is cut: of what was not synced, each
+ * write is there, is not, or is there in part, in any order; or it went to another place.
+ */
+#ifndef KVI_TESTS_UNIT_TIERS_FAULT_DISK_H
+#define KVI_TESTS_UNIT_TIERS_FAULT_DISK_H
+
+#include <stdatomic.h>
+
+#include "base/rand.h"
+#include "tiers/ssd/disk.h"
+
+#define FAULT_FILES_MAX 32u
+
+/* What is on the platter: outlives the disks that are opened over it. Zeroed but for what the test sets. */
+struct fault_image {
+  uint64_t file_bytes; /* the test's */
+  kvi_rand rand;       /* the test's: seeded */
+  bool misdirects;     /* a crash may put a write elsewhere */
+
+  /* at the operation so many from now: */
+  _Atomic uint64_t die_in;   /* the power goes: every operation fails from then on; 0: never */
+  _Atomic uint64_t error_in; /* one operation fails with error; 0: never */
+  _Atomic uint32_t n_errors; /* so many in a row */
+  _Atomic int error;
+  _Atomic uint64_t delay_ns; /* of each operation */
+
+  struct fault_file {
+    uint8_t *now;     /* what reads see */
+    uint8_t *durable; /* what a crash cannot take */
+  } files[FAULT_FILES_MAX];
+  struct fault_write {
+    uint32_t file;
+    uint64_t at;
+    size_t length;
+    uint8_t *bytes;
+  } * writes; /* not synced */
+  size_t n_writes, writes_room;
+  atomic_bool dead;
+};
+
+struct kvi_ssd_disk *fault_disk_open(struct fault_image *image);
+/* After the disk was closed: what a device may show when it comes back. */
+void fault_image_crash(struct fault_image *image);
+void fault_image_free(struct fault_image *image);
+
+#endif

@@ -1,0 +1,137 @@
+/*
+ * medium_owner.h: what stands for the store in tests of a medium: handles by the number of the test's chunk. CHUNKS, the number of
+ * numbers, is the including file's.
+ */
+#ifndef KVI_TESTS_UNIT_TIERS_MEDIUM_OWNER_H
+#define KVI_TESTS_UNIT_TIERS_MEDIUM_OWNER_H
+
+#include "medium_testing.h"
+
+/* An owner that remembers handles by the chunk's number, as the store does by its index. */
+struct owner {
+  pthread_mutex_t mutex;
+  struct kvi_medium *medium;
+  uint32_t n_found, n_lost, n_corrupt, n_moved;
+  uint32_t oldest; /* next to be let go */
+  bool frozen;     /* lets nothing go */
+  bool keeps_lost; /* handles stay when the device is lost, to compare later */
+  kvi_medium_handle handles[CHUNKS];
+  uint32_t lengths[CHUNKS];
+};
+
+static inline uint32_t number_of(const struct kvi_medium_identity *identity)
+{
+  uint8_t key[KEY_BYTES];
+
+  for (uint32_t i = 0; i < CHUNKS; i++) {
+    testing_key(i, key, KEY_BYTES);
+    if (memcmp(key, identity->key, KEY_BYTES) == 0)
+      return i;
+  }
+  fail_msg("a chunk that was never put");
+  return 0;
+}
+
+static inline bool owner_holds(void *ctx, const struct kvi_medium_identity *identity,
+                               kvi_medium_handle handle)
+{
+  struct owner *owner = ctx;
+  bool holds;
+
+  pthread_mutex_lock(&owner->mutex);
+  holds = owner->handles[number_of(identity)] == handle;
+  pthread_mutex_unlock(&owner->mutex);
+  return holds;
+}
+
+static inline bool owner_moved(void *ctx, const struct kvi_medium_identity *identity, kvi_medium_handle from,
+                               kvi_medium_handle to)
+{
+  struct owner *owner = ctx;
+  uint32_t number = number_of(identity);
+  bool was;
+
+  pthread_mutex_lock(&owner->mutex);
+  was = owner->handles[number] == from;
+  if (was)
+    owner->handles[number] = to;
+  owner->n_moved += was;
+  pthread_mutex_unlock(&owner->mutex);
+  return was;
+}
+
+static inline uint64_t owner_make_room(void *ctx, uint64_t bytes)
+{
+  struct owner *owner = ctx;
+  uint64_t freed = 0;
+
+  pthread_mutex_lock(&owner->mutex);
+  for (uint32_t i = 0; i < CHUNKS && freed < bytes && !owner->frozen; i++) {
+    uint32_t number = owner->oldest++ % CHUNKS;
+
+    if (owner->handles[number] == 0 || number % 100 == 0) /* some are never let go: they have to be moved */
+      continue;
+    freed += owner->lengths[number];
+    owner->medium->ops->drop(owner->medium, NULL, owner->handles[number], false);
+    owner->handles[number] = 0;
+  }
+  pthread_mutex_unlock(&owner->mutex);
+  return freed;
+}
+
+static inline void owner_corrupt(void *ctx, const struct kvi_medium_identity *identity,
+                                 kvi_medium_handle handle)
+{
+  struct owner *owner = ctx;
+  uint32_t number = number_of(identity);
+
+  pthread_mutex_lock(&owner->mutex);
+  if (owner->handles[number] == handle) {
+    owner->handles[number] = 0;
+    owner->medium->ops->drop(owner->medium, identity, handle, false);
+  }
+  owner->n_corrupt++;
+  pthread_mutex_unlock(&owner->mutex);
+}
+
+static inline void owner_lost(void *ctx, kvi_medium_handle first, kvi_medium_handle last)
+{
+  struct owner *owner = ctx;
+
+  pthread_mutex_lock(&owner->mutex);
+  for (uint32_t i = 0; i < CHUNKS; i++)
+    if (owner->handles[i] >= first && owner->handles[i] <= last && owner->handles[i] != 0)
+      owner->handles[i] = owner->keeps_lost ? owner->handles[i] : 0, owner->n_lost++;
+  pthread_mutex_unlock(&owner->mutex);
+}
+
+static inline bool owner_found(void *ctx, const struct kvi_medium_found *found)
+{
+  struct owner *owner = ctx;
+  uint32_t number = number_of(&found->identity);
+
+  owner->n_found++;
+  assert_string_equal(found->identity.tenant, TENANT);
+  assert_int_equal(found->identity.place, number % 10);
+  assert_int_equal(found->identity.parent != NULL, number % 10 != 0);
+  if (owner->handles[number] != 0)
+    owner->medium->ops->drop(owner->medium, &found->identity, owner->handles[number], false);
+  owner->handles[number] = found->handle;
+  owner->lengths[number] = (uint32_t)found->length;
+  return true;
+}
+
+/* Has the owner's medium tell what it holds. */
+static inline kvs_status owner_recover(struct owner *owner)
+{
+  struct kvi_medium_owner ops = {.ctx = owner,
+                                 .holds = owner_holds,
+                                 .moved = owner_moved,
+                                 .make_room = owner_make_room,
+                                 .corrupt = owner_corrupt,
+                                 .lost = owner_lost};
+
+  return owner->medium->ops->recover(owner->medium, &ops, owner_found);
+}
+
+#endif

@@ -1,0 +1,223 @@
+/* medium_testing.h: puts and gets of a medium that wait for their end, chunks of known bytes, and a folder that goes away. */
+#ifndef KVI_TESTS_UNIT_TIERS_MEDIUM_TESTING_H
+#define KVI_TESTS_UNIT_TIERS_MEDIUM_TESTING_H
+
+#include "testing.h"
+
+#include <dirent.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/thread.h"
+#include "tiers/medium.h"
+
+#define WAIT_SECONDS 60u
+
+/* A chunk's bytes follow from its number; its identity too. */
+struct test_chunk {
+  uint64_t number;
+  uint32_t length, n_segments;
+  uint8_t space[KVS_DIGEST_SIZE], key[KEY_BYTES], parent[KEY_BYTES];
+  uint8_t *bytes;
+  uint8_t *table;
+  struct kvi_iov iov[2];
+};
+
+static inline void test_bytes(uint64_t number, uint8_t *bytes, size_t length)
+{
+  uint64_t seed = number * 77 + 5;
+
+  for (size_t i = 0; i < length; i += 8) {
+    uint64_t word = kvi_splitmix64(&seed);
+
+    memcpy(bytes + i, &word, length - i < 8 ? length - i : 8);
+  }
+}
+
+static inline void test_chunk_make(struct test_chunk *chunk, uint64_t number, uint32_t length,
+                                   uint32_t n_segments)
+{
+  struct kvi_segment *segments = calloc(n_segments, sizeof(*segments));
+  uint32_t at = 0;
+
+  memset(chunk, 0, sizeof(*chunk));
+  chunk->number = number;
+  chunk->length = length;
+  chunk->n_segments = n_segments;
+  memset(chunk->space, 0x5a, sizeof(chunk->space));
+  testing_key(number, chunk->key, KEY_BYTES);
+  testing_key(number - 1, chunk->parent, KEY_BYTES);
+  chunk->bytes = malloc(length);
+  chunk->table = malloc(kvi_chunk_table_size(n_segments));
+  test_bytes(number, chunk->bytes, length);
+  for (uint32_t i = 0; i < n_segments; i++) {
+    segments[i].length = i + 1 == n_segments ? length - at : length / n_segments;
+    segments[i].crc32c = kvi_crc32c_update(0, chunk->bytes + at, segments[i].length);
+    at += segments[i].length;
+  }
+  kvi_chunk_table_write(chunk->table, segments, n_segments, 0);
+  free(segments);
+  chunk->iov[0] = (struct kvi_iov){.base = chunk->bytes, .length = length / 3};
+  chunk->iov[1] = (struct kvi_iov){.base = chunk->bytes + length / 3, .length = length - length / 3};
+}
+
+static inline void test_chunk_free(struct test_chunk *chunk)
+{
+  free(chunk->bytes);
+  free(chunk->table);
+}
+
+static inline struct kvi_medium_identity test_identity(const struct test_chunk *chunk)
+{
+  return (struct kvi_medium_identity){.tenant = TENANT,
+                                      .space = chunk->space,
+                                      .key = chunk->key,
+                                      .key_length = KEY_BYTES,
+                                      .parent = chunk->number % 10 ? chunk->parent : NULL,
+                                      .place = (uint32_t)(chunk->number % 10)};
+}
+
+struct test_wait {
+  pthread_mutex_t mutex;
+  pthread_cond_t ended;
+  uint32_t calls;
+  kvs_status status;
+  uint8_t *landed;
+  uint64_t length;
+  struct kvi_iov iov[2];
+};
+
+static inline void test_wait_init(struct test_wait *wait)
+{
+  memset(wait, 0, sizeof(*wait));
+  pthread_mutex_init(&wait->mutex, NULL);
+  assert_int_equal(kvi_cond_init(&wait->ended), KVS_OK);
+}
+
+static inline void test_wait_end(struct test_wait *wait, kvs_status status)
+{
+  pthread_mutex_lock(&wait->mutex);
+  wait->calls++;
+  wait->status = status;
+  pthread_cond_signal(&wait->ended);
+  pthread_mutex_unlock(&wait->mutex);
+}
+
+static inline kvs_status test_wait_for(struct test_wait *wait)
+{
+  kvi_deadline deadline = kvi_deadline_from_ms(WAIT_SECONDS * 1000);
+
+  pthread_mutex_lock(&wait->mutex);
+  while (wait->calls == 0)
+    assert_int_equal(kvi_cond_wait(&wait->ended, &wait->mutex, deadline), KVS_OK);
+  assert_int_equal(wait->calls, 1);
+  pthread_mutex_unlock(&wait->mutex);
+  return wait->status;
+}
+
+static inline void test_put_done(struct kvi_medium_put *put, kvs_status status)
+{
+  test_wait_end(put->user, status);
+}
+
+static inline void test_get_done(struct kvi_medium_get *get, kvs_status status)
+{
+  test_wait_end(get->user, status);
+}
+
+static inline kvs_status test_land(struct kvi_medium_get *get, const struct kvi_chunk_table *table,
+                                   const struct kvi_iov **iov_p, uint32_t *n_iov_p)
+{
+  struct test_wait *wait = get->user;
+
+  wait->length = table->length;
+  wait->landed = malloc(table->length);
+  wait->iov[0] = (struct kvi_iov){.base = wait->landed, .length = table->length / 2};
+  wait->iov[1] =
+      (struct kvi_iov){.base = wait->landed + table->length / 2, .length = table->length - table->length / 2};
+  *iov_p = wait->iov;
+  *n_iov_p = 2;
+  return KVS_OK;
+}
+
+static inline void test_put_fill(struct kvi_medium_put *put, const struct test_chunk *chunk,
+                                 struct test_wait *wait)
+{
+  *put = (struct kvi_medium_put){.identity = test_identity(chunk),
+                                 .iov = chunk->iov,
+                                 .n_iov = 2,
+                                 .length = chunk->length,
+                                 .deadline_ns = kvi_now_ns() + WAIT_SECONDS * KVI_NS_PER_S,
+                                 .done = test_put_done,
+                                 .user = wait};
+  assert_int_equal(kvi_chunk_table_read(chunk->table, kvi_chunk_table_size(chunk->n_segments), &put->table),
+                   KVS_OK);
+}
+
+/* Puts it and waits. *handle_p: 0 unless KVS_OK. */
+static inline kvs_status test_put(struct kvi_medium *medium, const struct test_chunk *chunk,
+                                  kvi_medium_handle *handle_p)
+{
+  struct kvi_medium_put put;
+  struct test_wait wait;
+  kvs_status status;
+
+  test_wait_init(&wait);
+  test_put_fill(&put, chunk, &wait);
+  status = medium->ops->put(medium, &put);
+  if (status == KVS_OK)
+    status = test_wait_for(&wait);
+  *handle_p = status == KVS_OK ? put.handle : 0;
+  return status;
+}
+
+/* Gets it and waits; KVS_ERR_INTERNAL when wrong bytes came with KVS_OK. */
+static inline kvs_status test_get(struct kvi_medium *medium, const struct test_chunk *chunk,
+                                  kvi_medium_handle handle)
+{
+  struct test_wait wait;
+  struct kvi_medium_get get = {.identity = test_identity(chunk),
+                               .handle = handle,
+                               .deadline_ns = kvi_now_ns() + WAIT_SECONDS * KVI_NS_PER_S,
+                               .land = test_land,
+                               .done = test_get_done,
+                               .user = &wait};
+  kvs_status status;
+
+  test_wait_init(&wait);
+  status = medium->ops->get(medium, &get);
+  if (status == KVS_OK)
+    status = test_wait_for(&wait);
+  if (status == KVS_OK &&
+      (wait.length != chunk->length || memcmp(wait.landed, chunk->bytes, chunk->length) != 0))
+    status = KVS_ERR_INTERNAL;
+  free(wait.landed);
+  return status;
+}
+
+/* A folder of the test's own. */
+static inline void test_folder_make(char path[64])
+{
+  snprintf(path, 64, "/tmp/kvasir-test-XXXXXX");
+  assert_non_null(mkdtemp(path));
+}
+
+static inline void test_folder_remove(const char *path)
+{
+  DIR *listing = opendir(path);
+  const struct dirent *entry;
+  char file[512];
+
+  while (listing && (entry = readdir(listing)) != NULL) {
+    snprintf(file, sizeof(file), "%s/%s", path, entry->d_name);
+    if (entry->d_name[0] != '.')
+      unlink(file);
+  }
+  if (listing)
+    closedir(listing);
+  rmdir(path);
+}
+
+#endif

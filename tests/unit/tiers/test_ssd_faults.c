@@ -1,0 +1,318 @@
+/* The SSD tier over a disk that loses power, fails, or is slow: what was safe is there, and nothing is ever wrong. */
+#define CHUNKS 400u
+#include "medium_owner.h"
+
+#include <errno.h>
+
+#include "fault_disk.h"
+#include "tiers/ssd/ssd.h"
+
+#define MIB       (1u << 20)
+#define CHUNK_MAX (100u << 10)
+#define FILES     8u
+
+struct fixture {
+  struct fault_image image;
+  struct kvi_ssd_config config;
+  struct owner owner;
+};
+
+static uint32_t length_of(uint32_t number)
+{
+  return 1000 + number * 7919 % (CHUNK_MAX - 1000);
+}
+
+static kvs_status fixture_open(struct fixture *f)
+{
+  static const char *const paths[] = {"fault"};
+  struct kvi_ssd_disk *disks[] = {fault_disk_open(&f->image)};
+
+  f->config.paths = paths;
+  f->config.n_paths = 1;
+  f->config.file_bytes = MIB;
+  f->config.chunk_bytes_max = CHUNK_MAX;
+  f->config.discard = true;
+  f->config.bytes = FILES * MIB;
+  f->image.file_bytes = MIB;
+  memset(f->owner.handles, 0, sizeof(f->owner.handles));
+  assert_int_equal(kvi_ssd_create_over(&f->config, disks, &f->owner.medium), KVS_OK);
+  return owner_recover(&f->owner);
+}
+
+static void fixture_close(struct fixture *f)
+{
+  f->owner.medium->ops->destroy(f->owner.medium);
+  f->owner.medium = NULL;
+}
+
+static int setup(void **state)
+{
+  struct fixture *f = calloc(1, sizeof(*f));
+
+  pthread_mutex_init(&f->owner.mutex, NULL);
+  kvi_rand_seed(&f->image.rand, 1);
+  *state = f;
+  return 0;
+}
+
+static int teardown(void **state)
+{
+  struct fixture *f = *state;
+
+  if (f->owner.medium)
+    fixture_close(f);
+  fault_image_free(&f->image);
+  free(f);
+  return 0;
+}
+
+/* Several puts at once; what the tier says of each is noted, on its thread as the store does. */
+#define AT_ONCE 6u
+
+struct putting {
+  struct fixture *f;
+  uint32_t number;
+  struct test_wait wait;
+};
+
+static void put_ended(struct kvi_medium_put *put, kvs_status status)
+{
+  struct putting *putting = put->user;
+  struct owner *owner = &putting->f->owner;
+  kvi_medium_handle old;
+
+  pthread_mutex_lock(&owner->mutex);
+  old = owner->handles[putting->number];
+  owner->handles[putting->number] = status == KVS_OK ? put->handle : 0;
+  owner->lengths[putting->number] = length_of(putting->number);
+  pthread_mutex_unlock(&owner->mutex);
+  if (old != 0)
+    owner->medium->ops->drop(owner->medium, NULL, old, false);
+  test_wait_end(&putting->wait, status);
+}
+
+static void put_some(struct fixture *f, uint32_t first)
+{
+  struct test_chunk chunks[AT_ONCE];
+  struct kvi_medium_put puts[AT_ONCE];
+  struct putting putting[AT_ONCE];
+  bool accepted[AT_ONCE];
+
+  for (uint32_t i = 0; i < AT_ONCE; i++) {
+    test_chunk_make(&chunks[i], first + i, length_of(first + i), 1 + (first + i) % 20);
+    putting[i].f = f;
+    putting[i].number = first + i;
+    test_wait_init(&putting[i].wait);
+    test_put_fill(&puts[i], &chunks[i], NULL);
+    puts[i].done = put_ended;
+    puts[i].user = &putting[i];
+    accepted[i] = f->owner.medium->ops->put(f->owner.medium, &puts[i]) == KVS_OK;
+  }
+  for (uint32_t i = 0; i < AT_ONCE; i++) {
+    if (accepted[i])
+      (void)test_wait_for(&putting[i].wait);
+    test_chunk_free(&chunks[i]);
+  }
+}
+
+static kvs_status get_number(struct fixture *f, uint32_t number)
+{
+  struct test_chunk chunk;
+  kvi_medium_handle handle;
+  kvs_status status;
+
+  pthread_mutex_lock(&f->owner.mutex);
+  handle = f->owner.handles[number];
+  pthread_mutex_unlock(&f->owner.mutex);
+  if (handle == 0)
+    return KVS_MISS;
+  test_chunk_make(&chunk, number, length_of(number), 1 + number % 20);
+  status = test_get(f->owner.medium, &chunk, handle);
+  test_chunk_free(&chunk);
+  return status;
+}
+
+/* Load, a power cut at some operation, and what is there then. */
+static void crash_rounds(struct fixture *f, uint32_t rounds, uint64_t seed)
+{
+  uint32_t found = 0, next = 0;
+  kvi_rand chaos;
+
+  kvi_rand_seed(&chaos, seed + 1);
+  kvi_rand_seed(&f->image.rand, seed);
+  f->owner.keeps_lost = true;
+  assert_int_equal(fixture_open(f), KVS_OK);
+  for (uint32_t round = 0; round < rounds; round++) {
+    bool safe[CHUNKS];
+
+    f->image.die_in = 1 + kvi_rand_below(&chaos, 300);
+    for (uint32_t i = 0; i < 12; i++, next = (next + AT_ONCE) % (CHUNKS - AT_ONCE))
+      put_some(f, next);
+    f->image.dead = true; /* it may have had less to do */
+    pthread_mutex_lock(&f->owner.mutex);
+    for (uint32_t i = 0; i < CHUNKS; i++)
+      safe[i] = f->owner.handles[i] != 0;
+    pthread_mutex_unlock(&f->owner.mutex);
+    fixture_close(f);
+    fault_image_crash(&f->image);
+    f->owner.frozen = true; /* evictions from here on are not the crash's */
+    assert_int_equal(fixture_open(f), KVS_OK);
+    for (uint32_t i = 0; i < CHUNKS; i++) {
+      kvs_status status = get_number(f, i);
+
+      if (f->config.durability == KVI_SSD_DURABLE_PUT && !f->image.misdirects && safe[i] && status != KVS_OK)
+        fail_msg("seed %llu, round %u: chunk %u was safe, and is %s", (unsigned long long)seed, round, i,
+                 kvs_status_name(status));
+      if (status == KVS_ERR_INTERNAL ||
+          (status == KVS_ERR_CORRUPT && !f->image.misdirects && f->config.durability != KVI_SSD_DURABLE_NONE))
+        fail_msg("seed %llu, round %u: chunk %u is %s", (unsigned long long)seed, round, i,
+                 kvs_status_name(status));
+      found += status == KVS_OK;
+    }
+    pthread_mutex_lock(&f->owner.mutex);
+    f->owner.frozen = false;
+    pthread_mutex_unlock(&f->owner.mutex);
+  }
+  assert_true(found > rounds);
+}
+
+static void crashes(void **state, enum kvi_ssd_durability durability, bool misdirects)
+{
+  const char *more = getenv("KVASIR_CRASH_SEEDS");
+  uint64_t seeds = more ? strtoull(more, NULL, 10) : 6;
+
+  for (uint64_t seed = 1; seed <= seeds; seed++) {
+    struct fixture *f = *state;
+
+    f->config.durability = durability;
+    f->image.misdirects = misdirects;
+    crash_rounds(f, 10, seed * 1000 + (uint64_t)durability);
+    teardown(state);
+    setup(state);
+  }
+}
+
+static void test_power_cut_synced_puts(void **state)
+{
+  crashes(state, KVI_SSD_DURABLE_PUT, false);
+}
+
+static void test_power_cut_synced_files(void **state)
+{
+  crashes(state, KVI_SSD_DURABLE_SEAL, false);
+}
+
+static void test_power_cut_never_synced(void **state)
+{
+  crashes(state, KVI_SSD_DURABLE_NONE, false);
+}
+
+static void test_power_cut_misdirected(void **state)
+{
+  crashes(state, KVI_SSD_DURABLE_PUT, true);
+}
+
+/* One operation after the other fails: the tier goes on, and what it said holds. */
+static void errors(void **state, int error)
+{
+  struct fixture *f = *state;
+  struct kvi_medium_stats stats;
+
+  for (uint64_t nth = 1; nth < 60; nth += 3) {
+    assert_int_equal(fixture_open(f), KVS_OK);
+    f->image.error_in = nth;
+    f->image.n_errors = 1 + (uint32_t)(nth % 3);
+    f->image.error = error;
+    put_some(f, (uint32_t)nth);
+    put_some(f, (uint32_t)nth + 100);
+    f->image.error_in = 0;
+    for (uint32_t i = 0; i < CHUNKS; i++) {
+      kvs_status status = get_number(f, i);
+
+      assert_true(status == KVS_OK || status == KVS_MISS);
+    }
+    put_some(f, (uint32_t)nth + 200);
+    f->owner.medium->ops->stats(f->owner.medium, &stats);
+    assert_int_equal(stats.devices_failed, 0);
+    assert_true(stats.puts >= AT_ONCE); /* the tier goes on */
+    fixture_close(f);
+  }
+}
+
+static void test_io_errors(void **state)
+{
+  errors(state, EIO);
+}
+
+static void test_no_space(void **state)
+{
+  errors(state, ENOSPC);
+}
+
+/* Unplugged in the middle: its chunks are given up, requests are refused, nothing hangs. */
+static void test_unplugged(void **state)
+{
+  struct fixture *f = *state;
+  struct kvi_medium_stats stats;
+
+  assert_int_equal(fixture_open(f), KVS_OK);
+  put_some(f, 0);
+  f->image.dead = true;
+  for (uint32_t i = 0; i < 10; i++)
+    put_some(f, 50);
+  f->owner.medium->ops->stats(f->owner.medium, &stats);
+  assert_int_equal(stats.devices_failed, 1);
+  assert_int_equal(stats.capacity_bytes, 0);
+  for (uint32_t i = 0; i < 10000; i++) {
+    pthread_mutex_lock(&f->owner.mutex);
+    bool lost = f->owner.n_lost > 0;
+    pthread_mutex_unlock(&f->owner.mutex);
+    if (lost)
+      break;
+    usleep(1000);
+  }
+  assert_int_equal(f->owner.n_lost, AT_ONCE);
+}
+
+/* A slow device: requests end at their deadline, and their memory is not touched after. */
+static void test_slow(void **state)
+{
+  struct fixture *f = *state;
+  struct test_chunk chunk;
+  struct kvi_medium_put put;
+  struct test_wait wait;
+  uint64_t began;
+  kvs_status status;
+
+  assert_int_equal(fixture_open(f), KVS_OK);
+  put_some(f, 0);
+  f->image.delay_ns = 200 * KVI_NS_PER_MS;
+  test_chunk_make(&chunk, 20, length_of(20), 3);
+  test_wait_init(&wait);
+  test_put_fill(&put, &chunk, &wait);
+  began = kvi_now_ns();
+  put.deadline_ns = began + 30 * KVI_NS_PER_MS;
+  assert_int_equal(f->owner.medium->ops->put(f->owner.medium, &put), KVS_OK);
+  status = test_wait_for(&wait);
+  assert_true(status == KVS_ERR_DEADLINE || status == KVS_OK); /* the operation itself may be over first */
+  test_chunk_free(&chunk);
+  f->image.delay_ns = 0;
+  assert_int_equal(get_number(f, 0), KVS_OK);
+}
+
+int main(void)
+{
+#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+  const struct CMUnitTest tests[] = {
+      CASE(test_power_cut_synced_puts),
+      CASE(test_power_cut_synced_files),
+      CASE(test_power_cut_never_synced),
+      CASE(test_power_cut_misdirected),
+      CASE(test_io_errors),
+      CASE(test_no_space),
+      CASE(test_unplugged),
+      CASE(test_slow),
+  };
+
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,162 @@
+/* The bytes of a log file: what version 1 wrote is written, and read, for ever; what is not known is refused. */
+#include "testing.h"
+
+#include <stdio.h>
+
+#include "base/digest.h"
+#include "base/text.h"
+#include "tiers/ssd/format.h"
+
+/* SHA-256 of the parts below as version 1 writes them. */
+#define GOLDEN_HEADER  "cbcd682d745ad52a9e18c66109cfee1d2b9bb2de1b7ec096662c3018d1690c67"
+#define GOLDEN_RECORD  "9b83fff7942a0483e52b7203d04a9c77c2c45d4fe89ee80a621da992cf811e94"
+#define GOLDEN_FOOTER  "15bbf89a439b20930a3621ad2e0c8a4cd292f6a1dd42b7efe7d16f3347221dcf"
+#define GOLDEN_TRAILER "b21c8ead9c6ceca3514ef0155b05c608e9f26521d0ae3d7acf28158c5f7f841d"
+
+static void assert_golden(const void *bytes, size_t size, const char *golden)
+{
+  uint8_t digest[KVI_SHA256_BYTES];
+  char hex[2 * KVI_SHA256_BYTES + 1];
+
+  kvi_sha256(bytes, size, digest);
+  assert_int_equal(kvi_hex_encode(digest, sizeof(digest), hex, sizeof(hex)), KVS_OK);
+  assert_string_equal(hex, golden);
+}
+
+static const struct kvi_ssd_use use = {.sequence = 0x1122334455667788, .nonce = 0x99aabbccddeeff00};
+static uint8_t space[KVS_DIGEST_SIZE], key[40], parent[40];
+
+static void header_of(uint8_t block[KVI_SSD_BLOCK])
+{
+  struct kvi_ssd_header header = {
+      .number = 7, .file_bytes = 256u << 20, .sequence = use.sequence, .nonce = use.nonce};
+
+  memcpy(header.directory, "0123456789abcdef", sizeof(header.directory));
+  kvi_ssd_header_write(block, &header);
+}
+
+static struct kvi_ssd_record record_of(void)
+{
+  memset(space, 0x5a, sizeof(space));
+  testing_key(1, key, sizeof(key));
+  testing_key(0, parent, sizeof(parent));
+  return (struct kvi_ssd_record){.kind = KVI_SSD_CHUNK,
+                                 .use = use,
+                                 .at = 8192,
+                                 .bytes = 4096,
+                                 .generation = 42,
+                                 .length = 2000,
+                                 .n_segments = 2,
+                                 .table_crc = 0xdeadbeef,
+                                 .quality = 3,
+                                 .codec_level = 4,
+                                 .identity = {.tenant = "default",
+                                              .space = space,
+                                              .key = key,
+                                              .key_length = sizeof(key),
+                                              .parent = parent,
+                                              .place = 9}};
+}
+
+static void test_golden(void **state)
+{
+  uint8_t block[KVI_SSD_BLOCK], head[KVI_SSD_HEAD], *body;
+  struct kvi_ssd_record record = record_of();
+  struct kvi_ssd_record deletions = {
+      .kind = KVI_SSD_DELETIONS, .use = use, .at = 12288, .bytes = 4096, .length = 24};
+  struct kvi_ssd_footer footer = {0};
+  struct kvi_ssd_trailer trailer = {.use = use, .body_at = 16384};
+  size_t mark;
+
+  (void)state;
+  header_of(block);
+  assert_golden(block, sizeof(block), GOLDEN_HEADER);
+  kvi_ssd_record_write(head, &record);
+  assert_golden(head, sizeof(head), GOLDEN_RECORD);
+  assert_int_equal(kvi_ssd_footer_add(&footer, &record, &mark), KVS_OK);
+  assert_int_equal(kvi_ssd_footer_add(&footer, &deletions, &mark), KVS_OK);
+  body = malloc(kvi_ssd_footer_bytes(&footer));
+  kvi_ssd_footer_write(&footer, body, &trailer);
+  assert_golden(body, kvi_ssd_footer_bytes(&footer), GOLDEN_FOOTER);
+  kvi_ssd_trailer_write(block, &trailer);
+  assert_golden(block, sizeof(block), GOLDEN_TRAILER);
+  free(body);
+  kvi_ssd_footer_clear(&footer);
+}
+
+static void test_a_record_comes_back(void **state)
+{
+  struct kvi_ssd_record record = record_of(), read;
+  uint8_t head[KVI_SSD_HEAD];
+
+  (void)state;
+  kvi_ssd_record_write(head, &record);
+  assert_int_equal(kvi_ssd_record_read(head, &use, 8192, &read), KVS_OK);
+  assert_int_equal(read.generation, 42);
+  assert_int_equal(read.identity.place, 9);
+  assert_string_equal(read.identity.tenant, "default");
+  assert_memory_equal(read.identity.parent, parent, sizeof(parent));
+  assert_int_equal(kvi_ssd_record_read(head, &use, 4096, &read), KVS_MISS); /* misdirected */
+  for (uint32_t bit = 0; bit < 8 * KVI_SSD_HEAD; bit++) {
+    head[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    assert_int_equal(kvi_ssd_record_read(head, &use, 8192, &read), KVS_MISS);
+    head[bit / 8] ^= (uint8_t)(1u << bit % 8);
+  }
+}
+
+static void test_an_unknown_version_is_refused(void **state)
+{
+  struct kvi_ssd_header header;
+  uint8_t block[KVI_SSD_BLOCK];
+
+  (void)state;
+  header_of(block);
+  assert_int_equal(kvi_ssd_header_read(block, &header), KVS_OK);
+  assert_int_equal(header.number, 7);
+  block[4] = 2;
+  assert_int_equal(kvi_ssd_header_read(block, &header), KVS_MISS); /* torn, as far as one can tell */
+  memset(block + 8, 0, 4);
+  uint32_t crc = kvi_crc32c_update(0, block, KVI_SSD_HEAD);
+  memcpy(block + 8, &crc, 4);
+  assert_int_equal(kvi_ssd_header_read(block, &header), KVS_ERR_VERSION);
+}
+
+static void test_a_canceled_record_is_passed_over(void **state)
+{
+  struct kvi_ssd_record record = record_of(), read;
+  struct kvi_ssd_footer footer = {0};
+  struct kvi_ssd_trailer trailer = {.use = use, .body_at = 16384};
+  struct kvi_ssd_footer_reader reader;
+  char tenant[KVI_MEDIUM_TENANT_MAX];
+  size_t first, second;
+  uint8_t *body;
+
+  (void)state;
+  assert_int_equal(kvi_ssd_footer_add(&footer, &record, &first), KVS_OK);
+  record.at += 4096;
+  assert_int_equal(kvi_ssd_footer_add(&footer, &record, &second), KVS_OK);
+  kvi_ssd_footer_cancel(&footer, first);
+  body = malloc(kvi_ssd_footer_bytes(&footer));
+  kvi_ssd_footer_write(&footer, body, &trailer);
+  assert_int_equal(kvi_ssd_footer_open(body, trailer.body_bytes, &trailer, &reader), KVS_OK);
+  assert_int_equal(kvi_ssd_footer_next(&reader, &read, tenant), KVS_OK);
+  assert_int_equal(read.at, record.at);
+  assert_int_equal(kvi_ssd_footer_next(&reader, &read, tenant), KVS_MISS);
+  kvi_ssd_footer_close(&reader);
+  body[0] ^= 1;
+  assert_int_equal(kvi_ssd_footer_open(body, trailer.body_bytes, &trailer, &reader), KVS_ERR_CORRUPT);
+  free(body);
+  kvi_ssd_footer_clear(&footer);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_golden),
+      cmocka_unit_test(test_a_record_comes_back),
+      cmocka_unit_test(test_an_unknown_version_is_refused),
+      cmocka_unit_test(test_a_canceled_record_is_passed_over),
+  };
+
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,320 @@
+/*
+ * tiers/below.c: the store as the owner of the medium below: what it asks (is that still yours? it lies elsewhere now; let go of some), and what it
+ * tells at start.
+ */
+#include "tiers/store_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+/* ---- what the medium asks ---- */
+
+/* The entry of what a medium names; KVI_NONE. */
+static uint32_t entry_find_locked(const struct kvi_store *store, const struct kvi_medium_identity *identity)
+{
+  uint32_t space = kvi_space_find_locked(store, identity->tenant, identity->space);
+  uint8_t folded[KVI_KEY_FOLDED];
+  uint32_t number;
+
+  if (space == KVI_NONE || store->spaces[space].key_length != identity->key_length)
+    return KVI_NONE;
+  kvi_key_fold(identity->key, identity->key_length, folded);
+  number = kvi_index_find_locked(store, kvi_key_hash(store, space, folded), space, folded);
+  return number != KVI_NONE && kvi_entry_is_present(&store->entries[number]) ? number : KVI_NONE;
+}
+
+static bool owner_holds(void *ctx, const struct kvi_medium_identity *identity, kvi_medium_handle handle)
+{
+  struct kvi_store *store = ctx;
+  uint32_t number;
+  bool holds;
+
+  pthread_mutex_lock(&store->lock);
+  number = entry_find_locked(store, identity);
+  holds = number != KVI_NONE && store->below->handles[number] == handle;
+  pthread_mutex_unlock(&store->lock);
+  return holds;
+}
+
+static bool owner_moved(void *ctx, const struct kvi_medium_identity *identity, kvi_medium_handle from,
+                        kvi_medium_handle to)
+{
+  struct kvi_store *store = ctx;
+  uint32_t number;
+  bool held;
+
+  pthread_mutex_lock(&store->lock);
+  number = entry_find_locked(store, identity);
+  held = number != KVI_NONE && store->below->handles[number] == from;
+  if (held)
+    store->below->handles[number] = to;
+  pthread_mutex_unlock(&store->lock);
+  return held;
+}
+
+static uint64_t owner_make_room(void *ctx, uint64_t bytes)
+{
+  struct kvi_store *store = ctx;
+  uint64_t freed = 0;
+
+  pthread_mutex_lock(&store->lock);
+  for (uint32_t i = 0; i < KVI_BATCH_LOCKED && freed < bytes; i++) {
+    uint32_t victim = store->policy_ops->victim(store->policy, KVI_POLICY_MEDIUM, kvi_now_ns());
+
+    if (victim == KVI_POLICY_NONE)
+      break;
+    freed += store->entries[victim].length;
+    kvi_store_evict_one_locked(store, victim);
+  }
+  pthread_mutex_unlock(&store->lock);
+  return freed;
+}
+
+/* The copy at this handle is not to be used any more: the chunk stays if it is in memory. for_good: the copy must not come back. */
+static void copy_lost_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause,
+                             bool for_good)
+{
+  if (store->entries[number].state != KVI_ENTRY_RESIDENT) {
+    kvi_entry_drop_locked(store, number, cause);
+    return;
+  }
+  kvi_clean_remove_locked(store, number);
+  kvi_below_drop_locked(store, number, for_good);
+  store->policy_ops->move(store->policy, number, KVI_POLICY_MEMORY);
+}
+
+static void owner_corrupt(void *ctx, const struct kvi_medium_identity *identity, kvi_medium_handle handle)
+{
+  struct kvi_store *store = ctx;
+  uint32_t number;
+
+  pthread_mutex_lock(&store->lock);
+  number = entry_find_locked(store, identity);
+  if (number != KVI_NONE && store->below->handles[number] == handle) {
+    store->stats.corrupt++;
+    copy_lost_locked(store, number, KVI_MISS_CORRUPT, true);
+  }
+  pthread_mutex_unlock(&store->lock);
+}
+
+static void owner_lost(void *ctx, kvi_medium_handle first, kvi_medium_handle last)
+{
+  struct kvi_store *store = ctx;
+  uint64_t lost = 0;
+  uint32_t end;
+
+  for (uint32_t i = 0;;) {
+    pthread_mutex_lock(&store->lock);
+    end = store->entry_fresh - i < KVI_BATCH_LOCKED ? store->entry_fresh : i + KVI_BATCH_LOCKED;
+    for (; i < end; i++) {
+      kvi_medium_handle handle = store->below->handles[i];
+
+      if (handle >= first && handle <= last && handle != 0 && kvi_entry_is_present(&store->entries[i])) {
+        copy_lost_locked(store, i, KVI_MISS_TIER, false);
+        lost++;
+      }
+    }
+    end = store->entry_fresh;
+    pthread_mutex_unlock(&store->lock);
+    if (i >= end)
+      break;
+  }
+  kvi_log_warn("%llu chunks lost their copy on %s", (unsigned long long)lost, store->below->attr.name);
+}
+
+void kvi_below_drop_locked(struct kvi_store *store, uint32_t number, bool for_good)
+{
+  struct kvi_below *below = store->below;
+
+  below->medium->ops->drop(below->medium, NULL, below->handles[number], for_good);
+  below->handles[number] = 0;
+  store->stats.medium_chunks--;
+}
+
+/* ---- what it tells at start ---- */
+
+/* A child that was told before its parent. */
+struct orphan {
+  uint32_t entry;
+  uint8_t parent[KVI_KEY_FOLDED];
+};
+
+/* The entry of its parent, or KVI_NONE; remembered for the end of the recovery if it is not there yet. */
+static uint32_t parent_find_locked(struct kvi_store *store, const struct kvi_medium_identity *identity,
+                                   uint32_t space, uint32_t number)
+{
+  struct kvi_below *below = store->below;
+  uint8_t folded[KVI_KEY_FOLDED];
+  uint32_t parent;
+
+  if (identity->unchained || !identity->parent || identity->place == 0)
+    return KVI_NONE;
+  kvi_key_fold(identity->parent, identity->key_length, folded);
+  parent = kvi_index_find_locked(store, kvi_key_hash(store, space, folded), space, folded);
+  if (parent == KVI_NONE) {
+    if (below->n_orphans == below->orphans_room) {
+      uint32_t room = below->orphans_room ? below->orphans_room * 2 : 1024;
+      struct orphan *grown = realloc(below->orphans, room * sizeof(*grown));
+
+      if (!grown)
+        return KVI_NONE; /* a root until the next lookup links it */
+      below->orphans = grown;
+      below->orphans_room = room;
+    }
+    below->orphans[below->n_orphans].entry = number;
+    memcpy(below->orphans[below->n_orphans++].parent, folded, KVI_KEY_FOLDED);
+    return KVI_NONE;
+  }
+  return !store->entries[parent].unchained && store->entries[parent].place == identity->place - 1 ? parent
+                                                                                                  : KVI_NONE;
+}
+
+static void orphans_link_locked(struct kvi_store *store)
+{
+  struct kvi_below *below = store->below;
+
+  for (uint32_t i = 0; i < below->n_orphans; i++) {
+    const struct orphan *orphan = &below->orphans[i];
+    const struct kvi_entry *child = &store->entries[orphan->entry];
+    uint32_t parent = kvi_index_find_locked(store, kvi_key_hash(store, child->space, orphan->parent),
+                                            child->space, orphan->parent);
+
+    if (parent != KVI_NONE && !store->entries[parent].unchained &&
+        store->entries[parent].place + 1 == child->place)
+      store->policy_ops->link(store->policy, orphan->entry, parent);
+  }
+  free(below->orphans);
+  below->orphans = NULL;
+  below->n_orphans = below->orphans_room = 0;
+}
+
+/* A new entry for what was found. False: the index is full. */
+static bool found_add_locked(struct kvi_store *store, const struct kvi_medium_found *found, uint32_t space,
+                             const uint8_t folded[KVI_KEY_FOLDED])
+{
+  uint64_t hash = kvi_key_hash(store, space, folded);
+  uint32_t number = kvi_entry_create_locked(store, hash, space, folded);
+  struct kvi_entry *entry;
+
+  if (number == KVI_NONE && kvi_store_drop_one_locked(store)) /* older ones were told before */
+    number = kvi_entry_create_locked(store, hash, space, folded);
+  if (number == KVI_NONE)
+    return false;
+  entry = &store->entries[number];
+  entry->state = KVI_ENTRY_BELOW;
+  entry->object = KVI_NONE;
+  entry->length = (uint32_t)found->length;
+  entry->place = found->identity.place;
+  entry->unchained = found->identity.unchained;
+  store->below->handles[number] = found->handle;
+  store->policy_ops->insert(store->policy, number, parent_find_locked(store, &found->identity, space, number),
+                            entry->length, kvi_now_ns());
+  store->policy_ops->move(store->policy, number, KVI_POLICY_MEDIUM);
+  store->spaces[space].chunks++;
+  store->spaces[space].bytes += entry->length;
+  store->stats.chunks++;
+  store->stats.medium_chunks++;
+  store->stats.medium_only++;
+  return true;
+}
+
+static bool found_take(void *ctx, const struct kvi_medium_found *found)
+{
+  struct kvi_store *store = ctx;
+  uint32_t space =
+      kvi_space_recover(store, found->identity.tenant, found->identity.space, found->identity.key_length);
+  uint8_t folded[KVI_KEY_FOLDED];
+  uint32_t number;
+  bool taken;
+
+  if (space == KVI_NONE || found->length > store->config.chunk_bytes_max)
+    return false;
+  kvi_key_fold(found->identity.key, found->identity.key_length, folded);
+  pthread_mutex_lock(&store->lock);
+  number = kvi_index_find_locked(store, kvi_key_hash(store, space, folded), space, folded);
+  if (number != KVI_NONE) { /* told again: the later one counts, which has the same bytes */
+    taken = store->entries[number].length == found->length;
+    if (taken) {
+      store->below->medium->ops->drop(store->below->medium, &found->identity, store->below->handles[number],
+                                      false);
+      store->below->handles[number] = found->handle;
+    }
+  } else {
+    taken = found_add_locked(store, found, space, folded);
+  }
+  pthread_mutex_unlock(&store->lock);
+  return taken;
+}
+
+/* ---- life ---- */
+
+static kvs_status parts_create(struct kvi_store *store, struct kvi_below *below)
+{
+  uint32_t n = store->config.max_chunks;
+
+  below->queue_room = store->config.write_queue;
+  below->handles = calloc(n, sizeof(*below->handles));
+  below->clean = malloc((size_t)n * sizeof(*below->clean));
+  below->queue = calloc(below->queue_room, sizeof(*below->queue));
+  below->writes = calloc(KVI_BELOW_WRITES, sizeof(*below->writes));
+  below->fetches = calloc(KVI_BELOW_FETCHES, sizeof(*below->fetches));
+  if (!below->handles || !below->clean || !below->queue || !below->writes || !below->fetches)
+    return KVS_ERR_NOMEM;
+  for (uint32_t i = 0; i < KVI_BELOW_WRITES; i++)
+    below->writes[i].next_free = i + 1 < KVI_BELOW_WRITES ? &below->writes[i + 1] : NULL;
+  below->write_free = below->writes;
+  for (uint32_t i = 0; i < KVI_BELOW_FETCHES; i++)
+    below->fetches[i].next_free = i + 1 < KVI_BELOW_FETCHES ? &below->fetches[i + 1] : NULL;
+  below->fetch_free = below->fetches;
+  return KVS_OK;
+}
+
+kvs_status kvi_below_create(struct kvi_store *store, struct kvi_medium *medium)
+{
+  struct kvi_below *below = calloc(1, sizeof(*below));
+  struct kvi_medium_owner owner = {.ctx = store,
+                                   .holds = owner_holds,
+                                   .moved = owner_moved,
+                                   .make_room = owner_make_room,
+                                   .corrupt = owner_corrupt,
+                                   .lost = owner_lost};
+  kvs_status status;
+
+  if (!below)
+    return KVS_ERR_NOMEM;
+  below->medium = medium;
+  below->clean_first = below->clean_last = KVI_NONE;
+  below->budget_at_ns = kvi_now_ns();
+  below->budget_bytes = store->config.write_day_bytes / 24;
+  pthread_cond_init(&below->called, NULL);
+  medium->ops->attr(medium, &below->attr);
+  store->below = below;
+  status = parts_create(store, below);
+  if (status != KVS_OK)
+    return status;
+  status = medium->ops->recover(medium, &owner, found_take);
+  pthread_mutex_lock(&store->lock);
+  orphans_link_locked(store);
+  pthread_mutex_unlock(&store->lock);
+  return status;
+}
+
+void kvi_below_destroy(struct kvi_store *store)
+{
+  struct kvi_below *below = store->below;
+
+  if (!below)
+    return;
+  pthread_cond_destroy(&below->called);
+  free(below->orphans);
+  free(below->fetches);
+  free(below->writes);
+  free(below->queue);
+  free(below->clean);
+  free(below->handles);
+  free(below);
+  store->below = NULL;
+}

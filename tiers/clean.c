@@ -1,0 +1,74 @@
+/*
+ * tiers/clean.c: chunks in memory that have a safe copy on the medium, in about the order of their last use. A queue: what was used since it
+ * was put there goes to the back when it comes to the front, so that using a chunk costs nothing here.
+ */
+#include "tiers/store_private.h"
+
+#define STAMP_SHIFT 24u /* of nanoseconds: 17 ms */
+
+static uint64_t last_use(const struct kvi_store *store, uint32_t number)
+{
+  struct kvi_policy_info info;
+
+  store->policy_ops->info(store->policy, number, &info);
+  return info.last_use_ns;
+}
+
+void kvi_clean_add_locked(struct kvi_store *store, uint32_t number)
+{
+  struct kvi_below *below = store->below;
+
+  below->clean[number] = (struct kvi_clean){.next = KVI_NONE,
+                                            .prev = below->clean_last,
+                                            .stamp = (uint32_t)(last_use(store, number) >> STAMP_SHIFT)};
+  if (below->clean_last != KVI_NONE)
+    below->clean[below->clean_last].next = number;
+  else
+    below->clean_first = number;
+  below->clean_last = number;
+}
+
+void kvi_clean_remove_locked(struct kvi_store *store, uint32_t number)
+{
+  struct kvi_below *below = store->below;
+  const struct kvi_clean *clean = &below->clean[number];
+
+  if (clean->prev != KVI_NONE)
+    below->clean[clean->prev].next = clean->next;
+  else
+    below->clean_first = clean->next;
+  if (clean->next != KVI_NONE)
+    below->clean[clean->next].prev = clean->prev;
+  else
+    below->clean_last = clean->prev;
+}
+
+uint32_t kvi_clean_victim_locked(struct kvi_store *store, uint64_t *last_use_ns_p)
+{
+  struct kvi_below *below = store->below;
+  uint32_t number = below->clean_first;
+
+  for (uint32_t i = 0; i < KVI_BATCH_LOCKED && number != KVI_NONE; i++) {
+    *last_use_ns_p = last_use(store, number);
+    if ((uint32_t)(*last_use_ns_p >> STAMP_SHIFT) == below->clean[number].stamp)
+      break;
+    kvi_clean_remove_locked(store, number);
+    kvi_clean_add_locked(store, number);
+    number = below->clean_first;
+  }
+  if (number != KVI_NONE)
+    *last_use_ns_p = last_use(store, number);
+  return number;
+}
+
+void kvi_demote_locked(struct kvi_store *store, uint32_t number)
+{
+  struct kvi_entry *entry = &store->entries[number];
+
+  kvi_clean_remove_locked(store, number);
+  store->dram->ops->drop(store->dram, entry->object);
+  entry->state = KVI_ENTRY_BELOW;
+  entry->object = KVI_NONE;
+  store->stats.medium_only++;
+  store->stats.demotions++;
+}

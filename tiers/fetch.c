@@ -1,0 +1,278 @@
+/*
+ * tiers/fetch.c: read-through: a chunk that is on the medium only comes to memory. Gets of one chunk share a fetch; each that waits gets a reader's reference
+ * in the hold of the lock that publishes the bytes, so that none of them has to look for it again.
+ *
+ * A wait goes WAITING -> QUEUED (its source is open) -> RUNNING (its done is being called) and is the caller's again from then on.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "tiers/store_private.h"
+
+#define FETCH_TIMEOUT_NS (10 * KVI_NS_PER_S)
+
+enum { WAITING = 1, QUEUED, RUNNING };
+
+static struct kvi_fetch *fetch_of(const struct kvi_store *store, uint32_t number)
+{
+  return &store->below->fetches[store->entries[number].object];
+}
+
+/* ---- landing: on the medium's thread, without the lock ---- */
+
+static kvs_status land(struct kvi_medium_get *get, const struct kvi_chunk_table *table,
+                       const struct kvi_iov **iov_p, uint32_t *n_iov_p)
+{
+  struct kvi_fetch *fetch = get->user;
+  struct kvi_store *store = fetch->store;
+  struct kvi_tier_request wanted = {.length = table->length, .n_segments = table->n_segments};
+  uint32_t *lengths = malloc(table->n_segments * sizeof(*lengths));
+  struct kvi_tier_places places;
+  kvs_status status;
+
+  if (!lengths)
+    return KVS_ERR_NOMEM;
+  for (uint32_t i = 0; i < table->n_segments; i++)
+    lengths[i] = kvi_chunk_table_segment(table, i).length;
+  wanted.segment_lengths = lengths;
+  if (get->identity.key_length > KVI_KEY_FOLDED) {
+    wanted.label = fetch->key;
+    wanted.label_length = get->identity.key_length;
+  }
+  status = kvi_room_take(store, &wanted, &fetch->object);
+  free(lengths);
+  if (status != KVS_OK)
+    return status;
+  fetch->landed = true;
+  fetch->quality = table->quality;
+  (void)store->dram->ops->places(store->dram, fetch->object, &places); /* in place: cannot fail */
+  for (uint32_t i = 0; i < table->n_segments; i++)
+    places.segments[i].crc32c = kvi_chunk_table_segment(table, i).crc32c;
+  *iov_p = places.iov;
+  *n_iov_p = places.n_iov;
+  return KVS_OK;
+}
+
+/* ---- the end ---- */
+
+/* What the entry becomes. Returns what waiters are told; fetch->cause is set for a miss. */
+static kvs_status entry_end_locked(struct kvi_store *store, struct kvi_fetch *fetch, kvs_status status)
+{
+  struct kvi_entry *entry;
+
+  if (fetch->entry == KVI_NONE) /* it was dropped under the read; the cause is known */
+    return KVS_MISS;
+  entry = &store->entries[fetch->entry];
+  entry->state = KVI_ENTRY_BELOW;
+  entry->object = KVI_NONE;
+  if (status == KVS_OK) {
+    entry->state = KVI_ENTRY_RESIDENT;
+    entry->object = fetch->object;
+    store->stats.medium_only--;
+    store->stats.promotions++;
+    kvi_clean_add_locked(store, fetch->entry);
+  } else if (status == KVS_ERR_CORRUPT || status == KVS_MISS) {
+    fetch->cause = status == KVS_MISS ? KVI_MISS_EVICTED : KVI_MISS_CORRUPT;
+    store->stats.corrupt += status == KVS_ERR_CORRUPT;
+    kvi_entry_drop_locked(store, fetch->entry, (enum kvi_miss_cause)fetch->cause);
+    status = KVS_MISS;
+  } else if (status == KVS_ERR_FULL || status == KVS_ERR_NOMEM || status == KVS_ERR_BUSY) {
+    store->stats.fetch_refused++;
+    status = KVS_ERR_BUSY;
+  } else {
+    fetch->cause = KVI_MISS_TIER;
+    status = KVS_MISS;
+  }
+  return status;
+}
+
+/* Takes the next waiter out, so that its done can be called. NULL: that was the last. */
+static struct kvi_get_wait *waiter_pop_locked(struct kvi_fetch *fetch)
+{
+  struct kvi_get_wait *wait = fetch->waiters;
+
+  fetch->calling = wait;
+  if (!wait)
+    return NULL;
+  fetch->waiters = wait->next;
+  fetch->thread = pthread_self();
+  wait->state = RUNNING;
+  return wait;
+}
+
+/* All waiters are called without the lock; get_unwait may take some away meanwhile. */
+static void waiters_call(struct kvi_store *store, struct kvi_fetch *fetch, kvs_status status)
+{
+  struct kvi_get_wait *wait;
+
+  pthread_mutex_lock(&store->lock);
+  while ((wait = waiter_pop_locked(fetch)) != NULL) {
+    if (status == KVS_OK) {
+      store->stats.get_hits++;
+      store->stats.get_bytes += fetch->length;
+    } else if (status == KVS_MISS) {
+      store->stats.get_misses[fetch->cause]++;
+    }
+    pthread_mutex_unlock(&store->lock);
+    if (status == KVS_OK)
+      (void)kvi_source_fill(store, fetch->object, &wait->source); /* just sealed: it fits */
+    wait->done(wait, status, status == KVS_MISS ? fetch->cause : KVI_MISS_NONE);
+    pthread_mutex_lock(&store->lock);
+    pthread_cond_broadcast(&store->below->called);
+  }
+  fetch->next_free = store->below->fetch_free;
+  store->below->fetch_free = fetch;
+  pthread_cond_broadcast(&store->below->called);
+  pthread_mutex_unlock(&store->lock);
+}
+
+/* True: it was moved under the read, and is being read once more. */
+static bool read_again_locked(struct kvi_store *store, struct kvi_fetch *fetch, kvs_status status)
+{
+  struct kvi_below *below = store->below;
+
+  if (status != KVS_MISS || fetch->again || fetch->landed || fetch->entry == KVI_NONE ||
+      below->handles[fetch->entry] == fetch->get.handle)
+    return false;
+  fetch->again = true;
+  fetch->get.handle = below->handles[fetch->entry];
+  return below->medium->ops->get(below->medium, &fetch->get) == KVS_OK;
+}
+
+static void fetch_done(struct kvi_medium_get *get, kvs_status status)
+{
+  struct kvi_fetch *fetch = get->user;
+  struct kvi_store *store = fetch->store;
+
+  if (status == KVS_OK)
+    status = store->dram->ops->seal(store->dram, fetch->object, fetch->quality);
+  pthread_mutex_lock(&store->lock);
+  if (read_again_locked(store, fetch, status)) {
+    pthread_mutex_unlock(&store->lock);
+    return;
+  }
+  if (status == KVS_ERR_CORRUPT) {
+    char hex[2 * KVI_MEDIUM_KEY_MAX + 1];
+
+    (void)kvi_hex_encode(fetch->key, get->identity.key_length, hex, sizeof(hex));
+    kvi_log_limited(KVI_LOG_ERROR, "chunk %s: its bytes on %s do not fit their checksum, dropped", hex,
+                    store->below->attr.name);
+  }
+  status = entry_end_locked(store, fetch, status);
+  for (struct kvi_get_wait *wait = fetch->waiters; wait; wait = wait->next) {
+    wait->state = QUEUED;
+    if (status == KVS_OK)
+      (void)store->dram->ops->open(store->dram, fetch->object); /* sealed and not dropped: cannot fail */
+  }
+  fetch->opened = status == KVS_OK;
+  if (status == KVS_MISS || status == KVS_ERR_BUSY) {
+    store->stats.fetch_misses++;
+    if (fetch->landed)
+      store->dram->ops->drop(store->dram, fetch->object);
+  }
+  pthread_mutex_unlock(&store->lock);
+  waiters_call(store, fetch, status);
+}
+
+void kvi_fetch_forget_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause)
+{
+  struct kvi_fetch *fetch = fetch_of(store, number);
+
+  fetch->entry = KVI_NONE;
+  fetch->cause = cause;
+}
+
+/* ---- the beginning ---- */
+
+static kvs_status fetch_start_locked(struct kvi_store *store, uint32_t number, const uint8_t *key)
+{
+  struct kvi_below *below = store->below;
+  struct kvi_entry *entry = &store->entries[number];
+  const struct kvi_space_entry *space = &store->spaces[entry->space];
+  struct kvi_fetch *fetch = below->fetch_free;
+  struct kvi_fetch *next;
+  kvs_status status;
+
+  if (!fetch)
+    return KVS_ERR_BUSY;
+  next = fetch->next_free;
+  memset(fetch, 0, sizeof(*fetch));
+  memcpy(fetch->key, key, space->key_length);
+  fetch->store = store;
+  fetch->entry = number;
+  fetch->length = entry->length;
+  fetch->get = (struct kvi_medium_get){.identity = {.tenant = space->tenant,
+                                                    .space = space->digest,
+                                                    .key = fetch->key,
+                                                    .key_length = space->key_length},
+                                       .handle = below->handles[number],
+                                       .deadline_ns = kvi_now_ns() + FETCH_TIMEOUT_NS,
+                                       .land = land,
+                                       .done = fetch_done,
+                                       .user = fetch};
+  status = below->medium->ops->get(below->medium, &fetch->get);
+  if (status != KVS_OK) {
+    fetch->next_free = next;
+    return status == KVS_ERR_BUSY ? KVS_ERR_BUSY : KVS_MISS;
+  }
+  below->fetch_free = next;
+  entry->state = KVI_ENTRY_FETCHING;
+  entry->object = (uint32_t)(fetch - below->fetches);
+  store->stats.fetches++;
+  return KVS_OK;
+}
+
+kvs_status kvi_fetch_locked(struct kvi_store *store, uint32_t number, const uint8_t *key,
+                            struct kvi_get_wait *wait)
+{
+  struct kvi_fetch *fetch;
+  kvs_status status;
+
+  if (store->entries[number].state == KVI_ENTRY_FETCHING) {
+    store->stats.fetch_joins++;
+  } else {
+    status = fetch_start_locked(store, number, key);
+    store->stats.fetch_refused += status == KVS_ERR_BUSY;
+    if (status != KVS_OK)
+      return status;
+  }
+  if (!wait)
+    return KVS_PENDING;
+  fetch = fetch_of(store, number);
+  wait->state = WAITING;
+  wait->where = fetch;
+  wait->next = fetch->waiters;
+  fetch->waiters = wait;
+  return KVS_PENDING;
+}
+
+bool kvi_store_get_unwait(struct kvi_store *store, struct kvi_get_wait *wait)
+{
+  struct kvi_fetch *fetch = wait->where;
+  bool close = false, forgotten = false;
+  kvi_tier_object object = 0;
+
+  if (!store->below || !fetch)
+    return false;
+  pthread_mutex_lock(&store->lock);
+  if (wait->state == WAITING || wait->state == QUEUED) {
+    struct kvi_get_wait **link = &fetch->waiters;
+
+    while (*link != wait)
+      link = &(*link)->next;
+    *link = wait->next;
+    close = wait->state == QUEUED && fetch->opened;
+    object = fetch->object;
+    forgotten = true;
+    wait->state = 0;
+  }
+  while (fetch->calling == wait && !pthread_equal(fetch->thread, pthread_self()))
+    pthread_cond_wait(&store->below->called, &store->lock);
+  pthread_mutex_unlock(&store->lock);
+  if (close)
+    store->dram->ops->close(store->dram, object);
+  return forgotten;
+}

@@ -1,0 +1,222 @@
+/*
+ * tiers/medium.h: a tier whose bytes are not in this process's memory: ssd/ (this node's own), redis/ (shared with other nodes).
+ *
+ * A medium keeps whole chunks under their identity: tenant ‖ space digest ‖ key. What it keeps is written once and never changes: two
+ * puts of one identity carry equal bytes. Everything is asynchronous: an operation is a struct of the caller's, given to put, get or
+ * lookup, and ends in exactly one call of its `done`, on a thread of the medium. Between the two, the struct and all it points to
+ * belong to the medium. If the function returns an error, nothing was accepted and done is not called.
+ *
+ * Threads: ops may be called from any thread, with the store's lock held or not, and never block on the medium. Callbacks (done, land,
+ * and the owner's) run on threads of the medium, hold no lock of it, must not block on I/O, and may call put, get, lookup and drop.
+ * After destroy has returned, no callback runs any more.
+ *
+ * Deadlines: an operation ends at the latest 250 ms after its deadline_ns, whatever the device or the network does: the caller's memory
+ * is read before a write is started and written after a read has ended, so that an operation given up leaves nothing behind that
+ * touches it.
+ *
+ * Bounds: each medium has a bounded number of operations in it. Beyond it put, get and lookup return KVS_ERR_BUSY; the caller keeps its
+ * own queue, or does without.
+ */
+#ifndef KVASIR_TIERS_MEDIUM_H
+#define KVASIR_TIERS_MEDIUM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/chunk.h"
+#include "proto/wire.h"
+#include "tiers/tier.h"
+
+#define KVI_MEDIUM_TENANT_MAX 64u /* with its NUL */
+#define KVI_MEDIUM_KEY_MAX    64u
+
+/* What a chunk is called, and its place in the prefix chain, which a medium keeps with the bytes. */
+struct kvi_medium_identity {
+  const char *tenant;
+  const uint8_t *space; /* digest, KVS_DIGEST_SIZE bytes */
+  const uint8_t *key;
+  uint32_t key_length;
+  const uint8_t *parent; /* key_length bytes; NULL: place 0, unchained, or not known */
+  uint32_t place;
+  bool unchained;
+};
+
+/*
+ * Where a medium has put a chunk, for those that have places (attr.handles): told by put and recovery, kept by the store, given back to
+ * get and drop. 0 is never one. A handle whose chunk is gone is a miss, never another chunk. Media without places take and tell 0.
+ */
+typedef uint64_t kvi_medium_handle;
+
+struct kvi_medium_attr {
+  const char *name;        /* "ssd", "redis": as in labels and configuration */
+  enum kvi_tier_kind kind; /* told in lookups */
+  bool handles;            /* has places; what it holds is known to the store alone, and told by recover */
+  bool
+      shared; /* others write it too: existence has to be asked (lookup), and what is there may go at any time */
+  uint64_t capacity_bytes; /* hard bound of what it takes; 0: not this node's to bound */
+  uint64_t chunk_bytes_max;
+};
+
+struct kvi_medium;
+
+/* ---- put ---- */
+
+struct kvi_medium_put {
+  struct kvi_medium_identity identity;
+  const struct kvi_iov *iov; /* the payload in order */
+  uint32_t n_iov;
+  uint64_t length;
+  struct kvi_chunk_table table; /* as sealed: lengths, checksums, quality */
+  uint16_t codec_level;         /* 0: the payload is not encoded */
+  uint32_t ttl_ms;              /* advice to media that expire by themselves; 0: the medium's own */
+  uint64_t deadline_ns;         /* kvi_now_ns() clock */
+  /*
+   * KVS_OK: kept, as durable as the medium is configured to be; handle is set. KVS_ERR_FULL: no room (not a fault), KVS_ERR_IO: the
+   * medium failed, KVS_ERR_CORRUPT: the bytes do not fit their table, so nothing was kept. KVS_ERR_DEADLINE, KVS_ERR_CLOSED.
+   */
+  void (*done)(struct kvi_medium_put *put, kvs_status status);
+  kvi_medium_handle handle; /* set before done */
+  void *user;
+  void *medium_link[4]; /* the medium's, while it has it */
+};
+
+/* ---- get ---- */
+
+struct kvi_medium_get {
+  struct kvi_medium_identity identity; /* parent, place and unchained are not looked at */
+  kvi_medium_handle handle;
+  uint64_t deadline_ns;
+  /*
+   * Called at most once, before any byte is delivered: the chunk was found, and this is its checked table (valid until done). Gives where
+   * the payload goes, table->length bytes in all; must stay until done. Anything but KVS_OK ends the get with that status.
+   */
+  kvs_status (*land)(struct kvi_medium_get *get, const struct kvi_chunk_table *table,
+                     const struct kvi_iov **iov_p, uint32_t *n_iov_p);
+  /*
+   * KVS_OK: every byte is in place and fits its checksum. KVS_MISS: it is not there. KVS_ERR_CORRUPT: what is there is not this chunk, or does
+   * not fit its checksums. KVS_ERR_IO, KVS_ERR_DEADLINE, KVS_ERR_CLOSED, or what land said. Unless KVS_OK, what land gave holds rubbish.
+   */
+  void (*done)(struct kvi_medium_get *get, kvs_status status);
+  /* Set before land by a shared medium: its place in the prefix chain, as it was put. */
+  uint32_t place;
+  bool unchained;
+  uint32_t parent_length; /* 0: none */
+  uint8_t parent[KVI_MEDIUM_KEY_MAX];
+  void *user;
+  void *medium_link[4];
+};
+
+/* ---- lookup: shared media only ---- */
+
+struct kvi_medium_lookup {
+  const char *tenant;
+  const uint8_t *space; /* digest */
+  const uint8_t *keys;  /* n_keys * key_length */
+  uint32_t key_length, n_keys;
+  uint8_t *present; /* (n_keys + 7) / 8 bytes, cleared by the caller; bits are set before done */
+  uint64_t deadline_ns;
+  /* KVS_OK, or why not all could be asked: bits that are set hold all the same. */
+  void (*done)(struct kvi_medium_lookup *lookup, kvs_status status);
+  void *user;
+  void *medium_link[4];
+};
+
+/* ---- what a medium asks of its owner, the store ---- */
+
+struct kvi_medium_owner {
+  void *ctx;
+  /* Is this where the store has that chunk? What is not may be forgotten. */
+  bool (*holds)(void *ctx, const struct kvi_medium_identity *identity, kvi_medium_handle handle);
+  /* The chunk was copied from one place to another. False: the store did not have it at `from` any more; the copy is not needed. */
+  bool (*moved)(void *ctx, const struct kvi_medium_identity *identity, kvi_medium_handle from,
+                kvi_medium_handle to);
+  /* Lets go of chunks by the policy, by calls of drop, until about `bytes` went. Returns the bytes; 0: nothing may go. */
+  uint64_t (*make_room)(void *ctx, uint64_t bytes);
+  /* What lies there is not that chunk, or does not fit its checksums: the store lets go of it if it has it there. */
+  void (*corrupt)(void *ctx, const struct kvi_medium_identity *identity, kvi_medium_handle handle);
+  /* Handles first to last are gone (a device failed). */
+  void (*lost)(void *ctx, kvi_medium_handle first, kvi_medium_handle last);
+};
+
+/* One chunk that recover has found. Valid during the call. */
+struct kvi_medium_found {
+  struct kvi_medium_identity identity;
+  kvi_medium_handle handle;
+  uint64_t length;
+};
+/* False: not wanted (no room in the index, or a copy is known already): the medium forgets it. */
+typedef bool kvi_medium_found_fn(void *ctx, const struct kvi_medium_found *found);
+
+/* ---- counters ---- */
+
+struct kvi_medium_stats {
+  /* counters */
+  uint64_t puts, put_bytes, put_full, put_errors;
+  uint64_t gets, get_bytes, get_misses, get_errors;
+  uint64_t corrupt, deadlines, busy; /* busy: refused at the bound */
+  uint64_t device_errors;
+  uint64_t copied_chunks, copied_bytes; /* written again to free room */
+  uint64_t reclaims;                    /* log files freed */
+  uint64_t scrubbed_bytes;
+  /* what recover did */
+  uint64_t recovered_chunks, recovered_bytes, recovery_read_bytes, recovery_us;
+  /* gauges */
+  uint64_t capacity_bytes, used_bytes, live_bytes, objects, metadata_bytes;
+  uint64_t queued;                            /* operations in it */
+  uint64_t devices, devices_failed;           /* directories or connections */
+  uint64_t read_bytes_per_s, read_latency_us; /* measured, decaying averages; 0: not yet */
+  uint64_t write_bytes_per_s;
+};
+
+/* ---- the ops ---- */
+
+struct kvi_medium_ops {
+  void (*attr)(const struct kvi_medium *medium, struct kvi_medium_attr *attr_p);
+  void (*stats)(struct kvi_medium *medium, struct kvi_medium_stats *stats_p);
+
+  /*
+   * Once, before anything else, if the medium has handles: tells every chunk it holds, and starts to work. Blocks. found and the owner's
+   * functions may be called from here on. Media without handles only remember the owner. KVS_ERR_NOMEM, KVS_ERR_SYSTEM, KVS_ERR_IO.
+   */
+  kvs_status (*recover)(struct kvi_medium *medium, const struct kvi_medium_owner *owner,
+                        kvi_medium_found_fn *found);
+
+  /* KVS_OK: accepted. KVS_ERR_BUSY (bound), KVS_ERR_TOO_LARGE, KVS_ERR_IO (no device left), KVS_ERR_CLOSED. */
+  kvs_status (*put)(struct kvi_medium *medium, struct kvi_medium_put *put);
+  kvs_status (*get)(struct kvi_medium *medium, struct kvi_medium_get *get);
+  /* Shared media only. */
+  kvs_status (*lookup)(struct kvi_medium *medium, struct kvi_medium_lookup *lookup);
+
+  /*
+   * The store lets go of a chunk: its room may be used for others. for_good: it was deleted, and must not come back by recovery or from
+   * others either (as far as the medium's durability goes). Never waits, never fails.
+   */
+  void (*drop)(struct kvi_medium *medium, const struct kvi_medium_identity *identity,
+               kvi_medium_handle handle, bool for_good);
+
+  /* Ends what is queued with KVS_ERR_CLOSED, waits for what is under way (bounded), frees. NULL is fine. */
+  void (*destroy)(struct kvi_medium *medium);
+};
+
+/* Each medium's struct begins with this. */
+struct kvi_medium {
+  const struct kvi_medium_ops *ops;
+};
+
+/* Fills missing ops with ones that refuse (KVS_ERR_UNSUPPORTED) or do nothing. */
+void kvi_medium_ops_complete(struct kvi_medium_ops *ops);
+
+/*
+ * What a get's medium does with a chunk that lies in memory as it was written, a table (docs/formats/chunk.md) and its payload: opens the
+ * table, asks land for places, copies segment by segment and compares each checksum. size is what lies at `bytes`; payload_at where the payload
+ * begins. KVS_OK, KVS_ERR_CORRUPT, or what land said. Not done: the caller calls it.
+ */
+kvs_status kvi_medium_deliver(struct kvi_medium_get *get, const uint8_t *bytes, size_t size,
+                              size_t payload_at);
+/*
+ * The other way: gathers a put's payload to `to` (put->length bytes), comparing each checksum. KVS_ERR_CORRUPT: they do not fit.
+ */
+kvs_status kvi_medium_gather(const struct kvi_medium_put *put, uint8_t *to);
+
+#endif

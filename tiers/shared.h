@@ -1,0 +1,97 @@
+/*
+ * tiers/shared.h: the tier that nodes share, below a store: what one of them put, another one gets. It stands over the store and a medium
+ * (medium.h) that is shared: asked for what the store has not, and told what was put into the store.
+ *
+ *   put      queued when the chunk is published in the store, written in the background; the oldest of a full queue is shed
+ *   get      what the store misses is fetched and lands in the store like a put; whoever asks for it meanwhile waits for the same fetch
+ *   lookup   keys that the store has not are asked for together; an answer that does not come in time is a no
+ *
+ * Chunks of a shared medium may go at any time, and no lease holds them there: a get may miss what a lookup has promised.
+ *
+ * Threads: any, save where it says otherwise; nothing blocks. Lock order: shared -> store -> tiers; medium's queue. Waiters are called without a lock.
+ */
+#ifndef KVASIR_TIERS_SHARED_H
+#define KVASIR_TIERS_SHARED_H
+
+#include "tiers/medium.h"
+#include "tiers/store.h"
+
+#define KVI_SHARED_LOOKUP_KEYS_MAX 1024u /* of one lookup */
+
+struct kvi_shared;
+
+struct kvi_shared_config {
+  struct kvi_store *store;            /* not owned; outlives it */
+  struct kvi_medium *medium;          /* shared, without handles; owned, also when create fails */
+  bool write;                         /* chunks that are put are written to it */
+  uint32_t write_queue;               /* that wait for it; 0: 4096 */
+  uint32_t max_fetches;               /* at a time; 0: 256. Four times as many may wait for them. */
+  uint32_t max_lookups;               /* asked at a time; 0: 256 */
+  uint32_t lookup_ms, get_ms, put_ms; /* how long each may take; 0: 50, 2000, 10000 */
+};
+
+kvs_status kvi_shared_create(const struct kvi_shared_config *config, struct kvi_shared **shared_p);
+/* Ends what is under way; whoever waits is told. Before the store is closed. NULL is fine. */
+void kvi_shared_destroy(struct kvi_shared *shared);
+
+/* ---- put ---- */
+
+/* What a chunk is called, kept from put_begin to put_commit, since the landing does not say it. NULL: no memory, or it is not to be written. */
+struct kvi_shared_note;
+struct kvi_shared_note *kvi_shared_note_make(struct kvi_shared *shared, const char *tenant,
+                                             const struct kvi_put_request *request);
+void kvi_shared_note_free(struct kvi_shared_note *note); /* NULL is fine */
+/* The chunk is in the store. Takes the note; NULL is fine. */
+void kvi_shared_offer(struct kvi_shared *shared, struct kvi_shared_note *note);
+/* It was deleted here: also there. */
+void kvi_shared_forget(struct kvi_shared *shared, const char *tenant, const uint8_t *space,
+                       const uint8_t *key, uint32_t key_length);
+
+/* ---- get ---- */
+
+/*
+ * The store has missed it because of `cause`. KVS_PENDING: wait->done will be called once. KVS_MISS: it is not worth while (too many are under way, or
+ * wait is NULL).
+ */
+kvs_status kvi_shared_get(struct kvi_shared *shared, const char *tenant, const uint8_t *space,
+                          const uint8_t *key, uint32_t key_length, uint32_t cause, struct kvi_get_wait *wait);
+/* A get of it will come. Advice. */
+void kvi_shared_ahead(struct kvi_shared *shared, const char *tenant, const uint8_t *space, const uint8_t *key,
+                      uint32_t key_length);
+/* As get_unwait of proto/service.h. False also for a wait that is not here. */
+bool kvi_shared_unwait(struct kvi_shared *shared, struct kvi_get_wait *wait);
+
+/* ---- lookup ---- */
+
+struct kvi_shared_lookup {
+  const char *tenant;
+  const uint8_t *const *spaces; /* n_spaces digests */
+  uint32_t n_spaces;
+  const uint8_t *keys; /* those the store has not, in order */
+  uint32_t key_length, n_keys;
+  /*
+   * Once, perhaps before kvi_shared_ask returns: bit i of present says that every space has key i. chunk_us: what fetching one takes, measured;
+   * 0: not known yet. On a thread of the medium; must not block.
+   */
+  void (*done)(void *ctx, const uint8_t *present, uint64_t chunk_us);
+  void *ctx;
+};
+/* Everything but ctx is copied. KVS_OK: done will be called. KVS_ERR_BUSY, KVS_ERR_NOMEM: it will not. Only the first KVI_SHARED_LOOKUP_KEYS_MAX keys are asked for. */
+kvs_status kvi_shared_ask(struct kvi_shared *shared, const struct kvi_shared_lookup *lookup);
+
+/* ---- what it counts ---- */
+
+struct kvi_shared_stats {
+  uint64_t offers, writes, write_bytes, writes_shed,
+      writes_lost; /* lost: gone from the store before they were written */
+  uint64_t writes_full, writes_failed;
+  uint64_t fetches, fetch_joins, fetches_ahead, fetch_hits, fetch_bytes, fetch_misses, fetch_corrupt,
+      fetch_failed, fetch_no_room, fetch_refused;
+  uint64_t lookups, lookup_keys, lookup_hit_keys, lookups_failed, lookups_refused;
+  uint64_t writes_queued, writing, fetching, looking; /* now */
+  uint64_t chunk_us;                                  /* a fetch, decaying average; 0: none yet */
+};
+void kvi_shared_stats(struct kvi_shared *shared, struct kvi_shared_stats *stats_p,
+                      struct kvi_medium_stats *medium_p);
+
+#endif

@@ -1,0 +1,293 @@
+/*
+ * tiers/shared_fetch.c: what the store has not comes from the shared medium and lands in the store like a put, so that it is published whole or not
+ * at all, and what is below the store gets it too.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "tiers/shared_private.h"
+
+/* ---- the table of fetches ---- */
+
+static bool is_named(const struct kvi_shared_fetch *fetch, const struct kvi_shared_name *name)
+{
+  return fetch->name.key_length == name->key_length &&
+         memcmp(fetch->name.key, name->key, name->key_length) == 0 &&
+         memcmp(fetch->name.space, name->space, sizeof(name->space)) == 0 &&
+         strcmp(fetch->name.tenant, name->tenant) == 0;
+}
+
+static struct kvi_shared_fetch *find_locked(struct kvi_shared *shared, const struct kvi_shared_name *name)
+{
+  struct kvi_shared_fetch *fetch = shared->fetch_busy;
+
+  while (fetch && (fetch->ending || !is_named(fetch, name)))
+    fetch = fetch->next;
+  return fetch;
+}
+
+static void free_locked(struct kvi_shared *shared, struct kvi_shared_fetch *fetch)
+{
+  struct kvi_shared_fetch **link = &shared->fetch_busy;
+
+  while (*link != fetch)
+    link = &(*link)->next;
+  *link = fetch->next;
+  fetch->next = shared->fetch_free;
+  shared->fetch_free = fetch;
+  shared->stats.fetching--;
+}
+
+/* ---- landing ---- */
+
+static kvs_status begin_put(struct kvi_shared_fetch *fetch, const struct kvi_chunk_table *table)
+{
+  const struct kvi_medium_get *get = &fetch->get;
+  uint32_t *lengths = malloc(table->n_segments * sizeof(*lengths));
+  struct kvi_put_request request = {.space = fetch->name.space,
+                                    .key = fetch->name.key,
+                                    .key_length = fetch->name.key_length,
+                                    .parent =
+                                        get->parent_length == fetch->name.key_length ? get->parent : NULL,
+                                    .place = get->place,
+                                    .unchained = get->unchained,
+                                    .length = table->length,
+                                    .n_segments = table->n_segments,
+                                    .segment_lengths = lengths};
+  kvs_status status;
+
+  if (!lengths)
+    return KVS_ERR_NOMEM;
+  for (uint32_t i = 0; i < table->n_segments; i++)
+    lengths[i] = kvi_chunk_table_segment(table, i).length;
+  status = kvi_store_put_begin(fetch->shared->config.store, fetch->name.tenant, &request, NULL, NULL,
+                               &fetch->landing);
+  free(lengths);
+  return status;
+}
+
+static kvs_status land(struct kvi_medium_get *get, const struct kvi_chunk_table *table,
+                       const struct kvi_iov **iov_p, uint32_t *n_iov_p)
+{
+  struct kvi_shared_fetch *fetch = get->user;
+  kvs_status status = begin_put(fetch, table);
+
+  if (status != KVS_OK)
+    return status; /* KVS_EXISTS too: somebody has put it meanwhile */
+  fetch->landed = true;
+  fetch->length = table->length;
+  for (uint32_t i = 0; i < table->n_segments; i++)
+    fetch->landing.segments[i].crc32c = kvi_chunk_table_segment(table, i).crc32c;
+  *iov_p = fetch->landing.iov;
+  *n_iov_p = fetch->landing.n_iov;
+  return KVS_OK;
+}
+
+/* ---- the end ---- */
+
+static void waiter_end(struct kvi_shared_fetch *fetch, struct kvi_get_wait *wait, kvs_status status,
+                       uint32_t cause)
+{
+  const struct kvi_shared_name *name = &fetch->name;
+
+  if (status == KVS_OK) {
+    status = kvi_store_get_open(fetch->shared->config.store, name->tenant, name->space, name->key,
+                                name->key_length, NULL, &wait->source, &cause);
+    if (status == KVS_PENDING) { /* it has left memory again, in no time */
+      status = KVS_MISS;
+      cause = KVI_MISS_TIER;
+    }
+  } else if (status == KVS_MISS) {
+    cause = cause == KVI_MISS_NONE ? wait->state : cause; /* none: why the store has missed it */
+    kvi_store_count_miss(fetch->shared->config.store, cause, false);
+  }
+  wait->done(wait, status, status == KVS_MISS ? cause : KVI_MISS_NONE);
+}
+
+static void waiters_end(struct kvi_shared_fetch *fetch, kvs_status status, uint32_t cause)
+{
+  struct kvi_shared *shared = fetch->shared;
+  struct kvi_get_wait *wait;
+
+  pthread_mutex_lock(&shared->lock);
+  fetch->ending = true;
+  fetch->thread = pthread_self();
+  while ((wait = fetch->waiters) != NULL) {
+    fetch->waiters = wait->next;
+    fetch->calling = wait;
+    shared->n_waits--;
+    pthread_mutex_unlock(&shared->lock);
+    waiter_end(fetch, wait, status, cause);
+    pthread_mutex_lock(&shared->lock);
+    fetch->calling = NULL;
+    pthread_cond_broadcast(&shared->called);
+  }
+  free_locked(shared, fetch);
+  pthread_mutex_unlock(&shared->lock);
+}
+
+/* What becomes of those who wait: KVS_OK, KVS_MISS with a cause (NONE: the store's), KVS_ERR_BUSY. */
+static kvs_status outcome_locked(struct kvi_shared *shared, const struct kvi_shared_fetch *fetch,
+                                 kvs_status status, uint32_t *cause_p)
+{
+  uint64_t took_us = (kvi_now_ns() - fetch->began_ns) / KVI_NS_PER_US;
+
+  *cause_p = KVI_MISS_NONE;
+  switch (status) {
+  case KVS_OK:
+    shared->stats.fetch_hits++;
+    shared->stats.fetch_bytes += fetch->length;
+    shared->stats.chunk_us =
+        shared->stats.chunk_us ? (shared->stats.chunk_us * 7 + took_us) / 8 + 1 : took_us + 1;
+    return KVS_OK;
+  case KVS_EXISTS:
+    return KVS_OK;
+  case KVS_MISS:
+    shared->stats.fetch_misses++;
+    return KVS_MISS;
+  case KVS_ERR_CORRUPT:
+    shared->stats.fetch_corrupt++;
+    *cause_p = KVI_MISS_CORRUPT;
+    return KVS_MISS;
+  case KVS_ERR_SPACE_UNKNOWN:
+    *cause_p = KVI_MISS_SPACE;
+    return KVS_MISS;
+  case KVS_ERR_FULL:
+  case KVS_ERR_BUSY:
+  case KVS_ERR_NOMEM:
+  case KVS_PENDING: /* an equal put is under way: not whole yet */
+    shared->stats.fetch_no_room++;
+    return KVS_ERR_BUSY;
+  default:
+    shared->stats.fetch_failed++;
+    *cause_p = KVI_MISS_TIER;
+    return KVS_MISS;
+  }
+}
+
+static void fetched(struct kvi_medium_get *get, kvs_status status)
+{
+  struct kvi_shared_fetch *fetch = get->user;
+  struct kvi_shared *shared = fetch->shared;
+  uint32_t cause;
+
+  if (fetch->landed && status == KVS_OK)
+    status = kvi_store_put_commit(shared->config.store, &fetch->landing);
+  else if (fetch->landed)
+    kvi_store_put_abort(shared->config.store, &fetch->landing);
+  pthread_mutex_lock(&shared->lock);
+  status = outcome_locked(shared, fetch, status, &cause);
+  pthread_mutex_unlock(&shared->lock);
+  waiters_end(fetch, status, cause);
+}
+
+/* ---- the beginning ---- */
+
+/* NULL: it could not be started. */
+static struct kvi_shared_fetch *start_locked(struct kvi_shared *shared, const struct kvi_shared_name *name)
+{
+  struct kvi_shared_fetch *fetch = shared->fetch_free;
+
+  if (!fetch || shared->closing)
+    return NULL;
+  fetch->name = *name;
+  fetch->began_ns = kvi_now_ns();
+  fetch->landed = fetch->ending = false;
+  fetch->waiters = fetch->calling = NULL;
+  fetch->get = (struct kvi_medium_get){.identity = kvi_shared_identity(&fetch->name),
+                                       .deadline_ns = fetch->began_ns + shared->config.get_ms * KVI_NS_PER_MS,
+                                       .land = land,
+                                       .done = fetched,
+                                       .user = fetch};
+  if (shared->config.medium->ops->get(shared->config.medium, &fetch->get) != KVS_OK)
+    return NULL;
+  shared->fetch_free = fetch->next;
+  fetch->next = shared->fetch_busy;
+  shared->fetch_busy = fetch;
+  shared->stats.fetches++;
+  shared->stats.fetching++;
+  return fetch;
+}
+
+kvs_status kvi_shared_get(struct kvi_shared *shared, const char *tenant, const uint8_t *space,
+                          const uint8_t *key, uint32_t key_length, uint32_t cause, struct kvi_get_wait *wait)
+{
+  struct kvi_shared_fetch *fetch = NULL;
+  struct kvi_shared_name name;
+
+  if (!wait || kvi_shared_name_make(tenant, space, key, key_length, &name) != KVS_OK)
+    return KVS_MISS;
+  pthread_mutex_lock(&shared->lock);
+  if (shared->n_waits < shared->config.max_fetches * KVI_SHARED_WAITS_PER_FETCH) {
+    fetch = find_locked(shared, &name);
+    shared->stats.fetch_joins += fetch != NULL;
+    if (!fetch)
+      fetch = start_locked(shared, &name);
+  }
+  if (fetch) {
+    wait->state = cause;
+    wait->next = fetch->waiters;
+    fetch->waiters = wait;
+    shared->n_waits++;
+  } else {
+    shared->stats.fetch_refused++;
+  }
+  pthread_mutex_unlock(&shared->lock);
+  if (!fetch)
+    return KVS_MISS;
+  kvi_store_count_miss(shared->config.store, cause, true); /* it is counted when it ends */
+  return KVS_PENDING;
+}
+
+static bool is_here(struct kvi_shared *shared, const struct kvi_shared_name *name)
+{
+  const uint8_t *space = name->space;
+  struct kvi_store_lookup_result result = {0};
+  struct kvi_store_lookup query = {.tenant = name->tenant,
+                                   .spaces = &space,
+                                   .n_spaces = 1,
+                                   .keys = name->key,
+                                   .key_length = name->key_length,
+                                   .n_keys = 1,
+                                   .peek = true};
+
+  return kvi_store_lookup(shared->config.store, &query, &result) != KVS_OK || result.prefix > 0;
+}
+
+void kvi_shared_ahead(struct kvi_shared *shared, const char *tenant, const uint8_t *space, const uint8_t *key,
+                      uint32_t key_length)
+{
+  struct kvi_shared_name name;
+
+  if (kvi_shared_name_make(tenant, space, key, key_length, &name) != KVS_OK || is_here(shared, &name))
+    return;
+  pthread_mutex_lock(&shared->lock);
+  if (shared->stats.fetching < shared->config.max_fetches / 2 && !find_locked(shared, &name))
+    shared->stats.fetches_ahead += start_locked(shared, &name) != NULL;
+  pthread_mutex_unlock(&shared->lock);
+}
+
+bool kvi_shared_unwait(struct kvi_shared *shared, struct kvi_get_wait *wait)
+{
+  bool found = false;
+
+  pthread_mutex_lock(&shared->lock);
+  for (struct kvi_shared_fetch *fetch = shared->fetch_busy; fetch && !found; fetch = fetch->next) {
+    struct kvi_get_wait **link = &fetch->waiters;
+
+    while (*link && *link != wait)
+      link = &(*link)->next;
+    found = *link != NULL;
+    if (found) {
+      *link = wait->next;
+      shared->n_waits--;
+    } else if (fetch->calling == wait && !pthread_equal(fetch->thread, pthread_self())) {
+      while (fetch->calling == wait)
+        pthread_cond_wait(&shared->called, &shared->lock);
+      break;
+    }
+  }
+  pthread_mutex_unlock(&shared->lock);
+  return found;
+}

@@ -1,0 +1,65 @@
+/* tiers/shared_private.h: what shared.c (life, counters), shared_write.c, shared_fetch.c and shared_lookup.c share. */
+#ifndef KVASIR_TIERS_SHARED_PRIVATE_H
+#define KVASIR_TIERS_SHARED_PRIVATE_H
+
+#include <pthread.h>
+
+#include <kvasir/keys.h>
+
+#include "tiers/shared.h"
+
+#define KVI_SHARED_WRITES          16u /* given to the medium at a time */
+#define KVI_SHARED_WAITS_PER_FETCH 4u
+
+/* What a chunk is called. */
+struct kvi_shared_name {
+  char tenant[KVI_TENANT_MAX];
+  uint8_t space[KVS_DIGEST_SIZE];
+  uint8_t key[KVS_KEY_MAX];
+  uint32_t key_length;
+};
+
+struct kvi_shared_note {
+  struct kvi_shared_name name;
+  uint8_t parent[KVS_KEY_MAX];
+  bool has_parent, unchained;
+  uint32_t place;
+};
+
+struct kvi_shared_fetch {
+  struct kvi_medium_get get;
+  struct kvi_shared *shared;
+  struct kvi_shared_name name;
+  uint64_t began_ns;
+  struct kvi_landing landing;
+  bool landed; /* a landing of the store is open */
+  uint64_t length;
+  struct kvi_get_wait *waiters;
+  struct kvi_get_wait *calling; /* its done is running, on `thread` */
+  pthread_t thread;
+  bool ending;                   /* nobody joins any more */
+  struct kvi_shared_fetch *next; /* free, or under way */
+};
+
+struct kvi_shared {
+  struct kvi_shared_config config; /* defaults filled in */
+  struct kvi_medium_attr attr;
+
+  pthread_mutex_t
+      lock; /* guards the rest; held for bounded work, also over calls of the store and the medium */
+  pthread_cond_t called;
+  struct kvi_shared_note **queue; /* a ring of config.write_queue */
+  uint32_t queue_first, queue_length, writing;
+  struct kvi_shared_fetch *fetches, *fetch_free, *fetch_busy;
+  uint32_t n_waits, looking;
+  bool closing;
+  struct kvi_shared_stats stats;
+};
+
+/* KVS_ERR_INVALID, KVS_ERR_KEY_LENGTH: it has no such name. */
+kvs_status kvi_shared_name_make(const char *tenant, const uint8_t *space, const uint8_t *key,
+                                uint32_t key_length, struct kvi_shared_name *name_p);
+struct kvi_medium_identity kvi_shared_identity(const struct kvi_shared_name *name);
+void kvi_shared_count(struct kvi_shared *shared, uint64_t *counter, uint64_t n);
+
+#endif

@@ -1,0 +1,322 @@
+/*
+ * tiers/ssd/reclaim.c: room, by whole log files. The sealed file with the least alive is freed: what the store still has in it is
+ * copied to the open file, made durable, and told to the store; then the file may be used again.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "tiers/ssd/volume_private.h"
+
+#define TRIES     KVI_SSD_ERRORS_MAX /* to read a footer: a device that is gone is found out first */
+#define FEW_FILES 8u                 /* with so few, one is kept free; else two */
+
+/* ---- which ---- */
+
+uint64_t kvi_ssd_live_bytes(struct kvi_ssd_volume *volume, uint32_t file)
+{
+  uint64_t bytes;
+
+  pthread_mutex_lock(&volume->lock);
+  bytes = volume->files[file].live_bytes;
+  pthread_mutex_unlock(&volume->lock);
+  return bytes;
+}
+
+/* The sealed file with the least alive; of equals, the oldest. KVI_SSD_NONE: there is none. */
+static uint32_t candidate_find(struct kvi_ssd_volume *volume, uint64_t *live_p)
+{
+  uint32_t best = KVI_SSD_NONE;
+
+  for (uint32_t i = 0; i < volume->n_files; i++) {
+    const struct kvi_ssd_file *file = &volume->files[i];
+    uint64_t live;
+
+    if (file->state != KVI_SSD_SEALED || file->unsynced > 0 || (volume->scrub && volume->scrub->file == i))
+      continue;
+    live = kvi_ssd_live_bytes(volume, i);
+    if (best == KVI_SSD_NONE || live < *live_p ||
+        (live == *live_p && file->use.sequence < volume->files[best].use.sequence)) {
+      best = i;
+      *live_p = live;
+    }
+  }
+  return best;
+}
+
+void kvi_ssd_file_free(struct kvi_ssd_volume *volume, uint32_t file)
+{
+  pthread_mutex_lock(&volume->lock);
+  volume->stats.live_bytes -= volume->files[file].live_bytes;
+  volume->stats.objects -= volume->files[file].live;
+  volume->files[file].live_bytes = volume->files[file].live = 0;
+  volume->files[file].use = (struct kvi_ssd_use){0};
+  pthread_mutex_unlock(&volume->lock);
+  volume->files[file].state = KVI_SSD_FREE;
+  volume->n_free++;
+  if (volume->config.discard)
+    volume->disk->ops->discard(volume->disk, file, volume->config.file_bytes);
+}
+
+/* ---- moving ---- */
+
+static void moved(struct kvi_ssd_op *op, int error)
+{
+  struct kvi_ssd_walk *walk = op->walk;
+  struct kvi_ssd_volume *volume = op->volume;
+  const struct kvi_ssd_record *record = &walk->record;
+  kvi_medium_handle from = kvi_ssd_handle_of(volume, walk->file, record->at, record->bytes);
+  kvi_medium_handle to = op->handle;
+  uint32_t file = op->io.file;
+
+  kvi_ssd_op_free(op);
+  if (error != 0) {
+    walk->failed = true;
+    kvi_ssd_walk_next(walk);
+    return;
+  }
+  kvi_ssd_live_add(volume, file, record->bytes);
+  if (volume->owner.moved(volume->owner.ctx, &record->identity, from, to)) {
+    kvi_ssd_volume_drop(volume, from, false);
+    pthread_mutex_lock(&volume->lock);
+    volume->stats.copied_chunks++;
+    volume->stats.copied_bytes += record->bytes;
+    pthread_mutex_unlock(&volume->lock);
+  } else {
+    kvi_ssd_volume_drop(volume, to, false);
+  }
+  kvi_ssd_walk_next(walk);
+}
+
+/* Deletions of records that can still come back are written again. */
+static void deletions_keep(struct kvi_ssd_volume *volume, const struct kvi_ssd_op *op,
+                           const struct kvi_ssd_record *record)
+{
+  pthread_mutex_lock(&volume->lock);
+  for (uint64_t i = 0; i + KVI_SSD_DELETION <= record->length; i += KVI_SSD_DELETION) {
+    struct kvi_ssd_deletion deletion = kvi_ssd_deletion_read(op->buffer.bytes + KVI_SSD_HEAD + i);
+    bool there = false;
+
+    for (uint32_t file = 0; file < volume->n_files && !there; file++)
+      there = volume->files[file].use.sequence == deletion.sequence && file != op->io.file;
+    if (there && volume->deletions && volume->n_deletions < KVI_SSD_DELETIONS_MAX)
+      volume->deletions[volume->n_deletions++] = deletion;
+  }
+  pthread_mutex_unlock(&volume->lock);
+}
+
+static bool record_wanted(struct kvi_ssd_walk *walk, const struct kvi_ssd_record *record)
+{
+  struct kvi_ssd_volume *volume = walk->volume;
+
+  return record->kind == KVI_SSD_DELETIONS ||
+         volume->owner.holds(volume->owner.ctx, &record->identity,
+                             kvi_ssd_handle_of(volume, walk->file, record->at, record->bytes));
+}
+
+static void record_came(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, int error)
+{
+  struct kvi_ssd_volume *volume = walk->volume;
+  struct kvi_ssd_record record;
+  kvs_status status = KVS_ERR_IO;
+
+  if (error == 0)
+    status = kvi_ssd_record_read(op->buffer.bytes, &volume->files[walk->file].use, walk->record.at, &record);
+  if (status == KVS_OK)
+    status = record.bytes == walk->record.bytes
+                 ? kvi_ssd_record_check(op->buffer.bytes, record.bytes, &record, true, NULL)
+                 : KVS_ERR_CORRUPT;
+  if (status == KVS_OK && record.kind == KVI_SSD_CHUNK) {
+    op->own_done = moved;
+    if (kvi_ssd_write_record(op, &record, true))
+      return;
+    walk->blocked = op; /* until a file is ready */
+    return;
+  }
+  if (error != 0)
+    walk->failed = true;
+  else if (status == KVS_OK)
+    deletions_keep(volume, op, &record);
+  else if (walk->record.kind == KVI_SSD_CHUNK)
+    volume->owner.corrupt(volume->owner.ctx, &walk->record.identity,
+                          kvi_ssd_handle_of(volume, walk->file, walk->record.at, walk->record.bytes));
+  kvi_ssd_op_free(op);
+  kvi_ssd_walk_next(walk);
+}
+
+/* ---- the end ---- */
+
+static void freed(struct kvi_ssd_walk *walk)
+{
+  struct kvi_ssd_volume *volume = walk->volume;
+
+  volume->reclaim = NULL;
+  pthread_mutex_lock(&volume->lock);
+  volume->stats.reclaims++;
+  pthread_mutex_unlock(&volume->lock);
+  kvi_ssd_file_free(volume, walk->file);
+  kvi_ssd_walk_free(walk);
+}
+
+static void copies_synced(struct kvi_ssd_io *io, int error)
+{
+  struct kvi_ssd_walk *walk = io->user;
+
+  kvi_ssd_device_said(walk->volume, "syncing", io->file, error);
+  if (error != 0) {
+    walk->volume->reclaim = NULL; /* the copies are not safe: the file stays */
+    kvi_ssd_walk_free(walk);
+    return;
+  }
+  walk->synced = true; /* freed by the next step, when nobody reads it any more */
+}
+
+static void walk_over(struct kvi_ssd_walk *walk, kvs_status status)
+{
+  struct kvi_ssd_volume *volume = walk->volume;
+  uint64_t left = kvi_ssd_live_bytes(volume, walk->file);
+
+  if (status == KVS_ERR_CLOSED) {
+    volume->reclaim = NULL;
+    kvi_ssd_walk_free(walk);
+    return;
+  }
+  if (status == KVS_ERR_IO && ++volume->reclaim_errors < TRIES) {
+    volume->reclaim = NULL; /* it may have been a passing one */
+    kvi_ssd_walk_free(walk);
+    return;
+  }
+  volume->reclaim_errors = 0;
+  if (status != KVS_OK) {
+    kvi_medium_handle first = kvi_ssd_handle_of(volume, walk->file, 0, 0);
+
+    kvi_log_warn("%s: the footer of log file %u cannot be read: its chunks are given up", volume->name,
+                 walk->file);
+    volume->owner.lost(volume->owner.ctx, first, first + ((kvi_medium_handle)volume->file_blocks << 32) - 1);
+  } else if ((walk->failed && left > 0) || volume->errors_in_row > 0) { /* tried again when it is its turn */
+    volume->reclaim = NULL;
+    kvi_ssd_walk_free(walk);
+    return;
+  }
+  if (volume->config.durability == KVI_SSD_DURABLE_NONE || !volume->writer) {
+    walk->synced = true; /* a file that was sealed meanwhile was synced then */
+    return;
+  }
+  walk->io = (struct kvi_ssd_io){
+      .kind = KVI_SSD_SYNC, .file = volume->writer->file, .done = copies_synced, .user = walk};
+  kvi_ssd_submit(volume, &walk->io);
+}
+
+/* Its chunks are given up: there is nothing to move them to. */
+static void give_up(struct kvi_ssd_volume *volume, uint32_t file)
+{
+  kvi_medium_handle first = kvi_ssd_handle_of(volume, file, 0, 0);
+
+  kvi_log_warn("%s: no log file is free to move anything to: the chunks of file %u are given up",
+               volume->name, file);
+  volume->owner.lost(volume->owner.ctx, first, first + ((kvi_medium_handle)volume->file_blocks << 32) - 1);
+  kvi_ssd_file_free(volume, file);
+}
+
+static void begin(struct kvi_ssd_volume *volume, uint32_t file)
+{
+  struct kvi_ssd_walk *walk = calloc(1, sizeof(*walk));
+
+  if (!walk)
+    return;
+  walk->volume = volume;
+  walk->file = file;
+  walk->on_record = record_wanted;
+  walk->on_bytes = record_came;
+  walk->on_end = walk_over;
+  volume->reclaim = walk;
+  if (kvi_ssd_walk_start(walk) == KVS_OK)
+    return;
+  volume->reclaim = NULL;
+  kvi_ssd_walk_free(walk);
+}
+
+/* The record that had no place to go. If none can come, since this very walk is what would free one, its chunk is given up. */
+static void blocked_go_on(struct kvi_ssd_walk *walk)
+{
+  struct kvi_ssd_volume *volume = walk->volume;
+  struct kvi_ssd_op *op = walk->blocked;
+  struct kvi_ssd_record record;
+  kvi_medium_handle handle = kvi_ssd_handle_of(volume, walk->file, walk->record.at, walk->record.bytes);
+
+  if (kvi_ssd_record_read(op->buffer.bytes, &volume->files[walk->file].use, walk->record.at, &record) ==
+          KVS_OK &&
+      kvi_ssd_write_record(op, &record, true)) {
+    walk->blocked = NULL;
+    return;
+  }
+  if (volume->ready != KVI_SSD_NONE || volume->n_free > 0 || volume->n_sealing > 0)
+    return;
+  walk->blocked = NULL;
+  kvi_ssd_op_free(op);
+  kvi_log_limited(KVI_LOG_WARN, "%s: a chunk is given up, no log file has room for it", volume->name);
+  volume->owner.lost(volume->owner.ctx, handle, handle);
+  kvi_ssd_walk_next(walk);
+}
+
+/* Goes on with one that waits. */
+static void go_on(struct kvi_ssd_volume *volume, struct kvi_ssd_walk *walk)
+{
+  if (walk->synced) {
+    /* copies may lie in a file that is being sealed: its sync is part of that */
+    if (volume->files[walk->file].reading == 0 && volume->n_sealing == 0)
+      freed(walk);
+  } else if (walk->blocked) {
+    blocked_go_on(walk);
+  } else {
+    kvi_ssd_walk_step(walk);
+  }
+}
+
+/*
+ * The file to free; chunks are let go until one has no more alive than the budget allows. But when a file's worth of them did not do, since what has to stay is
+ * everywhere, moving more than the budget is better than emptying the tier, or than no room at all: as long as there is a whole file to move it to.
+ */
+static uint32_t choose(struct kvi_ssd_volume *volume)
+{
+  uint64_t file_bytes = volume->config.file_bytes, live = 0, gone = 0;
+  uint64_t budget = file_bytes / 100 * volume->config.copy_percent;
+
+  for (;;) {
+    uint32_t file = candidate_find(volume, &live);
+    bool bearable = live <= file_bytes / 4 * 3 && volume->ready != KVI_SSD_NONE;
+    uint64_t more;
+
+    if (file == KVI_SSD_NONE || live <= budget || (bearable && gone >= file_bytes))
+      return file;
+    more = volume->owner.make_room(volume->owner.ctx, live - budget);
+    gone += more;
+    if (more > 0)
+      continue;
+    if (bearable)
+      return file;
+    /* with one file left for what is moved, waiting costs nobody anything */
+    atomic_store_explicit(&volume->no_room, volume->n_free == 0, memory_order_relaxed);
+    return KVI_SSD_NONE;
+  }
+}
+
+void kvi_ssd_reclaim_step(struct kvi_ssd_volume *volume)
+{
+  uint32_t wanted = volume->n_files < FEW_FILES ? 1 : 2, file;
+
+  if (volume->reclaim) {
+    go_on(volume, volume->reclaim);
+    return;
+  }
+  if (volume->n_free >= wanted || volume->n_sealing > 0)
+    return;
+  file = choose(volume);
+  if (file == KVI_SSD_NONE)
+    return;
+  if (!volume->writer && volume->ready == KVI_SSD_NONE && volume->n_free == 0 && volume->errors_in_row == 0 &&
+      kvi_ssd_live_bytes(volume, file) > 0)
+    give_up(volume, file);
+  else
+    begin(volume, file);
+}

@@ -1,0 +1,386 @@
+/* tiers/ssd/volume.c: a directory's life and its thread. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "proto/limits.h"
+#include "tiers/ssd/volume_private.h"
+
+#define OPS_OWN   4u /* beside config.depth: for moving, scrubbing, deletions */
+#define EXPIRE_NS (20 * KVI_NS_PER_MS)
+#define IDLE_NS   (1 * KVI_NS_PER_S)
+#define STOP_NS   (5 * KVI_NS_PER_S) /* how long a device may take for its last operations */
+
+/* ---- operations ---- */
+
+void kvi_ssd_submit(struct kvi_ssd_volume *volume, struct kvi_ssd_io *io)
+{
+  volume->in_flight++;
+  volume->disk->ops->submit(volume->disk, io);
+}
+
+struct kvi_ssd_op *kvi_ssd_op_take(struct kvi_ssd_volume *volume, size_t bytes, bool own)
+{
+  kvi_list_node *node = kvi_list_first(&volume->ops_free);
+  struct kvi_ssd_op *op;
+
+  if (!node || (!own && volume->ops_free.length <= OPS_OWN))
+    return NULL;
+  op = kvi_list_entry(node, struct kvi_ssd_op, link);
+  memset(op, 0, offsetof(struct kvi_ssd_op, link));
+  op->volume = volume;
+  op->buffer = kvi_ssd_buffer_take(&volume->buffers, bytes);
+  if (!op->buffer.bytes)
+    return NULL;
+  kvi_list_remove(&volume->ops_free, node);
+  kvi_list_push_back(&volume->running, node);
+  op->started_ns = kvi_now_ns();
+  return op;
+}
+
+void kvi_ssd_op_free(struct kvi_ssd_op *op)
+{
+  struct kvi_ssd_volume *volume = op->volume;
+
+  kvi_ssd_buffer_give(&volume->buffers, op->buffer);
+  kvi_list_remove(&volume->running, &op->link);
+  kvi_list_push_back(&volume->ops_free, &op->link);
+}
+
+void kvi_ssd_device_said(struct kvi_ssd_volume *volume, const char *what, uint32_t file, int error)
+{
+  volume->in_flight--;
+  if (error == 0) {
+    volume->errors_in_row = 0;
+    return;
+  }
+  kvi_log_limited(KVI_LOG_WARN, "%s: %s log file %u failed: %s", volume->name, what, file, strerror(error));
+  pthread_mutex_lock(&volume->lock);
+  volume->stats.device_errors++;
+  pthread_mutex_unlock(&volume->lock);
+  if (++volume->errors_in_row < KVI_SSD_ERRORS_MAX ||
+      atomic_load_explicit(&volume->failed, memory_order_relaxed))
+    return;
+  kvi_log_error("%s: %u operations in a row failed: its log files are out, the node goes on without them",
+                volume->name, KVI_SSD_ERRORS_MAX);
+  atomic_store_explicit(&volume->failed, true, memory_order_relaxed);
+}
+
+void kvi_ssd_live_add(struct kvi_ssd_volume *volume, uint32_t file, uint64_t bytes)
+{
+  pthread_mutex_lock(&volume->lock);
+  volume->files[file].live_bytes += bytes;
+  volume->files[file].live++;
+  volume->stats.live_bytes += bytes;
+  volume->stats.objects++;
+  pthread_mutex_unlock(&volume->lock);
+}
+
+bool kvi_ssd_handle_find(const struct kvi_ssd_volume *volume, kvi_medium_handle handle, uint32_t *file_p,
+                         uint64_t *at_p)
+{
+  uint32_t place = kvi_ssd_handle_place(handle) - volume->first_block;
+  uint32_t file = place / volume->file_blocks;
+
+  if (kvi_ssd_handle_place(handle) < volume->first_block || file >= volume->n_files ||
+      (volume->files[file].use.sequence & 0xffff) != (handle & 0xffff))
+    return false;
+  *file_p = file;
+  *at_p = (uint64_t)(place % volume->file_blocks) * KVI_SSD_BLOCK;
+  return true;
+}
+
+static void deletion_add_locked(struct kvi_ssd_volume *volume, uint32_t file, uint64_t at)
+{
+  if (volume->n_deletions == KVI_SSD_DELETIONS_MAX)
+    return;
+  if (!volume->deletions)
+    volume->deletions = malloc(KVI_SSD_DELETIONS_MAX * sizeof(*volume->deletions));
+  if (!volume->deletions)
+    return;
+  volume->deletions[volume->n_deletions++] =
+      (struct kvi_ssd_deletion){.sequence = volume->files[file].use.sequence, .at = at};
+}
+
+void kvi_ssd_volume_drop(struct kvi_ssd_volume *volume, kvi_medium_handle handle, bool for_good)
+{
+  uint64_t at, bytes = kvi_ssd_handle_bytes(handle);
+  bool wake = false;
+  uint32_t file;
+
+  pthread_mutex_lock(&volume->lock);
+  if (kvi_ssd_handle_find(volume, handle, &file, &at) && volume->files[file].live > 0) {
+    volume->files[file].live--;
+    volume->files[file].live_bytes -= bytes;
+    volume->stats.live_bytes -= bytes;
+    volume->stats.objects--;
+    if (for_good)
+      deletion_add_locked(volume, file, at);
+    /* relaxed, here and where it is read: a put more or less that is refused is of no matter */
+    wake = volume->asleep && (for_good || atomic_load_explicit(&volume->no_room, memory_order_relaxed));
+    atomic_store_explicit(&volume->no_room, false, memory_order_relaxed);
+    volume->asleep &= !wake;
+  }
+  pthread_mutex_unlock(&volume->lock);
+  if (wake)
+    volume->disk->ops->wake(volume->disk);
+}
+
+/* ---- the thread ---- */
+
+/* False: there is something to do. *busy_p: requests are under way. */
+static bool sleep_announce(struct kvi_ssd_volume *volume, bool *busy_p)
+{
+  bool quiet;
+
+  pthread_mutex_lock(&volume->lock);
+  quiet = kvi_list_is_empty(&volume->puts_new) && kvi_list_is_empty(&volume->gets_new) &&
+          !atomic_load_explicit(&volume->stop, memory_order_relaxed);
+  volume->asleep = quiet;
+  *busy_p = volume->queued > 0;
+  pthread_mutex_unlock(&volume->lock);
+  return quiet;
+}
+
+/* The device is out: nothing of it is to be asked for again. */
+static void failure_tell(struct kvi_ssd_volume *volume)
+{
+  uint32_t blocks = volume->n_files * volume->file_blocks;
+
+  if (volume->owner.lost)
+    volume->owner.lost(volume->owner.ctx, (kvi_medium_handle)volume->first_block << 32,
+                       ((kvi_medium_handle)(volume->first_block + blocks) << 32) - 1);
+}
+
+static void step(struct kvi_ssd_volume *volume, bool *told)
+{
+  uint64_t now = kvi_now_ns();
+
+  kvi_ssd_requests_take(volume);
+  if (atomic_load_explicit(&volume->failed, memory_order_relaxed)) {
+    kvi_ssd_waiting_end(volume, KVS_ERR_IO);
+    if (!*told)
+      failure_tell(volume);
+    *told = true;
+  } else {
+    kvi_ssd_read_step(volume);
+    kvi_ssd_write_step(volume);
+    kvi_ssd_reclaim_step(volume);
+    kvi_ssd_scrub_step(volume);
+  }
+  if (now >= volume->expire_next_ns) {
+    kvi_ssd_expire(volume, now, KVS_ERR_DEADLINE, false);
+    volume->expire_next_ns = now + EXPIRE_NS;
+  }
+}
+
+static void stop_waits(struct kvi_ssd_volume *volume, uint64_t until)
+{
+  while (volume->in_flight > 0 && kvi_now_ns() < until)
+    volume->disk->ops->wait(volume->disk, until);
+}
+
+static void run(void *arg)
+{
+  struct kvi_ssd_volume *volume = arg;
+  uint64_t until;
+  bool told = false, busy;
+
+  while (!atomic_load_explicit(&volume->stop, memory_order_relaxed)) {
+    step(volume, &told);
+    if (!sleep_announce(volume, &busy))
+      continue;
+    until = busy ? volume->expire_next_ns : kvi_now_ns() + IDLE_NS;
+    if (volume->config.scrub_bytes_per_s > 0 && volume->scrub_next_ns < until)
+      until = volume->scrub_next_ns;
+    volume->disk->ops->wait(volume->disk, until);
+  }
+  kvi_ssd_requests_take(volume);
+  kvi_ssd_waiting_end(volume, KVS_ERR_CLOSED);
+  until = kvi_now_ns() + STOP_NS;
+  stop_waits(volume, until);
+  if (!atomic_load_explicit(&volume->failed,
+                            memory_order_relaxed)) { /* so that the next start reads no data */
+    if (volume->n_free > 0 || volume->ready != KVI_SSD_NONE)
+      kvi_ssd_seal(
+          volume); /* else it is what something is being moved to, and is written on at the next start */
+    kvi_ssd_ready_cancel(volume);
+  }
+  stop_waits(volume, until);
+  kvi_ssd_expire(volume, 0, KVS_ERR_CLOSED, true);
+}
+
+/* ---- life ---- */
+
+uint64_t kvi_ssd_volume_load(struct kvi_ssd_volume *volume)
+{
+  uint64_t load;
+
+  if (atomic_load_explicit(&volume->failed, memory_order_relaxed))
+    return UINT64_MAX;
+  pthread_mutex_lock(&volume->lock);
+  load = volume->queued_put_bytes;
+  pthread_mutex_unlock(&volume->lock);
+  return load;
+}
+
+void kvi_ssd_volume_stats(struct kvi_ssd_volume *volume, struct kvi_medium_stats *stats)
+{
+  struct kvi_medium_stats own;
+  uint64_t *sum = (uint64_t *)stats;
+  const uint64_t *add = (const uint64_t *)&own;
+
+  pthread_mutex_lock(&volume->lock);
+  volume->stats.queued = volume->queued;
+  own = volume->stats;
+  pthread_mutex_unlock(&volume->lock);
+  own.devices = 1;
+  own.devices_failed = atomic_load_explicit(&volume->failed, memory_order_relaxed);
+  own.capacity_bytes = own.devices_failed ? 0 : (uint64_t)volume->n_files * volume->config.file_bytes;
+  own.metadata_bytes = volume->n_files * sizeof(*volume->files);
+  static_assert(sizeof(own) % sizeof(uint64_t) == 0, "a struct of uint64_t only");
+  for (size_t i = 0; i < sizeof(own) / sizeof(uint64_t); i++)
+    sum[i] += add[i];
+}
+
+static void rates_begin(struct kvi_ssd_volume *volume)
+{
+  volume->expire_next_ns = kvi_now_ns() + EXPIRE_NS;
+  volume->scrub_next_ns = kvi_now_ns();
+}
+
+kvs_status kvi_ssd_volume_recover(struct kvi_ssd_volume *volume, const struct kvi_medium_owner *owner,
+                                  kvi_medium_found_fn *found)
+{
+  uint64_t started = kvi_now_ns();
+  kvs_status status;
+  char name[KVI_THREAD_NAME_MAX] = "kvi-ssd-0";
+
+  volume->owner = *owner;
+  status = kvi_ssd_recover(volume, found);
+  if (status != KVS_OK)
+    return status;
+  volume->stats.recovery_us = (kvi_now_ns() - started) / 1000;
+  kvi_log_info("%s: %llu chunks, %llu bytes found in %llu ms; %u log files of %llu bytes by %s", volume->name,
+               (unsigned long long)volume->stats.recovered_chunks,
+               (unsigned long long)volume->stats.recovered_bytes,
+               (unsigned long long)volume->stats.recovery_us / 1000, volume->n_files,
+               (unsigned long long)volume->config.file_bytes, volume->disk->ops->name);
+  rates_begin(volume);
+  name[8] = (char)('a' + volume->index);
+  return kvi_thread_start(&volume->thread, name, run, volume);
+}
+
+static kvs_status parts_create(struct kvi_ssd_volume *volume, const char *name)
+{
+  uint32_t n_ops = volume->config.depth + OPS_OWN;
+
+  volume->name = strdup(name);
+  volume->files = calloc(volume->n_files, sizeof(*volume->files));
+  volume->ops = calloc(n_ops, sizeof(*volume->ops));
+  volume->header_block = kvi_ssd_blocks_alloc(KVI_SSD_BLOCK);
+  if (!volume->name || !volume->files || !volume->ops || !volume->header_block)
+    return KVS_ERR_NOMEM;
+  for (uint32_t i = 0; i < n_ops; i++)
+    kvi_list_push_back(&volume->ops_free, &volume->ops[i].link);
+  /* the depth of 2 MiB records, and two of the largest */
+  volume->buffers.bytes_max = (size_t)n_ops * (4u << 20);
+  if (volume->buffers.bytes_max < 3 * volume->record_bytes_max)
+    volume->buffers.bytes_max = 3 * volume->record_bytes_max;
+  return KVS_OK;
+}
+
+/* As many files as the device has room for, up to what is configured. */
+static kvs_status files_open(struct kvi_ssd_volume *volume)
+{
+  for (uint32_t i = 0; i < volume->n_files; i++) {
+    bool fresh;
+    kvs_status status = volume->disk->ops->open(volume->disk, i, volume->config.file_bytes, &fresh);
+
+    if (status == KVS_ERR_FULL && i >= KVI_SSD_FILES_MIN) {
+      kvi_log_warn("%s: has room for %u of %u log files", volume->name, i, volume->n_files);
+      volume->n_files = i;
+    } else if (status != KVS_OK) {
+      if (status == KVS_ERR_FULL)
+        kvi_log_error("%s: has no room for %u log files of %llu bytes", volume->name, KVI_SSD_FILES_MIN,
+                      (unsigned long long)volume->config.file_bytes);
+      return status == KVS_ERR_FULL ? KVS_ERR_IO : status;
+    }
+  }
+  volume->disk->ops->trim(volume->disk, volume->n_files);
+  return KVS_OK;
+}
+
+kvs_status kvi_ssd_volume_open(const struct kvi_ssd_config *config, struct kvi_ssd_disk *disk, uint32_t index,
+                               const char *name, uint64_t bytes, uint32_t first_block, uint32_t *blocks_p,
+                               struct kvi_ssd_volume **volume_p)
+{
+  struct kvi_ssd_volume *volume = calloc(1, sizeof(*volume));
+  kvs_status status = KVS_ERR_NOMEM;
+
+  *volume_p = NULL;
+  if (!volume) {
+    disk->ops->destroy(disk);
+    return KVS_ERR_NOMEM;
+  }
+  volume->config = *config;
+  volume->disk = disk;
+  volume->index = index;
+  volume->first_block = first_block;
+  volume->file_blocks = (uint32_t)(config->file_bytes / KVI_SSD_BLOCK);
+  volume->n_files = (uint32_t)(bytes / config->file_bytes);
+  volume->record_bytes_max = kvi_ssd_record_bytes(config->chunk_bytes_max, KVI_SEGMENTS_MAX);
+  volume->ready = KVI_SSD_NONE;
+  pthread_mutex_init(&volume->lock, NULL);
+  kvi_list_init(&volume->puts_new);
+  kvi_list_init(&volume->gets_new);
+  kvi_list_init(&volume->puts);
+  kvi_list_init(&volume->gets);
+  kvi_list_init(&volume->ops_free);
+  kvi_list_init(&volume->running);
+  kvi_list_init(&volume->unsynced);
+  status = parts_create(volume, name);
+  if (status == KVS_OK)
+    status = files_open(volume);
+  if (status != KVS_OK) {
+    kvi_ssd_volume_destroy(volume);
+    return status;
+  }
+  *blocks_p = volume->n_files * volume->file_blocks;
+  *volume_p = volume;
+  return KVS_OK;
+}
+
+void kvi_ssd_volume_destroy(struct kvi_ssd_volume *volume)
+{
+  if (!volume)
+    return;
+  pthread_mutex_lock(&volume->lock);
+  volume->closed = true;
+  atomic_store_explicit(&volume->stop, true, memory_order_relaxed);
+  pthread_mutex_unlock(&volume->lock);
+  volume->disk->ops->wake(volume->disk);
+  kvi_thread_join(&volume->thread);
+  if (volume->in_flight > 0) { /* the device still writes to our memory, perhaps for ever: it is left to it */
+    kvi_log_warn("%s: %llu operations did not end, their memory is given up", volume->name,
+                 (unsigned long long)volume->in_flight);
+    return;
+  }
+  if (volume->reclaim && volume->reclaim->blocked)
+    kvi_ssd_op_free(volume->reclaim->blocked);
+  kvi_ssd_walk_free(volume->reclaim);
+  kvi_ssd_walk_free(volume->scrub);
+  kvi_ssd_buffers_clear(&volume->buffers);
+  volume->disk->ops->destroy(volume->disk);
+  pthread_mutex_destroy(&volume->lock);
+  if (volume->writer) {
+    kvi_ssd_footer_clear(&volume->writer->footer);
+    free(volume->writer);
+  }
+  free(volume->deletions);
+  free(volume->header_block);
+  free(volume->ops);
+  free(volume->files);
+  free(volume->name);
+  free(volume);
+}

@@ -1,0 +1,249 @@
+/*
+ * tiers/ssd/volume_private.h: what the files of a volume share.
+ *
+ * Files: volume.c (life, the thread), requests.c (what it is asked), write.c (the open log file, sealing), read.c, walk.c (the records of a sealed file,
+ * one after the other), reclaim.c, scrub.c, recover.c.
+ *
+ * All belongs to the volume's thread, save what `lock` guards. The lock is a leaf: nothing is called while it is held.
+ */
+#ifndef KVASIR_TIERS_SSD_VOLUME_PRIVATE_H
+#define KVASIR_TIERS_SSD_VOLUME_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/thread.h"
+#include "tiers/ssd/buffers.h"
+#include "tiers/ssd/disk.h"
+#include "tiers/ssd/format.h"
+#include "tiers/ssd/volume.h"
+
+#define KVI_SSD_NONE          UINT32_MAX
+#define KVI_SSD_QUEUE_MAX     1024u /* requests that wait */
+#define KVI_SSD_DELETIONS_MAX 65536u
+#define KVI_SSD_ERRORS_MAX    8u /* device errors in a row that take a directory out */
+
+/* ---- handles: place in the tier 32, length in blocks 16, low half of the file's sequence 16 ---- */
+
+static inline kvi_medium_handle kvi_ssd_handle(uint32_t place, uint64_t bytes, uint64_t sequence)
+{
+  return (uint64_t)place << 32 | (bytes / KVI_SSD_BLOCK & 0xffff) << 16 | (sequence & 0xffff);
+}
+static inline uint32_t kvi_ssd_handle_place(kvi_medium_handle handle)
+{
+  return (uint32_t)(handle >> 32);
+}
+static inline uint64_t kvi_ssd_handle_bytes(kvi_medium_handle handle)
+{
+  return (handle >> 16 & 0xffff) * KVI_SSD_BLOCK;
+}
+
+/* ---- log files ---- */
+
+enum kvi_ssd_file_state {
+  KVI_SSD_FREE = 0,
+  KVI_SSD_READYING, /* its header is being written */
+  KVI_SSD_READY,    /* the next to be written */
+  KVI_SSD_OPEN,
+  KVI_SSD_SEALING,
+  KVI_SSD_SEALED,
+};
+
+struct kvi_ssd_walk;
+
+struct kvi_ssd_file {
+  enum kvi_ssd_file_state state;
+  uint32_t reading;  /* reads under way */
+  uint32_t unsynced; /* records that are written, and whose put waits for a sync */
+  struct kvi_ssd_use use;
+  uint64_t live_bytes; /* under the lock: records that the store has */
+  uint32_t live;       /* under the lock */
+};
+
+/* A log file that is being written, or sealed. */
+struct kvi_ssd_writer {
+  struct kvi_ssd_volume *volume;
+  uint32_t file;
+  uint64_t next;    /* where the next record goes */
+  uint32_t writing; /* records under way */
+  struct kvi_ssd_footer footer;
+  bool sealing;  /* takes no records any more */
+  uint8_t *body; /* the footer as written; sealing */
+  size_t body_room;
+  uint32_t step;
+  struct kvi_ssd_io io;
+};
+
+/* One read or write of a record under way. */
+struct kvi_ssd_op {
+  struct kvi_ssd_io io;
+  struct kvi_ssd_volume *volume;
+  struct kvi_ssd_buffer buffer;
+  struct kvi_medium_put *put; /* NULL with get NULL: given up at its deadline, or the volume's own */
+  struct kvi_medium_get *get;
+  struct kvi_ssd_writer *writer; /* of a write */
+  size_t mark;                   /* in its footer */
+  kvi_medium_handle handle;
+  uint64_t started_ns;
+  struct kvi_ssd_walk *walk;                          /* of one of the volume's own */
+  void (*own_done)(struct kvi_ssd_op *op, int error); /* of a write of its own: takes the op over */
+  kvi_list_node link;                                 /* in ops_free, running or unsynced */
+};
+
+struct kvi_ssd_volume {
+  struct kvi_ssd_config config; /* defaults filled in */
+  struct kvi_ssd_disk *disk;
+  uint32_t index;
+  char *name; /* the directory */
+  struct kvi_medium_owner owner;
+  uint32_t first_block, file_blocks, n_files;
+  uint64_t record_bytes_max;
+  uint8_t directory[KVI_SSD_ID_BYTES];
+  struct kvi_ssd_file *files;
+  uint64_t sequence;   /* of the file that was opened last */
+  uint64_t generation; /* of the chunk that came last */
+  kvi_thread thread;
+
+  pthread_mutex_t lock; /* guards the next group */
+  kvi_list puts_new, gets_new;
+  uint32_t queued; /* all that was accepted and has not ended */
+  uint64_t queued_put_bytes;
+  struct kvi_ssd_deletion *deletions; /* to be written */
+  uint32_t n_deletions;
+  bool asleep; /* the thread waits, or is about to */
+  bool closed; /* nothing new is taken */
+  struct kvi_medium_stats stats;
+
+  atomic_bool stop, failed;
+  atomic_bool no_room; /* reclaim found nothing that may go: puts are refused until a chunk goes */
+
+  /* the thread's own */
+  struct kvi_ssd_op *ops; /* config.depth of them for requests, some more for its own work */
+  kvi_list ops_free, running, puts, gets;
+  kvi_list unsynced; /* puts that are written, and safe after the next sync */
+  bool syncing;
+  struct kvi_ssd_io sync_io;
+  uint32_t sync_file;
+  uint32_t n_syncing;
+  struct kvi_ssd_buffers buffers;
+  struct kvi_ssd_writer *writer; /* the open one; NULL */
+  uint32_t n_sealing;
+  uint32_t ready, n_free; /* file that is prepared, KVI_SSD_NONE; files that are free */
+  struct kvi_ssd_io header_io;
+  uint8_t *header_block;
+  uint32_t errors_in_row, reclaim_errors;
+  struct kvi_ssd_walk *reclaim, *scrub;
+  uint64_t scrub_next_ns, expire_next_ns;
+  uint32_t scrub_file;
+  uint64_t in_flight; /* operations the disk has */
+  uint32_t reads;     /* of requests, under way */
+  uint64_t reads_since_ns, reads_bytes;
+};
+
+/* ---- requests.c ---- */
+
+/* Takes over what came. */
+void kvi_ssd_requests_take(struct kvi_ssd_volume *volume);
+/* Ends a request, and counts. */
+void kvi_ssd_put_end(struct kvi_ssd_volume *volume, struct kvi_medium_put *put, kvs_status status);
+void kvi_ssd_get_end(struct kvi_ssd_volume *volume, struct kvi_medium_get *get, kvs_status status);
+/* All that waits ends so; what the disk has goes on. */
+void kvi_ssd_waiting_end(struct kvi_ssd_volume *volume, kvs_status status);
+/* Requests past their deadline end, those that the disk has included: their op goes on without them. all: whatever their deadline. */
+void kvi_ssd_expire(struct kvi_ssd_volume *volume, uint64_t now, kvs_status status, bool all);
+
+/* ---- volume.c ---- */
+
+void kvi_ssd_submit(struct kvi_ssd_volume *volume, struct kvi_ssd_io *io);
+/* NULL: all are in use. own: may take the last ones, which requests may not. */
+struct kvi_ssd_op *kvi_ssd_op_take(struct kvi_ssd_volume *volume, size_t bytes, bool own);
+void kvi_ssd_op_free(struct kvi_ssd_op *op);
+/* A read, write or sync ended so; too many errors in a row and the directory is out. */
+void kvi_ssd_device_said(struct kvi_ssd_volume *volume, const char *what, uint32_t file, int error);
+/* The record is the store's from now on: counted in its file. */
+void kvi_ssd_live_add(struct kvi_ssd_volume *volume, uint32_t file, uint64_t bytes);
+static inline kvi_medium_handle kvi_ssd_handle_of(const struct kvi_ssd_volume *volume, uint32_t file,
+                                                  uint64_t at, uint64_t bytes)
+{
+  uint64_t place = volume->first_block + (uint64_t)file * volume->file_blocks + at / KVI_SSD_BLOCK;
+
+  return kvi_ssd_handle((uint32_t)place, bytes, volume->files[file].use.sequence);
+}
+/* False: no file of this volume has, or had, that record. */
+bool kvi_ssd_handle_find(const struct kvi_ssd_volume *volume, kvi_medium_handle handle, uint32_t *file_p,
+                         uint64_t *at_p);
+
+/* ---- write.c ---- */
+
+/* Starts what can be started of volume->puts and of the deletions. */
+void kvi_ssd_write_step(struct kvi_ssd_volume *volume);
+/*
+ * Writes op->buffer, a whole record but for its head, to the open log file. own: may open the last free file. False: no file is open for it now;
+ * the op is still the caller's.
+ */
+bool kvi_ssd_write_record(struct kvi_ssd_op *op, struct kvi_ssd_record *record, bool own);
+/* No more records go to the open file; it is sealed when those under way have ended. */
+void kvi_ssd_seal(struct kvi_ssd_volume *volume);
+
+/* The file that is ready will not be used: its header says so. For the end. */
+void kvi_ssd_ready_cancel(struct kvi_ssd_volume *volume);
+
+/* ---- read.c ---- */
+
+void kvi_ssd_read_step(struct kvi_ssd_volume *volume);
+
+/* ---- walk.c ---- */
+
+/*
+ * Goes through the records of a sealed file one after the other. on_record is called for each with the record's place and identity (from the footer) and
+ * returns true if its bytes are wanted: then on_bytes is called, error 0, with an op whose buffer holds them and which it owns from then on. The
+ * walk goes on by kvi_ssd_walk_next. on_end comes last, status OK or why the footer could not be read; the walk is the callee's to free then.
+ */
+struct kvi_ssd_walk {
+  struct kvi_ssd_volume *volume;
+  uint32_t file;
+  bool (*on_record)(struct kvi_ssd_walk *walk, const struct kvi_ssd_record *record);
+  void (*on_bytes)(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, int error);
+  void (*on_end)(struct kvi_ssd_walk *walk, kvs_status status);
+
+  struct kvi_ssd_record record; /* the one it is at */
+  char tenant[KVI_MEDIUM_TENANT_MAX];
+  struct kvi_ssd_trailer trailer;
+  struct kvi_ssd_footer_reader reader;
+  uint8_t *body;
+  size_t body_room;
+  struct kvi_ssd_io io;
+  bool wants_op; /* waits for a free op and buffer */
+
+  /* reclaim's */
+  struct kvi_ssd_op *blocked; /* a record that waits for a log file */
+  bool failed;                /* a record could not be moved */
+  bool synced;                /* all was moved, and is safe */
+
+  bool paused; /* scrub's: until the rate lets it go on */
+};
+kvs_status kvi_ssd_walk_start(struct kvi_ssd_walk *walk);
+void kvi_ssd_walk_next(struct kvi_ssd_walk *walk);
+/* Called now and then: goes on if it waits for an op. */
+void kvi_ssd_walk_step(struct kvi_ssd_walk *walk);
+void kvi_ssd_walk_free(struct kvi_ssd_walk *walk);
+
+/* ---- reclaim.c, scrub.c ---- */
+
+void kvi_ssd_reclaim_step(struct kvi_ssd_volume *volume);
+void kvi_ssd_scrub_step(struct kvi_ssd_volume *volume);
+
+/* Bytes of the records that the store still has in a file. */
+uint64_t kvi_ssd_live_bytes(struct kvi_ssd_volume *volume, uint32_t file);
+/* A file's use is over: it is free for another. */
+void kvi_ssd_file_free(struct kvi_ssd_volume *volume, uint32_t file);
+
+/* ---- recover.c ---- */
+
+kvs_status kvi_ssd_recover(struct kvi_ssd_volume *volume, kvi_medium_found_fn *found);
+/* Memory for a file's footer, trailer included: whole blocks at a block. NULL: no memory. */
+uint8_t *kvi_ssd_blocks_alloc(size_t bytes);
+
+#endif

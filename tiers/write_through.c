@@ -1,0 +1,193 @@
+/*
+ * tiers/write_through.c: chunks go to the medium in the background: from put_commit to a bounded queue, from there, KVI_BELOW_WRITES at a
+ * time, to the medium. Nobody waits for it: a chunk that is evicted before its turn is just not written.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "tiers/store_private.h"
+
+#define WRITE_TIMEOUT_NS (30 * KVI_NS_PER_S)
+#define DAY_S            86400u
+
+/* ---- admission ---- */
+
+/* A day's bytes come in evenly; an hour's worth may be used at once. */
+static bool budget_take_locked(struct kvi_store *store, uint64_t bytes)
+{
+  struct kvi_below *below = store->below;
+  uint64_t day = store->config.write_day_bytes, now = kvi_now_ns();
+  uint64_t most = day / 24 > store->config.chunk_bytes_max ? day / 24 : store->config.chunk_bytes_max;
+  uint64_t ms = (now - below->budget_at_ns) / KVI_NS_PER_MS;
+
+  if (day == 0)
+    return true;
+  if (ms > DAY_S * 1000u)
+    ms = DAY_S * 1000u;
+  if (ms > 0) {
+    below->budget_bytes += day / 1000 * ms / DAY_S; /* day / 1000: so that it cannot overflow */
+    below->budget_at_ns += ms * KVI_NS_PER_MS;
+  }
+  if (below->budget_bytes > most)
+    below->budget_bytes = most;
+  if (below->budget_bytes < bytes)
+    return false;
+  below->budget_bytes -= bytes;
+  return true;
+}
+
+/* ---- the queue ---- */
+
+/* The oldest that is still to be written; its entry's mark is taken off. KVI_NONE: the queue is empty. */
+static uint32_t queue_pop_locked(struct kvi_store *store)
+{
+  struct kvi_below *below = store->below;
+
+  while (below->queue_length > 0) {
+    struct kvi_queued *queued = &below->queue[below->queue_first];
+    struct kvi_entry *entry = &store->entries[queued->entry];
+
+    below->queue_first = (below->queue_first + 1) % below->queue_room;
+    below->queue_length--;
+    if (entry->state == KVI_ENTRY_RESIDENT && entry->queued && entry->object == queued->object) {
+      entry->queued = 0;
+      store->stats.writes_queued--;
+      return queued->entry;
+    }
+  }
+  return KVI_NONE;
+}
+
+/* ---- writing ---- */
+
+static void write_pump_locked(struct kvi_store *store);
+
+static void write_done(struct kvi_medium_put *put, kvs_status status)
+{
+  struct kvi_write *write = put->user;
+  struct kvi_store *store = write->store;
+  struct kvi_below *below = store->below;
+  struct kvi_entry *entry = &store->entries[write->entry];
+
+  pthread_mutex_lock(&store->lock);
+  /* open: the object cannot be another chunk's, and the entry not be another with this object */
+  if (entry->state == KVI_ENTRY_RESIDENT && entry->writing && entry->object == write->object) {
+    entry->writing = 0;
+    if (status == KVS_OK) {
+      below->handles[write->entry] = put->handle;
+      store->policy_ops->move(store->policy, write->entry, KVI_POLICY_MEDIUM);
+      kvi_clean_add_locked(store, write->entry);
+      store->stats.medium_chunks++;
+    }
+  } else if (status == KVS_OK) {
+    below->medium->ops->drop(below->medium, &put->identity, put->handle, true);
+  }
+  pthread_mutex_unlock(&store->lock);
+  store->dram->ops->close(store->dram, write->object);
+  pthread_mutex_lock(&store->lock);
+  write->next_free = below->write_free;
+  below->write_free = write;
+  write_pump_locked(store);
+  pthread_mutex_unlock(&store->lock);
+}
+
+/* The key of an entry in full. False: it is long, and not in memory. */
+static bool key_of_locked(struct kvi_store *store, uint32_t number, uint8_t *key, uint32_t key_length)
+{
+  const struct kvi_entry *entry = &store->entries[number];
+  const void *label;
+  uint32_t length;
+
+  if (key_length <= KVI_KEY_FOLDED) {
+    memcpy(key, entry->key, key_length);
+    return true;
+  }
+  if (entry->state != KVI_ENTRY_RESIDENT ||
+      store->dram->ops->label(store->dram, entry->object, &label, &length) != KVS_OK || length != key_length)
+    return false;
+  memcpy(key, label, length);
+  return true;
+}
+
+static void write_fill_locked(struct kvi_store *store, struct kvi_write *write, uint32_t number)
+{
+  const struct kvi_entry *entry = &store->entries[number];
+  const struct kvi_space_entry *space = &store->spaces[entry->space];
+  struct kvi_policy_info info;
+  struct kvi_tier_places places;
+
+  store->policy_ops->info(store->policy, number, &info);
+  (void)store->dram->ops->places(store->dram, entry->object, &places); /* in place: cannot fail */
+  (void)key_of_locked(store, number, write->key, space->key_length);   /* resident: cannot fail */
+  write->store = store;
+  write->entry = number;
+  write->object = entry->object;
+  memset(&write->put, 0, sizeof(write->put));
+  write->put.identity = (struct kvi_medium_identity){.tenant = space->tenant,
+                                                     .space = space->digest,
+                                                     .key = write->key,
+                                                     .key_length = space->key_length,
+                                                     .place = entry->place,
+                                                     .unchained = entry->unchained};
+  if (info.parent != KVI_POLICY_NONE && key_of_locked(store, info.parent, write->parent, space->key_length))
+    write->put.identity.parent = write->parent;
+  write->put.iov = places.iov;
+  write->put.n_iov = places.n_iov;
+  write->put.length = entry->length;
+  write->put.deadline_ns = kvi_now_ns() + WRITE_TIMEOUT_NS;
+  write->put.done = write_done;
+  write->put.user = write;
+}
+
+/* False: the medium takes nothing now. */
+static bool write_start_locked(struct kvi_store *store, uint32_t number)
+{
+  struct kvi_below *below = store->below;
+  struct kvi_write *write = below->write_free;
+  struct kvi_entry *entry = &store->entries[number];
+  kvs_status status;
+
+  if (store->dram->ops->open(store->dram, entry->object) != KVS_OK)
+    return true;
+  write_fill_locked(store, write, number);
+  status = store->dram->ops->table(store->dram, entry->object, &write->put.table);
+  if (status == KVS_OK)
+    status = below->medium->ops->put(below->medium, &write->put);
+  if (status == KVS_OK) {
+    below->write_free = write->next_free;
+    entry->writing = 1;
+    return true;
+  }
+  store->dram->ops->close(store->dram, entry->object);
+  store->stats.writes_shed++;
+  return status != KVS_ERR_BUSY && status != KVS_ERR_CLOSED;
+}
+
+static void write_pump_locked(struct kvi_store *store)
+{
+  while (store->below->write_free) {
+    uint32_t number = queue_pop_locked(store);
+
+    if (number == KVI_NONE || !write_start_locked(store, number))
+      return;
+  }
+}
+
+void kvi_write_through_locked(struct kvi_store *store, uint32_t number)
+{
+  struct kvi_below *below = store->below;
+  struct kvi_entry *entry = &store->entries[number];
+
+  if (!budget_take_locked(store, entry->length)) {
+    store->stats.writes_over_budget++;
+    return;
+  }
+  if (below->queue_length == below->queue_room && queue_pop_locked(store) != KVI_NONE)
+    store->stats.writes_shed++;
+  below->queue[(below->queue_first + below->queue_length++) % below->queue_room] =
+      (struct kvi_queued){.entry = number, .object = entry->object};
+  entry->queued = 1;
+  store->stats.writes_queued++;
+  write_pump_locked(store);
+}
