@@ -139,7 +139,7 @@ static void delete_corrupt(const struct kvi_service *service, uint8_t *space, ui
   request.space = (ProtobufCBinaryData){.data = space, .len = KVS_DIGEST_SIZE};
   request.keys = &message;
   request.only_corrupt = true;
-  assert_int_equal(service->ops->call(service->self, &peer, KVI_METHOD_DELETE, &request.base, &reply),
+  assert_int_equal(service->ops->call(service->self, &peer, KVI_METHOD_DELETE, &request.base, NULL, &reply),
                    KVS_OK);
   answer = (const Kvasir__V1__DeleteReply *)reply;
   assert_int_equal(answer->status, status);
