@@ -13,6 +13,7 @@
 #include "tiers/store_private.h"
 
 #define FETCH_TIMEOUT_NS (10 * KVI_NS_PER_S)
+#define FETCH_WAITS_MAX  (4 * KVI_BELOW_FETCHES)
 
 enum { WAITING = 1, QUEUED, RUNNING };
 
@@ -90,7 +91,7 @@ static kvs_status entry_end_locked(struct kvi_store *store, struct kvi_fetch *fe
 }
 
 /* Takes the next waiter out, so that its done can be called. NULL: that was the last. */
-static struct kvi_get_wait *waiter_pop_locked(struct kvi_fetch *fetch)
+static struct kvi_get_wait *waiter_pop_locked(struct kvi_store *store, struct kvi_fetch *fetch)
 {
   struct kvi_get_wait *wait = fetch->waiters;
 
@@ -98,6 +99,7 @@ static struct kvi_get_wait *waiter_pop_locked(struct kvi_fetch *fetch)
   if (!wait)
     return NULL;
   fetch->waiters = wait->next;
+  store->below->n_waits--;
   fetch->thread = pthread_self();
   wait->state = RUNNING;
   return wait;
@@ -109,7 +111,7 @@ static void waiters_call(struct kvi_store *store, struct kvi_fetch *fetch, kvs_s
   struct kvi_get_wait *wait;
 
   pthread_mutex_lock(&store->lock);
-  while ((wait = waiter_pop_locked(fetch)) != NULL) {
+  while ((wait = waiter_pop_locked(store, fetch)) != NULL) {
     if (status == KVS_OK) {
       store->stats.get_hits++;
       store->stats.get_bytes += fetch->length;
@@ -231,6 +233,10 @@ kvs_status kvi_fetch_locked(struct kvi_store *store, uint32_t number, const uint
   struct kvi_fetch *fetch;
   kvs_status status;
 
+  if (wait && store->below->n_waits >= FETCH_WAITS_MAX) {
+    store->stats.fetch_refused++;
+    return KVS_ERR_BUSY;
+  }
   if (store->entries[number].state == KVI_ENTRY_FETCHING) {
     store->stats.fetch_joins++;
   } else {
@@ -246,6 +252,7 @@ kvs_status kvi_fetch_locked(struct kvi_store *store, uint32_t number, const uint
   wait->where = fetch;
   wait->next = fetch->waiters;
   fetch->waiters = wait;
+  store->below->n_waits++;
   return KVS_PENDING;
 }
 
@@ -264,6 +271,7 @@ bool kvi_store_get_unwait(struct kvi_store *store, struct kvi_get_wait *wait)
     while (*link != wait)
       link = &(*link)->next;
     *link = wait->next;
+    store->below->n_waits--;
     close = wait->state == QUEUED && fetch->opened;
     object = fetch->object;
     forgotten = true;

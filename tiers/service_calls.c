@@ -169,6 +169,8 @@ static kvs_status list_spaces(struct kvi_store_service *service, const struct kv
     info->bytes = infos[i].bytes;
     if (bytes_set(&info->digest, infos[i].digest, KVS_DIGEST_SIZE) != KVS_OK)
       goto out;
+    if (!infos[i].desc) /* found on a medium at start, and no client has told it since */
+      continue;
     /* The view's strings are the store's: a trip through its wire form makes them the reply's own. */
     kvi_space_to_message(infos[i].desc, &view);
     packed = kvasir__v1__space_descriptor__get_packed_size(&view);

@@ -162,6 +162,7 @@ struct kvi_below {
   uint32_t queue_room, queue_first, queue_length;
   struct kvi_write *writes, *write_free;
   struct kvi_fetch *fetches, *fetch_free;
+  uint32_t n_waits;       /* of fetches, together */
   pthread_cond_t called;  /* a waiter's done has returned */
   struct orphan *orphans; /* during recovery */
   uint32_t n_orphans, orphans_room;

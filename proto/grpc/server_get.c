@@ -40,8 +40,9 @@ static void wait_ended(struct kvi_get_wait *base, kvs_status status, uint32_t ca
   wait->status = status;
   wait->cause = cause;
   kvi_list_push_back(&stream->woken_gets, &wait->link);
-  pthread_mutex_unlock(&stream->woken_lock);
+  /* Under the lock: once the poller can take the message, it may end the transfer, and with the last one the stream. */
   kvi_grpc_waker_wake(&stream->waker);
+  pthread_mutex_unlock(&stream->woken_lock);
 }
 
 /* The end of a wait, on the poller's thread. */

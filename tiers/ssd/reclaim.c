@@ -93,6 +93,8 @@ static void deletions_keep(struct kvi_ssd_volume *volume, const struct kvi_ssd_o
                            const struct kvi_ssd_record *record)
 {
   pthread_mutex_lock(&volume->lock);
+  if (!volume->deletions)
+    volume->deletions = malloc(KVI_SSD_DELETIONS_MAX * sizeof(*volume->deletions));
   for (uint64_t i = 0; i + KVI_SSD_DELETION <= record->length; i += KVI_SSD_DELETION) {
     struct kvi_ssd_deletion deletion = kvi_ssd_deletion_read(op->buffer.bytes + KVI_SSD_HEAD + i);
     bool there = false;
@@ -117,6 +119,7 @@ static bool record_wanted(struct kvi_ssd_walk *walk, const struct kvi_ssd_record
 static void record_came(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, int error)
 {
   struct kvi_ssd_volume *volume = walk->volume;
+  kvi_medium_handle handle = kvi_ssd_handle_of(volume, walk->file, walk->record.at, walk->record.bytes);
   struct kvi_ssd_record record;
   kvs_status status = KVS_ERR_IO;
 
@@ -133,13 +136,14 @@ static void record_came(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, int er
     walk->blocked = op; /* until a file is ready */
     return;
   }
-  if (error != 0)
+  if (error != 0 && ++volume->reclaim_errors < TRIES)
     walk->failed = true;
+  else if (error != 0) /* not a passing one: kept, it would have this file moved again and again */
+    volume->owner.lost(volume->owner.ctx, handle, handle);
   else if (status == KVS_OK)
     deletions_keep(volume, op, &record);
   else if (walk->record.kind == KVI_SSD_CHUNK)
-    volume->owner.corrupt(volume->owner.ctx, &walk->record.identity,
-                          kvi_ssd_handle_of(volume, walk->file, walk->record.at, walk->record.bytes));
+    volume->owner.corrupt(volume->owner.ctx, &walk->record.identity, handle);
   kvi_ssd_op_free(op);
   kvi_ssd_walk_next(walk);
 }
@@ -186,7 +190,8 @@ static void walk_over(struct kvi_ssd_walk *walk, kvs_status status)
     kvi_ssd_walk_free(walk);
     return;
   }
-  volume->reclaim_errors = 0;
+  if (!walk->failed)
+    volume->reclaim_errors = 0;
   if (status != KVS_OK) {
     kvi_medium_handle first = kvi_ssd_handle_of(volume, walk->file, 0, 0);
 

@@ -293,7 +293,7 @@ static kvs_status deletions_add(struct recovery *recovery, const struct used *us
   uint8_t *block = recovery->volume->header_block;
   struct kvi_ssd_record record;
 
-  if (listed->at % KVI_SSD_BLOCK != 0 || listed->at + KVI_SSD_BLOCK > recovery->volume->config.file_bytes ||
+  if (listed->at % KVI_SSD_BLOCK != 0 || listed->at > recovery->volume->config.file_bytes - KVI_SSD_BLOCK ||
       io_wait(recovery->volume, KVI_SSD_READ, used->file, listed->at, block, KVI_SSD_BLOCK) != 0 ||
       kvi_ssd_record_read(block, &used->use, listed->at, &record) != KVS_OK ||
       record.kind != KVI_SSD_DELETIONS || record.bytes != KVI_SSD_BLOCK ||
@@ -331,9 +331,9 @@ static void chunk_tell(struct recovery *recovery, const struct used *used,
   struct kvi_medium_found found = {.identity = record->identity, .length = record->length};
 
   if (record->at % KVI_SSD_BLOCK != 0 || record->at < KVI_SSD_BLOCK || record->bytes % KVI_SSD_BLOCK != 0 ||
-      record->bytes > volume->record_bytes_max || record->at + record->bytes > volume->config.file_bytes ||
-      record->length == 0 || record->length > record->bytes ||
-      is_deleted(recovery, used->use.sequence, record->at))
+      record->bytes > volume->record_bytes_max || record->bytes > volume->config.file_bytes ||
+      record->at > volume->config.file_bytes - record->bytes || record->length == 0 ||
+      record->length > record->bytes || is_deleted(recovery, used->use.sequence, record->at))
     return;
   if (record->generation > volume->generation)
     volume->generation = record->generation;

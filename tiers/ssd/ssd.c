@@ -113,6 +113,9 @@ static void ssd_destroy(struct kvi_medium *medium)
 
   if (!medium)
     return;
+  for (uint32_t i = 0; i < ssd->n_volumes;
+       i++) /* all threads first: each calls the store, and that any directory */
+    kvi_ssd_volume_stop(ssd->volumes[i]);
   for (uint32_t i = 0; i < ssd->n_volumes; i++)
     kvi_ssd_volume_destroy(ssd->volumes[i]);
   free(ssd);

@@ -191,7 +191,9 @@ static void run(void *arg)
     if (!sleep_announce(volume, &busy))
       continue;
     until = busy ? volume->expire_next_ns : kvi_now_ns() + IDLE_NS;
-    if (volume->config.scrub_bytes_per_s > 0 && volume->scrub_next_ns < until)
+    /* a scrub that reads is woken by what it reads, and one of a device that is out never goes on */
+    if (volume->config.scrub_bytes_per_s > 0 && !told && (!volume->scrub || volume->scrub->paused) &&
+        volume->scrub_next_ns < until)
       until = volume->scrub_next_ns;
     volume->disk->ops->wait(volume->disk, until);
   }
@@ -201,6 +203,7 @@ static void run(void *arg)
   stop_waits(volume, until);
   if (!atomic_load_explicit(&volume->failed,
                             memory_order_relaxed)) { /* so that the next start reads no data */
+    kvi_ssd_deletions_write(volume);
     if (volume->n_free > 0 || volume->ready != KVI_SSD_NONE)
       kvi_ssd_seal(
           volume); /* else it is what something is being moved to, and is written on at the next start */
@@ -351,7 +354,7 @@ kvs_status kvi_ssd_volume_open(const struct kvi_ssd_config *config, struct kvi_s
   return KVS_OK;
 }
 
-void kvi_ssd_volume_destroy(struct kvi_ssd_volume *volume)
+void kvi_ssd_volume_stop(struct kvi_ssd_volume *volume)
 {
   if (!volume)
     return;
@@ -361,6 +364,13 @@ void kvi_ssd_volume_destroy(struct kvi_ssd_volume *volume)
   pthread_mutex_unlock(&volume->lock);
   volume->disk->ops->wake(volume->disk);
   kvi_thread_join(&volume->thread);
+}
+
+void kvi_ssd_volume_destroy(struct kvi_ssd_volume *volume)
+{
+  if (!volume)
+    return;
+  kvi_ssd_volume_stop(volume);
   if (volume->in_flight > 0) { /* the device still writes to our memory, perhaps for ever: it is left to it */
     kvi_log_warn("%s: %llu operations did not end, their memory is given up", volume->name,
                  (unsigned long long)volume->in_flight);

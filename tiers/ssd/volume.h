@@ -25,6 +25,8 @@ void kvi_ssd_volume_drop(struct kvi_ssd_volume *volume, kvi_medium_handle handle
 uint64_t kvi_ssd_volume_load(struct kvi_ssd_volume *volume);
 /* Adds its counters and gauges. */
 void kvi_ssd_volume_stats(struct kvi_ssd_volume *volume, struct kvi_medium_stats *stats);
+/* Ends its thread: it calls nobody any more. Operations are refused. NULL and again are fine. */
+void kvi_ssd_volume_stop(struct kvi_ssd_volume *volume);
 void kvi_ssd_volume_destroy(struct kvi_ssd_volume *volume); /* NULL is fine */
 
 #endif

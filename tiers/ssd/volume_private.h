@@ -130,6 +130,7 @@ struct kvi_ssd_volume {
   struct kvi_ssd_buffers buffers;
   struct kvi_ssd_writer *writer; /* the open one; NULL */
   uint32_t n_sealing;
+  uint32_t ready_from;    /* the first file to look at for the next one to prepare */
   uint32_t ready, n_free; /* file that is prepared, KVI_SSD_NONE; files that are free */
   struct kvi_ssd_io header_io;
   uint8_t *header_block;
@@ -189,6 +190,8 @@ void kvi_ssd_seal(struct kvi_ssd_volume *volume);
 
 /* The file that is ready will not be used: its header says so. For the end. */
 void kvi_ssd_ready_cancel(struct kvi_ssd_volume *volume);
+/* Writes the deletions that wait, as far as there is a file to write them to. */
+void kvi_ssd_deletions_write(struct kvi_ssd_volume *volume);
 
 /* ---- read.c ---- */
 

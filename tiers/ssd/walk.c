@@ -47,7 +47,8 @@ static bool in_file(const struct kvi_ssd_walk *walk)
 
   return record->at % KVI_SSD_BLOCK == 0 && record->bytes % KVI_SSD_BLOCK == 0 && record->bytes > 0 &&
          record->bytes <= walk->volume->record_bytes_max && record->at >= KVI_SSD_BLOCK &&
-         record->at + record->bytes <= walk->volume->config.file_bytes;
+         record->bytes <= walk->volume->config.file_bytes &&
+         record->at <= walk->volume->config.file_bytes - record->bytes;
 }
 
 void kvi_ssd_walk_next(struct kvi_ssd_walk *walk)

@@ -29,6 +29,7 @@ static void ready_end(struct kvi_ssd_volume *volume, bool good)
 {
   volume->files[volume->ready].state = good ? KVI_SSD_READY : KVI_SSD_FREE;
   if (!good) {
+    volume->ready_from = (volume->ready + 1) % volume->n_files; /* its first block may be bad: another one */
     volume->n_free++;
     volume->ready = KVI_SSD_NONE;
   }
@@ -59,13 +60,14 @@ static void ready_written(struct kvi_ssd_io *io, int error)
 static void ready_begin(struct kvi_ssd_volume *volume)
 {
   struct kvi_ssd_header header = {.file_bytes = volume->config.file_bytes};
-  uint32_t file = 0;
+  uint32_t file = volume->ready_from;
   uint64_t nonce;
 
   if (volume->ready != KVI_SSD_NONE || volume->n_free == 0 || kvi_random_id(&nonce) != KVS_OK)
     return;
   while (volume->files[file].state != KVI_SSD_FREE)
-    file++;
+    file = (file + 1) % volume->n_files;
+  volume->ready_from = 0;
   header.number = file;
   header.sequence = ++volume->sequence;
   header.nonce = nonce;
@@ -456,13 +458,18 @@ static bool deletions_start(struct kvi_ssd_volume *volume)
   return false;
 }
 
+void kvi_ssd_deletions_write(struct kvi_ssd_volume *volume)
+{
+  while (deletions_wait(volume) && deletions_start(volume))
+    ;
+}
+
 void kvi_ssd_write_step(struct kvi_ssd_volume *volume)
 {
   kvi_list_node *node;
 
   ready_begin(volume);
-  while (deletions_wait(volume) && deletions_start(volume))
-    ;
+  kvi_ssd_deletions_write(volume);
   while ((node = kvi_list_first(&volume->puts)) != NULL) {
     struct kvi_medium_put *put = kvi_list_entry(node, struct kvi_medium_put, medium_link);
 
