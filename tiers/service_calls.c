@@ -274,6 +274,7 @@ static kvs_status hint_keys_present(struct kvi_store_service *service, const str
   status = kvi_service_keys_check(ask->keys, &query.n_keys);
   if (status != KVS_OK)
     return status;
+  /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): keys_check refuses NULL */
   query.keys = ask->keys->keys.data;
   query.key_length = ask->keys->key_length;
   status = kvi_store_lookup(service->config.store, &query, &result);

@@ -273,9 +273,10 @@ bool kvi_shared_unwait(struct kvi_shared *shared, struct kvi_get_wait *wait)
   bool found = false;
 
   pthread_mutex_lock(&shared->lock);
-  for (struct kvi_shared_fetch *fetch = shared->fetch_busy; fetch && !found; fetch = fetch->next) {
+  for (struct kvi_shared_fetch *fetch = shared->fetch_busy, *next; fetch && !found; fetch = next) {
     struct kvi_get_wait **link = &fetch->waiters;
 
+    next = fetch->next;
     while (*link && *link != wait)
       link = &(*link)->next;
     found = *link != NULL;
@@ -285,7 +286,7 @@ bool kvi_shared_unwait(struct kvi_shared *shared, struct kvi_get_wait *wait)
     } else if (fetch->calling == wait && !pthread_equal(fetch->thread, pthread_self())) {
       while (fetch->calling == wait)
         pthread_cond_wait(&shared->called, &shared->lock);
-      break;
+      next = shared->fetch_busy; /* the lock was open; and the wait may wait again, for another chunk */
     }
   }
   pthread_mutex_unlock(&shared->lock);

@@ -65,23 +65,24 @@ static void written(struct kvi_medium_put *put, kvs_status status)
   free(write);
 }
 
-/* Takes the note. */
-static void write_locked(struct kvi_shared *shared, struct kvi_shared_note *note)
+/* Takes the note. False: not now; it is tried again when one that is being written has ended. */
+static bool write_locked(struct kvi_shared *shared, struct kvi_shared_note *note)
 {
   const struct kvi_shared_name *name = &note->name;
   struct write *write = calloc(1, sizeof(*write));
+  kvs_status status;
 
   if (!write) {
     shared->stats.writes_failed++;
     kvi_shared_note_free(note);
-    return;
+    return true;
   }
   if (kvi_store_peek_open(shared->config.store, name->tenant, name->space, name->key, name->key_length,
                           &write->source) != KVS_OK) {
     shared->stats.writes_lost++;
     kvi_shared_note_free(note);
     free(write);
-    return;
+    return true;
   }
   write->shared = shared;
   write->note = note;
@@ -96,14 +97,18 @@ static void write_locked(struct kvi_shared *shared, struct kvi_shared_note *note
   write->put.identity.parent = note->has_parent ? note->parent : NULL;
   write->put.identity.place = note->place;
   write->put.identity.unchained = note->unchained;
-  if (shared->config.medium->ops->put(shared->config.medium, &write->put) == KVS_OK) {
+  status = shared->config.medium->ops->put(shared->config.medium, &write->put);
+  if (status == KVS_OK) {
     shared->writing++;
-    return;
+    return true;
   }
-  shared->stats.writes_failed++;
   kvi_store_get_close(shared->config.store, &write->source);
-  kvi_shared_note_free(note);
   free(write);
+  if (status == KVS_ERR_BUSY && shared->writing > 0)
+    return false;
+  shared->stats.writes_failed++;
+  kvi_shared_note_free(note);
+  return true;
 }
 
 static void pump_locked(struct kvi_shared *shared)
@@ -111,9 +116,10 @@ static void pump_locked(struct kvi_shared *shared)
   while (!shared->closing && shared->queue_length > 0 && shared->writing < KVI_SHARED_WRITES) {
     struct kvi_shared_note *note = shared->queue[shared->queue_first];
 
+    if (!write_locked(shared, note))
+      return;
     shared->queue_first = (shared->queue_first + 1) % shared->config.write_queue;
     shared->queue_length--;
-    write_locked(shared, note);
   }
 }
 

@@ -53,7 +53,7 @@ static bool take_buffered(struct kvi_redis_conn *conn)
 
     if (conn->incoming.stage == KVI_REDIS_STAGE_REPLY) {
       kvi_redis_conn_skip(conn);
-      if (conn->first == conn->next) {
+      if (conn->first == conn->writing) { /* nothing, or not wholly: its bytes are still read */
         kvi_redis_conn_close(conn, true, "it sends what nobody asked for");
         return false;
       }

@@ -148,29 +148,28 @@ static void expire(struct kvi_redis *redis, struct kvi_redis_op *op)
   kvi_redis_op_fail(redis, op, KVI_REDIS_DEADLINE);
 }
 
+/* NULL: none; then *next_ns_p is when the next one may be. */
+static struct kvi_redis_op *first_expired(struct kvi_redis *redis, uint64_t now_ns, uint64_t *next_ns_p)
+{
+  *next_ns_p = KVI_REDIS_NEVER;
+  kvi_list_for_each(&redis->ops, node)
+  {
+    struct kvi_redis_op *op = kvi_list_entry(node, struct kvi_redis_op, own.all);
+
+    if (op->deadline_ns <= now_ns)
+      return op;
+    *next_ns_p = op->deadline_ns < *next_ns_p ? op->deadline_ns : *next_ns_p;
+  }
+  return NULL;
+}
+
 uint64_t kvi_redis_ops_tick(struct kvi_redis *redis, uint64_t now_ns)
 {
-  uint64_t next_ns = KVI_REDIS_NEVER;
-  kvi_list_node *first;
+  uint64_t next_ns;
+  struct kvi_redis_op *op;
 
-  /* To the front first: the end of one may be the end of others. */
-  kvi_list_for_each_safe(&redis->ops, node)
-  {
-    const struct kvi_redis_op *op = kvi_list_entry(node, struct kvi_redis_op, own.all);
-
-    if (op->deadline_ns > now_ns) {
-      next_ns = op->deadline_ns < next_ns ? op->deadline_ns : next_ns;
-      continue;
-    }
-    kvi_list_remove(&redis->ops, node);
-    kvi_list_push_front(&redis->ops, node);
-  }
-  while ((first = kvi_list_first(&redis->ops)) != NULL) {
-    struct kvi_redis_op *op = kvi_list_entry(first, struct kvi_redis_op, own.all);
-
-    if (op->deadline_ns > now_ns)
-      break;
+  /* From the front each time: the end of one may be the end of others. Those that end are mostly the oldest, which are there. */
+  while ((op = first_expired(redis, now_ns, &next_ns)) != NULL)
     expire(redis, op);
-  }
   return next_ns;
 }

@@ -54,8 +54,9 @@ static void run(void *arg)
     if (status != KVS_OK)
       continue;
     resolve = item;
-    resolve->found =
-        look_up(&resolve->address, AI_NUMERICSERV | AI_ADDRCONFIG, &resolve->at, &resolve->at_length);
+    if (atomic_load(&resolve->asker))
+      resolve->found =
+          look_up(&resolve->address, AI_NUMERICSERV | AI_ADDRCONFIG, &resolve->at, &resolve->at_length);
     if (kvi_queue_push(resolver->answers, resolve, kvi_deadline_from_ms(KVI_DEADLINE_MAX_MS)) != KVS_OK)
       free(resolve); /* closing: nobody asks for it */
     else

@@ -14,7 +14,7 @@ struct kvi_redis_resolver;
 /* A question. The asker's from its answer on. */
 struct kvi_redis_resolve {
   struct kvi_redis_address address;
-  void *asker; /* NULL: nobody waits any more */
+  void *_Atomic asker; /* NULL: nobody waits any more, and it is not looked up */
   bool found;
   struct sockaddr_storage at; /* with the port */
   socklen_t at_length;

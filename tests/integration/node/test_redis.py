@@ -23,7 +23,14 @@ TIMEOUTS = {"redis.lookup_timeout": "200ms", "redis.get_timeout": "500ms", "redi
             "redis.connect_timeout": "500ms", "redis.stall_timeout": "1s", "redis.retry_longest": "200ms"}
 
 
+# Where Redis is well nothing is to be late, however loaded the machine.
+PATIENT = {"redis.lookup_timeout": "10s", "redis.get_timeout": "60s", "redis.put_timeout": "60s",
+           "redis.connect_timeout": "10s", "redis.stall_timeout": "20s", "redis.retry_longest": "200ms"}
+
+
 class RedisTest(NodeTest):
+    timeouts = PATIENT
+
     def redis(self, *options):
         redis = Redis(*options).start()
         self.addCleanup(redis.close)
@@ -32,7 +39,7 @@ class RedisTest(NodeTest):
     def serve(self, redis, **settings):
         """A node over it, a client and a space."""
         wanted = {"redis__mode": "single", "redis__addresses": f"127.0.0.1:{redis.port}"}
-        wanted.update({name.replace(".", "__"): value for name, value in TIMEOUTS.items()})
+        wanted.update({name.replace(".", "__"): value for name, value in self.timeouts.items()})
         node = self.node(**{**wanted, **settings}).start()
         client = rpc.Client(f"127.0.0.1:{node.port}")
         self.addCleanup(client.close)
@@ -70,6 +77,11 @@ class RedisTest(NodeTest):
 
 
 class Shared(RedisTest):
+    def serve(self, redis, **settings):
+        served = super().serve(redis, **settings)
+        self.assertTrue(until(lambda: served[0].metric("kvasir_redis_up") == 1), served[0].log())
+        return served
+
     def test_what_one_stores_another_finds(self):
         redis = self.redis()
         first, one, space = self.serve(redis)
@@ -143,6 +155,8 @@ class Shared(RedisTest):
 
 
 class Sentinel(RedisTest):
+    timeouts = TIMEOUTS
+
     def test_failover(self):
         """The master dies; Sentinel makes its replica the master; the nodes follow and find what they wrote."""
         master = self.redis("--repl-diskless-sync-delay", "0")
@@ -151,7 +165,7 @@ class Sentinel(RedisTest):
         sentinel = Redis()
         self.addCleanup(sentinel.close)
         sentinel.start_sentinel(f"sentinel monitor mymaster 127.0.0.1 {master.port} 1\n"
-                                "sentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 3000\n")
+                                "sentinel down-after-milliseconds mymaster 3000\nsentinel failover-timeout mymaster 3000\n")
         self.assertTrue(until(lambda: b"slaves=1" in sentinel.ask("INFO", "sentinel"), 30))
         node, client, space = self.serve(sentinel, redis__mode="sentinel", dram__size="8MiB")
         chunks = self.store(node, client, space, n=20, size=500000)
@@ -165,6 +179,8 @@ class Sentinel(RedisTest):
 
 
 class Troubles(RedisTest):
+    timeouts = TIMEOUTS
+
     def filled(self, *options, **settings):
         """A Redis with chunks that the node does not have in memory."""
         redis = self.redis(*options)

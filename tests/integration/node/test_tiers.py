@@ -1,6 +1,8 @@
 """A node with an SSD tier holds more than its memory, and keeps it over a restart and a kill."""
+import json
 import os
 import signal
+import subprocess
 
 import harness
 from tiers import CHAIN, SSD, TierTest
@@ -63,6 +65,17 @@ class Tiers(TierTest):
         node.start()
         self.assertEqual(self.get(node, 1, 1)[1], "0" * CHAIN)
         self.all_there(node, 2, 2)
+        node.stop()
+
+    def test_a_space_that_nobody_has_told_again_is_listed(self):
+        node = self.ssd_node().start()
+        self.put(node, 0, 1)
+        node.stop()
+        node.start()
+        said = subprocess.run([os.environ["KVASIRCTL"], "--endpoint", f"unix:{node.socket}", "ls", "spaces", "--json"],
+                              capture_output=True, text=True, timeout=60)
+        self.assertEqual(said.returncode, 0, said.stderr + node.log())
+        self.assertEqual([space["chunks"] for space in json.loads(said.stdout)["spaces"]], [CHAIN])
         node.stop()
 
     def test_plain_reads_and_writes(self):

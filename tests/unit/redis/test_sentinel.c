@@ -20,7 +20,7 @@ static int start(void **state)
   server_start(&replica, of);
   server_await(&replica, "master_link_status:up", "INFO replication");
   snprintf(configuration, sizeof(configuration),
-           "sentinel monitor mymaster 127.0.0.1 %u 2\nsentinel down-after-milliseconds mymaster 500\n"
+           "sentinel monitor mymaster 127.0.0.1 %u 2\nsentinel down-after-milliseconds mymaster 3000\n"
            "sentinel failover-timeout mymaster 3000\n",
            (unsigned)master.port);
   for (int i = 0; i < SENTINELS; i++)

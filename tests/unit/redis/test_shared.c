@@ -197,7 +197,7 @@ static void one_puts_another_gets(void **state)
 static void many_wait_for_one_fetch(void **state)
 {
   enum { N = 20 };
-  struct getting gettings[N];
+  static struct getting gettings[N]; /* static: a failed assertion leaves this frame, and what waits stays */
   kvs_status statuses[N];
   struct node one, two;
 
@@ -226,15 +226,17 @@ static void many_wait_for_one_fetch(void **state)
 
 static void bounds_and_deadlines(void **state)
 {
-  struct getting gettings[3];
+  static struct getting gettings[3];
   struct node node;
+  uint64_t failed;
   uint32_t cause;
 
   (void)state;
-  open_node(&node, 2, 200);
+  open_node(&node, 2, 1000);
   assert_int_equal(get(&node, 300, NULL), KVS_MISS);
   for (kvi_deadline patience = kvi_deadline_from_ms(PATIENCE_MS); stats_of(&node).fetching > 0; pause_ms(1))
     assert_false(kvi_deadline_expired(patience)); /* its fetch is freed after the call that ended the get */
+  failed = stats_of(&node).fetch_failed;          /* the first one had to connect, and may have been late */
   server_freeze(&server, true);
   assert_int_equal(get_start(&node, 301, &gettings[0]), KVS_PENDING);
   assert_int_equal(get_start(&node, 302, &gettings[1]), KVS_PENDING);
@@ -244,7 +246,7 @@ static void bounds_and_deadlines(void **state)
     assert_int_equal(gettings[i].cause, KVI_MISS_TIER);
   }
   assert_int_equal(stats_of(&node).fetch_refused, 1);
-  assert_int_equal(stats_of(&node).fetch_failed, 2);
+  assert_int_equal(stats_of(&node).fetch_failed - failed, 2);
   put(&node, 304, 1000);
   assert_int_equal(get(&node, 304, &cause), KVS_OK); /* what the node has needs no Redis */
   server_freeze(&server, false);
@@ -254,7 +256,7 @@ static void bounds_and_deadlines(void **state)
 /* Closed while gets wait: each is told. */
 static void closed_under_way(void **state)
 {
-  struct getting gettings[8];
+  static struct getting gettings[8];
   struct node node;
 
   (void)state;
