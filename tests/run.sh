@@ -99,6 +99,20 @@ show_log() { # show_log FILE
   printf '%s\n' "----"
 }
 
+# What the failed tests of a ctest log printed, the last 60 lines of each; the log's end without any.
+show_failed_tests() { # show_failed_tests LOG
+  awk '
+    function show(   i) {
+      if (in_test) for (i = n > 60 ? n - 60 : 0; i < n; i++) print line[i]
+      in_test = n = 0
+    }
+    /^ *(Start +[0-9]+:|[0-9]+\/[0-9]+ Test +#|[0-9]+% tests passed)/ { show() }
+    /^ *[0-9]+\/[0-9]+ Test +#.*\*\*\*/ && !/\*\*\*(Skipped|Not Run)/ { in_test = 1; shown = 1 }
+    in_test { line[n++] = $0 }
+    END { show(); exit !shown }
+  ' "$1" || show_log "$1"
+}
+
 # A command that passes or fails as one test.
 check() { # check NAME COMMAND...
   local name=$1 log
@@ -147,7 +161,7 @@ run_ctest() { # run_ctest PRESET
   fi
   if [ "$broken" -gt 0 ]; then
     failures+=("$name: $(sed -n 's/.*<testcase name="\([^"]*\)".*status="fail".*/\1/p' "$junit" | tr '\n' ' ')")
-    show_log "$log"
+    show_failed_tests "$log"
   fi
 }
 

@@ -35,7 +35,7 @@ const char *server_do(const struct redis_server *server, const char *format, ...
 /* Binary arguments. */
 const char *server_do_argv(const struct redis_server *server, int argc, const char *const *argv,
                            const size_t *lengths);
-/* Does it until the reply contains `wanted`; fails the test when it never does. */
+/* Does it until it is answered and the reply contains `wanted`; fails the test when it never does. */
 void server_await(const struct redis_server *server, const char *wanted, const char *command);
 
 #endif
