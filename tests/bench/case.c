@@ -9,16 +9,12 @@
 
 const char *bench_way_name(enum bench_way_id way)
 {
-  static const char *const names[BENCH_WAYS] = {"raw-tcp",      "raw-unix",
-                                                "memcpy",       "redis",
-                                                "grpc-tcp",     "grpc-unix",
-                                                "embedded",     "store",
-                                                "fio",          "ssd-durable-none",
-                                                "ssd",          "ssd-durable-put",
-                                                "ssd-discard",  "redis-benchmark",
-                                                "lmcache-resp", "redis-tier",
-                                                "memcpy",       "dram",
-                                                "ssd",          "store"};
+  static const char *const names[BENCH_WAYS] = {
+      "raw-tcp",      "raw-unix",        "memcpy",      "redis",    "grpc-tcp",
+      "grpc-unix",    "embedded",        "store",       "fio",      "ssd-durable-none",
+      "ssd",          "ssd-durable-put", "ssd-discard", "ssd-full", "redis-benchmark",
+      "lmcache-resp", "redis-tier",      "memcpy",      "dram",     "ssd",
+      "store"};
 
   return names[way];
 }
@@ -238,8 +234,9 @@ static void add_tier(struct references *list, const struct bench_row_id *id)
   case BENCH_SSD:
   case BENCH_SSD_PUT:
   case BENCH_SSD_DISCARD:
+  case BENCH_SSD_FULL:
     add(list, of_way(id, BENCH_FIO, id->what.shape));
-    if (id->what.way == BENCH_SSD_DISCARD)
+    if (id->what.way == BENCH_SSD_DISCARD || id->what.way == BENCH_SSD_FULL)
       add(list, of_way(id, BENCH_SSD, id->what.shape));
     else if (id->what.way != BENCH_SSD_NONE)
       add(list, of_way(id, BENCH_SSD_NONE, id->what.shape));

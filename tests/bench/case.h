@@ -29,6 +29,7 @@ enum bench_way_id {
   BENCH_SSD,
   BENCH_SSD_PUT,
   BENCH_SSD_DISCARD, /* with ssd.discard */
+  BENCH_SSD_FULL,    /* of a full volume: what is alive has to be moved */
   BENCH_REDIS_BENCHMARK,
   BENCH_LMCACHE_RESP, /* LMCache's adapter in C++ */
   BENCH_REDIS_TIER,

@@ -71,21 +71,26 @@ static bool moved(void *ctx, const struct kvi_medium_identity *identity, kvi_med
   return was_there;
 }
 
+/* Under the lock. False: the oldest is on its way. */
+static bool drop_oldest(struct bench_held *held)
+{
+  const struct bench_held_chunk *chunk = &held->chunks[held->oldest % held->room];
+
+  if (chunk->handle == 0)
+    return false;
+  held->medium->ops->drop(held->medium, NULL, chunk->handle, false);
+  held->oldest++;
+  return true;
+}
+
 static uint64_t make_room(void *ctx, uint64_t bytes)
 {
   struct bench_held *held = ctx;
   uint64_t freed = 0;
 
   pthread_mutex_lock(&held->lock);
-  while (freed < bytes && held->oldest < held->next) {
-    const struct bench_held_chunk *chunk = &held->chunks[held->oldest % held->room];
-
-    if (chunk->handle == 0) /* on its way */
-      break;
-    held->medium->ops->drop(held->medium, NULL, chunk->handle, false);
-    held->oldest++;
+  while (freed < bytes && held->oldest < held->next && drop_oldest(held))
     freed += held->size;
-  }
   pthread_mutex_unlock(&held->lock);
   return freed;
 }
@@ -134,6 +139,8 @@ void bench_held_end(struct bench_held *held, uint64_t number, kvi_medium_handle 
 {
   pthread_mutex_lock(&held->lock);
   held->chunks[number % held->room].handle = handle;
+  while (held->most > 0 && held->next - held->oldest > held->most && drop_oldest(held))
+    ;
   pthread_mutex_unlock(&held->lock);
 }
 

@@ -20,6 +20,7 @@ struct bench_held {
   struct kvi_medium *medium;
   struct bench_held_chunk *chunks; /* by number % room */
   uint64_t size, room;
+  uint64_t most;         /* chunks that stay when another comes; 0: until the medium needs room */
   uint64_t oldest, next; /* numbers */
 };
 

@@ -63,6 +63,8 @@ static double our_cpu(const struct pass *pass)
 {
   double seconds = bench_process_cpu(getpid()) + bench_servers_cpu(&pass->servers);
 
+  if (pass->options->tiers != NULL)
+    seconds += bench_kernel_cpu();
   for (size_t i = 0; i < WORKERS_MAX; i++)
     seconds += bench_process_cpu(pass->workers[i].pid);
   return seconds;

@@ -100,11 +100,12 @@ static void add_ssd(struct bench_plan *plan)
     enum bench_shape shape;
     bool settings; /* ssd.durability and ssd.discard matter */
   } cases[] = {
-      {BENCH_WRITE, 2 * MIB, BENCH_D8, true},          {BENCH_WRITE, 2 * MIB, BENCH_D1, true},
+      {BENCH_WRITE, 2 * MIB, BENCH_D8, true},          {BENCH_WRITE, 2 * MIB, BENCH_D1, false},
       {BENCH_WRITE, 1 * MIB, BENCH_D8, false},         {BENCH_READ, 2 * MIB, BENCH_D8, false},
       {BENCH_READ, 2 * MIB, BENCH_D1, false},          {BENCH_READ, 1 * MIB, BENCH_D8, false},
       {BENCH_RANDOM_READ, 64 * KIB, BENCH_D16, false}, {BENCH_RANDOM_READ, 64 * KIB, BENCH_D1, false}};
-  static const enum bench_way_id settings[] = {BENCH_SSD_NONE, BENCH_SSD_PUT, BENCH_SSD_DISCARD};
+  static const enum bench_way_id settings[] = {BENCH_SSD_NONE, BENCH_SSD_PUT, BENCH_SSD_DISCARD,
+                                               BENCH_SSD_FULL};
 
   for (size_t i = 0; i < KVI_ARRAY_SIZE(cases); i++) {
     add_shape(plan, BENCH_FIO, cases[i].op, cases[i].size, cases[i].shape);

@@ -33,6 +33,7 @@ const struct bench_way_ops *bench_way_get(enum bench_way_id way)
   case BENCH_SSD:
   case BENCH_SSD_PUT:
   case BENCH_SSD_DISCARD:
+  case BENCH_SSD_FULL:
     return &bench_way_medium;
   case BENCH_MEMCPY_THREADS:
   case BENCH_DRAM:
