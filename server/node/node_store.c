@@ -62,6 +62,11 @@ kvs_status kvi_node_open_store(struct kvi_node *node, char *error, size_t error_
   char size[KVI_FORMAT_MAX];
   kvs_status status = create_ssd(values, &config.medium, error, error_size);
 
+  if (status == KVS_OK && config.medium != NULL) {
+    status = kvi_node_faults_add(values->ssd_test_fault, &config.medium, &node->ssd_faults);
+    if (status != KVS_OK)
+      snprintf(error, error_size, "ssd.test_fault: %s", kvs_status_text(status));
+  }
   if (status != KVS_OK)
     return status;
   status = kvi_store_open(&config, &node->store);

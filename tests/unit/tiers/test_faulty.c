@@ -1,0 +1,522 @@
+/* The tier of test faults: its rules, and what it does to a medium: each operation ends once, late, failed or damaged as it was told. */
+#define CHUNKS 200u
+#include "medium_owner.h"
+
+#include <stdatomic.h>
+
+#include "tiers/faulty/faulty.h"
+#include "tiers/ssd/ssd.h"
+
+#define MIB       (1u << 20)
+#define CHUNK_MAX (100u << 10)
+#define LENGTH    5000u
+
+/* ---- rules ---- */
+
+static void refused(const char *text, const char *says)
+{
+  struct kvi_faulty_rules rules = {.n = 7};
+  char error[128] = "";
+
+  assert_int_equal(kvi_faulty_rules_parse(text, &rules, error, sizeof(error)), KVS_ERR_CONFIG);
+  assert_int_equal(rules.n, 7);
+  if (!strstr(error, says))
+    fail_msg("%s: %s", text, error);
+  assert_int_equal(kvi_faulty_rules_parse(text, &rules, NULL, 0), KVS_ERR_CONFIG);
+}
+
+static void test_rules_are_refused(void **state)
+{
+  static char lots[KVI_FAULTY_TEXT_MAX + 1];
+
+  (void)state;
+  refused("bang:read", "bang: is not error");
+  refused("error", "is not read");
+  refused("error:", "is not read");
+  refused("error:reads", "reads: is not read");
+  refused(":read", "is not error");
+  refused("error:read,", "is not error");
+  refused("error:read:0", "0: means nothing");
+  refused("error:read:1.5", "1.5: means nothing");
+  refused("error:read:-0.5", "-0.5: means nothing");
+  refused("error:read:nan", "nan: means nothing");
+  refused("error:read:0.5x", "means nothing");
+  refused("error:read:every=0", "means nothing");
+  refused("error:read:every=", "means nothing");
+  refused("error:read:at=99999999999999999999", "means nothing");
+  refused("error:read:full", "full: means nothing");
+  refused("error:write:miss", "miss: means nothing");
+  refused("error:all:full", "means nothing");
+  refused("error:read:200ms", "means nothing");
+  refused("delay:read", "needs a duration");
+  refused("delay:read:0ms", "means nothing");
+  refused("delay:read:2h", "means nothing");
+  refused("delay:read:1s:1s", "means nothing");
+  refused("corrupt:lookup", "cannot be corrupted");
+  refused("corrupt:write:silent", "silent: means nothing");
+  refused("seed=x", "whole number");
+  refused("off,error:read", "off: is not error");
+  memset(lots, 'x', sizeof(lots) - 1);
+  refused(lots, "longer");
+  lots[0] = '\0';
+  for (int i = 0; i < 17; i++)
+    strcat(lots, i == 0 ? "error:read" : ",error:read");
+  refused(lots, "16 rules");
+}
+
+/* Which of the next n operations a rule hits, as a text of 1 and 0. */
+static void pattern(const char *text, enum kvi_faulty_op op, const char *wanted)
+{
+  struct kvi_faulty_rules rules;
+  struct kvi_faulty_fate fate;
+  char got[64] = "";
+
+  assert_int_equal(kvi_faulty_rules_parse(text, &rules, NULL, 0), KVS_OK);
+  for (size_t i = 0; i < strlen(wanted); i++)
+    strcat(got, kvi_faulty_rules_decide(&rules, op, &fate) ? "1" : "0");
+  assert_string_equal(got, wanted);
+}
+
+static void test_when_a_rule_comes_true(void **state)
+{
+  (void)state;
+  pattern("", KVI_FAULTY_READ, "0000");
+  pattern("off", KVI_FAULTY_READ, "0000");
+  pattern("seed=9", KVI_FAULTY_READ, "0000");
+  pattern("error:read", KVI_FAULTY_READ, "1111");
+  pattern("error:read", KVI_FAULTY_WRITE, "0000");
+  pattern("error:all:1", KVI_FAULTY_LOOKUP, "1111");
+  pattern("corrupt:all", KVI_FAULTY_LOOKUP, "0000");
+  pattern("error:read:every=3", KVI_FAULTY_READ, "0010010");
+  pattern("error:read:at=2", KVI_FAULTY_READ, "010000");
+  pattern("error:read:first=2", KVI_FAULTY_READ, "110000");
+  pattern("error:read:at=1, delay:read:1ms:at=3", KVI_FAULTY_READ, "1010");
+}
+
+static void test_a_seed_repeats(void **state)
+{
+  struct kvi_faulty_rules one, two, other;
+  struct kvi_faulty_fate fate;
+  uint32_t hits = 0, differ = 0;
+
+  (void)state;
+  assert_int_equal(kvi_faulty_rules_parse("error:read:0.25,seed=3", &one, NULL, 0), KVS_OK);
+  assert_int_equal(kvi_faulty_rules_parse("seed=3,error:read:0.25", &two, NULL, 0), KVS_OK);
+  assert_int_equal(kvi_faulty_rules_parse("error:read:0.25,seed=4", &other, NULL, 0), KVS_OK);
+  for (int i = 0; i < 4000; i++) {
+    bool hit = kvi_faulty_rules_decide(&one, KVI_FAULTY_READ, &fate);
+
+    assert_int_equal(kvi_faulty_rules_decide(&two, KVI_FAULTY_READ, &fate), hit);
+    differ += kvi_faulty_rules_decide(&other, KVI_FAULTY_READ, &fate) != hit;
+    hits += hit;
+  }
+  assert_in_range(hits, 800, 1200); /* the seed is fixed: this is one number */
+  assert_true(differ > 0);
+}
+
+static void test_rules_add_up(void **state)
+{
+  struct kvi_faulty_rules rules;
+  struct kvi_faulty_fate fate;
+
+  (void)state;
+  assert_int_equal(
+      kvi_faulty_rules_parse("delay:write:20ms,delay:all:5ms,error:write:full,error:write:io,corrupt:write",
+                             &rules, NULL, 0),
+      KVS_OK);
+  assert_true(kvi_faulty_rules_decide(&rules, KVI_FAULTY_WRITE, &fate));
+  assert_int_equal(fate.delay_ms, 25);
+  assert_int_equal(fate.status, KVS_ERR_FULL);
+  assert_true(fate.corrupt && !fate.silent);
+  assert_true(kvi_faulty_rules_decide(&rules, KVI_FAULTY_LOOKUP, &fate));
+  assert_int_equal(fate.delay_ms, 5);
+  assert_int_equal(fate.status, KVS_OK);
+  assert_false(fate.corrupt);
+}
+
+/* ---- around the SSD tier ---- */
+
+struct fixture {
+  char folder[64];
+  struct owner owner; /* its medium is the outer one */
+};
+
+static int setup(void **state)
+{
+  struct fixture *f = calloc(1, sizeof(*f));
+  struct kvi_medium *ssd;
+
+  test_folder_make(f->folder);
+  const char *paths[] = {f->folder};
+  struct kvi_ssd_config config = {.paths = paths,
+                                  .n_paths = 1,
+                                  .bytes = 8 * MIB,
+                                  .file_bytes = MIB,
+                                  .chunk_bytes_max = CHUNK_MAX,
+                                  .ring = true};
+  pthread_mutex_init(&f->owner.mutex, NULL);
+  assert_int_equal(kvi_ssd_create(&config, &ssd), KVS_OK);
+  assert_int_equal(kvi_faulty_create(ssd, "off", &f->owner.medium), KVS_OK);
+  assert_int_equal(owner_recover(&f->owner), KVS_OK);
+  *state = f;
+  return 0;
+}
+
+static int teardown(void **state)
+{
+  struct fixture *f = *state;
+
+  if (f->owner.medium)
+    f->owner.medium->ops->destroy(f->owner.medium);
+  test_folder_remove(f->folder);
+  free(f);
+  return 0;
+}
+
+static kvs_status put_number(struct fixture *f, uint32_t number)
+{
+  struct test_chunk chunk;
+  kvs_status status;
+
+  test_chunk_make(&chunk, number, LENGTH, 3);
+  status = test_put(f->owner.medium, &chunk, &f->owner.handles[number]);
+  test_chunk_free(&chunk);
+  return status;
+}
+
+static kvs_status get_number(struct fixture *f, uint32_t number)
+{
+  struct test_chunk chunk;
+  kvs_status status;
+
+  test_chunk_make(&chunk, number, LENGTH, 3);
+  status = test_get(f->owner.medium, &chunk, f->owner.handles[number]);
+  test_chunk_free(&chunk);
+  return status;
+}
+
+static void rules(struct fixture *f, const char *text)
+{
+  assert_int_equal(kvi_faulty_set(f->owner.medium, text), KVS_OK);
+}
+
+static struct kvi_faulty_stats counted(struct fixture *f)
+{
+  struct kvi_faulty_stats stats;
+
+  kvi_faulty_stats(f->owner.medium, &stats);
+  return stats;
+}
+
+static void test_off_changes_nothing(void **state)
+{
+  struct fixture *f = *state;
+  struct kvi_medium_attr attr;
+
+  f->owner.medium->ops->attr(f->owner.medium, &attr);
+  assert_string_equal(attr.name, "ssd");
+  assert_true(attr.handles);
+  for (uint32_t i = 0; i < 10; i++)
+    assert_int_equal(put_number(f, i), KVS_OK);
+  for (uint32_t i = 0; i < 10; i++)
+    assert_int_equal(get_number(f, i), KVS_OK);
+  assert_int_equal(counted(f).done[KVI_FAULTY_ERROR] + counted(f).done[KVI_FAULTY_DELAY], 0);
+  assert_int_equal(kvi_faulty_set(f->owner.medium, "nonsense"), KVS_ERR_CONFIG);
+  assert_int_equal(counted(f).changes, 1);
+}
+
+static void test_errors(void **state)
+{
+  struct fixture *f = *state;
+  struct kvi_medium_stats stats;
+
+  assert_int_equal(put_number(f, 1), KVS_OK);
+  rules(f, "error:read:first=2,error:write:full:first=1,error:write:first=2");
+  assert_int_equal(get_number(f, 1), KVS_ERR_IO);
+  assert_int_equal(get_number(f, 1), KVS_ERR_IO);
+  assert_int_equal(get_number(f, 1), KVS_OK);
+  assert_int_equal(put_number(f, 2), KVS_ERR_FULL);
+  assert_int_equal(put_number(f, 2), KVS_ERR_IO);
+  assert_int_equal(put_number(f, 2), KVS_OK);
+  assert_int_equal(counted(f).done[KVI_FAULTY_ERROR], 4);
+  f->owner.medium->ops->stats(f->owner.medium, &stats);
+  assert_int_equal(stats.get_errors, 2);
+  assert_int_equal(stats.put_full, 1);
+  assert_int_equal(stats.put_errors, 1);
+}
+
+static void test_other_errors(void **state)
+{
+  struct fixture *f = *state;
+
+  assert_int_equal(put_number(f, 1), KVS_OK);
+  rules(f, "error:read:miss:at=1,error:read:busy:at=2,error:write:busy:first=1,delay:write:1ms:at=2,error:"
+           "write:busy:at=2");
+  assert_int_equal(get_number(f, 1), KVS_MISS);
+  assert_int_equal(get_number(f, 1), KVS_ERR_BUSY); /* refused at once */
+  assert_int_equal(get_number(f, 1), KVS_OK);
+  assert_int_equal(put_number(f, 2), KVS_ERR_BUSY);
+  assert_int_equal(put_number(f, 2), KVS_ERR_BUSY); /* later */
+  assert_int_equal(put_number(f, 2), KVS_OK);
+  assert_int_equal(counted(f).held, 0);
+}
+
+static void test_delays(void **state)
+{
+  struct fixture *f = *state;
+  uint64_t began;
+
+  rules(f, "delay:all:50ms");
+  began = kvi_now_ns();
+  assert_int_equal(put_number(f, 1), KVS_OK);
+  assert_true(kvi_now_ns() - began >= 50 * KVI_NS_PER_MS);
+  began = kvi_now_ns();
+  assert_int_equal(get_number(f, 1), KVS_OK);
+  assert_true(kvi_now_ns() - began >= 50 * KVI_NS_PER_MS);
+  assert_int_equal(counted(f).done[KVI_FAULTY_DELAY], 2);
+}
+
+static void test_a_deadline_comes_before_the_delay_ends(void **state)
+{
+  struct fixture *f = *state;
+  struct test_chunk chunk;
+  struct test_wait put_wait, get_wait;
+  struct kvi_medium_put put;
+
+  assert_int_equal(put_number(f, 1), KVS_OK);
+  rules(f, "delay:all:1h");
+  test_chunk_make(&chunk, 1, LENGTH, 3);
+  struct kvi_medium_get get = {.identity = test_identity(&chunk),
+                               .handle = f->owner.handles[1],
+                               .deadline_ns = kvi_now_ns() + 30 * KVI_NS_PER_MS,
+                               .land = test_land,
+                               .done = test_get_done,
+                               .user = &get_wait};
+  test_wait_init(&get_wait);
+  test_wait_init(&put_wait);
+  test_put_fill(&put, &chunk, &put_wait);
+  put.deadline_ns = kvi_now_ns() + 20 * KVI_NS_PER_MS;
+  assert_int_equal(f->owner.medium->ops->get(f->owner.medium, &get), KVS_OK);
+  assert_int_equal(f->owner.medium->ops->put(f->owner.medium, &put), KVS_OK);
+  assert_int_equal(test_wait_for(&put_wait), KVS_ERR_DEADLINE);
+  assert_int_equal(test_wait_for(&get_wait), KVS_ERR_DEADLINE);
+  assert_null(get_wait.landed);
+  assert_int_equal(put.handle, 0);
+  test_chunk_free(&chunk);
+}
+
+static void test_damage(void **state)
+{
+  struct fixture *f = *state;
+  struct kvi_medium_stats stats;
+
+  assert_int_equal(put_number(f, 1), KVS_OK);
+  rules(f, "corrupt:read:first=1");
+  assert_int_equal(get_number(f, 1), KVS_ERR_CORRUPT);
+  assert_int_equal(get_number(f, 1), KVS_OK);
+  f->owner.medium->ops->stats(f->owner.medium, &stats);
+  assert_int_equal(stats.corrupt, 1);
+  rules(f, "corrupt:read:silent:first=1");
+  assert_int_equal(get_number(f, 1), KVS_ERR_INTERNAL); /* wrong bytes, and no word of it */
+  assert_int_equal(get_number(f, 1), KVS_OK);
+  rules(f, "corrupt:write:first=1");
+  assert_int_equal(put_number(f, 2), KVS_ERR_CORRUPT); /* this tier compares */
+  assert_int_equal(put_number(f, 2), KVS_OK);
+  assert_int_equal(get_number(f, 2), KVS_OK);
+  assert_int_equal(counted(f).done[KVI_FAULTY_CORRUPT], 3);
+}
+
+static void test_one_around_another(void **state)
+{
+  struct fixture *f = *state;
+
+  assert_int_equal(kvi_faulty_create(f->owner.medium, "delay:all:5ms,error:read:at=2", &f->owner.medium),
+                   KVS_OK);
+  assert_int_equal(put_number(f, 1), KVS_OK);
+  assert_int_equal(get_number(f, 1), KVS_OK);
+  assert_int_equal(get_number(f, 1), KVS_ERR_IO);
+  assert_int_equal(get_number(f, 1), KVS_OK);
+}
+
+/* ---- many at a time, and the end ---- */
+
+#define MANY (KVI_FAULTY_HELD_MAX + 100u)
+
+struct many {
+  _Atomic uint32_t ended[MANY];
+  _Atomic uint32_t n, statuses[3]; /* OK, CLOSED, else */
+};
+
+struct one {
+  struct kvi_medium_get get;
+  struct many *many;
+  uint8_t bytes[LENGTH];
+  struct kvi_iov iov;
+};
+
+static kvs_status one_land(struct kvi_medium_get *get, const struct kvi_chunk_table *table,
+                           const struct kvi_iov **iov_p, uint32_t *n_iov_p)
+{
+  struct one *one = get->user;
+
+  one->iov = (struct kvi_iov){.base = one->bytes, .length = table->length};
+  *iov_p = &one->iov;
+  *n_iov_p = 1;
+  return KVS_OK;
+}
+
+static struct one *ones;
+
+static void one_done(struct kvi_medium_get *get, kvs_status status)
+{
+  struct one *one = get->user;
+
+  atomic_fetch_add(&one->many->ended[one - ones], 1);
+  atomic_fetch_add(&one->many->statuses[status == KVS_OK ? 0 : status == KVS_ERR_CLOSED ? 1 : 2], 1);
+  atomic_fetch_add(&one->many->n, 1);
+}
+
+static void test_each_ends_once_and_the_bound_holds(void **state)
+{
+  struct fixture *f = *state;
+  struct many *many = calloc(1, sizeof(*many));
+  struct test_chunk chunk;
+  uint32_t accepted = 0;
+
+  assert_int_equal(put_number(f, 1), KVS_OK);
+  test_chunk_make(&chunk, 1, LENGTH, 3);
+  ones = calloc(MANY, sizeof(*ones));
+  rules(f, "delay:read:1h:every=2,delay:read:10m,corrupt:read:0.1");
+  for (uint32_t i = 0; i < MANY; i++) {
+    kvs_status status;
+
+    ones[i].many = many;
+    ones[i].get = (struct kvi_medium_get){.identity = test_identity(&chunk),
+                                          .handle = f->owner.handles[1],
+                                          .deadline_ns = kvi_now_ns() + 3600 * KVI_NS_PER_S,
+                                          .land = one_land,
+                                          .done = one_done,
+                                          .user = &ones[i]};
+    status = f->owner.medium->ops->get(f->owner.medium, &ones[i].get);
+    accepted += status == KVS_OK;
+    assert_int_equal(status, i < KVI_FAULTY_HELD_MAX ? KVS_OK : KVS_ERR_BUSY);
+  }
+  assert_int_equal(accepted, KVI_FAULTY_HELD_MAX);
+  assert_int_equal(counted(f).held, KVI_FAULTY_HELD_MAX);
+  f->owner.medium->ops->destroy(f->owner.medium);
+  f->owner.medium = NULL;
+  assert_int_equal(atomic_load(&many->n), accepted);
+  assert_int_equal(atomic_load(&many->statuses[1]), accepted);
+  for (uint32_t i = 0; i < MANY; i++)
+    assert_int_equal(atomic_load(&many->ended[i]), i < accepted);
+  test_chunk_free(&chunk);
+  free(ones);
+  free(many);
+}
+
+/* Closed while operations are kept back, on their way to the inner medium, and in it. */
+static void test_closed_in_the_middle(void **state)
+{
+  struct fixture *f = *state;
+  struct many *many = calloc(1, sizeof(*many));
+  struct test_chunk chunk;
+  uint32_t accepted = 0;
+
+  assert_int_equal(put_number(f, 1), KVS_OK);
+  test_chunk_make(&chunk, 1, LENGTH, 3);
+  ones = calloc(MANY, sizeof(*ones));
+  rules(f, "delay:read:1ms:0.3,delay:read:3ms:0.3,corrupt:read:silent:0.1,error:read:0.1");
+  for (uint32_t i = 0; i < 500; i++) {
+    ones[i].many = many;
+    ones[i].get = (struct kvi_medium_get){.identity = test_identity(&chunk),
+                                          .handle = f->owner.handles[1],
+                                          .deadline_ns = kvi_now_ns() + 60 * KVI_NS_PER_S,
+                                          .land = one_land,
+                                          .done = one_done,
+                                          .user = &ones[i]};
+    accepted += f->owner.medium->ops->get(f->owner.medium, &ones[i].get) == KVS_OK;
+  }
+  f->owner.medium->ops->destroy(f->owner.medium);
+  f->owner.medium = NULL;
+  assert_int_equal(atomic_load(&many->n), accepted);
+  for (uint32_t i = 0; i < 500; i++)
+    assert_true(atomic_load(&many->ended[i]) <= 1);
+  test_chunk_free(&chunk);
+  free(ones);
+  free(many);
+}
+
+static void test_wrong_rules_take_the_inner_medium_too(void **state)
+{
+  struct fixture *f = *state;
+  struct kvi_medium *medium = f->owner.medium;
+
+  assert_int_equal(kvi_faulty_create(medium, "nonsense", &f->owner.medium), KVS_ERR_CONFIG);
+  assert_null(f->owner.medium); /* a leak would be told by the address sanitizer */
+}
+
+/* ---- look-ups: an inner medium that says yes to everything ---- */
+
+static kvs_status yes_lookup(struct kvi_medium *medium, struct kvi_medium_lookup *lookup)
+{
+  (void)medium;
+  memset(lookup->present, 0xff, (lookup->n_keys + 7) / 8);
+  lookup->done(lookup, KVS_OK);
+  return KVS_OK;
+}
+
+static void look_done(struct kvi_medium_lookup *lookup, kvs_status status)
+{
+  test_wait_end(lookup->user, status);
+}
+
+static void test_lookups(void **state)
+{
+  static struct kvi_medium_ops ops = {.lookup = yes_lookup};
+  static const kvs_status wanted[] = {KVS_ERR_IO, KVS_OK, KVS_ERR_DEADLINE, KVS_OK};
+  struct kvi_medium yes = {.ops = &ops}, *medium;
+
+  (void)state;
+  kvi_medium_ops_complete(&ops);
+  assert_int_equal(
+      kvi_faulty_create(&yes, "error:lookup:at=1,delay:lookup:5ms:at=2,delay:lookup:1h:at=3", &medium),
+      KVS_OK);
+  for (size_t i = 0; i < 4; i++) {
+    uint8_t present = 0;
+    struct test_wait wait;
+    struct kvi_medium_lookup lookup = {.n_keys = 3,
+                                       .present = &present,
+                                       .deadline_ns = kvi_now_ns() + (i == 2 ? 1 : 60000) * KVI_NS_PER_MS,
+                                       .done = look_done,
+                                       .user = &wait};
+
+    test_wait_init(&wait);
+    assert_int_equal(medium->ops->lookup(medium, &lookup), KVS_OK);
+    assert_int_equal(test_wait_for(&wait), wanted[i]);
+    assert_int_equal(present, wanted[i] == KVS_OK ? 0xff : 0);
+  }
+  medium->ops->destroy(medium);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_rules_are_refused),
+      cmocka_unit_test(test_when_a_rule_comes_true),
+      cmocka_unit_test(test_a_seed_repeats),
+      cmocka_unit_test(test_rules_add_up),
+      cmocka_unit_test_setup_teardown(test_off_changes_nothing, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_errors, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_other_errors, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_delays, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_a_deadline_comes_before_the_delay_ends, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_one_around_another, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_each_ends_once_and_the_bound_holds, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_closed_in_the_middle, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_wrong_rules_take_the_inner_medium_too, setup, teardown),
+      cmocka_unit_test(test_lookups),
+  };
+
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
