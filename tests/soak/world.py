@@ -8,6 +8,7 @@ import time
 
 import harness
 import rpc
+from faults import FaultyNode
 from redis_server import Redis
 from truth import SMALL, Truth
 
@@ -32,7 +33,7 @@ class SoakNode:
 
     def __init__(self, index, redis_port, durability):
         self.index, self.name = index, "AB"[index]
-        self.process = harness.Node(
+        self.process = FaultyNode(
             dram__size=str(DRAM), chunk__max_size=str(CHUNK), ssd__size=str(SSD), ssd__log_file_size=str(LOG_FILE),
             ssd__durability=durability, ssd__queue=str(WRITE_QUEUE), ssd__scrub_rate="2MiB", store__max_leases="256",
             redis__mode="single", redis__addresses=f"127.0.0.1:{redis_port}", redis__max_chunk=str(SMALL),
@@ -40,15 +41,11 @@ class SoakNode:
             redis__connect_timeout="1s", redis__stall_timeout="1s", redis__retry_longest="200ms", log__level="info",
             drain_timeout="2s")
         self.ssd = os.path.join(self.process.folder, "ssd")
-        self.config = os.path.join(self.process.folder, "node.yaml")
         self.process.settings["ssd.paths"] = self.ssd
-        self.process.settings["config"] = self.config
         self.life = 0
         self.up = False
-        self.changes = 0
         self.gate = threading.Condition()
         self.open, self.inside = False, 0
-        self.write_faults("off", "off")
 
     # ---- the gate ----
 
@@ -79,7 +76,6 @@ class SoakNode:
     def start(self):
         self.process.start()
         self.life += 1
-        self.changes = 1
         self.up = True
 
     def end(self, number):
@@ -93,24 +89,6 @@ class SoakNode:
         """Every sample of the node: name with labels to value."""
         text = self.process.http("/metrics")[2]
         return {name: float(value) for name, value in re.findall(r"^(\w+(?:\{[^}]*\})?) (\S+)$", text, re.M)}
-
-    # ---- faults ----
-
-    def write_faults(self, ssd, redis):
-        with open(self.config, "w") as file:
-            file.write(f'ssd:\n  test_fault: "{ssd}"\nredis:\n  test_fault: "{redis}"\n')
-
-    def set_faults(self, ssd, redis):
-        """True: they hold."""
-        self.write_faults(ssd, redis)
-        self.process.signal(signal.SIGHUP)
-        self.changes += 1
-        name = 'kvasir_test_fault_changes_total{tier="%s"}'
-        return harness.until(lambda: all(self.metrics().get(name % tier) == self.changes for tier in ("ssd", "redis")), PATIENCE)
-
-    def faults_ended(self):
-        names = [f'kvasir_test_fault_operations{{tier="{tier}"}}' for tier in ("ssd", "redis")]
-        return harness.until(lambda: all(self.metrics().get(name) == 0 for name in names), PATIENCE)
 
     def written(self):
         """All that was put is on SSD, or will not be."""
@@ -170,14 +148,14 @@ class World:
             redis = self.chaos.choice(["off", "off", *REDIS_FAULTS])
             seed = self.chaos.randrange(1000)
             rules = [f"{text},seed={seed}" if text != "off" else text for text in (ssd, redis)]
-            if not node.set_faults(*rules):
+            if not node.process.rules(*rules):
                 self.verdict.fail("answers", f"node {node.name} does not take rules: {node.process.log()[-2000:]}")
             said.append(f"{node.name}: {ssd} | {redis}")
         return said
 
     def faults_off(self):
         for node in self.nodes:
-            if not node.set_faults("off", "off") or not node.faults_ended():
+            if not node.process.rules() or not node.process.none_held():
                 self.verdict.fail("answers", f"node {node.name}: operations stay in the test faults")
         self.quiet += 1
 
@@ -212,7 +190,7 @@ class World:
         if not hard and os.path.exists(node.process.socket):
             self.verdict.fail("leftovers", f"node {node.name} ended and left its socket")
         node.process.settings["ssd.durability"] = self.chaos.choice(["none", "seal", "put"])
-        node.write_faults("off", "off")
+        node.process.write_rules()
         node.start()
 
 

@@ -455,6 +455,86 @@ static void test_wrong_rules_take_the_inner_medium_too(void **state)
   assert_null(f->owner.medium); /* a leak would be told by the address sanitizer */
 }
 
+/* ---- a store over it: two tenants have the same keys, and tiers that fail and damage do not mix them up ---- */
+
+static void filled(struct kvi_get_wait *wait, kvs_status status, uint32_t cause)
+{
+  (void)cause;
+  test_wait_end(wait->user, status);
+}
+
+/* As testing_get, through the tier below. */
+static kvs_status get_through(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                              const uint8_t *key, uint64_t seed)
+{
+  struct kvi_source source;
+  struct test_wait ended;
+  struct kvi_get_wait wait = {.done = filled, .user = &ended};
+  uint32_t cause;
+  kvs_status status;
+
+  test_wait_init(&ended);
+  status = kvi_store_get_open(store, tenant, space, key, KEY_BYTES, &wait, &source, &cause);
+  if (status == KVS_PENDING) {
+    status = test_wait_for(&ended);
+    source = wait.source;
+  }
+  if (status != KVS_OK)
+    return status;
+  status = testing_matches(&source, seed) ? KVS_OK : KVS_ERR_CHECKSUM;
+  kvi_store_get_close(store, &source);
+  return status;
+}
+
+static void test_tenants_are_apart(void **state)
+{
+  static const char *const tenants[] = {"one", "two"};
+  struct fixture *f = *state;
+  kvs_space_desc desc = testing_space("tenants", KEY_BYTES);
+  struct kvi_medium *medium = f->owner.medium;
+  uint8_t space[KVS_DIGEST_SIZE], key[KEY_BYTES];
+  uint32_t hits = 0, wrong = 0;
+  struct kvi_store *store;
+
+  medium->ops->destroy(medium); /* the store recovers it itself */
+  f->owner.medium = NULL;
+  const char *paths[] = {f->folder};
+  struct kvi_ssd_config ssd = {
+      .paths = paths, .n_paths = 1, .bytes = 8 * MIB, .file_bytes = MIB, .chunk_bytes_max = CHUNK_MAX};
+  struct kvi_store_config config = {.dram_bytes = 1 << 20, .chunk_bytes_max = CHUNK_MAX};
+  assert_int_equal(kvi_ssd_create(&ssd, &medium), KVS_OK);
+  assert_int_equal(kvi_faulty_create(medium, "error:all:0.1,delay:all:1ms:0.1,error:read:miss:0.05", &medium),
+                   KVS_OK);
+  config.medium = medium;
+  assert_int_equal(kvi_store_open(&config, &store), KVS_OK);
+  for (int t = 0; t < 2; t++)
+    testing_space_open(store, tenants[t], &desc, space);
+  for (uint32_t round = 0; round < 4; round++) {
+    if (round == 3)
+      assert_int_equal(kvi_faulty_set(medium, "corrupt:read:silent:0.5"), KVS_OK);
+    for (uint32_t i = 0; i < 120; i++) /* 2.4 MB: memory holds a part */
+      for (int t = 0; t < 2; t++) {
+        testing_key(i, key, KEY_BYTES);
+        (void)testing_put(store, tenants[t], space, key, KEY_BYTES, NULL, 0, 10000, 2 * i + (uint64_t)t);
+      }
+    for (uint32_t i = 0; i < 120; i++)
+      for (int t = 0; t < 2; t++) {
+        testing_key(i, key, KEY_BYTES);
+        kvs_status status = get_through(store, tenants[t], space, key, 2 * i + (uint64_t)t);
+
+        if (status == KVS_ERR_CHECKSUM) /* damaged, but not the other's */
+          assert_int_not_equal(get_through(store, tenants[t], space, key, 2 * i + (uint64_t)(1 - t)), KVS_OK);
+        hits += status == KVS_OK;
+        wrong += status == KVS_ERR_CHECKSUM;
+        if (round < 3)
+          assert_int_not_equal(status, KVS_ERR_CHECKSUM);
+      }
+  }
+  assert_true(hits > 100);
+  assert_true(wrong > 0); /* silent damage is for the reader's own checksum to find */
+  kvi_store_close(store);
+}
+
 /* ---- look-ups: an inner medium that says yes to everything ---- */
 
 static kvs_status yes_lookup(struct kvi_medium *medium, struct kvi_medium_lookup *lookup)
@@ -515,6 +595,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(test_each_ends_once_and_the_bound_holds, setup, teardown),
       cmocka_unit_test_setup_teardown(test_closed_in_the_middle, setup, teardown),
       cmocka_unit_test_setup_teardown(test_wrong_rules_take_the_inner_medium_too, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_tenants_are_apart, setup, teardown),
       cmocka_unit_test(test_lookups),
   };
 
