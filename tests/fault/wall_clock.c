@@ -5,7 +5,6 @@
 #include <dlfcn.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/time.h>
 #include <time.h>
 
 #define DAY_S (24L * 60L * 60L)
@@ -35,19 +34,6 @@ __attribute__((visibility("default"))) int clock_gettime(clockid_t clock, struct
   result = next(clock, now);
   if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) &&
       is_program(__builtin_return_address(0)))
-    now->tv_sec += jump();
-  return result;
-}
-
-__attribute__((visibility("default"))) int gettimeofday(struct timeval *restrict now, void *restrict zone)
-{
-  static int (*next)(struct timeval *restrict, void *restrict);
-  int result;
-
-  if (!next)
-    *(void **)&next = dlsym(RTLD_NEXT, "gettimeofday");
-  result = next(now, zone);
-  if (result == 0 && is_program(__builtin_return_address(0)))
     now->tv_sec += jump();
   return result;
 }

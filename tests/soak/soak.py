@@ -23,8 +23,8 @@ import harness  # noqa: E402
 
 harness.need_grpc()
 if shutil.which("redis-server") is None:
-    print("0 passed, 1 failed: install redis-server")
-    sys.exit(1)
+    print("skipped: install redis-server")
+    sys.exit(77)
 
 import rpc  # noqa: E402
 from client import Connection, Worker  # noqa: E402
