@@ -1,9 +1,10 @@
-/* faults.c: the test faults around the node's tiers (ssd.test_fault, redis.test_fault): put there, changed by a reload, counted. */
+/* faults.c: the test faults around the node's tiers (dram.test_fault, ssd.test_fault, redis.test_fault): put there, changed by a reload, counted. */
 #include "base/log.h"
 #include "server/node/node.h"
 #include "server/node/node_private.h"
 #include "server/node/settings.h"
-#include "tiers/faulty/faulty.h"
+#include "tiers/faulty/faulty_tier.h"
+#include "tiers/store.h"
 
 kvs_status kvi_node_faults_add(const char *rules, struct kvi_medium **medium, struct kvi_medium **faults_p)
 {
@@ -18,11 +19,9 @@ kvs_status kvi_node_faults_add(const char *rules, struct kvi_medium **medium, st
   return status;
 }
 
-static void change(struct kvi_medium *faults, const char *name, const char *rules)
+static void needs_restart(const char *name, const char *rules)
 {
-  if (faults != NULL)
-    (void)kvi_faulty_set(faults, rules); /* the reload has checked them */
-  else if (rules[0] != '\0')
+  if (rules[0] != '\0')
     kvi_log_warn("config: %s was empty at the start, which needs a restart", name);
 }
 
@@ -30,35 +29,59 @@ void kvi_node_reloaded(struct kvi_node *node)
 {
   const struct kvi_node_settings *values = kvi_settings_get(node->settings);
 
-  change(node->ssd_faults, "ssd.test_fault", values->ssd_test_fault);
-  change(node->redis_faults, "redis.test_fault", values->redis_test_fault);
+  struct kvi_tier *dram = kvi_store_dram_faults(node->store);
+
+  /* the reload has checked the rules: none of these can fail */
+  if (dram != NULL)
+    (void)kvi_faulty_tier_set(dram, values->dram_test_fault);
+  else
+    needs_restart("dram.test_fault", values->dram_test_fault);
+  if (node->ssd_faults != NULL)
+    (void)kvi_faulty_set(node->ssd_faults, values->ssd_test_fault);
+  else
+    needs_restart("ssd.test_fault", values->ssd_test_fault);
+  if (node->redis_faults != NULL)
+    (void)kvi_faulty_set(node->redis_faults, values->redis_test_fault);
+  else
+    needs_restart("redis.test_fault", values->redis_test_fault);
 }
 
-static void add(struct kvi_metrics *metrics, struct kvi_medium *faults, const char *const labels[])
+static void add(struct kvi_metrics *metrics, const struct kvi_faulty_stats *stats, const char *const labels[])
 {
-  struct kvi_faulty_stats stats;
-
-  if (faults == NULL)
-    return;
-  kvi_faulty_stats(faults, &stats);
   for (int i = 0; i < KVI_FAULTY_KINDS; i++)
-    kvi_metrics_add(metrics, true, "kvasir_test_faults_total", labels[i], (double)stats.done[i],
+    kvi_metrics_add(metrics, true, "kvasir_test_faults_total", labels[i], (double)stats->done[i],
                     "Operations of a tier that a test made fail, late or wrong.");
-  kvi_metrics_add(metrics, false, "kvasir_test_fault_rules", labels[KVI_FAULTY_KINDS], (double)stats.rules,
+  kvi_metrics_add(metrics, false, "kvasir_test_fault_rules", labels[KVI_FAULTY_KINDS], (double)stats->rules,
                   "Rules of test faults that hold now.");
   kvi_metrics_add(metrics, true, "kvasir_test_fault_changes_total", labels[KVI_FAULTY_KINDS],
-                  (double)stats.changes, "Times they were set.");
+                  (double)stats->changes, "Times they were set.");
   kvi_metrics_add(metrics, false, "kvasir_test_fault_operations", labels[KVI_FAULTY_KINDS],
-                  (double)stats.held, "Operations that they keep now.");
+                  (double)stats->held, "Operations that they keep now.");
 }
+
+#define LABELS(tier)                                                                                         \
+  {                                                                                                          \
+    "tier=\"" tier "\",kind=\"error\"", "tier=\"" tier "\",kind=\"delay\"",                                  \
+        "tier=\"" tier "\",kind=\"corrupt\"", "tier=\"" tier "\""                                            \
+  }
 
 void kvi_node_faults_metrics(struct kvi_node *node, struct kvi_metrics *metrics)
 {
-  static const char *const ssd[] = {"tier=\"ssd\",kind=\"error\"", "tier=\"ssd\",kind=\"delay\"",
-                                    "tier=\"ssd\",kind=\"corrupt\"", "tier=\"ssd\""};
-  static const char *const redis[] = {"tier=\"redis\",kind=\"error\"", "tier=\"redis\",kind=\"delay\"",
-                                      "tier=\"redis\",kind=\"corrupt\"", "tier=\"redis\""};
+  static const char *const dram[] = LABELS("dram"), *const ssd[] = LABELS("ssd"),
+                           *const redis[] = LABELS("redis");
+  struct kvi_tier *memory = kvi_store_dram_faults(node->store);
+  struct kvi_faulty_stats stats;
 
-  add(metrics, node->ssd_faults, ssd);
-  add(metrics, node->redis_faults, redis);
+  if (memory != NULL) {
+    kvi_faulty_tier_stats(memory, &stats);
+    add(metrics, &stats, dram);
+  }
+  if (node->ssd_faults != NULL) {
+    kvi_faulty_stats(node->ssd_faults, &stats);
+    add(metrics, &stats, ssd);
+  }
+  if (node->redis_faults != NULL) {
+    kvi_faulty_stats(node->redis_faults, &stats);
+    add(metrics, &stats, redis);
+  }
 }

@@ -58,6 +58,7 @@ kvs_status kvi_node_open_store(struct kvi_node *node, char *error, size_t error_
       .policy = kvi_settings_policies[values->store_policy],
       .write_queue = (uint32_t)values->ssd_queue,
       .write_day_bytes = values->ssd_write_budget,
+      .dram_test_fault = values->dram_test_fault,
   };
   char size[KVI_FORMAT_MAX];
   kvs_status status = create_ssd(values, &config.medium, error, error_size);

@@ -12,7 +12,7 @@
 #include "server/node/address.h"
 #include "server/node/machine.h"
 #include "server/node/redis_tier.h"
-#include "tiers/faulty/rules.h"
+#include "tiers/faulty/faulty_tier.h"
 
 #define TEXT_MAX              (1u << 20)
 #define INDEX_BYTES_PER_CHUNK 96u /* at most, and with an SSD tier 20 more; docs/store.md has the sum */
@@ -198,8 +198,12 @@ static kvs_status check_faults(kvi_config *config, const char *name, const char 
 static kvs_status check_test_faults(kvi_config *config)
 {
   const struct kvi_node_settings *values = kvi_config_values(config);
-  kvs_status status = check_faults(config, "ssd.test_fault", values->ssd_test_fault);
+  char error[256];
+  kvs_status status;
 
+  if (kvi_faulty_tier_check(values->dram_test_fault, error, sizeof(error)) != KVS_OK)
+    return kvi_config_refuse(config, "dram.test_fault", "%s", error);
+  status = check_faults(config, "ssd.test_fault", values->ssd_test_fault);
   if (status == KVS_OK)
     status = check_faults(config, "redis.test_fault", values->redis_test_fault);
   return status;

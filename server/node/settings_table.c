@@ -95,6 +95,12 @@ static const kvi_config_row rows[] = {
      .doc = "Lock that memory so that it is never swapped out. When the kernel refuses (see "
             "`RLIMIT_MEMLOCK`) the node "
             "warns and goes on."},
+    {.name = "dram.test_fault",
+     AT(STRING, dram_test_fault),
+     .min = 0,
+     .max = 1023,
+     .mutable = true,
+     .doc = "For tests only: the same as `ssd.test_fault`, for memory, which cannot be late."},
 
     {.name = "ssd.paths",
      AT(LIST, ssd_paths),

@@ -97,7 +97,7 @@ static void held_end(struct held *held, kvs_status status, bool ours)
 
 /* ---- on to the inner medium ---- */
 
-static void byte_flip(const struct kvi_iov *iov, uint32_t n_iov, uint64_t at)
+void kvi_faulty_byte_flip(const struct kvi_iov *iov, uint32_t n_iov, uint64_t at)
 {
   for (uint32_t i = 0; i < n_iov; i++) {
     if (at < iov[i].length) {
@@ -134,7 +134,7 @@ static kvs_status put_start(struct held *held)
       memcpy(to, asked->iov[i].base, asked->iov[i].length);
       to += asked->iov[i].length;
     }
-    byte_flip(&held->iov, 1, held->fate.random % asked->length);
+    kvi_faulty_byte_flip(&held->iov, 1, held->fate.random % asked->length);
     held->own.put.iov = &held->iov;
     held->own.put.n_iov = 1;
   }
@@ -167,7 +167,7 @@ static void get_done(struct kvi_medium_get *get, kvs_status status)
   bool ours = false;
 
   if (status == KVS_OK && held->landed) {
-    byte_flip(held->landed, held->n_landed, held->fate.random);
+    kvi_faulty_byte_flip(held->landed, held->n_landed, held->fate.random);
     ours = !held->fate.silent;
     if (ours)
       status = KVS_ERR_CORRUPT;
@@ -198,6 +198,8 @@ static kvs_status held_start(struct held *held)
     held->own.lookup.done = lookup_done;
     held->own.lookup.user = held;
     return inner->ops->lookup(inner, &held->own.lookup);
+  case KVI_FAULTY_SEAL: /* no operation of a medium */
+    break;
   }
   return KVS_ERR_UNSUPPORTED;
 }
@@ -447,6 +449,12 @@ static const struct kvi_medium_ops faulty_ops = {.attr = faulty_attr,
 
 /* ---- life ---- */
 
+void kvi_faulty_say(const char *tier, const char *rules)
+{
+  kvi_log_warn("TEST FAULTS: operations of the tier %s are made to fail on purpose: %s", tier,
+               rules ? rules : "off for now");
+}
+
 kvs_status kvi_faulty_set(struct kvi_medium *medium, const char *text)
 {
   struct faulty *faulty = of(medium);
@@ -460,8 +468,7 @@ kvs_status kvi_faulty_set(struct kvi_medium *medium, const char *text)
   faulty->stats.rules = rules.n;
   faulty->stats.changes++;
   pthread_mutex_unlock(&faulty->lock);
-  kvi_log_warn("TEST FAULTS: operations of the tier %s are made to fail on purpose: %s", faulty->name,
-               rules.n > 0 ? text : "off for now");
+  kvi_faulty_say(faulty->name, rules.n > 0 ? text : NULL);
   return KVS_OK;
 }
 

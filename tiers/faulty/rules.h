@@ -19,7 +19,12 @@
 #define KVI_FAULTY_RULES_MAX 16u
 #define KVI_FAULTY_TEXT_MAX  1024u /* bytes, with the NUL */
 
-enum kvi_faulty_op { KVI_FAULTY_READ = 1, KVI_FAULTY_WRITE = 2, KVI_FAULTY_LOOKUP = 4 };
+enum kvi_faulty_op {
+  KVI_FAULTY_READ = 1,
+  KVI_FAULTY_WRITE = 2,
+  KVI_FAULTY_LOOKUP = 4,
+  KVI_FAULTY_SEAL = 8 /* the end of a write in place; has no word of its own */
+};
 
 enum kvi_faulty_kind { KVI_FAULTY_ERROR, KVI_FAULTY_DELAY, KVI_FAULTY_CORRUPT };
 #define KVI_FAULTY_KINDS 3

@@ -33,8 +33,8 @@ class Invariants(TierTest):
         self.addCleanup(node.close)
         return node
 
-    def rules(self, node, ssd="off", redis="off"):
-        self.assertTrue(node.rules(ssd, redis), node.log())
+    def rules(self, node, ssd="off", redis="off", dram="off"):
+        self.assertTrue(node.rules(ssd, redis, dram), node.log())
 
     def off(self, node):
         """No faults, and nothing of them left."""
@@ -121,6 +121,27 @@ class Invariants(TierTest):
         node.stop()
         node.start()
         self.get(node, 0, 100 + N)
+        self.assertEqual(node.metric("kvasir_corrupt_chunks_total"), 0, "nothing wrong was ever on the device")
+        node.stop()
+
+    def test_1_memory_damage_and_errors(self):
+        """Memory that changes is found by who reads it, and by the SSD tier, which then keeps nothing of it."""
+        node = self.ssd_node().start()
+        self.rules(node, dram="corrupt:write:every=3")
+        self.client(node, "put", 0, N)
+        self.get(node, 0, N)
+        self.assertGreater(node.faults("dram", "corrupt"), 20)
+        self.rules(node, dram="error:read:0.2,error:write:0.2,error:write:full:0.2")
+        self.client(node, "put", 100, N)
+        self.get(node, 100, N)
+        self.assertGreater(node.faults("dram", "error"), 20)
+        self.off(node)
+        self.get(node, 0, N)
+        self.put(node, 200, 2)
+        self.assertEqual(self.get(node, 200, 2), {200: "1" * CHAIN, 201: "1" * CHAIN})
+        node.stop()
+        node.start()
+        self.get(node, 0, 200)
         self.assertEqual(node.metric("kvasir_corrupt_chunks_total"), 0, "nothing wrong was ever on the device")
         node.stop()
 
