@@ -21,13 +21,14 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration", "node"))
 import harness  # noqa: E402
 
+harness.SLOW, harness.START_SECONDS = 5, 100  # nothing here may depend on the speed of the machine
 harness.need_grpc()
 if shutil.which("redis-server") is None:
     print("skipped: install redis-server")
     sys.exit(77)
 
 import rpc  # noqa: E402
-from client import Connection, Worker  # noqa: E402
+from client import BUSY, Connection, Worker  # noqa: E402
 from rpc import pb  # noqa: E402
 from truth import CHAIN, SENTINELS, Verdict  # noqa: E402
 from world import LOG_FILE, REDIS, SSD, WRITE_QUEUE, World, pause  # noqa: E402
@@ -127,10 +128,14 @@ class Soak:
                     self.verdict.fail("answers", "writes to SSD never end")
                 chains.append(chain)
             after = node.metrics()
-            written = after['kvasir_tier_puts_total{tier="ssd"}'] - before['kvasir_tier_puts_total{tier="ssd"}']
-            if written != SENTINEL_CHAINS * CHAIN:
-                self.verdict.fail("durable", f"{written} of {SENTINEL_CHAINS * CHAIN} chunks were written to an idle SSD tier: "
-                                  f"{ {name: after[name] - before.get(name, 0) for name in after if 'failures' in name and after[name] != before.get(name, 0)} }")
+            grown = {name: after[name] - before.get(name, 0) for name in after if after[name] > before.get(name, 0)}
+            if grown.get('kvasir_tier_puts_total{tier="ssd"}', 0) < SENTINEL_CHAINS * CHAIN:
+                # leases may have left no room
+                self.verdict.count("sentinels without room")
+                if not grown.get('kvasir_tier_put_failures_total{tier="ssd",cause="full"}'):
+                    failures = {name: n for name, n in grown.items() if "failures" in name or "puts" in name}
+                    self.verdict.fail("durable", f"not all chunks were written to an idle SSD tier: {failures}")
+                chains = []
             connection.close()
         finally:
             node.let_in(True)
@@ -139,18 +144,26 @@ class Soak:
     def look_for(self, node, chains):
         connection = Connection(node, self.world.spaces)
         for chain in chains:
-            stream = connection.stream()
-            for place, (status, data) in enumerate(stream.get_chain(connection.spaces[chain.space], chain, 0, CHAIN)):
-                chunk = chain.chunks[place]
-                if status == rpc.OK and data == chunk.data():
-                    self.verdict.count("survived")
-                elif status == -9:  # memory is full of what others read
-                    self.verdict.count("survived, busy")
-                else:
-                    self.verdict.fail("durable", f"sentinel {chain.number}/{place}: status {status}, {len(data)} bytes; "
-                                      f"the node: {node.process.log()[-1500:]}")
-            stream.end()
+            for chunk in chain.chunks:
+                self.look_for_one(node, connection, chain, chunk)
         connection.close()
+
+    def look_for_one(self, node, connection, chain, chunk):
+        said = []
+
+        def there():  # a miss may be a deadline of the node's own, on a slow machine; what is lost stays lost
+            stream = connection.stream()
+            status, data, _ = stream.get_chain(connection.spaces[chain.space], chain, chunk.place, 1)[0]
+            stream.end()
+            said.append((status, len(data)))
+            return status == rpc.OK and data == chunk.data()
+
+        if any(there() for _ in range(5)):
+            self.verdict.count("survived")
+        elif (BUSY, 0) in said:  # memory is full of what others read
+            self.verdict.count("survived, perhaps: busy")
+        else:
+            self.verdict.fail("durable", f"sentinel {chain.number}/{chunk.place}: {said}; the node: {node.process.log()[-1500:]}")
 
     def hung(self, node):
         for worker in self.workers:
@@ -253,6 +266,8 @@ class Soak:
 
     def report(self):
         bad = [name for name in PROMISES if name in self.verdict.failures]
+        for node in self.world.nodes if bad else ():
+            print(f"---- the end of node {node.name}'s log:\n{node.process.log()[-4000:]}\n----")
         for name, text in PROMISES.items():
             print(f"{'FAILED' if name in bad else 'ok    '} {name}: {text}")
         print(f"seed {self.seed}, {self.rounds} rounds, {self.kills} kills, {self.restarts} restarts")

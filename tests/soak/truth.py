@@ -88,6 +88,7 @@ class Chain:
         self.space = number // 2 % 2
         self.lock = threading.Lock()
         self.uncertain = False  # a put may still be under way somewhere
+        self.damage = 0         # times that a client found one of its chunks damaged
         self.chunks = [Chunk(truth, self, place) for place in range(CHAIN)]
 
     def keys(self, first=0, n=CHAIN):

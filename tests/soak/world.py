@@ -26,6 +26,7 @@ SSD_FAULTS = ["error:read:0.1", "error:write:0.2", "error:all:0.5", "error:write
               "delay:read:20ms,error:read:0.05,delay:write:50ms", "corrupt:read:0.05", "corrupt:write:0.2", "error:all"]
 REDIS_FAULTS = ["error:read:0.1", "error:all:0.3", "error:write:full:0.5", "error:read:miss:0.2", "delay:lookup:100ms:0.5",
                 "delay:all:500ms:0.2", "error:lookup:0.3,delay:read:50ms", "corrupt:read:0.1", "corrupt:write:0.3", "error:all"]
+DRAM_FAULTS = ["error:write:0.1", "error:write:full:0.3", "corrupt:write:0.02", "error:read:0.02", "corrupt:write:0.1,error:read:0.05"]
 
 
 class SoakNode:
@@ -44,6 +45,7 @@ class SoakNode:
         self.process.settings["ssd.paths"] = self.ssd
         self.life = 0
         self.up = False
+        self.memory_changed = False  # on purpose, in this life
         self.gate = threading.Condition()
         self.open, self.inside = False, 0
 
@@ -76,6 +78,7 @@ class SoakNode:
     def start(self):
         self.process.start()
         self.life += 1
+        self.memory_changed = False
         self.up = True
 
     def end(self, number):
@@ -146,11 +149,13 @@ class World:
         for node in self.nodes:
             ssd = self.chaos.choice(["off", *SSD_FAULTS])
             redis = self.chaos.choice(["off", "off", *REDIS_FAULTS])
+            dram = self.chaos.choice(["off", "off", "off", *DRAM_FAULTS])
             seed = self.chaos.randrange(1000)
-            rules = [f"{text},seed={seed}" if text != "off" else text for text in (ssd, redis)]
+            rules = [f"{text},seed={seed}" if text != "off" else text for text in (ssd, redis, dram)]
+            node.memory_changed |= "corrupt" in dram
             if not node.process.rules(*rules):
                 self.verdict.fail("answers", f"node {node.name} does not take rules: {node.process.log()[-2000:]}")
-            said.append(f"{node.name}: {ssd} | {redis}")
+            said.append(f"{node.name}: {ssd} | {redis} | {dram}")
         return said
 
     def faults_off(self):
