@@ -19,9 +19,10 @@ struct faulty {
   const char *name; /* the inner one's */
   kvi_thread thread;
 
-  pthread_mutex_t lock; /* a leaf; guards what follows */
+  pthread_mutex_t lock; /* only the inner medium's queues come after it; guards what follows */
   pthread_cond_t changed;
-  kvi_list waiting; /* of struct held, the next one first */
+  kvi_list waiting;      /* of struct held, the next one first */
+  struct held *starting; /* a put that has left the list and is not in the inner medium yet; NULL: none */
   struct kvi_faulty_rules rules;
   struct kvi_faulty_stats stats;
   struct kvi_medium_stats ended; /* operations that ended here, as the inner medium would count them */
@@ -44,6 +45,7 @@ struct held {
     struct kvi_medium_get get;
     struct kvi_medium_lookup lookup;
   } own;              /* what the inner medium is given */
+  bool canceled;      /* a put whose chunk was dropped for good meanwhile; guarded by the lock */
   struct kvi_iov iov; /* a put's changed payload */
   const struct kvi_iov *landed;
   uint32_t n_landed;
@@ -116,10 +118,16 @@ static void put_done(struct kvi_medium_put *put, kvs_status status)
   held_end(held, status, false);
 }
 
+/*
+ * The inner medium is called with our lock held, so that a drop comes before it or after it; it is one of those that call nobody back from put, as
+ * medium.h demands.
+ */
 static kvs_status put_start(struct held *held)
 {
   const struct kvi_medium_put *asked = held->asked.put;
-  struct kvi_medium *inner = held->faulty->inner;
+  struct faulty *faulty = held->faulty;
+  struct kvi_medium *inner = faulty->inner;
+  kvs_status status = KVS_ERR_NOMEM;
   uint8_t *to;
 
   held->own.put = *asked;
@@ -128,7 +136,7 @@ static kvs_status put_start(struct held *held)
   if (held->fate.corrupt && asked->length > 0) {
     to = malloc(asked->length);
     if (!to)
-      return KVS_ERR_NOMEM;
+      goto done;
     held->iov = (struct kvi_iov){.base = to, .length = asked->length};
     for (uint32_t i = 0; i < asked->n_iov; i++) {
       memcpy(to, asked->iov[i].base, asked->iov[i].length);
@@ -138,7 +146,17 @@ static kvs_status put_start(struct held *held)
     held->own.put.iov = &held->iov;
     held->own.put.n_iov = 1;
   }
-  return inner->ops->put(inner, &held->own.put);
+  status = KVS_OK;
+done:
+  pthread_mutex_lock(&faulty->lock);
+  if (held->canceled)
+    status = KVS_ERR_CANCELED;
+  if (status == KVS_OK)
+    status = inner->ops->put(inner, &held->own.put);
+  if (faulty->starting == held) /* which may be over, and free, by now: only its address is compared */
+    faulty->starting = NULL;
+  pthread_mutex_unlock(&faulty->lock);
+  return status;
 }
 
 static kvs_status get_land(struct kvi_medium_get *get, const struct kvi_chunk_table *table,
@@ -217,6 +235,42 @@ static void waiting_add_locked(struct faulty *faulty, struct held *held)
   pthread_cond_signal(&faulty->changed);
 }
 
+static bool is_put_of(const struct held *held, const struct kvi_medium_identity *identity)
+{
+  const struct kvi_medium_identity *own = &held->asked.put->identity;
+
+  return held->op == KVI_FAULTY_WRITE && own->key_length == identity->key_length &&
+         memcmp(own->key, identity->key, identity->key_length) == 0 &&
+         memcmp(own->space, identity->space, KVS_DIGEST_SIZE) == 0 &&
+         strcmp(own->tenant, identity->tenant) == 0;
+}
+
+/* What is kept back of this chunk will not be written. */
+static void puts_cancel(struct faulty *faulty, const struct kvi_medium_identity *identity)
+{
+  kvi_list canceled;
+
+  kvi_list_init(&canceled);
+  pthread_mutex_lock(&faulty->lock);
+  if (faulty->starting && is_put_of(faulty->starting, identity))
+    faulty->starting->canceled = true;
+  kvi_list_for_each_safe(&faulty->waiting, node)
+  {
+    struct held *held = kvi_list_entry(node, struct held, link);
+
+    if (!is_put_of(held, identity))
+      continue;
+    kvi_list_remove(&faulty->waiting, node);
+    held->fate.status = KVS_ERR_CANCELED;
+    held->due_ns = 0;
+    kvi_list_push_back(&canceled, node);
+  }
+  kvi_list_splice_back(&canceled, &faulty->waiting);
+  kvi_list_splice_back(&faulty->waiting, &canceled);
+  pthread_cond_signal(&faulty->changed);
+  pthread_mutex_unlock(&faulty->lock);
+}
+
 static void held_go(struct held *held, bool closed)
 {
   kvs_status status = closed ? KVS_ERR_CLOSED : held->fate.status;
@@ -244,6 +298,8 @@ static void run(void *arg)
       continue;
     }
     kvi_list_remove(&faulty->waiting, &held->link);
+    if (held->op == KVI_FAULTY_WRITE && !closed && held->fate.status == KVS_OK)
+      faulty->starting = held;
     pthread_mutex_unlock(&faulty->lock);
     held_go(held, closed);
     pthread_mutex_lock(&faulty->lock);
@@ -413,6 +469,8 @@ static void faulty_drop(struct kvi_medium *medium, const struct kvi_medium_ident
 {
   struct faulty *faulty = of(medium);
 
+  if (for_good && identity)
+    puts_cancel(faulty, identity);
   faulty->inner->ops->drop(faulty->inner, identity, handle, for_good);
 }
 
@@ -438,16 +496,23 @@ static void faulty_destroy(struct kvi_medium *medium)
   faulty_free(faulty);
 }
 
-static const struct kvi_medium_ops faulty_ops = {.attr = faulty_attr,
-                                                 .stats = faulty_medium_stats,
-                                                 .recover = faulty_recover,
-                                                 .put = faulty_put,
-                                                 .get = faulty_get,
-                                                 .lookup = faulty_lookup,
-                                                 .drop = faulty_drop,
-                                                 .destroy = faulty_destroy};
+static struct kvi_medium_ops faulty_ops = {.attr = faulty_attr,
+                                           .stats = faulty_medium_stats,
+                                           .recover = faulty_recover,
+                                           .put = faulty_put,
+                                           .get = faulty_get,
+                                           .lookup = faulty_lookup,
+                                           .drop = faulty_drop,
+                                           .destroy = faulty_destroy};
 
 /* ---- life ---- */
+
+static pthread_once_t completed = PTHREAD_ONCE_INIT;
+
+static void complete(void)
+{
+  kvi_medium_ops_complete(&faulty_ops);
+}
 
 void kvi_faulty_say(const char *tier, const char *rules)
 {
@@ -490,6 +555,7 @@ kvs_status kvi_faulty_create(struct kvi_medium *inner, const char *rules, struct
   *medium_p = NULL;
   if (!faulty)
     goto destroy_inner;
+  pthread_once(&completed, complete);
   inner->ops->attr(inner, &attr);
   faulty->medium.ops = &faulty_ops;
   faulty->inner = inner;

@@ -182,6 +182,38 @@ static void test_a_deadline_comes_before_the_delay_ends(void **state)
   test_chunk_free(&chunk);
 }
 
+static void test_a_chunk_dropped_for_good_is_not_written_later(void **state)
+{
+  struct fixture *f = *state;
+  struct kvi_medium *medium = f->owner.medium;
+  struct test_chunk chunks[3];
+  struct test_wait waits[3];
+  struct kvi_medium_put puts[3];
+  struct kvi_medium_identity identity;
+
+  rules(f, "delay:write:1h:at=1,delay:write:1h:at=2,delay:write:300ms:at=3");
+  for (uint32_t i = 0; i < 3; i++) {
+    test_chunk_make(&chunks[i], i, LENGTH, 3);
+    test_wait_init(&waits[i]);
+    test_put_fill(&puts[i], &chunks[i], &waits[i]);
+    puts[i].deadline_ns = kvi_now_ns() + 7200 * KVI_NS_PER_S;
+    assert_int_equal(medium->ops->put(medium, &puts[i]), KVS_OK);
+  }
+  identity = test_identity(&chunks[1]);
+  medium->ops->drop(medium, &identity, 0, false); /* others keep it: nothing happens */
+  assert_int_equal(counted(f).held, 3);
+  medium->ops->drop(medium, &identity, 0, true);
+  assert_int_equal(test_wait_for(&waits[1]), KVS_ERR_CANCELED);
+  assert_int_equal(puts[1].handle, 0);
+  assert_int_equal(test_wait_for(&waits[2]), KVS_OK); /* another chunk's goes its way */
+  assert_int_equal(counted(f).held, 1);
+  identity = test_identity(&chunks[0]);
+  medium->ops->drop(medium, &identity, 0, true);
+  assert_int_equal(test_wait_for(&waits[0]), KVS_ERR_CANCELED);
+  for (uint32_t i = 0; i < 3; i++)
+    test_chunk_free(&chunks[i]);
+}
+
 static void test_damage(void **state)
 {
   struct fixture *f = *state;
@@ -463,6 +495,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(test_other_errors, setup, teardown),
       cmocka_unit_test_setup_teardown(test_delays, setup, teardown),
       cmocka_unit_test_setup_teardown(test_a_deadline_comes_before_the_delay_ends, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_a_chunk_dropped_for_good_is_not_written_later, setup, teardown),
       cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
       cmocka_unit_test_setup_teardown(test_one_around_another, setup, teardown),
       cmocka_unit_test_setup_teardown(test_each_ends_once_and_the_bound_holds, setup, teardown),
