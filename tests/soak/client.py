@@ -11,7 +11,7 @@ from truth import CHAIN, GHOSTS, MAYBE
 OP_MS = 10000           # what the node is given for an operation
 CALL_SECONDS = 100      # after which an operation has hung, however slow the machine
 LEASE_MS = 20000
-BUSY, FULL, DEADLINE, DRAINING, NOMEM = -9, -200, -2, -103, -300
+BUSY, FULL, DEADLINE, DRAINING, NOMEM, IO = -9, -200, -2, -103, -300, -202
 PUT_ENDS = {rpc.OK, rpc.EXISTS, BUSY, FULL, DEADLINE, DRAINING, NOMEM}
 GET_ENDS = {rpc.OK, rpc.MISS, BUSY, DEADLINE, DRAINING}
 
@@ -243,7 +243,7 @@ class Worker(threading.Thread):
             life = node.life
             reply = connection.call("Delete", request, pb.DeleteReply)
             if reply.status != rpc.OK:
-                if reply.status not in (rpc.MISS, BUSY, DRAINING):
+                if reply.status not in (rpc.MISS, BUSY, DRAINING, IO):
                     self.verdict.fail("answers", f"{self.doing}: {reply.status}")
                 return
             for chunk in chain.chunks[first:]:

@@ -97,6 +97,38 @@ class Invariants(TierTest):
         self.assertEqual(sorted(ends), sorted(numbers))
         return [ends[number] for number in numbers]
 
+    # ---- the faults themselves ----
+
+    def test_rules_of_the_configuration(self):
+        for settings, says in ((dict(ssd__test_fault="error:reads"), "ssd.test_fault: reads"),
+                               (dict(redis__test_fault="bang"), "redis.test_fault: bang"),
+                               (dict(dram__test_fault="delay:write:1s"), "dram.test_fault: delay: memory is never late")):
+            code, said = harness.Node(**settings).run("--check-config")
+            self.assertEqual(code, 2)
+            self.assertIn(says, said)
+        node = self.ssd_node().start()
+        self.assertIn("TEST FAULTS: operations of the tier ssd are made to fail on purpose", node.log())
+        self.rules(node, "error:read", dram="error:write:0.5")
+        self.assertEqual(node.metric('kvasir_test_fault_rules{tier="ssd"}'), 1)
+        node.write_rules("nonsense")
+        node.signal(signal.SIGHUP)
+        self.assertTrue(until(lambda: "ssd.test_fault: nonsense" in node.log()))
+        self.assertEqual(node.metric('kvasir_test_fault_rules{tier="ssd"}'), 1)
+        node.write_rules(redis="error:all")
+        node.signal(signal.SIGHUP)
+        self.assertTrue(until(lambda: "redis.test_fault was empty at the start, which needs a restart" in node.log()))
+        self.rules(node)
+        node.stop()
+
+    def test_none_without_the_settings(self):
+        node = harness.Node(ssd__size="16MiB", ssd__log_file_size="2MiB", chunk__max_size="1MiB")
+        self.addCleanup(node.close)
+        node.settings["ssd.paths"] = os.path.join(node.folder, "ssd")
+        node.start()
+        self.assertNotIn("TEST FAULTS", node.log())
+        self.assertNotIn("test_fault", node.http("/metrics")[2])
+        node.stop()
+
     # ---- 1: a get returns exactly the bytes that were put, or a miss ----
 
     def test_1_ssd_damage_and_errors(self):

@@ -1,7 +1,8 @@
 /* Rules of test faults: what is refused, when each comes true, and that a seed repeats. */
 #include "testing.h"
 
-#include "tiers/faulty/rules.h"
+#include "tiers/dram/dram.h"
+#include "tiers/faulty/faulty_tier.h"
 
 static void refused(const char *text, const char *says)
 {
@@ -124,6 +125,108 @@ static void test_rules_add_up(void **state)
   assert_false(fate.corrupt);
 }
 
+/* ---- around memory ---- */
+
+static void test_rules_of_memory(void **state)
+{
+  static const char *const refused_there[] = {"delay:write:1s",  "error:lookup",     "corrupt:read",
+                                              "error:read:miss", "error:write:busy", "nonsense"};
+  char error[128];
+
+  (void)state;
+  assert_int_equal(kvi_faulty_tier_check("", NULL, 0), KVS_OK);
+  assert_int_equal(kvi_faulty_tier_check("error:all:0.5,corrupt:write:0.1,error:write:full", NULL, 0),
+                   KVS_OK);
+  for (size_t i = 0; i < sizeof(refused_there) / sizeof(refused_there[0]); i++) {
+    error[0] = '\0';
+    assert_int_equal(kvi_faulty_tier_check(refused_there[i], error, sizeof(error)), KVS_ERR_CONFIG);
+    assert_true(error[0] != '\0');
+    assert_int_equal(kvi_faulty_tier_check(refused_there[i], NULL, 0), KVS_ERR_CONFIG);
+  }
+}
+
+static kvs_status store_one(struct kvi_tier *tier, kvi_tier_object *object_p)
+{
+  uint32_t length = 5000;
+  struct kvi_tier_request request = {.length = length, .n_segments = 1, .segment_lengths = &length};
+  struct kvi_tier_places places;
+  uint32_t crc = 0;
+  kvs_status status = tier->ops->reserve(tier, &request, object_p);
+
+  if (status != KVS_OK)
+    return status;
+  assert_int_equal(tier->ops->places(tier, *object_p, &places), KVS_OK);
+  for (uint32_t i = 0; i < places.n_iov; i++) {
+    memset(places.iov[i].base, 7, places.iov[i].length);
+    crc = kvi_crc32c_update(crc, places.iov[i].base, places.iov[i].length);
+  }
+  places.segments[0].crc32c = crc;
+  return tier->ops->seal(tier, *object_p, 0);
+}
+
+/* Bytes of the object that are not as they were written. */
+static uint32_t changed(struct kvi_tier *tier, kvi_tier_object object)
+{
+  struct kvi_tier_places places;
+  uint32_t n = 0;
+
+  assert_int_equal(tier->ops->places(tier, object, &places), KVS_OK);
+  for (uint32_t i = 0; i < places.n_iov; i++)
+    for (size_t j = 0; j < places.iov[i].length; j++)
+      n += ((const uint8_t *)places.iov[i].base)[j] != 7;
+  return n;
+}
+
+static void test_faults_of_memory(void **state)
+{
+  struct kvi_dram_config config = {.bytes = 1 << 20, .page_bytes = 4096, .object_bytes_max = 1 << 16};
+  struct kvi_chunk_table table;
+  struct kvi_faulty_stats stats;
+  kvi_tier_object object;
+  struct kvi_tier *tier;
+
+  (void)state;
+  assert_int_equal(kvi_dram_create(&config, &tier), KVS_OK);
+  assert_int_equal(
+      kvi_faulty_tier_create(
+          tier, "error:write:at=1,error:write:full:at=2,corrupt:write:at=2,error:read:at=2", &tier),
+      KVS_OK);
+  assert_int_equal(store_one(tier, &object), KVS_ERR_NOMEM);
+  assert_int_equal(store_one(tier, &object), KVS_ERR_FULL);
+  assert_int_equal(store_one(tier, &object), KVS_OK);
+  assert_int_equal(changed(tier, object), 0);
+  assert_int_equal(tier->ops->open(tier, object), KVS_OK);
+  assert_int_equal(tier->ops->table(tier, object, &table), KVS_OK);
+  assert_int_equal(tier->ops->table(tier, object, &table), KVS_ERR_CORRUPT);
+  assert_int_equal(tier->ops->table(tier, object, &table), KVS_OK);
+  tier->ops->close(tier, object);
+  tier->ops->drop(tier, object);
+  assert_int_equal(store_one(tier, &object), KVS_OK);
+  assert_int_equal(changed(tier, object), 1);
+  tier->ops->drop(tier, object);
+  assert_int_equal(kvi_faulty_tier_set(tier, "delay:write:1s"), KVS_ERR_CONFIG);
+  assert_int_equal(kvi_faulty_tier_set(tier, "off"), KVS_OK);
+  assert_int_equal(store_one(tier, &object), KVS_OK);
+  assert_int_equal(changed(tier, object), 0);
+  tier->ops->drop(tier, object);
+  kvi_faulty_tier_stats(tier, &stats);
+  assert_int_equal(stats.done[KVI_FAULTY_ERROR], 3);
+  assert_int_equal(stats.done[KVI_FAULTY_CORRUPT], 1);
+  assert_int_equal(stats.changes, 2);
+  tier->ops->destroy(tier);
+}
+
+static void test_wrong_rules_take_the_memory_too(void **state)
+{
+  struct kvi_dram_config config = {.bytes = 1 << 20, .page_bytes = 4096, .object_bytes_max = 1 << 16};
+  struct kvi_tier *tier;
+
+  (void)state;
+  assert_int_equal(kvi_dram_create(&config, &tier), KVS_OK);
+  assert_int_equal(kvi_faulty_tier_create(tier, "nonsense", &tier), KVS_ERR_CONFIG);
+  assert_null(tier); /* a leak would be told by the address sanitizer */
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -131,6 +234,9 @@ int main(void)
       cmocka_unit_test(test_when_a_rule_comes_true),
       cmocka_unit_test(test_a_seed_repeats),
       cmocka_unit_test(test_rules_add_up),
+      cmocka_unit_test(test_rules_of_memory),
+      cmocka_unit_test(test_faults_of_memory),
+      cmocka_unit_test(test_wrong_rules_take_the_memory_too),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
