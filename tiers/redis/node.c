@@ -188,6 +188,18 @@ void kvi_redis_node_answered(struct kvi_redis_node *node)
   }
 }
 
+/*
+ * A deadline may be short: what it says of the server is that it was silent for so long, and all that waited at that time say the same. So it
+ * counts once, and only if the server has told nobody anything since; a second time only for what was sent after the first.
+ */
+void kvi_redis_node_late(struct kvi_redis_node *node, uint64_t sent_ns)
+{
+  if (sent_ns < node->heard_ns || sent_ns < node->late_ns)
+    return;
+  node->late_ns = node->redis->now_ns;
+  kvi_redis_node_failed(node, false, KVI_REDIS_DEADLINE, "it does not answer in time");
+}
+
 static void probed(struct kvi_redis_conn *conn, const redisReply *reply)
 {
   conn->probe_until_ns = 0;

@@ -144,7 +144,7 @@ static void expire(struct kvi_redis *redis, struct kvi_redis_op *op)
     kvi_list_remove(op->own.queue, &op->own.waiting);
   op->own.queue = NULL;
   if (conn && kvi_redis_conn_abandon(conn, op))
-    kvi_redis_node_failed(conn->node, false, KVI_REDIS_DEADLINE, "answers come too late");
+    kvi_redis_node_late(conn->node, op->own.sent_ns);
   kvi_redis_op_fail(redis, op, KVI_REDIS_DEADLINE);
 }
 

@@ -45,7 +45,8 @@ struct kvi_redis_config {
   uint32_t connect_timeout_ms;                       /* until a connection is ready for commands; 0: 1000 */
   uint32_t
       stall_timeout_ms; /* a connection that moves no byte for so long, while there are some to move, is closed; 0: 2000 */
-  uint32_t breaker_failures;                 /* operations in a row without an answer in time; 0: 8 */
+  uint32_t
+      breaker_failures; /* deadlines in a row, one after the other, in which a server said nothing at all; 0: 8 */
   uint32_t retry_first_ms, retry_longest_ms; /* 0: 100, 5000 */
   uint32_t topology_ms;     /* how often the sentinels or the cluster are asked; 0: 1000 and 10000 */
   uint64_t value_bytes_max; /* of a whole value; 0: what the largest chunk needs */
@@ -116,7 +117,7 @@ struct kvi_redis_op {
     kvi_list *queue;             /* it waits in, or NULL */
     struct kvi_redis_conn *conn; /* it was given to, or NULL */
     uint32_t command;            /* its number on that connection */
-    uint64_t began_ns;
+    uint64_t began_ns, sent_ns;  /* sent_ns: given to conn */
     uint8_t redirects, attempts;
     bool asking, write; /* write: the put's look is done */
     bool landing;

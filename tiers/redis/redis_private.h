@@ -192,6 +192,8 @@ struct kvi_redis_node {
   struct kvi_redis_conn *conns;
   struct kvi_redis_breaker breaker;
   enum kvi_redis_cause why; /* it is down */
+  uint64_t heard_ns;        /* when it said something last, on any connection */
+  uint64_t late_ns;         /* when an answer that did not come was held against it last */
   uint64_t warned_ns;       /* when the log said last that it is down; 0: never */
   bool was_up;              /* said in the log */
   kvi_list waiting[2];      /* ops that no connection has taken yet: chunks, small ones */
@@ -212,6 +214,8 @@ uint64_t kvi_redis_node_tick(struct kvi_redis_node *node, uint64_t now_ns);
 void kvi_redis_node_failed(struct kvi_redis_node *node, bool trip, enum kvi_redis_cause why,
                            const char *text);
 void kvi_redis_node_answered(struct kvi_redis_node *node);
+/* The answer to a command of that time did not come by its deadline. */
+void kvi_redis_node_late(struct kvi_redis_node *node, uint64_t sent_ns);
 /* Its waiting ops end, or are routed anew. */
 void kvi_redis_node_flush(struct kvi_redis_node *node, bool reroute);
 /* A connection that may take a command of our own, or NULL. */
