@@ -107,6 +107,10 @@ void kvi_redis_node_flush(struct kvi_redis_node *node, bool reroute)
 
 void kvi_redis_node_submit(struct kvi_redis_node *node, struct kvi_redis_op *op)
 {
+  if (op->own.forgotten) { /* redirected: it was not written where it was */
+    kvi_redis_op_end(node->redis, op, KVS_ERR_CANCELED, KVI_REDIS_NONE);
+    return;
+  }
   if (kvi_redis_breaker_is_open(&node->breaker)) {
     kvi_redis_op_fail(node->redis, op, node->why);
     return;

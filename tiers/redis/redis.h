@@ -64,11 +64,11 @@ void kvi_redis_close(struct kvi_redis *redis);
 /* ---- operations ---- */
 
 enum kvi_redis_verb {
-  KVI_REDIS_LOOK,   /* is it there? reads the header alone */
-  KVI_REDIS_GET,    /* the whole chunk */
-  KVI_REDIS_PUT,    /* writes it, unless it is there already */
-  KVI_REDIS_UNLINK, /* removes it */
-  KVI_REDIS_TURN    /* nothing: done is called on the tier's thread; needs no key */
+  KVI_REDIS_LOOK, /* is it there? reads the header alone */
+  KVI_REDIS_GET,  /* the whole chunk */
+  KVI_REDIS_PUT,  /* writes it, unless it is there already */
+  KVI_REDIS_UNLINK, /* removes it; a put of the same key that was submitted before comes to nothing, or is removed too */
+  KVI_REDIS_TURN /* nothing: done is called on the tier's thread; needs no key */
 };
 
 /* Where a get's payload goes. */
@@ -104,8 +104,8 @@ struct kvi_redis_op {
   uint64_t payload_bytes;
 
   /*
-   * Results. status: KVS_OK; KVS_EXISTS (put: it is there); KVS_MISS with a cause (look, get, unlink: whatever went wrong); put: KVS_ERR_FULL,
-   * KVS_ERR_DEADLINE, KVS_ERR_UNREACHABLE, KVS_ERR_DENIED, KVS_ERR_TOO_LARGE, KVS_ERR_IO (refused), each with its cause.
+   * Results. status: KVS_OK; KVS_EXISTS (put: it is there); KVS_MISS with a cause (look, get, unlink: whatever went wrong); put:
+   * KVS_ERR_CANCELED (an unlink of its key came before it was written), KVS_ERR_FULL, KVS_ERR_DEADLINE, KVS_ERR_UNREACHABLE, KVS_ERR_DENIED, KVS_ERR_TOO_LARGE, KVS_ERR_IO (refused), each with its cause.
    */
   kvs_status status;
   enum kvi_redis_cause cause;
@@ -121,6 +121,7 @@ struct kvi_redis_op {
     uint8_t redirects, attempts;
     bool asking, write; /* write: the put's look is done */
     bool landing;
+    bool forgotten; /* a put whose chunk is being removed: its SET is on its way, and not tried again */
     uint16_t slot;
   } own;
 };
@@ -131,7 +132,7 @@ kvs_status kvi_redis_submit(struct kvi_redis *redis, struct kvi_redis_op *op);
 /* ---- what it counts ---- */
 
 struct kvi_redis_stats {
-  uint64_t looks, look_hits, gets, get_hits, puts, put_writes, put_exists, unlinks;
+  uint64_t looks, look_hits, gets, get_hits, puts, put_writes, put_exists, put_canceled, unlinks;
   uint64_t bytes_in, bytes_out;      /* payload */
   uint64_t causes[KVI_REDIS_CAUSES]; /* operations that ended with each */
   uint64_t busy;                     /* refused by submit */
