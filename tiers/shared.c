@@ -108,6 +108,12 @@ kvs_status kvi_shared_name_make(const char *tenant, const uint8_t *space, const 
   return KVS_OK;
 }
 
+bool kvi_shared_name_equal(const struct kvi_shared_name *a, const struct kvi_shared_name *b)
+{
+  return a->key_length == b->key_length && memcmp(a->key, b->key, a->key_length) == 0 &&
+         memcmp(a->space, b->space, sizeof(a->space)) == 0 && strcmp(a->tenant, b->tenant) == 0;
+}
+
 struct kvi_medium_identity kvi_shared_identity(const struct kvi_shared_name *name)
 {
   return (struct kvi_medium_identity){

@@ -10,19 +10,11 @@
 
 /* ---- the table of fetches ---- */
 
-static bool is_named(const struct kvi_shared_fetch *fetch, const struct kvi_shared_name *name)
-{
-  return fetch->name.key_length == name->key_length &&
-         memcmp(fetch->name.key, name->key, name->key_length) == 0 &&
-         memcmp(fetch->name.space, name->space, sizeof(name->space)) == 0 &&
-         strcmp(fetch->name.tenant, name->tenant) == 0;
-}
-
 static struct kvi_shared_fetch *find_locked(struct kvi_shared *shared, const struct kvi_shared_name *name)
 {
   struct kvi_shared_fetch *fetch = shared->fetch_busy;
 
-  while (fetch && (fetch->ending || !is_named(fetch, name)))
+  while (fetch && (fetch->ending || !kvi_shared_name_equal(&fetch->name, name)))
     fetch = fetch->next;
   return fetch;
 }
@@ -37,6 +29,13 @@ static void free_locked(struct kvi_shared *shared, struct kvi_shared_fetch *fetc
   fetch->next = shared->fetch_free;
   shared->fetch_free = fetch;
   shared->stats.fetching--;
+}
+
+void kvi_shared_fetch_forget_locked(struct kvi_shared *shared, const struct kvi_shared_name *name)
+{
+  for (struct kvi_shared_fetch *fetch = shared->fetch_busy; fetch; fetch = fetch->next)
+    if (kvi_shared_name_equal(&fetch->name, name))
+      fetch->forgotten = true;
 }
 
 /* ---- landing ---- */
@@ -166,19 +165,38 @@ static kvs_status outcome_locked(struct kvi_shared *shared, const struct kvi_sha
   }
 }
 
+static bool is_forgotten(struct kvi_shared_fetch *fetch)
+{
+  bool forgotten;
+
+  pthread_mutex_lock(&fetch->shared->lock);
+  forgotten = fetch->forgotten;
+  pthread_mutex_unlock(&fetch->shared->lock);
+  return forgotten;
+}
+
 static void fetched(struct kvi_medium_get *get, kvs_status status)
 {
   struct kvi_shared_fetch *fetch = get->user;
   struct kvi_shared *shared = fetch->shared;
+  const struct kvi_shared_name *name = &fetch->name;
+  bool forgotten = is_forgotten(fetch);
   uint32_t cause;
 
-  if (fetch->landed && status == KVS_OK)
+  if (fetch->landed && status == KVS_OK && !forgotten)
     status = kvi_store_put_commit(shared->config.store, &fetch->landing);
   else if (fetch->landed)
     kvi_store_put_abort(shared->config.store, &fetch->landing);
+  if (fetch->landed && status == KVS_OK && !forgotten && is_forgotten(fetch)) {
+    /* The delete looked in the store perhaps before it was published. */
+    (void)kvi_store_delete(shared->config.store, name->tenant, name->space, name->key, name->key_length);
+    forgotten = true;
+  }
   pthread_mutex_lock(&shared->lock);
-  status = outcome_locked(shared, fetch, status, &cause);
+  status = outcome_locked(shared, fetch, forgotten ? KVS_MISS : status, &cause);
   pthread_mutex_unlock(&shared->lock);
+  if (forgotten)
+    cause = KVI_MISS_DELETED;
   waiters_end(fetch, status, cause);
 }
 
@@ -189,11 +207,11 @@ static struct kvi_shared_fetch *start_locked(struct kvi_shared *shared, const st
 {
   struct kvi_shared_fetch *fetch = shared->fetch_free;
 
-  if (!fetch || shared->closing)
+  if (!fetch || shared->closing || kvi_shared_is_forgotten_locked(shared, name))
     return NULL;
   fetch->name = *name;
   fetch->began_ns = kvi_now_ns();
-  fetch->landed = fetch->ending = false;
+  fetch->landed = fetch->ending = fetch->forgotten = false;
   fetch->waiters = fetch->calling = NULL;
   fetch->get = (struct kvi_medium_get){.identity = kvi_shared_identity(&fetch->name),
                                        .deadline_ns = fetch->began_ns + shared->config.get_ms * KVI_NS_PER_MS,
