@@ -52,6 +52,12 @@ static kvs_status parts_create(struct kvi_shared *shared)
   return KVS_OK;
 }
 
+static kvs_status store_missed(void *ctx, const char *tenant, const uint8_t *space, const uint8_t *key,
+                               uint32_t key_length, uint32_t cause, struct kvi_get_wait *wait)
+{
+  return kvi_shared_get(ctx, tenant, space, key, key_length, cause, wait);
+}
+
 kvs_status kvi_shared_create(const struct kvi_shared_config *config, struct kvi_shared **shared_p)
 {
   struct kvi_shared *shared = calloc(1, sizeof(*shared));
@@ -71,6 +77,8 @@ kvs_status kvi_shared_create(const struct kvi_shared_config *config, struct kvi_
     kvi_shared_destroy(shared);
     return status;
   }
+  shared->lower = (struct kvi_store_lower){.ctx = shared, .missed = store_missed};
+  kvi_store_set_lower(config->store, &shared->lower);
   *shared_p = shared;
   return KVS_OK;
 }
@@ -82,6 +90,7 @@ void kvi_shared_destroy(struct kvi_shared *shared)
   pthread_mutex_lock(&shared->lock);
   shared->closing = true; /* what ends now starts nothing new */
   pthread_mutex_unlock(&shared->lock);
+  kvi_store_set_lower(shared->config.store, NULL);
   shared->config.medium->ops->destroy(shared->config.medium);
   for (uint32_t i = 0; i < shared->queue_length; i++)
     kvi_shared_note_free(shared->queue[(shared->queue_first + i) % shared->config.write_queue]);

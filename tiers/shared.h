@@ -66,7 +66,7 @@ kvs_status kvi_shared_forget(struct kvi_shared *shared, const struct kvi_shared_
 /* ---- get ---- */
 
 /*
- * The store has missed it because of `cause`. KVS_PENDING: wait->done will be called once. KVS_MISS: it is not worth while (too many are under way, or
+ * The store has missed it because of `cause`; what a medium of the store could not give comes here by itself (kvi_store_lower). KVS_PENDING: wait->done will be called once. KVS_MISS: it is not worth while (too many are under way, or
  * wait is NULL).
  */
 kvs_status kvi_shared_get(struct kvi_shared *shared, const char *tenant, const uint8_t *space,

@@ -62,6 +62,11 @@ static kvs_status begin_put(struct kvi_shared_fetch *fetch, const struct kvi_chu
     lengths[i] = kvi_chunk_table_segment(table, i).length;
   status = kvi_store_put_begin(fetch->shared->config.store, fetch->name.tenant, &request, NULL, NULL,
                                &fetch->landing);
+  if (status == KVS_EXISTS) { /* perhaps on a medium that could not give it */
+    status =
+        kvi_store_refill_begin(fetch->shared->config.store, fetch->name.tenant, &request, &fetch->landing);
+    fetch->refill = status == KVS_OK;
+  }
   free(lengths);
   return status;
 }
@@ -98,7 +103,7 @@ static void waiter_end(struct kvi_shared_fetch *fetch, struct kvi_get_wait *wait
       cause = KVI_MISS_TIER;
     }
   } else if (status == KVS_MISS) {
-    cause = cause == KVI_MISS_NONE ? wait->state : cause; /* none: why the store has missed it */
+    cause = cause == KVI_MISS_NONE ? wait->cause : cause; /* none: why the store has missed it */
     kvi_store_count_miss(fetch->shared->config.store, cause, false);
   }
   wait->done(wait, status, status == KVS_MISS ? cause : KVI_MISS_NONE);
@@ -165,6 +170,24 @@ static kvs_status outcome_locked(struct kvi_shared *shared, const struct kvi_sha
   }
 }
 
+static kvs_status landing_commit(struct kvi_shared_fetch *fetch)
+{
+  struct kvi_store *store = fetch->shared->config.store;
+  const struct kvi_shared_name *name = &fetch->name;
+
+  return fetch->refill ? kvi_store_refill_commit(store, name->tenant, name->space, name->key,
+                                                 name->key_length, &fetch->landing)
+                       : kvi_store_put_commit(store, &fetch->landing);
+}
+
+static void landing_abort(struct kvi_shared_fetch *fetch)
+{
+  if (fetch->refill)
+    kvi_store_refill_abort(fetch->shared->config.store, &fetch->landing);
+  else
+    kvi_store_put_abort(fetch->shared->config.store, &fetch->landing);
+}
+
 static bool is_forgotten(struct kvi_shared_fetch *fetch)
 {
   bool forgotten;
@@ -184,9 +207,9 @@ static void fetched(struct kvi_medium_get *get, kvs_status status)
   uint32_t cause;
 
   if (fetch->landed && status == KVS_OK && !forgotten)
-    status = kvi_store_put_commit(shared->config.store, &fetch->landing);
+    status = landing_commit(fetch);
   else if (fetch->landed)
-    kvi_store_put_abort(shared->config.store, &fetch->landing);
+    landing_abort(fetch);
   if (fetch->landed && status == KVS_OK && !forgotten && is_forgotten(fetch)) {
     /* The delete looked in the store perhaps before it was published. */
     (void)kvi_store_delete(shared->config.store, name->tenant, name->space, name->key, name->key_length);
@@ -211,7 +234,7 @@ static struct kvi_shared_fetch *start_locked(struct kvi_shared *shared, const st
     return NULL;
   fetch->name = *name;
   fetch->began_ns = kvi_now_ns();
-  fetch->landed = fetch->ending = fetch->forgotten = false;
+  fetch->landed = fetch->refill = fetch->ending = fetch->forgotten = false;
   fetch->waiters = fetch->calling = NULL;
   fetch->get = (struct kvi_medium_get){.identity = kvi_shared_identity(&fetch->name),
                                        .deadline_ns = fetch->began_ns + shared->config.get_ms * KVI_NS_PER_MS,
@@ -244,7 +267,7 @@ kvs_status kvi_shared_get(struct kvi_shared *shared, const char *tenant, const u
       fetch = start_locked(shared, &name);
   }
   if (fetch) {
-    wait->state = cause;
+    wait->cause = cause;
     wait->next = fetch->waiters;
     fetch->waiters = wait;
     shared->n_waits++;

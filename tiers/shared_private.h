@@ -35,6 +35,7 @@ struct kvi_shared_fetch {
   uint64_t began_ns;
   struct kvi_landing landing;
   bool landed; /* a landing of the store is open */
+  bool refill; /* it is one of kvi_store_refill_begin */
   uint64_t length;
   struct kvi_get_wait *waiters;
   struct kvi_get_wait *calling; /* its done is running, on `thread` */
@@ -47,6 +48,7 @@ struct kvi_shared_fetch {
 struct kvi_shared {
   struct kvi_shared_config config; /* defaults filled in */
   struct kvi_medium_attr attr;
+  struct kvi_store_lower lower; /* what the store asks */
 
   pthread_mutex_t
       lock; /* guards the rest; held for bounded work, also over calls of the store and the medium */

@@ -132,6 +132,8 @@ static void got(struct kvi_get_wait *wait, kvs_status status, uint32_t cause)
 static kvs_status get_start(struct node *node, uint64_t n, struct getting *getting)
 {
   uint8_t key[KEY_BYTES];
+  uint32_t cause = KVI_MISS_NONE;
+  kvs_status status;
 
   memset(getting, 0, sizeof(*getting));
   pthread_mutex_init(&getting->mutex, NULL);
@@ -139,8 +141,11 @@ static kvs_status get_start(struct node *node, uint64_t n, struct getting *getti
   getting->wait.done = got;
   getting->wait.user = getting;
   testing_key(n, key, KEY_BYTES);
-  return node->service->ops->get_open(node->service->self, &peer, node->space, key, KEY_BYTES, &getting->wait,
-                                      &getting->wait.source, &getting->cause);
+  status = node->service->ops->get_open(node->service->self, &peer, node->space, key, KEY_BYTES,
+                                        &getting->wait, &getting->wait.source, &cause);
+  if (status != KVS_PENDING) /* else it may have ended by now, and told its own */
+    getting->cause = cause;
+  return status;
 }
 
 /* Its status; the bytes are compared. */
