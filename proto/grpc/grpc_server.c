@@ -274,11 +274,14 @@ static bool wait_work(struct kvi_grpc_server *server, struct shutdown *s, uint32
   return atomic_load(&s->over);
 }
 
-/* Calls that the service still has to answer, which it does in bounded time: their batches go into the queues. */
-static void wait_answers(struct kvi_grpc_server *server)
+/*
+ * Until nobody can start a batch any more. That the shutdown is over says less: it counts connections, so the last call of one may still lie
+ * unread in the queue of a busy poller, or wait for an answer of the service, which comes in bounded time.
+ */
+static void wait_calls(struct kvi_grpc_server *server)
 {
   struct timespec pause = {.tv_nsec = (long)KVI_NS_PER_MS};
-  while (atomic_load(&server->waiting_calls) > 0)
+  while (atomic_load(&server->posted) > 0 || atomic_load(&server->waiting_calls) > 0)
     nanosleep(&pause, NULL);
 }
 
@@ -302,7 +305,7 @@ void kvi_grpc_server_drain(struct kvi_grpc_server *server, uint32_t timeout_ms)
     while (!wait_over(&s, 1000))
       kvi_log_warn("waiting for calls to end");
   }
-  wait_answers(server);
+  wait_calls(server);
   for (uint32_t i = 0; i < server->n_pollers; i++)
     grpc_completion_queue_shutdown(server->pollers[i].cq);
   for (uint32_t i = 0; i < server->n_pollers; i++)

@@ -45,6 +45,7 @@ static void call_free(struct call *c)
   grpc_metadata_array_destroy(&c->metadata);
   if (c->call)
     grpc_call_unref(c->call);
+  atomic_fetch_sub(&c->poller->server->posted, 1);
   free(c);
 }
 
@@ -105,7 +106,7 @@ static void on_answered(struct kvi_call_wait *wait, kvs_status status, ProtobufC
   struct call *c = wait->user;
   struct kvi_grpc_server *server = c->poller->server;
   answer_service(c, status, reply);
-  /* After the batch is in the queue, which is not shut down before. */
+  /* After the batch: the server is not freed before. */
   atomic_fetch_sub(&server->waiting_calls, 1);
 }
 
@@ -189,6 +190,7 @@ static void request(struct poller *poller, int method)
     kvi_log_error("no memory for another call");
     return;
   }
+  atomic_fetch_add(&server->posted, 1);
   c->poller = poller;
   c->method = method;
   c->tag_new = (struct kvi_grpc_tag){.handler = on_new, .ctx = c};
@@ -228,6 +230,7 @@ static void unknown_free(struct unknown *u)
     grpc_call_unref(u->call);
   grpc_call_details_destroy(&u->details);
   grpc_metadata_array_destroy(&u->metadata);
+  atomic_fetch_sub(&u->poller->server->posted, 1);
   free(u);
 }
 
@@ -265,6 +268,7 @@ void kvi_server_request_unknown(struct poller *poller)
     kvi_log_error("no memory for another call");
     return;
   }
+  atomic_fetch_add(&poller->server->posted, 1);
   u->poller = poller;
   u->tag_new = (struct kvi_grpc_tag){.handler = on_unknown, .ctx = u};
   u->tag_done = (struct kvi_grpc_tag){.handler = on_unknown_done, .ctx = u};

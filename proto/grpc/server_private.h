@@ -52,6 +52,8 @@ struct kvi_grpc_server {
       *_Atomic acceptor; /* set before its thread takes the first connection, read by the pollers */
   atomic_bool serving, draining;
   atomic_uint waiting_calls; /* whose answers the service still has to give */
+  /* Calls and streams that there are, posted ones included: each may still start a batch, which a queue that was shut down aborts on. */
+  atomic_uint posted;
   bool started, drained;
   struct counters counters;
 };
