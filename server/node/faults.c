@@ -1,4 +1,6 @@
 /* faults.c: the test faults around the node's tiers (dram.test_fault, ssd.test_fault, redis.test_fault): put there, changed by a reload, counted. */
+#include <string.h>
+
 #include "base/log.h"
 #include "server/node/node.h"
 #include "server/node/node_private.h"
@@ -21,7 +23,7 @@ kvs_status kvi_node_faults_add(const char *rules, struct kvi_medium **medium, st
 
 static void needs_restart(const char *name, const char *rules)
 {
-  if (rules[0] != '\0')
+  if (rules[0] != '\0' && strcmp(rules, "off") != 0)
     kvi_log_warn("config: %s was empty at the start, which needs a restart", name);
 }
 

@@ -195,7 +195,10 @@ static void get_done(struct kvi_medium_get *get, kvs_status status)
 
 static void lookup_done(struct kvi_medium_lookup *lookup, kvs_status status)
 {
-  held_end(lookup->user, status, false);
+  struct held *held = lookup->user;
+
+  held->asked.lookup->n_asked = lookup->n_asked;
+  held_end(held, status, false);
 }
 
 static kvs_status held_start(struct held *held)
@@ -464,6 +467,14 @@ static kvs_status faulty_recover(struct kvi_medium *medium, const struct kvi_med
   return faulty->inner->ops->recover(faulty->inner, owner, found);
 }
 
+static kvs_status faulty_remove(struct kvi_medium *medium, struct kvi_medium_remove *remove)
+{
+  struct faulty *faulty = of(medium);
+
+  puts_cancel(faulty, &remove->identity);
+  return faulty->inner->ops->remove(faulty->inner, remove);
+}
+
 static void faulty_drop(struct kvi_medium *medium, const struct kvi_medium_identity *identity,
                         kvi_medium_handle handle, bool for_good)
 {
@@ -502,6 +513,7 @@ static struct kvi_medium_ops faulty_ops = {.attr = faulty_attr,
                                            .put = faulty_put,
                                            .get = faulty_get,
                                            .lookup = faulty_lookup,
+                                           .remove = faulty_remove,
                                            .drop = faulty_drop,
                                            .destroy = faulty_destroy};
 

@@ -8,8 +8,8 @@
  *            checksums; silent: it ends well, as if the bytes had changed after that. A write: a byte is changed on the way to the inner
  *            medium, which refuses it if it compares checksums, and else keeps what its readers must refuse.
  *
- * All else is the inner medium's: attributes, recovery, drops, its owner. One around another one works. A write that is kept back while its
- * chunk is dropped for good never reaches the inner medium: it ends with KVS_ERR_CANCELED.
+ * All else is the inner medium's: attributes, recovery, drops, removals, its owner. One around another one works. A write that is kept
+ * back while its chunk is removed, or dropped for good, never reaches the inner medium: it ends with KVS_ERR_CANCELED.
  *
  * Threads: as medium.h says; one of its own, "kvi-faulty". Locks: its own comes before those of the inner
  * medium's queues, and is held for a few instructions. An operation that is
