@@ -115,9 +115,9 @@ kvs_status kvi_settings_print(const struct kvi_settings *settings, kvi_config_ac
 
 /*
  * Reads everything again and takes over the settings that may change while the node runs; what else differs
- * is logged as needing a restart. A file that is refused is logged and changes nothing.
+ * is logged as needing a restart. False: it was refused, which is logged and changes nothing.
  */
-void kvi_settings_reload(struct kvi_settings *settings);
+bool kvi_settings_reload(struct kvi_settings *settings);
 
 /* The effective configuration as JSON, secrets hidden; to be freed with free(). NULL when memory could not be
  * had. */

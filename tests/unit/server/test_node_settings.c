@@ -186,12 +186,12 @@ static void test_reload(void **state)
   assert_int_equal(kvi_settings_drain_timeout_ms(settings), 2000);
 
   write_file("drain_timeout: 3500ms\nlog: {level: error}\ndram: {size: 32MiB}\n");
-  kvi_settings_reload(settings);
+  assert_true(kvi_settings_reload(settings));
   assert_int_equal(kvi_settings_drain_timeout_ms(settings), 3500);
   assert_int_equal(kvi_settings_get(settings)->dram_size, 1u << 30); /* needs a restart */
 
   write_file("drain_timeout: 9s\nnonsense: 1\n"); /* refused as a whole */
-  kvi_settings_reload(settings);
+  assert_false(kvi_settings_reload(settings));
   assert_int_equal(kvi_settings_drain_timeout_ms(settings), 3500);
   kvi_settings_free(settings);
 }
