@@ -48,6 +48,12 @@ static void ignore_drop(struct kvi_medium *medium, const struct kvi_medium_ident
   (void)medium, (void)identity, (void)handle, (void)for_good;
 }
 
+static kvs_status nothing_to_settle(struct kvi_medium *medium, struct kvi_medium_settle *settle)
+{
+  (void)medium, (void)settle;
+  return KVS_OK;
+}
+
 static void ignore_destroy(struct kvi_medium *medium)
 {
   (void)medium;
@@ -65,6 +71,7 @@ void kvi_medium_ops_complete(struct kvi_medium_ops *ops)
   COMPLETE(get, refuse_get);
   COMPLETE(lookup, refuse_lookup);
   COMPLETE(drop, ignore_drop);
+  COMPLETE(settle, nothing_to_settle);
   COMPLETE(destroy, ignore_destroy);
 #undef COMPLETE
 }

@@ -304,8 +304,10 @@ void kvi_store_evict_one_locked(struct kvi_store *store, uint32_t number);
 kvs_status kvi_below_create(struct kvi_store *store, struct kvi_medium *medium);
 /* The medium ends first: nothing is under way then. */
 void kvi_below_destroy(struct kvi_store *store);
-/* Its copy on the medium is let go of. */
+/* Its copy on the medium is let go of. for_good: and what there may be of it beside. */
 void kvi_below_drop_locked(struct kvi_store *store, uint32_t number, bool for_good);
+/* What there may be of it on the medium is not to come back, whether or not there is a copy that is known. */
+void kvi_below_forget_locked(struct kvi_store *store, uint32_t number);
 static inline bool kvi_below_has(const struct kvi_store *store, uint32_t number)
 {
   return store->below && store->below->handles[number] != 0;
