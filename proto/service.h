@@ -67,7 +67,7 @@ struct kvi_get_wait {
   void *user;
   struct kvi_source source;
 
-  uint32_t state; /* the service's */
+  uint32_t state, cause; /* the service's */
   void *where;
   struct kvi_get_wait *next;
 };
@@ -141,6 +141,8 @@ struct kvi_service_limits {
   uint64_t chunk_bytes_max;
   uint32_t frame_bytes_max;
   uint32_t batch_chunks_max;
+  uint64_t
+      abreast_bytes; /* how much of a get that asks for its chunks abreast is held open at a time. Not told to clients. */
   uint32_t get_ahead_chunks; /* how far ahead get_ahead is worth while; 0: not at all. Not told to clients. */
 };
 

@@ -2,7 +2,8 @@
  * tiers/fetch.c: read-through: a chunk that is on the medium only comes to memory. Gets of one chunk share a fetch; each that waits gets a reader's reference
  * in the hold of the lock that publishes the bytes, so that none of them has to look for it again.
  *
- * A wait goes WAITING -> QUEUED (its source is open) -> RUNNING (its done is being called) and is the caller's again from then on.
+ * A wait goes WAITING -> QUEUED (its source is open) -> RUNNING (its done is being called, or what is below the store is asked whether it takes
+ * the wait over) and is the caller's, or theirs, from then on.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -117,16 +118,27 @@ static void waiters_call(struct kvi_store *store, struct kvi_fetch *fetch, kvs_s
 
   pthread_mutex_lock(&store->lock);
   while ((wait = waiter_pop_locked(store, fetch)) != NULL) {
-    if (status == KVS_OK) {
+    kvs_status ended = status;
+    uint32_t cause = status == KVS_MISS ? fetch->cause : KVI_MISS_NONE;
+
+    pthread_mutex_unlock(&store->lock);
+    if (ended == KVS_OK && kvi_source_fill(store, fetch->object, &wait->source) != KVS_OK) {
+      /* memory has changed since it was sealed; whoever gets the chunk next drops it */
+      memset(&wait->source, 0, sizeof(wait->source));
+      store->dram->ops->close(store->dram, fetch->object);
+      ended = KVS_MISS;
+      cause = KVI_MISS_CORRUPT;
+    }
+    pthread_mutex_lock(&store->lock);
+    if (ended == KVS_OK) {
       store->stats.get_hits++;
       store->stats.get_bytes += fetch->length;
-    } else if (status == KVS_MISS) {
-      store->stats.get_misses[fetch->cause]++;
+    } else if (ended == KVS_MISS) {
+      store->stats.get_misses[cause]++;
     }
     pthread_mutex_unlock(&store->lock);
-    if (status == KVS_OK)
-      (void)kvi_source_fill(store, fetch->object, &wait->source); /* just sealed: it fits */
-    wait->done(wait, status, status == KVS_MISS ? fetch->cause : KVI_MISS_NONE);
+    if (ended != KVS_MISS || kvi_lower_missed(store, &fetch->get.identity, cause, wait) != KVS_PENDING)
+      wait->done(wait, ended, cause);
     pthread_mutex_lock(&store->lock);
     pthread_cond_broadcast(&store->below->called);
   }

@@ -348,7 +348,7 @@ static kvs_status config(struct kvi_store_service *service, const struct kvi_pee
 
 /* ---- dispatch ---- */
 
-/* Stats makes its own reply. */
+/* Stats, Lookup and Delete make their own replies. */
 static call_fn *const calls[KVI_METHOD_COUNT] = {
     [KVI_METHOD_HELLO] = hello,
     [KVI_METHOD_PING] = ping,

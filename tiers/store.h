@@ -41,6 +41,8 @@ struct kvi_store_config {
   struct kvi_medium *medium;
   uint32_t write_queue;     /* chunks that wait to be written to it; 0: 4096 */
   uint64_t write_day_bytes; /* most payload written to it in a day; 0: no bound */
+
+  const char *dram_test_fault; /* rules of tiers/faulty/faulty_tier.h around the memory; NULL or "": none */
 };
 
 /* Reserves and touches all memory: blocks for about 0.3 s a GiB. Errors: KVS_ERR_NOMEM, KVS_ERR_INVALID, KVS_ERR_SYSTEM (no random
@@ -51,6 +53,12 @@ void kvi_store_close(struct kvi_store *store);
 
 /* The largest payload it takes: as configured, and no more than its memory. */
 uint64_t kvi_store_chunk_bytes_max(const struct kvi_store *store);
+
+/* The room for payloads in its memory. */
+uint64_t kvi_store_dram_bytes(const struct kvi_store *store);
+
+/* The memory's test faults, for faulty_tier.h; NULL: none. The store's. */
+struct kvi_tier *kvi_store_dram_faults(struct kvi_store *store);
 
 /* Whether there is a tier below: gets may have to wait for it. */
 bool kvi_store_has_medium(const struct kvi_store *store);
@@ -137,6 +145,31 @@ kvs_status kvi_store_peek_open(struct kvi_store *store, const char *tenant, cons
 /* A miss that get_open has counted is taken back, because the chunk is looked for elsewhere; or counted after all. */
 void kvi_store_count_miss(struct kvi_store *store, uint32_t cause, bool back);
 void kvi_store_get_close(struct kvi_store *store, struct kvi_source *source);
+
+/* ---- what stands below the store ---- */
+
+/* Functions are called without a lock of the store, on any of its threads and the medium's; they must not block. */
+struct kvi_store_lower {
+  void *ctx;
+  /*
+   * A get that waited for the medium has missed there (counted, because of `cause`): KVS_PENDING: the wait is theirs now, and ends there.
+   */
+  kvs_status (*missed)(void *ctx, const char *tenant, const uint8_t *space, const uint8_t *key,
+                       uint32_t key_length, uint32_t cause, struct kvi_get_wait *wait);
+};
+/* It stays until NULL is set, when no get waits any more. */
+void kvi_store_set_lower(struct kvi_store *store, const struct kvi_store_lower *lower);
+
+/*
+ * The bytes of a chunk that has an entry here, but came from below the store because its copy on the medium could not be read. begin: as
+ * kvi_store_put_begin; KVS_EXISTS: it is in memory already, KVS_MISS: it has gone. Then the bytes are landed, and refill_commit or refill_abort
+ * ends it. A copy on the medium that had failed is given up, and written anew. commit: KVS_OK; KVS_MISS: it has gone meanwhile.
+ */
+kvs_status kvi_store_refill_begin(struct kvi_store *store, const char *tenant,
+                                  const struct kvi_put_request *request, struct kvi_landing *landing_p);
+kvs_status kvi_store_refill_commit(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                                   const uint8_t *key, uint32_t key_length, struct kvi_landing *landing);
+void kvi_store_refill_abort(struct kvi_store *store, struct kvi_landing *landing);
 
 /* ---- the rest ---- */
 

@@ -2,7 +2,7 @@
  * tiers/store_private.h: what the files of the store share. docs/store.md draws it.
  *
  * Files: store.c (life, counters), index.c (entries, hash, ghosts), spaces.c, put.c (landings), waiters.c (equal puts), get.c,
- * lookup.c, lease.c, evict.c, list.c; and for a tier below: below.c (its owner's side, recovery), clean.c, write_through.c, fetch.c. Functions that end in _locked are called with store->lock held; all others without it.
+ * lookup.c, lease.c, evict.c, list.c; and for a tier below: below.c (its owner's side, recovery), clean.c, write_through.c, fetch.c, refill.c. Functions that end in _locked are called with store->lock held; all others without it.
  */
 #ifndef KVASIR_TIERS_STORE_PRIVATE_H
 #define KVASIR_TIERS_STORE_PRIVATE_H
@@ -208,7 +208,8 @@ struct kvi_store {
   pthread_cond_t waiter_ended;
   uint32_t waiter_watchers; /* threads in put_unwait that wait for a call to end */
 
-  struct kvi_below *below; /* NULL: no tier below. The pointer never changes. */
+  struct kvi_below *below;             /* NULL: no tier below. The pointer never changes. */
+  const struct kvi_store_lower *lower; /* NULL: nothing */
 
   struct kvi_store_stats stats; /* counters and gauges; dram and index_bytes are filled when asked */
 };
@@ -276,6 +277,11 @@ uint64_t kvi_lease_grant(struct kvi_store *store, uint32_t number, uint64_t expi
 
 /* ---- put.c, waiters.c ---- */
 
+/* KVS_OK, or what is wrong with a put's lengths. */
+kvs_status kvi_put_check(const struct kvi_store *store, const struct kvi_put_request *request);
+/* kvi_room_take for a put. */
+kvs_status kvi_put_room_take(struct kvi_store *store, const struct kvi_put_request *request,
+                             kvi_tier_object *object_p);
 /* Room in memory; evicts and demotes until it is there. Errors: KVS_ERR_FULL and those of the tier's reserve. */
 kvs_status kvi_room_take(struct kvi_store *store, const struct kvi_tier_request *wanted,
                          kvi_tier_object *object_p);
@@ -304,6 +310,9 @@ void kvi_store_evict_one_locked(struct kvi_store *store, uint32_t number);
 kvs_status kvi_below_create(struct kvi_store *store, struct kvi_medium *medium);
 /* The medium ends first: nothing is under way then. */
 void kvi_below_destroy(struct kvi_store *store);
+/* What kvi_store_lower.missed is asked: KVS_MISS without one, or when the chunk was deleted. */
+kvs_status kvi_lower_missed(struct kvi_store *store, const struct kvi_medium_identity *identity,
+                            uint32_t cause, struct kvi_get_wait *wait);
 /* Its copy on the medium is let go of. for_good: and what there may be of it beside. */
 void kvi_below_drop_locked(struct kvi_store *store, uint32_t number, bool for_good);
 /* What there may be of it on the medium is not to come back, whether or not there is a copy that is known. */

@@ -88,6 +88,8 @@ typedef struct kvsc_call {
       *statuses;    /* get, put: filled with each chunk's status before the completion; NULL: not wanted */
   uint8_t *present; /* lookup: bitmap of (n + 7) / 8 bytes, least significant bit first; NULL: not wanted */
   uint8_t *tiers;   /* lookup: one byte a key (0 absent, 1 dram, 2 ssd, 3 redis, 4 gpu); NULL: not wanted */
+  uint32_t
+      abreast; /* get; 1: segment 0 of every chunk, then segment 1 of every one, rather than chunk after chunk. A wish */
 } kvsc_call;
 
 typedef struct kvsc_iov {
@@ -125,7 +127,10 @@ KVS_API kvs_status kvsc_get(kvsc_space *space, const kvsc_keys *keys, const kvsc
  */
 KVS_API kvs_status kvsc_put(kvsc_space *space, const kvsc_keys *keys, const kvsc_chunk *chunks,
                             const kvsc_call *call, kvsc_op *op_p);
-/* Deletes chunks; up to 8192. OK: all were there; PARTIAL, MISS. */
+/*
+ * Deletes chunks; up to 8192. OK: all were there; PARTIAL, MISS. KVS_ERR_IO: they are gone from the node, but the tier that it shares with others did
+ * not say that they are gone there too: they may come back, until their time to live is over or they are deleted again.
+ */
 KVS_API kvs_status kvsc_delete(kvsc_space *space, const kvsc_keys *keys, const kvsc_call *call,
                                kvsc_op *op_p);
 /* Round trip with no work. */

@@ -92,6 +92,12 @@ class Client:
     def hello(self, low=1, high=1):
         return self.call("Hello", pb.HelloRequest(protocol_min=low, protocol_max=high, software="test"), pb.HelloReply)
 
+    def watch_health(self, service=""):
+        """A stream of statuses; cancel() ends it."""
+        stub = self.channel.unary_stream("/grpc.health.v1.Health/Watch", health_pb2.HealthCheckRequest.SerializeToString,
+                                         health_pb2.HealthCheckResponse.FromString)
+        return stub(health_pb2.HealthCheckRequest(service=service), timeout=10 * TIMEOUT)
+
     def health(self, service=""):
         stub = self.channel.unary_unary("/grpc.health.v1.Health/Check", health_pb2.HealthCheckRequest.SerializeToString,
                                         health_pb2.HealthCheckResponse.FromString)
@@ -114,10 +120,10 @@ class Client:
 class Transfer:
     """One Transfer stream; messages are bytes, so that tests can send what no library would."""
 
-    def __init__(self, channel):
+    def __init__(self, channel, timeout=TIMEOUT):
         self.outgoing = queue.Queue()
         stub = channel.stream_stream("/kvasir.v1.Cache/Transfer")
-        self.call = stub(iter(self.outgoing.get, None), timeout=TIMEOUT)
+        self.call = stub(iter(self.outgoing.get, None), timeout=timeout)
         self.ids = itertools.count(1)
 
     def send(self, message):
