@@ -81,11 +81,15 @@ static kvs_status entry_end_locked(struct kvi_store *store, struct kvi_fetch *fe
     store->stats.corrupt += status == KVS_ERR_CORRUPT;
     kvi_entry_drop_locked(store, fetch->entry, (enum kvi_miss_cause)fetch->cause);
     status = KVS_MISS;
+  } else if (status == KVS_ERR_IO) { /* what cannot be read is not there: no look-up shall promise it */
+    fetch->cause = KVI_MISS_TIER;
+    store->stats.medium_lost++;
+    kvi_entry_drop_locked(store, fetch->entry, KVI_MISS_TIER);
+    status = KVS_MISS;
   } else if (status == KVS_ERR_FULL || status == KVS_ERR_NOMEM || status == KVS_ERR_BUSY) {
     store->stats.fetch_refused++;
     status = KVS_ERR_BUSY;
   } else {
-    entry->doubted = status == KVS_ERR_IO;
     fetch->cause = KVI_MISS_TIER;
     status = KVS_MISS;
   }

@@ -131,6 +131,8 @@ static const struct row rows[] = {
     {"kvasir_tier_evictions_total", SSD, "Chunks evicted from the tier, and so from the node.", COUNTER,
      STORE(medium_evictions)},
     {"kvasir_tier_evicted_bytes_total", SSD, "Payload bytes of these.", COUNTER, STORE(medium_evicted_bytes)},
+    {"kvasir_tier_lost_total", SSD, "Chunks whose copy could not be read, or whose device has failed.",
+     COUNTER, STORE(medium_lost)},
     {"kvasir_tier_copied_chunks_total", SSD, "Chunks written again to free a log file.", COUNTER,
      MEDIUM(copied_chunks)},
     {"kvasir_tier_copied_bytes_total", SSD, "Bytes of these.", COUNTER, MEDIUM(copied_bytes)},

@@ -173,9 +173,14 @@ void kvi_store_refill_abort(struct kvi_store *store, struct kvi_landing *landing
 
 /* ---- the rest ---- */
 
-/* KVS_OK, or KVS_MISS. Leased chunks go too; only a reader that has it open keeps its bytes until it closes them. */
+/*
+ * KVS_OK, or KVS_MISS. Leased chunks go too; only a reader that has it open keeps its bytes until it closes them. Either way nothing that was stored
+ * of it until now comes back; after a crash that holds once kvi_store_settle has said so.
+ */
 kvs_status kvi_store_delete(struct kvi_store *store, const char *tenant, const uint8_t *space,
                             const uint8_t *key, uint32_t key_length);
+/* When what was deleted until now is safe on the medium. As kvi_medium_ops.settle; KVS_OK without a medium. */
+kvs_status kvi_store_settle(struct kvi_store *store, struct kvi_medium_settle *settle);
 /*
  * Sums a chunk's bytes and drops it if they do not fit (KVS_ERR_CORRUPT). KVS_OK: they do; KVS_MISS: not here. Reads the whole chunk
  * without the lock; *length_p is how much that was. Counts as a get.
@@ -233,6 +238,7 @@ struct kvi_store_stats {
   uint64_t fetch_misses, fetch_refused; /* came to nothing; no room to read into, or too many */
   uint64_t promotions, demotions;
   uint64_t medium_evictions, medium_evicted_bytes; /* let go by the policy, part of evictions */
+  uint64_t medium_lost;                            /* copies that could not be read, or whose device failed */
   uint64_t medium_chunks, medium_only;             /* now: with a copy there; of these not in memory */
   struct kvi_medium_stats medium;
 };

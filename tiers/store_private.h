@@ -41,7 +41,6 @@ struct kvi_entry {
   uint8_t unchained : 1;
   uint8_t queued : 1;  /* to be written to the medium */
   uint8_t writing : 1; /* being written */
-  uint8_t doubted : 1; /* its copy on the medium could not be read */
   uint32_t object;
   uint32_t length;
   uint32_t place;
@@ -314,8 +313,10 @@ void kvi_below_destroy(struct kvi_store *store);
 /* What kvi_store_lower.missed is asked: KVS_MISS without one, or when the chunk was deleted. */
 kvs_status kvi_lower_missed(struct kvi_store *store, const struct kvi_medium_identity *identity,
                             uint32_t cause, struct kvi_get_wait *wait);
-/* Its copy on the medium is let go of. */
+/* Its copy on the medium is let go of. for_good: and what there may be of it beside. */
 void kvi_below_drop_locked(struct kvi_store *store, uint32_t number, bool for_good);
+/* What there may be of it on the medium is not to come back, whether or not there is a copy that is known. */
+void kvi_below_forget_locked(struct kvi_store *store, uint32_t number);
 static inline bool kvi_below_has(const struct kvi_store *store, uint32_t number)
 {
   return store->below && store->below->handles[number] != 0;

@@ -81,7 +81,8 @@ static void write_done(struct kvi_medium_put *put, kvs_status status)
       store->stats.medium_chunks++;
     }
   } else if (status == KVS_OK) {
-    below->medium->ops->drop(below->medium, &put->identity, put->handle, true);
+    below->medium->ops->drop(below->medium, NULL, put->handle,
+                             false); /* if it was deleted, the medium knows */
   }
   pthread_mutex_unlock(&store->lock);
   store->dram->ops->close(store->dram, write->object);

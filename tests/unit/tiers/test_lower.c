@@ -204,15 +204,32 @@ static void what_the_medium_cannot_give(void **state)
     assert_int_equal(store_stats(&node).get_hits, store.get_hits + 2);
     assert_int_equal(store_stats(&node).gets, store.gets + 2);
   }
+  node_close(&node);
+}
+
+/* What the device cannot read is not there any more: no look-up promises it, and it may be stored again. */
+static void what_cannot_be_read_is_not_promised(void **state)
+{
+  struct kvi_store_stats before;
+  struct node node;
+  uint32_t cause;
+
+  (void)state;
+  node_open(&node);
+  fill(&node, 0, 40);
+  before = store_stats(&node);
   memory_fail(node.below, KVS_ERR_IO, KVS_OK);
   memory_fail(node.lower, KVS_ERR_IO, KVS_OK);
   assert_int_equal(get(&node, 5, &cause), KVS_MISS);
   assert_int_equal(cause, KVI_MISS_TIER);
-  memory_fail(node.lower, KVS_MISS, KVS_OK);
-  assert_int_equal(get(&node, 5, &cause), KVS_MISS); /* its entry is still there: the device may come back */
-  assert_int_equal(cause, KVI_MISS_TIER);
+  assert_int_equal(store_stats(&node).chunks, before.chunks - 1);
+  assert_int_equal(store_stats(&node).medium_lost, before.medium_lost + 1);
   memory_fail(node.below, KVS_OK, KVS_OK);
-  assert_int_equal(get(&node, 5, &cause), KVS_OK);
+  memory_fail(node.lower, KVS_MISS, KVS_OK);
+  assert_int_equal(get(&node, 5, &cause), KVS_MISS);
+  assert_int_equal(cause, KVI_MISS_TIER);
+  memory_fail(node.lower, KVS_OK, KVS_OK);
+  assert_int_equal(get(&node, 5, &cause), KVS_OK); /* from the tier that nodes share */
   node_close(&node);
 }
 
@@ -380,9 +397,8 @@ static void deleted_beside_writes(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(what_the_medium_cannot_give),
-      cmocka_unit_test(waits_are_handed_over_once),
-      cmocka_unit_test(deleted_beside_a_fetch),
+      cmocka_unit_test(what_the_medium_cannot_give), cmocka_unit_test(what_cannot_be_read_is_not_promised),
+      cmocka_unit_test(waits_are_handed_over_once),  cmocka_unit_test(deleted_beside_a_fetch),
       cmocka_unit_test(deleted_beside_writes),
   };
 
