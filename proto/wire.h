@@ -98,6 +98,7 @@ struct kvi_transfer {
   uint32_t key_length;
   struct kvi_chain chain;
   uint64_t lease;       /* get: read under this lease; 0: none */
+  uint32_t ttl_ms;      /* put: the chunks are of no use so long after their last use; 0: not said */
   uint64_t deadline_ns; /* kvi_now_ns() clock; at most KVI_TIMEOUT_MS_MAX ahead */
   uint32_t n_chunks;    /* 1 to KVI_BATCH_CHUNKS_MAX */
   struct kvi_transfer_chunk *chunks;

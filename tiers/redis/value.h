@@ -51,6 +51,7 @@ struct kvi_redis_value {
   bool unchained;
   uint32_t parent_length;
   uint8_t parent[KVS_KEY_MAX];
+  uint64_t ttl_ms; /* of its own, after each use; 0: none */
 };
 
 /* What a writer says of a chunk. */
@@ -62,6 +63,7 @@ struct kvi_redis_chunk {
   uint16_t quality;
   const struct kvi_segment *segments; /* lengths and checksums */
   uint32_t n_segments;
+  uint64_t ttl_ms; /* 0: none of its own */
 };
 
 /*

@@ -88,6 +88,8 @@ typedef struct kvsc_call {
       *statuses;    /* get, put: filled with each chunk's status before the completion; NULL: not wanted */
   uint8_t *present; /* lookup: bitmap of (n + 7) / 8 bytes, least significant bit first; NULL: not wanted */
   uint8_t *tiers;   /* lookup: one byte a key (0 absent, 1 dram, 2 ssd, 3 redis, 4 gpu); NULL: not wanted */
+  uint32_t
+      ttl_ms; /* put: the chunks are of no use so long after their last use, and tiers that are shared may forget them; 0: not said */
 } kvsc_call;
 
 typedef struct kvsc_iov {

@@ -27,7 +27,8 @@ struct memory_item {
   struct memory_name name;
   uint8_t *bytes; /* table and payload; NULL: free */
   size_t size, payload_at;
-  uint32_t place, ttl_ms;
+  uint32_t place;
+  uint64_t ttl_ms;
 };
 
 struct memory_op {
@@ -357,7 +358,7 @@ static inline uint32_t memory_ttl(struct memory_medium *own, const struct kvi_me
 
   pthread_mutex_lock(&own->mutex);
   item = memory_find_locked(own, identity);
-  ttl_ms = item ? item->ttl_ms : UINT32_MAX;
+  ttl_ms = item ? (uint32_t)item->ttl_ms : UINT32_MAX;
   pthread_mutex_unlock(&own->mutex);
   return ttl_ms;
 }
