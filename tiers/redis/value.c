@@ -67,7 +67,7 @@ kvs_status kvi_redis_value_write(const struct kvi_redis_key *key, const struct k
     return KVS_ERR_BUFFER;
   for (uint32_t i = 0; i < chunk->n_segments; i++)
     payload += chunk->segments[i].length;
-  if (payload == 0 || payload > KVI_CHUNK_BYTES_MAX)
+  if (payload == 0 || payload > KVI_CHUNK_BYTES_MAX || chunk->ttl_ms > UINT32_MAX)
     return KVS_ERR_INVALID;
   memset(out, 0, header);
   kvi_store_le32(out + AT_MAGIC, VALUE_MAGIC);
@@ -104,7 +104,7 @@ uint32_t kvi_redis_value_header_bytes(const uint8_t *bytes)
 static bool is_sane(const uint8_t *bytes, uint32_t header, const struct kvi_redis_value *value)
 {
   if (header != header_bytes(value->parent_length) || bytes[AT_FLAGS] > UNCHAINED ||
-      kvi_load_le16(bytes + AT_ZERO16) != 0)
+      kvi_load_le16(bytes + AT_ZERO16) != 0 || kvi_load_le64(bytes + AT_TTL) > UINT32_MAX)
     return false;
   for (uint32_t i = AT_PARENT + value->parent_length; i < header; i++)
     if (bytes[i] != 0)

@@ -277,11 +277,11 @@ static void times_to_live(void **state)
     lengths[1] = shorten_lengths[1] = key.length;
     test_wait_init(&wait);
     test_put_fill(&put, &chunk, &wait);
-    put.ttl_ms = cases[i].own_ms;
+    put.ttl_ms = (uint32_t)cases[i].own_ms;
     assert_int_equal(medium->ops->put(medium, &put), KVS_OK);
     assert_int_equal(test_wait_for(&wait), KVS_OK);
     for (int get = 0; get < 2; get++) {
-      long ttl_ms = atol(server_do_argv(&server, 2, words, lengths));
+      long ttl_ms = strtol(server_do_argv(&server, 2, words, lengths), NULL, 10);
 
       /* 30000: as was set below; a machine that takes half a minute for it is none */
       assert_true(ttl_ms > 30000 && (uint64_t)ttl_ms <= cases[i].most_ms);
@@ -289,7 +289,7 @@ static void times_to_live(void **state)
       assert_int_equal(test_get(medium, &chunk, 0), KVS_OK);
       assert_int_equal(lookup(medium, 7200 + i, 1, (uint8_t[1]){0}), KVS_OK);
       for (kvi_deadline patience = kvi_deadline_from_ms(WAIT_SECONDS * 1000);
-           atol(server_do_argv(&server, 2, words, lengths)) <= 30000; pause_ms(2))
+           strtol(server_do_argv(&server, 2, words, lengths), NULL, 10) <= 30000; pause_ms(2))
         assert_false(kvi_deadline_expired(patience)); /* renewed behind the get */
     }
     test_chunk_free(&chunk);

@@ -13,7 +13,7 @@
 #include "tiers/service.h"
 
 #define PATIENCE_MS 60000u
-#define CHUNK       200000u
+#define CHUNK       100000u
 
 static const struct kvi_peer peer = {.id = 5, .tenant = TENANT, .name = "test"};
 
@@ -209,7 +209,7 @@ static void what_the_medium_cannot_give(void **state)
 
   (void)state;
   node_open(&node);
-  fill(&node, 0, 40);
+  fill(&node, 0, 60);
   for (uint32_t i = 0; i < 4; i++) {
     struct kvi_shared_stats before = shared_stats(&node);
     struct kvi_store_stats store = store_stats(&node);
@@ -241,14 +241,14 @@ static void what_the_medium_cannot_give(void **state)
 /* Several gets of one chunk, some of which give up at whatever moment: each is told, or was forgotten. */
 static void waits_are_handed_over_once(void **state)
 {
-  enum { GETS = 6, ROUNDS = 300 };
+  enum { GETS = 6, ROUNDS = 120 };
   static struct getting gettings[GETS];
   kvs_status statuses[GETS];
   struct node node;
 
   (void)state;
   node_open(&node);
-  fill(&node, 0, 40);
+  fill(&node, 0, 60);
   for (uint64_t round = 0; round < ROUNDS; round++) {
     uint64_t n = round % 40;
 
@@ -447,12 +447,12 @@ static void reused_ones_are_written(void **state)
   assert_int_equal(ttl_of(&node, 3), 0);
   assert_int_equal(ttl_of(&node, 4), 0);
   assert_int_equal(get(&node, 3, &cause), KVS_OK);
-  for (uint64_t n = 100; n < 130; n++) /* memory is full: what was not used is gone, what was is below */
+  for (uint64_t n = 100; n < 160; n++) /* memory is full: what was not used is gone, what was is below */
     assert_int_equal(put(&node, n), KVS_OK);
   assert_int_equal(get(&node, 0, &cause), KVS_MISS);
   assert_int_equal(get(&node, 3, &cause), KVS_OK);
   assert_int_equal(get(&node, 4, &cause), KVS_OK);
-  assert_int_equal(shared_stats(&node).offers, 40);
+  assert_int_equal(shared_stats(&node).offers, 70);
   assert_int_equal(node.below->puts, 2);
   assert_int_equal(node.lower->puts, 2);
   node_close(&node);
