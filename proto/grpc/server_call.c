@@ -5,7 +5,6 @@
 
 #include "base/log.h"
 #include "proto/grpc/server_private.h"
-#include "proto/kvasir/v1/health.pb-c.h"
 
 struct call {
   struct poller *poller;
@@ -137,27 +136,15 @@ static void ask_service(struct call *c)
 
 /* ---- health ---- */
 
-static bool known_service(const char *name)
-{
-  return !*name || strcmp(name, "kvasir.v1.Cache") == 0 || strcmp(name, "kvasir.v1.Admin") == 0;
-}
-
 static grpc_status_code ask_health(struct call *c)
 {
-  ProtobufCMessage *message =
-      kvi_grpc_unpack(c->request, &grpc__health__v1__health_check_request__descriptor, 4096);
-  if (!message)
+  bool known;
+  if (!kvi_server_health_ask(c->request, &known))
     return GRPC_STATUS_INVALID_ARGUMENT;
-  bool known = known_service(((Grpc__Health__V1__HealthCheckRequest *)message)->service);
-  protobuf_c_message_free_unpacked(message, NULL);
   if (!known)
     return GRPC_STATUS_NOT_FOUND;
-  Grpc__Health__V1__HealthCheckResponse reply = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
-  reply.status = atomic_load(&c->poller->server->serving)
-                     ? GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING
-                     : GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING;
-  c->reply = kvi_grpc_pack(&reply.base);
-  return GRPC_STATUS_OK;
+  c->reply = kvi_server_health_reply(c->poller->server);
+  return c->reply ? GRPC_STATUS_OK : GRPC_STATUS_RESOURCE_EXHAUSTED;
 }
 
 /* ---- requests ---- */

@@ -25,7 +25,7 @@
 
 struct counters {
   _Atomic uint64_t connections, connections_total, refused, stalled, refused_streams;
-  _Atomic uint64_t streams, transfers, calls, unknown_calls, protocol_errors;
+  _Atomic uint64_t streams, watches, transfers, calls, unknown_calls, protocol_errors;
   _Atomic uint64_t frames_in, frames_out, bytes_in, bytes_out;
 };
 
@@ -33,7 +33,7 @@ struct poller {
   struct kvi_grpc_server *server;
   grpc_completion_queue *cq;
   kvi_thread thread;
-  kvi_list streams; /* of this poller */
+  kvi_list streams, watches; /* of this poller */
   uint64_t ticked_ns;
 };
 
@@ -47,7 +47,7 @@ struct kvi_grpc_server {
   grpc_server_credentials *credentials; /* TLS; NULL: plain */
   struct poller pollers[MAX_POLLERS];
   uint32_t n_pollers;
-  void *methods[KVI_METHOD_COUNT], *transfer_method, *health_method;
+  void *methods[KVI_METHOD_COUNT], *transfer_method, *health_method, *watch_method;
   struct acceptor
       *_Atomic acceptor; /* set before its thread takes the first connection, read by the pollers */
   atomic_bool serving, draining;
@@ -67,6 +67,16 @@ void kvi_server_request_unknown(struct poller *poller);
 /* The peer id of a call: its session header, or 0. */
 uint64_t kvi_server_session(const grpc_metadata_array *metadata);
 
+/* ---- server_health.c ---- */
+/* Keeps one request of Watch posted at the poller's queue. */
+void kvi_server_request_watch(struct poller *poller);
+/* Every 100 ms or so while somebody watches: tells of changes. */
+void kvi_server_health_tick(struct poller *poller);
+/* Whether a request asks for a service that is there. False: it is no such request. */
+bool kvi_server_health_ask(grpc_byte_buffer *request, bool *known_p);
+/* The answer for one that is there; NULL without memory. */
+grpc_byte_buffer *kvi_server_health_reply(const struct kvi_grpc_server *server);
+
 /* ---- server_stream.c ---- */
 void kvi_server_request_stream(struct poller *poller);
 /* Every 100 ms or so on the poller's thread: deadlines of landings, the end of idle streams while draining. */
@@ -75,6 +85,13 @@ void kvi_server_stream_tick(struct poller *poller, uint64_t now);
 /* ---- one transfer stream ---- */
 
 enum put_state { PUT_NEW = 0, PUT_LANDING, PUT_WAITING, PUT_ENDED };
+
+/* A chunk of a get that is being sent. */
+struct get_chunk {
+  struct source *source; /* NULL: not opened yet, or ended */
+  struct kvi_iov_cursor cursor;
+  uint64_t left; /* bytes still to be sent */
+};
 
 /* A put that waits for an equal one. The callback comes from any thread and leaves it as a message. */
 struct put_wait {
@@ -122,15 +139,17 @@ struct server_transfer {
   uint32_t chunk, segment, offset, crc; /* of the next piece */
   struct kvi_iov_cursor cursor;
 
-  /* get */
-  struct source *source; /* of the chunk being sent */
-  struct source *coming; /* the one that wait is for */
+  /* get: chunks go in groups that are sent abreast, of one chunk each unless the client asked for more */
+  struct get_chunk *group, first_of_group; /* the latter is the room for a group of one */
+  bool abreast;
+  uint32_t group_first, group_chunks; /* chunks of the group, in the batch */
+  uint32_t group_open;                /* of them not ended */
+  uint64_t group_left;                /* bytes of the opened ones */
+  struct source *coming;              /* the one that wait is for */
   struct get_wait wait;
-  bool waited;      /* wait has ended: its status is the chunk's */
-  uint32_t n_ahead; /* chunks that were told ahead */
-  uint32_t send_chunk, send_segment, send_offset;
-  uint64_t send_left; /* bytes of the chunk */
-  struct kvi_iov_cursor send_cursor;
+  bool waited;                                    /* wait has ended: its status is the chunk's */
+  uint32_t n_ahead;                               /* chunks that were told ahead */
+  uint32_t send_chunk, send_segment, send_offset; /* what goes next */
 
   struct server_transfer *next_by_id; /* in its bucket of stream->by_id */
   kvi_list_node link;                 /* in stream->transfers */
@@ -203,6 +222,13 @@ bool kvi_server_get_fill(struct server_transfer *transfer, struct kvi_frame_out 
 void kvi_server_get_woken(struct stream *stream);
 /* A get that is cancelled or past its deadline does not wait any longer. */
 void kvi_server_get_unwait(struct server_transfer *transfer);
+/* KVS_ERR_NOMEM. */
+kvs_status kvi_server_get_start(struct server_transfer *transfer, bool abreast);
+void kvi_server_get_end_all(struct server_transfer *transfer);
+static inline bool kvi_server_get_over(const struct server_transfer *t)
+{
+  return t->group_first == t->n_chunks;
+}
 void kvi_server_source_unref(void *source);
 
 #endif

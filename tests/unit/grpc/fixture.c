@@ -42,6 +42,7 @@ struct fixture_memory {
   char thread[16]; /* of the last Ping */
 };
 
+static uint64_t abreast_bytes = UINT64_MAX;
 static bool hand_over;
 
 static struct chunk *find(struct fixture_memory *m, const uint8_t *key)
@@ -287,7 +288,7 @@ static void start(struct fixture *f, bool unix_socket, uint32_t piece_bytes, uin
   pthread_mutex_init(&f->memory->lock, NULL);
   pthread_cond_init(&f->memory->unblocked, NULL);
   f->service = (struct kvi_service){
-      &ops, f->memory, {KVI_CHUNK_BYTES_MAX, KVI_FRAME_BYTES_MAX, KVI_BATCH_CHUNKS_MAX, 0}};
+      &ops, f->memory, {KVI_CHUNK_BYTES_MAX, KVI_FRAME_BYTES_MAX, KVI_BATCH_CHUNKS_MAX, abreast_bytes, 0}};
   static const char *const listen[] = {"127.0.0.1:0"};
   char path[100], error[256] = "";
   snprintf(path, sizeof path, "/tmp/kvasir-test-%d.sock", (int)getpid());
@@ -314,6 +315,11 @@ static void start(struct fixture *f, bool unix_socket, uint32_t piece_bytes, uin
 void fixture_hand_over(bool yes)
 {
   hand_over = yes;
+}
+
+void fixture_abreast_bytes(uint64_t bytes)
+{
+  abreast_bytes = bytes;
 }
 
 void fixture_start(struct fixture *f, bool unix_socket, uint32_t piece_bytes)
