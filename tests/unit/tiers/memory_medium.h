@@ -31,8 +31,10 @@ struct memory_item {
   uint64_t ttl_ms;
 };
 
+enum memory_verb { MEMORY_PUT, MEMORY_GET, MEMORY_LOOKUP, MEMORY_REMOVE };
+
 struct memory_op {
-  enum { MEMORY_PUT, MEMORY_GET, MEMORY_LOOKUP, MEMORY_REMOVE } verb;
+  enum memory_verb verb;
   void *asked;
 };
 
@@ -220,7 +222,7 @@ static inline void *memory_run(void *ctx)
   return NULL;
 }
 
-static inline kvs_status memory_submit(struct kvi_medium *medium, int verb, void *asked)
+static inline kvs_status memory_submit(struct kvi_medium *medium, enum memory_verb verb, void *asked)
 {
   struct memory_medium *own = memory_of(medium);
   kvs_status status = KVS_ERR_BUSY;
