@@ -20,7 +20,9 @@ static_assert(sizeof(kvi_list_node) <= sizeof(((struct kvi_medium_put *)0)->medi
 
 /* ---- requests come ---- */
 
-static kvs_status accept(struct kvi_ssd_volume *volume, kvi_list *list, kvi_list_node *node, uint64_t bytes)
+/* put NULL: a get. */
+static kvs_status accept(struct kvi_ssd_volume *volume, kvi_list *list, kvi_list_node *node,
+                         struct kvi_medium_put *put)
 {
   kvs_status status = KVS_OK;
   bool wake = false;
@@ -35,7 +37,9 @@ static kvs_status accept(struct kvi_ssd_volume *volume, kvi_list *list, kvi_list
   if (status == KVS_OK) {
     kvi_list_push_back(list, node);
     volume->queued++;
-    volume->queued_put_bytes += bytes;
+    volume->queued_put_bytes += put ? put->length : 0;
+    if (put) /* a deletion from here on is of this one too, whenever it is written */
+      kvi_ssd_put_generation_set(put, ++volume->generation);
     wake = volume->asleep;
     volume->asleep = false;
   } else {
@@ -53,13 +57,13 @@ kvs_status kvi_ssd_volume_put(struct kvi_ssd_volume *volume, struct kvi_medium_p
     return KVS_ERR_TOO_LARGE;
   memset(put->medium_link, 0, sizeof(put->medium_link));
   put->handle = 0;
-  return accept(volume, &volume->puts_new, put_link(put), put->length);
+  return accept(volume, &volume->puts_new, put_link(put), put);
 }
 
 kvs_status kvi_ssd_volume_get(struct kvi_ssd_volume *volume, struct kvi_medium_get *get)
 {
   memset(get->medium_link, 0, sizeof(get->medium_link));
-  return accept(volume, &volume->gets_new, get_link(get), 0);
+  return accept(volume, &volume->gets_new, get_link(get), NULL);
 }
 
 static void list_move(kvi_list *from, kvi_list *to)
