@@ -83,7 +83,7 @@ kvs_status bench_document_add(struct bench_document *document, const struct benc
     if (row == NULL)
       return KVS_ERR_NOMEM;
     bench_series_set(&row->value, round, value, clean);
-    if (id.kind != BENCH_VALUE)
+    if (id.kind != BENCH_VALUE || (bench_way_is_tier(what->way) && sample->p50_us == 0.0)) /* it has none */
       continue;
     bench_series_set(&row->p50, round, sample->p50_us, clean);
     bench_series_set(&row->p99, round, sample->p99_us, clean);
