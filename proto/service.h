@@ -81,6 +81,7 @@ struct kvi_put_request {
   uint64_t length;
   uint32_t n_segments;
   const uint32_t *segment_lengths;
+  uint32_t ttl_ms; /* it is of no use so long after its last use; 0: not said */
 };
 
 /* Told once when the equal put that was in flight has ended: OK (it is stored), or KVS_ERR_BUSY (it failed: put again). */

@@ -165,7 +165,9 @@ static void fetch_done(struct kvi_medium_get *get, kvs_status status)
 {
   struct kvi_fetch *fetch = get->user;
   struct kvi_store *store = fetch->store;
+  struct kvi_use use;
 
+  use.lower = NULL;
   if (status == KVS_OK)
     status = store->dram->ops->seal(store->dram, fetch->object, fetch->quality);
   pthread_mutex_lock(&store->lock);
@@ -187,12 +189,15 @@ static void fetch_done(struct kvi_medium_get *get, kvs_status status)
       (void)store->dram->ops->open(store->dram, fetch->object); /* sealed and not dropped: cannot fail */
   }
   fetch->opened = status == KVS_OK;
+  if (status == KVS_OK && fetch->waiters)
+    kvi_use_locked(store, fetch->entry, &use);
   if (status == KVS_MISS || status == KVS_ERR_BUSY) {
     store->stats.fetch_misses++;
     if (fetch->landed)
       store->dram->ops->drop(store->dram, fetch->object);
   }
   pthread_mutex_unlock(&store->lock);
+  kvi_use_tell(&use);
   waiters_call(store, fetch, status);
 }
 

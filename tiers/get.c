@@ -113,8 +113,10 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
 {
   uint8_t folded[KVI_KEY_FOLDED];
   struct found found = {0};
+  struct kvi_use use;
   kvs_status status;
 
+  use.lower = NULL;
   memset(source_p, 0, sizeof(*source_p));
   *cause_p = KVI_MISS_NONE;
   *dropped_p = false;
@@ -131,6 +133,7 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
   if (status == KVS_OK) {
     store->stats.get_hits++;
     store->stats.get_bytes += store->entries[found.entry].length;
+    kvi_use_locked(store, found.entry, &use);
   } else if (status == KVS_MISS) {
     store->stats.get_misses[found.cause]++;
   }
@@ -155,6 +158,7 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
     *dropped_p = true;
     return KVS_MISS;
   }
+  kvi_use_tell(&use);
   return KVS_OK;
 }
 

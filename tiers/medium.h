@@ -70,7 +70,7 @@ struct kvi_medium_put {
   uint64_t length;
   struct kvi_chunk_table table; /* as sealed: lengths, checksums, quality */
   uint16_t codec_level;         /* 0: the payload is not encoded */
-  uint32_t ttl_ms;              /* advice to media that expire by themselves; 0: the medium's own */
+  uint32_t ttl_ms;              /* its own, for media that forget by themselves (policy.h); 0: none */
   uint64_t deadline_ns;         /* kvi_now_ns() clock */
   /*
    * KVS_OK: kept, as durable as the medium is configured to be; handle is set. KVS_ERR_FULL: no room (not a fault), KVS_ERR_IO: the
