@@ -238,7 +238,7 @@ static void what_cannot_be_read_is_not_promised(void **state)
 
   (void)state;
   node_open(&node);
-  fill(&node, 0, 40);
+  fill(&node, 0, 60);
   before = store_stats(&node);
   memory_fail(node.below, KVS_ERR_IO, KVS_OK);
   memory_fail(node.lower, KVS_ERR_IO, KVS_OK);
