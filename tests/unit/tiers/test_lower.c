@@ -487,8 +487,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_the_medium_cannot_give), cmocka_unit_test(what_cannot_be_read_is_not_promised),
       cmocka_unit_test(waits_are_handed_over_once),  cmocka_unit_test(deleted_beside_a_fetch),
-      cmocka_unit_test(deleted_beside_writes),
-      cmocka_unit_test(times_to_live),
+      cmocka_unit_test(deleted_beside_writes),       cmocka_unit_test(times_to_live),
       cmocka_unit_test(reused_ones_are_written),
   };
 
