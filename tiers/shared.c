@@ -128,6 +128,7 @@ void kvi_shared_stats(struct kvi_shared *shared, struct kvi_shared_stats *stats_
   *stats_p = shared->stats;
   stats_p->writes_queued = shared->queue_length;
   stats_p->writing = shared->writing;
+  stats_p->write_bytes_per_s = shared->rate.bytes_per_s;
   stats_p->looking = shared->looking;
   pthread_mutex_unlock(&shared->lock);
   shared->config.medium->ops->stats(shared->config.medium, medium_p);

@@ -89,6 +89,7 @@ struct kvi_shared_stats {
       fetch_failed, fetch_no_room, fetch_refused;
   uint64_t lookups, lookup_keys, lookup_hit_keys, lookups_failed, lookups_refused;
   uint64_t writes_queued, writing, fetching, looking; /* now */
+  uint64_t write_bytes_per_s;                         /* measured; 0: not yet */
   uint64_t chunk_us;                                  /* a fetch, decaying average; 0: none yet */
 };
 void kvi_shared_stats(struct kvi_shared *shared, struct kvi_shared_stats *stats_p,

@@ -75,6 +75,7 @@ static kvs_status land(struct kvi_medium_get *get, const struct kvi_chunk_table 
 
   if (status != KVS_OK)
     return status; /* KVS_EXISTS too: somebody has put it meanwhile */
+  kvi_store_landing_from(fetch->shared->config.store, &fetch->landing, fetch->shared->attr.kind);
   fetch->landed = true;
   fetch->length = table->length;
   for (uint32_t i = 0; i < table->n_segments; i++)
@@ -177,6 +178,9 @@ static void fetched(struct kvi_medium_get *get, kvs_status status)
   else if (fetch->landed)
     kvi_store_put_abort(shared->config.store, &fetch->landing);
   pthread_mutex_lock(&shared->lock);
+  if (status == KVS_ERR_CORRUPT)
+    kvi_damages_note(kvi_store_damages(shared->config.store), fetch->name.space, fetch->name.key,
+                     fetch->name.key_length, shared->attr.kind, KVI_DAMAGE_BY_GET);
   status = outcome_locked(shared, fetch, status, &cause);
   pthread_mutex_unlock(&shared->lock);
   waiters_end(fetch, status, cause);

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/thread.h"
+#include "tiers/rate.h"
 #include "tiers/ssd/buffers.h"
 #include "tiers/ssd/disk.h"
 #include "tiers/ssd/format.h"
@@ -109,7 +110,8 @@ struct kvi_ssd_volume {
   pthread_mutex_t lock; /* guards the next group */
   kvi_list puts_new, gets_new;
   uint32_t queued; /* all that was accepted and has not ended */
-  uint64_t queued_put_bytes;
+  uint64_t queued_put_bytes, queued_get_bytes;
+  struct kvi_rate writing;            /* of what was accepted to be written */
   struct kvi_ssd_deletion *deletions; /* to be written */
   uint32_t n_deletions;
   bool asleep; /* the thread waits, or is about to */
