@@ -9,6 +9,7 @@ from proxy import UP, Proxy
 CHUNKS = 5
 ONE = [(i * 7919 + i * i) % 1000 for i in range(CHUNKS * CHUNK + 60)]
 OTHER = [(i * 31 + 7 * i * i + 1) % 1000 for i in range(CHUNKS * CHUNK + 60)]
+PATIENT_MS = int(2000 * COMPUTE_SECONDS)  # the first's put is held until the second has computed all that comes before it
 FORK = ONE[:2 * CHUNK] + OTHER[2 * CHUNK:]  # two chunks as ONE, then its own
 
 
@@ -45,9 +46,9 @@ class Shared(EngineTest):
         proxy = Proxy(node.port)
         self.addCleanup(proxy.close)
         proxy.after(UP, LARGE_MIDDLE, proxy.hold)  # of the second chunk, half
-        first = self.engine(LARGE_PROMPT, proxy.endpoint, timeout_ms=60000, **LARGE)
+        first = self.engine(LARGE_PROMPT, proxy.endpoint, timeout_ms=PATIENT_MS, **LARGE)
         self.assertTrue(proxy.fired.wait(COMPUTE_SECONDS), "the first did not get so far")
-        second = self.engine(LARGE_PROMPT, node.endpoint, no_load=True, timeout_ms=60000, **LARGE)
+        second = self.engine(LARGE_PROMPT, node.endpoint, no_load=True, timeout_ms=PATIENT_MS, **LARGE)
         self.assertTrue(until(lambda: node.metric("kvasir_put_pending_total") > 0, COMPUTE_SECONDS / SLOW), "they did not meet")
         if first_lives:
             proxy.release()

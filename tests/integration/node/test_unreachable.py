@@ -55,9 +55,9 @@ class Unreachable(NodeTest):
         self.addCleanup(stranger.close)
         return f"kvasir://127.0.0.1:{stranger.port}"
 
-    def reach(self, endpoint, *tls):
+    def reach(self, endpoint, *tls, wait_ms=WAIT_MS):
         """[(what, status, milliseconds, why)] of reach_client."""
-        done = subprocess.run([CLIENT, endpoint, str(WAIT_MS), str(TIMEOUT_MS), *tls], capture_output=True, text=True,
+        done = subprocess.run([CLIENT, endpoint, str(wait_ms), str(TIMEOUT_MS), *tls], capture_output=True, text=True,
                               timeout=120 * SLOW)
         self.assertEqual(done.returncode, 0, f"{endpoint}: {done.stdout}{done.stderr}")
         print(endpoint, done.stdout.strip().replace("\n", "; "))
@@ -90,7 +90,7 @@ class Unreachable(NodeTest):
             print(command[0], done.stderr.splitlines()[0])
 
     def works(self, endpoint, *tls):
-        said = self.reach(endpoint, *tls)
+        said = self.reach(endpoint, *tls, wait_ms=20000 * SLOW)  # it returns as soon as there is a connection
         for what in ("open", "put", "get"):
             self.assertEqual(said[what][0], "OK", said)
 
