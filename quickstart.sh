@@ -217,9 +217,9 @@ show_tiers() {
   local difference=0 hits=() first_ssd restart_ssd kill_ssd chunks node_options
   step "starting Redis, and node A: 6 MiB of memory, which the prompt does not fit into, and a directory of 256 MiB"
   start_redis
-  node_options=(--dram-size=6MiB --chunk-max-size=2MiB --ssd-size=256MiB --ssd-log-file-size=16MiB
+  node_options=(--chunk-max-size=2MiB --ssd-size=256MiB --ssd-log-file-size=16MiB
     --redis-mode=single "--redis-addresses=127.0.0.1:$redis_port" --redis-lookup-timeout=5s)
-  start_node a "${node_options[@]}" --ssd-paths="$work/ssd-a"
+  start_node a --dram-size=6MiB --ssd-paths="$work/ssd-a" "${node_options[@]}"
   step "without Kvasir, an engine computes a prompt of $((prompt_tokens + question_tokens)) tokens"
   run cold question --no-load --no-save --logits-out "$work/logits"
   row cold "no Kvasir" - - -
@@ -236,16 +236,16 @@ show_tiers() {
   first_ssd=${hits[1]}
   step "node A is stopped and started again"
   stop a
-  start_node a "${node_options[@]}" --ssd-paths="$work/ssd-a"
+  start_node a --dram-size=6MiB --ssd-paths="$work/ssd-a" "${node_options[@]}"
   ask restart a "another engine: memory is empty, all comes from SSD" "node A, restarted"
   restart_ssd=${hits[1]}
   step "node A is killed (kill -9) and started again"
   stop a KILL
-  start_node a "${node_options[@]}" --ssd-paths="$work/ssd-a"
+  start_node a --dram-size=6MiB --ssd-paths="$work/ssd-a" "${node_options[@]}"
   ask killed a "another engine" "node A, killed and restarted"
   kill_ssd=${hits[1]}
   step "node B starts: nothing in memory, nothing on SSD, the same Redis"
-  start_node b "${node_options[@]}" --ssd-paths="$work/ssd-b"
+  start_node b --dram-size=64MiB --ssd-paths="$work/ssd-b" "${node_options[@]}"
   ask redis b "another engine asks node B, which finds it all in Redis" "node B, which has never seen it"
 
   step "done"
@@ -265,8 +265,8 @@ show_tiers() {
       "$chunks" "$first_ssd" "$restart_ssd" "$kill_ssd" "${hits[2]}" "$(field ttft_ms "$work/cold.json")" \
       "$(field ttft_ms "$work/restart.json")" "$(field ttft_ms "$work/redis.json")" "$difference"
   fi
-  [ "$first_ssd" -gt 0 ] && [ "$restart_ssd" = $chunks ] && [ "$kill_ssd" = $chunks ] && [ "${hits[2]}" -gt 0 ] &&
-    [ "$(field reused "$work/redis.json")" -gt 0 ] && [ "$difference" = 0 ]
+  [ "$first_ssd" -gt 0 ] && [ "$restart_ssd" = $chunks ] && [ "$kill_ssd" = $chunks ] && [ "${hits[2]}" = $chunks ] &&
+    [ "$difference" = 0 ]
 }
 
 if [ $tiers = 1 ]; then

@@ -161,6 +161,22 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
   return KVS_OK;
 }
 
+bool kvi_store_ahead_fits(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                          uint32_t distance)
+{
+  uint64_t bytes = store->config.chunk_bytes_max; /* nothing known: the most */
+  uint32_t number;
+
+  pthread_mutex_lock(&store->lock);
+  number = kvi_space_find_locked(store, tenant, space);
+  if (number != KVI_NONE && store->spaces[number].chunk_bytes > 0)
+    bytes = store->spaces[number].chunk_bytes;
+  else if (number != KVI_NONE && store->spaces[number].chunks > 0)
+    bytes = store->spaces[number].bytes / store->spaces[number].chunks;
+  pthread_mutex_unlock(&store->lock);
+  return (distance + UINT64_C(1)) * bytes <= store->dram_attr.capacity_bytes / 2;
+}
+
 void kvi_store_get_ahead(struct kvi_store *store, const char *tenant, const uint8_t *space,
                          const uint8_t *key, uint32_t key_length)
 {

@@ -133,6 +133,10 @@ kvs_status kvi_store_get_open(struct kvi_store *store, const char *tenant, const
                               const uint8_t *key, uint32_t key_length, struct kvi_get_wait *wait,
                               struct kvi_source *source_p, uint32_t *cause_p);
 bool kvi_store_get_unwait(struct kvi_store *store, struct kvi_get_wait *wait);
+/* So many chunks of this space ahead of the one that is read leave half of the memory to others, by the size they have or had so far: else they would
+ * push each other out before they are asked for. */
+bool kvi_store_ahead_fits(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                          uint32_t distance);
 void kvi_store_get_ahead(struct kvi_store *store, const char *tenant, const uint8_t *space,
                          const uint8_t *key, uint32_t key_length);
 /* Only what is in memory, not counted and no use of it: for who copies it elsewhere. get_close ends it. KVS_MISS, KVS_ERR_CORRUPT. */

@@ -116,6 +116,7 @@ class Tiers(EngineTest):
         self.assertTrue(until(lambda: first.metric("kvasir_redis_up") == 1, 60), first.log())
         self.stored(first, "redis", lambda: len(redis.keys()))
         first.stop()
+        # With room for what comes and is still being written to its SSD at the same time.
         second = self.tiered("second", dram__size="64MiB", **shared)
         self.assertTrue(until(lambda: second.metric("kvasir_redis_up") == 1, 60), second.log())
         now = self.shown(second)
@@ -123,7 +124,6 @@ class Tiers(EngineTest):
         grown = self.all_reused(second)
         self.assertEqual([grown[tier]["hits_total"] for tier in ("dram", "ssd", "redis")], [0, 0, CHUNKS])
         self.assertEqual(grown["redis"]["get_failures_total"], 0)
-        self.assertEqual(grown["dram"]["objects"], CHUNKS)
         # Next time it is the node's own.
         self.assertTrue(until(lambda: self.shown(second)["ssd"]["objects"] == CHUNKS, 60), self.shown(second))
         redis.close()
