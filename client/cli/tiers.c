@@ -6,6 +6,11 @@
 
 #define COLUMNS 12
 
+static void none(char text[CLI_SIZE_TEXT])
+{
+  snprintf(text, CLI_SIZE_TEXT, "-");
+}
+
 static bool is_of_tier(const cJSON *stat, const char *tier)
 {
   char label[48];
@@ -38,9 +43,9 @@ static void sizes(const cJSON *document, const char *tier, char capacity_text[CL
   double capacity = value_of(document, "kvasir_tier_capacity_bytes", tier);
 
   if (strcmp(tier, "redis") == 0) {
-    strcpy(capacity_text, "-");
-    strcpy(used_text, "-");
-    strcpy(chunks_text, "-");
+    none(capacity_text);
+    none(used_text);
+    none(chunks_text);
     return;
   }
   if (capacity <= 0)
@@ -56,7 +61,7 @@ static void count_text(const cJSON *document, const char *name, const char *tier
   if (has_it)
     snprintf(text, CLI_SIZE_TEXT, "%.0f", value_of(document, name, tier));
   else
-    strcpy(text, "-");
+    none(text);
 }
 
 static void rate_text(const cJSON *document, const char *name, const char *tier, char text[CLI_SIZE_TEXT])
@@ -67,7 +72,7 @@ static void rate_text(const cJSON *document, const char *name, const char *tier,
   if (rate > 0)
     snprintf(text, CLI_SIZE_TEXT, "%.*s/s", CLI_SIZE_TEXT - 3, cli_size_text(rate, size));
   else
-    strcpy(text, "-"); /* not measured yet */
+    none(text); /* not measured yet */
 }
 
 static void add_row(struct cli_table *table, const cJSON *document, const char *tier)
