@@ -17,10 +17,10 @@ kvs_status kvi_client_open_over(const kvsc_options *options, kvi_client_wire_fac
                                 void *factory_ctx, kvsc_client **client_p);
 
 /*
- * As kvsc_wait_progress, by bytes rather than by segments, which are those that the chunk was stored in: KVS_OK once all chunks before
- * `chunk` are whole and the first `bytes` bytes of it verified and in place (*reached_p), or the operation has ended without that (not).
+ * As kvsc_wait_progress, by bytes rather than by segments, which are those that the chunks were stored in: KVS_OK once the first `bytes` bytes
+ * (1 or more) of every chunk are verified and in place (*reached_p), or the operation has ended without that (not).
  */
-kvs_status kvi_client_wait_bytes(kvsc_client *client, kvsc_op op, uint32_t chunk, uint64_t bytes,
-                                 uint32_t timeout_ms, bool *reached_p);
+kvs_status kvi_client_wait_bytes(kvsc_client *client, kvsc_op op, uint64_t bytes, uint32_t timeout_ms,
+                                 bool *reached_p);
 
 #endif

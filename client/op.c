@@ -334,11 +334,21 @@ kvs_status kvsc_progress(kvsc_client *client, kvsc_op id, uint32_t *chunks_p, ui
   return op != NULL ? KVS_OK : KVS_ERR_INVALID;
 }
 
-/* How far a get is waited for: chunks that are whole, and of the next one segments and bytes. */
+/* How far a get is waited for: chunks that are whole, and of the next one segments; or so many bytes of every chunk. */
 struct mark {
   uint32_t chunks, segments;
   uint64_t bytes;
 };
+
+/* With the mutex. */
+static bool every_chunk_has(const struct client_op *op, uint64_t bytes)
+{
+  for (uint32_t i = op->lead; i < op->completion.n; i++) {
+    if (op->chunks == NULL || (!op->chunks[i].ok && op->chunks[i].verified < bytes))
+      return false;
+  }
+  return true;
+}
 
 /* With the mutex. */
 static bool is_reached(const struct client_op *op, const struct mark *mark)
@@ -347,9 +357,11 @@ static bool is_reached(const struct client_op *op, const struct mark *mark)
   const struct op_chunk *next =
       op->chunks != NULL && op->lead < op->completion.n ? &op->chunks[op->lead] : &none;
 
+  if (mark->bytes > 0)
+    return every_chunk_has(op, mark->bytes);
   if (op->lead != mark->chunks)
     return op->lead > mark->chunks;
-  return next->segments >= mark->segments && next->verified >= mark->bytes;
+  return next->segments >= mark->segments;
 }
 
 /* KVS_OK: the mark is reached, or the operation has ended. */
@@ -393,8 +405,8 @@ kvs_status kvsc_wait_progress(kvsc_client *client, kvsc_op id, uint32_t chunks, 
   return wait_mark(client, id, &(struct mark){.chunks = chunks, .segments = segments}, timeout_ms, &reached);
 }
 
-kvs_status kvi_client_wait_bytes(kvsc_client *client, kvsc_op id, uint32_t chunk, uint64_t bytes,
-                                 uint32_t timeout_ms, bool *reached_p)
+kvs_status kvi_client_wait_bytes(kvsc_client *client, kvsc_op id, uint64_t bytes, uint32_t timeout_ms,
+                                 bool *reached_p)
 {
-  return wait_mark(client, id, &(struct mark){.chunks = chunk, .bytes = bytes}, timeout_ms, reached_p);
+  return wait_mark(client, id, &(struct mark){.bytes = bytes}, timeout_ms, reached_p);
 }

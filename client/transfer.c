@@ -160,7 +160,7 @@ static void on_segments(struct kvi_transfer *transfer, uint32_t index, uint32_t 
   pthread_mutex_lock(&op->client->mutex);
   op->chunks[index].segments = n_segments;
   op->chunks[index].verified = transfer->chunks[index].verified;
-  if (index == op->lead)
+  if (index == op->lead || transfer->abreast)
     kvi_client_op_progressed(op);
   pthread_mutex_unlock(&op->client->mutex);
 }
@@ -374,6 +374,7 @@ static kvs_status prepare(struct client_op *op, kvsc_space *space, const kvsc_ke
   transfer->put = op->kind == OP_PUT;
   transfer->space = space->digest;
   transfer->lease = call->lease;
+  transfer->abreast = op->kind == OP_GET && call->abreast != 0;
   transfer->deadline_ns = op->deadline_ns;
   transfer->on_done = on_done;
   transfer->user = op;

@@ -172,8 +172,8 @@ uint64_t kvi_connector_memory_bytes_of_layer(const kvs_memory *memory, uint32_t 
 /* ---- arguments (request.c) ---- */
 
 /*
- * Copies a struct that begins with its size into one of ours. KVS_ERR_INVALID: smaller than ours (the first version's), or
- * larger with something set that this version does not know. from NULL: zeroes.
+ * Copies a struct that begins with its size into one of ours. What a caller of an older version does not have is zero. KVS_ERR_INVALID:
+ * too small for any version, or larger than ours with something set that this version does not know. from NULL: zeroes.
  */
 kvs_status kvi_connector_struct_copy(void *to, size_t size, const void *from);
 

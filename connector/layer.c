@@ -1,9 +1,8 @@
 /*
  * connector/layer.c: handing a get over layer by layer.
  *
- * The client tells how far a get is as (whole leading chunks, leading bytes of the next one), so a layer of every chunk is there when
- * all chunks but the last are whole and the last one has the bytes up to its end. Bytes and not segments: a chunk may have been stored by
- * an engine that cuts it otherwise.
+ * A layer of a get is there when every chunk has the bytes up to its end. Bytes and not segments: a chunk may have been stored by an engine
+ * that cuts it otherwise.
  */
 #include "connector/connector_private.h"
 
@@ -26,8 +25,7 @@ static kvs_status wait_bytes(kvs_connector *connector, const struct kvi_connecto
                              uint64_t bytes, uint32_t timeout_ms)
 {
   bool reached;
-  kvs_status status =
-      kvi_client_wait_bytes(connector->client, client, op->n_chunks - 1, bytes, timeout_ms, &reached);
+  kvs_status status = kvi_client_wait_bytes(connector->client, client, bytes, timeout_ms, &reached);
 
   if (status == KVS_ERR_INVALID)
     return taken_result(connector, op);

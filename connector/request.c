@@ -9,6 +9,7 @@
 
 kvs_status kvi_connector_struct_copy(void *to, size_t size, const void *from)
 {
+  static const size_t size_min = 40;   /* of any struct in the first version: kvs_keys */
   static const size_t size_max = 4096; /* a larger one is not a struct of ours of any version */
   const unsigned char *bytes = from;
   uint32_t from_size;
@@ -17,13 +18,13 @@ kvs_status kvi_connector_struct_copy(void *to, size_t size, const void *from)
   if (from == NULL)
     return KVS_OK;
   memcpy(&from_size, from, sizeof(from_size));
-  if (from_size < size || from_size > size_max)
+  if (from_size < size_min || from_size > size_max)
     return KVS_ERR_INVALID;
   for (size_t i = size; i < from_size; i++) {
     if (bytes[i] != 0)
       return KVS_ERR_INVALID;
   }
-  memcpy(to, from, size);
+  memcpy(to, from, from_size < size ? from_size : size);
   return KVS_OK;
 }
 
@@ -62,6 +63,7 @@ void kvi_connector_request_convert(const kvs_request *request, const struct kvi_
                     .user = id,
                     .lease = request->lease,
                     .lease_ms = request->lease_ms,
+                    .abreast = request->by_layer,
                     .statuses = request->statuses,
                     .present = request->present};
 }

@@ -142,6 +142,8 @@ struct kvi_service_limits {
   uint64_t chunk_bytes_max;
   uint32_t frame_bytes_max;
   uint32_t batch_chunks_max;
+  uint64_t
+      abreast_bytes; /* how much of a get that asks for its chunks abreast is held open at a time. Not told to clients. */
   uint32_t get_ahead_chunks; /* how far ahead get_ahead is worth while; 0: not at all. Not told to clients. */
 };
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "proto/limits.h"
 
+#define ABREAST_PART     8u /* of the memory, held open for one get */
 #define GET_AHEAD_CHUNKS 8u /* keep a fast SSD busy with chunks of 2 MiB */
 
 static bool draining(const struct kvi_store_service *service)
@@ -145,6 +146,7 @@ kvs_status kvi_store_service_create(const struct kvi_store_service_config *confi
       .chunk_bytes_max = kvi_store_chunk_bytes_max(config->store),
       .frame_bytes_max = config->frame_bytes_max ? config->frame_bytes_max : KVI_FRAME_BYTES_MAX,
       .batch_chunks_max = config->batch_chunks_max ? config->batch_chunks_max : KVI_BATCH_CHUNKS_MAX,
+      .abreast_bytes = kvi_store_dram_bytes(config->store) / ABREAST_PART,
       .get_ahead_chunks = kvi_store_has_medium(config->store) || config->shared ? GET_AHEAD_CHUNKS : 0};
   if (!service->software || kvi_programs_create(KVI_PROGRAMS_DEFAULT, &service->programs) != KVS_OK) {
     kvi_store_service_destroy(service);

@@ -156,6 +156,11 @@ uint64_t kvi_store_chunk_bytes_max(const struct kvi_store *store)
   return configured < capacity ? configured : capacity;
 }
 
+uint64_t kvi_store_dram_bytes(const struct kvi_store *store)
+{
+  return store->dram_attr.capacity_bytes;
+}
+
 bool kvi_store_has_medium(const struct kvi_store *store)
 {
   return store->below != NULL;

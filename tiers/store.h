@@ -53,6 +53,9 @@ void kvi_store_close(struct kvi_store *store);
 /* The largest payload it takes: as configured, and no more than its memory. */
 uint64_t kvi_store_chunk_bytes_max(const struct kvi_store *store);
 
+/* The room for payloads in its memory. */
+uint64_t kvi_store_dram_bytes(const struct kvi_store *store);
+
 /* Whether there is a tier below: gets may have to wait for it. */
 bool kvi_store_has_medium(const struct kvi_store *store);
 

@@ -25,6 +25,14 @@
 struct wire;
 
 /* One transfer in flight. */
+/* How far a chunk of a get has come. */
+struct landing {
+  uint64_t landed; /* bytes */
+  struct kvi_iov_cursor cursor;
+  uint32_t n_segments; /* 0: nothing of it has come */
+  uint32_t segment, segment_offset, segment_length, crc, crc_expected;
+};
+
 struct transfer {
   struct kvi_transfer *user;
   struct wire *wire;
@@ -44,10 +52,10 @@ struct transfer {
   /* The poller's. */
   uint32_t n_ended, n_ok;
   kvs_status failure; /* first chunk status below 0 */
-  uint32_t chunk, segment, segment_offset, segment_length, n_segments, crc, crc_expected;
-  uint64_t landed;
+  uint32_t chunk;     /* that landing is of */
+  struct landing landing;
+  struct landing *abreast;                   /* of each chunk, if they come abreast; in arrays */
   uint64_t whole[KVI_BATCH_CHUNKS_MAX / 64]; /* chunks of a get whose every segment is in place */
-  struct kvi_iov_cursor cursor;
 
   /* Arrays of the start message: inline, or one block in `arrays` for larger batches. */
   uint64_t *lengths;

@@ -4,55 +4,64 @@
 #include "proto/grpc/client_private.h"
 #include "proto/service.h"
 
-static bool first_of_chunk(struct transfer *t, const Kvasir__V1__Piece *piece)
+/* The chunk's state; NULL: its turn is over. */
+static struct landing *landing_of(struct transfer *t, uint32_t chunk)
+{
+  if (t->abreast)
+    return &t->abreast[chunk];
+  if (chunk == t->chunk)
+    return &t->landing;
+  if (t->chunk != UINT32_MAX &&
+      chunk < t->chunk) /* its segments may be verified: they are not written again */
+    return NULL;
+  t->chunk = chunk;
+  t->landing = (struct landing){0};
+  return &t->landing;
+}
+
+static bool first_of_chunk(const struct transfer *t, struct landing *l, const Kvasir__V1__Piece *piece)
 {
   const struct kvi_transfer_chunk *c = &t->user->chunks[piece->chunk];
-  if (t->chunk != UINT32_MAX &&
-      piece->chunk < t->chunk) /* its segments may be verified: they are not written again */
-    return false;
   if (piece->segment != 0 || piece->offset != 0 || piece->segments == 0 || piece->segments > KVI_SEGMENTS_MAX)
     return false;
-  t->chunk = piece->chunk;
-  t->segment = 0;
-  t->segment_offset = 0;
-  t->n_segments = piece->segments;
-  t->landed = 0;
-  t->cursor = kvi_iov_cursor_make(c->iov, c->n_iov);
+  l->n_segments = piece->segments;
+  l->cursor = kvi_iov_cursor_make(c->iov, c->n_iov);
   return true;
 }
 
-static bool in_order(struct transfer *t, const Kvasir__V1__Piece *piece)
+static bool in_order(const struct transfer *t, struct landing *l, const Kvasir__V1__Piece *piece)
 {
-  if (piece->chunk != t->chunk && !first_of_chunk(t, piece))
+  if (l->n_segments == 0 && !first_of_chunk(t, l, piece))
     return false;
-  if (piece->segment != t->segment || piece->offset != t->segment_offset || t->segment >= t->n_segments)
+  if (piece->segment != l->segment || piece->offset != l->segment_offset || l->segment >= l->n_segments)
     return false;
   if (piece->offset == 0) {
-    t->segment_length = piece->segment_length;
-    t->crc_expected = piece->crc32c;
-    t->crc = 0;
+    l->segment_length = piece->segment_length;
+    l->crc_expected = piece->crc32c;
+    l->crc = 0;
   }
-  return piece->length <= t->segment_length - t->segment_offset;
+  return piece->length <= l->segment_length - l->segment_offset;
 }
 
-static void segment_whole(struct transfer *t)
+static void segment_whole(struct transfer *t, struct landing *l, uint32_t chunk)
 {
-  if (t->crc != t->crc_expected) {
+  struct kvi_transfer_chunk *c = &t->user->chunks[chunk];
+  if (l->crc != l->crc_expected) {
     kvi_log_limited(KVI_LOG_WARN, "node %s: segment %u of a chunk does not fit its checksum",
-                    t->wire->endpoint, t->segment);
-    kvi_gw_end_chunk(t, t->chunk, KVS_MISS, KVI_MISS_CORRUPT);
+                    t->wire->endpoint, l->segment);
+    kvi_gw_end_chunk(t, chunk, KVS_MISS, KVI_MISS_CORRUPT);
     return;
   }
-  t->segment++;
-  t->segment_offset = 0;
-  t->user->chunks[t->chunk].verified = t->landed;
-  if (t->segment == t->n_segments) { /* its end may follow those of later chunks' pieces in the same frame */
-    t->user->chunks[t->chunk].length = t->landed;
-    t->user->chunks[t->chunk].n_segments = t->n_segments;
-    t->whole[t->chunk / 64] |= UINT64_C(1) << (t->chunk % 64);
+  l->segment++;
+  l->segment_offset = 0;
+  c->verified = l->landed;
+  if (l->segment == l->n_segments) { /* its end may follow those of later chunks' pieces in the same frame */
+    c->length = l->landed;
+    c->n_segments = l->n_segments;
+    t->whole[chunk / 64] |= UINT64_C(1) << (chunk % 64);
   }
   if (t->user->on_segments)
-    t->user->on_segments(t->user, t->chunk, t->segment);
+    t->user->on_segments(t->user, chunk, l->segment);
 }
 
 /* False: the node broke the protocol. */
@@ -65,16 +74,17 @@ static bool land_piece(struct wire *w, const Kvasir__V1__Piece *piece)
     kvi_frame_in_skip(&w->in, piece->length);
     return true;
   }
-  if (!in_order(t, piece))
+  struct landing *l = landing_of(t, piece->chunk);
+  if (!l || !in_order(t, l, piece))
     return false;
-  if (!kvi_frame_in_land(&w->in, piece->length, &t->cursor, &t->crc)) {
+  if (!kvi_frame_in_land(&w->in, piece->length, &l->cursor, &l->crc)) {
     kvi_gw_end_chunk(t, piece->chunk, KVS_ERR_BUFFER, KVI_MISS_NONE);
     return true;
   }
-  t->landed += piece->length;
-  t->segment_offset += piece->length;
-  if (t->segment_offset == t->segment_length)
-    segment_whole(t);
+  l->landed += piece->length;
+  l->segment_offset += piece->length;
+  if (l->segment_offset == l->segment_length)
+    segment_whole(t, l, piece->chunk);
   return true;
 }
 

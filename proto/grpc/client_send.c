@@ -48,6 +48,7 @@ static bool add_start(struct wire *w, struct transfer *t)
   uint64_t left_ms = now < user->deadline_ns ? (user->deadline_ns - now) / KVI_NS_PER_MS : 0;
   start->timeout_ms = left_ms < KVI_TIMEOUT_MS_MAX ? (uint32_t)left_ms : KVI_TIMEOUT_MS_MAX;
   start->lease = user->lease;
+  start->abreast = user->abreast && !user->put;
   start->n_lengths = user->n_chunks;
   start->lengths = t->lengths;
   if (user->put) {

@@ -265,19 +265,24 @@ static kvs_status check_transfer(const struct wire *w, const struct kvi_transfer
   return packed <= START_BYTES_MAX ? KVS_OK : KVS_ERR_TOO_LARGE;
 }
 
-/* The start message's arrays; one allocation for batches above INLINE_CHUNKS or INLINE_SEGMENTS. */
+/* What is kept of each chunk beside its slot: one allocation for batches above INLINE_CHUNKS or INLINE_SEGMENTS, and for gets abreast. */
 static kvs_status fill_arrays(struct transfer *t, size_t n_segments)
 {
   const struct kvi_transfer *user = t->user;
   t->lengths = t->inline_lengths;
   t->segment_counts = t->inline_counts;
   t->segment_lengths = t->inline_segments;
-  if (user->n_chunks > INLINE_CHUNKS || n_segments > INLINE_SEGMENTS) {
-    size_t size = user->n_chunks * (sizeof(uint64_t) + sizeof(uint32_t)) + n_segments * sizeof(uint32_t);
+  bool abreast = user->abreast && !user->put && user->n_chunks > 1;
+  if (abreast || user->n_chunks > INLINE_CHUNKS || n_segments > INLINE_SEGMENTS) {
+    size_t landings = abreast ? user->n_chunks * sizeof *t->abreast : 0;
+    size_t size =
+        landings + user->n_chunks * (sizeof(uint64_t) + sizeof(uint32_t)) + n_segments * sizeof(uint32_t);
     t->arrays = malloc(size);
     if (!t->arrays)
       return KVS_ERR_NOMEM;
-    t->lengths = t->arrays;
+    if (abreast)
+      t->abreast = memset(t->arrays, 0, landings);
+    t->lengths = (uint64_t *)(void *)((char *)t->arrays + landings);
     t->segment_counts = (uint32_t *)(t->lengths + user->n_chunks);
     t->segment_lengths = t->segment_counts + user->n_chunks;
   }

@@ -14,6 +14,69 @@ void kvi_server_source_unref(void *ctx)
   free(s);
 }
 
+/* How many chunks from `first` on are sent abreast: as many as may be held open, and one at least. */
+static uint32_t count_abreast(const struct server_transfer *t, uint32_t first)
+{
+  uint64_t left = t->stream->poller->server->service->limits.abreast_bytes;
+  uint32_t n = 0;
+  while (first + n < t->n_chunks && t->lengths[first + n] <= left)
+    left -= t->lengths[first + n++];
+  return n > 0 ? n : 1;
+}
+
+static void begin_group(struct server_transfer *t, uint32_t first)
+{
+  t->group_first = t->send_chunk = first;
+  t->send_segment = t->send_offset = 0;
+  t->group_left = 0;
+  t->group_chunks = first == t->n_chunks ? 0 : t->abreast ? count_abreast(t, first) : 1;
+  t->group_open = t->group_chunks;
+  memset(t->group, 0, t->group_chunks * sizeof *t->group);
+}
+
+kvs_status kvi_server_get_start(struct server_transfer *t, bool abreast)
+{
+  t->group = &t->first_of_group;
+  t->abreast = abreast && t->n_chunks > 1;
+  if (t->abreast) {
+    t->group = calloc(t->n_chunks, sizeof *t->group);
+    if (!t->group)
+      return KVS_ERR_NOMEM;
+  }
+  begin_group(t, 0);
+  return KVS_OK;
+}
+
+static struct get_chunk *current(struct server_transfer *t)
+{
+  return &t->group[t->send_chunk - t->group_first];
+}
+
+/* To the next chunk of the group that has the segment; beyond the last one to the next segment, or the next group. */
+static void advance(struct server_transfer *t)
+{
+  t->send_offset = 0;
+  if (t->group_open == 0) {
+    begin_group(t, t->group_first + t->group_chunks);
+    return;
+  }
+  do {
+    if (++t->send_chunk == t->group_first + t->group_chunks) {
+      t->send_chunk = t->group_first;
+      t->send_segment++;
+    }
+  } while (t->send_segment > 0 && !current(t)->source);
+}
+
+static void close_chunk(struct server_transfer *t, struct get_chunk *chunk)
+{
+  if (chunk->source)
+    kvi_server_source_unref(chunk->source);
+  t->group_left -= chunk->left;
+  t->group_open--;
+  *chunk = (struct get_chunk){0};
+}
+
 static bool tell_end(struct server_transfer *t, struct kvi_frame_out *out, kvs_status status, uint32_t cause)
 {
   Kvasir__V1__ChunkEnd *end = kvi_frame_out_end(out);
@@ -23,11 +86,7 @@ static bool tell_end(struct server_transfer *t, struct kvi_frame_out *out, kvs_s
   end->chunk = t->send_chunk;
   end->status = status;
   end->cause = cause;
-  if (t->source)
-    kvi_server_source_unref(t->source);
-  t->source = NULL;
-  t->send_chunk++;
-  t->send_segment = t->send_offset = 0;
+  close_chunk(t, current(t));
   return true;
 }
 
@@ -139,7 +198,7 @@ static kvs_status get_source(struct server_transfer *t, uint32_t *cause)
   return status;
 }
 
-/* KVS_OK: t->source is open. KVS_PENDING: the transfer waits. Otherwise why the chunk ends. */
+/* KVS_OK: the next chunk is open. KVS_PENDING: the transfer waits. Otherwise why the chunk ends. */
 static kvs_status open_source(struct server_transfer *t, uint32_t *cause)
 {
   if (t->wait.waiting)
@@ -157,33 +216,40 @@ static kvs_status open_source(struct server_transfer *t, uint32_t *cause)
     kvi_server_source_unref(s);
     return KVS_ERR_BUFFER;
   }
-  t->source = s;
-  t->send_cursor = kvi_iov_cursor_make(s->source.iov, s->source.n_iov);
-  t->send_left = s->source.table.length;
+  *current(t) = (struct get_chunk){.source = s,
+                                   .cursor = kvi_iov_cursor_make(s->source.iov, s->source.n_iov),
+                                   .left = s->source.table.length};
+  t->group_left += s->source.table.length;
   return KVS_OK;
 }
 
-static uint32_t add_run(struct server_transfer *t, struct kvi_frame_out *out, uint32_t max)
+static uint32_t add_run(struct get_chunk *chunk, struct kvi_frame_out *out, uint32_t max)
 {
   uint32_t added = 0;
   while (added < max && out->n_slices < KVI_FRAME_OUT_SLICES) {
-    struct kvi_iov run = kvi_iov_cursor_next(&t->send_cursor, max - added);
-    atomic_fetch_add_explicit(&t->source->refs, 1, memory_order_relaxed);
-    kvi_frame_out_bytes(out, run.base, run.length, kvi_server_source_unref, t->source);
+    struct kvi_iov run = kvi_iov_cursor_next(&chunk->cursor, max - added);
+    atomic_fetch_add_explicit(&chunk->source->refs, 1, memory_order_relaxed);
+    kvi_frame_out_bytes(out, run.base, run.length, kvi_server_source_unref, chunk->source);
     added += (uint32_t)run.length;
   }
   return added;
 }
 
-static bool add_piece(struct server_transfer *t, struct kvi_frame_out *out)
+/* Whether nothing is to be opened any more: then what is left of the transfer is known. */
+static bool all_open(const struct server_transfer *t)
 {
-  const struct kvi_chunk_table *table = &t->source->source.table;
-  if (t->stream->to_send.length == 1 && t->send_chunk + 1 == t->n_chunks)
-    kvi_frame_out_taper(out, t->send_left);
+  uint32_t end = t->group_first + t->group_chunks;
+  return end == t->n_chunks && (t->send_segment > 0 || t->send_chunk + 1 == end);
+}
+
+static bool add_piece(struct server_transfer *t, struct kvi_segment segment, struct kvi_frame_out *out)
+{
+  struct get_chunk *chunk = current(t);
+  if (t->stream->to_send.length == 1 && all_open(t))
+    kvi_frame_out_taper(out, t->group_left);
   size_t room = kvi_frame_out_room(out);
   if (room == 0)
     return false;
-  struct kvi_segment segment = kvi_chunk_table_segment(table, t->send_segment);
   Kvasir__V1__Piece *piece = kvi_frame_out_piece(out);
   uint32_t left = segment.length - t->send_offset;
   piece->id = t->id;
@@ -195,33 +261,53 @@ static bool add_piece(struct server_transfer *t, struct kvi_frame_out *out)
     piece->segment_length = segment.length;
     piece->crc32c = segment.crc32c;
     if (t->send_segment == 0)
-      piece->segments = table->n_segments;
+      piece->segments = chunk->source->source.table.n_segments;
   }
-  piece->length = add_run(t, out, left < room ? left : (uint32_t)room);
+  piece->length = add_run(chunk, out, left < room ? left : (uint32_t)room);
   t->send_offset += piece->length;
-  t->send_left -= piece->length;
-  if (t->send_offset == segment.length) {
-    piece->last = true;
-    t->send_segment++;
-    t->send_offset = 0;
-  }
+  chunk->left -= piece->length;
+  t->group_left -= piece->length;
+  piece->last = t->send_offset == segment.length;
+  return true;
+}
+
+/* The rest of the segment whose turn it is. False: the frame is full. */
+static bool add_segment(struct server_transfer *t, struct kvi_frame_out *out)
+{
+  struct kvi_segment segment = kvi_chunk_table_segment(&current(t)->source->source.table, t->send_segment);
+  while (t->send_offset < segment.length)
+    if (!add_piece(t, segment, out))
+      return false;
   return true;
 }
 
 bool kvi_server_get_fill(struct server_transfer *t, struct kvi_frame_out *out)
 {
-  while (t->send_chunk < t->n_chunks) {
+  while (!kvi_server_get_over(t)) {
     uint32_t cause = 0;
-    kvs_status status = t->source ? KVS_OK : open_source(t, &cause);
+    kvs_status status = current(t)->source ? KVS_OK : open_source(t, &cause);
     if (status == KVS_PENDING)
       return true; /* nothing to say before it is woken */
     if (status == KVS_OK && t->canceled)
       status = KVS_ERR_CANCELED;
-    while (status == KVS_OK && t->send_segment < t->source->source.table.n_segments)
-      if (!add_piece(t, out))
-        return false;
-    if (!tell_end(t, out, status, cause))
+    if (status == KVS_OK && !add_segment(t, out))
+      return false;
+    bool ended = status != KVS_OK || t->send_segment + 1 == current(t)->source->source.table.n_segments;
+    if (ended && !tell_end(t, out, status, cause))
       return false; /* opened again or ended the same way in the next frame */
+    advance(t);
   }
   return true;
+}
+
+void kvi_server_get_end_all(struct server_transfer *t)
+{
+  kvi_server_get_unwait(t);
+  if (t->coming)
+    kvi_server_source_unref(t->coming);
+  for (uint32_t i = 0; i < t->group_chunks; i++)
+    if (t->group[i].source)
+      kvi_server_source_unref(t->group[i].source);
+  if (t->group != &t->first_of_group)
+    free(t->group);
 }

@@ -74,6 +74,13 @@ void kvi_server_stream_tick(struct poller *poller, uint64_t now);
 
 enum put_state { PUT_NEW = 0, PUT_LANDING, PUT_WAITING, PUT_ENDED };
 
+/* A chunk of a get that is being sent. */
+struct get_chunk {
+  struct source *source; /* NULL: not opened yet, or ended */
+  struct kvi_iov_cursor cursor;
+  uint64_t left; /* bytes still to be sent */
+};
+
 /* A put that waits for an equal one. The callback comes from any thread and leaves it as a message. */
 struct put_wait {
   struct server_transfer *transfer;
@@ -120,15 +127,17 @@ struct server_transfer {
   uint32_t chunk, segment, offset, crc; /* of the next piece */
   struct kvi_iov_cursor cursor;
 
-  /* get */
-  struct source *source; /* of the chunk being sent */
-  struct source *coming; /* the one that wait is for */
+  /* get: chunks go in groups that are sent abreast, of one chunk each unless the client asked for more */
+  struct get_chunk *group, first_of_group; /* the latter is the room for a group of one */
+  bool abreast;
+  uint32_t group_first, group_chunks; /* chunks of the group, in the batch */
+  uint32_t group_open;                /* of them not ended */
+  uint64_t group_left;                /* bytes of the opened ones */
+  struct source *coming;              /* the one that wait is for */
   struct get_wait wait;
-  bool waited;      /* wait has ended: its status is the chunk's */
-  uint32_t n_ahead; /* chunks that were told ahead */
-  uint32_t send_chunk, send_segment, send_offset;
-  uint64_t send_left; /* bytes of the chunk */
-  struct kvi_iov_cursor send_cursor;
+  bool waited;                                    /* wait has ended: its status is the chunk's */
+  uint32_t n_ahead;                               /* chunks that were told ahead */
+  uint32_t send_chunk, send_segment, send_offset; /* what goes next */
 
   struct server_transfer *next_by_id; /* in its bucket of stream->by_id */
   kvi_list_node link;                 /* in stream->transfers */
@@ -201,6 +210,13 @@ bool kvi_server_get_fill(struct server_transfer *transfer, struct kvi_frame_out 
 void kvi_server_get_woken(struct stream *stream);
 /* A get that is cancelled or past its deadline does not wait any longer. */
 void kvi_server_get_unwait(struct server_transfer *transfer);
+/* KVS_ERR_NOMEM. */
+kvs_status kvi_server_get_start(struct server_transfer *transfer, bool abreast);
+void kvi_server_get_end_all(struct server_transfer *transfer);
+static inline bool kvi_server_get_over(const struct server_transfer *t)
+{
+  return t->group_first == t->n_chunks;
+}
 void kvi_server_source_unref(void *source);
 
 #endif

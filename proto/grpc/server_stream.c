@@ -106,7 +106,7 @@ static bool fill_from(struct stream *s, struct server_transfer *t)
 
 static bool transfer_over(const struct server_transfer *t)
 {
-  return t->put ? t->n_told == t->n_chunks : t->send_chunk == t->n_chunks;
+  return t->put ? t->n_told == t->n_chunks : kvi_server_get_over(t);
 }
 
 static void fill_frame(struct stream *s)

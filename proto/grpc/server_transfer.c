@@ -91,8 +91,8 @@ kvs_status kvi_server_transfer_create(struct stream *stream, const Kvasir__V1__T
   t->lengths = copy_array(start->lengths, n_chunks, sizeof(uint64_t));
   if (status == KVS_OK && !t->lengths)
     status = KVS_ERR_NOMEM;
-  if (status == KVS_OK && t->put)
-    status = copy_put(t, start);
+  if (status == KVS_OK)
+    status = t->put ? copy_put(t, start) : kvi_server_get_start(t, start->abreast);
   if (status != KVS_OK) {
     kvi_server_transfer_destroy(t);
     return status;
@@ -108,11 +108,7 @@ void kvi_server_transfer_destroy(struct server_transfer *t)
 {
   if (t->put && t->puts)
     kvi_server_put_end_all(t, KVS_ERR_CANCELED);
-  kvi_server_get_unwait(t);
-  if (t->coming)
-    kvi_server_source_unref(t->coming);
-  if (t->source)
-    kvi_server_source_unref(t->source);
+  kvi_server_get_end_all(t);
   unlink_transfer(t);
   if (kvi_list_is_linked(&t->send_link))
     kvi_list_remove(&t->stream->to_send, &t->send_link);

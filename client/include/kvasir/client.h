@@ -88,6 +88,8 @@ typedef struct kvsc_call {
       *statuses;    /* get, put: filled with each chunk's status before the completion; NULL: not wanted */
   uint8_t *present; /* lookup: bitmap of (n + 7) / 8 bytes, least significant bit first; NULL: not wanted */
   uint8_t *tiers;   /* lookup: one byte a key (0 absent, 1 dram, 2 ssd, 3 redis, 4 gpu); NULL: not wanted */
+  uint32_t
+      abreast; /* get; 1: segment 0 of every chunk, then segment 1 of every one, rather than chunk after chunk. A wish */
 } kvsc_call;
 
 typedef struct kvsc_iov {

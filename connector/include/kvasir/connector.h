@@ -131,6 +131,8 @@ typedef struct kvs_request {
   uint32_t lease_ms;    /* lookup: hold what is found for so long; 0: no lease */
   kvs_status *statuses; /* get, put: each chunk's status, filled before the completion; NULL: not wanted */
   uint8_t *present; /* lookup: bitmap of (n + 7) / 8 bytes, least significant bit first; NULL: not wanted */
+  uint32_t
+      by_layer; /* get; 1: the chunks come layer by layer rather than one after another, for kvs_wait_layer */
 } kvs_request;
 
 /*
@@ -211,9 +213,10 @@ KVS_API kvs_status kvs_wait(kvs_connector *connector, kvs_op op, uint32_t timeou
  * A chunk that was put in other segments than this registration's regions (by another engine, as a buffer) is waited for up to the
  * end of the segment in which the layer ends.
  *
- * The chunks of one get arrive one after another, each in layer order. So layer 0 of a get of several chunks is ready when
- * all its chunks but the last are whole: layers overlap with compute for the last chunk only. An engine that wants more
- * overlap starts a get for each chunk and waits for the layer on each of them.
+ * The chunks of a get arrive one after another, each in layer order: its layers overlap with compute for the last chunk only,
+ * and a get that ends early has whole chunks. With request->by_layer they come abreast: the first layers of all of them, then the next ones,
+ * as they were cut into segments when they were put; a get that ends early may have no chunk whole. A node holds no more than an eighth of
+ * its memory for that: what is larger comes in groups of chunks. "embedded:" copies at once, in either case.
  */
 KVS_API kvs_status kvs_wait_layer(kvs_connector *connector, kvs_op op, uint32_t layer, uint32_t timeout_ms);
 

@@ -99,6 +99,7 @@ class Request(ctypes.Structure):
         ("lease_ms", c_uint32),
         ("statuses", c_void_p),
         ("present", c_void_p),
+        ("by_layer", c_uint32),
     ]
 
 

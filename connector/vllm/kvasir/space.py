@@ -196,12 +196,13 @@ class Space:
 
     def get(self, keys: Bytes, memory: Memory, slots: Any, slots_per_chunk: int, *, first_place: int = 0,
             parent: Bytes | None = None, extent_first: Bytes | None = None, unchained: bool = False, lease: int = 0,
-            timeout: float | None = None, user: Any = 0, statuses: bool = False) -> Operation:
-        """Chunks into registered memory. slots: n * slots_per_chunk int64 (array('q'), a NumPy array, or integers), those
+            by_layer: bool = False, timeout: float | None = None, user: Any = 0, statuses: bool = False) -> Operation:
+        """Chunks into registered memory. by_layer: the first layers of all chunks, then the next ones, rather than chunk after
+        chunk, for wait_layer. slots: n * slots_per_chunk int64 (array('q'), a NumPy array, or integers), those
         of a chunk in token order; -1: a hole, not written. What did not come whole holds any bytes."""
         return self._transfer("get", keys, memory, slots, slots_per_chunk, first_place=first_place, parent=parent,
-                              extent_first=extent_first, unchained=unchained, lease=lease, timeout=timeout, user=user,
-                              statuses=statuses)
+                              extent_first=extent_first, unchained=unchained, lease=lease, by_layer=by_layer,
+                              timeout=timeout, user=user, statuses=statuses)
 
     def put(self, keys: Bytes, memory: Memory, slots: Any, slots_per_chunk: int, *, first_place: int = 0,
             parent: Bytes | None = None, extent_first: Bytes | None = None, unchained: bool = False,
@@ -212,7 +213,7 @@ class Space:
                               statuses=statuses)
 
     def _transfer(self, what: str, keys: Bytes, memory: Memory, slots: Any, slots_per_chunk: int, *, lease: int,
-                  timeout: float | None, user: Any, statuses: bool, **chain: Any) -> Operation:
+                  timeout: float | None, user: Any, statuses: bool, by_layer: bool = False, **chain: Any) -> Operation:
         named = keys_struct(keys, self.key_length, **chain)
         per_chunk = u32(slots_per_chunk, "slots_per_chunk")
         pointer, count, keep = integers(slots, "q", "slots")
@@ -221,6 +222,7 @@ class Space:
         if not memory.belongs_to(self.connector._handle):
             raise InvalidError(f"{what}: the memory is one of another connector")
         start = self.connector._request(timeout, user, lease=lease)
+        start.request.by_layer = 1 if by_layer else 0
         if statuses:
             start.want_statuses(named.n)
         start.operation._keep = memory

@@ -137,7 +137,7 @@ class WorkerSide:
             self._cancel_load(name)
         for load in orders.loads:
             loading = _Loading(load, deadline=time.monotonic() + self._options.load_timeout)
-            self._start_load(loading, 1 if load.layerwise else CHUNKS_MAX)
+            self._start_load(loading)
             if load.layerwise:
                 self._layerwise.append(loading)
             else:
@@ -148,16 +148,16 @@ class WorkerSide:
             for loading in self._layerwise:
                 self._wait_all(loading)
 
-    def _start_load(self, loading: _Loading, most: int) -> None:
+    def _start_load(self, loading: _Loading) -> None:
         self.counters.loads += 1
         for run, lease in zip(loading.load.runs, loading.load.leases):
             group = self._plan.groups[run.group]
-            for part in run.split(min(most, self._most[run.group])):
+            for part in run.split(self._most[run.group]):
                 try:
                     operation = self._spaces[run.group].get(
                         part.keys, self._memories[run.group], part.slots, self._per_chunk(group), first_place=part.first_place,
-                        parent=part.parent, extent_first=part.extent_first, lease=lease, timeout=self._options.load_timeout,
-                        user=(loading, part))
+                        parent=part.parent, extent_first=part.extent_first, lease=lease, by_layer=loading.load.layerwise,
+                        timeout=self._options.load_timeout, user=(loading, part))
                 except kvasir.Error as fault:
                     self._limited.warn("get", f"a load could not start: {fault}")
                     self._not_loaded(loading, part, 0)
@@ -242,10 +242,9 @@ class WorkerSide:
         if operation.done or run.group != place[0] or (loading.bad is not None and run.first_place >= loading.bad):
             return
         try:
-            status = operation.wait_layer(place[1], max(0.0, loading.deadline + _GRACE - time.monotonic()))
+            if operation.wait_layer(place[1], max(0.0, loading.deadline + _GRACE - time.monotonic())) != kvasir.Status.OK:
+                self._took(operation.wait(0))  # it has ended: its completion says which chunks are whole
         except kvasir.Error:  # not in time, or the connector is being closed
-            status = kvasir.Status.MISS
-        if status != kvasir.Status.OK:
             loading.fail(run.first_place)
 
     def _wait_all(self, loading: _Loading) -> None:

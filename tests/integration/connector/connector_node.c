@@ -106,14 +106,13 @@ static void check_layer(const struct world *world, const struct cache *cache, ui
                         world->source.layers[layer] + (size_t)world->from[i] * BLOCK_BYTES, BLOCK_BYTES);
 }
 
-static void layers_are_whole_when_they_are_handed_over(void **state)
+static void get_layers(struct world *world, const kvs_request *request)
 {
-  struct world *world = *state;
   struct cache cache;
   kvs_op op;
 
   cache_init(&cache, world->connector);
-  assert_int_equal(kvs_get(world->space, &world->keys.keys, cache.memory, world->to, PER_CHUNK, NULL, &op),
+  assert_int_equal(kvs_get(world->space, &world->keys.keys, cache.memory, world->to, PER_CHUNK, request, &op),
                    KVS_OK);
   for (uint32_t layer = 0; layer < LAYERS; layer++) {
     assert_int_equal(kvs_wait_layer(world->connector, op, layer, WAIT_MS), KVS_OK);
@@ -121,6 +120,14 @@ static void layers_are_whole_when_they_are_handed_over(void **state)
   }
   assert_int_equal(test_wait(world->connector, op).n_ok, CHUNKS);
   cache_destroy(&cache);
+}
+
+static void layers_are_whole_when_they_are_handed_over(void **state)
+{
+  const kvs_request by_layer = {.struct_size = sizeof(by_layer), .by_layer = 1};
+
+  get_layers(*state, NULL);
+  get_layers(*state, &by_layer);
 }
 
 /* One get for each chunk: layers of all of them come while later ones are on the wire. */

@@ -148,15 +148,15 @@ static void progress_is_told_by_bytes(void **state)
 
   transfer->chunks[0].verified = 10;
   transfer->on_segments(transfer, 0, 3);
-  assert_int_equal(kvi_client_wait_bytes(held->client, op, 0, 10, 1000, &reached), KVS_OK);
+  assert_int_equal(kvi_client_wait_bytes(held->client, op, 10, 1000, &reached), KVS_OK);
   assert_true(reached);
-  assert_int_equal(kvi_client_wait_bytes(held->client, op, 0, 11, 1, &reached), KVS_ERR_DEADLINE);
+  assert_int_equal(kvi_client_wait_bytes(held->client, op, 11, 1, &reached), KVS_ERR_DEADLINE);
   assert_false(reached);
   held_end(&held->wire, 0, KVS_MISS, KVS_MISS);
-  assert_int_equal(kvi_client_wait_bytes(held->client, op, 0, 11, 1000, &reached), KVS_OK);
+  assert_int_equal(kvi_client_wait_bytes(held->client, op, 11, 1000, &reached), KVS_OK);
   assert_false(reached); /* over, without them */
   wait_for(held->client, op);
-  assert_int_equal(kvi_client_wait_bytes(held->client, op, 0, 1, 1000, &reached), KVS_ERR_INVALID);
+  assert_int_equal(kvi_client_wait_bytes(held->client, op, 1, 1000, &reached), KVS_ERR_INVALID);
 }
 
 static void a_get_is_cancelled_on_the_wire_and_a_call_at_once(void **state)

@@ -295,6 +295,12 @@ static void growing_structs(void **state)
   assert_int_equal(copy.timeout_ms, 7);
   newer.unknown = 1; /* asks for something that this version cannot do */
   assert_int_equal(kvi_connector_struct_copy(&copy, sizeof(copy), &newer), KVS_ERR_INVALID);
+  newer.known.struct_size =
+      offsetof(kvs_request, by_layer); /* of a program that was built before there was such a field */
+  newer.known.by_layer = 9;
+  assert_int_equal(kvi_connector_struct_copy(&copy, sizeof(copy), &newer), KVS_OK);
+  assert_int_equal(copy.timeout_ms, 7);
+  assert_int_equal(copy.by_layer, 0);
   newer.known.struct_size = sizeof(uint32_t);
   assert_int_equal(kvi_connector_struct_copy(&copy, sizeof(copy), &newer), KVS_ERR_INVALID);
   newer.known.struct_size = UINT32_MAX;

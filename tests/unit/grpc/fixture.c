@@ -39,6 +39,7 @@ struct fixture_memory {
   uint32_t aborted, open, gone;
 };
 
+static uint64_t abreast_bytes = UINT64_MAX;
 static bool hand_over;
 
 static struct chunk *find(struct fixture_memory *m, const uint8_t *key)
@@ -257,7 +258,7 @@ static void start(struct fixture *f, bool unix_socket, uint32_t piece_bytes, uin
   f->memory = calloc(1, sizeof *f->memory);
   pthread_mutex_init(&f->memory->lock, NULL);
   f->service = (struct kvi_service){
-      &ops, f->memory, {KVI_CHUNK_BYTES_MAX, KVI_FRAME_BYTES_MAX, KVI_BATCH_CHUNKS_MAX, 0}};
+      &ops, f->memory, {KVI_CHUNK_BYTES_MAX, KVI_FRAME_BYTES_MAX, KVI_BATCH_CHUNKS_MAX, abreast_bytes, 0}};
   static const char *const listen[] = {"127.0.0.1:0"};
   char path[100], error[256] = "";
   snprintf(path, sizeof path, "/tmp/kvasir-test-%d.sock", (int)getpid());
@@ -291,6 +292,11 @@ static void start(struct fixture *f, bool unix_socket, uint32_t piece_bytes, uin
 void fixture_hand_over(bool yes)
 {
   hand_over = yes;
+}
+
+void fixture_abreast_bytes(uint64_t bytes)
+{
+  abreast_bytes = bytes;
 }
 
 void fixture_start(struct fixture *f, bool unix_socket, uint32_t piece_bytes)

@@ -26,6 +26,9 @@ void fixture_stop(struct fixture *f);
 /* Wires made from here on send by a thread of their own, or (at first) their callers do. */
 void fixture_hand_over(bool yes);
 
+/* How much of a get abreast servers made from here on hold open. */
+void fixture_abreast_bytes(uint64_t bytes);
+
 /* The next get of this chunk is answered with a checksum that is wrong. */
 void fixture_corrupt(struct fixture *f, const uint8_t key[32]);
 /* Puts of this key answer PENDING until fixture_resolve. */

@@ -129,6 +129,7 @@ static void print_requests(void)
   FIELD(kvs_request, lease_ms);
   FIELD(kvs_request, statuses);
   FIELD(kvs_request, present);
+  FIELD(kvs_request, by_layer);
   close_struct();
 
   STRUCT(kvs_buffer);
