@@ -18,11 +18,11 @@ from harness import SLOW, until  # noqa: E402
 from redis_server import Redis  # noqa: E402
 
 KVASIRCTL = os.environ["KVASIRCTL"]
-CHUNKS = 12
+CHUNKS = 9
 PROMPT = [(i * 7919 + i * i) % 1000 for i in range(CHUNKS * CHUNK + 21)]
 KIND = {"kv_type": "f32"}  # 8 KiB a token, 1 MiB a chunk
 CHUNK_BYTES = 8192 * CHUNK
-MEMORY = 6 << 20  # of the nodes: half of the prompt
+MEMORY = 5 << 20  # of the nodes: half of the prompt
 # Nothing is to be late, however loaded the machine.
 PATIENT = {"redis__lookup_timeout": "10s", "redis__get_timeout": "60s", "redis__put_timeout": "60s",
            "redis__connect_timeout": "10s", "redis__stall_timeout": "20s", "redis__retry_longest": "200ms"}
