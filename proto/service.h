@@ -67,7 +67,7 @@ struct kvi_get_wait {
   void *user;
   struct kvi_source source;
 
-  uint32_t state; /* the service's */
+  uint32_t state, cause; /* the service's */
   void *where;
   struct kvi_get_wait *next;
 };

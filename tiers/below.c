@@ -136,6 +136,7 @@ void kvi_below_drop_locked(struct kvi_store *store, uint32_t number, bool for_go
 
   below->medium->ops->drop(below->medium, NULL, below->handles[number], for_good);
   below->handles[number] = 0;
+  store->entries[number].doubted = 0;
   store->stats.medium_chunks--;
 }
 

@@ -2,7 +2,8 @@
  * tiers/fetch.c: read-through: a chunk that is on the medium only comes to memory. Gets of one chunk share a fetch; each that waits gets a reader's reference
  * in the hold of the lock that publishes the bytes, so that none of them has to look for it again.
  *
- * A wait goes WAITING -> QUEUED (its source is open) -> RUNNING (its done is being called) and is the caller's again from then on.
+ * A wait goes WAITING -> QUEUED (its source is open) -> RUNNING (its done is being called, or what is below the store is asked whether it takes
+ * the wait over) and is the caller's, or theirs, from then on.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -83,6 +84,7 @@ static kvs_status entry_end_locked(struct kvi_store *store, struct kvi_fetch *fe
     store->stats.fetch_refused++;
     status = KVS_ERR_BUSY;
   } else {
+    entry->doubted = status == KVS_ERR_IO;
     fetch->cause = KVI_MISS_TIER;
     status = KVS_MISS;
   }
@@ -121,7 +123,9 @@ static void waiters_call(struct kvi_store *store, struct kvi_fetch *fetch, kvs_s
     pthread_mutex_unlock(&store->lock);
     if (status == KVS_OK)
       (void)kvi_source_fill(store, fetch->object, &wait->source); /* just sealed: it fits */
-    wait->done(wait, status, status == KVS_MISS ? fetch->cause : KVI_MISS_NONE);
+    if (status != KVS_MISS ||
+        kvi_lower_missed(store, &fetch->get.identity, fetch->cause, wait) != KVS_PENDING)
+      wait->done(wait, status, status == KVS_MISS ? fetch->cause : KVI_MISS_NONE);
     pthread_mutex_lock(&store->lock);
     pthread_cond_broadcast(&store->below->called);
   }

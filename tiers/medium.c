@@ -42,6 +42,12 @@ static kvs_status refuse_lookup(struct kvi_medium *medium, struct kvi_medium_loo
   return KVS_ERR_UNSUPPORTED;
 }
 
+static kvs_status refuse_remove(struct kvi_medium *medium, struct kvi_medium_remove *remove)
+{
+  (void)medium, (void)remove;
+  return KVS_ERR_UNSUPPORTED;
+}
+
 static void ignore_drop(struct kvi_medium *medium, const struct kvi_medium_identity *identity,
                         kvi_medium_handle handle, bool for_good)
 {
@@ -64,6 +70,7 @@ void kvi_medium_ops_complete(struct kvi_medium_ops *ops)
   COMPLETE(put, refuse_put);
   COMPLETE(get, refuse_get);
   COMPLETE(lookup, refuse_lookup);
+  COMPLETE(remove, refuse_remove);
   COMPLETE(drop, ignore_drop);
   COMPLETE(destroy, ignore_destroy);
 #undef COMPLETE

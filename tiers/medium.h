@@ -73,7 +73,8 @@ struct kvi_medium_put {
   uint64_t deadline_ns;         /* kvi_now_ns() clock */
   /*
    * KVS_OK: kept, as durable as the medium is configured to be; handle is set. KVS_ERR_FULL: no room (not a fault), KVS_ERR_IO: the
-   * medium failed, KVS_ERR_CORRUPT: the bytes do not fit their table, so nothing was kept. KVS_ERR_DEADLINE, KVS_ERR_CLOSED.
+   * medium failed, KVS_ERR_CORRUPT: the bytes do not fit their table, so nothing was kept. KVS_ERR_CANCELED: it was removed before it was
+   * written. KVS_ERR_DEADLINE, KVS_ERR_CLOSED.
    */
   void (*done)(struct kvi_medium_put *put, kvs_status status);
   kvi_medium_handle handle; /* set before done */
@@ -114,10 +115,31 @@ struct kvi_medium_lookup {
   const uint8_t *space; /* digest */
   const uint8_t *keys;  /* n_keys * key_length */
   uint32_t key_length, n_keys;
-  uint8_t *present; /* (n_keys + 7) / 8 bytes, cleared by the caller; bits are set before done */
+  uint8_t *present;    /* (n_keys + 7) / 8 bytes, cleared by the caller; bits are set before done */
+  const uint8_t *skip; /* as present: keys whose bit is set are not asked for; NULL: none */
+  /*
+   * For a chain, which is of use only up to its first hole: the first key that is not to be asked for any more. The medium lowers it to a key that
+   * it did not find; lookups of one chain in several spaces may share one. NULL: every key is asked for.
+   */
+  _Atomic uint32_t *end;
+  uint32_t n_asked; /* set before done: keys that were asked for */
   uint64_t deadline_ns;
   /* KVS_OK, or why not all could be asked: bits that are set hold all the same. */
   void (*done)(struct kvi_medium_lookup *lookup, kvs_status status);
+  void *user;
+  void *medium_link[4];
+};
+
+/* ---- remove: shared media only ---- */
+
+struct kvi_medium_remove {
+  struct kvi_medium_identity identity; /* parent, place and unchained are not looked at */
+  uint64_t deadline_ns;
+  /*
+   * KVS_OK: it was there, and is not any more. KVS_MISS: it was not there. In both, puts of it that were accepted before the removal leave nothing
+   * behind. Anything else: it may still be there.
+   */
+  void (*done)(struct kvi_medium_remove *remove, kvs_status status);
   void *user;
   void *medium_link[4];
 };
@@ -188,6 +210,7 @@ struct kvi_medium_ops {
   kvs_status (*get)(struct kvi_medium *medium, struct kvi_medium_get *get);
   /* Shared media only. */
   kvs_status (*lookup)(struct kvi_medium *medium, struct kvi_medium_lookup *lookup);
+  kvs_status (*remove)(struct kvi_medium *medium, struct kvi_medium_remove *remove);
 
   /*
    * The store lets go of a chunk: its room may be used for others. for_good: it was deleted, and must not come back by recovery or from

@@ -35,7 +35,7 @@ void kvi_landings_destroy(struct kvi_store *store)
 
 /* ---- begin ---- */
 
-static kvs_status request_check(const struct kvi_store *store, const struct kvi_put_request *request)
+kvs_status kvi_put_check(const struct kvi_store *store, const struct kvi_put_request *request)
 {
   uint64_t sum = 0;
 
@@ -164,8 +164,8 @@ kvs_status kvi_room_take(struct kvi_store *store, const struct kvi_tier_request 
   }
 }
 
-static kvs_status room_take(struct kvi_store *store, const struct kvi_put_request *request,
-                            kvi_tier_object *object_p)
+kvs_status kvi_put_room_take(struct kvi_store *store, const struct kvi_put_request *request,
+                             kvi_tier_object *object_p)
 {
   struct kvi_tier_request wanted = {.length = request->length,
                                     .n_segments = request->n_segments,
@@ -221,7 +221,7 @@ kvs_status kvi_store_put_begin(struct kvi_store *store, const char *tenant,
   memset(landing_p, 0, sizeof(*landing_p));
   if (request->key_length < KVS_KEY_MIN || request->key_length > KVS_KEY_MAX)
     return KVS_ERR_KEY_LENGTH;
-  status = request_check(store, request);
+  status = kvi_put_check(store, request);
   if (status == KVS_OK)
     kvi_key_fold(request->key, request->key_length, folded);
   pthread_mutex_lock(&store->lock);
@@ -241,7 +241,7 @@ kvs_status kvi_store_put_begin(struct kvi_store *store, const char *tenant,
   pthread_mutex_unlock(&store->lock);
   if (status != KVS_OK)
     return status;
-  status = room_take(store, request, &object);
+  status = kvi_put_room_take(store, request, &object);
   if (status != KVS_OK) {
     landing_undo(store, number, true);
     return status;

@@ -80,9 +80,13 @@ static bool service_get_unwait(void *self, struct kvi_get_wait *wait)
 {
   struct kvi_store_service *service = self;
 
-  if (service->config.shared && kvi_shared_unwait(service->config.shared, wait))
+  struct kvi_shared *shared = service->config.shared;
+
+  if (shared && kvi_shared_unwait(shared, wait))
     return true;
-  return kvi_store_get_unwait(service->config.store, wait);
+  if (kvi_store_get_unwait(service->config.store, wait))
+    return true;
+  return shared && kvi_shared_unwait(shared, wait); /* the store may have handed it over meanwhile */
 }
 
 static bool service_get_ahead(void *self, const struct kvi_peer *peer, const uint8_t *space,

@@ -189,9 +189,7 @@ out:
   return status;
 }
 
-/* ---- leases, delete ---- */
-
-#define KVI_VERIFY_BYTES (64u << 20) /* about 4 ms; a chunk that begins below it is read whole */
+/* ---- leases ---- */
 
 static kvs_status release(struct kvi_store_service *service, const struct kvi_peer *peer, const void *request,
                           void *reply)
@@ -202,56 +200,6 @@ static kvs_status release(struct kvi_store_service *service, const struct kvi_pe
   for (size_t i = 0; i < ask->n_leases; i++)
     if (kvi_store_release(service->config.store, peer->id, ask->leases[i]) == KVS_OK)
       answer->released++;
-  return KVS_OK;
-}
-
-/*
- * What a client asks after a get whose bytes did not fit: its memory or the way may be at fault, and then the chunk is sound. Reads at most
- * KVI_VERIFY_BYTES, since this is a poller's thread; of what is left over the client's next get asks again.
- */
-static uint32_t delete_corrupt(struct kvi_store_service *service, const struct kvi_peer *peer,
-                               const Kvasir__V1__DeleteRequest *ask, uint32_t n)
-{
-  uint32_t deleted = 0;
-  uint64_t read = 0;
-
-  for (uint32_t i = 0; i < n && read < KVI_VERIFY_BYTES; i++) {
-    const uint8_t *key = ask->keys->keys.data + (size_t)i * ask->keys->key_length;
-    uint64_t length;
-
-    if (kvi_store_verify(service->config.store, peer->tenant, ask->space.data, key, ask->keys->key_length,
-                         &length) == KVS_ERR_CORRUPT)
-      deleted++;
-    read += length;
-  }
-  return deleted;
-}
-
-static kvs_status delete (struct kvi_store_service *service, const struct kvi_peer *peer, const void *request,
-                          void *reply)
-{
-  const Kvasir__V1__DeleteRequest *ask = request;
-  Kvasir__V1__DeleteReply *answer = reply;
-  uint32_t n = 0;
-
-  answer->status =
-      kvi_service_is_digest(&ask->space) ? kvi_service_keys_check(ask->keys, &n) : KVS_ERR_INVALID;
-  if (answer->status == KVS_OK && ask->only_corrupt) {
-    answer->deleted = delete_corrupt(service, peer, ask, n);
-    n = 0;
-  }
-  /* From the last key on: of a chain, what is left at any moment is a whole prefix. */
-  for (uint32_t i = n; answer->status == KVS_OK && i > 0; i--) {
-    const uint8_t *key = ask->keys->keys.data + (size_t)(i - 1) * ask->keys->key_length;
-
-    if (kvi_store_delete(service->config.store, peer->tenant, ask->space.data, key, ask->keys->key_length) ==
-        KVS_OK)
-      answer->deleted++;
-    if (service->config.shared)
-      kvi_shared_forget(service->config.shared, peer->tenant, ask->space.data, key, ask->keys->key_length);
-  }
-  if (answer->status == KVS_OK && answer->deleted == 0)
-    answer->status = KVS_MISS;
   return KVS_OK;
 }
 
@@ -400,13 +348,12 @@ static kvs_status config(struct kvi_store_service *service, const struct kvi_pee
 
 /* ---- dispatch ---- */
 
-/* Stats makes its own reply. */
+/* Stats, Lookup and Delete make their own replies. */
 static call_fn *const calls[KVI_METHOD_COUNT] = {
     [KVI_METHOD_HELLO] = hello,
     [KVI_METHOD_PING] = ping,
     [KVI_METHOD_OPEN_SPACE] = open_space,
     [KVI_METHOD_RELEASE] = release,
-    [KVI_METHOD_DELETE] = delete,
     [KVI_METHOD_HINT] = hint,
     [KVI_METHOD_LIST_SPACES] = list_spaces,
     [KVI_METHOD_LIST_CHUNKS] = list_chunks,
@@ -440,6 +387,8 @@ kvs_status kvi_service_call(void *self, const struct kvi_peer *peer, enum kvi_me
     return stats(service, reply_p);
   if (method == KVI_METHOD_LOOKUP)
     return kvi_service_lookup(service, peer, request, wait, reply_p);
+  if (method == KVI_METHOD_DELETE)
+    return kvi_service_delete(service, peer, request, wait, reply_p);
   if (!calls[method])
     return KVS_ERR_UNSUPPORTED;
   reply = malloc(info->reply->sizeof_message);

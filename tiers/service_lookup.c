@@ -95,7 +95,7 @@ static void store_answer(struct kvi_store_service *service, const struct kvi_pee
 struct shared_part {
   struct kvi_call_wait *wait;
   Kvasir__V1__LookupReply *answer;
-  uint32_t first, n_keys; /* the first key that was asked for; all keys */
+  uint32_t first, n_keys; /* of what was asked for, a multiple of 8; all keys */
 };
 
 static bool bit(const uint8_t *bits, uint32_t i)
@@ -107,11 +107,8 @@ static void shared_answer(void *ctx, const uint8_t *present, uint64_t chunk_us)
 {
   struct shared_part *part = ctx;
   Kvasir__V1__LookupReply *answer = part->answer;
-  uint32_t last = part->n_keys - part->first < KVI_SHARED_LOOKUP_KEYS_MAX
-                      ? part->n_keys
-                      : part->first + KVI_SHARED_LOOKUP_KEYS_MAX;
 
-  for (uint32_t i = part->first; i < last; i++) {
+  for (uint32_t i = part->first; i < part->n_keys; i++) {
     bool is_new = !bit(answer->present.data, i) && bit(present, i - part->first);
 
     if (is_new) {
@@ -125,8 +122,6 @@ static void shared_answer(void *ctx, const uint8_t *present, uint64_t chunk_us)
       answer->fetch_us += !is_new ? 0 : chunk_us ? chunk_us : CHUNK_US_UNKNOWN;
     }
   }
-  while (answer->prefix < part->n_keys && bit(answer->present.data, answer->prefix))
-    answer->prefix++; /* what the store has behind the last key that was asked for */
   part->wait->done(part->wait, KVS_OK, &answer->base);
   free(part);
 }
@@ -140,6 +135,7 @@ static kvs_status ask_shared(struct kvi_store_service *service, const struct kvi
                                      .spaces = spaces,
                                      .n_spaces = (uint32_t)ask->n_spaces,
                                      .key_length = ask->keys->key_length,
+                                     .unchained = ask->keys->unchained,
                                      .done = shared_answer};
   struct shared_part *part;
   uint32_t first = 0;
@@ -150,12 +146,14 @@ static kvs_status ask_shared(struct kvi_store_service *service, const struct kvi
     first++;
   if (first == n_keys)
     return KVS_OK;
+  first &= ~7u; /* so that the store's bits are those to skip */
   part = malloc(sizeof(*part));
   if (!part)
     return KVS_OK;
   *part = (struct shared_part){.wait = wait, .answer = answer, .first = first, .n_keys = n_keys};
   lookup.keys = ask->keys->keys.data + (size_t)first * ask->keys->key_length;
   lookup.n_keys = n_keys - first;
+  lookup.skip = answer->present.data + first / 8;
   lookup.ctx = part;
   if (kvi_shared_ask(service->config.shared, &lookup) == KVS_OK)
     return KVS_PENDING;

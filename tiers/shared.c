@@ -52,6 +52,12 @@ static kvs_status parts_create(struct kvi_shared *shared)
   return KVS_OK;
 }
 
+static kvs_status store_missed(void *ctx, const char *tenant, const uint8_t *space, const uint8_t *key,
+                               uint32_t key_length, uint32_t cause, struct kvi_get_wait *wait)
+{
+  return kvi_shared_get(ctx, tenant, space, key, key_length, cause, wait);
+}
+
 kvs_status kvi_shared_create(const struct kvi_shared_config *config, struct kvi_shared **shared_p)
 {
   struct kvi_shared *shared = calloc(1, sizeof(*shared));
@@ -71,6 +77,8 @@ kvs_status kvi_shared_create(const struct kvi_shared_config *config, struct kvi_
     kvi_shared_destroy(shared);
     return status;
   }
+  shared->lower = (struct kvi_store_lower){.ctx = shared, .kind = shared->attr.kind, .missed = store_missed};
+  kvi_store_set_lower(config->store, &shared->lower);
   *shared_p = shared;
   return KVS_OK;
 }
@@ -82,6 +90,7 @@ void kvi_shared_destroy(struct kvi_shared *shared)
   pthread_mutex_lock(&shared->lock);
   shared->closing = true; /* what ends now starts nothing new */
   pthread_mutex_unlock(&shared->lock);
+  kvi_store_set_lower(shared->config.store, NULL);
   shared->config.medium->ops->destroy(shared->config.medium);
   for (uint32_t i = 0; i < shared->queue_length; i++)
     kvi_shared_note_free(shared->queue[(shared->queue_first + i) % shared->config.write_queue]);
@@ -106,6 +115,12 @@ kvs_status kvi_shared_name_make(const char *tenant, const uint8_t *space, const 
   memcpy(name_p->key, key, key_length);
   name_p->key_length = key_length;
   return KVS_OK;
+}
+
+bool kvi_shared_name_equal(const struct kvi_shared_name *a, const struct kvi_shared_name *b)
+{
+  return a->key_length == b->key_length && memcmp(a->key, b->key, a->key_length) == 0 &&
+         memcmp(a->space, b->space, sizeof(a->space)) == 0 && strcmp(a->tenant, b->tenant) == 0;
 }
 
 struct kvi_medium_identity kvi_shared_identity(const struct kvi_shared_name *name)

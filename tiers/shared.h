@@ -16,8 +16,6 @@
 #include "tiers/medium.h"
 #include "tiers/store.h"
 
-#define KVI_SHARED_LOOKUP_KEYS_MAX 1024u /* of one lookup */
-
 struct kvi_shared;
 
 struct kvi_shared_config {
@@ -43,14 +41,32 @@ struct kvi_shared_note *kvi_shared_note_make(struct kvi_shared *shared, const ch
 void kvi_shared_note_free(struct kvi_shared_note *note); /* NULL is fine */
 /* The chunk is in the store. Takes the note; NULL is fine. */
 void kvi_shared_offer(struct kvi_shared *shared, struct kvi_shared_note *note);
-/* It was deleted here: also there. */
-void kvi_shared_forget(struct kvi_shared *shared, const char *tenant, const uint8_t *space,
-                       const uint8_t *key, uint32_t key_length);
+
+/* ---- delete ---- */
+
+struct kvi_shared_forget {
+  const char *tenant;
+  const uint8_t *space;
+  const uint8_t *keys;
+  uint32_t key_length, n_keys;
+  /*
+   * Once, perhaps before kvi_shared_forget returns: bit i of there says that key i was in the shared tier, or had come to the store meanwhile.
+   * unconfirmed: keys that may still be in the shared tier, which did not answer. On a thread of the medium; must not block.
+   */
+  void (*done)(void *ctx, const uint8_t *there, uint32_t unconfirmed);
+  void *ctx;
+};
+/*
+ * Chunks that were deleted from the store leave the shared tier too. Writes and fetches of them that are under way come to nothing, and none are
+ * started before it is over. Everything but ctx is copied. KVS_OK: done will be called. KVS_ERR_BUSY (too many deletes, or no memory): it will
+ * not, and the chunks are removed as far as the medium takes it, without an answer. KVS_ERR_INVALID.
+ */
+kvs_status kvi_shared_forget(struct kvi_shared *shared, const struct kvi_shared_forget *asked);
 
 /* ---- get ---- */
 
 /*
- * The store has missed it because of `cause`. KVS_PENDING: wait->done will be called once. KVS_MISS: it is not worth while (too many are under way, or
+ * The store has missed it because of `cause`; what a medium of the store could not give comes here by itself (kvi_store_lower). KVS_PENDING: wait->done will be called once. KVS_MISS: it is not worth while (too many are under way, or
  * wait is NULL).
  */
 kvs_status kvi_shared_get(struct kvi_shared *shared, const char *tenant, const uint8_t *space,
@@ -67,16 +83,18 @@ struct kvi_shared_lookup {
   const char *tenant;
   const uint8_t *const *spaces; /* n_spaces digests */
   uint32_t n_spaces;
-  const uint8_t *keys; /* those the store has not, in order */
+  const uint8_t *keys; /* in order */
   uint32_t key_length, n_keys;
+  const uint8_t *skip; /* a bit a key: it need not be asked for, since the store has it; NULL: none */
+  bool unchained;      /* every key counts; else nothing behind the first hole does */
   /*
-   * Once, perhaps before kvi_shared_ask returns: bit i of present says that every space has key i. chunk_us: what fetching one takes, measured;
-   * 0: not known yet. On a thread of the medium; must not block.
+   * Once, perhaps before kvi_shared_ask returns: bit i of present says that every space has key i, which was asked for. chunk_us: what fetching one
+   * takes, measured; 0: not known yet. On a thread of the medium; must not block.
    */
   void (*done)(void *ctx, const uint8_t *present, uint64_t chunk_us);
   void *ctx;
 };
-/* Everything but ctx is copied. KVS_OK: done will be called. KVS_ERR_BUSY, KVS_ERR_NOMEM: it will not. Only the first KVI_SHARED_LOOKUP_KEYS_MAX keys are asked for. */
+/* Everything but ctx is copied. KVS_OK: done will be called. KVS_ERR_BUSY (too many lookups, or too many bytes of keys in them), KVS_ERR_NOMEM: it will not. */
 kvs_status kvi_shared_ask(struct kvi_shared *shared, const struct kvi_shared_lookup *lookup);
 
 /* ---- what it counts ---- */
@@ -88,6 +106,8 @@ struct kvi_shared_stats {
   uint64_t fetches, fetch_joins, fetches_ahead, fetch_hits, fetch_bytes, fetch_misses, fetch_corrupt,
       fetch_failed, fetch_no_room, fetch_refused;
   uint64_t lookups, lookup_keys, lookup_hit_keys, lookups_failed, lookups_refused;
+  uint64_t forgets, forget_hits,
+      forgets_unconfirmed; /* keys: asked to be removed; were there; may be there still */
   uint64_t writes_queued, writing, fetching, looking; /* now */
   uint64_t write_bytes_per_s;                         /* measured; 0: not yet */
   uint64_t chunk_us;                                  /* a fetch, decaying average; 0: none yet */

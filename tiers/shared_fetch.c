@@ -10,19 +10,11 @@
 
 /* ---- the table of fetches ---- */
 
-static bool is_named(const struct kvi_shared_fetch *fetch, const struct kvi_shared_name *name)
-{
-  return fetch->name.key_length == name->key_length &&
-         memcmp(fetch->name.key, name->key, name->key_length) == 0 &&
-         memcmp(fetch->name.space, name->space, sizeof(name->space)) == 0 &&
-         strcmp(fetch->name.tenant, name->tenant) == 0;
-}
-
 static struct kvi_shared_fetch *find_locked(struct kvi_shared *shared, const struct kvi_shared_name *name)
 {
   struct kvi_shared_fetch *fetch = shared->fetch_busy;
 
-  while (fetch && (fetch->ending || !is_named(fetch, name)))
+  while (fetch && (fetch->ending || !kvi_shared_name_equal(&fetch->name, name)))
     fetch = fetch->next;
   return fetch;
 }
@@ -37,6 +29,13 @@ static void free_locked(struct kvi_shared *shared, struct kvi_shared_fetch *fetc
   fetch->next = shared->fetch_free;
   shared->fetch_free = fetch;
   shared->stats.fetching--;
+}
+
+void kvi_shared_fetch_forget_locked(struct kvi_shared *shared, const struct kvi_shared_name *name)
+{
+  for (struct kvi_shared_fetch *fetch = shared->fetch_busy; fetch; fetch = fetch->next)
+    if (kvi_shared_name_equal(&fetch->name, name))
+      fetch->forgotten = true;
 }
 
 /* ---- landing ---- */
@@ -63,6 +62,11 @@ static kvs_status begin_put(struct kvi_shared_fetch *fetch, const struct kvi_chu
     lengths[i] = kvi_chunk_table_segment(table, i).length;
   status = kvi_store_put_begin(fetch->shared->config.store, fetch->name.tenant, &request, NULL, NULL,
                                &fetch->landing);
+  if (status == KVS_EXISTS) { /* perhaps on a medium that could not give it */
+    status =
+        kvi_store_refill_begin(fetch->shared->config.store, fetch->name.tenant, &request, &fetch->landing);
+    fetch->refill = status == KVS_OK;
+  }
   free(lengths);
   return status;
 }
@@ -75,7 +79,8 @@ static kvs_status land(struct kvi_medium_get *get, const struct kvi_chunk_table 
 
   if (status != KVS_OK)
     return status; /* KVS_EXISTS too: somebody has put it meanwhile */
-  kvi_store_landing_from(fetch->shared->config.store, &fetch->landing, fetch->shared->attr.kind);
+  if (!fetch->refill)
+    kvi_store_landing_from(fetch->shared->config.store, &fetch->landing, fetch->shared->attr.kind);
   fetch->landed = true;
   fetch->length = table->length;
   for (uint32_t i = 0; i < table->n_segments; i++)
@@ -100,7 +105,7 @@ static void waiter_end(struct kvi_shared_fetch *fetch, struct kvi_get_wait *wait
       cause = KVI_MISS_TIER;
     }
   } else if (status == KVS_MISS) {
-    cause = cause == KVI_MISS_NONE ? wait->state : cause; /* none: why the store has missed it */
+    cause = cause == KVI_MISS_NONE ? wait->cause : cause; /* none: why the store has missed it */
     kvi_store_count_miss(fetch->shared->config.store, cause, false);
   }
   wait->done(wait, status, status == KVS_MISS ? cause : KVI_MISS_NONE);
@@ -167,22 +172,59 @@ static kvs_status outcome_locked(struct kvi_shared *shared, const struct kvi_sha
   }
 }
 
+static kvs_status landing_commit(struct kvi_shared_fetch *fetch)
+{
+  struct kvi_store *store = fetch->shared->config.store;
+  const struct kvi_shared_name *name = &fetch->name;
+
+  return fetch->refill ? kvi_store_refill_commit(store, name->tenant, name->space, name->key,
+                                                 name->key_length, &fetch->landing)
+                       : kvi_store_put_commit(store, &fetch->landing);
+}
+
+static void landing_abort(struct kvi_shared_fetch *fetch)
+{
+  if (fetch->refill)
+    kvi_store_refill_abort(fetch->shared->config.store, &fetch->landing);
+  else
+    kvi_store_put_abort(fetch->shared->config.store, &fetch->landing);
+}
+
+static bool is_forgotten(struct kvi_shared_fetch *fetch)
+{
+  bool forgotten;
+
+  pthread_mutex_lock(&fetch->shared->lock);
+  forgotten = fetch->forgotten;
+  pthread_mutex_unlock(&fetch->shared->lock);
+  return forgotten;
+}
+
 static void fetched(struct kvi_medium_get *get, kvs_status status)
 {
   struct kvi_shared_fetch *fetch = get->user;
   struct kvi_shared *shared = fetch->shared;
+  const struct kvi_shared_name *name = &fetch->name;
+  bool forgotten = is_forgotten(fetch);
   uint32_t cause;
 
-  if (fetch->landed && status == KVS_OK)
-    status = kvi_store_put_commit(shared->config.store, &fetch->landing);
+  if (fetch->landed && status == KVS_OK && !forgotten)
+    status = landing_commit(fetch);
   else if (fetch->landed)
-    kvi_store_put_abort(shared->config.store, &fetch->landing);
-  pthread_mutex_lock(&shared->lock);
+    landing_abort(fetch);
+  if (fetch->landed && status == KVS_OK && !forgotten && is_forgotten(fetch)) {
+    /* The delete looked in the store perhaps before it was published. */
+    (void)kvi_store_delete(shared->config.store, name->tenant, name->space, name->key, name->key_length);
+    forgotten = true;
+  }
   if (status == KVS_ERR_CORRUPT)
-    kvi_damages_note(kvi_store_damages(shared->config.store), fetch->name.space, fetch->name.key,
-                     fetch->name.key_length, shared->attr.kind, KVI_DAMAGE_BY_GET);
-  status = outcome_locked(shared, fetch, status, &cause);
+    kvi_damages_note(kvi_store_damages(shared->config.store), name->space, name->key, name->key_length,
+                     shared->attr.kind, KVI_DAMAGE_BY_GET);
+  pthread_mutex_lock(&shared->lock);
+  status = outcome_locked(shared, fetch, forgotten ? KVS_MISS : status, &cause);
   pthread_mutex_unlock(&shared->lock);
+  if (forgotten)
+    cause = KVI_MISS_DELETED;
   waiters_end(fetch, status, cause);
 }
 
@@ -193,11 +235,11 @@ static struct kvi_shared_fetch *start_locked(struct kvi_shared *shared, const st
 {
   struct kvi_shared_fetch *fetch = shared->fetch_free;
 
-  if (!fetch || shared->closing)
+  if (!fetch || shared->closing || kvi_shared_is_forgotten_locked(shared, name))
     return NULL;
   fetch->name = *name;
   fetch->began_ns = kvi_now_ns();
-  fetch->landed = fetch->ending = false;
+  fetch->landed = fetch->refill = fetch->ending = fetch->forgotten = false;
   fetch->waiters = fetch->calling = NULL;
   fetch->get = (struct kvi_medium_get){.identity = kvi_shared_identity(&fetch->name),
                                        .deadline_ns = fetch->began_ns + shared->config.get_ms * KVI_NS_PER_MS,
@@ -230,7 +272,7 @@ kvs_status kvi_shared_get(struct kvi_shared *shared, const char *tenant, const u
       fetch = start_locked(shared, &name);
   }
   if (fetch) {
-    wait->state = cause;
+    wait->cause = cause;
     wait->next = fetch->waiters;
     fetch->waiters = wait;
     shared->n_waits++;

@@ -1,4 +1,7 @@
-/* tiers/shared_lookup.c: keys that the store has not are asked of the shared medium, for all spaces at once. */
+/*
+ * tiers/shared_lookup.c: keys that the store has not are asked of the shared medium, for all spaces at once. Of a chain no key is asked for behind
+ * one that some space is known not to have: the lookups of all spaces share where that is.
+ */
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +14,9 @@ struct looking {
   void (*done)(void *ctx, const uint8_t *present, uint64_t chunk_us);
   void *ctx;
   uint32_t n_keys, n_bytes,
-      pending; /* pending: guarded by the shared lock; the asking thread counts as one */
+      pending;      /* pending: guarded by the shared lock; the asking thread counts as one */
+  size_t own_bytes; /* of keys, as counted in looking_bytes */
+  _Atomic uint32_t end;
   atomic_bool failed;
   uint8_t *present; /* of all spaces */
   struct one {
@@ -44,10 +49,12 @@ static void part_end(struct looking *looking, const struct one *one)
   pthread_mutex_lock(&shared->lock);
   for (uint32_t i = 0; one && i < looking->n_bytes; i++)
     looking->present[i] &= one->present[i];
+  shared->stats.lookup_keys += one ? one->lookup.n_asked : 0;
   last = --looking->pending == 0;
   chunk_us = shared->stats.chunk_us;
   if (last) {
     shared->looking--;
+    shared->looking_bytes -= looking->own_bytes;
     shared->stats.lookup_hit_keys += bits(looking->present, looking->n_bytes);
     shared->stats.lookups_failed += atomic_load_explicit(&looking->failed, memory_order_relaxed);
   }
@@ -68,14 +75,15 @@ static void looked(struct kvi_medium_lookup *lookup, kvs_status status)
   part_end(one->all, one);
 }
 
-/* One block of memory: the struct, parts, bitmaps, keys. */
+/* One block of memory: the struct, parts, bitmaps (of the answer, of each space, of what is skipped), keys. */
 static struct looking *make(struct kvi_shared *shared, const struct kvi_shared_lookup *asked)
 {
-  uint32_t n_keys = asked->n_keys < KVI_SHARED_LOOKUP_KEYS_MAX ? asked->n_keys : KVI_SHARED_LOOKUP_KEYS_MAX;
+  uint32_t n_keys = asked->n_keys;
   uint32_t n_bytes = (n_keys + 7) / 8;
   size_t keys_bytes = (size_t)n_keys * asked->key_length;
   struct looking *looking = calloc(1, sizeof(*looking) + asked->n_spaces * sizeof(struct one) +
-                                          (asked->n_spaces + (size_t)1) * n_bytes + keys_bytes);
+                                          (asked->n_spaces + (size_t)2) * n_bytes + keys_bytes);
+  uint8_t *skip;
 
   if (!looking)
     return NULL;
@@ -86,7 +94,12 @@ static struct looking *make(struct kvi_shared *shared, const struct kvi_shared_l
   looking->n_bytes = n_bytes;
   looking->ones = (struct one *)(looking + 1);
   looking->present = (uint8_t *)(looking->ones + asked->n_spaces);
-  looking->keys = looking->present + (asked->n_spaces + (size_t)1) * n_bytes;
+  looking->own_bytes = keys_bytes;
+  atomic_init(&looking->end, n_keys);
+  skip = looking->present + (asked->n_spaces + (size_t)1) * n_bytes;
+  if (asked->skip)
+    memcpy(skip, asked->skip, n_bytes);
+  looking->keys = skip + n_bytes;
   memset(looking->present, 0xff, n_bytes);
   if (n_keys % 8)
     looking->present[n_bytes - 1] = (uint8_t)((1u << n_keys % 8) - 1);
@@ -105,6 +118,8 @@ static struct looking *make(struct kvi_shared *shared, const struct kvi_shared_l
                                    .key_length = asked->key_length,
                                    .n_keys = n_keys,
                                    .present = one->present,
+                                   .skip = skip,
+                                   .end = asked->unchained ? NULL : &looking->end,
                                    .deadline_ns = kvi_deadline_from_ms(shared->config.lookup_ms).at_ns,
                                    .done = looked,
                                    .user = one};
@@ -114,14 +129,17 @@ static struct looking *make(struct kvi_shared *shared, const struct kvi_shared_l
 
 kvs_status kvi_shared_ask(struct kvi_shared *shared, const struct kvi_shared_lookup *asked)
 {
+  size_t keys_bytes = (size_t)asked->n_keys * asked->key_length;
   struct looking *looking;
   bool refused;
 
   if (asked->n_keys == 0 || asked->n_spaces == 0 || strlen(asked->tenant) >= KVI_TENANT_MAX)
     return KVS_ERR_INVALID;
   pthread_mutex_lock(&shared->lock);
-  refused = shared->closing || shared->looking >= shared->config.max_lookups;
+  refused = shared->closing || shared->looking >= shared->config.max_lookups ||
+            shared->looking_bytes + keys_bytes > KVI_SHARED_LOOKUP_BYTES;
   shared->looking += !refused;
+  shared->looking_bytes += refused ? 0 : keys_bytes;
   shared->stats.lookups_refused += refused;
   pthread_mutex_unlock(&shared->lock);
   if (refused)
@@ -130,16 +148,17 @@ kvs_status kvi_shared_ask(struct kvi_shared *shared, const struct kvi_shared_loo
   if (!looking) {
     pthread_mutex_lock(&shared->lock);
     shared->looking--;
+    shared->looking_bytes -= keys_bytes;
     pthread_mutex_unlock(&shared->lock);
     return KVS_ERR_NOMEM;
   }
   looking->pending = asked->n_spaces + 1;
   pthread_mutex_lock(&shared->lock);
   shared->stats.lookups++;
-  shared->stats.lookup_keys += looking->n_keys;
   pthread_mutex_unlock(&shared->lock);
   for (uint32_t i = 0; i < asked->n_spaces; i++)
-    if (shared->config.medium->ops->lookup(shared->config.medium, &looking->ones[i].lookup) != KVS_OK)
+    if (shared->config.medium->ops->lookup(shared->config.medium, &looking->ones[i].lookup) !=
+        KVS_OK) /* n_asked is 0 */
       looked(&looking->ones[i].lookup, KVS_ERR_BUSY);
   part_end(looking, NULL);
   return KVS_OK;

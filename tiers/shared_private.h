@@ -1,4 +1,4 @@
-/* tiers/shared_private.h: what shared.c (life, counters), shared_write.c, shared_fetch.c and shared_lookup.c share. */
+/* tiers/shared_private.h: what shared.c (life, counters), shared_write.c, shared_fetch.c, shared_lookup.c and shared_forget.c share. */
 #ifndef KVASIR_TIERS_SHARED_PRIVATE_H
 #define KVASIR_TIERS_SHARED_PRIVATE_H
 
@@ -11,6 +11,8 @@
 
 #define KVI_SHARED_WRITES          16u /* given to the medium at a time */
 #define KVI_SHARED_WAITS_PER_FETCH 4u
+#define KVI_SHARED_LOOKUP_BYTES    (16u << 20) /* of keys in lookups, together */
+#define KVI_SHARED_FORGETS         64u         /* deletes at a time */
 
 /* What a chunk is called. */
 struct kvi_shared_name {
@@ -34,17 +36,20 @@ struct kvi_shared_fetch {
   uint64_t began_ns;
   struct kvi_landing landing;
   bool landed; /* a landing of the store is open */
+  bool refill; /* it is one of kvi_store_refill_begin */
   uint64_t length;
   struct kvi_get_wait *waiters;
   struct kvi_get_wait *calling; /* its done is running, on `thread` */
   pthread_t thread;
   bool ending;                   /* nobody joins any more */
+  bool forgotten;                /* its chunk was deleted since it began */
   struct kvi_shared_fetch *next; /* free, or under way */
 };
 
 struct kvi_shared {
   struct kvi_shared_config config; /* defaults filled in */
   struct kvi_medium_attr attr;
+  struct kvi_store_lower lower; /* what the store asks */
 
   pthread_mutex_t
       lock; /* guards the rest; held for bounded work, also over calls of the store and the medium */
@@ -53,6 +58,9 @@ struct kvi_shared {
   uint32_t queue_first, queue_length, writing;
   struct kvi_shared_fetch *fetches, *fetch_free, *fetch_busy;
   uint32_t n_waits, looking;
+  uint64_t looking_bytes;
+  struct kvi_shared_forgetting *forgettings;
+  uint32_t n_forgettings;
   bool closing;
   struct kvi_rate rate; /* of writes */
   struct kvi_shared_stats stats;
@@ -62,6 +70,13 @@ struct kvi_shared {
 kvs_status kvi_shared_name_make(const char *tenant, const uint8_t *space, const uint8_t *key,
                                 uint32_t key_length, struct kvi_shared_name *name_p);
 struct kvi_medium_identity kvi_shared_identity(const struct kvi_shared_name *name);
+bool kvi_shared_name_equal(const struct kvi_shared_name *a, const struct kvi_shared_name *b);
+/* It is being deleted just now. */
+bool kvi_shared_is_forgotten_locked(const struct kvi_shared *shared, const struct kvi_shared_name *name);
+/* shared_fetch.c: fetches of it come to nothing. */
+void kvi_shared_fetch_forget_locked(struct kvi_shared *shared, const struct kvi_shared_name *name);
+/* shared_write.c: what waits to be written goes on. */
+void kvi_shared_pump_locked(struct kvi_shared *shared);
 void kvi_shared_count(struct kvi_shared *shared, uint64_t *counter, uint64_t n);
 
 #endif

@@ -41,8 +41,6 @@ void kvi_shared_note_free(struct kvi_shared_note *note)
   free(note);
 }
 
-static void pump_locked(struct kvi_shared *shared);
-
 static void written(struct kvi_medium_put *put, kvs_status status)
 {
   struct write *write = put->user;
@@ -55,12 +53,14 @@ static void written(struct kvi_medium_put *put, kvs_status status)
   if (status == KVS_OK) {
     shared->stats.writes++;
     shared->stats.write_bytes += put->length;
+  } else if (status == KVS_ERR_CANCELED) {
+    shared->stats.writes_lost++; /* deleted */
   } else if (status == KVS_ERR_FULL) {
     shared->stats.writes_full++;
   } else {
     shared->stats.writes_failed++;
   }
-  pump_locked(shared);
+  kvi_shared_pump_locked(shared);
   pthread_mutex_unlock(&shared->lock);
   kvi_shared_note_free(write->note);
   free(write);
@@ -115,12 +115,13 @@ static bool write_locked(struct kvi_shared *shared, struct kvi_shared_note *note
   return true;
 }
 
-static void pump_locked(struct kvi_shared *shared)
+void kvi_shared_pump_locked(struct kvi_shared *shared)
 {
   while (!shared->closing && shared->queue_length > 0 && shared->writing < KVI_SHARED_WRITES) {
     struct kvi_shared_note *note = shared->queue[shared->queue_first];
 
-    if (!write_locked(shared, note))
+    /* What is put again while it is deleted waits, so that its removal does not come behind its write. */
+    if (kvi_shared_is_forgotten_locked(shared, &note->name) || !write_locked(shared, note))
       return;
     shared->queue_first = (shared->queue_first + 1) % shared->config.write_queue;
     shared->queue_length--;
@@ -140,15 +141,6 @@ void kvi_shared_offer(struct kvi_shared *shared, struct kvi_shared_note *note)
     shared->stats.writes_shed++;
   }
   shared->queue[(shared->queue_first + shared->queue_length++) % shared->config.write_queue] = note;
-  pump_locked(shared);
+  kvi_shared_pump_locked(shared);
   pthread_mutex_unlock(&shared->lock);
-}
-
-void kvi_shared_forget(struct kvi_shared *shared, const char *tenant, const uint8_t *space,
-                       const uint8_t *key, uint32_t key_length)
-{
-  struct kvi_medium_identity identity = {
-      .tenant = tenant, .space = space, .key = key, .key_length = key_length};
-
-  shared->config.medium->ops->drop(shared->config.medium, &identity, 0, true);
 }

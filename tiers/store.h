@@ -149,6 +149,32 @@ kvs_status kvi_store_peek_open(struct kvi_store *store, const char *tenant, cons
 void kvi_store_count_miss(struct kvi_store *store, uint32_t cause, bool back);
 void kvi_store_get_close(struct kvi_store *store, struct kvi_source *source);
 
+/* ---- what stands below the store ---- */
+
+/* Functions are called without a lock of the store, on any of its threads and the medium's; they must not block. */
+struct kvi_store_lower {
+  void *ctx;
+  enum kvi_tier_kind kind; /* whose hits it makes */
+  /*
+   * A get that waited for the medium has missed there (counted, because of `cause`): KVS_PENDING: the wait is theirs now, and ends there.
+   */
+  kvs_status (*missed)(void *ctx, const char *tenant, const uint8_t *space, const uint8_t *key,
+                       uint32_t key_length, uint32_t cause, struct kvi_get_wait *wait);
+};
+/* It stays until NULL is set, when no get waits any more. */
+void kvi_store_set_lower(struct kvi_store *store, const struct kvi_store_lower *lower);
+
+/*
+ * The bytes of a chunk that has an entry here, but came from below the store because its copy on the medium could not be read. begin: as
+ * kvi_store_put_begin; KVS_EXISTS: it is in memory already, KVS_MISS: it has gone. Then the bytes are landed, and refill_commit or refill_abort
+ * ends it. A copy on the medium that had failed is given up, and written anew. commit: KVS_OK; KVS_MISS: it has gone meanwhile.
+ */
+kvs_status kvi_store_refill_begin(struct kvi_store *store, const char *tenant,
+                                  const struct kvi_put_request *request, struct kvi_landing *landing_p);
+kvs_status kvi_store_refill_commit(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                                   const uint8_t *key, uint32_t key_length, struct kvi_landing *landing);
+void kvi_store_refill_abort(struct kvi_store *store, struct kvi_landing *landing);
+
 /* ---- the rest ---- */
 
 /* KVS_OK, or KVS_MISS. Leased chunks go too; only a reader that has it open keeps its bytes until it closes them. */

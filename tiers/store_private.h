@@ -2,7 +2,7 @@
  * tiers/store_private.h: what the files of the store share. docs/store.md draws it.
  *
  * Files: store.c (life, counters), index.c (entries, hash, ghosts), spaces.c, put.c (landings), waiters.c (equal puts), get.c,
- * lookup.c, lease.c, evict.c, list.c; and for a tier below: below.c (its owner's side, recovery), clean.c, write_through.c, fetch.c. Functions that end in _locked are called with store->lock held; all others without it.
+ * lookup.c, lease.c, evict.c, list.c; and for a tier below: below.c (its owner's side, recovery), clean.c, write_through.c, fetch.c, refill.c. Functions that end in _locked are called with store->lock held; all others without it.
  */
 #ifndef KVASIR_TIERS_STORE_PRIVATE_H
 #define KVASIR_TIERS_STORE_PRIVATE_H
@@ -41,6 +41,7 @@ struct kvi_entry {
   uint8_t unchained : 1;
   uint8_t queued : 1;  /* to be written to the medium */
   uint8_t writing : 1; /* being written */
+  uint8_t doubted : 1; /* its copy on the medium could not be read */
   uint8_t origin : 3;  /* enum kvi_tier_kind: read from there ahead of its get, which has not come yet; 0 */
   uint32_t object;
   uint32_t length;
@@ -209,7 +210,8 @@ struct kvi_store {
   pthread_cond_t waiter_ended;
   uint32_t waiter_watchers; /* threads in put_unwait that wait for a call to end */
 
-  struct kvi_below *below; /* NULL: no tier below. The pointer never changes. */
+  struct kvi_below *below;             /* NULL: no tier below. The pointer never changes. */
+  const struct kvi_store_lower *lower; /* NULL: nothing */
 
   struct kvi_damages damages;   /* has its own lock */
   struct kvi_store_stats stats; /* counters and gauges; dram and index_bytes are filled when asked */
@@ -278,6 +280,11 @@ uint64_t kvi_lease_grant(struct kvi_store *store, uint32_t number, uint64_t expi
 
 /* ---- put.c, waiters.c ---- */
 
+/* KVS_OK, or what is wrong with a put's lengths. */
+kvs_status kvi_put_check(const struct kvi_store *store, const struct kvi_put_request *request);
+/* kvi_room_take for a put. */
+kvs_status kvi_put_room_take(struct kvi_store *store, const struct kvi_put_request *request,
+                             kvi_tier_object *object_p);
 /* Room in memory; evicts and demotes until it is there. Errors: KVS_ERR_FULL and those of the tier's reserve. */
 kvs_status kvi_room_take(struct kvi_store *store, const struct kvi_tier_request *wanted,
                          kvi_tier_object *object_p);
@@ -306,6 +313,9 @@ void kvi_store_evict_one_locked(struct kvi_store *store, uint32_t number, enum k
 kvs_status kvi_below_create(struct kvi_store *store, struct kvi_medium *medium);
 /* The medium ends first: nothing is under way then. */
 void kvi_below_destroy(struct kvi_store *store);
+/* What kvi_store_lower.missed is asked: KVS_MISS without one, or when the chunk was deleted. */
+kvs_status kvi_lower_missed(struct kvi_store *store, const struct kvi_medium_identity *identity,
+                            uint32_t cause, struct kvi_get_wait *wait);
 /* Its copy on the medium is let go of. */
 void kvi_below_drop_locked(struct kvi_store *store, uint32_t number, bool for_good);
 static inline bool kvi_below_has(const struct kvi_store *store, uint32_t number)

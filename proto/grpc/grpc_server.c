@@ -36,14 +36,16 @@ static void tick(struct poller *p)
     return;
   p->ticked_ns = now;
   kvi_server_stream_tick(p, now);
+  kvi_server_health_tick(p);
 }
 
 static void run_poller(void *ctx)
 {
   struct poller *p = ctx;
-  /* Streams need a tick; without any the thread sleeps. */
+  /* Streams and watches need a tick; without any the thread sleeps. */
   for (;;) {
-    uint64_t wait_ms = kvi_list_is_empty(&p->streams) ? 10000 : TICK_MS;
+    bool asleep = kvi_list_is_empty(&p->streams) && kvi_list_is_empty(&p->watches);
+    uint64_t wait_ms = asleep ? 10000 : TICK_MS;
     if (!kvi_grpc_next(p->cq, kvi_now_ns() + wait_ms * KVI_NS_PER_MS))
       return;
     tick(p);
@@ -57,6 +59,7 @@ static void post_requests(struct poller *p)
       kvi_server_request_call(p, (enum kvi_method)m);
   for (uint32_t i = 0; i < 2; i++) {
     kvi_server_request_health(p);
+    kvi_server_request_watch(p);
     kvi_server_request_stream(p);
     kvi_server_request_unknown(p);
   }
@@ -104,6 +107,8 @@ static void register_methods(struct kvi_grpc_server *server)
                                                         GRPC_SRM_PAYLOAD_NONE, 0);
   server->health_method = grpc_server_register_method(server->server, "/grpc.health.v1.Health/Check", NULL,
                                                       GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
+  server->watch_method = grpc_server_register_method(server->server, "/grpc.health.v1.Health/Watch", NULL,
+                                                     GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
 }
 
 static kvs_status make_credentials(struct kvi_grpc_server *server)
@@ -179,6 +184,7 @@ static void create_pollers(struct kvi_grpc_server *server)
     p->server = server;
     p->cq = grpc_completion_queue_create_for_next(NULL);
     kvi_list_init(&p->streams);
+    kvi_list_init(&p->watches);
     grpc_server_register_completion_queue(server->server, p->cq, NULL);
   }
 }
@@ -256,6 +262,11 @@ static bool wait_over(struct shutdown *s, uint32_t ms)
   return atomic_load(&s->over);
 }
 
+static bool is_idle(struct kvi_grpc_server *server)
+{
+  return atomic_load(&server->counters.streams) == 0 && atomic_load(&server->counters.watches) == 0;
+}
+
 /*
  * Until everything has ended, or nothing is in flight any more: the shutdown is over only when every peer has taken its
  * GOAWAY and closed, and a peer that is idle may not look for seconds.
@@ -265,20 +276,23 @@ static bool wait_work(struct kvi_grpc_server *server, struct shutdown *s, uint32
   kvi_deadline deadline = kvi_deadline_from_ms(timeout_ms);
 
   while (!kvi_deadline_expired(deadline)) {
-    bool idle = atomic_load(&server->counters.streams) == 0;
+    bool idle = is_idle(server);
     if (wait_over(s, idle ? LINGER_MS : DRAIN_POLL_MS))
       return true;
-    if (idle && atomic_load(&server->counters.streams) == 0)
+    if (idle && is_idle(server))
       return false;
   }
   return atomic_load(&s->over);
 }
 
-/* Calls that the service still has to answer, which it does in bounded time: their batches go into the queues. */
-static void wait_answers(struct kvi_grpc_server *server)
+/*
+ * Until nobody can start a batch any more. That the shutdown is over says less: it counts connections, so the last call of one may still lie
+ * unread in the queue of a busy poller, or wait for an answer of the service, which comes in bounded time.
+ */
+static void wait_calls(struct kvi_grpc_server *server)
 {
   struct timespec pause = {.tv_nsec = (long)KVI_NS_PER_MS};
-  while (atomic_load(&server->waiting_calls) > 0)
+  while (atomic_load(&server->posted) > 0 || atomic_load(&server->waiting_calls) > 0)
     nanosleep(&pause, NULL);
 }
 
@@ -302,7 +316,7 @@ void kvi_grpc_server_drain(struct kvi_grpc_server *server, uint32_t timeout_ms)
     while (!wait_over(&s, 1000))
       kvi_log_warn("waiting for calls to end");
   }
-  wait_answers(server);
+  wait_calls(server);
   for (uint32_t i = 0; i < server->n_pollers; i++)
     grpc_completion_queue_shutdown(server->pollers[i].cq);
   for (uint32_t i = 0; i < server->n_pollers; i++)

@@ -5,7 +5,6 @@
 
 #include "base/log.h"
 #include "proto/grpc/server_private.h"
-#include "proto/kvasir/v1/health.pb-c.h"
 
 struct call {
   struct poller *poller;
@@ -45,6 +44,7 @@ static void call_free(struct call *c)
   grpc_metadata_array_destroy(&c->metadata);
   if (c->call)
     grpc_call_unref(c->call);
+  atomic_fetch_sub(&c->poller->server->posted, 1);
   free(c);
 }
 
@@ -105,7 +105,7 @@ static void on_answered(struct kvi_call_wait *wait, kvs_status status, ProtobufC
   struct call *c = wait->user;
   struct kvi_grpc_server *server = c->poller->server;
   answer_service(c, status, reply);
-  /* After the batch is in the queue, which is not shut down before. */
+  /* After the batch: the server is not freed before. */
   atomic_fetch_sub(&server->waiting_calls, 1);
 }
 
@@ -136,27 +136,15 @@ static void ask_service(struct call *c)
 
 /* ---- health ---- */
 
-static bool known_service(const char *name)
-{
-  return !*name || strcmp(name, "kvasir.v1.Cache") == 0 || strcmp(name, "kvasir.v1.Admin") == 0;
-}
-
 static grpc_status_code ask_health(struct call *c)
 {
-  ProtobufCMessage *message =
-      kvi_grpc_unpack(c->request, &grpc__health__v1__health_check_request__descriptor, 4096);
-  if (!message)
+  bool known;
+  if (!kvi_server_health_ask(c->request, &known))
     return GRPC_STATUS_INVALID_ARGUMENT;
-  bool known = known_service(((Grpc__Health__V1__HealthCheckRequest *)message)->service);
-  protobuf_c_message_free_unpacked(message, NULL);
   if (!known)
     return GRPC_STATUS_NOT_FOUND;
-  Grpc__Health__V1__HealthCheckResponse reply = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
-  reply.status = atomic_load(&c->poller->server->serving)
-                     ? GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING
-                     : GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING;
-  c->reply = kvi_grpc_pack(&reply.base);
-  return GRPC_STATUS_OK;
+  c->reply = kvi_server_health_reply(c->poller->server);
+  return c->reply ? GRPC_STATUS_OK : GRPC_STATUS_RESOURCE_EXHAUSTED;
 }
 
 /* ---- requests ---- */
@@ -189,6 +177,7 @@ static void request(struct poller *poller, int method)
     kvi_log_error("no memory for another call");
     return;
   }
+  atomic_fetch_add(&server->posted, 1);
   c->poller = poller;
   c->method = method;
   c->tag_new = (struct kvi_grpc_tag){.handler = on_new, .ctx = c};
@@ -228,6 +217,7 @@ static void unknown_free(struct unknown *u)
     grpc_call_unref(u->call);
   grpc_call_details_destroy(&u->details);
   grpc_metadata_array_destroy(&u->metadata);
+  atomic_fetch_sub(&u->poller->server->posted, 1);
   free(u);
 }
 
@@ -265,6 +255,7 @@ void kvi_server_request_unknown(struct poller *poller)
     kvi_log_error("no memory for another call");
     return;
   }
+  atomic_fetch_add(&poller->server->posted, 1);
   u->poller = poller;
   u->tag_new = (struct kvi_grpc_tag){.handler = on_unknown, .ctx = u};
   u->tag_done = (struct kvi_grpc_tag){.handler = on_unknown_done, .ctx = u};

@@ -25,7 +25,7 @@
 
 struct counters {
   _Atomic uint64_t connections, connections_total, refused, stalled, refused_streams;
-  _Atomic uint64_t streams, transfers, calls, unknown_calls, protocol_errors;
+  _Atomic uint64_t streams, watches, transfers, calls, unknown_calls, protocol_errors;
   _Atomic uint64_t frames_in, frames_out, bytes_in, bytes_out;
 };
 
@@ -33,7 +33,7 @@ struct poller {
   struct kvi_grpc_server *server;
   grpc_completion_queue *cq;
   kvi_thread thread;
-  kvi_list streams; /* of this poller */
+  kvi_list streams, watches; /* of this poller */
   uint64_t ticked_ns;
 };
 
@@ -47,11 +47,13 @@ struct kvi_grpc_server {
   grpc_server_credentials *credentials; /* TLS; NULL: plain */
   struct poller pollers[MAX_POLLERS];
   uint32_t n_pollers;
-  void *methods[KVI_METHOD_COUNT], *transfer_method, *health_method;
+  void *methods[KVI_METHOD_COUNT], *transfer_method, *health_method, *watch_method;
   struct acceptor
       *_Atomic acceptor; /* set before its thread takes the first connection, read by the pollers */
   atomic_bool serving, draining;
   atomic_uint waiting_calls; /* whose answers the service still has to give */
+  /* Calls and streams that there are, posted ones included: each may still start a batch, which a queue that was shut down aborts on. */
+  atomic_uint posted;
   bool started, drained;
   struct counters counters;
 };
@@ -64,6 +66,16 @@ void kvi_server_request_health(struct poller *poller);
 void kvi_server_request_unknown(struct poller *poller);
 /* The peer id of a call: its session header, or 0. */
 uint64_t kvi_server_session(const grpc_metadata_array *metadata);
+
+/* ---- server_health.c ---- */
+/* Keeps one request of Watch posted at the poller's queue. */
+void kvi_server_request_watch(struct poller *poller);
+/* Every 100 ms or so while somebody watches: tells of changes. */
+void kvi_server_health_tick(struct poller *poller);
+/* Whether a request asks for a service that is there. False: it is no such request. */
+bool kvi_server_health_ask(grpc_byte_buffer *request, bool *known_p);
+/* The answer for one that is there; NULL without memory. */
+grpc_byte_buffer *kvi_server_health_reply(const struct kvi_grpc_server *server);
 
 /* ---- server_stream.c ---- */
 void kvi_server_request_stream(struct poller *poller);

@@ -28,6 +28,7 @@ static void stream_free(struct stream *s)
   grpc_metadata_array_destroy(&s->metadata);
   if (s->call)
     grpc_call_unref(s->call);
+  atomic_fetch_sub(&s->poller->server->posted, 1);
   free(s);
 }
 
@@ -310,6 +311,7 @@ void kvi_server_request_stream(struct poller *poller)
     kvi_log_error("no memory for another stream");
     return;
   }
+  atomic_fetch_add(&poller->server->posted, 1);
   s->poller = poller;
   s->outstanding = 1;
   (void)kvi_random_id(&s->bucket_factor);

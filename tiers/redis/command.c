@@ -72,6 +72,7 @@ void kvi_redis_command_send(struct kvi_redis_conn *conn, struct kvi_redis_op *op
   }
   op->own.asking = false;
   op->own.conn = conn;
+  op->own.sent_ns = conn->redis->now_ns;
   op->own.command = conn->next;
   command =
       kvi_redis_conn_add(conn, op->verb == KVI_REDIS_GET ? KVI_REDIS_EXPECT_CHUNK : KVI_REDIS_EXPECT_REPLY);

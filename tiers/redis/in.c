@@ -130,7 +130,7 @@ bool kvi_redis_conn_read(struct kvi_redis_conn *conn)
       kvi_redis_conn_close(conn, true, got == 0 ? "it closed the connection" : strerror(errno));
       return false;
     }
-    conn->progress_ns = conn->redis->now_ns;
+    conn->progress_ns = conn->node->heard_ns = conn->redis->now_ns;
     if (!take_buffered(conn))
       return false;
     if ((size_t)got < asked)

@@ -21,6 +21,7 @@ static void op_take(struct kvi_redis *redis, struct kvi_redis_op *op)
   if (redis->slots)
     op->own.slot = kvi_redis_slot(op->key.bytes, op->key.length);
   kvi_list_push_back(&redis->ops, &op->own.all);
+  redis->n_puts += op->verb == KVI_REDIS_PUT;
   if (op->verb == KVI_REDIS_TURN && !redis->ending)
     kvi_redis_op_end(redis, op, KVS_OK, KVI_REDIS_NONE);
   else if (op->deadline_ns <= redis->now_ns)

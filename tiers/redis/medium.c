@@ -1,37 +1,20 @@
-/* tiers/redis/medium.c: see medium.h. Each operation of the medium carries one of the tier; a lookup some at a time. */
-#include "tiers/redis/medium.h"
+/* tiers/redis/medium.c: see medium.h. Each put and get of the medium carries one operation of the tier. */
+#include "tiers/redis/medium_private.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 
-#define LOOKS_AT_ONCE 64u    /* of one lookup */
-#define FORGET_MS     10000u /* to remove a deleted chunk */
-
-struct redis_medium {
-  struct kvi_medium medium; /* first */
-  struct kvi_redis *redis;
-  char prefix[KVI_REDIS_PREFIX_MAX + 1];
-  uint64_t ttl_ms;
-  atomic_bool closing;
-};
-
-static struct redis_medium *of(struct kvi_medium *medium)
-{
-  return (struct redis_medium *)medium;
-}
-
 struct kvi_redis *kvi_redis_of_medium(struct kvi_medium *medium)
 {
-  return of(medium)->redis;
+  return kvi_redis_medium_of(medium)->redis;
 }
 
-static kvs_status key_of(const struct redis_medium *own, const struct kvi_medium_identity *identity,
-                         struct kvi_redis_key *key_p)
+kvs_status kvi_redis_medium_key(const struct kvi_redis_medium *own,
+                                const struct kvi_medium_identity *identity, struct kvi_redis_key *key_p)
 {
   struct kvi_redis_identity asked = {.tenant = identity->tenant,
                                      .space = identity->space,
@@ -41,11 +24,12 @@ static kvs_status key_of(const struct redis_medium *own, const struct kvi_medium
   return kvi_redis_key_make(own->prefix, &asked, key_p);
 }
 
-/* As medium.h names what happened. */
-static kvs_status outcome(struct redis_medium *own, const struct kvi_redis_op *op)
+kvs_status kvi_redis_medium_outcome(struct kvi_redis_medium *own, const struct kvi_redis_op *op)
 {
   if (op->status == KVS_OK || op->status == KVS_EXISTS)
     return KVS_OK;
+  if (op->status == KVS_ERR_CANCELED) /* a put that a removal came before */
+    return KVS_ERR_CANCELED;
   switch (op->cause) {
   case KVI_REDIS_ABSENT:
   case KVI_REDIS_VERSION: /* a newer node's: not there for us, and no damage */
@@ -73,7 +57,7 @@ static kvs_status outcome(struct redis_medium *own, const struct kvi_redis_op *o
 
 struct put {
   struct kvi_redis_op op;
-  struct redis_medium *own;
+  struct kvi_redis_medium *own;
   struct kvi_medium_put *asked;
   uint8_t prologue[];
 };
@@ -82,7 +66,7 @@ static void put_done(struct kvi_redis_op *op)
 {
   struct put *put = op->ctx;
   struct kvi_medium_put *asked = put->asked;
-  kvs_status status = outcome(put->own, op);
+  kvs_status status = kvi_redis_medium_outcome(put->own, op);
 
   free(put);
   asked->handle = 0;
@@ -114,7 +98,7 @@ static kvs_status prologue_write(struct put *put, const struct kvi_medium_put *a
 
 static kvs_status medium_put(struct kvi_medium *medium, struct kvi_medium_put *asked)
 {
-  struct redis_medium *own = of(medium);
+  struct kvi_redis_medium *own = kvi_redis_medium_of(medium);
   size_t room = KVI_REDIS_HEADER_MAX + kvi_chunk_table_size(asked->table.n_segments);
   struct put *put;
   kvs_status status;
@@ -136,7 +120,7 @@ static kvs_status medium_put(struct kvi_medium *medium, struct kvi_medium_put *a
                                   .prologue = put->prologue,
                                   .iov = asked->iov,
                                   .n_iov = asked->n_iov};
-  status = key_of(own, &asked->identity, &put->op.key);
+  status = kvi_redis_medium_key(own, &asked->identity, &put->op.key);
   if (status == KVS_OK)
     status = prologue_write(put, asked, room);
   if (status == KVS_OK)
@@ -150,7 +134,7 @@ static kvs_status medium_put(struct kvi_medium *medium, struct kvi_medium_put *a
 
 struct get {
   struct kvi_redis_op op;
-  struct redis_medium *own;
+  struct kvi_redis_medium *own;
   struct kvi_medium_get *asked;
   kvs_status landed; /* what land said */
 };
@@ -172,7 +156,7 @@ static void get_done(struct kvi_redis_op *op)
 {
   struct get *get = op->ctx;
   struct kvi_medium_get *asked = get->asked;
-  kvs_status status = op->cause == KVI_REDIS_NO_ROOM ? get->landed : outcome(get->own, op);
+  kvs_status status = op->cause == KVI_REDIS_NO_ROOM ? get->landed : kvi_redis_medium_outcome(get->own, op);
 
   free(get);
   asked->done(asked, status);
@@ -180,7 +164,7 @@ static void get_done(struct kvi_redis_op *op)
 
 static kvs_status medium_get(struct kvi_medium *medium, struct kvi_medium_get *asked)
 {
-  struct redis_medium *own = of(medium);
+  struct kvi_redis_medium *own = kvi_redis_medium_of(medium);
   struct get *get = calloc(1, sizeof(*get));
   kvs_status status;
 
@@ -194,7 +178,7 @@ static kvs_status medium_get(struct kvi_medium *medium, struct kvi_medium_get *a
                                   .done = get_done,
                                   .land = get_land,
                                   .ctx = get};
-  status = key_of(own, &asked->identity, &get->op.key);
+  status = kvi_redis_medium_key(own, &asked->identity, &get->op.key);
   if (status == KVS_OK)
     status = kvi_redis_submit(own->redis, &get->op);
   if (status != KVS_OK)
@@ -202,137 +186,11 @@ static kvs_status medium_get(struct kvi_medium *medium, struct kvi_medium_get *a
   return status;
 }
 
-/* ---- lookup ---- */
-
-/*
- * A turn on the tier's thread starts the first keys; each that ends starts another one: so all of it happens on that thread, and the many
- * small commands leave in one packet.
- */
-struct looks {
-  struct kvi_redis_op turn;
-  struct redis_medium *own;
-  struct kvi_medium_lookup *asked;
-  uint32_t next, pending, n_slots;
-  kvs_status status;
-  struct look {
-    struct kvi_redis_op op;
-    struct looks *all;
-    uint32_t index;
-  } slots[];
-};
-
-static void look_done(struct kvi_redis_op *op);
-
-/* The next key, if there is one. */
-static void look_next(struct look *look)
-{
-  struct looks *all = look->all;
-  const struct kvi_medium_lookup *asked = all->asked;
-  struct kvi_medium_identity identity = {
-      .tenant = asked->tenant, .space = asked->space, .key_length = asked->key_length};
-
-  if (all->next == asked->n_keys || all->status != KVS_OK)
-    return;
-  look->index = all->next++;
-  identity.key = asked->keys + (size_t)look->index * asked->key_length;
-  look->op = (struct kvi_redis_op){
-      .verb = KVI_REDIS_LOOK, .deadline_ns = asked->deadline_ns, .done = look_done, .ctx = look};
-  all->status = key_of(all->own, &identity, &look->op.key);
-  if (all->status == KVS_OK)
-    all->status = kvi_redis_submit(all->own->redis, &look->op);
-  all->pending += all->status == KVS_OK;
-}
-
-static void looks_end(struct looks *all)
-{
-  struct kvi_medium_lookup *asked = all->asked;
-  kvs_status status = all->status;
-
-  if (all->pending > 0)
-    return;
-  free(all);
-  asked->done(asked, status);
-}
-
-static void look_done(struct kvi_redis_op *op)
-{
-  struct look *look = op->ctx;
-  struct looks *all = look->all;
-  kvs_status status = outcome(all->own, op);
-
-  all->pending--;
-  if (status == KVS_OK)
-    all->asked->present[look->index / 8] |= (uint8_t)(1u << look->index % 8);
-  else if (status != KVS_MISS && status != KVS_ERR_CORRUPT && all->status == KVS_OK)
-    all->status = status; /* no use in asking the others */
-  look_next(look);
-  looks_end(all);
-}
-
-static void looks_begin(struct kvi_redis_op *op)
-{
-  struct looks *all = op->ctx;
-
-  if (op->status != KVS_OK)
-    all->status = outcome(all->own, op);
-  for (uint32_t i = 0; i < all->n_slots; i++) {
-    all->slots[i].all = all;
-    look_next(&all->slots[i]);
-  }
-  looks_end(all);
-}
-
-static kvs_status medium_lookup(struct kvi_medium *medium, struct kvi_medium_lookup *asked)
-{
-  uint32_t n_slots = asked->n_keys < LOOKS_AT_ONCE ? asked->n_keys : LOOKS_AT_ONCE;
-  struct looks *all;
-  kvs_status status;
-
-  if (asked->n_keys == 0 || asked->key_length < KVS_KEY_MIN || asked->key_length > KVS_KEY_MAX)
-    return KVS_ERR_INVALID;
-  all = calloc(1, sizeof(*all) + n_slots * sizeof(all->slots[0]));
-  if (!all)
-    return KVS_ERR_NOMEM;
-  all->own = of(medium);
-  all->asked = asked;
-  all->n_slots = n_slots;
-  all->turn = (struct kvi_redis_op){
-      .verb = KVI_REDIS_TURN, .deadline_ns = asked->deadline_ns, .done = looks_begin, .ctx = all};
-  status = kvi_redis_submit(all->own->redis, &all->turn);
-  if (status != KVS_OK)
-    free(all);
-  return status;
-}
-
 /* ---- the rest ---- */
-
-static void forgotten(struct kvi_redis_op *op)
-{
-  free(op);
-}
-
-static void medium_drop(struct kvi_medium *medium, const struct kvi_medium_identity *identity,
-                        kvi_medium_handle handle, bool for_good)
-{
-  struct redis_medium *own = of(medium);
-  struct kvi_redis_op *op;
-
-  (void)handle;
-  if (!for_good)
-    return;
-  op = calloc(1, sizeof(*op)); /* without memory it stays until its time to live is over */
-  if (!op)
-    return;
-  op->verb = KVI_REDIS_UNLINK;
-  op->deadline_ns = kvi_deadline_from_ms(FORGET_MS).at_ns;
-  op->done = forgotten;
-  if (key_of(own, identity, &op->key) != KVS_OK || kvi_redis_submit(own->redis, op) != KVS_OK)
-    free(op);
-}
 
 static void medium_attr(const struct kvi_medium *medium, struct kvi_medium_attr *attr_p)
 {
-  const struct redis_medium *own = (const struct redis_medium *)medium;
+  const struct kvi_redis_medium *own = (const struct kvi_redis_medium *)medium;
 
   *attr_p = (struct kvi_medium_attr){.name = "redis",
                                      .kind = KVI_TIER_REDIS,
@@ -346,12 +204,13 @@ static void medium_stats(struct kvi_medium *medium, struct kvi_medium_stats *sta
   struct kvi_redis_stats stats;
   const uint64_t *causes = stats.causes;
 
-  kvi_redis_stats(of(medium)->redis, &stats);
+  kvi_redis_stats(kvi_redis_medium_of(medium)->redis, &stats);
   *stats_p = (struct kvi_medium_stats){
       .puts = stats.puts,
       .put_bytes = stats.bytes_out,
       .put_full = causes[KVI_REDIS_FULL],
-      .put_errors = stats.puts - stats.put_writes - stats.put_exists - causes[KVI_REDIS_FULL],
+      .put_errors =
+          stats.puts - stats.put_writes - stats.put_exists - stats.put_canceled - causes[KVI_REDIS_FULL],
       .gets = stats.gets,
       .get_bytes = stats.bytes_in,
       .get_misses = stats.gets - stats.get_hits,
@@ -370,7 +229,7 @@ static void medium_stats(struct kvi_medium *medium, struct kvi_medium_stats *sta
 
 static void medium_destroy(struct kvi_medium *medium)
 {
-  struct redis_medium *own = of(medium);
+  struct kvi_redis_medium *own = kvi_redis_medium_of(medium);
 
   if (!medium)
     return;
@@ -383,8 +242,9 @@ static struct kvi_medium_ops medium_ops = {.attr = medium_attr,
                                            .stats = medium_stats,
                                            .put = medium_put,
                                            .get = medium_get,
-                                           .lookup = medium_lookup,
-                                           .drop = medium_drop,
+                                           .lookup = kvi_redis_medium_lookup,
+                                           .remove = kvi_redis_medium_remove,
+                                           .drop = kvi_redis_medium_drop,
                                            .destroy = medium_destroy};
 static pthread_once_t completed = PTHREAD_ONCE_INIT;
 
@@ -396,7 +256,7 @@ static void complete(void)
 kvs_status kvi_redis_medium_create(const struct kvi_redis_medium_config *config, char *error,
                                    size_t error_size, struct kvi_medium **medium_p)
 {
-  struct redis_medium *own;
+  struct kvi_redis_medium *own;
   kvs_status status;
 
   *medium_p = NULL;

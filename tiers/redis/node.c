@@ -107,6 +107,10 @@ void kvi_redis_node_flush(struct kvi_redis_node *node, bool reroute)
 
 void kvi_redis_node_submit(struct kvi_redis_node *node, struct kvi_redis_op *op)
 {
+  if (op->own.forgotten) { /* redirected: it was not written where it was */
+    kvi_redis_op_end(node->redis, op, KVS_ERR_CANCELED, KVI_REDIS_NONE);
+    return;
+  }
   if (kvi_redis_breaker_is_open(&node->breaker)) {
     kvi_redis_op_fail(node->redis, op, node->why);
     return;
@@ -186,6 +190,18 @@ void kvi_redis_node_answered(struct kvi_redis_node *node)
                   kvi_redis_address_format(&node->address, text));
     node->was_up = true;
   }
+}
+
+/*
+ * A deadline may be short: what it says of the server is that it was silent for so long, and all that waited at that time say the same. So it
+ * counts once, and only if the server has told nobody anything since; a second time only for what was sent after the first.
+ */
+void kvi_redis_node_late(struct kvi_redis_node *node, uint64_t sent_ns)
+{
+  if (sent_ns < node->heard_ns || sent_ns < node->late_ns)
+    return;
+  node->late_ns = node->redis->now_ns;
+  kvi_redis_node_failed(node, false, KVI_REDIS_DEADLINE, "it does not answer in time");
 }
 
 static void probed(struct kvi_redis_conn *conn, const redisReply *reply)

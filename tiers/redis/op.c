@@ -54,6 +54,7 @@ static void count(struct kvi_redis *redis, const struct kvi_redis_op *op)
     stats->puts++;
     stats->put_writes += hit;
     stats->put_exists += op->status == KVS_EXISTS;
+    stats->put_canceled += op->status == KVS_ERR_CANCELED;
     stats->bytes_out += hit ? op->payload_bytes : 0;
     break;
   case KVI_REDIS_UNLINK:
@@ -71,6 +72,7 @@ void kvi_redis_op_end(struct kvi_redis *redis, struct kvi_redis_op *op, kvs_stat
   op->status = status;
   op->cause = cause;
   kvi_list_remove(&redis->ops, &op->own.all);
+  redis->n_puts -= op->verb == KVI_REDIS_PUT;
   count(redis, op);
   /* relaxed: a bound, it orders nothing */
   atomic_fetch_sub_explicit(&redis->n_ops, 1, memory_order_relaxed);
@@ -112,6 +114,8 @@ void kvi_redis_op_route(struct kvi_redis *redis, struct kvi_redis_op *op)
     kvi_redis_op_fail(redis, op, KVI_REDIS_DOWN);
     return;
   }
+  if (op->verb == KVI_REDIS_UNLINK && kvi_redis_forget(redis, op))
+    return;
   node = kvi_redis_topology_route(redis, op);
   if (node)
     kvi_redis_node_submit(node, op);
@@ -125,6 +129,10 @@ void kvi_redis_op_lost(struct kvi_redis *redis, struct kvi_redis_op *op)
 {
   op->own.conn = NULL;
   op->own.asking = false;
+  if (op->own.forgotten) {
+    kvi_redis_op_end(redis, op, KVS_ERR_CANCELED, KVI_REDIS_NONE);
+    return;
+  }
   /* A get that had begun to land is not begun again: its places are taken once. */
   if (op->own.landing || ++op->own.attempts >= KVI_REDIS_ATTEMPTS_MAX || redis->ending) {
     kvi_redis_op_fail(redis, op, KVI_REDIS_DOWN);
@@ -144,7 +152,7 @@ static void expire(struct kvi_redis *redis, struct kvi_redis_op *op)
     kvi_list_remove(op->own.queue, &op->own.waiting);
   op->own.queue = NULL;
   if (conn && kvi_redis_conn_abandon(conn, op))
-    kvi_redis_node_failed(conn->node, false, KVI_REDIS_DEADLINE, "answers come too late");
+    kvi_redis_node_late(conn->node, op->own.sent_ns);
   kvi_redis_op_fail(redis, op, KVI_REDIS_DEADLINE);
 }
 

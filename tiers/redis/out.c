@@ -115,7 +115,7 @@ bool kvi_redis_conn_abandon(struct kvi_redis_conn *conn, struct kvi_redis_op *op
 {
   uint32_t number = op->own.command;
   struct kvi_redis_command *command = kvi_redis_conn_command(conn, number);
-  bool started = (int32_t)(number - conn->writing) < 0 || (number == conn->writing && conn->written > 0);
+  bool started = kvi_redis_conn_has_begun(conn, op);
   bool whole = (int32_t)(number - conn->writing) < 0;
 
   op->own.conn = NULL;

@@ -45,7 +45,8 @@ struct kvi_redis_config {
   uint32_t connect_timeout_ms;                       /* until a connection is ready for commands; 0: 1000 */
   uint32_t
       stall_timeout_ms; /* a connection that moves no byte for so long, while there are some to move, is closed; 0: 2000 */
-  uint32_t breaker_failures;                 /* operations in a row without an answer in time; 0: 8 */
+  uint32_t
+      breaker_failures; /* deadlines in a row, one after the other, in which a server said nothing at all; 0: 8 */
   uint32_t retry_first_ms, retry_longest_ms; /* 0: 100, 5000 */
   uint32_t topology_ms;     /* how often the sentinels or the cluster are asked; 0: 1000 and 10000 */
   uint64_t value_bytes_max; /* of a whole value; 0: what the largest chunk needs */
@@ -63,11 +64,11 @@ void kvi_redis_close(struct kvi_redis *redis);
 /* ---- operations ---- */
 
 enum kvi_redis_verb {
-  KVI_REDIS_LOOK,   /* is it there? reads the header alone */
-  KVI_REDIS_GET,    /* the whole chunk */
-  KVI_REDIS_PUT,    /* writes it, unless it is there already */
-  KVI_REDIS_UNLINK, /* removes it */
-  KVI_REDIS_TURN    /* nothing: done is called on the tier's thread; needs no key */
+  KVI_REDIS_LOOK, /* is it there? reads the header alone */
+  KVI_REDIS_GET,  /* the whole chunk */
+  KVI_REDIS_PUT,  /* writes it, unless it is there already */
+  KVI_REDIS_UNLINK, /* removes it; a put of the same key that was submitted before comes to nothing, or is removed too */
+  KVI_REDIS_TURN /* nothing: done is called on the tier's thread; needs no key */
 };
 
 /* Where a get's payload goes. */
@@ -103,8 +104,8 @@ struct kvi_redis_op {
   uint64_t payload_bytes;
 
   /*
-   * Results. status: KVS_OK; KVS_EXISTS (put: it is there); KVS_MISS with a cause (look, get, unlink: whatever went wrong); put: KVS_ERR_FULL,
-   * KVS_ERR_DEADLINE, KVS_ERR_UNREACHABLE, KVS_ERR_DENIED, KVS_ERR_TOO_LARGE, KVS_ERR_IO (refused), each with its cause.
+   * Results. status: KVS_OK; KVS_EXISTS (put: it is there); KVS_MISS with a cause (look, get, unlink: whatever went wrong); put:
+   * KVS_ERR_CANCELED (an unlink of its key came before it was written), KVS_ERR_FULL, KVS_ERR_DEADLINE, KVS_ERR_UNREACHABLE, KVS_ERR_DENIED, KVS_ERR_TOO_LARGE, KVS_ERR_IO (refused), each with its cause.
    */
   kvs_status status;
   enum kvi_redis_cause cause;
@@ -116,10 +117,11 @@ struct kvi_redis_op {
     kvi_list *queue;             /* it waits in, or NULL */
     struct kvi_redis_conn *conn; /* it was given to, or NULL */
     uint32_t command;            /* its number on that connection */
-    uint64_t began_ns;
+    uint64_t began_ns, sent_ns;  /* sent_ns: given to conn */
     uint8_t redirects, attempts;
     bool asking, write; /* write: the put's look is done */
     bool landing;
+    bool forgotten; /* a put whose chunk is being removed: its SET is on its way, and not tried again */
     uint16_t slot;
   } own;
 };
@@ -130,7 +132,7 @@ kvs_status kvi_redis_submit(struct kvi_redis *redis, struct kvi_redis_op *op);
 /* ---- what it counts ---- */
 
 struct kvi_redis_stats {
-  uint64_t looks, look_hits, gets, get_hits, puts, put_writes, put_exists, unlinks;
+  uint64_t looks, look_hits, gets, get_hits, puts, put_writes, put_exists, put_canceled, unlinks;
   uint64_t bytes_in, bytes_out;      /* payload */
   uint64_t causes[KVI_REDIS_CAUSES]; /* operations that ended with each */
   uint64_t busy;                     /* refused by submit */

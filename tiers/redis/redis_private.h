@@ -3,6 +3,7 @@
  *
  *   redis.c     life, submit, counters            loop.c      the thread: epoll, hand-over, clocks
  *   op.c        an operation's life               command.c   an operation as a Redis command, and its answer
+ *   forget.c    an unlink beside a put of its key
  *   node.c      one server: its connections       conn.c      one connection: connect, close, its ring of commands
  *   out.c in.c  its two directions                greet.c     what is said first on a connection
  *   topology.c  which server has a key            sentinel.c cluster.c  how that is found out
@@ -155,6 +156,14 @@ void kvi_redis_conn_pop(struct kvi_redis_conn *conn);
 /* Pops those that were given up before they were sent. */
 void kvi_redis_conn_skip(struct kvi_redis_conn *conn);
 
+/* Some of the op's command was given to the kernel. */
+static inline bool kvi_redis_conn_has_begun(const struct kvi_redis_conn *conn, const struct kvi_redis_op *op)
+{
+  int32_t ahead = (int32_t)(op->own.command - conn->writing);
+
+  return ahead < 0 || (ahead == 0 && conn->written > 0);
+}
+
 /* out.c: false: the connection was closed. */
 bool kvi_redis_conn_write(struct kvi_redis_conn *conn);
 /* The op is over; its command stays for its reply. False: the connection had to be closed, because part of the caller's memory was sent. */
@@ -192,6 +201,8 @@ struct kvi_redis_node {
   struct kvi_redis_conn *conns;
   struct kvi_redis_breaker breaker;
   enum kvi_redis_cause why; /* it is down */
+  uint64_t heard_ns;        /* when it said something last, on any connection */
+  uint64_t late_ns;         /* when an answer that did not come was held against it last */
   uint64_t warned_ns;       /* when the log said last that it is down; 0: never */
   bool was_up;              /* said in the log */
   kvi_list waiting[2];      /* ops that no connection has taken yet: chunks, small ones */
@@ -212,6 +223,8 @@ uint64_t kvi_redis_node_tick(struct kvi_redis_node *node, uint64_t now_ns);
 void kvi_redis_node_failed(struct kvi_redis_node *node, bool trip, enum kvi_redis_cause why,
                            const char *text);
 void kvi_redis_node_answered(struct kvi_redis_node *node);
+/* The answer to a command of that time did not come by its deadline. */
+void kvi_redis_node_late(struct kvi_redis_node *node, uint64_t sent_ns);
 /* Its waiting ops end, or are routed anew. */
 void kvi_redis_node_flush(struct kvi_redis_node *node, bool reroute);
 /* A connection that may take a command of our own, or NULL. */
@@ -256,6 +269,11 @@ void kvi_redis_op_lost(struct kvi_redis *redis, struct kvi_redis_op *op);
 /* Waits in a list. */
 void kvi_redis_op_wait(struct kvi_redis_op *op, kvi_list *queue);
 struct kvi_redis_op *kvi_redis_op_unwait(kvi_list *queue); /* the first, or NULL */
+/*
+ * forget.c. An unlink meets this node's own puts of the same key: what was not written yet ends, and if a SET is on its way the unlink is sent
+ * behind it on the same connection. True: it was sent, or ended.
+ */
+bool kvi_redis_forget(struct kvi_redis *redis, struct kvi_redis_op *unlink);
 /* Ends those whose deadline has passed. Returns the next one. */
 uint64_t kvi_redis_ops_tick(struct kvi_redis *redis, uint64_t now_ns);
 
@@ -291,7 +309,8 @@ struct kvi_redis {
   kvi_rand rand;
   uint64_t now_ns; /* of this turn of the loop */
   uint64_t tick_ns;
-  kvi_list ops; /* all that were taken from the inbox */
+  kvi_list ops;    /* all that were taken from the inbox */
+  uint32_t n_puts; /* of them */
   bool ending;
   struct kvi_redis_node *nodes[KVI_REDIS_NODES_MAX];
   uint32_t n_nodes;

@@ -127,7 +127,10 @@ KVS_API kvs_status kvsc_get(kvsc_space *space, const kvsc_keys *keys, const kvsc
  */
 KVS_API kvs_status kvsc_put(kvsc_space *space, const kvsc_keys *keys, const kvsc_chunk *chunks,
                             const kvsc_call *call, kvsc_op *op_p);
-/* Deletes chunks; up to 8192. OK: all were there; PARTIAL, MISS. */
+/*
+ * Deletes chunks; up to 8192. OK: all were there; PARTIAL, MISS. KVS_ERR_IO: they are gone from the node, but the tier that it shares with others did
+ * not say that they are gone there too: they may come back, until their time to live is over or they are deleted again.
+ */
 KVS_API kvs_status kvsc_delete(kvsc_space *space, const kvsc_keys *keys, const kvsc_call *call,
                                kvsc_op *op_p);
 /* Round trip with no work. */

@@ -92,6 +92,12 @@ class Client:
     def hello(self, low=1, high=1):
         return self.call("Hello", pb.HelloRequest(protocol_min=low, protocol_max=high, software="test"), pb.HelloReply)
 
+    def watch_health(self, service=""):
+        """A stream of statuses; cancel() ends it."""
+        stub = self.channel.unary_stream("/grpc.health.v1.Health/Watch", health_pb2.HealthCheckRequest.SerializeToString,
+                                         health_pb2.HealthCheckResponse.FromString)
+        return stub(health_pb2.HealthCheckRequest(service=service), timeout=10 * TIMEOUT)
+
     def health(self, service=""):
         stub = self.channel.unary_unary("/grpc.health.v1.Health/Check", health_pb2.HealthCheckRequest.SerializeToString,
                                         health_pb2.HealthCheckResponse.FromString)

@@ -1,5 +1,6 @@
 """The node as a stock gRPC client sees it: health, unknown methods, any legal protobuf, typed refusals."""
 import os
+import signal
 import time
 
 import harness
@@ -8,7 +9,7 @@ harness.need_grpc()
 
 import grpc  # noqa: E402
 import rpc  # noqa: E402
-from harness import NodeTest  # noqa: E402
+from harness import NodeTest, until  # noqa: E402
 from rpc import pb  # noqa: E402
 
 
@@ -30,6 +31,54 @@ class Standard(WireTest):
         self.assertEqual(caught.exception.code(), grpc.StatusCode.NOT_FOUND)
         client.close()
         node.stop()
+
+    def test_health_is_watched(self):
+        """Told at once, and again when it changes; then the stream ends."""
+        node, client = self.serve(drain_timeout="60s")
+        watches = [client.watch_health(), client.watch_health("kvasir.v1.Cache")]
+        for watch in watches:
+            self.assertEqual(next(watch).status, 1)
+        unknown = client.watch_health("no.such.Service")  # which may come yet
+        self.assertEqual(next(unknown).status, 3)
+        gone = client.watch_health()
+        self.assertEqual(next(gone).status, 1)
+        gone.cancel()
+        node.signal(signal.SIGTERM)
+        for watch in watches:
+            self.assertEqual(next(watch).status, 2)
+        for watch in [*watches, unknown]:
+            with self.assertRaises(grpc.RpcError) as caught:
+                next(watch)
+            self.assertEqual(caught.exception.code(), grpc.StatusCode.UNAVAILABLE)
+        node.wait()
+
+    def test_more_watch_than_there_is_room_for(self):
+        node, client = self.serve()
+        clients = [client] + [rpc.Client(f"127.0.0.1:{node.port}") for _ in range(2)]
+        watches = [client.watch_health() for client in clients for _ in range(90)]  # there is room for 64 at each of 4 pollers at most
+        refused = 0
+        for watch in watches:
+            try:
+                self.assertEqual(next(watch).status, 1)
+            except grpc.RpcError as error:
+                self.assertEqual(error.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+                refused += 1
+        self.assertGreater(refused, 0)
+        for watch in watches:
+            watch.cancel()
+        self.assertTrue(until(lambda: self.is_watched(client)))  # there is room again
+        for client in clients:
+            client.close()
+        node.stop()
+
+    def is_watched(self, client):
+        try:
+            watch = client.watch_health()
+            return next(watch).status == 1
+        except grpc.RpcError:
+            return False
+        finally:
+            watch.cancel()
 
     def test_health_over_the_unix_socket(self):
         node, _ = self.serve()

@@ -37,6 +37,9 @@ struct fixture_memory {
   kvi_put_wait_fn *wait_fn;
   void *wait_ctx;
   uint32_t aborted, open, gone;
+  pthread_cond_t unblocked;
+  bool block, blocked;
+  char thread[16]; /* of the last Ping */
 };
 
 static uint64_t abreast_bytes = UINT64_MAX;
@@ -77,13 +80,21 @@ static kvs_status call_later(struct kvi_call_wait *wait, ProtobufCMessage *reply
   return KVS_PENDING;
 }
 
+static void answer_ping(struct fixture_memory *m)
+{
+  pthread_mutex_lock(&m->lock);
+  (void)pthread_getname_np(pthread_self(), m->thread, sizeof m->thread);
+  pthread_mutex_unlock(&m->lock);
+}
+
 static kvs_status call(void *self, const struct kvi_peer *peer, enum kvi_method method,
                        const ProtobufCMessage *request, struct kvi_call_wait *wait,
                        ProtobufCMessage **reply_p)
 {
-  (void)self;
   (void)peer;
   (void)request;
+  if (method == KVI_METHOD_PING)
+    answer_ping(self);
   const ProtobufCMessageDescriptor *d = kvi_method_info(method)->reply;
   if (method == KVI_METHOD_EVICT)
     return KVS_ERR_UNSUPPORTED;
@@ -246,17 +257,37 @@ static void peer_gone(void *self, const struct kvi_peer *peer)
   struct fixture_memory *m = self;
   pthread_mutex_lock(&m->lock);
   m->gone++;
+  m->blocked = m->block;
+  while (m->block)
+    pthread_cond_wait(&m->unblocked, &m->lock);
   pthread_mutex_unlock(&m->lock);
 }
 
 static const struct kvi_service_ops ops = {call,     put_begin,  put_commit, put_abort, put_unwait,
                                            get_open, get_unwait, get_ahead,  get_close, peer_gone};
 
-static void start(struct fixture *f, bool unix_socket, uint32_t piece_bytes, uint32_t max_connections)
+struct kvi_wire *fixture_connect(const struct fixture *f, uint32_t piece_bytes)
+{
+  struct kvi_grpc_wire_options options = {.endpoint = f->endpoint,
+                                          .piece_bytes = piece_bytes,
+                                          .connect_timeout_ms = 5000,
+                                          .hand_over = hand_over};
+  struct kvi_wire *wire;
+  assert_int_equal(kvi_grpc_wire_open(&options, &wire), KVS_OK);
+  kvi_deadline deadline = kvi_deadline_from_ms(10000);
+  while (!wire->ops->connected(wire) && !kvi_deadline_expired(deadline))
+    usleep(1000);
+  assert_true(wire->ops->connected(wire));
+  return wire;
+}
+
+static void start(struct fixture *f, bool unix_socket, uint32_t piece_bytes, uint32_t max_connections,
+                  uint32_t pollers)
 {
   memset(f, 0, sizeof *f);
   f->memory = calloc(1, sizeof *f->memory);
   pthread_mutex_init(&f->memory->lock, NULL);
+  pthread_cond_init(&f->memory->unblocked, NULL);
   f->service = (struct kvi_service){
       &ops, f->memory, {KVI_CHUNK_BYTES_MAX, KVI_FRAME_BYTES_MAX, KVI_BATCH_CHUNKS_MAX, abreast_bytes, 0}};
   static const char *const listen[] = {"127.0.0.1:0"};
@@ -269,6 +300,7 @@ static void start(struct fixture *f, bool unix_socket, uint32_t piece_bytes, uin
       .unix_socket = unix_socket ? path : NULL,
       .piece_bytes = piece_bytes,
       .max_connections = max_connections,
+      .pollers = pollers,
       .error = error,
       .error_size = sizeof error,
   };
@@ -278,15 +310,7 @@ static void start(struct fixture *f, bool unix_socket, uint32_t piece_bytes, uin
     snprintf(f->endpoint, sizeof f->endpoint, "unix:%s", path);
   else
     snprintf(f->endpoint, sizeof f->endpoint, "kvasir://127.0.0.1:%u", kvi_grpc_server_port(f->server, 0));
-  struct kvi_grpc_wire_options wire = {.endpoint = f->endpoint,
-                                       .piece_bytes = piece_bytes,
-                                       .connect_timeout_ms = 5000,
-                                       .hand_over = hand_over};
-  assert_int_equal(kvi_grpc_wire_open(&wire, &f->wire), KVS_OK);
-  kvi_deadline deadline = kvi_deadline_from_ms(10000);
-  while (!f->wire->ops->connected(f->wire) && !kvi_deadline_expired(deadline))
-    usleep(1000);
-  assert_true(f->wire->ops->connected(f->wire));
+  f->wire = fixture_connect(f, piece_bytes);
 }
 
 void fixture_hand_over(bool yes)
@@ -301,12 +325,41 @@ void fixture_abreast_bytes(uint64_t bytes)
 
 void fixture_start(struct fixture *f, bool unix_socket, uint32_t piece_bytes)
 {
-  start(f, unix_socket, piece_bytes, 0);
+  start(f, unix_socket, piece_bytes, 0, 0);
 }
 
 void fixture_start_bounded(struct fixture *f, uint32_t max_connections)
 {
-  start(f, false, 0, max_connections);
+  start(f, false, 0, max_connections, 0);
+}
+
+void fixture_start_pollers(struct fixture *f, uint32_t pollers)
+{
+  start(f, false, 0, 0, pollers);
+}
+
+void fixture_block(struct fixture *f, bool block)
+{
+  pthread_mutex_lock(&f->memory->lock);
+  f->memory->block = block;
+  f->memory->blocked = false;
+  pthread_cond_broadcast(&f->memory->unblocked);
+  pthread_mutex_unlock(&f->memory->lock);
+}
+
+bool fixture_is_blocked(struct fixture *f)
+{
+  pthread_mutex_lock(&f->memory->lock);
+  bool blocked = f->memory->blocked;
+  pthread_mutex_unlock(&f->memory->lock);
+  return blocked;
+}
+
+void fixture_ping_thread(struct fixture *f, char name[16])
+{
+  pthread_mutex_lock(&f->memory->lock);
+  memcpy(name, f->memory->thread, sizeof f->memory->thread);
+  pthread_mutex_unlock(&f->memory->lock);
 }
 
 void fixture_stop(struct fixture *f)
@@ -314,11 +367,17 @@ void fixture_stop(struct fixture *f)
   if (f->wire)
     f->wire->ops->destroy(f->wire);
   kvi_grpc_server_drain(f->server, 1000);
+  fixture_destroy(f);
+}
+
+void fixture_destroy(struct fixture *f)
+{
   kvi_grpc_server_destroy(f->server);
   assert_int_equal(f->memory->open, 0);
   for (size_t i = 0; i < FIXTURE_CHUNKS; i++)
     free_chunk(&f->memory->chunks[i]);
   pthread_mutex_destroy(&f->memory->lock);
+  pthread_cond_destroy(&f->memory->unblocked);
   free(f->memory);
 }
 

@@ -22,7 +22,18 @@ struct fixture {
 void fixture_start(struct fixture *f, bool unix_socket, uint32_t piece_bytes);
 /* As fixture_start, with a server of so many connections. */
 void fixture_start_bounded(struct fixture *f, uint32_t max_connections);
+/* As fixture_start, with a server of so many threads. */
+void fixture_start_pollers(struct fixture *f, uint32_t pollers);
+/* Another wire to it. */
+struct kvi_wire *fixture_connect(const struct fixture *f, uint32_t piece_bytes);
 void fixture_stop(struct fixture *f);
+/* The same without a drain; the wire is destroyed already. */
+void fixture_destroy(struct fixture *f);
+/* From now on a peer that goes holds its poller, until it is not so any more. */
+void fixture_block(struct fixture *f, bool block);
+bool fixture_is_blocked(struct fixture *f);
+/* On which thread the last Ping was. */
+void fixture_ping_thread(struct fixture *f, char name[16]);
 /* Wires made from here on send by a thread of their own, or (at first) their callers do. */
 void fixture_hand_over(bool yes);
 

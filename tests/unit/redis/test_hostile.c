@@ -135,6 +135,47 @@ static void stands_still(void **state)
   chunk_free(&large);
 }
 
+/* However many commands a look-up has, their one deadline is one silence: no reason to leave the server alone. Many silences in a row are. */
+static void late_is_not_down(void **state)
+{
+  enum { N = 64 };
+  static struct asked asked[N];
+  struct redis_server server;
+  struct kvi_redis *redis;
+  struct chunk chunk;
+  enum kvi_redis_cause cause;
+
+  (void)state;
+  server_start(&server, NULL);
+  redis = tier_open_single(&server);
+  chunk_make(&chunk, 1, 300000);
+  assert_int_equal(put(redis, &chunk), KVS_OK);
+  server_freeze(&server, true);
+  for (size_t i = 0; i < N; i++)
+    asked_look(&asked[i], &chunk, SHORT_MS);
+  run_all(redis, asked, N);
+  for (size_t i = 0; i < N; i++) {
+    assert_int_equal(asked[i].op.cause, KVI_REDIS_DEADLINE);
+    asked_free(&asked[i]);
+  }
+  assert_int_equal(stats_of(redis).breaker_opened, 0);
+  server_freeze(&server, false);
+  assert_int_equal(get(redis, &chunk, &cause), KVS_OK);
+  assert_int_equal(look(redis, &chunk, &cause), KVS_OK);
+  server_freeze(&server, true);
+  for (kvi_deadline patience = kvi_deadline_from_ms(PATIENCE_MS); stats_of(redis).breaker_opened == 0;) {
+    assert_false(kvi_deadline_expired(patience));
+    asked_look(&asked[0], &chunk, 20);
+    run_all(redis, asked, 1);
+    asked_free(&asked[0]);
+  }
+  server_freeze(&server, false);
+  get_until_ok(redis, &chunk);
+  kvi_redis_close(redis);
+  server_stop(&server);
+  chunk_free(&chunk);
+}
+
 /* Closing does not wait for a server that stands still. */
 static void closed_under_way(void **state)
 {
@@ -448,6 +489,7 @@ int main(void)
       cmocka_unit_test(dies_and_comes_back),
       cmocka_unit_test(dies_in_the_middle),
       cmocka_unit_test(stands_still),
+      cmocka_unit_test(late_is_not_down),
       cmocka_unit_test(closed_under_way),
       cmocka_unit_test(full_is_no_fault),
       cmocka_unit_test(passwords),

@@ -40,7 +40,8 @@ static void lookup_done(struct kvi_medium_lookup *lookup, kvs_status status)
 }
 
 /* Keys of chunks first to first + n - 1. */
-static kvs_status lookup(struct kvi_medium *medium, uint64_t first, uint32_t n, uint8_t *present)
+static kvs_status lookup_with(struct kvi_medium *medium, uint64_t first, uint32_t n, const uint8_t *skip,
+                              _Atomic uint32_t *end, uint8_t *present, uint32_t *n_asked_p)
 {
   uint8_t *keys = malloc((size_t)n * KEY_BYTES), space[KVS_DIGEST_SIZE];
   struct test_wait wait;
@@ -50,6 +51,8 @@ static kvs_status lookup(struct kvi_medium *medium, uint64_t first, uint32_t n, 
                                     .key_length = KEY_BYTES,
                                     .n_keys = n,
                                     .present = present,
+                                    .skip = skip,
+                                    .end = end,
                                     .deadline_ns = kvi_now_ns() + WAIT_SECONDS * KVI_NS_PER_S,
                                     .done = lookup_done,
                                     .user = &wait};
@@ -64,7 +67,15 @@ static kvs_status lookup(struct kvi_medium *medium, uint64_t first, uint32_t n, 
   if (status == KVS_OK)
     status = test_wait_for(&wait);
   free(keys);
+  *n_asked_p = asked.n_asked;
   return status;
+}
+
+static kvs_status lookup(struct kvi_medium *medium, uint64_t first, uint32_t n, uint8_t *present)
+{
+  uint32_t n_asked;
+
+  return lookup_with(medium, first, n, NULL, NULL, present, &n_asked);
 }
 
 static void what_one_node_puts_another_gets(void **state)
@@ -121,6 +132,95 @@ static void lookups_of_many_keys(void **state)
   assert_int_equal(present[0], 1);
   assert_int_equal(lookup(medium, 5000, 0, present), KVS_ERR_INVALID);
   medium->ops->destroy(medium);
+}
+
+/* A chain longer than any window: what it has is found up to its hole, and what lies far behind the hole is not asked for. */
+static void chains_end_at_their_hole(void **state)
+{
+  enum { N = 6000, HOLE = 1500, WINDOW = 64 };
+  struct kvi_medium *medium = open_it();
+  static uint8_t present[(N + 7) / 8], skip[(N + 7) / 8];
+  kvi_medium_handle handle;
+  _Atomic uint32_t end = N;
+  uint32_t n_asked;
+
+  (void)state;
+  for (uint64_t i = 20000; i < 20000 + HOLE; i++) {
+    struct test_chunk chunk;
+
+    test_chunk_make(&chunk, i, 100, 1);
+    assert_int_equal(test_put(medium, &chunk, &handle), KVS_OK);
+    test_chunk_free(&chunk);
+  }
+  assert_int_equal(lookup_with(medium, 20000, N, NULL, &end, present, &n_asked), KVS_OK);
+  for (uint32_t i = 0; i < N; i++)
+    assert_int_equal(present[i / 8] >> i % 8 & 1, i < HOLE);
+  assert_int_equal(end, HOLE);
+  assert_true(n_asked > HOLE && n_asked <= HOLE + WINDOW);
+  end = 10; /* somebody else has found a hole there */
+  assert_int_equal(lookup_with(medium, 20000, N, NULL, &end, present, &n_asked), KVS_OK);
+  assert_int_equal(n_asked, 10);
+  memset(skip, 0xff, HOLE / 8);
+  end = N;
+  assert_int_equal(lookup_with(medium, 20000, N, skip, &end, present, &n_asked), KVS_OK);
+  assert_int_equal(present[0], 0);
+  assert_true(n_asked <= 8 + WINDOW);
+  assert_int_equal(end, HOLE);
+  memset(skip, 0xff, sizeof(skip));
+  assert_int_equal(lookup_with(medium, 20000, N, skip, NULL, present, &n_asked), KVS_OK);
+  assert_int_equal(n_asked, 0);
+  medium->ops->destroy(medium);
+}
+
+static void remove_done(struct kvi_medium_remove *remove, kvs_status status)
+{
+  test_wait_end(remove->user, status);
+}
+
+static kvs_status remove_it(struct kvi_medium *medium, const struct test_chunk *chunk)
+{
+  struct test_wait wait;
+  struct kvi_medium_remove asked = {.identity = test_identity(chunk),
+                                    .deadline_ns = kvi_now_ns() + WAIT_SECONDS * KVI_NS_PER_S,
+                                    .done = remove_done,
+                                    .user = &wait};
+
+  test_wait_init(&wait);
+  assert_int_equal(medium->ops->remove(medium, &asked), KVS_OK);
+  return test_wait_for(&wait);
+}
+
+static void removals_say_what_was_there(void **state)
+{
+  struct kvi_medium *medium = open_it();
+  struct test_chunk chunk;
+  struct test_wait wait;
+  struct kvi_medium_put put;
+  kvi_medium_handle handle;
+  kvs_status status;
+
+  (void)state;
+  test_chunk_make(&chunk, 7100, 6000000, 2);
+  assert_int_equal(remove_it(medium, &chunk), KVS_MISS);
+  assert_int_equal(test_put(medium, &chunk, &handle), KVS_OK);
+  assert_int_equal(remove_it(medium, &chunk), KVS_OK);
+  assert_int_equal(test_get(medium, &chunk, 0), KVS_MISS);
+  for (unsigned round = 0; round < 20; round++) { /* beside a put of it */
+    test_wait_init(&wait);
+    test_put_fill(&put, &chunk, &wait);
+    assert_int_equal(medium->ops->put(medium, &put), KVS_OK);
+    pause_ms(round % 10);
+    status = remove_it(medium, &chunk);
+    assert_true(status == KVS_OK || status == KVS_MISS);
+    status = test_wait_for(&wait);
+    assert_true(status == KVS_OK || status == KVS_ERR_CANCELED);
+    assert_int_equal(test_get(medium, &chunk, 0), KVS_MISS);
+  }
+  server_kill(&server);
+  assert_int_equal(remove_it(medium, &chunk), KVS_ERR_IO);
+  server_restart(&server);
+  medium->ops->destroy(medium);
+  test_chunk_free(&chunk);
 }
 
 static void drop_for_good_alone_removes(void **state)
@@ -227,6 +327,8 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_one_node_puts_another_gets),
       cmocka_unit_test(lookups_of_many_keys),
+      cmocka_unit_test(chains_end_at_their_hole),
+      cmocka_unit_test(removals_say_what_was_there),
       cmocka_unit_test(drop_for_good_alone_removes),
       cmocka_unit_test(statuses),
       cmocka_unit_test(closed_under_way),

@@ -42,7 +42,7 @@ static void open_node(struct node *node, uint32_t max_fetches, uint32_t get_ms)
   struct kvi_redis_medium_config redis = {
       .redis = {.addresses = addresses, .n_addresses = 1, .retry_first_ms = 20, .retry_longest_ms = 100},
       .key_prefix = "kvasir:"};
-  struct kvi_store_config store = {.dram_bytes = 16 << 20};
+  struct kvi_store_config store = {.dram_bytes = 48 << 20, .max_chunks = 8192};
   struct kvi_shared_config shared = {
       .write = true, .max_fetches = max_fetches, .lookup_ms = get_ms, .get_ms = get_ms};
   struct kvi_store_service_config service = {.incarnation = 1};
@@ -132,6 +132,8 @@ static void got(struct kvi_get_wait *wait, kvs_status status, uint32_t cause)
 static kvs_status get_start(struct node *node, uint64_t n, struct getting *getting)
 {
   uint8_t key[KEY_BYTES];
+  uint32_t cause = KVI_MISS_NONE;
+  kvs_status status;
 
   memset(getting, 0, sizeof(*getting));
   pthread_mutex_init(&getting->mutex, NULL);
@@ -139,8 +141,11 @@ static kvs_status get_start(struct node *node, uint64_t n, struct getting *getti
   getting->wait.done = got;
   getting->wait.user = getting;
   testing_key(n, key, KEY_BYTES);
-  return node->service->ops->get_open(node->service->self, &peer, node->space, key, KEY_BYTES, &getting->wait,
-                                      &getting->wait.source, &getting->cause);
+  status = node->service->ops->get_open(node->service->self, &peer, node->space, key, KEY_BYTES,
+                                        &getting->wait, &getting->wait.source, &cause);
+  if (status != KVS_PENDING) /* else it may have ended by now, and told its own */
+    getting->cause = cause;
+  return status;
 }
 
 /* Its status; the bytes are compared. */
@@ -169,6 +174,252 @@ static kvs_status get(struct node *node, uint64_t n, uint32_t *cause_p)
   if (cause_p)
     *cause_p = getting.cause;
   return status;
+}
+
+/* ---- calls that are answered later ---- */
+
+struct calling {
+  struct kvi_call_wait wait;
+  pthread_mutex_t mutex;
+  pthread_cond_t ended;
+  bool over;
+  ProtobufCMessage *reply;
+};
+
+static void called(struct kvi_call_wait *wait, kvs_status status, ProtobufCMessage *reply)
+{
+  struct calling *calling = wait->user;
+
+  pthread_mutex_lock(&calling->mutex);
+  assert_int_equal(status, KVS_OK);
+  calling->over = true;
+  calling->reply = reply;
+  pthread_cond_signal(&calling->ended);
+  pthread_mutex_unlock(&calling->mutex);
+}
+
+static void call_start(struct node *node, enum kvi_method method, const ProtobufCMessage *request,
+                       struct calling *calling)
+{
+  ProtobufCMessage *reply = NULL;
+  kvs_status status;
+
+  memset(calling, 0, sizeof(*calling));
+  pthread_mutex_init(&calling->mutex, NULL);
+  assert_int_equal(kvi_cond_init(&calling->ended), KVS_OK);
+  calling->wait.done = called;
+  calling->wait.user = calling;
+  status = node->service->ops->call(node->service->self, &peer, method, request, &calling->wait, &reply);
+  assert_true(status == KVS_OK || status == KVS_PENDING);
+  if (status == KVS_OK) { /* else another thread has told, or will */
+    calling->over = true;
+    calling->reply = reply;
+  }
+}
+
+static ProtobufCMessage *call_end(struct calling *calling)
+{
+  pthread_mutex_lock(&calling->mutex);
+  while (!calling->over)
+    assert_int_equal(kvi_cond_wait(&calling->ended, &calling->mutex, kvi_deadline_from_ms(PATIENCE_MS)),
+                     KVS_OK);
+  pthread_mutex_unlock(&calling->mutex);
+  return calling->reply;
+}
+
+struct deleting {
+  struct calling calling;
+  uint8_t keys[64 * KEY_BYTES];
+};
+
+static void delete_start(struct node *node, uint64_t first, uint32_t n, struct deleting *deleting)
+{
+  Kvasir__V1__DeleteRequest request = KVASIR__V1__DELETE_REQUEST__INIT;
+  Kvasir__V1__Keys keys = KVASIR__V1__KEYS__INIT;
+
+  for (uint32_t i = 0; i < n; i++)
+    testing_key(first + i, deleting->keys + (size_t)i * KEY_BYTES, KEY_BYTES);
+  keys.keys = (ProtobufCBinaryData){.data = deleting->keys, .len = (size_t)n * KEY_BYTES};
+  keys.key_length = KEY_BYTES;
+  request.space = (ProtobufCBinaryData){.data = node->space, .len = KVS_DIGEST_SIZE};
+  request.keys = &keys;
+  call_start(node, KVI_METHOD_DELETE, &request.base, &deleting->calling);
+}
+
+static kvs_status delete_end(struct deleting *deleting, uint32_t *deleted_p, uint32_t *unconfirmed_p)
+{
+  Kvasir__V1__DeleteReply *reply = (Kvasir__V1__DeleteReply *)call_end(&deleting->calling);
+  kvs_status status = (kvs_status)reply->status;
+
+  *deleted_p = reply->deleted;
+  *unconfirmed_p = reply->unconfirmed;
+  protobuf_c_message_free_unpacked(&reply->base, NULL);
+  return status;
+}
+
+static kvs_status delete_all(struct node *node, uint64_t first, uint32_t n, uint32_t *deleted_p,
+                             uint32_t *unconfirmed_p)
+{
+  static struct deleting deleting;
+
+  delete_start(node, first, n, &deleting);
+  return delete_end(&deleting, deleted_p, unconfirmed_p);
+}
+
+/* A delete tells what was there, in the store or in Redis, and when it cannot know that it is gone. */
+static void deletes_say_what_is_true(void **state)
+{
+  uint32_t deleted, unconfirmed;
+  struct node one, two;
+
+  (void)state;
+  open_node(&one, 0, 1000);
+  open_node(&two, 0, 0);
+  for (uint64_t n = 700; n < 750; n++)
+    put(&one, n, 5000);
+  await_writes(&one, 50);
+  assert_int_equal(delete_all(&one, 700, 10, &deleted, &unconfirmed), KVS_OK);
+  assert_int_equal(deleted, 10);
+  assert_int_equal(delete_all(&two, 700, 20, &deleted, &unconfirmed),
+                   KVS_OK); /* 10 are in Redis alone for it */
+  assert_int_equal(deleted, 10);
+  assert_int_equal(unconfirmed, 0);
+  for (uint64_t n = 700; n < 720; n++)
+    assert_int_equal(get(&two, n, NULL), KVS_MISS);
+  assert_int_equal(get(&one, 710, NULL), KVS_OK); /* what another node has is its own */
+  assert_int_equal(delete_all(&two, 700, 20, &deleted, &unconfirmed), KVS_MISS);
+  server_freeze(&server, true);
+  assert_int_equal(delete_all(&one, 710, 40, &deleted, &unconfirmed), KVS_ERR_IO);
+  assert_int_equal(deleted, 40);
+  assert_int_equal(unconfirmed, 40);
+  server_freeze(&server, false);
+  assert_int_equal(get(&one, 799, NULL), KVS_MISS);
+  close_node(&one);
+  close_node(&two);
+}
+
+/* Beside a write of this node that is under way, wherever it is: after the answer nobody finds the chunk. */
+static void deletes_beside_a_write(void **state)
+{
+  uint32_t deleted, unconfirmed;
+  struct node one, two;
+
+  (void)state;
+  open_node(&one, 0, PATIENCE_MS);
+  open_node(&two, 0, PATIENCE_MS);
+  for (uint64_t round = 0; round < 40; round++) {
+    put(&one, 800 + round, 3000000);
+    pause_ms((unsigned)round % 8);
+    assert_int_equal(delete_all(&one, 800 + round, 1, &deleted, &unconfirmed), KVS_OK);
+    assert_int_equal(deleted, 1);
+    assert_int_equal(unconfirmed, 0);
+    assert_int_equal(get(&two, 800 + round, NULL), KVS_MISS);
+    assert_int_equal(get(&one, 800 + round, NULL), KVS_MISS);
+  }
+  put(&one, 800, 1000); /* put again it is there again */
+  assert_int_equal(get(&one, 800, NULL), KVS_OK);
+  for (kvi_deadline patience = kvi_deadline_from_ms(PATIENCE_MS); get(&two, 800, NULL) != KVS_OK; pause_ms(2))
+    assert_false(kvi_deadline_expired(patience));
+  close_node(&one);
+  close_node(&two);
+}
+
+/* Beside a get of this node that is under way: it may still have come before the delete, but leaves nothing behind. */
+static void deletes_beside_a_fetch(void **state)
+{
+  static struct getting getting;
+  static struct deleting deleting;
+  uint32_t deleted, unconfirmed;
+  struct node one, two;
+  kvs_status status;
+
+  (void)state;
+  open_node(&one, 0, PATIENCE_MS);
+  open_node(&two, 0, PATIENCE_MS);
+  for (uint64_t round = 0; round < 20; round++) {
+    put(&one, 900 + round, 1000000);
+    await_writes(&one, round + 1);
+    if (round % 2)
+      server_freeze(&server, true);
+    status = get_start(&two, 900 + round, &getting);
+    assert_int_equal(status, KVS_PENDING);
+    pause_ms((unsigned)round % 4);
+    delete_start(&two, 900 + round, 1, &deleting);
+    server_freeze(&server, false);
+    status = get_end(&two, 900 + round, status, &getting);
+    assert_true(status == KVS_OK || status == KVS_MISS);
+    assert_int_equal(delete_end(&deleting, &deleted, &unconfirmed), KVS_OK);
+    assert_int_equal(deleted, 1);
+    assert_int_equal(get(&two, 900 + round, NULL), KVS_MISS);
+  }
+  close_node(&one);
+  close_node(&two);
+}
+
+/* The prefix that a look-up of n keys from `first` on finds in all of the spaces. */
+static uint32_t prefix_of(struct node *node, uint64_t first, uint32_t n, bool unchained, uint32_t *present_p)
+{
+  static struct calling calling;
+  uint8_t *bytes = malloc((size_t)n * KEY_BYTES);
+  Kvasir__V1__LookupRequest request = KVASIR__V1__LOOKUP_REQUEST__INIT;
+  Kvasir__V1__Keys keys = KVASIR__V1__KEYS__INIT;
+  ProtobufCBinaryData space = {.data = node->space, .len = KVS_DIGEST_SIZE};
+  Kvasir__V1__LookupReply *reply;
+  uint32_t prefix;
+
+  for (uint32_t i = 0; i < n; i++)
+    testing_key(first + i, bytes + (size_t)i * KEY_BYTES, KEY_BYTES);
+  keys.keys = (ProtobufCBinaryData){.data = bytes, .len = (size_t)n * KEY_BYTES};
+  keys.key_length = KEY_BYTES;
+  keys.unchained = unchained;
+  request.spaces = &space;
+  request.n_spaces = 1;
+  request.keys = &keys;
+  request.want_tiers = true;
+  call_start(node, KVI_METHOD_LOOKUP, &request.base, &calling);
+  free(bytes);
+  reply = (Kvasir__V1__LookupReply *)call_end(&calling);
+  prefix = reply->prefix;
+  *present_p = 0;
+  for (uint32_t i = 0; i < n; i++)
+    *present_p += reply->present.data[i / 8] >> i % 8 & 1;
+  for (uint32_t i = 0; i < prefix; i++)
+    assert_true(reply->tiers.data[i] == KVI_TIER_REDIS || reply->tiers.data[i] == KVI_TIER_DRAM);
+  protobuf_c_message_free_unpacked(&reply->base, NULL);
+  return prefix;
+}
+
+static void long_prefixes(void **state)
+{
+  enum { FIRST = 10000, LENGTH = 1700, ASKED = 6000, WINDOW = 64 };
+  struct node one, two;
+  uint64_t before;
+  uint32_t present;
+
+  (void)state;
+  open_node(&one, 0, PATIENCE_MS);
+  open_node(&two, 0, PATIENCE_MS);
+  for (uint64_t n = FIRST; n < FIRST + LENGTH; n++)
+    put(&one, n, 500);
+  await_writes(&one, LENGTH);
+  assert_int_equal(prefix_of(&two, FIRST, ASKED, false, &present), LENGTH);
+  assert_int_equal(present, LENGTH);
+  assert_in_range(stats_of(&two).lookup_keys, LENGTH + 1, LENGTH + WINDOW);
+  /* What the node has itself is not asked for, in the middle neither. */
+  for (uint64_t n = FIRST; n < FIRST + 100; n++)
+    assert_int_equal(get(&two, n, NULL), KVS_OK);
+  for (uint64_t n = FIRST + 201; n < FIRST + 300; n++)
+    assert_int_equal(get(&two, n, NULL), KVS_OK);
+  before = stats_of(&two).lookup_keys;
+  assert_int_equal(prefix_of(&two, FIRST, ASKED, false, &present), LENGTH);
+  assert_in_range(stats_of(&two).lookup_keys - before, LENGTH - 199 + 1, LENGTH - 199 + WINDOW);
+  /* Without a chain every key counts. */
+  before = stats_of(&two).lookup_keys;
+  assert_int_equal(prefix_of(&two, FIRST - 10, LENGTH + 20, true, &present), 0);
+  assert_int_equal(present, LENGTH);
+  assert_int_equal(stats_of(&two).lookup_keys - before, LENGTH + 20 - 199);
+  close_node(&one);
+  close_node(&two);
 }
 
 static void one_puts_another_gets(void **state)
@@ -340,6 +591,8 @@ int main(void)
       cmocka_unit_test(one_puts_another_gets),       cmocka_unit_test(many_wait_for_one_fetch),
       cmocka_unit_test(bounds_and_deadlines),        cmocka_unit_test(closed_under_way),
       cmocka_unit_test(full_queue_sheds_the_oldest), cmocka_unit_test(threads),
+      cmocka_unit_test(deletes_say_what_is_true),    cmocka_unit_test(deletes_beside_a_write),
+      cmocka_unit_test(deletes_beside_a_fetch),      cmocka_unit_test(long_prefixes),
   };
 
   return cmocka_run_group_tests(tests, start, stop);

@@ -144,15 +144,22 @@ void asked_free(struct asked *asked)
   asked->landed = NULL;
 }
 
+void start_one_of(struct kvi_redis *redis, struct asked *asked, size_t n, size_t i)
+{
+  assert_true(i < n);
+  if (i == 0) {
+    pthread_mutex_init(&latch_of_test.mutex, NULL);
+    assert_int_equal(kvi_cond_init(&latch_of_test.cond), KVS_OK);
+    latch_of_test.ends = 0;
+  }
+  asked[i].latch = &latch_of_test;
+  assert_int_equal(kvi_redis_submit(redis, &asked[i].op), KVS_OK);
+}
+
 void start_all(struct kvi_redis *redis, struct asked *asked, size_t n)
 {
-  pthread_mutex_init(&latch_of_test.mutex, NULL);
-  assert_int_equal(kvi_cond_init(&latch_of_test.cond), KVS_OK);
-  latch_of_test.ends = 0;
-  for (size_t i = 0; i < n; i++) {
-    asked[i].latch = &latch_of_test;
-    assert_int_equal(kvi_redis_submit(redis, &asked[i].op), KVS_OK);
-  }
+  for (size_t i = 0; i < n; i++)
+    start_one_of(redis, asked, n, i);
 }
 
 void await_all(struct asked *asked, size_t n)

@@ -51,6 +51,8 @@ void asked_free(struct asked *asked);
 void run_all(struct kvi_redis *redis, struct asked *asked, size_t n);
 /* Submits; await_all waits. */
 void start_all(struct kvi_redis *redis, struct asked *asked, size_t n);
+/* Submits one of n that await_all will wait for; number 0 first. */
+void start_one_of(struct kvi_redis *redis, struct asked *asked, size_t n, size_t i);
 void await_all(struct asked *asked, size_t n);
 
 /* One operation, made, run and freed. */

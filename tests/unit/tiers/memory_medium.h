@@ -1,0 +1,365 @@
+/*
+ * memory_medium.h: a medium (tiers/medium.h) in plain memory, of either kind, for tests of what stands on media: it counts what it is asked, can be
+ * held still with everything under way, and fails on demand.
+ */
+#ifndef KVASIR_TESTS_UNIT_TIERS_MEMORY_MEDIUM_H
+#define KVASIR_TESTS_UNIT_TIERS_MEMORY_MEDIUM_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <kvasir/keys.h>
+
+#include "tiers/medium.h"
+
+#define MEMORY_OPS   1024u
+#define MEMORY_ITEMS 4096u
+
+struct memory_name {
+  char tenant[KVI_MEDIUM_TENANT_MAX];
+  uint8_t space[KVS_DIGEST_SIZE], key[KVI_MEDIUM_KEY_MAX];
+  uint32_t key_length;
+};
+
+struct memory_item {
+  struct memory_name name;
+  uint8_t *bytes; /* table and payload; NULL: free */
+  size_t size, payload_at;
+  uint32_t place, ttl_ms;
+};
+
+struct memory_op {
+  enum { MEMORY_PUT, MEMORY_GET, MEMORY_LOOKUP, MEMORY_REMOVE } verb;
+  void *asked;
+};
+
+struct memory_medium {
+  struct kvi_medium medium; /* first */
+  bool shared;
+  pthread_mutex_t mutex;
+  pthread_cond_t changed;
+  pthread_t thread;
+  bool hold, closing;
+  kvs_status get_status; /* of gets from now on, when it is not KVS_OK */
+  kvs_status put_status; /* the same of puts */
+  struct memory_op ops[MEMORY_OPS];
+  uint32_t first, n_ops;
+  struct memory_item items[MEMORY_ITEMS]; /* handle: index + 1 */
+  uint32_t puts, gets, removes;
+};
+
+static inline struct memory_medium *memory_of(struct kvi_medium *medium)
+{
+  return (struct memory_medium *)medium;
+}
+
+static inline void memory_name_fill(struct memory_name *name, const struct kvi_medium_identity *identity)
+{
+  memset(name, 0, sizeof(*name));
+  memcpy(name->tenant, identity->tenant, strlen(identity->tenant));
+  memcpy(name->space, identity->space, KVS_DIGEST_SIZE);
+  memcpy(name->key, identity->key, identity->key_length);
+  name->key_length = identity->key_length;
+}
+
+static inline struct memory_item *memory_find_locked(struct memory_medium *own,
+                                                     const struct kvi_medium_identity *identity)
+{
+  struct memory_name name;
+
+  memory_name_fill(&name, identity);
+  for (uint32_t i = 0; i < MEMORY_ITEMS; i++)
+    if (own->items[i].bytes && memcmp(&own->items[i].name, &name, sizeof(name)) == 0)
+      return &own->items[i];
+  return NULL;
+}
+
+static inline void memory_item_free(struct memory_item *item)
+{
+  free(item->bytes);
+  item->bytes = NULL;
+}
+
+static inline kvs_status memory_put_now(struct memory_medium *own, struct kvi_medium_put *put)
+{
+  size_t table = kvi_chunk_table_size(put->table.n_segments);
+  struct kvi_segment *segments = calloc(put->table.n_segments, sizeof(*segments));
+  uint8_t *bytes = malloc(table + put->length);
+  struct memory_item *item;
+  kvs_status status;
+
+  for (uint32_t i = 0; i < put->table.n_segments; i++)
+    segments[i] = kvi_chunk_table_segment(&put->table, i);
+  kvi_chunk_table_write(bytes, segments, put->table.n_segments, put->table.quality);
+  free(segments);
+  status = kvi_medium_gather(put, bytes + table);
+  pthread_mutex_lock(&own->mutex);
+  own->puts++;
+  if (status == KVS_OK)
+    status = own->put_status;
+  item = memory_find_locked(own, &put->identity);
+  for (uint32_t i = 0; !item && i < MEMORY_ITEMS; i++)
+    item = own->items[i].bytes ? NULL : &own->items[i];
+  if (status == KVS_OK && !item)
+    status = KVS_ERR_FULL;
+  if (status == KVS_OK) {
+    memory_item_free(item);
+    memory_name_fill(&item->name, &put->identity);
+    item->bytes = bytes;
+    item->size = table + put->length;
+    item->payload_at = table;
+    item->place = put->identity.place;
+    item->ttl_ms = put->ttl_ms;
+    put->handle = own->shared ? 0 : (kvi_medium_handle)(item - own->items) + 1;
+  } else {
+    free(bytes);
+  }
+  pthread_mutex_unlock(&own->mutex);
+  return status;
+}
+
+static inline kvs_status memory_get_now(struct memory_medium *own, struct kvi_medium_get *get)
+{
+  struct memory_item *item;
+  uint8_t *bytes = NULL;
+  size_t size = 0, payload_at = 0;
+  kvs_status status;
+
+  pthread_mutex_lock(&own->mutex);
+  own->gets++;
+  status = own->get_status;
+  item = memory_find_locked(own, &get->identity);
+  if (status == KVS_OK && item) { /* a copy: it may be dropped meanwhile */
+    size = item->size;
+    payload_at = item->payload_at;
+    bytes = malloc(size);
+    memcpy(bytes, item->bytes, size);
+    get->place = item->place;
+    get->unchained = true;
+    get->parent_length = 0;
+  }
+  pthread_mutex_unlock(&own->mutex);
+  if (status == KVS_OK)
+    status = bytes ? kvi_medium_deliver(get, bytes, size, payload_at) : KVS_MISS;
+  free(bytes);
+  return status;
+}
+
+static inline void memory_lookup_now(struct memory_medium *own, struct kvi_medium_lookup *lookup)
+{
+  for (uint32_t i = 0; i < lookup->n_keys; i++) {
+    struct kvi_medium_identity identity = {.tenant = lookup->tenant,
+                                           .space = lookup->space,
+                                           .key = lookup->keys + (size_t)i * lookup->key_length,
+                                           .key_length = lookup->key_length};
+
+    pthread_mutex_lock(&own->mutex);
+    if (memory_find_locked(own, &identity))
+      lookup->present[i / 8] |= (uint8_t)(1u << i % 8);
+    pthread_mutex_unlock(&own->mutex);
+  }
+}
+
+static inline kvs_status memory_remove_now(struct memory_medium *own, struct kvi_medium_remove *remove)
+{
+  struct memory_item *item;
+
+  pthread_mutex_lock(&own->mutex);
+  own->removes++;
+  item = memory_find_locked(own, &remove->identity);
+  if (item)
+    memory_item_free(item);
+  pthread_mutex_unlock(&own->mutex);
+  return item ? KVS_OK : KVS_MISS;
+}
+
+static inline void memory_op_run(struct memory_medium *own, const struct memory_op *op, bool closing)
+{
+  if (op->verb == MEMORY_PUT) {
+    struct kvi_medium_put *put = op->asked;
+    put->done(put, closing ? KVS_ERR_CLOSED : memory_put_now(own, put));
+  } else if (op->verb == MEMORY_GET) {
+    struct kvi_medium_get *get = op->asked;
+    get->done(get, closing ? KVS_ERR_CLOSED : memory_get_now(own, get));
+  } else if (op->verb == MEMORY_LOOKUP) {
+    struct kvi_medium_lookup *lookup = op->asked;
+    if (!closing)
+      memory_lookup_now(own, lookup);
+    lookup->done(lookup, closing ? KVS_ERR_CLOSED : KVS_OK);
+  } else {
+    struct kvi_medium_remove *remove = op->asked;
+    remove->done(remove, closing ? KVS_ERR_CLOSED : memory_remove_now(own, remove));
+  }
+}
+
+static inline void *memory_run(void *ctx)
+{
+  struct memory_medium *own = ctx;
+
+  pthread_mutex_lock(&own->mutex);
+  for (;;) {
+    struct memory_op op;
+    bool closing;
+
+    while (!own->closing && (own->n_ops == 0 || own->hold))
+      pthread_cond_wait(&own->changed, &own->mutex);
+    if (own->n_ops == 0)
+      break;
+    op = own->ops[own->first];
+    own->first = (own->first + 1) % MEMORY_OPS;
+    own->n_ops--;
+    closing = own->closing;
+    pthread_mutex_unlock(&own->mutex);
+    memory_op_run(own, &op, closing);
+    pthread_mutex_lock(&own->mutex);
+  }
+  pthread_mutex_unlock(&own->mutex);
+  return NULL;
+}
+
+static inline kvs_status memory_submit(struct kvi_medium *medium, int verb, void *asked)
+{
+  struct memory_medium *own = memory_of(medium);
+  kvs_status status = KVS_ERR_BUSY;
+
+  pthread_mutex_lock(&own->mutex);
+  if (own->closing) {
+    status = KVS_ERR_CLOSED;
+  } else if (own->n_ops < MEMORY_OPS) {
+    own->ops[(own->first + own->n_ops++) % MEMORY_OPS] = (struct memory_op){.verb = verb, .asked = asked};
+    pthread_cond_signal(&own->changed);
+    status = KVS_OK;
+  }
+  pthread_mutex_unlock(&own->mutex);
+  return status;
+}
+
+static inline kvs_status memory_put(struct kvi_medium *medium, struct kvi_medium_put *put)
+{
+  return memory_submit(medium, MEMORY_PUT, put);
+}
+
+static inline kvs_status memory_get(struct kvi_medium *medium, struct kvi_medium_get *get)
+{
+  return memory_submit(medium, MEMORY_GET, get);
+}
+
+static inline kvs_status memory_lookup(struct kvi_medium *medium, struct kvi_medium_lookup *lookup)
+{
+  return memory_submit(medium, MEMORY_LOOKUP, lookup);
+}
+
+static inline kvs_status memory_remove(struct kvi_medium *medium, struct kvi_medium_remove *remove)
+{
+  return memory_submit(medium, MEMORY_REMOVE, remove);
+}
+
+static inline void memory_drop(struct kvi_medium *medium, const struct kvi_medium_identity *identity,
+                               kvi_medium_handle handle, bool for_good)
+{
+  struct memory_medium *own = memory_of(medium);
+  struct memory_item *item;
+
+  if (own->shared && !for_good)
+    return;
+  pthread_mutex_lock(&own->mutex);
+  item = handle != 0 ? &own->items[handle - 1] : identity ? memory_find_locked(own, identity) : NULL;
+  if (item)
+    memory_item_free(item);
+  pthread_mutex_unlock(&own->mutex);
+}
+
+static inline void memory_attr(const struct kvi_medium *medium, struct kvi_medium_attr *attr_p)
+{
+  bool shared = ((const struct memory_medium *)medium)->shared;
+
+  *attr_p = (struct kvi_medium_attr){.name = "memory",
+                                     .kind = shared ? KVI_TIER_REDIS : KVI_TIER_SSD,
+                                     .shared = shared,
+                                     .handles = !shared,
+                                     .chunk_bytes_max = 1u << 20};
+}
+
+static inline void memory_destroy(struct kvi_medium *medium)
+{
+  struct memory_medium *own = memory_of(medium);
+
+  if (!medium)
+    return;
+  pthread_mutex_lock(&own->mutex);
+  own->closing = true;
+  pthread_cond_signal(&own->changed);
+  pthread_mutex_unlock(&own->mutex);
+  pthread_join(own->thread, NULL);
+  for (uint32_t i = 0; i < MEMORY_ITEMS; i++)
+    memory_item_free(&own->items[i]);
+  pthread_mutex_destroy(&own->mutex);
+  pthread_cond_destroy(&own->changed);
+  free(own);
+}
+
+static inline struct memory_medium *memory_medium_create(bool shared)
+{
+  static struct kvi_medium_ops ops = {.attr = memory_attr,
+                                      .put = memory_put,
+                                      .get = memory_get,
+                                      .lookup = memory_lookup,
+                                      .remove = memory_remove,
+                                      .drop = memory_drop,
+                                      .destroy = memory_destroy};
+  struct memory_medium *own = calloc(1, sizeof(*own));
+
+  kvi_medium_ops_complete(&ops);
+  own->medium.ops = &ops;
+  own->shared = shared;
+  pthread_mutex_init(&own->mutex, NULL);
+  pthread_cond_init(&own->changed, NULL);
+  if (pthread_create(&own->thread, NULL, memory_run, own) != 0)
+    abort();
+  return own;
+}
+
+/* While it is held it accepts operations and ends none. */
+static inline void memory_hold(struct memory_medium *own, bool hold)
+{
+  pthread_mutex_lock(&own->mutex);
+  own->hold = hold;
+  pthread_cond_signal(&own->changed);
+  pthread_mutex_unlock(&own->mutex);
+}
+
+static inline void memory_fail(struct memory_medium *own, kvs_status get_status, kvs_status put_status)
+{
+  pthread_mutex_lock(&own->mutex);
+  own->get_status = get_status;
+  own->put_status = put_status;
+  pthread_mutex_unlock(&own->mutex);
+}
+
+static inline uint32_t memory_items(struct memory_medium *own)
+{
+  uint32_t n = 0;
+
+  pthread_mutex_lock(&own->mutex);
+  for (uint32_t i = 0; i < MEMORY_ITEMS; i++)
+    n += own->items[i].bytes != NULL;
+  pthread_mutex_unlock(&own->mutex);
+  return n;
+}
+
+/* Of a chunk that is there: its time to live as it was put. */
+static inline uint32_t memory_ttl(struct memory_medium *own, const struct kvi_medium_identity *identity)
+{
+  struct memory_item *item;
+  uint32_t ttl_ms;
+
+  pthread_mutex_lock(&own->mutex);
+  item = memory_find_locked(own, identity);
+  ttl_ms = item ? item->ttl_ms : UINT32_MAX;
+  pthread_mutex_unlock(&own->mutex);
+  return ttl_ms;
+}
+
+#endif

@@ -1,0 +1,134 @@
+/*
+ * tiers/refill.c: what stands below the store helps out when the medium fails: a get that misses there is asked for below, and what comes from there
+ * becomes the memory of the entry that is still here.
+ */
+#include <string.h>
+
+#include <kvasir/keys.h>
+
+#include "tiers/store_private.h"
+
+void kvi_store_set_lower(struct kvi_store *store, const struct kvi_store_lower *lower)
+{
+  pthread_mutex_lock(&store->lock);
+  store->lower = lower;
+  pthread_mutex_unlock(&store->lock);
+}
+
+kvs_status kvi_lower_missed(struct kvi_store *store, const struct kvi_medium_identity *identity,
+                            uint32_t cause, struct kvi_get_wait *wait)
+{
+  const struct kvi_store_lower *lower;
+
+  pthread_mutex_lock(&store->lock);
+  lower = store->lower;
+  pthread_mutex_unlock(&store->lock);
+  if (!lower || cause == KVI_MISS_DELETED)
+    return KVS_MISS;
+  return lower->missed(lower->ctx, identity->tenant, identity->space, identity->key, identity->key_length,
+                       cause, wait);
+}
+
+/* The entry of that name, if it is on the medium only: KVI_NONE. *status_p says why not. */
+static uint32_t find_locked(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                            const uint8_t *key, uint32_t key_length, uint64_t length, kvs_status *status_p)
+{
+  uint32_t number = kvi_space_find_locked(store, tenant, space), entry;
+  uint8_t folded[KVI_KEY_FOLDED];
+
+  *status_p = KVS_MISS;
+  if (number == KVI_NONE || store->spaces[number].key_length != key_length)
+    return KVI_NONE;
+  kvi_key_fold(key, key_length, folded);
+  entry = kvi_index_find_locked(store, kvi_key_hash(store, number, folded), number, folded);
+  if (entry == KVI_NONE || !kvi_entry_is_present(&store->entries[entry]))
+    return KVI_NONE;
+  *status_p = store->entries[entry].state == KVI_ENTRY_RESIDENT ? KVS_EXISTS
+              : store->entries[entry].length == length          ? KVS_OK
+                                                                : KVS_ERR_SPACE_MISMATCH;
+  return *status_p == KVS_OK ? entry : KVI_NONE;
+}
+
+static kvi_tier_object object_of(const struct kvi_landing *landing)
+{
+  return (kvi_tier_object)((uintptr_t)landing->handle - 1);
+}
+
+kvs_status kvi_store_refill_begin(struct kvi_store *store, const char *tenant,
+                                  const struct kvi_put_request *request, struct kvi_landing *landing_p)
+{
+  struct kvi_tier_places places;
+  kvi_tier_object object = 0;
+  kvs_status status;
+
+  memset(landing_p, 0, sizeof(*landing_p));
+  status = kvi_put_check(store, request);
+  if (status != KVS_OK)
+    return status;
+  pthread_mutex_lock(&store->lock);
+  (void)find_locked(store, tenant, request->space, request->key, request->key_length, request->length,
+                    &status);
+  pthread_mutex_unlock(&store->lock);
+  if (status == KVS_OK)
+    status = kvi_put_room_take(store, request, &object);
+  if (status != KVS_OK)
+    return status;
+  (void)store->dram->ops->places(store->dram, object, &places);                /* in place: cannot fail */
+  *landing_p = (struct kvi_landing){.handle = (void *)((uintptr_t)object + 1), /* never NULL */
+                                    .iov = places.iov,
+                                    .n_iov = places.n_iov,
+                                    .segments = places.segments,
+                                    .n_segments = request->n_segments};
+  return KVS_OK;
+}
+
+/* The bytes are the entry's now. */
+static void take_locked(struct kvi_store *store, uint32_t number, kvi_tier_object object)
+{
+  struct kvi_entry *entry = &store->entries[number];
+
+  if (entry->state ==
+      KVI_ENTRY_FETCHING) /* it is being read once more: those who wait ask below, and find it here */
+    kvi_fetch_forget_locked(store, number, KVI_MISS_TIER);
+  entry->state = KVI_ENTRY_RESIDENT;
+  entry->object = object;
+  entry->origin = store->lower ? store->lower->kind & 7 : 0;
+  store->stats.medium_only--;
+  store->stats.promotions++;
+  if (!entry->doubted) {
+    kvi_clean_add_locked(store, number);
+    return;
+  }
+  kvi_below_drop_locked(store, number, false);
+  store->policy_ops->move(store->policy, number, KVI_POLICY_MEMORY);
+  kvi_write_through_locked(store, number);
+}
+
+kvs_status kvi_store_refill_commit(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                                   const uint8_t *key, uint32_t key_length, struct kvi_landing *landing)
+{
+  kvi_tier_object object = object_of(landing);
+  uint64_t length = 0;
+  uint32_t number;
+  kvs_status status = store->dram->ops->seal(store->dram, object, 0);
+
+  for (uint32_t i = 0; i < landing->n_segments; i++)
+    length += landing->segments[i].length;
+  if (status == KVS_OK) {
+    pthread_mutex_lock(&store->lock);
+    number = find_locked(store, tenant, space, key, key_length, length, &status);
+    if (number != KVI_NONE)
+      take_locked(store, number, object);
+    pthread_mutex_unlock(&store->lock);
+  }
+  memset(landing, 0, sizeof(*landing));
+  if (status != KVS_OK)
+    store->dram->ops->drop(store->dram, object);
+  return status == KVS_EXISTS ? KVS_OK : status;
+}
+
+void kvi_store_refill_abort(struct kvi_store *store, struct kvi_landing *landing)
+{
+  store->dram->ops->drop(store->dram, object_of(landing));
+  memset(landing, 0, sizeof(*landing));
+}
