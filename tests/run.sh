@@ -6,7 +6,9 @@
 #   --preset P       house checks and the tests of one preset: release, debug, asan or tsan
 #   --asan, --tsan   the same as --preset asan, --preset tsan; together: both
 #   --fuzz SECONDS   how long each fuzzer runs (default 60; 0: not at all); alone: nothing but the fuzzers
-#   --all            all of it, as without options: to say --fuzz, --long or --no-llama beside it
+#   --soak MINUTES   how long the soak runs over all tiers with faults on and off (default 2; 0: not at all); alone: the release
+#                    build and nothing but this. KVASIR_SOAK_SEED repeats the choices of an earlier one
+#   --all            all of it, as without options: to say --fuzz, --soak, --long or --no-llama beside it
 #   --long           the tests with the label "long" too, and deadlines by the millisecond: for a quiet machine
 #   --no-llama       without llama.cpp: leaves out the engine's tests, needs no download
 #   --engines        a real vLLM with Kvasir behind it, a subset of 10 minutes; alone: the release build and nothing but this
@@ -20,7 +22,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 export LC_ALL=C.UTF-8
 
-presets=() fuzz_seconds="" long=0 llama=1 engines="" install=1 quick=0 all=0
+presets=() fuzz_seconds="" soak_minutes="" long=0 llama=1 engines="" install=1 quick=0 all=0
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) quick=1 ;;
@@ -28,6 +30,7 @@ while [ $# -gt 0 ]; do
     --asan) presets+=(asan) ;;
     --tsan) presets+=(tsan) ;;
     --fuzz) fuzz_seconds=${2:?--fuzz needs seconds} && shift ;;
+    --soak) soak_minutes=${2:?--soak needs minutes} && shift ;;
     --all) all=1 ;;
     --long) long=1 && export KVASIR_STRICT_DEADLINES=1 ;;
     --no-llama) llama=0 ;;
@@ -47,7 +50,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-# What to run: house, presets, tidy, fuzz, packages, engines.
+# What to run: house, presets, tidy, soak, fuzz, packages, engines.
 stages=()
 if [ $quick = 1 ]; then
   stages=(house)
@@ -56,10 +59,10 @@ elif [ ${#presets[@]} -gt 0 ]; then
   stages=(house)
 elif [ -n "$fuzz_seconds" ] && [ $all = 0 ]; then
   stages=(fuzz)
-elif [[ $engines = subset || $engines = full ]] && [ $all = 0 ]; then
+elif [[ $engines = subset || $engines = full || -n $soak_minutes ]] && [ $all = 0 ]; then
   stages=()
 else
-  stages=(house tidy packages fuzz)
+  stages=(house tidy soak packages fuzz)
   presets=(release asan tsan)
   : "${engines:=subset}"
 fi
@@ -67,6 +70,11 @@ fi
 if [ -n "$fuzz_seconds" ] && [[ " ${stages[*]} " != *" fuzz "* ]]; then
   stages+=(fuzz)
 fi
+if [ -n "$soak_minutes" ] && [[ " ${stages[*]} " != *" soak "* ]]; then
+  stages+=(soak)
+fi
+: "${soak_minutes:=2}"
+[ "$soak_minutes" != 0 ] || stages=("${stages[@]/soak/}")
 : "${fuzz_seconds:=60}"
 [ "$fuzz_seconds" -gt 0 ] 2> /dev/null || stages=("${stages[@]/fuzz/}")
 
@@ -247,6 +255,29 @@ run_engines() { # run_engines FOLDER PYTHON
   fi
 }
 
+# The soak counts its promises itself.
+run_soak() {
+  local name="soak, $soak_minutes minutes" log=$logs/soak.log good bad status
+  begin "$name"
+  KVASIRD=$PWD/build/release/server/kvasird PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONPATH=$PWD/build/release/tests/integration/node/generated \
+    /usr/bin/python3 tests/soak/soak.py "$soak_minutes" ${KVASIR_SOAK_SEED:+"$KVASIR_SOAK_SEED"} > "$log" 2>&1 < /dev/null
+  status=$?
+  if [ "$status" = 77 ]; then
+    end "$name" 0 0
+    printf '          %s\n' "$(tail -n 1 "$log")"
+    return
+  fi
+  read -r good bad < <(sed -n '$s/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$log")
+  [ -n "${bad:-}" ] && { [ "$status" = 0 ] || [ "$bad" -gt 0 ]; } || bad=$((${bad:-0} + 1))
+  end "$name" "${good:-0}" "$bad"
+  if [ "$bad" -gt 0 ]; then
+    failures+=("$name: $(sed -n 's/^FAILED \([a-z]*\):.*/\1/p; s/^seed \([0-9]*\),.*/(seed \1)/p' "$log" | tr '\n' ' ')")
+    grep '^BROKEN' "$log" | head -n 20
+    show_log "$log"
+  fi
+}
+
 summary() {
   local name
   printf '\n%-28s %8s %8s %10s\n' stage passed failed time
@@ -293,6 +324,11 @@ for preset in "${presets[@]}"; do
   fi
 done
 
+if [[ " ${stages[*]} " == *" soak "* ]]; then
+  if [[ " ${presets[*]} " == *" release "* ]] || check "build release" build release; then
+    run_soak
+  fi
+fi
 if [ $engines != none ]; then
   # The same machine's own: an environment of KVASIR_VLLM_PYTHON is taken as it is.
   if [ -n "${KVASIR_VLLM_PYTHON:-}" ] || check "vLLM" tools/fetch-vllm.sh .cache/vllm; then

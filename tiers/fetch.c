@@ -113,19 +113,28 @@ static void waiters_call(struct kvi_store *store, struct kvi_fetch *fetch, kvs_s
 
   pthread_mutex_lock(&store->lock);
   while ((wait = waiter_pop_locked(store, fetch)) != NULL) {
-    if (status == KVS_OK) {
+    kvs_status ended = status;
+    uint32_t cause = status == KVS_MISS ? fetch->cause : KVI_MISS_NONE;
+
+    pthread_mutex_unlock(&store->lock);
+    if (ended == KVS_OK && kvi_source_fill(store, fetch->object, &wait->source) != KVS_OK) {
+      /* memory has changed since it was sealed; whoever gets the chunk next drops it */
+      memset(&wait->source, 0, sizeof(wait->source));
+      store->dram->ops->close(store->dram, fetch->object);
+      ended = KVS_MISS;
+      cause = KVI_MISS_CORRUPT;
+    }
+    pthread_mutex_lock(&store->lock);
+    if (ended == KVS_OK) {
       store->stats.get_hits++;
       store->stats.tier_hits[store->below->attr.kind]++;
       store->stats.get_bytes += fetch->length;
-    } else if (status == KVS_MISS) {
-      store->stats.get_misses[fetch->cause]++;
+    } else if (ended == KVS_MISS) {
+      store->stats.get_misses[cause]++;
     }
     pthread_mutex_unlock(&store->lock);
-    if (status == KVS_OK)
-      (void)kvi_source_fill(store, fetch->object, &wait->source); /* just sealed: it fits */
-    if (status != KVS_MISS ||
-        kvi_lower_missed(store, &fetch->get.identity, fetch->cause, wait) != KVS_PENDING)
-      wait->done(wait, status, status == KVS_MISS ? fetch->cause : KVI_MISS_NONE);
+    if (ended != KVS_MISS || kvi_lower_missed(store, &fetch->get.identity, cause, wait) != KVS_PENDING)
+      wait->done(wait, ended, cause);
     pthread_mutex_lock(&store->lock);
     pthread_cond_broadcast(&store->below->called);
   }

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "tiers/dram/dram.h"
+#include "tiers/faulty/faulty_tier.h"
 #include "tiers/store_private.h"
 
 #define CHUNKS_MIN            1024u
@@ -68,6 +69,11 @@ static kvs_status config_check(const struct kvi_store_config *config, const stru
   return KVS_ERR_INVALID;
 }
 
+static bool has_dram_faults(const struct kvi_store *store)
+{
+  return store->config.dram_test_fault && store->config.dram_test_fault[0] != '\0';
+}
+
 static kvs_status parts_create(struct kvi_store *store)
 {
   struct kvi_dram_config dram = {.bytes = store->config.dram_bytes,
@@ -89,6 +95,8 @@ static kvs_status parts_create(struct kvi_store *store)
     status = store->policy_ops->create(store->config.max_chunks, &store->policy);
   if (status == KVS_OK)
     status = kvi_dram_create(&dram, &store->dram);
+  if (status == KVS_OK && has_dram_faults(store))
+    status = kvi_faulty_tier_create(store->dram, store->config.dram_test_fault, &store->dram);
   if (status == KVS_OK)
     store->dram->ops->attr(store->dram, &store->dram_attr);
   if (status == KVS_OK && store->config.medium)
@@ -159,6 +167,11 @@ uint64_t kvi_store_chunk_bytes_max(const struct kvi_store *store)
 uint64_t kvi_store_dram_bytes(const struct kvi_store *store)
 {
   return store->dram_attr.capacity_bytes;
+}
+
+struct kvi_tier *kvi_store_dram_faults(struct kvi_store *store)
+{
+  return has_dram_faults(store) ? store->dram : NULL;
 }
 
 bool kvi_store_has_medium(const struct kvi_store *store)

@@ -42,6 +42,8 @@ struct kvi_store_config {
   struct kvi_medium *medium;
   uint32_t write_queue;     /* chunks that wait to be written to it; 0: 4096 */
   uint64_t write_day_bytes; /* most payload written to it in a day; 0: no bound */
+
+  const char *dram_test_fault; /* rules of tiers/faulty/faulty_tier.h around the memory; NULL or "": none */
 };
 
 /* Reserves and touches all memory: blocks for about 0.3 s a GiB. Errors: KVS_ERR_NOMEM, KVS_ERR_INVALID, KVS_ERR_SYSTEM (no random
@@ -55,6 +57,9 @@ uint64_t kvi_store_chunk_bytes_max(const struct kvi_store *store);
 
 /* The room for payloads in its memory. */
 uint64_t kvi_store_dram_bytes(const struct kvi_store *store);
+
+/* The memory's test faults, for faulty_tier.h; NULL: none. The store's. */
+struct kvi_tier *kvi_store_dram_faults(struct kvi_store *store);
 
 /* Whether there is a tier below: gets may have to wait for it. */
 bool kvi_store_has_medium(const struct kvi_store *store);

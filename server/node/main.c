@@ -41,7 +41,7 @@ static void prepare_process(const struct kvi_node_settings *values, sigset_t *si
 }
 
 /* Until it is time to end. */
-static void serve(struct kvi_settings *settings, const sigset_t *signals)
+static void serve(struct kvi_settings *settings, struct kvi_node *node, const sigset_t *signals)
 {
   int number;
 
@@ -52,6 +52,7 @@ static void serve(struct kvi_settings *settings, const sigset_t *signals)
     if (number != SIGHUP)
       break;
     kvi_settings_reload(settings);
+    kvi_node_reloaded(node);
   }
   kvi_log_info("SIG%s: draining", sigabbrev_np(number));
   kvi_notify("STOPPING=1");
@@ -73,7 +74,7 @@ static int run(struct kvi_settings *settings)
     fprintf(stderr, "kvasird: %s\n", error);
     return EXIT_START;
   }
-  serve(settings, &signals);
+  serve(settings, node, &signals);
 
   drain_ms = kvi_settings_drain_timeout_ms(settings);
   kvi_guard_start(&guard, "drain", drain_ms + DRAIN_GRACE_MS, EXIT_FORCED);

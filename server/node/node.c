@@ -196,7 +196,8 @@ kvs_status kvi_node_start(struct kvi_settings *settings, uint64_t open_files, ch
   status = kvi_node_open_store(node, error, error_size);
   if (status != KVS_OK)
     goto destroy_admin;
-  status = kvi_node_redis_open(values, node->store, error, error_size, &node->shared, &node->shared_medium);
+  status = kvi_node_redis_open(values, node->store, error, error_size, &node->shared, &node->shared_medium,
+                               &node->redis_faults);
   if (status != KVS_OK)
     goto close_store;
   status = create_service(node, error, error_size);

@@ -24,6 +24,9 @@ struct kvi_node;
 kvs_status kvi_node_start(struct kvi_settings *settings, uint64_t open_files, char *error, size_t error_size,
                           struct kvi_node **node_p);
 
+/* The settings were read again: takes over what the node's parts keep of them (the test faults of tiers). */
+void kvi_node_reloaded(struct kvi_node *node);
+
 /* Takes no new work, waits for what is in flight, at most timeout_ms, then cancels it. */
 void kvi_node_drain(struct kvi_node *node, uint64_t timeout_ms);
 

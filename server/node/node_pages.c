@@ -131,6 +131,7 @@ static void metrics_page(void *ctx, kvi_strbuf *out)
   if (state_of(node) != KVI_NODE_STARTING) {
     add_grpc(node, metrics);
     kvi_node_redis_metrics(node->shared_medium, metrics);
+    kvi_node_faults_metrics(node, metrics);
     if (kvi_store_service_stats(node->service, &reply) == KVS_OK)
       add_store(reply, metrics);
   }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "server/node/admin.h"
+#include "server/node/metrics.h"
 #include "server/node/unix_path.h"
 
 enum kvi_node_state {
@@ -24,11 +25,17 @@ struct kvi_node {
   struct kvi_store *store;
   struct kvi_shared *shared;        /* NULL: there is none */
   struct kvi_medium *shared_medium; /* its own */
+  struct kvi_medium *ssd_faults,
+      *redis_faults; /* the test faults around a tier; NULL: none. The tier's owner's. */
   struct kvi_store_service *service;
   struct kvi_expirer *expirer;
   struct kvi_grpc_server *grpc;
   struct kvi_unix_path_id unix_id;
 };
+
+/* faults.c: puts the test faults around a medium, if rules are not "". *faults_p is NULL without. As kvi_faulty_create. */
+kvs_status kvi_node_faults_add(const char *rules, struct kvi_medium **medium, struct kvi_medium **faults_p);
+void kvi_node_faults_metrics(struct kvi_node *node, struct kvi_metrics *metrics);
 
 struct kvi_admin_source kvi_node_pages(struct kvi_node *node);
 

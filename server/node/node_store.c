@@ -58,10 +58,16 @@ kvs_status kvi_node_open_store(struct kvi_node *node, char *error, size_t error_
       .policy = kvi_settings_policies[values->store_policy],
       .write_queue = (uint32_t)values->ssd_queue,
       .write_day_bytes = values->ssd_write_budget,
+      .dram_test_fault = values->dram_test_fault,
   };
   char size[KVI_FORMAT_MAX];
   kvs_status status = create_ssd(values, &config.medium, error, error_size);
 
+  if (status == KVS_OK && config.medium != NULL) {
+    status = kvi_node_faults_add(values->ssd_test_fault, &config.medium, &node->ssd_faults);
+    if (status != KVS_OK)
+      snprintf(error, error_size, "ssd.test_fault: %s", kvs_status_text(status));
+  }
   if (status != KVS_OK)
     return status;
   status = kvi_store_open(&config, &node->store);

@@ -6,6 +6,7 @@
 
 #ifdef KVASIR_REDIS
 
+#include "server/node/node_private.h"
 #include "tiers/redis/address.h"
 #include "tiers/redis/medium.h"
 
@@ -50,7 +51,8 @@ const char *kvi_node_redis_check(const struct kvi_node_settings *values, char *e
 }
 
 kvs_status kvi_node_redis_open(const struct kvi_node_settings *values, struct kvi_store *store, char *error,
-                               size_t error_size, struct kvi_shared **shared_p, struct kvi_medium **medium_p)
+                               size_t error_size, struct kvi_shared **shared_p, struct kvi_medium **medium_p,
+                               struct kvi_medium **faults_p)
 {
   struct kvi_redis_medium_config config = {
       .redis = {.mode = modes[values->redis_mode],
@@ -79,18 +81,23 @@ kvs_status kvi_node_redis_open(const struct kvi_node_settings *values, struct kv
                                      .lookup_ms = (uint32_t)values->redis_lookup_timeout,
                                      .get_ms = (uint32_t)values->redis_get_timeout,
                                      .put_ms = (uint32_t)values->redis_put_timeout};
+  struct kvi_medium *redis;
   char why[256] = "";
   kvs_status status;
 
   *shared_p = NULL;
   *medium_p = NULL;
+  *faults_p = NULL;
   if (values->redis_mode == KVI_NODE_REDIS_OFF)
     return KVS_OK;
-  status = kvi_redis_medium_create(&config, why, sizeof(why), &shared.medium);
+  status = kvi_redis_medium_create(&config, why, sizeof(why), &redis);
+  shared.medium = redis;
+  if (status == KVS_OK)
+    status = kvi_node_faults_add(values->redis_test_fault, &shared.medium, faults_p);
   if (status == KVS_OK)
     status = kvi_shared_create(&shared, shared_p);
   if (status == KVS_OK)
-    *medium_p = shared.medium;
+    *medium_p = redis;
   else
     snprintf(error, error_size, "redis: %s", why[0] != '\0' ? why : kvs_status_text(status));
   return status;
@@ -161,11 +168,13 @@ const char *kvi_node_redis_check(const struct kvi_node_settings *values, char *e
 }
 
 kvs_status kvi_node_redis_open(const struct kvi_node_settings *values, struct kvi_store *store, char *error,
-                               size_t error_size, struct kvi_shared **shared_p, struct kvi_medium **medium_p)
+                               size_t error_size, struct kvi_shared **shared_p, struct kvi_medium **medium_p,
+                               struct kvi_medium **faults_p)
 {
   (void)values, (void)store, (void)error, (void)error_size;
   *shared_p = NULL;
   *medium_p = NULL;
+  *faults_p = NULL;
   return KVS_OK;
 }
 

@@ -12,11 +12,12 @@
 const char *kvi_node_redis_check(const struct kvi_node_settings *values, char *error, size_t error_size);
 
 /*
- * Opens it over the store, if it is on; does not wait for Redis. *shared_p stays NULL when it is off. *medium_p is the shared tier's, and lives as long
- * as that. Errors: KVS_ERR_CONFIG, KVS_ERR_NOMEM, KVS_ERR_SYSTEM, with a sentence.
+ * Opens it over the store, if it is on; does not wait for Redis. *shared_p stays NULL when it is off. *medium_p is Redis itself, and lives as
+ * long as that; *faults_p the test faults around it, or NULL. Errors: KVS_ERR_CONFIG, KVS_ERR_NOMEM, KVS_ERR_SYSTEM, with a sentence.
  */
 kvs_status kvi_node_redis_open(const struct kvi_node_settings *values, struct kvi_store *store, char *error,
-                               size_t error_size, struct kvi_shared **shared_p, struct kvi_medium **medium_p);
+                               size_t error_size, struct kvi_shared **shared_p, struct kvi_medium **medium_p,
+                               struct kvi_medium **faults_p);
 
 /* Redis' own counters; those of the shared tier are among the store's. */
 void kvi_node_redis_metrics(struct kvi_medium *medium, struct kvi_metrics *metrics);

@@ -12,6 +12,7 @@
 #include "server/node/address.h"
 #include "server/node/machine.h"
 #include "server/node/redis_tier.h"
+#include "tiers/faulty/faulty_tier.h"
 
 #define TEXT_MAX              (1u << 20)
 #define INDEX_BYTES_PER_CHUNK 96u /* at most, and with an SSD tier 20 more; docs/store.md has the sum */
@@ -184,6 +185,30 @@ static kvs_status check_redis(kvi_config *config)
   return name == NULL ? KVS_OK : kvi_config_refuse(config, name, "%s", error);
 }
 
+static kvs_status check_faults(kvi_config *config, const char *name, const char *rules)
+{
+  struct kvi_faulty_rules parsed;
+  char error[256];
+
+  return kvi_faulty_rules_parse(rules, &parsed, error, sizeof(error)) == KVS_OK
+             ? KVS_OK
+             : kvi_config_refuse(config, name, "%s", error);
+}
+
+static kvs_status check_test_faults(kvi_config *config)
+{
+  const struct kvi_node_settings *values = kvi_config_values(config);
+  char error[256];
+  kvs_status status;
+
+  if (kvi_faulty_tier_check(values->dram_test_fault, error, sizeof(error)) != KVS_OK)
+    return kvi_config_refuse(config, "dram.test_fault", "%s", error);
+  status = check_faults(config, "ssd.test_fault", values->ssd_test_fault);
+  if (status == KVS_OK)
+    status = check_faults(config, "redis.test_fault", values->redis_test_fault);
+  return status;
+}
+
 static kvs_status check_all(kvi_config *config)
 {
   kvs_status status = check_tls(config);
@@ -198,6 +223,8 @@ static kvs_status check_all(kvi_config *config)
     status = check_chunk(config);
   if (status == KVS_OK)
     status = kvi_settings_check_ssd(config);
+  if (status == KVS_OK)
+    status = check_test_faults(config);
   return status;
 }
 
@@ -322,13 +349,15 @@ static bool values_equal(const kvi_config_row *row, const void *a, const void *b
   return true;
 }
 
-/* The value as kvi_config_set takes it. Mutable rows are words and durations. */
+/* The value as kvi_config_set takes it. Mutable rows are words, strings and durations. */
 static const char *value_text(const kvi_config_row *row, const void *values, char text[KVI_FORMAT_MAX])
 {
   const char *field = (const char *)values + row->offset;
 
   if (row->type == KVI_CONFIG_ENUM)
     return row->choices[*(const int *)field];
+  if (row->type == KVI_CONFIG_STRING)
+    return *(const char *const *)field;
   return kvi_format_duration(*(const uint64_t *)field, text);
 }
 

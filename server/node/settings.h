@@ -33,6 +33,7 @@ struct kvi_node_settings {
   uint64_t dram_page_size;
   bool dram_huge_pages;
   bool dram_lock;
+  const char *dram_test_fault; /* "" = none; mutable */
 
   kvi_config_list ssd_paths; /* directories; empty: no SSD tier */
   uint64_t ssd_size;         /* of all together */
@@ -45,6 +46,7 @@ struct kvi_node_settings {
   uint64_t ssd_scrub_rate;   /* bytes a second; 0: off */
   bool ssd_io_uring;
   bool ssd_discard;
+  const char *ssd_test_fault; /* "" = none; mutable */
 
   int64_t store_max_chunks; /* 0: from dram_size and ssd_size */
   int64_t store_max_spaces;
@@ -67,6 +69,7 @@ struct kvi_node_settings {
   int64_t redis_connections, redis_pipeline, redis_write_queue, redis_max_fetches, redis_breaker_failures;
   uint64_t redis_lookup_timeout, redis_get_timeout, redis_put_timeout; /* ms */
   uint64_t redis_connect_timeout, redis_stall_timeout, redis_retry_longest;
+  const char *redis_test_fault; /* "" = none; mutable */
 
   int64_t grpc_pollers; /* 0: from the number of cores */
   uint64_t grpc_memory_quota;

@@ -95,6 +95,12 @@ static const kvi_config_row rows[] = {
      .doc = "Lock that memory so that it is never swapped out. When the kernel refuses (see "
             "`RLIMIT_MEMLOCK`) the node "
             "warns and goes on."},
+    {.name = "dram.test_fault",
+     AT(STRING, dram_test_fault),
+     .min = 0,
+     .max = 1023,
+     .mutable = true,
+     .doc = "For tests only: the same as `ssd.test_fault`, for memory, which cannot be late."},
 
     {.name = "ssd.paths",
      AT(LIST, ssd_paths),
@@ -180,6 +186,15 @@ static const kvi_config_row rows[] = {
      AT(BOOL, ssd_discard),
      .standard = "true",
      .doc = "Tell the device which log files were freed (holes are punched), which helps most SSDs."},
+    {.name = "ssd.test_fault",
+     AT(STRING, ssd_test_fault),
+     .min = 0,
+     .max = 1023,
+     .mutable = true,
+     .doc =
+         "For tests only: makes operations of this tier fail, late or wrong on purpose, by rules such as "
+         "`error:read:0.1,delay:write:200ms,corrupt:read:0.01` (docs/test-faults.md). `off`: none for now, "
+         "rules may come with a reload. Empty, as it should be: there is nothing that could."},
 
     {.name = "store.max_chunks",
      AT(INT, store_max_chunks),
@@ -381,6 +396,12 @@ static const kvi_config_row rows[] = {
      .min = 100,
      .max = 600000,
      .doc = "The longest such while. It begins with 100ms and doubles with each attempt in vain."},
+    {.name = "redis.test_fault",
+     AT(STRING, redis_test_fault),
+     .min = 0,
+     .max = 1023,
+     .mutable = true,
+     .doc = "For tests only: the same as `ssd.test_fault`, for this tier."},
 
     {.name = "grpc.pollers",
      AT(INT, grpc_pollers),

@@ -9,8 +9,12 @@
 
 const char *bench_way_name(enum bench_way_id way)
 {
-  static const char *const names[BENCH_WAYS] = {"raw-tcp",  "raw-unix",  "memcpy",   "redis",
-                                                "grpc-tcp", "grpc-unix", "embedded", "store"};
+  static const char *const names[BENCH_WAYS] = {
+      "raw-tcp",      "raw-unix",        "memcpy",      "redis",    "grpc-tcp",
+      "grpc-unix",    "embedded",        "store",       "fio",      "ssd-durable-none",
+      "ssd",          "ssd-durable-put", "ssd-discard", "ssd-full", "redis-benchmark",
+      "lmcache-resp", "redis-tier",      "memcpy",      "dram",     "ssd",
+      "store"};
 
   return names[way];
 }
@@ -18,7 +22,7 @@ const char *bench_way_name(enum bench_way_id way)
 static const char *kind_suffix(enum bench_kind kind)
 {
   static const char *const suffixes[BENCH_KINDS] = {
-      "", "-p50", "-p99", "-first-segment", "-cpu-client", "-cpu-server", "-cpu-both"};
+      "", "-p50", "-p99", "-first-segment", "-cpu-client", "-cpu-server", "-cpu-both", "-read", "-index"};
 
   return suffixes[kind];
 }
@@ -26,8 +30,11 @@ static const char *kind_suffix(enum bench_kind kind)
 /* The part before the suffixes. What is asked of a node over its plain connection goes without the way's name. */
 static void base_name(const struct bench_case *what, char *out, size_t size)
 {
-  static const char *const ops[] = {"get", "put", "copy"};
-  static const char *const shapes[] = {"d1", "batch16", "call16"};
+  static const char *const ops[] = {[BENCH_GET] = "get",   [BENCH_PUT] = "put",
+                                    [BENCH_COPY] = "copy", [BENCH_WRITE] = "write",
+                                    [BENCH_READ] = "read", [BENCH_RANDOM_READ] = "randread",
+                                    [BENCH_OPEN] = "open", [BENCH_FRAGMENTATION] = "fragmentation"};
+  static const char *const shapes[] = {"d1", "batch16", "call16", "d8", "d16", "t4", "c4", "c8"};
   const char *way = bench_way_name(what->way);
   bool bare = what->way == BENCH_GRPC_TCP;
   char bytes[KVI_FORMAT_MAX];
@@ -42,9 +49,13 @@ static void base_name(const struct bench_case *what, char *out, size_t size)
   case BENCH_READ_YOUR_WRITE:
     snprintf(out, size, "%s%sread-your-write", bare ? "" : way, bare ? "" : "-");
     break;
+  case BENCH_OPEN:
+  case BENCH_FRAGMENTATION:
+    snprintf(out, size, "%s-%s", way, ops[what->op]);
+    break;
   default:
-    snprintf(out, size, "%s-%s-%s-%s", way, ops[what->op], kvi_format_size(what->size, bytes),
-             shapes[what->shape]);
+    snprintf(out, size, "%s-%s-%s-%s", way, ops[what->op],
+             what->size > 0 ? kvi_format_size(what->size, bytes) : "mixed", shapes[what->shape]);
   }
 }
 
@@ -59,7 +70,11 @@ void bench_row_name(const struct bench_row_id *id, char name[BENCH_NAME_MAX])
 
 uint32_t bench_case_depth(const struct bench_case *what)
 {
-  return what->shape == BENCH_BATCH16 ? 16 : 1;
+  static const uint32_t depths[] = {
+      [BENCH_D1] = 1,   [BENCH_BATCH16] = 16, [BENCH_CALL16] = 1, [BENCH_D8] = 8,
+      [BENCH_D16] = 16, [BENCH_T4] = 4,       [BENCH_C4] = 4,     [BENCH_C8] = 8};
+
+  return depths[what->shape];
 }
 
 uint32_t bench_case_chunks(const struct bench_case *what)
@@ -78,8 +93,10 @@ bool bench_case_equal(const struct bench_case *a, const struct bench_case *b)
          a->keys == b->keys && a->defmalloc == b->defmalloc;
 }
 
-static bool over_wire(enum bench_way_id way)
+bool bench_way_has_server(enum bench_way_id way)
 {
+  if (bench_way_is_tier(way))
+    return way == BENCH_REDIS_BENCHMARK || way == BENCH_LMCACHE_RESP || way == BENCH_REDIS_TIER;
   return way != BENCH_MEMCPY && way != BENCH_EMBEDDED && way != BENCH_STORE;
 }
 
@@ -90,7 +107,8 @@ static bool over_grpc(enum bench_way_id way)
 
 bool bench_case_has(const struct bench_case *what, enum bench_kind kind)
 {
-  bool moves_bytes = what->op == BENCH_GET || what->op == BENCH_PUT || what->op == BENCH_COPY;
+  bool moves_bytes = what->op == BENCH_GET || what->op == BENCH_PUT || what->op == BENCH_COPY ||
+                     what->op == BENCH_WRITE || what->op == BENCH_READ || what->op == BENCH_RANDOM_READ;
 
   switch (kind) {
   case BENCH_VALUE:
@@ -98,14 +116,19 @@ bool bench_case_has(const struct bench_case *what, enum bench_kind kind)
   case BENCH_P50:
     return moves_bytes && what->shape == BENCH_D1;
   case BENCH_P99:
-    return what->op != BENCH_READ_YOUR_WRITE && what->way != BENCH_STORE && what->shape == BENCH_D1;
+    return what->op != BENCH_READ_YOUR_WRITE && what->way != BENCH_STORE && what->shape == BENCH_D1 &&
+           (moves_bytes || !bench_way_is_tier(what->way));
   case BENCH_FIRST_SEGMENT:
     return over_grpc(what->way) && what->op == BENCH_GET && what->shape == BENCH_D1 &&
            bench_case_segments(what) > 1;
   case BENCH_CPU_CLIENT:
     return moves_bytes;
+  case BENCH_READ_BYTES:
+    return what->op == BENCH_OPEN;
+  case BENCH_INDEX_BYTES:
+    return what->way == BENCH_OPEN_STORE;
   default:
-    return moves_bytes && over_wire(what->way);
+    return moves_bytes && bench_way_has_server(what->way);
   }
 }
 
@@ -113,6 +136,10 @@ const char *bench_row_unit(const struct bench_row_id *id)
 {
   if (id->kind == BENCH_P50 || id->kind == BENCH_P99 || id->kind == BENCH_FIRST_SEGMENT)
     return "us";
+  if (id->kind == BENCH_READ_BYTES)
+    return "MB/million";
+  if (id->kind == BENCH_INDEX_BYTES)
+    return "bytes/chunk";
   if (id->kind != BENCH_VALUE)
     return "s/GB";
   switch (id->what.op) {
@@ -121,7 +148,10 @@ const char *bench_row_unit(const struct bench_row_id *id)
   case BENCH_LOOKUP:
     return id->what.way == BENCH_STORE ? "keys/s" : "us";
   case BENCH_READ_YOUR_WRITE:
+  case BENCH_FRAGMENTATION:
     return "%";
+  case BENCH_OPEN:
+    return "s/million";
   default:
     return "GB/s";
   }
@@ -148,7 +178,7 @@ static struct bench_row_id of_way(const struct bench_row_id *id, enum bench_way_
   other.what.way = way;
   other.what.shape = shape;
   other.what.defmalloc = false;
-  if (way == BENCH_MEMCPY)
+  if (way == BENCH_MEMCPY || way == BENCH_MEMCPY_THREADS)
     other.what.op = BENCH_COPY;
   return other;
 }
@@ -161,7 +191,7 @@ static void add_limits(struct references *list, const struct bench_row_id *id)
     add(list, of_way(id, BENCH_MEMCPY, BENCH_D1));
     return;
   }
-  if (!over_wire(way))
+  if (!bench_way_has_server(way))
     return;
   if (way != BENCH_RAW_TCP || id->what.shape != BENCH_D1)
     add(list, of_way(id, BENCH_RAW_TCP, BENCH_D1));
@@ -196,6 +226,38 @@ static void add_own(struct references *list, const struct bench_row_id *id)
     add(list, of_way(id, id->what.way, id->what.shape));
 }
 
+/* A tier against the program that measures what it stands on, then against its cheaper self. */
+static void add_tier(struct references *list, const struct bench_row_id *id)
+{
+  switch (id->what.way) {
+  case BENCH_SSD_NONE:
+  case BENCH_SSD:
+  case BENCH_SSD_PUT:
+  case BENCH_SSD_DISCARD:
+  case BENCH_SSD_FULL:
+    add(list, of_way(id, BENCH_FIO, id->what.shape));
+    if (id->what.way == BENCH_SSD_DISCARD || id->what.way == BENCH_SSD_FULL)
+      add(list, of_way(id, BENCH_SSD, id->what.shape));
+    else if (id->what.way != BENCH_SSD_NONE)
+      add(list, of_way(id, BENCH_SSD_NONE, id->what.shape));
+    break;
+  case BENCH_REDIS_TIER:
+    add(list, of_way(id, BENCH_REDIS_BENCHMARK, id->what.shape));
+    add(list, of_way(id, BENCH_LMCACHE_RESP, id->what.shape));
+    break;
+  case BENCH_DRAM:
+    if (id->what.op != BENCH_FRAGMENTATION)
+      add(list, of_way(id, BENCH_MEMCPY_THREADS, id->what.shape));
+    break;
+  case BENCH_OPEN_STORE:
+    if (id->kind == BENCH_VALUE)
+      add(list, of_way(id, BENCH_OPEN_SSD, id->what.shape));
+    break;
+  default:
+    break;
+  }
+}
+
 size_t bench_row_references(const struct bench_row_id *id, struct bench_row_id *references, size_t room)
 {
   struct references list = {.ids = references, .room = room};
@@ -204,6 +266,10 @@ size_t bench_row_references(const struct bench_row_id *id, struct bench_row_id *
   if (id->kind == BENCH_P99 || id->kind == BENCH_FIRST_SEGMENT) {
     own.kind = bench_case_has(&id->what, BENCH_P50) ? BENCH_P50 : BENCH_VALUE;
     add(&list, own);
+    return list.n;
+  }
+  if (bench_way_is_tier(id->what.way)) {
+    add_tier(&list, id);
     return list.n;
   }
   if (id->what.op == BENCH_LOOKUP && id->what.way != BENCH_STORE) {

@@ -60,6 +60,10 @@ static double value_of(const struct bench_sample *sample, enum bench_kind kind)
     return sample->cpu_server;
   case BENCH_CPU_BOTH:
     return sample->cpu_server < 0.0 ? -1.0 : sample->cpu_client + sample->cpu_server;
+  case BENCH_READ_BYTES:
+    return sample->read_bytes; /* bytes a chunk are MB a million */
+  case BENCH_INDEX_BYTES:
+    return sample->index_bytes;
   default:
     return sample->value;
   }

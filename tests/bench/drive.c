@@ -157,3 +157,24 @@ kvs_status bench_drive(const struct bench_way_ops *ops, void *way, const struct 
   fill_sample(&run, client, server, sample_p);
   return KVS_OK;
 }
+
+kvs_status bench_run(const struct bench_way_ops *ops, void *way, const struct bench_case *what,
+                     double seconds, pid_t server_pid, struct bench_sample *sample_p)
+{
+  struct bench_sample sample = {0};
+  double client = bench_process_cpu(getpid());
+  double server = bench_process_cpu(server_pid);
+  double gigabytes;
+  kvs_status status = ops->run(way, what, seconds, &sample);
+
+  if (status != KVS_OK)
+    return status;
+  gigabytes = (double)sample.bytes / 1e9;
+  if (sample.cpu_seconds == 0.0) /* else the way knows better */
+    sample.cpu_seconds = bench_process_cpu(getpid()) - client;
+  sample.cpu_client = gigabytes > 0.0 ? sample.cpu_seconds / gigabytes : 0.0;
+  sample.cpu_server =
+      gigabytes > 0.0 && server_pid > 0 ? (bench_process_cpu(server_pid) - server) / gigabytes : -1.0;
+  *sample_p = sample;
+  return KVS_OK;
+}

@@ -8,8 +8,10 @@
 struct bench_sample {
   double value; /* in the unit of the row */
   double p50_us, p99_us, first_us;
-  double cpu_client, cpu_server; /* seconds for each GB; server: -1 when not known */
-  double cpu_seconds;            /* of the client, whole */
+  double cpu_client, cpu_server;  /* seconds for each GB; server: -1 when not known */
+  double cpu_seconds;             /* of the client, whole */
+  double cpu_children;            /* seconds of programs that it ran, which have ended */
+  double read_bytes, index_bytes; /* of each chunk; an opening's */
   uint64_t operations, bytes;
 };
 
@@ -29,5 +31,9 @@ void bench_latencies_close(struct bench_latencies *latencies);
 kvs_status bench_drive(const struct bench_way_ops *ops, void *way, const struct bench_case *what,
                        double seconds, pid_t server_pid, struct bench_latencies *latencies,
                        struct bench_sample *sample_p);
+
+/* The same for a way that does a whole run itself (ops->run). */
+kvs_status bench_run(const struct bench_way_ops *ops, void *way, const struct bench_case *what,
+                     double seconds, pid_t server_pid, struct bench_sample *sample_p);
 
 #endif

@@ -17,6 +17,11 @@
 /* User and system time of all threads of a process, in seconds; 0 when it is gone. */
 double bench_process_cpu(pid_t pid);
 
+/*
+ * Of all threads of the kernel, in seconds: on a device they work for whoever reads and writes. 0 when /proc does not tell.
+ */
+double bench_kernel_cpu(void);
+
 struct bench_load {
   uint64_t at_ns;
   double idle; /* core-seconds in which no process ran, since boot */

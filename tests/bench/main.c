@@ -6,10 +6,14 @@
 #include "tests/bench/net.h"
 #include "tests/bench/plot.h"
 #include "tests/bench/raw.h"
+#include "tests/bench/tier.h"
 
 static const char usage[] =
     "usage: kvasir-bench COMMAND [OPTION]...\n"
     "  net               get, put and lookup over each way; net --help lists its options\n"
+    "  tier              the SSD tier beside fio, the Redis tier beside redis-benchmark, DRAM beside memcpy, "
+    "and how long\n"
+    "                    a volume takes to open; tier --help lists its options\n"
     "  plot FILE.json    the ratios of a JSON document as an SVG picture, to standard output\n"
     "  --version, --help\n";
 
@@ -20,6 +24,8 @@ int main(int argc, char **argv)
   signal(SIGPIPE, SIG_IGN);
   if (strcmp(command, "net") == 0)
     return bench_net(argc - 1, argv + 1);
+  if (strcmp(command, "tier") == 0)
+    return bench_tier(argc - 1, argv + 1);
   if (strcmp(command, "plot") == 0 && argc == 3)
     return bench_plot(argv[2]);
   if (strcmp(command, "serve-raw") == 0 && argc == 3) /* our own child: raw.h */

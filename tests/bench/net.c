@@ -7,12 +7,9 @@
 #include <unistd.h>
 
 #include "tests/bench/affinity.h"
+#include "tests/bench/options.h"
 #include "tests/bench/pass.h"
-#include "tests/bench/report.h"
 #include "tests/bench/servers.h"
-
-#define TEXT_MAX    (4u << 20)
-#define SECONDS_MAX 60.0
 
 static const char usage[] =
     "usage: kvasir-bench net [OPTION]...\n"
@@ -69,23 +66,6 @@ static const struct option long_options[] = {{"json", no_argument, NULL, OPT_JSO
                                              {"help", no_argument, NULL, OPT_HELP},
                                              {NULL, 0, NULL, 0}};
 
-static bool take_rounds(struct options *options, const char *text)
-{
-  char *end;
-  unsigned long rounds = strtoul(text, &end, 10);
-
-  options->rounds = (uint32_t)rounds;
-  return *end == '\0' && rounds >= 1 && rounds <= BENCH_ROUNDS_MAX;
-}
-
-static bool take_seconds(struct options *options, const char *text)
-{
-  char *end;
-
-  options->seconds = strtod(text, &end);
-  return end != text && *end == '\0' && options->seconds > 0.0 && options->seconds <= SECONDS_MAX;
-}
-
 static bool take_peer(struct options *options, const char *text)
 {
   options->redis = strcmp(text, "redis") == 0;
@@ -116,9 +96,9 @@ static bool take(struct options *options, int option, const char *text)
     options->pinned = false;
     return true;
   case OPT_ROUNDS:
-    return take_rounds(options, text);
+    return bench_take_rounds(text, &options->rounds);
   case OPT_SECONDS:
-    return take_seconds(options, text);
+    return bench_take_seconds(text, &options->seconds);
   case OPT_ONLY:
     options->only = text;
     return true;
@@ -172,23 +152,6 @@ static void find_available(const struct options *options, bool available[BENCH_W
   }
 }
 
-static void list_rows(const struct options *options, const struct bench_plan *plan)
-{
-  char name[BENCH_NAME_MAX];
-
-  for (int pin = 1; pin >= 0; pin--) {
-    for (size_t i = 0; i < plan->n; i++) {
-      for (int kind = 0; kind < BENCH_KINDS; kind++) {
-        struct bench_row_id id = {.what = plan->cases[i], .pin = pin == 1, .kind = (enum bench_kind)kind};
-
-        bench_row_name(&id, name);
-        if (bench_case_has(&id.what, id.kind) && (pin == 1 ? options->pinned : options->unpinned))
-          puts(name);
-      }
-    }
-  }
-}
-
 /* Both placements, one after the other. Returns the exit status. */
 static int measure(const struct options *options, const struct bench_plan *plan,
                    struct bench_document *document)
@@ -215,21 +178,6 @@ static int measure(const struct options *options, const struct bench_plan *plan,
   return status;
 }
 
-static int print(const struct options *options, const struct bench_document *document)
-{
-  kvi_strbuf out;
-  bool ok;
-
-  kvi_strbuf_init(&out, TEXT_MAX);
-  if (options->json)
-    bench_document_json(document, &out);
-  else
-    bench_report(document, options->markdown, &out);
-  ok = out.status == KVS_OK && fputs(kvi_strbuf_text(&out), stdout) >= 0 && fflush(stdout) == 0;
-  kvi_strbuf_free(&out);
-  return ok ? EXIT_SUCCESS : EXIT_FAILURE;
-}
-
 int bench_net(int argc, char **argv)
 {
   static struct options options; /* long paths */
@@ -246,14 +194,14 @@ int bench_net(int argc, char **argv)
     return 2;
   }
   if (options.list) {
-    list_rows(&options, &plan);
+    bench_list_rows(&plan, options.pinned, options.unpinned);
     return EXIT_SUCCESS;
   }
   document.machine.rounds = options.rounds;
   document.machine.seconds = options.seconds;
   status = measure(&options, &plan, &document);
   bench_document_settle(&document);
-  if (print(&options, &document) != EXIT_SUCCESS)
+  if (bench_print(&document, options.json, options.markdown) != EXIT_SUCCESS)
     status = EXIT_FAILURE;
   bench_document_free(&document);
   return status;

@@ -63,6 +63,8 @@ static double our_cpu(const struct pass *pass)
 {
   double seconds = bench_process_cpu(getpid()) + bench_servers_cpu(&pass->servers);
 
+  if (pass->options->tiers != NULL)
+    seconds += bench_kernel_cpu();
   for (size_t i = 0; i < WORKERS_MAX; i++)
     seconds += bench_process_cpu(pass->workers[i].pid);
   return seconds;
@@ -79,6 +81,8 @@ static kvs_status try_once(struct pass *pass, const struct bench_case *what, str
   kvs_status status = bench_worker_run(worker, what, pass->options->seconds, sample_p);
 
   ours = our_cpu(pass) - ours;
+  if (status == KVS_OK)
+    ours += sample_p->cpu_children;
   known = bench_load_read(&to) && known;
   *others_p = known ? bench_load_of_others(&from, &to, ours) : 0.0;
   return status;
@@ -104,7 +108,7 @@ static kvs_status measure(struct pass *pass, const struct bench_case *what, stru
     if (others <= BENCH_DISTURBED)
       break;
     pass->document->machine.repeated += i + 1 < TRIES;
-    if (what->op == BENCH_GET && i + 1 < TRIES)
+    if ((what->op == BENCH_GET || bench_way_is_tier(what->way)) && i + 1 < TRIES)
       status = bench_worker_prepare(worker_of(pass, what), what);
   }
   return status;
@@ -183,6 +187,7 @@ static bool start(struct pass *pass)
   const struct bench_plan *plan = pass->options->plan;
   struct bench_server_options servers = {.kvasird = pass->options->kvasird,
                                          .endpoint = pass->options->endpoint,
+                                         .tiers = pass->options->tiers,
                                          .core = pass->options->pin ? BENCH_CORE_SERVER : BENCH_CORE_ANY};
 
   for (size_t i = 0; i < plan->n; i++)

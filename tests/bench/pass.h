@@ -11,6 +11,7 @@
 struct bench_pass_options {
   const struct bench_plan *plan;
   const char *kvasird, *endpoint; /* servers.h */
+  const struct bench_tier_options *tiers;
   bool pin;
   bool progress; /* on stderr */
   uint32_t rounds;

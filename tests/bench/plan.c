@@ -92,6 +92,60 @@ static void add_everything(struct bench_plan *plan)
   add_long(plan, BENCH_PUT);
 }
 
+static void add_ssd(struct bench_plan *plan)
+{
+  static const struct {
+    enum bench_op op;
+    uint64_t size;
+    enum bench_shape shape;
+    bool settings; /* ssd.durability and ssd.discard matter */
+  } cases[] = {
+      {BENCH_WRITE, 2 * MIB, BENCH_D8, true},          {BENCH_WRITE, 2 * MIB, BENCH_D1, false},
+      {BENCH_WRITE, 1 * MIB, BENCH_D8, false},         {BENCH_READ, 2 * MIB, BENCH_D8, false},
+      {BENCH_READ, 2 * MIB, BENCH_D1, false},          {BENCH_READ, 1 * MIB, BENCH_D8, false},
+      {BENCH_RANDOM_READ, 64 * KIB, BENCH_D16, false}, {BENCH_RANDOM_READ, 64 * KIB, BENCH_D1, false}};
+  static const enum bench_way_id settings[] = {BENCH_SSD_NONE, BENCH_SSD_PUT, BENCH_SSD_DISCARD,
+                                               BENCH_SSD_FULL};
+
+  for (size_t i = 0; i < KVI_ARRAY_SIZE(cases); i++) {
+    add_shape(plan, BENCH_FIO, cases[i].op, cases[i].size, cases[i].shape);
+    add_shape(plan, BENCH_SSD, cases[i].op, cases[i].size, cases[i].shape);
+    for (size_t way = 0; cases[i].settings && way < KVI_ARRAY_SIZE(settings); way++)
+      add_shape(plan, settings[way], cases[i].op, cases[i].size, cases[i].shape);
+  }
+}
+
+static void add_redis(struct bench_plan *plan)
+{
+  static const enum bench_op ops[] = {BENCH_GET, BENCH_PUT};
+  static const enum bench_shape shapes[] = {BENCH_D1, BENCH_C4, BENCH_C8};
+  static const uint64_t sizes[] = {2 * MIB, 1 * MIB};
+
+  for (size_t i = 0; i < KVI_ARRAY_SIZE(ops) * KVI_ARRAY_SIZE(shapes) * KVI_ARRAY_SIZE(sizes); i++) {
+    uint64_t size = sizes[i / (KVI_ARRAY_SIZE(ops) * KVI_ARRAY_SIZE(shapes))];
+    enum bench_op op = ops[i / KVI_ARRAY_SIZE(shapes) % KVI_ARRAY_SIZE(ops)];
+    enum bench_shape shape = shapes[i % KVI_ARRAY_SIZE(shapes)];
+
+    add_shape(plan, BENCH_REDIS_BENCHMARK, op, size, shape);
+    add_shape(plan, BENCH_REDIS_TIER, op, size, shape);
+    if (shape == BENCH_C8) /* that many connections it has */
+      add_shape(plan, BENCH_LMCACHE_RESP, op, size, shape);
+  }
+}
+
+static void add_tiers(struct bench_plan *plan)
+{
+  plan->n = 0;
+  add_ssd(plan);
+  add_redis(plan);
+  add_shape(plan, BENCH_MEMCPY_THREADS, BENCH_COPY, 0, BENCH_T4);
+  add_shape(plan, BENCH_DRAM, BENCH_GET, 0, BENCH_T4);
+  add_shape(plan, BENCH_DRAM, BENCH_PUT, 0, BENCH_T4);
+  add_shape(plan, BENCH_DRAM, BENCH_FRAGMENTATION, 0, BENCH_D1);
+  add_shape(plan, BENCH_OPEN_SSD, BENCH_OPEN, 0, BENCH_D1);
+  add_shape(plan, BENCH_OPEN_STORE, BENCH_OPEN, 0, BENCH_D1);
+}
+
 static bool matches(const struct bench_case *what, const regex_t *only)
 {
   char name[BENCH_NAME_MAX];
@@ -126,29 +180,44 @@ static void want_references(const struct bench_plan *all, size_t place, bool wan
   }
 }
 
-bool bench_plan_make(struct bench_plan *plan, const bool available[BENCH_WAYS], const char *only)
+static bool select_cases(struct bench_plan *plan, const struct bench_plan *all,
+                         const bool available[BENCH_WAYS], const char *only)
 {
-  static struct bench_plan all; /* large; one thread makes plans */
   bool matched[BENCH_CASES_MAX] = {false};
   bool wanted[BENCH_CASES_MAX] = {false};
   regex_t expression;
 
-  add_everything(&all);
   plan->n = 0;
   if (only != NULL && regcomp(&expression, only, REG_EXTENDED | REG_NOSUB) != 0)
     return false;
-  for (size_t i = 0; i < all.n; i++)
-    matched[i] = only == NULL || matches(&all.cases[i], &expression);
+  for (size_t i = 0; i < all->n; i++)
+    matched[i] = only == NULL || matches(&all->cases[i], &expression);
   if (only != NULL)
     regfree(&expression);
-  for (size_t i = 0; i < all.n; i++) {
+  for (size_t i = 0; i < all->n; i++) {
     if (!matched[i])
       continue;
     wanted[i] = true;
-    want_references(&all, i, wanted);
+    want_references(all, i, wanted);
   }
-  for (size_t i = 0; i < all.n; i++)
-    if (wanted[i] && available[all.cases[i].way])
-      add(plan, all.cases[i]);
+  for (size_t i = 0; i < all->n; i++)
+    if (wanted[i] && available[all->cases[i].way])
+      add(plan, all->cases[i]);
   return true;
+}
+
+bool bench_plan_make(struct bench_plan *plan, const bool available[BENCH_WAYS], const char *only)
+{
+  static struct bench_plan all; /* large; one thread makes plans */
+
+  add_everything(&all);
+  return select_cases(plan, &all, available, only);
+}
+
+bool bench_plan_make_tier(struct bench_plan *plan, const bool available[BENCH_WAYS], const char *only)
+{
+  static struct bench_plan all; /* large; one thread makes plans */
+
+  add_tiers(&all);
+  return select_cases(plan, &all, available, only);
 }

@@ -18,6 +18,9 @@ struct bench_plan {
  */
 bool bench_plan_make(struct bench_plan *plan, const bool available[BENCH_WAYS], const char *only);
 
+/* The same of the rows of `kvasir-bench tier`: what a tier is compared with comes just before it. */
+bool bench_plan_make_tier(struct bench_plan *plan, const bool available[BENCH_WAYS], const char *only);
+
 /* Place of the case in the plan, or -1. */
 int bench_plan_find(const struct bench_plan *plan, const struct bench_case *what);
 

@@ -29,6 +29,9 @@ void bench_servers_stop(struct bench_server_set *set)
   if (set->directory[0] != '\0')
     nftw(set->directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
   set->directory[0] = '\0';
+  if (set->addresses.files[0] != '\0')
+    nftw(set->addresses.files, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+  set->addresses.files[0] = '\0';
 }
 
 double bench_servers_cpu(const struct bench_server_set *set)
@@ -73,8 +76,10 @@ static bool start_redis(struct bench_server_set *set, int core)
   uint16_t port = bench_free_port();
   char port_text[8];
   char log[128];
-  const char *argv[] = {"redis-server", "--port", port_text, "--bind",       "127.0.0.1", "--save", "",
-                        "--appendonly", "no",     "--dir",   set->directory, NULL};
+  const char *argv[] = {
+      "redis-server", "--port", port_text, "--bind",       "127.0.0.1",   "--save", "",
+      "--appendonly", "no",     "--dir",   set->directory, "--maxmemory", "1536mb", "--maxmemory-policy",
+      "allkeys-lru",  NULL};
   /* Memory that Redis has touched stays with it, as ours does. */
   const char *environment[] = {"MALLOC_CONF=dirty_decay_ms:-1,muzzy_decay_ms:-1", NULL};
   struct bench_child_spec spec = {.argv = argv, .environ_ = environment, .core = core, .log_path = log};
@@ -121,13 +126,34 @@ static void use_endpoint(struct bench_server_set *set, const char *endpoint)
   snprintf(to, BENCH_ENDPOINT_MAX, "%s", endpoint);
 }
 
+/* The folder of tiers' files, on the device that is asked for. */
+static bool make_files(const struct bench_tier_options *tiers, struct bench_server_set *set)
+{
+  struct bench_servers *to = &set->addresses;
+
+  to->volume_bytes = tiers->volume_bytes;
+  to->open_chunks = tiers->open_chunks;
+  snprintf(to->lmcache, sizeof to->lmcache, "%s", tiers->lmcache != NULL ? tiers->lmcache : "");
+  if ((size_t)snprintf(to->files, sizeof to->files, "%s/kvasir-bench-XXXXXX", tiers->directory) <
+          sizeof to->files &&
+      mkdtemp(to->files) != NULL)
+    return true;
+  fprintf(stderr, "kvasir-bench: %s: no folder can be made there: %m\n", tiers->directory);
+  to->files[0] = '\0';
+  return false;
+}
+
 static bool start_all(const struct bench_server_options *options, struct bench_server_set *set)
 {
   const bool *wanted = options->wanted;
 
   if ((wanted[BENCH_RAW_TCP] || wanted[BENCH_RAW_UNIX]) && !start_raw(set, options->core))
     return false;
-  if (wanted[BENCH_REDIS] && !start_redis(set, options->core))
+  if (options->tiers != NULL && !make_files(options->tiers, set))
+    return false;
+  if ((wanted[BENCH_REDIS] || wanted[BENCH_REDIS_BENCHMARK] || wanted[BENCH_LMCACHE_RESP] ||
+       wanted[BENCH_REDIS_TIER]) &&
+      !start_redis(set, options->core))
     return false;
   if (options->endpoint != NULL)
     use_endpoint(set, options->endpoint);

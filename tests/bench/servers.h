@@ -5,10 +5,19 @@
 #include "tests/bench/child.h"
 #include "tests/bench/way.h"
 
+/* For the rows of tiers. */
+struct bench_tier_options {
+  const char *directory; /* a folder is made in it */
+  uint64_t volume_bytes;
+  uint32_t open_chunks;
+  const char *lmcache; /* the program */
+};
+
 struct bench_server_options {
-  const char *kvasird;     /* program */
-  const char *endpoint;    /* a node that runs already, "kvasir://..." or "unix:..."; NULL: start one */
-  bool wanted[BENCH_WAYS]; /* no server is started that no way needs */
+  const char *kvasird;  /* program */
+  const char *endpoint; /* a node that runs already, "kvasir://..." or "unix:..."; NULL: start one */
+  const struct bench_tier_options *tiers; /* NULL: no rows of tiers */
+  bool wanted[BENCH_WAYS];                /* no server is started that no way needs */
   int core;
 };
 

@@ -15,7 +15,7 @@
 #include "tests/bench/affinity.h"
 
 #define WARM_SECONDS 0.02
-#define ANSWER_MS    120000 /* to reserve and touch memory, fill a working set, run */
+#define ANSWER_MS    300000 /* to reserve and touch memory, fill a working set or a volume, run */
 #define SECONDS_MAX  60.0
 
 enum order_kind { ORDER_PREPARE = 1, ORDER_RUN = 2 };
@@ -38,6 +38,9 @@ static pid_t server_of(enum bench_way_id way, const struct bench_servers *server
   case BENCH_RAW_UNIX:
     return servers->raw_pid;
   case BENCH_REDIS:
+  case BENCH_REDIS_BENCHMARK:
+  case BENCH_LMCACHE_RESP:
+  case BENCH_REDIS_TIER:
     return servers->redis_pid;
   case BENCH_GRPC_TCP:
   case BENCH_GRPC_UNIX:
@@ -61,6 +64,10 @@ static kvs_status follow(struct client *client, const struct order *order, struc
   double seconds = prepare ? WARM_SECONDS : order->seconds;
   kvs_status status = prepare ? ops->prepare(client->way, &order->what) : KVS_OK;
 
+  if (ops->run != NULL)
+    return status != KVS_OK || prepare
+               ? status
+               : bench_run(ops, client->way, &order->what, seconds, client->server, sample);
   if (status == KVS_OK)
     status = bench_drive(ops, client->way, &order->what, seconds, client->server, &client->latencies, sample);
   if (status == KVS_OK)

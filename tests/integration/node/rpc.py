@@ -120,10 +120,10 @@ class Client:
 class Transfer:
     """One Transfer stream; messages are bytes, so that tests can send what no library would."""
 
-    def __init__(self, channel):
+    def __init__(self, channel, timeout=TIMEOUT):
         self.outgoing = queue.Queue()
         stub = channel.stream_stream("/kvasir.v1.Cache/Transfer")
-        self.call = stub(iter(self.outgoing.get, None), timeout=TIMEOUT)
+        self.call = stub(iter(self.outgoing.get, None), timeout=timeout)
         self.ids = itertools.count(1)
 
     def send(self, message):

@@ -1,0 +1,25 @@
+/* tests/bench/medium.h: the media that way_medium.c measures, configured as a node configures them. */
+#ifndef KVASIR_BENCH_MEDIUM_H
+#define KVASIR_BENCH_MEDIUM_H
+
+#include "tests/bench/case.h"
+#include "tiers/medium.h"
+
+#define BENCH_SSD_FILES   8u                     /* log files of a volume */
+#define BENCH_REDIS_BYTES ((uint64_t)1280 << 20) /* of its memory that is touched before the clock starts */
+
+/*
+ * A volume of the SSD tier in a folder that is made if need be. It does not scrub: what runs beside a measurement would be measured.
+ * Errors as kvi_ssd_create.
+ */
+kvs_status bench_ssd_medium(enum bench_way_id way, const char *path, uint64_t bytes, uint64_t chunk_bytes_max,
+                            struct kvi_medium **medium_p);
+
+/* The Redis tier with so many connections. KVS_ERR_UNSUPPORTED in a build without it. */
+kvs_status bench_redis_medium(uint16_t port, uint32_t connections, struct kvi_medium **medium_p);
+/* Until it is connected. KVS_ERR_UNREACHABLE. */
+kvs_status bench_redis_wait(struct kvi_medium *medium);
+/* Empties Redis; its memory stays with it. */
+kvs_status bench_redis_flush(uint16_t port);
+
+#endif
