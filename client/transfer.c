@@ -374,6 +374,7 @@ static kvs_status prepare(struct client_op *op, kvsc_space *space, const kvsc_ke
   transfer->put = op->kind == OP_PUT;
   transfer->space = space->digest;
   transfer->lease = call->lease;
+  transfer->ttl_ms = call->ttl_ms;
   transfer->abreast = op->kind == OP_GET && call->abreast != 0;
   transfer->deadline_ns = op->deadline_ns;
   transfer->on_done = on_done;

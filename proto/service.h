@@ -81,6 +81,7 @@ struct kvi_put_request {
   uint64_t length;
   uint32_t n_segments;
   const uint32_t *segment_lengths;
+  uint32_t ttl_ms; /* it is of no use so long after its last use; 0: not said */
 };
 
 /* Told once when the equal put that was in flight has ended: OK (it is stored), or KVS_ERR_BUSY (it failed: put again). */
@@ -88,7 +89,7 @@ typedef void kvi_put_wait_fn(void *ctx, kvs_status status);
 
 /* A control call whose answer has to be asked of others: the caller's, from KVS_PENDING on the service's until done is called. */
 struct kvi_call_wait {
-  /* Once, soon (a lookup has a deadline of some 100 ms at most), from a thread of the service, which it must not block. As call returns them. */
+  /* Once, soon (a lookup has a deadline of some 100 ms at most, a delete of 2 s), from a thread of the service, which it must not block. As call returns them. */
   void (*done)(struct kvi_call_wait *wait, kvs_status status, ProtobufCMessage *reply);
   void *user;
 };

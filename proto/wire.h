@@ -97,7 +97,8 @@ struct kvi_transfer {
   const uint8_t *keys;  /* n_chunks * key_length bytes */
   uint32_t key_length;
   struct kvi_chain chain;
-  uint64_t lease; /* get: read under this lease; 0: none */
+  uint32_t ttl_ms; /* put: the chunks are of no use so long after their last use; 0: not said */
+  uint64_t lease;  /* get: read under this lease; 0: none */
   bool
       abreast; /* get: a wish: segment 0 of every chunk, then segment 1 of every one, rather than chunk after chunk */
   uint64_t deadline_ns; /* kvi_now_ns() clock; at most KVI_TIMEOUT_MS_MAX ahead */

@@ -118,6 +118,7 @@ static void owner_lost(void *ctx, kvi_medium_handle first, kvi_medium_handle las
       kvi_medium_handle handle = store->below->handles[i];
 
       if (handle >= first && handle <= last && handle != 0 && kvi_entry_is_present(&store->entries[i])) {
+        store->stats.medium_lost++;
         copy_lost_locked(store, i, KVI_MISS_TIER, false);
         lost++;
       }
@@ -134,10 +135,24 @@ void kvi_below_drop_locked(struct kvi_store *store, uint32_t number, bool for_go
 {
   struct kvi_below *below = store->below;
 
-  below->medium->ops->drop(below->medium, NULL, below->handles[number], for_good);
+  below->medium->ops->drop(below->medium, NULL, below->handles[number], false);
   below->handles[number] = 0;
-  store->entries[number].doubted = 0;
   store->stats.medium_chunks--;
+  if (for_good)
+    kvi_below_forget_locked(store, number);
+}
+
+void kvi_below_forget_locked(struct kvi_store *store, uint32_t number)
+{
+  const struct kvi_entry *entry = &store->entries[number];
+  const struct kvi_space_entry *space = &store->spaces[entry->space];
+  struct kvi_medium_identity identity = {.tenant = space->tenant,
+                                         .space = space->digest,
+                                         .key = entry->key,
+                                         .key_length = space->key_length,
+                                         .folded = space->key_length > KVI_KEY_FOLDED};
+
+  store->below->medium->ops->drop(store->below->medium, &identity, 0, true);
 }
 
 /* ---- what it tells at start ---- */

@@ -80,11 +80,15 @@ static kvs_status entry_end_locked(struct kvi_store *store, struct kvi_fetch *fe
     store->stats.corrupt += status == KVS_ERR_CORRUPT;
     kvi_entry_drop_locked(store, fetch->entry, (enum kvi_miss_cause)fetch->cause);
     status = KVS_MISS;
+  } else if (status == KVS_ERR_IO) { /* what cannot be read is not there: no look-up shall promise it */
+    fetch->cause = KVI_MISS_TIER;
+    store->stats.medium_lost++;
+    kvi_entry_drop_locked(store, fetch->entry, KVI_MISS_TIER);
+    status = KVS_MISS;
   } else if (status == KVS_ERR_FULL || status == KVS_ERR_NOMEM || status == KVS_ERR_BUSY) {
     store->stats.fetch_refused++;
     status = KVS_ERR_BUSY;
   } else {
-    entry->doubted = status == KVS_ERR_IO;
     fetch->cause = KVI_MISS_TIER;
     status = KVS_MISS;
   }
@@ -161,7 +165,9 @@ static void fetch_done(struct kvi_medium_get *get, kvs_status status)
 {
   struct kvi_fetch *fetch = get->user;
   struct kvi_store *store = fetch->store;
+  struct kvi_use use;
 
+  use.lower = NULL;
   if (status == KVS_OK)
     status = store->dram->ops->seal(store->dram, fetch->object, fetch->quality);
   if (status == KVS_ERR_CORRUPT)
@@ -179,12 +185,15 @@ static void fetch_done(struct kvi_medium_get *get, kvs_status status)
       (void)store->dram->ops->open(store->dram, fetch->object); /* sealed and not dropped: cannot fail */
   }
   fetch->opened = status == KVS_OK;
+  if (status == KVS_OK && fetch->waiters)
+    kvi_use_locked(store, fetch->entry, &use);
   if (status == KVS_MISS || status == KVS_ERR_BUSY) {
     store->stats.fetch_misses++;
     if (fetch->landed)
       store->dram->ops->drop(store->dram, fetch->object);
   }
   pthread_mutex_unlock(&store->lock);
+  kvi_use_tell(&use);
   waiters_call(store, fetch, status);
 }
 

@@ -120,8 +120,10 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
 {
   uint8_t folded[KVI_KEY_FOLDED];
   struct found found = {0};
+  struct kvi_use use;
   kvs_status status;
 
+  use.lower = NULL;
   memset(source_p, 0, sizeof(*source_p));
   *cause_p = KVI_MISS_NONE;
   *dropped_p = false;
@@ -137,6 +139,7 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
   }
   if (status == KVS_OK) {
     hit_count_locked(store, &store->entries[found.entry]);
+    kvi_use_locked(store, found.entry, &use);
   } else if (status == KVS_MISS) {
     store->stats.get_misses[found.cause]++;
   }
@@ -158,6 +161,7 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
     *dropped_p = true;
     return KVS_MISS;
   }
+  kvi_use_tell(&use);
   return KVS_OK;
 }
 

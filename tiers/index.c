@@ -193,6 +193,7 @@ void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_mi
 {
   struct kvi_entry *entry = &store->entries[number];
   struct kvi_space_entry *space = &store->spaces[entry->space];
+  bool for_good = cause == KVI_MISS_DELETED || cause == KVI_MISS_CORRUPT;
 
   assert(kvi_entry_is_present(entry));
   space->chunks--;
@@ -209,7 +210,9 @@ void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_mi
       kvi_clean_remove_locked(store, number);
     else
       store->stats.medium_only--;
-    kvi_below_drop_locked(store, number, cause == KVI_MISS_DELETED || cause == KVI_MISS_CORRUPT);
+    kvi_below_drop_locked(store, number, for_good);
+  } else if (store->below && for_good) {
+    kvi_below_forget_locked(store, number); /* an older copy, or one that is being written */
   }
   kvi_entry_forget_locked(store, number, cause);
 }

@@ -9,6 +9,8 @@
 kvs_status kvi_store_delete(struct kvi_store *store, const char *tenant, const uint8_t *space,
                             const uint8_t *key, uint32_t key_length)
 {
+  struct kvi_medium_identity identity = {
+      .tenant = tenant, .space = space, .key = key, .key_length = key_length};
   uint8_t folded[KVI_KEY_FOLDED];
   uint32_t number, entry = KVI_NONE;
 
@@ -24,9 +26,16 @@ kvs_status kvi_store_delete(struct kvi_store *store, const char *tenant, const u
     store->stats.deletes++;
   } else {
     entry = KVI_NONE;
+    if (store->below) /* one that was evicted may come back at a restart: now it may not */
+      store->below->medium->ops->drop(store->below->medium, &identity, 0, true);
   }
   pthread_mutex_unlock(&store->lock);
   return entry != KVI_NONE ? KVS_OK : KVS_MISS;
+}
+
+kvs_status kvi_store_settle(struct kvi_store *store, struct kvi_medium_settle *settle)
+{
+  return store->below ? store->below->medium->ops->settle(store->below->medium, settle) : KVS_OK;
 }
 
 size_t kvi_store_spaces(struct kvi_store *store, const char *tenant, uint64_t *cursor_p,

@@ -54,6 +54,12 @@ static void ignore_drop(struct kvi_medium *medium, const struct kvi_medium_ident
   (void)medium, (void)identity, (void)handle, (void)for_good;
 }
 
+static kvs_status nothing_to_settle(struct kvi_medium *medium, struct kvi_medium_settle *settle)
+{
+  (void)medium, (void)settle;
+  return KVS_OK;
+}
+
 static void ignore_destroy(struct kvi_medium *medium)
 {
   (void)medium;
@@ -72,6 +78,7 @@ void kvi_medium_ops_complete(struct kvi_medium_ops *ops)
   COMPLETE(lookup, refuse_lookup);
   COMPLETE(remove, refuse_remove);
   COMPLETE(drop, ignore_drop);
+  COMPLETE(settle, nothing_to_settle);
   COMPLETE(destroy, ignore_destroy);
 #undef COMPLETE
 }

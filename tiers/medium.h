@@ -37,6 +37,7 @@ struct kvi_medium_identity {
   const uint8_t *space; /* digest, KVS_DIGEST_SIZE bytes */
   const uint8_t *key;
   uint32_t key_length;
+  bool folded;           /* drop only: key is not the key, which is longer than 32 bytes, but its SHA-256 */
   const uint8_t *parent; /* key_length bytes; NULL: place 0, unchained, or not known */
   uint32_t place;
   bool unchained;
@@ -69,7 +70,7 @@ struct kvi_medium_put {
   uint64_t length;
   struct kvi_chunk_table table; /* as sealed: lengths, checksums, quality */
   uint16_t codec_level;         /* 0: the payload is not encoded */
-  uint32_t ttl_ms;              /* advice to media that expire by themselves; 0: the medium's own */
+  uint32_t ttl_ms;              /* its own, for media that forget by themselves (policy.h); 0: none */
   uint64_t deadline_ns;         /* kvi_now_ns() clock */
   /*
    * KVS_OK: kept, as durable as the medium is configured to be; handle is set. KVS_ERR_FULL: no room (not a fault), KVS_ERR_IO: the
@@ -104,6 +105,20 @@ struct kvi_medium_get {
   bool unchained;
   uint32_t parent_length; /* 0: none */
   uint8_t parent[KVI_MEDIUM_KEY_MAX];
+  void *user;
+  void *medium_link[4];
+};
+
+/* ---- settle: media with handles ---- */
+
+/* Waits for what was dropped for good. */
+struct kvi_medium_settle {
+  uint64_t deadline_ns;
+  /*
+   * KVS_OK: what was dropped for good before is on the medium, as durably as it is configured to be. KVS_ERR_IO: a part of the medium has failed,
+   * and may not know of it when it comes back. KVS_ERR_DEADLINE, KVS_ERR_CLOSED.
+   */
+  void (*done)(struct kvi_medium_settle *settle, kvs_status status);
   void *user;
   void *medium_link[4];
 };
@@ -213,11 +228,17 @@ struct kvi_medium_ops {
   kvs_status (*remove)(struct kvi_medium *medium, struct kvi_medium_remove *remove);
 
   /*
-   * The store lets go of a chunk: its room may be used for others. for_good: it was deleted, and must not come back by recovery or from
-   * others either (as far as the medium's durability goes). Never waits, never fails.
+   * The store lets go of a chunk: its room may be used for others. for_good: it was deleted; whatever was put of it until now, wherever it lies, must
+   * not come back by recovery or from others either (as far as the medium's durability goes). Then identity is needed (without parent
+   * and place), and handle may be 0: the store knows of no copy, but there may be an old one. Else identity may be NULL. Never waits, never fails.
    */
   void (*drop)(struct kvi_medium *medium, const struct kvi_medium_identity *identity,
                kvi_medium_handle handle, bool for_good);
+  /*
+   * Tells when what was dropped for good until now is safe. KVS_OK: it is, and done is not called; KVS_PENDING: done will be called, perhaps before
+   * this returns; KVS_ERR_IO: as done says it; KVS_ERR_CLOSED.
+   */
+  kvs_status (*settle)(struct kvi_medium *medium, struct kvi_medium_settle *settle);
 
   /* Ends what is queued with KVS_ERR_CLOSED, waits for what is under way (bounded), frees. NULL is fine. */
   void (*destroy)(struct kvi_medium *medium);

@@ -84,7 +84,8 @@ static uint32_t entry_take_locked(struct kvi_store *store, uint64_t hash, uint32
 /* KVS_OK: *landing_p is its number. Otherwise as put_begin. */
 static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
                                       const struct kvi_put_request *request, const uint8_t *folded,
-                                      kvi_put_wait_fn *wait_fn, void *wait_ctx, uint32_t *landing_p)
+                                      kvi_put_wait_fn *wait_fn, void *wait_ctx, struct kvi_use *use,
+                                      uint32_t *landing_p)
 {
   uint64_t hash = kvi_key_hash(store, space, folded);
   uint32_t number = kvi_index_find_locked(store, hash, space, folded);
@@ -95,6 +96,7 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
     store->policy_ops->touch(store->policy, number, kvi_now_ns());
     if (!store->entries[number].unchained && store->entries[number].place == request->place)
       store->policy_ops->link(store->policy, number, parent_find_locked(store, space, request));
+    kvi_use_locked(store, number, use); /* somebody else had it to compute, too */
     return KVS_EXISTS;
   }
   if (number != KVI_NONE)
@@ -126,7 +128,8 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
 
 static kvs_status begin_locked(struct kvi_store *store, const char *tenant,
                                const struct kvi_put_request *request, const uint8_t *folded,
-                               kvi_put_wait_fn *wait_fn, void *wait_ctx, uint32_t *landing_p)
+                               kvi_put_wait_fn *wait_fn, void *wait_ctx, struct kvi_use *use,
+                               uint32_t *landing_p)
 {
   uint32_t space = kvi_space_find_locked(store, tenant, request->space);
 
@@ -136,7 +139,7 @@ static kvs_status begin_locked(struct kvi_store *store, const char *tenant,
     return KVS_ERR_KEY_LENGTH;
   if (store->spaces[space].chunk_bytes != 0 && store->spaces[space].chunk_bytes != request->length)
     return KVS_ERR_SPACE_MISMATCH;
-  return landing_open_locked(store, space, request, folded, wait_fn, wait_ctx, landing_p);
+  return landing_open_locked(store, space, request, folded, wait_fn, wait_ctx, use, landing_p);
 }
 
 kvs_status kvi_room_take(struct kvi_store *store, const struct kvi_tier_request *wanted,
@@ -216,8 +219,10 @@ kvs_status kvi_store_put_begin(struct kvi_store *store, const char *tenant,
   kvi_tier_object object = 0;
   struct kvi_tier_places places;
   uint32_t number = KVI_NONE;
+  struct kvi_use use;
   kvs_status status;
 
+  use.lower = NULL;
   memset(landing_p, 0, sizeof(*landing_p));
   if (request->key_length < KVS_KEY_MIN || request->key_length > KVS_KEY_MAX)
     return KVS_ERR_KEY_LENGTH;
@@ -227,18 +232,19 @@ kvs_status kvi_store_put_begin(struct kvi_store *store, const char *tenant,
   pthread_mutex_lock(&store->lock);
   store->stats.puts++;
   if (status == KVS_OK)
-    status = begin_locked(store, tenant, request, folded, wait_fn, wait_ctx, &number);
+    status = begin_locked(store, tenant, request, folded, wait_fn, wait_ctx, &use, &number);
   if (status ==
       KVS_ERR_FULL) { /* every entry is held: leases that have run out may be all that is in the way */
     pthread_mutex_unlock(&store->lock);
     kvi_store_expire(store);
     pthread_mutex_lock(&store->lock);
-    status = begin_locked(store, tenant, request, folded, wait_fn, wait_ctx, &number);
+    status = begin_locked(store, tenant, request, folded, wait_fn, wait_ctx, &use, &number);
   }
   store->stats.put_exists += status == KVS_EXISTS;
   store->stats.put_pending += status == KVS_PENDING;
   store->stats.put_refused += status < 0;
   pthread_mutex_unlock(&store->lock);
+  kvi_use_tell(&use);
   if (status != KVS_OK)
     return status;
   status = kvi_put_room_take(store, request, &object);
@@ -296,7 +302,7 @@ kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *lan
   store->stats.put_bytes += entry->length;
   waiters = kvi_waiters_detach_locked(store, number);
   if (store->below)
-    kvi_write_through_locked(store, own->entry);
+    kvi_write_through_locked(store, own->entry, 0);
   landing_close_locked(store, number);
   pthread_mutex_unlock(&store->lock);
   memset(landing, 0, sizeof(*landing));

@@ -95,13 +95,7 @@ static void take_locked(struct kvi_store *store, uint32_t number, kvi_tier_objec
   entry->origin = store->lower ? store->lower->kind & 7 : 0;
   store->stats.medium_only--;
   store->stats.promotions++;
-  if (!entry->doubted) {
-    kvi_clean_add_locked(store, number);
-    return;
-  }
-  kvi_below_drop_locked(store, number, false);
-  store->policy_ops->move(store->policy, number, KVI_POLICY_MEMORY);
-  kvi_write_through_locked(store, number);
+  kvi_clean_add_locked(store, number);
 }
 
 kvs_status kvi_store_refill_commit(struct kvi_store *store, const char *tenant, const uint8_t *space,

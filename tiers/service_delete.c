@@ -1,15 +1,17 @@
 /*
- * tiers/service_delete.c: a delete: from the store at once, and then from the tier that nodes share, which answers later: what is told is what
- * became of the chunks in both.
+ * tiers/service_delete.c: a delete: from the store at once, then from the tier that nodes share, which answers later, and then the answer waits until the
+ * tier below has noted it as safely as it keeps chunks: what is told is what became of the chunks everywhere, and stays so after a crash.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include <kvasir/keys.h>
 
+#include "base/clock.h"
 #include "tiers/service_private.h"
 
 #define VERIFY_BYTES (64u << 20) /* about 4 ms; a chunk that begins below it is read whole */
+#define SETTLE_NS    (2 * KVI_NS_PER_S)
 
 /*
  * What a client asks after a get whose bytes did not fit: its memory or the way may be at fault, and then the chunk is sound. Reads at most
@@ -33,11 +35,13 @@ static uint32_t delete_corrupt(struct kvi_store_service *service, const struct k
   return deleted;
 }
 
-/* What is deleted while it may still be in the shared tier. */
+/* What is deleted while it may still be in the shared tier, or come back from the one below. */
 struct delete_part {
+  struct kvi_store_service *service;
   struct kvi_call_wait *wait;
   Kvasir__V1__DeleteReply *answer;
-  uint32_t n_keys;
+  struct kvi_medium_settle settle;
+  uint32_t n_keys, unconfirmed;
   uint8_t here[]; /* a bit a key: the store had it */
 };
 
@@ -50,15 +54,48 @@ static void answer_fill(Kvasir__V1__DeleteReply *answer, const uint8_t *here, ui
   answer->status = unconfirmed > 0 ? KVS_ERR_IO : answer->deleted > 0 ? KVS_OK : KVS_MISS;
 }
 
+/* The tier below has ended with it: KVS_OK, or chunks of it may come back. The part is over. */
+static void part_end(struct delete_part *part, kvs_status settled)
+{
+  answer_fill(part->answer, part->here, part->n_keys, settled == KVS_OK ? part->unconfirmed : part->n_keys);
+  free(part);
+}
+
+static void settle_done(struct kvi_medium_settle *settle, kvs_status status)
+{
+  struct delete_part *part = settle->user;
+  struct kvi_call_wait *wait = part->wait;
+  Kvasir__V1__DeleteReply *answer = part->answer;
+
+  part_end(part, status);
+  wait->done(wait, KVS_OK, &answer->base);
+}
+
+/* KVS_PENDING: settle_done will be called, or was; KVS_OK: the answer is complete, and the part is over. */
+static kvs_status settle(struct delete_part *part)
+{
+  kvs_status status;
+
+  part->settle =
+      (struct kvi_medium_settle){.deadline_ns = kvi_now_ns() + SETTLE_NS, .done = settle_done, .user = part};
+  status = kvi_store_settle(part->service->config.store, &part->settle);
+  if (status == KVS_PENDING)
+    return KVS_PENDING;
+  part_end(part, status);
+  return KVS_OK;
+}
+
 static void forgotten(void *ctx, const uint8_t *there, uint32_t unconfirmed)
 {
   struct delete_part *part = ctx;
+  struct kvi_call_wait *wait = part->wait;
+  Kvasir__V1__DeleteReply *answer = part->answer;
 
   for (uint32_t i = 0; i < (part->n_keys + 7) / 8; i++)
     part->here[i] |= there[i];
-  answer_fill(part->answer, part->here, part->n_keys, unconfirmed);
-  part->wait->done(part->wait, KVS_OK, &part->answer->base);
-  free(part);
+  part->unconfirmed = unconfirmed;
+  if (settle(part) == KVS_OK)
+    wait->done(wait, KVS_OK, &answer->base);
 }
 
 static void nobody_waits(void *ctx, const uint8_t *there, uint32_t unconfirmed)
@@ -96,14 +133,16 @@ static kvs_status delete_all(struct kvi_store_service *service, const struct kvi
 
   if (!part)
     return KVS_ERR_NOMEM;
-  *part = (struct delete_part){.wait = wait, .answer = answer, .n_keys = n};
+  *part = (struct delete_part){.service = service, .wait = wait, .answer = answer, .n_keys = n};
   delete_here(service, peer, ask, n, part->here);
   if (service->config.shared)
     asked = kvi_shared_forget(service->config.shared, &forget) == KVS_OK;
   if (asked && wait)
     return KVS_PENDING; /* all of it may be gone by now */
-  answer_fill(answer, part->here, n, service->config.shared ? n : 0);
-  free(part);
+  part->unconfirmed = service->config.shared ? n : 0;
+  if (wait)
+    return settle(part);
+  part_end(part, KVS_OK);
   return KVS_OK;
 }
 

@@ -42,7 +42,9 @@ static kvs_status parts_create(struct kvi_shared *shared)
     return KVS_ERR_INVALID;
   shared->queue = calloc(config->write_queue, sizeof(struct kvi_shared_note *));
   shared->fetches = calloc(config->max_fetches, sizeof(*shared->fetches));
-  if (!shared->queue || !shared->fetches)
+  if (config->write == KVI_ADMIT_REUSED)
+    shared->ttls = calloc(KVI_SHARED_TTLS, sizeof(*shared->ttls));
+  if (!shared->queue || !shared->fetches || (config->write == KVI_ADMIT_REUSED && !shared->ttls))
     return KVS_ERR_NOMEM;
   for (uint32_t i = 0; i < config->max_fetches; i++) {
     shared->fetches[i].shared = shared;
@@ -77,7 +79,8 @@ kvs_status kvi_shared_create(const struct kvi_shared_config *config, struct kvi_
     kvi_shared_destroy(shared);
     return status;
   }
-  shared->lower = (struct kvi_store_lower){.ctx = shared, .kind = shared->attr.kind, .missed = store_missed};
+  shared->lower = (struct kvi_store_lower){
+      .ctx = shared, .kind = shared->attr.kind, .missed = store_missed, .used = kvi_shared_used};
   kvi_store_set_lower(config->store, &shared->lower);
   *shared_p = shared;
   return KVS_OK;
@@ -95,6 +98,7 @@ void kvi_shared_destroy(struct kvi_shared *shared)
   for (uint32_t i = 0; i < shared->queue_length; i++)
     kvi_shared_note_free(shared->queue[(shared->queue_first + i) % shared->config.write_queue]);
   free(shared->queue);
+  free(shared->ttls);
   free(shared->fetches);
   pthread_cond_destroy(&shared->called);
   pthread_mutex_destroy(&shared->lock);

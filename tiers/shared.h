@@ -21,7 +21,7 @@ struct kvi_shared;
 struct kvi_shared_config {
   struct kvi_store *store;            /* not owned; outlives it */
   struct kvi_medium *medium;          /* shared, without handles; owned, also when create fails */
-  bool write;                         /* chunks that are put are written to it */
+  enum kvi_policy_admission write;    /* which chunks are written to it */
   uint32_t write_queue;               /* that wait for it; 0: 4096 */
   uint32_t max_fetches;               /* at a time; 0: 256. Four times as many may wait for them. */
   uint32_t max_lookups;               /* asked at a time; 0: 256 */
@@ -34,12 +34,12 @@ void kvi_shared_destroy(struct kvi_shared *shared);
 
 /* ---- put ---- */
 
-/* What a chunk is called, kept from put_begin to put_commit, since the landing does not say it. NULL: no memory, or it is not to be written. */
+/* What a chunk is called and how long it is of use, kept from put_begin to put_commit, since the landing does not say it. NULL: no memory, or it is not to be written. */
 struct kvi_shared_note;
 struct kvi_shared_note *kvi_shared_note_make(struct kvi_shared *shared, const char *tenant,
                                              const struct kvi_put_request *request);
 void kvi_shared_note_free(struct kvi_shared_note *note); /* NULL is fine */
-/* The chunk is in the store. Takes the note; NULL is fine. */
+/* The chunk is in the store: it is written, now or (KVI_ADMIT_REUSED) once it is used. Takes the note; NULL is fine. */
 void kvi_shared_offer(struct kvi_shared *shared, struct kvi_shared_note *note);
 
 /* ---- delete ---- */
@@ -100,7 +100,7 @@ kvs_status kvi_shared_ask(struct kvi_shared *shared, const struct kvi_shared_loo
 /* ---- what it counts ---- */
 
 struct kvi_shared_stats {
-  uint64_t offers, writes, write_bytes, writes_shed,
+  uint64_t offers, puts_off /* offered, but to be written only once used */, writes, write_bytes, writes_shed,
       writes_lost; /* lost: gone from the store before they were written */
   uint64_t writes_full, writes_failed;
   uint64_t fetches, fetch_joins, fetches_ahead, fetch_hits, fetch_bytes, fetch_misses, fetch_corrupt,

@@ -26,7 +26,14 @@ struct kvi_shared_note {
   struct kvi_shared_name name;
   uint8_t parent[KVS_KEY_MAX];
   bool has_parent, unchained;
-  uint32_t place;
+  uint32_t place, ttl_ms;
+};
+
+/* What a chunk that waits for its first use said of its time to live. Advice: a newer one in its place takes it over. */
+#define KVI_SHARED_TTLS 4096u
+struct kvi_shared_ttl {
+  uint64_t tag; /* of the name */
+  uint32_t ttl_ms;
 };
 
 struct kvi_shared_fetch {
@@ -55,6 +62,7 @@ struct kvi_shared {
       lock; /* guards the rest; held for bounded work, also over calls of the store and the medium */
   pthread_cond_t called;
   struct kvi_shared_note **queue; /* a ring of config.write_queue */
+  struct kvi_shared_ttl *ttls;    /* KVI_SHARED_TTLS; NULL unless chunks wait for their first use */
   uint32_t queue_first, queue_length, writing;
   struct kvi_shared_fetch *fetches, *fetch_free, *fetch_busy;
   uint32_t n_waits, looking;
@@ -75,6 +83,8 @@ bool kvi_shared_name_equal(const struct kvi_shared_name *a, const struct kvi_sha
 bool kvi_shared_is_forgotten_locked(const struct kvi_shared *shared, const struct kvi_shared_name *name);
 /* shared_fetch.c: fetches of it come to nothing. */
 void kvi_shared_fetch_forget_locked(struct kvi_shared *shared, const struct kvi_shared_name *name);
+/* shared_write.c: as kvi_store_lower.used. */
+void kvi_shared_used(void *shared, const struct kvi_medium_identity *identity);
 /* shared_write.c: what waits to be written goes on. */
 void kvi_shared_pump_locked(struct kvi_shared *shared);
 void kvi_shared_count(struct kvi_shared *shared, uint64_t *counter, uint64_t n);

@@ -1,11 +1,12 @@
 /*
  * tiers/shared_write.c: from the store to the shared medium, in the background. A chunk that is written is held open by a reader's reference;
- * one that has gone from the store's memory before its turn is not written.
+ * one that has gone from the store's memory before its turn is not written. Which ones are, and when, is the policy's to say.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/rand.h"
 #include "tiers/shared_private.h"
 
 struct write {
@@ -20,7 +21,7 @@ struct kvi_shared_note *kvi_shared_note_make(struct kvi_shared *shared, const ch
 {
   struct kvi_shared_note *note;
 
-  if (!shared->config.write || request->length > shared->attr.chunk_bytes_max)
+  if (shared->config.write == KVI_ADMIT_NONE || request->length > shared->attr.chunk_bytes_max)
     return NULL;
   note = calloc(1, sizeof(*note));
   if (!note || kvi_shared_name_make(tenant, request->space, request->key, request->key_length, &note->name) !=
@@ -30,6 +31,7 @@ struct kvi_shared_note *kvi_shared_note_make(struct kvi_shared *shared, const ch
   }
   note->unchained = request->unchained;
   note->place = request->place;
+  note->ttl_ms = request->ttl_ms;
   note->has_parent = request->parent && !request->unchained;
   if (note->has_parent)
     memcpy(note->parent, request->parent, request->key_length);
@@ -99,6 +101,7 @@ static bool write_locked(struct kvi_shared *shared, struct kvi_shared_note *note
   write->put.identity.parent = note->has_parent ? note->parent : NULL;
   write->put.identity.place = note->place;
   write->put.identity.unchained = note->unchained;
+  write->put.ttl_ms = note->ttl_ms;
   now_ns = kvi_now_ns(); /* it may be under way when put returns */
   status = shared->config.medium->ops->put(shared->config.medium, &write->put);
   if (status == KVS_OK) {
@@ -128,12 +131,10 @@ void kvi_shared_pump_locked(struct kvi_shared *shared)
   }
 }
 
-void kvi_shared_offer(struct kvi_shared *shared, struct kvi_shared_note *note)
+/* Takes the note. */
+static void queue(struct kvi_shared *shared, struct kvi_shared_note *note)
 {
-  if (!note)
-    return;
   pthread_mutex_lock(&shared->lock);
-  shared->stats.offers++;
   if (shared->queue_length == shared->config.write_queue) { /* the oldest is the nearest to its eviction */
     kvi_shared_note_free(shared->queue[shared->queue_first]);
     shared->queue_first = (shared->queue_first + 1) % shared->config.write_queue;
@@ -143,4 +144,76 @@ void kvi_shared_offer(struct kvi_shared *shared, struct kvi_shared_note *note)
   shared->queue[(shared->queue_first + shared->queue_length++) % shared->config.write_queue] = note;
   kvi_shared_pump_locked(shared);
   pthread_mutex_unlock(&shared->lock);
+}
+
+static struct kvi_shared_ttl *ttl_of(struct kvi_shared *shared, const struct kvi_shared_name *name,
+                                     uint64_t *tag_p)
+{
+  uint64_t words[3] = {0};
+
+  memcpy(&words[0], name->key, KVS_KEY_MIN);
+  memcpy(&words[1], name->key + name->key_length - KVS_KEY_MIN, KVS_KEY_MIN);
+  memcpy(&words[2], name->space, sizeof(words[2]));
+  words[0] ^= words[1] << 1 ^ words[2];
+  *tag_p = kvi_splitmix64(&words[0]);
+  return &shared->ttls[*tag_p % KVI_SHARED_TTLS];
+}
+
+/* It is written when the store tells of its first use. */
+static void put_off(struct kvi_shared *shared, struct kvi_shared_note *note)
+{
+  const struct kvi_shared_name *name = &note->name;
+  struct kvi_shared_ttl *ttl;
+  uint64_t tag;
+
+  pthread_mutex_lock(&shared->lock);
+  shared->stats.puts_off++;
+  ttl = ttl_of(shared, name, &tag);
+  if (note->ttl_ms > 0)
+    *ttl = (struct kvi_shared_ttl){.tag = tag, .ttl_ms = note->ttl_ms};
+  else if (ttl->tag == tag)
+    ttl->ttl_ms = 0;
+  pthread_mutex_unlock(&shared->lock);
+  kvi_store_await_use(shared->config.store, name->tenant, name->space, name->key, name->key_length);
+  kvi_shared_note_free(note);
+}
+
+void kvi_shared_offer(struct kvi_shared *shared, struct kvi_shared_note *note)
+{
+  struct kvi_policy_candidate candidate = {0};
+
+  if (!note)
+    return;
+  kvi_shared_count(shared, &shared->stats.offers, 1);
+  if (kvi_policy_admits(shared->config.write, &candidate))
+    queue(shared, note);
+  else
+    put_off(shared, note);
+}
+
+void kvi_shared_used(void *ctx, const struct kvi_medium_identity *identity)
+{
+  struct kvi_shared *shared = ctx;
+  struct kvi_put_request request = {.space = identity->space,
+                                    .key = identity->key,
+                                    .key_length = identity->key_length,
+                                    .parent = identity->parent,
+                                    .place = identity->place,
+                                    .unchained = identity->unchained};
+  struct kvi_policy_candidate candidate = {.uses = 1};
+  struct kvi_shared_note *note;
+  struct kvi_shared_ttl *ttl;
+  uint64_t tag;
+
+  if (!kvi_policy_admits(shared->config.write, &candidate))
+    return;
+  note = kvi_shared_note_make(shared, identity->tenant,
+                              &request); /* its length was looked at when it was offered */
+  if (!note)
+    return;
+  pthread_mutex_lock(&shared->lock);
+  ttl = shared->ttls ? ttl_of(shared, &note->name, &tag) : NULL;
+  note->ttl_ms = ttl && ttl->tag == tag ? ttl->ttl_ms : 0;
+  pthread_mutex_unlock(&shared->lock);
+  queue(shared, note);
 }

@@ -18,6 +18,7 @@
 #include "proto/service.h"
 #include "tiers/damage.h"
 #include "tiers/medium.h"
+#include "tiers/policy/policy.h"
 #include "tiers/tier.h"
 #include <kvasir/space.h>
 
@@ -40,8 +41,9 @@ struct kvi_store_config {
 
   /* The tier below, or NULL. The store's, also when it does not open; destroyed with it. It must have handles. */
   struct kvi_medium *medium;
-  uint32_t write_queue;     /* chunks that wait to be written to it; 0: 4096 */
-  uint64_t write_day_bytes; /* most payload written to it in a day; 0: no bound */
+  enum kvi_policy_admission write; /* which chunks are written to it */
+  uint32_t write_queue;            /* that wait for it; 0: 4096 */
+  uint64_t write_day_bytes;        /* most payload written to it in a day; 0: no bound */
 
   const char *dram_test_fault; /* rules of tiers/faulty/faulty_tier.h around the memory; NULL or "": none */
 };
@@ -165,9 +167,15 @@ struct kvi_store_lower {
    */
   kvs_status (*missed)(void *ctx, const char *tenant, const uint8_t *space, const uint8_t *key,
                        uint32_t key_length, uint32_t cause, struct kvi_get_wait *wait);
+  /* A chunk that waited for its first use (kvi_store_await_use) was used; it is in memory. identity is valid during the call. */
+  void (*used)(void *ctx, const struct kvi_medium_identity *identity);
 };
 /* It stays until NULL is set, when no get waits any more. */
 void kvi_store_set_lower(struct kvi_store *store, const struct kvi_store_lower *lower);
+
+/* `used` is to be called when the chunk is used next; nothing if it is not here. */
+void kvi_store_await_use(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                         const uint8_t *key, uint32_t key_length);
 
 /*
  * The bytes of a chunk that has an entry here, but came from below the store because its copy on the medium could not be read. begin: as
@@ -182,9 +190,14 @@ void kvi_store_refill_abort(struct kvi_store *store, struct kvi_landing *landing
 
 /* ---- the rest ---- */
 
-/* KVS_OK, or KVS_MISS. Leased chunks go too; only a reader that has it open keeps its bytes until it closes them. */
+/*
+ * KVS_OK, or KVS_MISS. Leased chunks go too; only a reader that has it open keeps its bytes until it closes them. Either way nothing that was stored
+ * of it until now comes back; after a crash that holds once kvi_store_settle has said so.
+ */
 kvs_status kvi_store_delete(struct kvi_store *store, const char *tenant, const uint8_t *space,
                             const uint8_t *key, uint32_t key_length);
+/* When what was deleted until now is safe on the medium. As kvi_medium_ops.settle; KVS_OK without a medium. */
+kvs_status kvi_store_settle(struct kvi_store *store, struct kvi_medium_settle *settle);
 /*
  * Sums a chunk's bytes and drops it if they do not fit (KVS_ERR_CORRUPT). KVS_OK: they do; KVS_MISS: not here. Reads the whole chunk
  * without the lock; *length_p is how much that was. Counts as a get.
@@ -249,11 +262,13 @@ struct kvi_store_stats {
   uint64_t writes_queued;            /* now */
   uint64_t writes_shed, writes_lost; /* pushed out of the full queue; evicted before they were written */
   uint64_t writes_over_budget;
+  uint64_t writes_put_off; /* not written when they were published, by the rule; once used they are */
   uint64_t fetches, fetch_joins,
       fetches_ahead;                    /* started for a get; gets that waited for another's; started ahead */
   uint64_t fetch_misses, fetch_refused; /* came to nothing; no room to read into, or too many */
   uint64_t promotions, demotions;
   uint64_t medium_evicted_bytes;       /* of evictions_by[1] */
+  uint64_t medium_lost;                /* copies that could not be read, or whose device failed */
   uint64_t medium_chunks, medium_only; /* now: with a copy there; of these not in memory */
   struct kvi_medium_stats medium;
 };

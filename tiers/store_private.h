@@ -2,7 +2,7 @@
  * tiers/store_private.h: what the files of the store share. docs/store.md draws it.
  *
  * Files: store.c (life, counters), index.c (entries, hash, ghosts), spaces.c, put.c (landings), waiters.c (equal puts), get.c,
- * lookup.c, lease.c, evict.c, list.c; and for a tier below: below.c (its owner's side, recovery), clean.c, write_through.c, fetch.c, refill.c. Functions that end in _locked are called with store->lock held; all others without it.
+ * lookup.c, lease.c, evict.c, list.c; and for a tier below: below.c (its owner's side, recovery), clean.c, write_through.c, fetch.c, refill.c, use.c. Functions that end in _locked are called with store->lock held; all others without it.
  */
 #ifndef KVASIR_TIERS_STORE_PRIVATE_H
 #define KVASIR_TIERS_STORE_PRIVATE_H
@@ -39,10 +39,11 @@ struct kvi_entry {
   uint16_t space;
   uint8_t state;
   uint8_t unchained : 1;
-  uint8_t queued : 1;  /* to be written to the medium */
-  uint8_t writing : 1; /* being written */
-  uint8_t doubted : 1; /* its copy on the medium could not be read */
-  uint8_t origin : 3;  /* enum kvi_tier_kind: read from there ahead of its get, which has not come yet; 0 */
+  uint8_t queued : 1;    /* to be written to the medium */
+  uint8_t writing : 1;   /* being written */
+  uint8_t unwritten : 1; /* to be written to the medium once it is used */
+  uint8_t unshared : 1;  /* kvi_store_lower.used is to be called once it is used */
+  uint8_t origin : 3;    /* enum kvi_tier_kind: read from there ahead of its get, which has not come yet; 0 */
   uint32_t object;
   uint32_t length;
   uint32_t place;
@@ -316,8 +317,10 @@ void kvi_below_destroy(struct kvi_store *store);
 /* What kvi_store_lower.missed is asked: KVS_MISS without one, or when the chunk was deleted. */
 kvs_status kvi_lower_missed(struct kvi_store *store, const struct kvi_medium_identity *identity,
                             uint32_t cause, struct kvi_get_wait *wait);
-/* Its copy on the medium is let go of. */
+/* Its copy on the medium is let go of. for_good: and what there may be of it beside. */
 void kvi_below_drop_locked(struct kvi_store *store, uint32_t number, bool for_good);
+/* What there may be of it on the medium is not to come back, whether or not there is a copy that is known. */
+void kvi_below_forget_locked(struct kvi_store *store, uint32_t number);
 static inline bool kvi_below_has(const struct kvi_store *store, uint32_t number)
 {
   return store->below && store->below->handles[number] != 0;
@@ -334,8 +337,22 @@ void kvi_demote_locked(struct kvi_store *store, uint32_t number);
 
 /* ---- write_through.c ---- */
 
-/* It was published in memory: queued for the medium, if admission lets it, and what may be started is. */
-void kvi_write_through_locked(struct kvi_store *store, uint32_t number);
+/* It was published in memory, or used `uses` times since: queued for the medium, if admission lets it, and what may be started is. */
+void kvi_write_through_locked(struct kvi_store *store, uint32_t number, uint32_t uses);
+/* The key of an entry in full. False: it is long, and not in memory. */
+bool kvi_entry_key_locked(struct kvi_store *store, uint32_t number, uint8_t *key, uint32_t key_length);
+
+/* ---- use.c ---- */
+
+/* What has to be told about a use, without the lock. */
+struct kvi_use {
+  const struct kvi_store_lower *lower; /* NULL: nothing */
+  struct kvi_medium_identity identity; /* points into this struct, and at the space's entry */
+  uint8_t key[KVI_MEDIUM_KEY_MAX], parent[KVI_MEDIUM_KEY_MAX];
+};
+/* A chunk in memory was used: got, or put by somebody who had it too. Cheap unless it is the first time. */
+void kvi_use_locked(struct kvi_store *store, uint32_t number, struct kvi_use *use_p);
+void kvi_use_tell(const struct kvi_use *use);
 
 /* ---- fetch.c ---- */
 

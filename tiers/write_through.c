@@ -81,7 +81,8 @@ static void write_done(struct kvi_medium_put *put, kvs_status status)
       store->stats.medium_chunks++;
     }
   } else if (status == KVS_OK) {
-    below->medium->ops->drop(below->medium, &put->identity, put->handle, true);
+    below->medium->ops->drop(below->medium, NULL, put->handle,
+                             false); /* if it was deleted, the medium knows */
   }
   pthread_mutex_unlock(&store->lock);
   store->dram->ops->close(store->dram, write->object);
@@ -92,8 +93,7 @@ static void write_done(struct kvi_medium_put *put, kvs_status status)
   pthread_mutex_unlock(&store->lock);
 }
 
-/* The key of an entry in full. False: it is long, and not in memory. */
-static bool key_of_locked(struct kvi_store *store, uint32_t number, uint8_t *key, uint32_t key_length)
+bool kvi_entry_key_locked(struct kvi_store *store, uint32_t number, uint8_t *key, uint32_t key_length)
 {
   const struct kvi_entry *entry = &store->entries[number];
   const void *label;
@@ -118,8 +118,8 @@ static void write_fill_locked(struct kvi_store *store, struct kvi_write *write, 
   struct kvi_tier_places places;
 
   store->policy_ops->info(store->policy, number, &info);
-  (void)store->dram->ops->places(store->dram, entry->object, &places); /* in place: cannot fail */
-  (void)key_of_locked(store, number, write->key, space->key_length);   /* resident: cannot fail */
+  (void)store->dram->ops->places(store->dram, entry->object, &places);      /* in place: cannot fail */
+  (void)kvi_entry_key_locked(store, number, write->key, space->key_length); /* resident: cannot fail */
   write->store = store;
   write->entry = number;
   write->object = entry->object;
@@ -130,7 +130,8 @@ static void write_fill_locked(struct kvi_store *store, struct kvi_write *write, 
                                                      .key_length = space->key_length,
                                                      .place = entry->place,
                                                      .unchained = entry->unchained};
-  if (info.parent != KVI_POLICY_NONE && key_of_locked(store, info.parent, write->parent, space->key_length))
+  if (info.parent != KVI_POLICY_NONE &&
+      kvi_entry_key_locked(store, info.parent, write->parent, space->key_length))
     write->put.identity.parent = write->parent;
   write->put.iov = places.iov;
   write->put.n_iov = places.n_iov;
@@ -174,10 +175,17 @@ static void write_pump_locked(struct kvi_store *store)
   }
 }
 
-void kvi_write_through_locked(struct kvi_store *store, uint32_t number)
+void kvi_write_through_locked(struct kvi_store *store, uint32_t number, uint32_t uses)
 {
   struct kvi_below *below = store->below;
   struct kvi_entry *entry = &store->entries[number];
+  struct kvi_policy_candidate candidate = {.uses = uses};
+
+  if (!kvi_policy_admits(store->config.write, &candidate)) {
+    entry->unwritten = uses == 0 && store->config.write == KVI_ADMIT_REUSED;
+    store->stats.writes_put_off += entry->unwritten;
+    return;
+  }
 
   if (!budget_take_locked(store, entry->length)) {
     store->stats.writes_over_budget++;

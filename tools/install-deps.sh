@@ -1,12 +1,13 @@
 #!/bin/sh
 # Installs what a bare Debian 12 needs, and only what is missing: with everything there it needs neither root nor network.
-# Usage: tools/install-deps.sh [build] [test] [fuzz] [run] [quickstart]...     default: build test
+# Usage: tools/install-deps.sh [build] [test] [fuzz] [run] [bench] [quickstart]...     default: build test
 #   build       compiler, CMake and the libraries with their headers
 #   test        what the test suite runs besides: other implementations to compare with, checkers
 #   fuzz        clang with libFuzzer and the sanitizers' libraries
 #   run         the libraries alone, for a machine that runs what another one built
 #   quickstart  what the quick start fetches llama.cpp with
 #   quickstart-tiers  what it starts besides when it shows the tiers
+#   bench       what kvasir-bench tier measures beside: fio, redis-benchmark (rows of what is missing are left out)
 #   engines     what tools/fetch-vllm.sh installs vLLM with, what its wheels link to, and what it compiles kernels with when it runs
 #   --list      print the packages of the sets named after it and do nothing
 set -eu
@@ -18,6 +19,7 @@ test="redis-server clang-format clang-tidy shellcheck python3 python3-grpcio pyt
   curl mandoc fakeroot"
 fuzz="clang llvm libclang-rt-14-dev"
 run="libgrpc29 libprotobuf-c1 libisal2 libyaml-0-2 libssl3 libmicrohttpd12 libcjson1 libxxhash0 libhiredis0.14 liburing2"
+bench="fio redis-server redis-tools"
 quickstart="npm git ca-certificates"
 quickstart_tiers="redis-server"
 engines="python3 python3-venv python3-dev g++ ca-certificates libnuma1"
@@ -37,11 +39,12 @@ for set_name in "$@"; do
     test) wanted="$wanted $test" ;;
     fuzz) wanted="$wanted $fuzz" ;;
     run) wanted="$wanted $run" ;;
+    bench) wanted="$wanted $bench" ;;
     quickstart) wanted="$wanted $quickstart" ;;
     quickstart-tiers) wanted="$wanted $quickstart_tiers" ;;
     engines) wanted="$wanted $engines" ;;
     *)
-      echo "install-deps: there is no set of packages \"$set_name\": say build, test, fuzz, run, quickstart, quickstart-tiers or engines" >&2
+      echo "install-deps: there is no set of packages \"$set_name\": say build, test, fuzz, run, bench, quickstart, quickstart-tiers or engines" >&2
       exit 2
       ;;
   esac

@@ -179,7 +179,8 @@ static void print_ssd(const cJSON *document)
   print_below(document, "ssd", "directories");
   fputs("ssd: evicted by rule: ", stdout);
   print_causes(document, "kvasir_tier_evictions_total", "ssd");
-  printf("; %.0f log files freed, %.0f chunks copied for it\n",
+  printf("; %.0f copies lost to the device; %.0f log files freed, %.0f chunks copied for it\n",
+         value_of(document, "kvasir_tier_lost_total", "ssd"),
          value_of(document, "kvasir_tier_reclaims_total", "ssd"),
          value_of(document, "kvasir_tier_copied_chunks_total", "ssd"));
   printf("ssd: %.0f chunks, %s found at start in %s, %s read for it; %.0f are in no faster tier\n",

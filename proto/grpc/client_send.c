@@ -52,6 +52,7 @@ static bool add_start(struct wire *w, struct transfer *t)
   start->n_lengths = user->n_chunks;
   start->lengths = t->lengths;
   if (user->put) {
+    start->ttl_ms = user->ttl_ms;
     start->n_segment_counts = user->n_chunks;
     start->segment_counts = t->segment_counts;
     start->n_segment_lengths = t->n_segment_lengths;

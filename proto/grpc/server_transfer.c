@@ -80,6 +80,7 @@ kvs_status kvi_server_transfer_create(struct stream *stream, const Kvasir__V1__T
   t->id = start->id;
   t->put = start->put;
   t->n_chunks = (uint32_t)n_chunks;
+  t->ttl_ms = start->ttl_ms;
   t->key_length = start->keys->key_length;
   memcpy(t->space, start->space.data, KVS_DIGEST_SIZE);
   uint64_t ms = start->timeout_ms < KVI_TIMEOUT_MS_MAX ? start->timeout_ms : KVI_TIMEOUT_MS_MAX;

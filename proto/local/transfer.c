@@ -145,6 +145,7 @@ static struct kvi_put_request put_request(const struct kvi_transfer *transfer, u
       .length = chunk->length,
       .n_segments = chunk->n_segments,
       .segment_lengths = chunk->segment_lengths,
+      .ttl_ms = transfer->ttl_ms,
   };
 }
 

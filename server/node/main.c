@@ -51,8 +51,8 @@ static void serve(struct kvi_settings *settings, struct kvi_node *node, const si
       continue;
     if (number != SIGHUP)
       break;
-    kvi_settings_reload(settings);
-    kvi_node_reloaded(node);
+    if (kvi_settings_reload(settings))
+      kvi_node_reloaded(node);
   }
   kvi_log_info("SIG%s: draining", sigabbrev_np(number));
   kvi_notify("STOPPING=1");

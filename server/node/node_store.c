@@ -56,6 +56,7 @@ kvs_status kvi_node_open_store(struct kvi_node *node, char *error, size_t error_
       .max_leases = (uint32_t)values->store_max_leases,
       .max_landings = (uint32_t)values->store_max_landings,
       .policy = kvi_settings_policies[values->store_policy],
+      .write = (enum kvi_policy_admission)values->ssd_write,
       .write_queue = (uint32_t)values->ssd_queue,
       .write_day_bytes = values->ssd_write_budget,
       .dram_test_fault = values->dram_test_fault,

@@ -75,7 +75,7 @@ kvs_status kvi_node_redis_open(const struct kvi_node_settings *values, struct kv
       .ttl_ms = values->redis_ttl,
   };
   struct kvi_shared_config shared = {.store = store,
-                                     .write = values->redis_write,
+                                     .write = (enum kvi_policy_admission)values->redis_write,
                                      .write_queue = (uint32_t)values->redis_write_queue,
                                      .max_fetches = (uint32_t)values->redis_max_fetches,
                                      .lookup_ms = (uint32_t)values->redis_lookup_timeout,

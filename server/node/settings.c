@@ -386,15 +386,16 @@ static void take_over(struct kvi_settings *settings, const kvi_config *fresh)
   }
 }
 
-void kvi_settings_reload(struct kvi_settings *settings)
+bool kvi_settings_reload(struct kvi_settings *settings)
 {
   const struct kvi_node_settings *values;
   kvi_config *fresh = NULL;
   kvi_config_action action;
+  bool taken = false;
 
   if (kvi_config_create(&kvi_settings_table, &fresh) != KVS_OK) {
     kvi_log_warn("config: not read again: no memory");
-    return;
+    return false;
   }
   if (kvi_config_load(fresh, settings->argc, settings->argv, settings->environment, &action) != KVS_OK ||
       check_all(fresh) != KVS_OK) {
@@ -404,6 +405,8 @@ void kvi_settings_reload(struct kvi_settings *settings)
     values = kvi_settings_get(settings);
     kvi_log_configure((kvi_log_level)values->log_level, (kvi_log_format)values->log_format);
     kvi_log_info("config: read again");
+    taken = true;
   }
   kvi_config_free(fresh);
+  return taken;
 }

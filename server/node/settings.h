@@ -39,6 +39,7 @@ struct kvi_node_settings {
   uint64_t ssd_size;         /* of all together */
   uint64_t ssd_log_file_size;
   int ssd_durability; /* enum kvi_ssd_durability */
+  int ssd_write;      /* enum kvi_policy_admission */
   int64_t ssd_queue;
   int64_t ssd_depth;
   int64_t ssd_copy_limit;    /* percent */
@@ -62,7 +63,8 @@ struct kvi_node_settings {
   kvi_config_list redis_addresses;
   const char *redis_username, *redis_password, *redis_sentinel_master; /* "" = none */
   const char *redis_sentinel_username, *redis_sentinel_password;
-  bool redis_tls, redis_write;
+  bool redis_tls;
+  int redis_write; /* enum kvi_policy_admission */
   const char *redis_key_prefix;
   uint64_t redis_ttl; /* ms; 0 = no end */
   uint64_t redis_max_chunk;
@@ -115,9 +117,9 @@ kvs_status kvi_settings_print(const struct kvi_settings *settings, kvi_config_ac
 
 /*
  * Reads everything again and takes over the settings that may change while the node runs; what else differs
- * is logged as needing a restart. A file that is refused is logged and changes nothing.
+ * is logged as needing a restart. False: it was refused, which is logged and changes nothing.
  */
-void kvi_settings_reload(struct kvi_settings *settings);
+bool kvi_settings_reload(struct kvi_settings *settings);
 
 /* The effective configuration as JSON, secrets hidden; to be freed with free(). NULL when memory could not be
  * had. */

@@ -14,6 +14,7 @@
 
 const char *const kvi_settings_policies[] = {"leaf-lru", NULL};
 static const char *const redis_modes[] = {"off", "single", "sentinel", "cluster", NULL};
+static const char *const admissions[] = {"all", "reused", "none", NULL}; /* enum kvi_policy_admission */
 static const char *const log_levels[] = {"error", "warn", "info", "debug", "trace", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
 
@@ -137,6 +138,15 @@ static const kvi_config_row rows[] = {
             "safe on SSD, at the price of a sync for each batch of them. A crash of the node alone loses "
             "nothing that was written, "
             "with each of them."},
+    {.name = "ssd.write",
+     AT(ENUM, ssd_write),
+     .standard = "all",
+     .choices = admissions,
+     .doc = "Which chunks are written to SSD. `all`; `reused`: once a chunk was got, or put a second time, "
+            "which "
+            "spares the device what nobody comes back for, and loses it when memory is needed; `none`: what "
+            "is there "
+            "is read, and nothing is added."},
     {.name = "ssd.queue",
      AT(INT, ssd_queue),
      .standard = "4096",
@@ -307,16 +317,19 @@ static const kvi_config_row rows[] = {
      .max = 32,
      .doc = "What all keys begin with. Nodes that share chunks have the same one."},
     {.name = "redis.write",
-     AT(BOOL, redis_write),
-     .standard = "true",
-     .doc = "Write the chunks that are put here to Redis, in the background. `false`: only read what other "
-            "nodes wrote."},
+     AT(ENUM, redis_write),
+     .standard = "all",
+     .choices = admissions,
+     .doc = "Which of the chunks that are put here are written to Redis, in the background. `all`; `reused`: "
+            "once a chunk was got here, or put a second time; `none`: Redis is only read."},
     {.name = "redis.ttl",
      AT(DURATION, redis_ttl),
      .standard = "24h",
      .min = 0,
      .max = INT64_C(365) * 86400 * 1000,
-     .doc = "How long Redis keeps a chunk after its last use; 0: until Redis itself evicts it."},
+     .doc =
+         "How long Redis keeps a chunk after its last use, at most: a put may ask for less. 0: until Redis "
+         "itself evicts it."},
     {.name = "redis.max_chunk",
      AT(SIZE, redis_max_chunk),
      .standard = "128MiB",

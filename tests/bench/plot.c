@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
+
 #define FILE_MAX  (8u << 20)
 #define BAR_X     330
 #define BAR_SCALE 200.0 /* pixels for a ratio of 1 */
@@ -43,6 +45,16 @@ static const cJSON *ratio_of(const cJSON *row)
   return cJSON_GetArrayItem(ratios, 0);
 }
 
+static bool is_ours(const char *name)
+{
+  static const char *const ours[] = {"grpc", "embedded", "ssd", "redis-tier", "dram"};
+
+  for (size_t i = 0; i < KVI_ARRAY_SIZE(ours); i++)
+    if (strncmp(name, ours[i], strlen(ours[i])) == 0)
+      return true;
+  return false;
+}
+
 static bool draw(const cJSON *row, const cJSON *ratio, int y)
 {
   const cJSON *name = cJSON_GetObjectItemCaseSensitive(row, "name");
@@ -57,10 +69,7 @@ static bool draw(const cJSON *row, const cJSON *ratio, int y)
   length = median->valuedouble < BAR_MOST ? median->valuedouble : BAR_MOST;
   printf("<text x='%d' y='%d' text-anchor='end'>%s</text>\n", BAR_X - 6, y + 11, name->valuestring);
   printf("<rect x='%d' y='%d' width='%.1f' height='%d' fill='%s'/>\n", BAR_X, y + 1, length * BAR_SCALE,
-         LINE - 4,
-         strncmp(name->valuestring, "grpc", 4) == 0 || strncmp(name->valuestring, "embedded", 8) == 0
-             ? "#2b6cb0"
-             : "#a0aec0");
+         LINE - 4, is_ours(name->valuestring) ? "#2b6cb0" : "#a0aec0");
   printf("<text x='%.1f' y='%d'>%.2f of %s</text>\n", BAR_X + length * BAR_SCALE + 4, y + 11,
          median->valuedouble, to->valuestring);
   return true;

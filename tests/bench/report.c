@@ -6,14 +6,24 @@
 #include "tests/bench/grid.h"
 #include "tests/bench/targets.h"
 
-/* Latencies and costs of a case stand beside its value; only the first segment is a line of its own. */
+/* Latencies and costs of a case stand beside its value; all else is a line of its own. */
 static bool is_line(const struct bench_row *row)
 {
-  return row->id.kind == BENCH_VALUE || row->id.kind == BENCH_FIRST_SEGMENT;
+  return row->id.kind == BENCH_VALUE || row->id.kind == BENCH_FIRST_SEGMENT ||
+         row->id.kind == BENCH_READ_BYTES || row->id.kind == BENCH_INDEX_BYTES;
+}
+
+/* Which column a ratio stands in: Redis, or LMCache where Redis is the limit; a tier's cheaper self. */
+static bool is_peer(const struct bench_row_id *id, const struct bench_row_id *reference)
+{
+  if (!bench_way_is_tier(id->what.way))
+    return reference->what.way == BENCH_REDIS;
+  return reference->what.way == BENCH_LMCACHE_RESP || reference->what.way == BENCH_SSD_NONE ||
+         reference->what.way == BENCH_SSD;
 }
 
 /* The first of the row's ratios to a way of the given kind. */
-static void set_ratio(const struct bench_document *document, const struct bench_row *row, bool redis,
+static void set_ratio(const struct bench_document *document, const struct bench_row *row, bool peer,
                       struct bench_grid *grid, size_t column)
 {
   struct bench_row_id references[BENCH_RATIOS_MAX];
@@ -23,7 +33,7 @@ static void set_ratio(const struct bench_document *document, const struct bench_
   for (size_t i = 0; i < n; i++) {
     struct bench_summary ratio;
 
-    if ((references[i].what.way == BENCH_REDIS) != redis)
+    if (is_peer(&row->id, &references[i]) != peer)
       continue;
     bench_row_name(&references[i], name);
     ratio = bench_document_ratio(document, row, name);
@@ -90,9 +100,15 @@ static void add_conditions(const struct bench_machine *machine, kvi_strbuf *out)
 
 void bench_report(const struct bench_document *document, bool markdown, kvi_strbuf *out)
 {
-  static const char *const titles[] = {"row",    "median",  "min-max", "unit",     "p50 us",
-                                       "p99 us", "/ limit", "/ redis", "CPU s/GB", "targets"};
+  bool tiers = document->n_rows > 0 && bench_way_is_tier(document->rows[0].id.what.way);
+  const char *titles[] = {"row",    "median",  "min-max", "unit",     "p50 us",
+                          "p99 us", "/ limit", "/ redis", "CPU s/GB", "targets"};
   struct bench_grid grid;
+
+  if (tiers) {
+    titles[6] = "/ peer";
+    titles[7] = "/ other";
+  }
 
   bench_grid_init(&grid, titles, KVI_ARRAY_SIZE(titles));
   for (size_t i = 0; i < document->n_rows; i++)

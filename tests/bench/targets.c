@@ -39,6 +39,19 @@ struct target {
     "grpc-tcp-" op "-64KiB-batch16", "-cpu-both", NULL, NULL, AT_MOST, 0.60, false                           \
   }
 
+#define SSD(row)                                                                                             \
+  {                                                                                                          \
+    "ssd-" row, "", "fio-" row, "", AT_LEAST, 0.90, false                                                    \
+  }
+
+#define SHARED(op)                                                                                           \
+  {"redis-tier-" op "-2MiB-c4", "", "redis-benchmark-" op "-2MiB-c4", "", AT_LEAST, 0.88, false},            \
+      {"redis-tier-" op "-1MiB-c4", "", "redis-benchmark-" op "-1MiB-c4", "", AT_LEAST, 0.88, false},        \
+      {"redis-tier-" op "-2MiB-c8", "", "lmcache-resp-" op "-2MiB-c8", "", AT_LEAST, 0.95, false},           \
+  {                                                                                                          \
+    "redis-tier-" op "-1MiB-c8", "", "lmcache-resp-" op "-1MiB-c8", "", AT_LEAST, 0.95, false                \
+  }
+
 static const struct target targets[] = {
     LIMIT("get"),
     LIMIT("put"),
@@ -56,6 +69,23 @@ static const struct target targets[] = {
     {"store-lookup-512", "", NULL, NULL, AT_LEAST, 3e6, false},
     {"embedded-get-2MiB-d1", "", "memcpy-copy-2MiB-d1", "", AT_LEAST, 0.80, false},
     {"read-your-write", "", NULL, NULL, AT_LEAST, 100.0, false},
+
+    SSD("write-2MiB-d8"),
+    SSD("write-1MiB-d8"),
+    SSD("read-2MiB-d8"),
+    SSD("read-1MiB-d8"),
+    SSD("randread-64KiB-d16"),
+    {"ssd-write-2MiB-d8", "-cpu-client", NULL, NULL, AT_MOST, 0.10, false},
+    {"ssd-read-2MiB-d8", "-cpu-client", NULL, NULL, AT_MOST, 0.10, false},
+    {"ssd-randread-64KiB-d16", "-cpu-client", "fio-randread-64KiB-d16", "-cpu-client", AT_MOST, 1.5, false},
+    SHARED("get"),
+    SHARED("put"),
+    {"dram-get-mixed-t4", "", "memcpy-copy-mixed-t4", "", AT_LEAST, 0.80, false},
+    {"dram-put-mixed-t4", "", "memcpy-copy-mixed-t4", "", AT_LEAST, 0.80, false},
+    {"dram-fragmentation", "", NULL, NULL, AT_MOST, 5.0, false},
+    {"ssd-open", "", NULL, NULL, AT_MOST, 2.0, false},
+    {"store-open", "", NULL, NULL, AT_MOST, 2.0, false},
+    {"store-open", "-index", NULL, NULL, AT_MOST, 64.0, false},
 };
 
 static void name_of(char name[BENCH_NAME_MAX], const char *row, bool pin, const char *suffix)

@@ -14,8 +14,8 @@
 #include "tiers/dram/dram.h"
 
 #define THREADS     4u
-#define TIER_BYTES  (4 * BENCH_SERVER_BYTES)
-#define OBJECTS_MAX ((uint32_t)(TIER_BYTES / THREADS >> 15)) /* of a thread */
+#define TIER_MOST   (4 * BENCH_SERVER_BYTES)
+#define OBJECTS_MAX ((uint32_t)(TIER_MOST / THREADS >> 15)) /* of a thread */
 #define TURNOVER    10u
 #define LOOK_EVERY  8u /* operations between two looks at the clock */
 
@@ -37,6 +37,7 @@ struct hand {
 
 struct dram {
   enum bench_way_id id;
+  uint64_t tier_bytes; /* as those of a volume, up to TIER_MOST */
   const struct bench_case *what;
   uint64_t stop_ns;
   struct kvi_tier *tier;
@@ -184,21 +185,23 @@ static kvs_status hand_open(struct dram *dram, uint32_t index)
   if (!bench_slab_open(&hand->client, BENCH_CLIENT_BYTES))
     return KVS_ERR_NOMEM;
   if (dram->id == BENCH_MEMCPY_THREADS)
-    return bench_slab_open_huge(&hand->server, TIER_BYTES / THREADS) ? KVS_OK : KVS_ERR_NOMEM;
+    return bench_slab_open_huge(&hand->server, dram->tier_bytes / THREADS) ? KVS_OK : KVS_ERR_NOMEM;
   hand->objects = calloc(OBJECTS_MAX, sizeof *hand->objects);
   return hand->objects != NULL ? KVS_OK : KVS_ERR_NOMEM;
 }
 
 static kvs_status dram_open(const struct bench_way_config *config, void **way_p)
 {
-  struct kvi_dram_config tier = {
-      .bytes = TIER_BYTES, .object_bytes_max = BENCH_MIXED_MAX, .huge_pages = false};
+  uint64_t volume = config->servers->volume_bytes;
+  struct kvi_dram_config tier = {.bytes = volume < TIER_MOST ? volume : TIER_MOST,
+                                 .object_bytes_max = BENCH_MIXED_MAX};
   struct dram *dram = calloc(1, sizeof *dram);
   kvs_status status = dram != NULL ? KVS_OK : KVS_ERR_NOMEM;
 
   *way_p = NULL;
   if (status == KVS_OK) {
     dram->id = config->way;
+    dram->tier_bytes = tier.bytes;
     for (uint32_t i = 0; i < THREADS && status == KVS_OK; i++)
       status = hand_open(dram, i);
     if (status == KVS_OK && dram->id == BENCH_DRAM)

@@ -155,7 +155,7 @@ class Truth:
             return
         if state == ABSENT:
             self.verdict.fail("whole", f"{name}: it was never put whole, and is there")
-        elif node.index == chain.home and not chunk.in_redis and deleted_life == node.life:
+        elif node.index == chain.home and deleted_life == node.life:
             self.verdict.fail("deleted", f"{name}: it was deleted, and is there")
-        else:  # another node's copy, one in Redis, or one that a restart has found
-            self.verdict.count("came back: " + ("restart" if node.index == chain.home and not chunk.in_redis else "shared"))
+        else:  # a copy that the other node had taken, or one that a restart has found
+            self.verdict.count("came back: " + ("restart" if node.index == chain.home else "elsewhere"))

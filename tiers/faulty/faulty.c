@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/digest.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/thread.h"
@@ -242,8 +243,18 @@ static bool is_put_of(const struct held *held, const struct kvi_medium_identity 
 {
   const struct kvi_medium_identity *own = &held->asked.put->identity;
 
-  return held->op == KVI_FAULTY_WRITE && own->key_length == identity->key_length &&
-         memcmp(own->key, identity->key, identity->key_length) == 0 &&
+  uint8_t digest[KVI_SHA256_BYTES];
+  const uint8_t *key = own->key;
+  uint32_t length = own->key_length;
+
+  if (held->op != KVI_FAULTY_WRITE || length != identity->key_length)
+    return false;
+  if (identity->folded) {
+    kvi_sha256(own->key, length, digest);
+    key = digest;
+    length = sizeof(digest);
+  }
+  return memcmp(key, identity->key, length) == 0 &&
          memcmp(own->space, identity->space, KVS_DIGEST_SIZE) == 0 &&
          strcmp(own->tenant, identity->tenant) == 0;
 }
@@ -485,6 +496,13 @@ static void faulty_drop(struct kvi_medium *medium, const struct kvi_medium_ident
   faulty->inner->ops->drop(faulty->inner, identity, handle, for_good);
 }
 
+static kvs_status faulty_settle(struct kvi_medium *medium, struct kvi_medium_settle *settle)
+{
+  struct faulty *faulty = of(medium);
+
+  return faulty->inner->ops->settle(faulty->inner, settle);
+}
+
 static void faulty_free(struct faulty *faulty)
 {
   pthread_cond_destroy(&faulty->changed);
@@ -515,6 +533,7 @@ static struct kvi_medium_ops faulty_ops = {.attr = faulty_attr,
                                            .lookup = faulty_lookup,
                                            .remove = faulty_remove,
                                            .drop = faulty_drop,
+                                           .settle = faulty_settle,
                                            .destroy = faulty_destroy};
 
 /* ---- life ---- */

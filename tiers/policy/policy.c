@@ -1,4 +1,7 @@
-/* tiers/policy/policy.c: the list of policies. Explicit, since constructors in static libraries get lost at link time. */
+/*
+ * tiers/policy/policy.c: the list of policies (explicit, since constructors in static libraries get lost at link time), and what they have in
+ * common.
+ */
 #include "tiers/policy/policy.h"
 
 #include <stddef.h>
@@ -14,4 +17,24 @@ const struct kvi_policy_ops *kvi_policy_find(const char *name)
     if (strcmp(policies[i]->name, name) == 0)
       return policies[i];
   return NULL;
+}
+
+bool kvi_policy_admits(enum kvi_policy_admission rule, const struct kvi_policy_candidate *candidate)
+{
+  switch (rule) {
+  case KVI_ADMIT_ALL:
+    return true;
+  case KVI_ADMIT_REUSED:
+    return candidate->uses > 0;
+  case KVI_ADMIT_NONE:
+    break;
+  }
+  return false;
+}
+
+uint64_t kvi_policy_ttl_ms(uint64_t own_ms, uint64_t longest_ms)
+{
+  if (own_ms == 0 || longest_ms == 0)
+    return own_ms + longest_ms;
+  return own_ms < longest_ms ? own_ms : longest_ms;
 }

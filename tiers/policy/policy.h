@@ -15,6 +15,7 @@
 #ifndef KVASIR_TIERS_POLICY_POLICY_H
 #define KVASIR_TIERS_POLICY_POLICY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <kvasir/status.h>
@@ -65,6 +66,30 @@ struct kvi_policy_ops {
 };
 
 extern const struct kvi_policy_ops kvi_policy_leaf_lru;
+
+/* ---- what goes to a lower tier, and for how long ---- */
+
+/* A tier's rule. What it means for a chunk is the policy's: the store asks when the chunk is published, and when it is used. */
+enum kvi_policy_admission {
+  KVI_ADMIT_ALL = 0, /* every chunk, when it is published */
+  /*
+   * Once it was used: got, or put again by somebody who had computed it too. A chunk that nobody comes back for costs no write, and goes with the
+   * memory that it is in. (Of the chunks of real agents' sessions 97 % are used again within half an hour; of chats far fewer.)
+   */
+  KVI_ADMIT_REUSED,
+  KVI_ADMIT_NONE /* none: the tier is only read */
+};
+
+struct kvi_policy_candidate {
+  uint32_t uses; /* gets and equal puts since it was published; a look-up is none */
+};
+bool kvi_policy_admits(enum kvi_policy_admission rule, const struct kvi_policy_candidate *candidate);
+
+/*
+ * How long a tier that forgets by itself keeps a chunk after its last use. own_ms: what its put asked for, 0: nothing; longest_ms: the tier's, 0: no
+ * bound. A put may shorten it and not lengthen it, so that no client fills a tier that others share. 0: for ever.
+ */
+uint64_t kvi_policy_ttl_ms(uint64_t own_ms, uint64_t longest_ms);
 
 /* By name; NULL when there is no such policy. */
 const struct kvi_policy_ops *kvi_policy_find(const char *name);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "tiers/policy/policy.h"
 #include "tiers/redis/redis_private.h"
 
 #define LOOK_BYTES     KVI_REDIS_HEADER_MAX /* what a lookup reads of a value */
@@ -95,13 +96,15 @@ void kvi_redis_command_send(struct kvi_redis_conn *conn, struct kvi_redis_op *op
 
 void kvi_redis_command_renew(struct kvi_redis_conn *conn, const struct kvi_redis_op *op)
 {
+  /* What the chunk's own put asked for bounds what its readers do. */
+  uint64_t ttl_ms = kvi_policy_ttl_ms(op->value.ttl_ms, op->ttl_ms);
   char ttl[24];
   const char *words[] = {"PEXPIRE", (const char *)op->key.bytes, ttl};
   size_t lengths[] = {7, op->key.length, 0};
 
-  if (op->ttl_ms == 0)
+  if (ttl_ms == 0)
     return;
-  lengths[2] = (size_t)snprintf(ttl, sizeof(ttl), "%" PRIu64, op->ttl_ms);
+  lengths[2] = (size_t)snprintf(ttl, sizeof(ttl), "%" PRIu64, ttl_ms);
   (void)kvi_redis_conn_ask(conn, NULL, 3, words, lengths); /* without room it ages: no harm */
 }
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
+#include "tiers/policy/policy.h"
 
 struct kvi_redis *kvi_redis_of_medium(struct kvi_medium *medium)
 {
@@ -82,6 +82,7 @@ static kvs_status prologue_write(struct put *put, const struct kvi_medium_put *a
                                   .parent = asked->identity.parent,
                                   .parent_length = asked->identity.key_length,
                                   .quality = asked->table.quality,
+                                  .ttl_ms = asked->ttl_ms,
                                   .segments = segments,
                                   .n_segments = n};
   kvs_status status;
@@ -114,7 +115,7 @@ static kvs_status medium_put(struct kvi_medium *medium, struct kvi_medium_put *a
   put->asked = asked;
   put->op = (struct kvi_redis_op){.verb = KVI_REDIS_PUT,
                                   .deadline_ns = asked->deadline_ns,
-                                  .ttl_ms = asked->ttl_ms ? asked->ttl_ms : own->ttl_ms,
+                                  .ttl_ms = kvi_policy_ttl_ms(asked->ttl_ms, own->ttl_ms),
                                   .done = put_done,
                                   .ctx = put,
                                   .prologue = put->prologue,

@@ -8,7 +8,7 @@
 struct kvi_redis_medium_config {
   struct kvi_redis_config redis;
   const char *key_prefix; /* at most KVI_REDIS_PREFIX_MAX bytes; copied */
-  uint64_t ttl_ms;        /* of chunks whose put says none; each get renews it; 0: for ever */
+  uint64_t ttl_ms; /* the longest, and of chunks whose put says none; each get renews it; 0: for ever */
 };
 
 /*

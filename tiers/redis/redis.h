@@ -92,7 +92,8 @@ struct kvi_redis_op {
   enum kvi_redis_verb verb;
   struct kvi_redis_key key;
   uint64_t deadline_ns; /* kvi_now_ns() clock */
-  uint64_t ttl_ms;      /* put: how long Redis keeps it; get: renewed to that; 0: for ever, not renewed */
+  uint64_t
+      ttl_ms; /* put: how long Redis keeps it; get: renewed to that, or to the value's own if that is shorter; 0: for ever */
   kvi_redis_done_fn *done;
   kvi_redis_land_fn *land; /* get */
   void *ctx;

@@ -23,7 +23,7 @@ enum offset {
   AT_PARENT_LENGTH = 37,
   AT_ZERO16 = 38,
   AT_CHECK = 40,
-  AT_ZERO64 = 56,
+  AT_TTL = 56,
   AT_PARENT = KVI_REDIS_HEADER
 };
 
@@ -67,7 +67,7 @@ kvs_status kvi_redis_value_write(const struct kvi_redis_key *key, const struct k
     return KVS_ERR_BUFFER;
   for (uint32_t i = 0; i < chunk->n_segments; i++)
     payload += chunk->segments[i].length;
-  if (payload == 0 || payload > KVI_CHUNK_BYTES_MAX)
+  if (payload == 0 || payload > KVI_CHUNK_BYTES_MAX || chunk->ttl_ms > UINT32_MAX)
     return KVS_ERR_INVALID;
   memset(out, 0, header);
   kvi_store_le32(out + AT_MAGIC, VALUE_MAGIC);
@@ -77,6 +77,7 @@ kvs_status kvi_redis_value_write(const struct kvi_redis_key *key, const struct k
   kvi_store_le64(out + AT_VALUE, length + payload);
   kvi_store_le64(out + AT_PAYLOAD, payload);
   kvi_store_le32(out + AT_SEGMENTS, chunk->n_segments);
+  kvi_store_le64(out + AT_TTL, chunk->ttl_ms);
   out[AT_FLAGS] = chunk->unchained ? UNCHAINED : 0;
   out[AT_PARENT_LENGTH] = (uint8_t)parent_length;
   memcpy(out + AT_CHECK, key->check, KVI_REDIS_CHECK_BYTES);
@@ -103,7 +104,7 @@ uint32_t kvi_redis_value_header_bytes(const uint8_t *bytes)
 static bool is_sane(const uint8_t *bytes, uint32_t header, const struct kvi_redis_value *value)
 {
   if (header != header_bytes(value->parent_length) || bytes[AT_FLAGS] > UNCHAINED ||
-      kvi_load_le16(bytes + AT_ZERO16) != 0 || kvi_load_le64(bytes + AT_ZERO64) != 0)
+      kvi_load_le16(bytes + AT_ZERO16) != 0 || kvi_load_le64(bytes + AT_TTL) > UINT32_MAX)
     return false;
   for (uint32_t i = AT_PARENT + value->parent_length; i < header; i++)
     if (bytes[i] != 0)
@@ -143,6 +144,7 @@ enum kvi_redis_cause kvi_redis_value_read(const struct kvi_redis_key *key, const
   value.place = kvi_load_le32(bytes + AT_PLACE);
   value.unchained = bytes[AT_FLAGS] & UNCHAINED;
   value.parent_length = bytes[AT_PARENT_LENGTH];
+  value.ttl_ms = kvi_load_le64(bytes + AT_TTL);
   value.prologue_bytes = header + (uint32_t)kvi_chunk_table_size(value.n_segments % (KVI_SEGMENTS_MAX + 1));
   if (!is_sane(bytes, header, &value))
     return KVI_REDIS_CHECKSUM;

@@ -51,6 +51,7 @@ struct kvi_redis_value {
   bool unchained;
   uint32_t parent_length;
   uint8_t parent[KVS_KEY_MAX];
+  uint64_t ttl_ms; /* of its own, after each use; 0: none */
 };
 
 /* What a writer says of a chunk. */
@@ -62,11 +63,12 @@ struct kvi_redis_chunk {
   uint16_t quality;
   const struct kvi_segment *segments; /* lengths and checksums */
   uint32_t n_segments;
+  uint64_t ttl_ms; /* at most UINT32_MAX; 0: none of its own */
 };
 
 /*
  * Writes header and table to out. *length_p gets their bytes, *payload_p the sum of the segments. Errors: KVS_ERR_BUFFER (room is too
- * small; KVI_REDIS_PROLOGUE_MAX always does), KVS_ERR_INVALID (segments or parent out of bounds).
+ * small; KVI_REDIS_PROLOGUE_MAX always does), KVS_ERR_INVALID (segments, parent or ttl_ms out of bounds).
  */
 kvs_status kvi_redis_value_write(const struct kvi_redis_key *key, const struct kvi_redis_chunk *chunk,
                                  uint8_t *out, size_t room, size_t *length_p, uint64_t *payload_p);

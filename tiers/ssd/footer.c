@@ -128,7 +128,8 @@ size_t kvi_ssd_footer_bytes(const struct kvi_ssd_footer *footer)
 
 void kvi_ssd_footer_write(const struct kvi_ssd_footer *footer, uint8_t *out, struct kvi_ssd_trailer *trailer)
 {
-  memcpy(out, footer->spaces, footer->spaces_bytes);
+  if (footer->spaces_bytes > 0) /* there is none if all are deletions */
+    memcpy(out, footer->spaces, footer->spaces_bytes);
   memcpy(out + footer->spaces_bytes, footer->records, footer->records_bytes);
   trailer->body_bytes = kvi_ssd_footer_bytes(footer);
   trailer->body_crc = kvi_crc32c_update(0, out, trailer->body_bytes);

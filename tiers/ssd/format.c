@@ -7,6 +7,7 @@
 #include <kvasir/keys.h>
 
 #include "base/crc32c.h"
+#include "base/digest.h"
 #include "proto/bytes.h"
 #include "proto/limits.h"
 
@@ -61,11 +62,14 @@ void kvi_ssd_header_write(uint8_t block[KVI_SSD_BLOCK], const struct kvi_ssd_hea
   head_end(block);
 }
 
-kvs_status kvi_ssd_header_read(const uint8_t block[KVI_SSD_BLOCK], struct kvi_ssd_header *header_p)
+kvs_status kvi_ssd_header_read(const uint8_t block[KVI_SSD_BLOCK], struct kvi_ssd_header *header_p,
+                               uint32_t *version_p)
 {
   memset(header_p, 0, sizeof(*header_p));
+  *version_p = 0;
   if (!head_fits(block, HEADER_MAGIC))
     return KVS_MISS;
+  *version_p = kvi_load_le16(block + 4);
   if (kvi_load_le16(block + 4) != KVI_SSD_VERSION || kvi_load_le16(block + 6) != 12)
     return KVS_ERR_VERSION;
   header_p->number = kvi_load_le32(block + 12);
@@ -206,16 +210,38 @@ kvs_status kvi_ssd_record_check(const uint8_t *bytes, size_t size, const struct 
   return KVS_OK;
 }
 
+/* ---- deletions ---- */
+
+void kvi_ssd_name(const struct kvi_medium_identity *identity, uint8_t name[KVI_SSD_NAME])
+{
+  uint8_t digest[KVI_SHA256_BYTES], key[KVI_SHA256_BYTES] = {0}, length = (uint8_t)identity->key_length;
+  kvi_sha256_ctx sha;
+
+  if (identity->folded || identity->key_length <= sizeof(key))
+    memcpy(key, identity->key, identity->folded ? sizeof(key) : identity->key_length);
+  else
+    kvi_sha256(identity->key, identity->key_length, key);
+  kvi_sha256_init(&sha);
+  kvi_sha256_update(&sha, identity->tenant, strlen(identity->tenant) + 1);
+  kvi_sha256_update(&sha, identity->space, KVS_DIGEST_SIZE);
+  kvi_sha256_update(&sha, &length, 1);
+  kvi_sha256_update(&sha, key, sizeof(key));
+  kvi_sha256_final(&sha, digest);
+  memcpy(name, digest, KVI_SSD_NAME);
+}
+
 void kvi_ssd_deletion_write(uint8_t out[KVI_SSD_DELETION], const struct kvi_ssd_deletion *deletion)
 {
-  kvi_store_le64(out, deletion->sequence);
-  kvi_store_le64(out + 8, deletion->at);
-  kvi_store_le64(out + 16, 0);
+  kvi_store_le64(out, deletion->generation);
+  memcpy(out + 8, deletion->name, KVI_SSD_NAME);
 }
 
 struct kvi_ssd_deletion kvi_ssd_deletion_read(const uint8_t in[KVI_SSD_DELETION])
 {
-  return (struct kvi_ssd_deletion){.sequence = kvi_load_le64(in), .at = kvi_load_le64(in + 8)};
+  struct kvi_ssd_deletion deletion = {.generation = kvi_load_le64(in)};
+
+  memcpy(deletion.name, in + 8, KVI_SSD_NAME);
+  return deletion;
 }
 
 /* ---- trailer ---- */

@@ -12,12 +12,13 @@
 #include "proto/chunk.h"
 #include "tiers/medium.h"
 
-#define KVI_SSD_VERSION      1u
+#define KVI_SSD_VERSION      2u
 #define KVI_SSD_BLOCK        4096u
 #define KVI_SSD_HEAD         512u /* of a header, a record, a trailer: what its checksum covers */
 #define KVI_SSD_TENANT_FIELD 64u
 #define KVI_SSD_ID_BYTES     16u
 #define KVI_SSD_DELETION     24u /* one item of a record of deletions */
+#define KVI_SSD_NAME         16u /* what an identity is called there */
 
 static inline uint64_t kvi_ssd_round(uint64_t bytes, uint64_t unit)
 {
@@ -36,8 +37,12 @@ struct kvi_ssd_header {
 
 /* Fills a whole block. */
 void kvi_ssd_header_write(uint8_t block[KVI_SSD_BLOCK], const struct kvi_ssd_header *header);
-/* KVS_OK; KVS_MISS: no header (never written, or torn); KVS_ERR_VERSION: one of another version or block size. */
-kvs_status kvi_ssd_header_read(const uint8_t block[KVI_SSD_BLOCK], struct kvi_ssd_header *header_p);
+/*
+ * KVS_OK; KVS_MISS: no header (never written, or torn); KVS_ERR_VERSION: one of another version or block size. *version_p: the header's, unless
+ * KVS_MISS.
+ */
+kvs_status kvi_ssd_header_read(const uint8_t block[KVI_SSD_BLOCK], struct kvi_ssd_header *header_p,
+                               uint32_t *version_p);
 
 /* ---- records ---- */
 
@@ -53,7 +58,7 @@ struct kvi_ssd_record {
   struct kvi_ssd_use use;
   uint64_t at;         /* in the file */
   uint64_t bytes;      /* of the record, whole blocks */
-  uint64_t generation; /* of the chunk */
+  uint64_t generation; /* of the chunk; of deletions: the greatest of its items */
   uint64_t length;     /* payload */
   uint32_t n_segments;
   uint32_t table_crc; /* deletions: of the payload */
@@ -84,10 +89,13 @@ kvs_status kvi_ssd_record_read(const uint8_t head[KVI_SSD_HEAD], const struct kv
 kvs_status kvi_ssd_record_check(const uint8_t *bytes, size_t size, const struct kvi_ssd_record *record,
                                 bool payload_too, struct kvi_chunk_table *table_p);
 
-/* One deletion: the record of another place, which is not to come back. */
+/* One deletion: no record of this chunk with this generation or a smaller one counts. */
 struct kvi_ssd_deletion {
-  uint64_t sequence, at;
+  uint64_t generation;
+  uint8_t name[KVI_SSD_NAME]; /* all zero: every chunk */
 };
+/* The chunk's name: 16 bytes of a SHA-256 over its identity. */
+void kvi_ssd_name(const struct kvi_medium_identity *identity, uint8_t name[KVI_SSD_NAME]);
 void kvi_ssd_deletion_write(uint8_t out[KVI_SSD_DELETION], const struct kvi_ssd_deletion *deletion);
 struct kvi_ssd_deletion kvi_ssd_deletion_read(const uint8_t in[KVI_SSD_DELETION]);
 

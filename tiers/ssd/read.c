@@ -77,7 +77,8 @@ static bool get_start(struct kvi_ssd_volume *volume, struct kvi_medium_get *get,
   uint32_t file;
 
   if (!kvi_ssd_handle_find(volume, get->handle, &file, &at) || bytes == 0 ||
-      at + bytes > volume->config.file_bytes || volume->files[file].state < KVI_SSD_OPEN) {
+      at + bytes > volume->config.file_bytes || volume->files[file].state < KVI_SSD_OPEN ||
+      volume->files[file].state > KVI_SSD_SEALED) {
     kvi_list_remove(&volume->gets, node);
     kvi_ssd_get_end(volume, get, KVS_MISS);
     return true;

@@ -13,16 +13,6 @@
 
 /* ---- which ---- */
 
-uint64_t kvi_ssd_live_bytes(struct kvi_ssd_volume *volume, uint32_t file)
-{
-  uint64_t bytes;
-
-  pthread_mutex_lock(&volume->lock);
-  bytes = volume->files[file].live_bytes;
-  pthread_mutex_unlock(&volume->lock);
-  return bytes;
-}
-
 /* The sealed file with the least alive; of equals, the oldest. KVI_SSD_NONE: there is none. */
 static uint32_t candidate_find(struct kvi_ssd_volume *volume, uint64_t *live_p)
 {
@@ -44,20 +34,6 @@ static uint32_t candidate_find(struct kvi_ssd_volume *volume, uint64_t *live_p)
   return best;
 }
 
-void kvi_ssd_file_free(struct kvi_ssd_volume *volume, uint32_t file)
-{
-  pthread_mutex_lock(&volume->lock);
-  volume->stats.live_bytes -= volume->files[file].live_bytes;
-  volume->stats.objects -= volume->files[file].live;
-  volume->files[file].live_bytes = volume->files[file].live = 0;
-  volume->files[file].use = (struct kvi_ssd_use){0};
-  pthread_mutex_unlock(&volume->lock);
-  volume->files[file].state = KVI_SSD_FREE;
-  volume->n_free++;
-  if (volume->config.discard)
-    volume->disk->ops->discard(volume->disk, file, volume->config.file_bytes);
-}
-
 /* ---- moving ---- */
 
 static void moved(struct kvi_ssd_op *op, int error)
@@ -77,43 +53,41 @@ static void moved(struct kvi_ssd_op *op, int error)
   }
   kvi_ssd_live_add(volume, file, record->bytes);
   if (volume->owner.moved(volume->owner.ctx, &record->identity, from, to)) {
-    kvi_ssd_volume_drop(volume, from, false);
+    kvi_ssd_volume_drop(volume, from);
     pthread_mutex_lock(&volume->lock);
     volume->stats.copied_chunks++;
     volume->stats.copied_bytes += record->bytes;
     pthread_mutex_unlock(&volume->lock);
   } else {
-    kvi_ssd_volume_drop(volume, to, false);
+    kvi_ssd_volume_drop(volume, to);
   }
   kvi_ssd_walk_next(walk);
-}
-
-/* Deletions of records that can still come back are written again. */
-static void deletions_keep(struct kvi_ssd_volume *volume, const struct kvi_ssd_op *op,
-                           const struct kvi_ssd_record *record)
-{
-  pthread_mutex_lock(&volume->lock);
-  if (!volume->deletions)
-    volume->deletions = malloc(KVI_SSD_DELETIONS_MAX * sizeof(*volume->deletions));
-  for (uint64_t i = 0; i + KVI_SSD_DELETION <= record->length; i += KVI_SSD_DELETION) {
-    struct kvi_ssd_deletion deletion = kvi_ssd_deletion_read(op->buffer.bytes + KVI_SSD_HEAD + i);
-    bool there = false;
-
-    for (uint32_t file = 0; file < volume->n_files && !there; file++)
-      there = volume->files[file].use.sequence == deletion.sequence && file != op->io.file;
-    if (there && volume->deletions && volume->n_deletions < KVI_SSD_DELETIONS_MAX)
-      volume->deletions[volume->n_deletions++] = deletion;
-  }
-  pthread_mutex_unlock(&volume->lock);
 }
 
 static bool record_wanted(struct kvi_ssd_walk *walk, const struct kvi_ssd_record *record)
 {
   struct kvi_ssd_volume *volume = walk->volume;
 
-  return record->kind == KVI_SSD_DELETIONS ||
-         volume->owner.holds(volume->owner.ctx, &record->identity,
+  if (record->kind == KVI_SSD_DELETIONS)
+    return true;
+  walk->generation =
+      kvi_ssd_generation_next(volume); /* a deletion that comes after the answer is of the copy too */
+  return volume->owner.holds(volume->owner.ctx, &record->identity,
                              kvi_ssd_handle_of(volume, walk->file, record->at, record->bytes));
+}
+
+/* record NULL: they cannot be read, and error is why, or 0: they are damaged. */
+static void deletions_came(struct kvi_ssd_walk *walk, const struct kvi_ssd_op *op,
+                           const struct kvi_ssd_record *record, int error)
+{
+  if (!record && error == 0)
+    kvi_log_error("%s: deletions in log file %u are damaged: deleted chunks may come back at a restart",
+                  walk->volume->name, walk->file);
+  else if (!record)
+    walk->unreadable = true;
+  else if (kvi_ssd_deletions_keep(walk->volume, walk->file, op->buffer.bytes, record,
+                                  &walk->deletions_come) != KVS_OK)
+    walk->keeps = true;
 }
 
 static void record_came(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, int error)
@@ -131,6 +105,7 @@ static void record_came(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, int er
                  : KVS_ERR_CORRUPT;
   if (status == KVS_OK && record.kind == KVI_SSD_CHUNK) {
     op->own_done = moved;
+    record.generation = walk->generation;
     if (kvi_ssd_write_record(op, &record, true))
       return;
     walk->blocked = op; /* until a file is ready */
@@ -138,11 +113,11 @@ static void record_came(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, int er
   }
   if (error != 0 && ++volume->reclaim_errors < TRIES)
     walk->failed = true;
+  else if (walk->record.kind == KVI_SSD_DELETIONS)
+    deletions_came(walk, op, status == KVS_OK ? &record : NULL, error);
   else if (error != 0) /* not a passing one: kept, it would have this file moved again and again */
     volume->owner.lost(volume->owner.ctx, handle, handle);
-  else if (status == KVS_OK)
-    deletions_keep(volume, op, &record);
-  else if (walk->record.kind == KVI_SSD_CHUNK)
+  else
     volume->owner.corrupt(volume->owner.ctx, &walk->record.identity, handle);
   kvi_ssd_op_free(op);
   kvi_ssd_walk_next(walk);
@@ -162,64 +137,87 @@ static void freed(struct kvi_ssd_walk *walk)
   kvi_ssd_walk_free(walk);
 }
 
+/* What the store has in the file it has no more. */
+static void chunks_lose(struct kvi_ssd_volume *volume, uint32_t file)
+{
+  kvi_medium_handle first = kvi_ssd_handle_of(volume, file, 0, 0);
+
+  volume->owner.lost(volume->owner.ctx, first, first + ((kvi_medium_handle)volume->file_blocks << 32) - 1);
+}
+
+/* The file stays as it is; it is tried again when it is its turn. */
+static void left(struct kvi_ssd_walk *walk)
+{
+  walk->volume->reclaim = NULL;
+  kvi_ssd_walk_free(walk);
+}
+
 static void copies_synced(struct kvi_ssd_io *io, int error)
 {
   struct kvi_ssd_walk *walk = io->user;
 
   kvi_ssd_device_said(walk->volume, "syncing", io->file, error);
-  if (error != 0) {
-    walk->volume->reclaim = NULL; /* the copies are not safe: the file stays */
-    kvi_ssd_walk_free(walk);
-    return;
-  }
-  walk->synced = true; /* freed by the next step, when nobody reads it any more */
+  walk->syncing = false;
+  walk->synced = error == 0; /* freed by the next step, when nobody reads it any more */
+  if (error != 0)
+    left(walk);
 }
 
-static void walk_over(struct kvi_ssd_walk *walk, kvs_status status)
+static void copies_sync(struct kvi_ssd_walk *walk)
 {
   struct kvi_ssd_volume *volume = walk->volume;
-  uint64_t left = kvi_ssd_live_bytes(volume, walk->file);
 
-  if (status == KVS_ERR_CLOSED) {
-    volume->reclaim = NULL;
-    kvi_ssd_walk_free(walk);
+  if (walk->syncing)
     return;
-  }
-  if (status == KVS_ERR_IO && ++volume->reclaim_errors < TRIES) {
-    volume->reclaim = NULL; /* it may have been a passing one */
-    kvi_ssd_walk_free(walk);
-    return;
-  }
-  if (!walk->failed)
-    volume->reclaim_errors = 0;
-  if (status != KVS_OK) {
-    kvi_medium_handle first = kvi_ssd_handle_of(volume, walk->file, 0, 0);
-
-    kvi_log_warn("%s: the footer of log file %u cannot be read: its chunks are given up", volume->name,
-                 walk->file);
-    volume->owner.lost(volume->owner.ctx, first, first + ((kvi_medium_handle)volume->file_blocks << 32) - 1);
-  } else if ((walk->failed && left > 0) || volume->errors_in_row > 0) { /* tried again when it is its turn */
-    volume->reclaim = NULL;
-    kvi_ssd_walk_free(walk);
-    return;
-  }
-  if (volume->config.durability == KVI_SSD_DURABLE_NONE || !volume->writer) {
+  if (!kvi_ssd_syncs(volume) || !volume->writer) {
     walk->synced = true; /* a file that was sealed meanwhile was synced then */
     return;
   }
+  walk->syncing = true;
   walk->io = (struct kvi_ssd_io){
       .kind = KVI_SSD_SYNC, .file = volume->writer->file, .done = copies_synced, .user = walk};
   kvi_ssd_submit(volume, &walk->io);
 }
 
+static void walk_over(struct kvi_ssd_walk *walk, kvs_status status)
+{
+  struct kvi_ssd_volume *volume = walk->volume;
+  uint64_t alive = kvi_ssd_live_bytes(volume, walk->file);
+
+  if (status == KVS_ERR_CLOSED || (status == KVS_ERR_IO && ++volume->reclaim_errors < TRIES)) {
+    left(walk); /* it may have been a passing one */
+    return;
+  }
+  if (!walk->failed)
+    volume->reclaim_errors = 0;
+  if (status != KVS_OK) {
+    kvi_log_warn("%s: the footer of log file %u cannot be read: its chunks are given up", volume->name,
+                 walk->file);
+    chunks_lose(volume, walk->file);
+  } else if (walk->keeps || (walk->failed && alive > 0) ||
+             (volume->errors_in_row > 0 && !volume->files[walk->file].list)) {
+    /* one with a list in memory may have asked nothing of the device: freeing it tells how the device is */
+    left(walk);
+    return;
+  }
+  if (walk->unreadable || (status != KVS_OK && volume->files[walk->file].deletions > 0)) {
+    kvi_log_error("%s: log file %u says what was deleted, and cannot be read: it is left as it is",
+                  volume->name, walk->file);
+    volume->files[walk->file].state = KVI_SSD_BAD;
+    volume->n_bad++;
+    left(walk);
+    return;
+  }
+  walk->walked = true;
+}
+
 /* Its chunks are given up: there is nothing to move them to. */
 static void give_up(struct kvi_ssd_volume *volume, uint32_t file)
 {
-  kvi_medium_handle first = kvi_ssd_handle_of(volume, file, 0, 0);
-
-  kvi_log_warn("%s: no log file is free to move anything to: the chunks of file %u are given up",
-               volume->name, file);
-  volume->owner.lost(volume->owner.ctx, first, first + ((kvi_medium_handle)volume->file_blocks << 32) - 1);
+  kvi_log_warn("%s: no log file is free to move anything to: the chunks of log file %u are given up%s",
+               volume->name, file,
+               volume->files[file].deletions > 0 ? ", and deleted ones may come back at a restart" : "");
+  chunks_lose(volume, file);
   kvi_ssd_file_free(volume, file);
 }
 
@@ -234,6 +232,7 @@ static void begin(struct kvi_ssd_volume *volume, uint32_t file)
   walk->on_record = record_wanted;
   walk->on_bytes = record_came;
   walk->on_end = walk_over;
+  walk->seal_errors = volume->seal_errors;
   volume->reclaim = walk;
   if (kvi_ssd_walk_start(walk) == KVS_OK)
     return;
@@ -251,11 +250,11 @@ static void blocked_go_on(struct kvi_ssd_walk *walk)
 
   if (kvi_ssd_record_read(op->buffer.bytes, &volume->files[walk->file].use, walk->record.at, &record) ==
           KVS_OK &&
-      kvi_ssd_write_record(op, &record, true)) {
+      (record.generation = walk->generation, kvi_ssd_write_record(op, &record, true))) {
     walk->blocked = NULL;
     return;
   }
-  if (volume->ready != KVI_SSD_NONE || volume->n_free > 0 || volume->n_sealing > 0)
+  if (volume->ready != KVI_SSD_NONE || volume->n_free > 0 || volume->n_freeing > 0 || volume->n_sealing > 0)
     return;
   walk->blocked = NULL;
   kvi_ssd_op_free(op);
@@ -264,17 +263,50 @@ static void blocked_go_on(struct kvi_ssd_walk *walk)
   kvi_ssd_walk_next(walk);
 }
 
+/*
+ * Nothing can be written any more, and only a file that is given up makes room: one without deletions if there is one, of these the one with the oldest
+ * chunks, which is what most deletions are kept for.
+ */
+static uint32_t last_resort(const struct kvi_ssd_volume *volume)
+{
+  uint32_t best = KVI_SSD_NONE;
+
+  for (uint32_t i = 0; i < volume->n_files; i++) {
+    const struct kvi_ssd_file *file = &volume->files[i], *other;
+
+    if (file->state != KVI_SSD_SEALED || file->unsynced > 0 || (volume->scrub && volume->scrub->file == i))
+      continue;
+    other = best == KVI_SSD_NONE ? NULL : &volume->files[best];
+    if (!other || (file->deletions == 0 && other->deletions > 0) ||
+        ((file->deletions == 0) == (other->deletions == 0) && file->oldest < other->oldest))
+      best = i;
+  }
+  return best;
+}
+
 /* Goes on with one that waits. */
 static void go_on(struct kvi_ssd_volume *volume, struct kvi_ssd_walk *walk)
 {
-  if (walk->synced) {
-    /* copies may lie in a file that is being sealed: its sync is part of that */
-    if (volume->files[walk->file].reading == 0 && volume->n_sealing == 0)
-      freed(walk);
-  } else if (walk->blocked) {
+  if (walk->blocked) {
     blocked_go_on(walk);
-  } else {
+  } else if (!walk->walked) {
     kvi_ssd_walk_step(walk);
+  } else if (!kvi_ssd_deletions_are_safe(volume, walk->deletions_come)) {
+    if (kvi_ssd_deletions_are_stuck(volume)) {
+      uint32_t file = last_resort(volume);
+
+      left(walk);
+      if (file != KVI_SSD_NONE)
+        give_up(volume, file);
+    }
+  } else if (!walk->synced) {
+    copies_sync(walk);
+  } else if (volume->files[walk->file].reading == 0 && volume->n_sealing == 0) {
+    /* copies may lie in a file that is being sealed: its sync is part of that */
+    if (volume->seal_errors == walk->seal_errors)
+      freed(walk);
+    else
+      left(walk);
   }
 }
 
@@ -292,6 +324,8 @@ static uint32_t choose(struct kvi_ssd_volume *volume)
     bool bearable = live <= file_bytes / 4 * 3 && volume->ready != KVI_SSD_NONE;
     uint64_t more;
 
+    if (file == KVI_SSD_NONE && volume->n_bad > 0)
+      atomic_store_explicit(&volume->no_room, volume->n_free == 0, memory_order_relaxed);
     if (file == KVI_SSD_NONE || live <= budget || (bearable && gone >= file_bytes))
       return file;
     more = volume->owner.make_room(volume->owner.ctx, live - budget);
@@ -301,9 +335,25 @@ static uint32_t choose(struct kvi_ssd_volume *volume)
     if (bearable)
       return file;
     /* with one file left for what is moved, waiting costs nobody anything */
-    atomic_store_explicit(&volume->no_room, volume->n_free == 0, memory_order_relaxed);
+    atomic_store_explicit(&volume->no_room, volume->n_free == 0 && volume->n_freeing == 0,
+                          memory_order_relaxed);
     return KVI_SSD_NONE;
   }
+}
+
+/* The file whose old chunks have too many deletions kept: moved, they are young. KVI_SSD_NONE: not now. */
+static uint32_t crowd_choose(struct kvi_ssd_volume *volume)
+{
+  uint32_t file = kvi_ssd_deletions_crowd(volume);
+  const struct kvi_ssd_file *in;
+
+  if (file == KVI_SSD_NONE)
+    return KVI_SSD_NONE;
+  in = &volume->files[file];
+  if (in->state != KVI_SSD_SEALED || in->unsynced > 0 || (volume->scrub && volume->scrub->file == file) ||
+      volume->n_free == 0)
+    return KVI_SSD_NONE;
+  return file;
 }
 
 void kvi_ssd_reclaim_step(struct kvi_ssd_volume *volume)
@@ -314,14 +364,17 @@ void kvi_ssd_reclaim_step(struct kvi_ssd_volume *volume)
     go_on(volume, volume->reclaim);
     return;
   }
-  if (volume->n_free >= wanted || volume->n_sealing > 0)
+  if (volume->n_sealing > 0)
     return;
-  file = choose(volume);
+  if (volume->n_free + volume->n_freeing < wanted)
+    file = choose(volume);
+  else
+    file = crowd_choose(volume);
   if (file == KVI_SSD_NONE)
     return;
-  if (!volume->writer && volume->ready == KVI_SSD_NONE && volume->n_free == 0 && volume->errors_in_row == 0 &&
-      kvi_ssd_live_bytes(volume, file) > 0)
-    give_up(volume, file);
+  if (!volume->writer && volume->ready == KVI_SSD_NONE && volume->n_free == 0 && volume->n_freeing == 0 &&
+      volume->errors_in_row == 0 && kvi_ssd_live_bytes(volume, file) > 0)
+    give_up(volume, last_resort(volume));
   else
     begin(volume, file);
 }

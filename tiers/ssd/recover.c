@@ -2,35 +2,16 @@
  * tiers/ssd/recover.c: what the log files hold is told to the store at start. Of a sealed file the footer is read; an unsealed one is read
  * through, and sealed; the newest of these is written on, since it may be the one that something was being moved to, with no other free. Files are told by age, so that of two records of one chunk the newer is told last and counts.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/rand.h"
-#include "tiers/ssd/volume_private.h"
+#include "tiers/ssd/recover_private.h"
 
-#define WINDOW (1u << 20) /* of an unsealed file that is searched at a time */
-
-/* A used file while the directory is opened. */
-struct used {
-  uint32_t file;
-  struct kvi_ssd_use use;
-  struct kvi_ssd_trailer trailer;
-  uint8_t *body; /* NULL: none, or of no use */
-  bool unsealed;
-  struct kvi_ssd_footer footer; /* of an unsealed one */
-};
-
-struct recovery {
-  struct kvi_ssd_volume *volume;
-  kvi_medium_found_fn *found;
-  struct used *used;
-  uint32_t n_used;
-  struct kvi_ssd_deletion *deletions;
-  size_t n_deletions, deletions_room;
-  bool known_directory;
-  uint8_t *window, *record;
-};
+#define TRIES            3            /* of an operation */
+#define GENERATIONS_LOST (1ull << 32) /* more than what cannot be read may have taken */
 
 uint8_t *kvi_ssd_blocks_alloc(size_t bytes)
 {
@@ -55,41 +36,56 @@ static void waited_done(struct kvi_ssd_io *io, int error)
   waited->error = error;
 }
 
-static int io_wait(struct kvi_ssd_volume *volume, enum kvi_ssd_io_kind kind, uint32_t file, uint64_t at,
-                   uint8_t *bytes, size_t length)
+static int io_once(struct kvi_ssd_volume *volume, struct kvi_ssd_io *io)
 {
   struct waited waited = {0};
-  struct kvi_ssd_io io = {.kind = kind,
-                          .file = file,
-                          .at = at,
-                          .bytes = bytes,
-                          .length = length,
-                          .done = waited_done,
-                          .user = &waited};
 
-  kvi_ssd_submit(volume, &io);
+  io->user = &waited;
+  kvi_ssd_submit(volume, io);
   while (!waited.ended)
     volume->disk->ops->wait(volume->disk, kvi_now_ns() + KVI_NS_PER_S);
-  kvi_ssd_device_said(volume, kind == KVI_SSD_READ ? "reading" : "writing", file, waited.error);
+  kvi_ssd_device_said(volume, io->kind == KVI_SSD_READ ? "reading" : "writing", io->file, waited.error);
+  return waited.error;
+}
+
+int kvi_ssd_recover_io(struct kvi_ssd_recovery *recovery, enum kvi_ssd_io_kind kind, uint32_t file,
+                       uint64_t at, uint8_t *bytes, size_t length)
+{
+  struct kvi_ssd_io io = {
+      .kind = kind, .file = file, .at = at, .bytes = bytes, .length = length, .done = waited_done};
+  struct kvi_ssd_volume *volume = recovery->volume;
+  int error = EIO;
+
+  /* a passing error must not make a deletion unseen, or a file */
+  for (int try = 0; try < TRIES && error != 0 && !atomic_load(&volume->failed); try++)
+    error = io_once(volume, &io);
   if (kind == KVI_SSD_READ)
     volume->stats.recovery_read_bytes += length;
-  return waited.error;
+  if (error != 0)
+    recovery->uncertain = true;
+  return error;
 }
 
 /* ---- headers ---- */
 
-/* KVS_OK: in use, and added; KVS_MISS: free. */
-static kvs_status header_look(struct recovery *recovery, uint32_t file)
+/* KVS_OK: in use, and added; KVS_MISS: free; KVS_ERR_IO: it cannot be told, so that it is freed before it is used. */
+static kvs_status header_look(struct kvi_ssd_recovery *recovery, uint32_t file)
 {
   struct kvi_ssd_volume *volume = recovery->volume;
   struct kvi_ssd_header header;
   kvs_status status;
+  uint32_t version;
 
-  if (io_wait(volume, KVI_SSD_READ, file, 0, volume->header_block, KVI_SSD_BLOCK) != 0)
+  if (kvi_ssd_recover_io(recovery, KVI_SSD_READ, file, 0, volume->header_block, KVI_SSD_BLOCK) != 0) {
+    volume->files[file].oldest = 0;
+    kvi_ssd_file_free(volume, file);
     return KVS_ERR_IO;
-  status = kvi_ssd_header_read(volume->header_block, &header);
+  }
+  status = kvi_ssd_header_read(volume->header_block, &header, &version);
   if (status == KVS_ERR_VERSION) {
-    kvi_log_error("%s: log file %u is of a format that this version does not know", volume->name, file);
+    kvi_log_error("%s: log file %u is of format %u, this program reads %u: remove the log files, or use the "
+                  "program that wrote them",
+                  volume->name, file, version, KVI_SSD_VERSION);
     return status;
   }
   if (status != KVS_OK || header.sequence == 0)
@@ -102,18 +98,18 @@ static kvs_status header_look(struct recovery *recovery, uint32_t file)
   memcpy(volume->directory, header.directory, KVI_SSD_ID_BYTES);
   recovery->known_directory = true;
   recovery->used[recovery->n_used++] =
-      (struct used){.file = file, .use = {.sequence = header.sequence, .nonce = header.nonce}};
+      (struct kvi_ssd_used){.file = file, .use = {.sequence = header.sequence, .nonce = header.nonce}};
   return KVS_OK;
 }
 
 static int used_compare(const void *a, const void *b)
 {
-  const struct used *x = a, *y = b;
+  const struct kvi_ssd_used *x = a, *y = b;
 
   return (x->use.sequence > y->use.sequence) - (x->use.sequence < y->use.sequence);
 }
 
-static kvs_status headers_read(struct recovery *recovery)
+static kvs_status headers_read(struct kvi_ssd_recovery *recovery)
 {
   struct kvi_ssd_volume *volume = recovery->volume;
 
@@ -132,199 +128,107 @@ static kvs_status headers_read(struct recovery *recovery)
   return KVS_OK;
 }
 
-/* ---- one file's list of records ---- */
-
-/* False: it has no footer, or not a whole one. */
-static bool footer_load(struct recovery *recovery, struct used *used)
-{
-  struct kvi_ssd_volume *volume = recovery->volume;
-  struct kvi_ssd_footer_reader reader;
-  size_t room;
-
-  if (io_wait(volume, KVI_SSD_READ, used->file, volume->config.file_bytes - KVI_SSD_BLOCK,
-              volume->header_block, KVI_SSD_BLOCK) != 0 ||
-      kvi_ssd_trailer_read(volume->header_block, &used->use, volume->config.file_bytes, &used->trailer) !=
-          KVS_OK)
-    return false;
-  room = kvi_ssd_round(used->trailer.body_bytes, KVI_SSD_BLOCK);
-  used->body = kvi_ssd_blocks_alloc(room);
-  if (used->body && room > 0 &&
-      io_wait(volume, KVI_SSD_READ, used->file, used->trailer.body_at, used->body, room) == 0 &&
-      kvi_ssd_footer_open(used->body, room, &used->trailer, &reader) == KVS_OK) {
-    kvi_ssd_footer_close(&reader);
-    return true;
-  }
-  free(used->body);
-  used->body = NULL;
-  return false;
-}
-
-/* The record at this place, if a whole one is there; its bytes are in recovery->record. */
-static bool record_look(struct recovery *recovery, const struct used *used, uint64_t at, const uint8_t *head,
-                        struct kvi_ssd_record *record)
-{
-  struct kvi_ssd_volume *volume = recovery->volume;
-
-  if (kvi_ssd_record_read(head, &used->use, at, record) != KVS_OK ||
-      record->bytes > volume->record_bytes_max || at + record->bytes > volume->config.file_bytes ||
-      io_wait(volume, KVI_SSD_READ, used->file, at, recovery->record, record->bytes) != 0)
-    return false;
-  return kvi_ssd_record_read(recovery->record, &used->use, at, record) == KVS_OK &&
-         kvi_ssd_record_check(recovery->record, record->bytes, record, true, NULL) == KVS_OK;
-}
-
-/* All whole records of an unsealed file; *end_p: behind the last one. */
-static kvs_status scan(struct recovery *recovery, const struct used *used, struct kvi_ssd_footer *footer,
-                       uint64_t *end_p)
-{
-  struct kvi_ssd_volume *volume = recovery->volume;
-  uint64_t last = volume->config.file_bytes - KVI_SSD_BLOCK, window = UINT64_MAX;
-  struct kvi_ssd_record record;
-  size_t mark;
-
-  *end_p = KVI_SSD_BLOCK;
-  for (uint64_t at = KVI_SSD_BLOCK; at < last;) {
-    if (at / WINDOW != window) {
-      uint64_t first = at / WINDOW * WINDOW;
-
-      window = at / WINDOW;
-      if (io_wait(volume, KVI_SSD_READ, used->file, first, recovery->window, WINDOW) != 0)
-        memset(recovery->window, 0, WINDOW); /* what is there cannot be had */
-    }
-    if (!record_look(recovery, used, at, recovery->window + at % WINDOW, &record)) {
-      at += KVI_SSD_BLOCK;
-      continue;
-    }
-    if (kvi_ssd_footer_add(footer, &record, &mark) != KVS_OK)
-      return KVS_ERR_NOMEM;
-    at += record.bytes;
-    *end_p = at;
-  }
-  return KVS_OK;
-}
-
-/* Gives a file that was scanned its footer on disk. */
-static void seal(struct recovery *recovery, struct used *used)
-{
-  struct kvi_ssd_volume *volume = recovery->volume;
-  uint64_t end = used->trailer.body_at;
-  size_t room = kvi_ssd_round(used->trailer.body_bytes, KVI_SSD_BLOCK);
-
-  if (end + room + KVI_SSD_BLOCK > volume->config.file_bytes)
-    return; /* writers leave room; should it lack, the file is scanned again next time */
-  kvi_ssd_trailer_write(volume->header_block, &used->trailer);
-  if (io_wait(volume, KVI_SSD_SYNC, used->file, 0, NULL, 0) == 0 &&
-      io_wait(volume, KVI_SSD_WRITE, used->file, end, used->body, room) == 0 &&
-      io_wait(volume, KVI_SSD_WRITE, used->file, volume->config.file_bytes - KVI_SSD_BLOCK,
-              volume->header_block, KVI_SSD_BLOCK) == 0)
-    (void)io_wait(volume, KVI_SSD_SYNC, used->file, 0, NULL, 0);
-}
-
-/* The newest unsealed file is written on; the others are sealed. */
-static kvs_status unsealed_end(struct recovery *recovery)
-{
-  struct kvi_ssd_volume *volume = recovery->volume;
-
-  for (uint32_t i = recovery->n_used; i > 0; i--) {
-    struct used *used = &recovery->used[i - 1];
-
-    if (!used->unsealed || !used->body)
-      continue;
-    if (volume->writer) {
-      seal(recovery, used);
-      continue;
-    }
-    volume->writer = calloc(1, sizeof(*volume->writer));
-    if (!volume->writer)
-      return KVS_ERR_NOMEM;
-    volume->writer->volume = volume;
-    volume->writer->file = used->file;
-    volume->writer->next = used->trailer.body_at;
-    volume->writer->footer = used->footer;
-    memset(&used->footer, 0, sizeof(used->footer));
-    volume->files[used->file].state = KVI_SSD_OPEN;
-  }
-  return KVS_OK;
-}
-
-static kvs_status unsealed_load(struct recovery *recovery, struct used *used)
-{
-  struct kvi_ssd_footer *footer = &used->footer;
-  uint64_t end;
-  size_t room;
-  kvs_status status;
-
-  if (!recovery->window)
-    recovery->window = kvi_ssd_blocks_alloc(WINDOW);
-  if (!recovery->record)
-    recovery->record = kvi_ssd_blocks_alloc(recovery->volume->record_bytes_max);
-  if (!recovery->window || !recovery->record)
-    return KVS_ERR_NOMEM;
-  status = scan(recovery, used, footer, &end);
-  kvi_log_info("%s: log file %u was not sealed, %u records found in it", recovery->volume->name, used->file,
-               footer->n_records);
-  if (status != KVS_OK || footer->n_records == 0)
-    return status;
-  room = kvi_ssd_round(kvi_ssd_footer_bytes(footer), KVI_SSD_BLOCK);
-  used->unsealed = true;
-  used->trailer = (struct kvi_ssd_trailer){.use = used->use, .body_at = end};
-  used->body = kvi_ssd_blocks_alloc(room);
-  if (!used->body)
-    return KVS_ERR_NOMEM;
-  memset(used->body, 0, room);
-  kvi_ssd_footer_write(footer, used->body, &used->trailer);
-  return KVS_OK;
-}
-
 /* ---- deletions ---- */
 
+/* By name; of one name, the newest first. */
 static int deletion_compare(const void *a, const void *b)
 {
   const struct kvi_ssd_deletion *x = a, *y = b;
+  int order = memcmp(x->name, y->name, KVI_SSD_NAME);
 
-  if (x->sequence != y->sequence)
-    return x->sequence < y->sequence ? -1 : 1;
-  return (x->at > y->at) - (x->at < y->at);
+  return order != 0 ? order : (x->generation < y->generation) - (x->generation > y->generation);
 }
 
-static kvs_status deletions_add(struct recovery *recovery, const struct used *used,
+static void generation_seen(struct kvi_ssd_volume *volume, uint64_t generation)
+{
+  if (generation > volume->generation)
+    volume->generation = generation;
+}
+
+static kvs_status deletion_add(struct kvi_ssd_recovery *recovery, const struct kvi_ssd_deletion *deletion)
+{
+  static const uint8_t all[KVI_SSD_NAME];
+
+  generation_seen(recovery->volume, deletion->generation);
+  if (memcmp(deletion->name, all, KVI_SSD_NAME) == 0) {
+    if (deletion->generation > recovery->all_deleted)
+      recovery->all_deleted = deletion->generation;
+    return KVS_OK;
+  }
+  if (recovery->n_deletions == recovery->deletions_room) {
+    size_t room = recovery->deletions_room ? recovery->deletions_room * 2 : 1024;
+    struct kvi_ssd_deletion *grown = realloc(recovery->deletions, room * sizeof(*grown));
+
+    if (!grown)
+      return KVS_ERR_NOMEM;
+    recovery->deletions = grown;
+    recovery->deletions_room = room;
+  }
+  recovery->deletions[recovery->n_deletions++] = *deletion;
+  return KVS_OK;
+}
+
+static kvs_status deletions_add(struct kvi_ssd_recovery *recovery, const struct kvi_ssd_used *used,
                                 const struct kvi_ssd_record *listed)
 {
   uint8_t *block = recovery->volume->header_block;
   struct kvi_ssd_record record;
 
   if (listed->at % KVI_SSD_BLOCK != 0 || listed->at > recovery->volume->config.file_bytes - KVI_SSD_BLOCK ||
-      io_wait(recovery->volume, KVI_SSD_READ, used->file, listed->at, block, KVI_SSD_BLOCK) != 0 ||
+      kvi_ssd_recover_io(recovery, KVI_SSD_READ, used->file, listed->at, block, KVI_SSD_BLOCK) != 0 ||
       kvi_ssd_record_read(block, &used->use, listed->at, &record) != KVS_OK ||
       record.kind != KVI_SSD_DELETIONS || record.bytes != KVI_SSD_BLOCK ||
-      kvi_ssd_record_check(block, KVI_SSD_BLOCK, &record, true, NULL) != KVS_OK)
-    return KVS_OK; /* counted as nothing: chunks may come back */
+      kvi_ssd_record_check(block, KVI_SSD_BLOCK, &record, true, NULL) != KVS_OK) {
+    kvi_log_error("%s: deletions in log file %u cannot be read: deleted chunks may come back",
+                  recovery->volume->name, used->file);
+    return KVS_OK;
+  }
   for (uint64_t i = 0; i < record.length; i += KVI_SSD_DELETION) {
-    if (recovery->n_deletions == recovery->deletions_room) {
-      size_t room = recovery->deletions_room ? recovery->deletions_room * 2 : 1024;
-      struct kvi_ssd_deletion *grown = realloc(recovery->deletions, room * sizeof(*grown));
+    struct kvi_ssd_deletion deletion = kvi_ssd_deletion_read(block + KVI_SSD_HEAD + i);
+    kvs_status status = deletion_add(recovery, &deletion);
 
-      if (!grown)
-        return KVS_ERR_NOMEM;
-      recovery->deletions = grown;
-      recovery->deletions_room = room;
-    }
-    recovery->deletions[recovery->n_deletions++] = kvi_ssd_deletion_read(block + KVI_SSD_HEAD + i);
+    if (status != KVS_OK)
+      return status;
   }
   return KVS_OK;
 }
 
-static bool is_deleted(const struct recovery *recovery, uint64_t sequence, uint64_t at)
+/* The newest deletion of each name is the first of it. */
+static void deletions_sort(struct kvi_ssd_recovery *recovery)
 {
-  struct kvi_ssd_deletion wanted = {.sequence = sequence, .at = at};
+  size_t kept = 0;
 
-  return recovery->n_deletions > 0 && bsearch(&wanted, recovery->deletions, recovery->n_deletions,
-                                              sizeof(wanted), deletion_compare) != NULL;
+  if (recovery->n_deletions > 0)
+    qsort(recovery->deletions, recovery->n_deletions, sizeof(*recovery->deletions), deletion_compare);
+  for (size_t i = 0; i < recovery->n_deletions; i++)
+    if (kept == 0 ||
+        memcmp(recovery->deletions[kept - 1].name, recovery->deletions[i].name, KVI_SSD_NAME) != 0)
+      recovery->deletions[kept++] = recovery->deletions[i];
+  recovery->n_deletions = kept;
+}
+
+static int name_compare(const void *name, const void *deletion)
+{
+  return memcmp(name, ((const struct kvi_ssd_deletion *)deletion)->name, KVI_SSD_NAME);
+}
+
+static bool is_deleted(const struct kvi_ssd_recovery *recovery, const struct kvi_ssd_record *record)
+{
+  const struct kvi_ssd_deletion *deletion;
+  uint8_t name[KVI_SSD_NAME];
+
+  if (record->generation <= recovery->all_deleted)
+    return true;
+  if (recovery->n_deletions == 0)
+    return false;
+  kvi_ssd_name(&record->identity, name);
+  deletion = bsearch(name, recovery->deletions, recovery->n_deletions, sizeof(*deletion), name_compare);
+  return deletion && record->generation <= deletion->generation;
 }
 
 /* ---- telling ---- */
 
-static void chunk_tell(struct recovery *recovery, const struct used *used,
+static void chunk_tell(struct kvi_ssd_recovery *recovery, const struct kvi_ssd_used *used,
                        const struct kvi_ssd_record *record)
 {
   struct kvi_ssd_volume *volume = recovery->volume;
@@ -333,23 +237,21 @@ static void chunk_tell(struct recovery *recovery, const struct used *used,
   if (record->at % KVI_SSD_BLOCK != 0 || record->at < KVI_SSD_BLOCK || record->bytes % KVI_SSD_BLOCK != 0 ||
       record->bytes > volume->record_bytes_max || record->bytes > volume->config.file_bytes ||
       record->at > volume->config.file_bytes - record->bytes || record->length == 0 ||
-      record->length > record->bytes || is_deleted(recovery, used->use.sequence, record->at))
+      record->length > record->bytes || is_deleted(recovery, record))
     return;
-  if (record->generation > volume->generation)
-    volume->generation = record->generation;
   found.handle = kvi_ssd_handle_of(volume, used->file, record->at, record->bytes);
   /* counted first: the store may drop it at once */
   kvi_ssd_live_add(volume, used->file, record->bytes);
   if (!recovery->found(volume->owner.ctx, &found)) {
-    kvi_ssd_volume_drop(volume, found.handle, false);
+    kvi_ssd_volume_drop(volume, found.handle);
     return;
   }
   volume->stats.recovered_chunks++;
   volume->stats.recovered_bytes += record->length;
 }
 
-/* Goes through a file's list: for its deletions, or to tell its chunks. */
-static kvs_status list_read(struct recovery *recovery, const struct used *used, bool tell)
+/* Goes through a file's list: for its deletions and generations, or to tell its chunks. */
+static kvs_status list_read(struct kvi_ssd_recovery *recovery, const struct kvi_ssd_used *used, bool tell)
 {
   struct kvi_ssd_footer_reader reader;
   char tenant[KVI_MEDIUM_TENANT_MAX];
@@ -365,43 +267,53 @@ static kvs_status list_read(struct recovery *recovery, const struct used *used, 
       break;
     if (tell && record.kind == KVI_SSD_CHUNK)
       chunk_tell(recovery, used, &record);
-    else if (!tell && record.kind == KVI_SSD_DELETIONS)
+    if (tell)
+      continue;
+    kvi_ssd_contents_note(recovery->volume, used->file, &record);
+    generation_seen(recovery->volume, record.generation);
+    if (record.kind == KVI_SSD_DELETIONS)
       status = deletions_add(recovery, used, &record);
   } while (status == KVS_OK);
   kvi_ssd_footer_close(&reader);
   return status == KVS_ERR_NOMEM ? status : KVS_OK;
 }
 
-static kvs_status lists_tell(struct recovery *recovery)
+static kvs_status lists_tell(struct kvi_ssd_recovery *recovery)
 {
   kvs_status status = KVS_OK;
 
   for (uint32_t i = 0; i < recovery->n_used && status == KVS_OK; i++)
     status = list_read(recovery, &recovery->used[i], false);
-  if (recovery->n_deletions > 0)
-    qsort(recovery->deletions, recovery->n_deletions, sizeof(*recovery->deletions), deletion_compare);
+  deletions_sort(recovery);
+  if (recovery->uncertain)
+    recovery->volume->generation += GENERATIONS_LOST;
   for (uint32_t i = 0; i < recovery->n_used && status == KVS_OK; i++)
     status = list_read(recovery, &recovery->used[i], true);
   return status;
 }
 
-static kvs_status files_load(struct recovery *recovery)
+static kvs_status files_load(struct kvi_ssd_recovery *recovery)
 {
   struct kvi_ssd_volume *volume = recovery->volume;
   kvs_status status = headers_read(recovery);
 
   for (uint32_t i = 0; i < recovery->n_used && status == KVS_OK; i++) {
-    struct used *used = &recovery->used[i];
+    const struct kvi_ssd_used *used = &recovery->used[i];
+    struct kvi_ssd_file *file = &volume->files[used->file];
 
-    if (!footer_load(recovery, used))
-      status = unsealed_load(recovery, used);
+    status = kvi_ssd_recover_list(recovery, &recovery->used[i]);
+    if (used->uncertain)
+      file->oldest = 0;
     if (used->body) {
-      volume->files[used->file].use = used->use;
-      volume->files[used->file].state = KVI_SSD_SEALED;
+      file->use = used->use;
+      file->state = KVI_SSD_SEALED;
+    } else {
+      kvi_ssd_file_free(
+          volume, used->file); /* nothing was found in it; its header says that there may be something */
     }
   }
   if (status == KVS_OK)
-    status = unsealed_end(recovery);
+    status = kvi_ssd_recover_unsealed(recovery);
   for (uint32_t i = 0; i < volume->n_files; i++)
     volume->n_free += volume->files[i].state == KVI_SSD_FREE;
   return status;
@@ -409,7 +321,7 @@ static kvs_status files_load(struct recovery *recovery)
 
 kvs_status kvi_ssd_recover(struct kvi_ssd_volume *volume, kvi_medium_found_fn *found)
 {
-  struct recovery recovery = {.volume = volume, .found = found};
+  struct kvi_ssd_recovery recovery = {.volume = volume, .found = found};
   kvs_status status;
 
   recovery.used = calloc(volume->n_files, sizeof(*recovery.used));

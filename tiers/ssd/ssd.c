@@ -17,6 +17,7 @@ struct ssd {
   struct kvi_ssd_volume *volumes[KVI_SSD_DIRECTORIES_MAX];
   uint32_t end_blocks[KVI_SSD_DIRECTORIES_MAX]; /* of its places */
   uint32_t n_volumes;
+  bool left_out; /* a directory that is configured could not be opened */
 };
 
 static struct ssd *from(struct kvi_medium *medium)
@@ -100,11 +101,46 @@ static kvs_status ssd_get(struct kvi_medium *medium, struct kvi_medium_get *get)
 static void ssd_drop(struct kvi_medium *medium, const struct kvi_medium_identity *identity,
                      kvi_medium_handle handle, bool for_good)
 {
-  struct kvi_ssd_volume *volume = volume_of(from(medium), handle);
+  struct ssd *ssd = from(medium);
+  struct kvi_ssd_volume *volume = handle != 0 ? volume_of(ssd, handle) : NULL;
+  uint8_t name[KVI_SSD_NAME];
 
-  (void)identity;
   if (volume)
-    kvi_ssd_volume_drop(volume, handle, for_good);
+    kvi_ssd_volume_drop(volume, handle);
+  if (!for_good)
+    return;
+  kvi_ssd_name(identity, name);
+  for (uint32_t i = 0; i < ssd->n_volumes; i++) /* an old copy may lie in any of them */
+    kvi_ssd_volume_forget(ssd->volumes[i], name);
+}
+
+/* From the directory numbered next on, one after the other. As ssd_settle. */
+static kvs_status settle_on(struct ssd *ssd, struct kvi_medium_settle *settle, uint32_t next)
+{
+  kvs_status status = KVS_OK;
+
+  for (; next < ssd->n_volumes && status == KVS_OK; next++) {
+    settle->medium_link[3] = &ssd->volumes[next];
+    status = kvi_ssd_volume_settle(ssd->volumes[next], settle);
+  }
+  return status == KVS_OK && ssd->left_out ? KVS_ERR_IO : status;
+}
+
+/* One directory has ended with it. */
+static void settled(void *ctx, struct kvi_medium_settle *settle, kvs_status status)
+{
+  struct ssd *ssd = ctx;
+  uint32_t at = (uint32_t)((struct kvi_ssd_volume **)settle->medium_link[3] - ssd->volumes);
+
+  if (status == KVS_OK)
+    status = settle_on(ssd, settle, at + 1);
+  if (status != KVS_PENDING)
+    settle->done(settle, status);
+}
+
+static kvs_status ssd_settle(struct kvi_medium *medium, struct kvi_medium_settle *settle)
+{
+  return settle_on(from(medium), settle, 0);
 }
 
 static void ssd_destroy(struct kvi_medium *medium)
@@ -128,6 +164,7 @@ static struct kvi_medium_ops ssd_ops = {
     .put = ssd_put,
     .get = ssd_get,
     .drop = ssd_drop,
+    .settle = ssd_settle,
     .destroy = ssd_destroy,
 };
 
@@ -191,11 +228,13 @@ static kvs_status create(const struct kvi_ssd_config *config, struct kvi_ssd_dis
   for (size_t i = 0; i < config->n_paths; i++) {
     kvs_status status;
 
-    if (!disks[i])
+    if (!disks[i]) {
+      ssd->left_out = true;
       continue;
+    }
     status =
         kvi_ssd_volume_open(config, disks[i], (uint32_t)i, config->paths[i], config->bytes / config->n_paths,
-                            first, &blocks, &ssd->volumes[ssd->n_volumes]);
+                            first, settled, ssd, &blocks, &ssd->volumes[ssd->n_volumes]);
     if (status == KVS_OK) {
       first += blocks;
       ssd->end_blocks[ssd->n_volumes++] = first;
@@ -203,6 +242,8 @@ static kvs_status create(const struct kvi_ssd_config *config, struct kvi_ssd_dis
       disks_destroy(disks + i + 1, config->n_paths - i - 1);
       ssd_destroy(&ssd->medium);
       return status;
+    } else {
+      ssd->left_out = true;
     }
   }
   if (ssd->n_volumes == 0) {

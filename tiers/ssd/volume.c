@@ -6,125 +6,9 @@
 #include "proto/limits.h"
 #include "tiers/ssd/volume_private.h"
 
-#define OPS_OWN   4u /* beside config.depth: for moving, scrubbing, deletions */
 #define EXPIRE_NS (20 * KVI_NS_PER_MS)
 #define IDLE_NS   (1 * KVI_NS_PER_S)
 #define STOP_NS   (5 * KVI_NS_PER_S) /* how long a device may take for its last operations */
-
-/* ---- operations ---- */
-
-void kvi_ssd_submit(struct kvi_ssd_volume *volume, struct kvi_ssd_io *io)
-{
-  volume->in_flight++;
-  volume->disk->ops->submit(volume->disk, io);
-}
-
-struct kvi_ssd_op *kvi_ssd_op_take(struct kvi_ssd_volume *volume, size_t bytes, bool own)
-{
-  kvi_list_node *node = kvi_list_first(&volume->ops_free);
-  struct kvi_ssd_op *op;
-
-  if (!node || (!own && volume->ops_free.length <= OPS_OWN))
-    return NULL;
-  op = kvi_list_entry(node, struct kvi_ssd_op, link);
-  memset(op, 0, offsetof(struct kvi_ssd_op, link));
-  op->volume = volume;
-  op->buffer = kvi_ssd_buffer_take(&volume->buffers, bytes);
-  if (!op->buffer.bytes)
-    return NULL;
-  kvi_list_remove(&volume->ops_free, node);
-  kvi_list_push_back(&volume->running, node);
-  op->started_ns = kvi_now_ns();
-  return op;
-}
-
-void kvi_ssd_op_free(struct kvi_ssd_op *op)
-{
-  struct kvi_ssd_volume *volume = op->volume;
-
-  kvi_ssd_buffer_give(&volume->buffers, op->buffer);
-  kvi_list_remove(&volume->running, &op->link);
-  kvi_list_push_back(&volume->ops_free, &op->link);
-}
-
-void kvi_ssd_device_said(struct kvi_ssd_volume *volume, const char *what, uint32_t file, int error)
-{
-  volume->in_flight--;
-  if (error == 0) {
-    volume->errors_in_row = 0;
-    return;
-  }
-  kvi_log_limited(KVI_LOG_WARN, "%s: %s log file %u failed: %s", volume->name, what, file, strerror(error));
-  pthread_mutex_lock(&volume->lock);
-  volume->stats.device_errors++;
-  pthread_mutex_unlock(&volume->lock);
-  if (++volume->errors_in_row < KVI_SSD_ERRORS_MAX ||
-      atomic_load_explicit(&volume->failed, memory_order_relaxed))
-    return;
-  kvi_log_error("%s: %u operations in a row failed: its log files are out, the node goes on without them",
-                volume->name, KVI_SSD_ERRORS_MAX);
-  atomic_store_explicit(&volume->failed, true, memory_order_relaxed);
-}
-
-void kvi_ssd_live_add(struct kvi_ssd_volume *volume, uint32_t file, uint64_t bytes)
-{
-  pthread_mutex_lock(&volume->lock);
-  volume->files[file].live_bytes += bytes;
-  volume->files[file].live++;
-  volume->stats.live_bytes += bytes;
-  volume->stats.objects++;
-  pthread_mutex_unlock(&volume->lock);
-}
-
-bool kvi_ssd_handle_find(const struct kvi_ssd_volume *volume, kvi_medium_handle handle, uint32_t *file_p,
-                         uint64_t *at_p)
-{
-  uint32_t place = kvi_ssd_handle_place(handle) - volume->first_block;
-  uint32_t file = place / volume->file_blocks;
-
-  if (kvi_ssd_handle_place(handle) < volume->first_block || file >= volume->n_files ||
-      (volume->files[file].use.sequence & 0xffff) != (handle & 0xffff))
-    return false;
-  *file_p = file;
-  *at_p = (uint64_t)(place % volume->file_blocks) * KVI_SSD_BLOCK;
-  return true;
-}
-
-static void deletion_add_locked(struct kvi_ssd_volume *volume, uint32_t file, uint64_t at)
-{
-  if (volume->n_deletions == KVI_SSD_DELETIONS_MAX)
-    return;
-  if (!volume->deletions)
-    volume->deletions = malloc(KVI_SSD_DELETIONS_MAX * sizeof(*volume->deletions));
-  if (!volume->deletions)
-    return;
-  volume->deletions[volume->n_deletions++] =
-      (struct kvi_ssd_deletion){.sequence = volume->files[file].use.sequence, .at = at};
-}
-
-void kvi_ssd_volume_drop(struct kvi_ssd_volume *volume, kvi_medium_handle handle, bool for_good)
-{
-  uint64_t at, bytes = kvi_ssd_handle_bytes(handle);
-  bool wake = false;
-  uint32_t file;
-
-  pthread_mutex_lock(&volume->lock);
-  if (kvi_ssd_handle_find(volume, handle, &file, &at) && volume->files[file].live > 0) {
-    volume->files[file].live--;
-    volume->files[file].live_bytes -= bytes;
-    volume->stats.live_bytes -= bytes;
-    volume->stats.objects--;
-    if (for_good)
-      deletion_add_locked(volume, file, at);
-    /* relaxed, here and where it is read: a put more or less that is refused is of no matter */
-    wake = volume->asleep && (for_good || atomic_load_explicit(&volume->no_room, memory_order_relaxed));
-    atomic_store_explicit(&volume->no_room, false, memory_order_relaxed);
-    volume->asleep &= !wake;
-  }
-  pthread_mutex_unlock(&volume->lock);
-  if (wake)
-    volume->disk->ops->wake(volume->disk);
-}
 
 /* ---- the thread ---- */
 
@@ -135,15 +19,16 @@ static bool sleep_announce(struct kvi_ssd_volume *volume, bool *busy_p)
 
   pthread_mutex_lock(&volume->lock);
   quiet = kvi_list_is_empty(&volume->puts_new) && kvi_list_is_empty(&volume->gets_new) &&
+          volume->deletions_come == volume->deletions_seen &&
           !atomic_load_explicit(&volume->stop, memory_order_relaxed);
   volume->asleep = quiet;
-  *busy_p = volume->queued > 0;
+  *busy_p = volume->queued > 0 || !kvi_list_is_empty(&volume->settles);
   pthread_mutex_unlock(&volume->lock);
   return quiet;
 }
 
-/* The device is out: nothing of it is to be asked for again. */
-static void failure_tell(struct kvi_ssd_volume *volume)
+/* Nothing of this directory is to be asked for again. */
+static void all_lost_tell(struct kvi_ssd_volume *volume)
 {
   uint32_t blocks = volume->n_files * volume->file_blocks;
 
@@ -152,22 +37,52 @@ static void failure_tell(struct kvi_ssd_volume *volume)
                        ((kvi_medium_handle)(volume->first_block + blocks) << 32) - 1);
 }
 
+/* More deletions came than can wait: all that was put before is gone. */
+static void emptied_tell(struct kvi_ssd_volume *volume)
+{
+  bool emptied;
+
+  pthread_mutex_lock(&volume->lock);
+  emptied = volume->emptied;
+  volume->emptied = false;
+  pthread_mutex_unlock(&volume->lock);
+  if (!emptied)
+    return;
+  kvi_log_error("%s: more than %u deletions wait to be written: all its chunks are given up", volume->name,
+                KVI_SSD_DELETIONS_MAX);
+  all_lost_tell(volume);
+}
+
+/* The device is out. */
+static void failed_step(struct kvi_ssd_volume *volume, bool *told)
+{
+  kvi_ssd_waiting_end(volume, KVS_ERR_IO);
+  kvi_ssd_settles_end(volume, KVS_ERR_IO);
+  if (!*told)
+    all_lost_tell(volume);
+  *told = true;
+  pthread_mutex_lock(&volume->lock); /* what comes is nobody's: it must not keep this thread awake */
+  volume->deletions_seen = volume->deletions_come;
+  pthread_mutex_unlock(&volume->lock);
+}
+
 static void step(struct kvi_ssd_volume *volume, bool *told)
 {
   uint64_t now = kvi_now_ns();
 
   kvi_ssd_requests_take(volume);
   if (atomic_load_explicit(&volume->failed, memory_order_relaxed)) {
-    kvi_ssd_waiting_end(volume, KVS_ERR_IO);
-    if (!*told)
-      failure_tell(volume);
-    *told = true;
+    failed_step(volume, told);
   } else {
+    emptied_tell(volume);
+    kvi_ssd_deletions_step(volume);
     kvi_ssd_read_step(volume);
     kvi_ssd_write_step(volume);
+    kvi_ssd_free_step(volume);
     kvi_ssd_reclaim_step(volume);
     kvi_ssd_scrub_step(volume);
   }
+  kvi_ssd_settles_step(volume, now);
   if (now >= volume->expire_next_ns) {
     kvi_ssd_expire(volume, now, KVS_ERR_DEADLINE, false);
     volume->expire_next_ns = now + EXPIRE_NS;
@@ -178,6 +93,29 @@ static void stop_waits(struct kvi_ssd_volume *volume, uint64_t until)
 {
   while (volume->in_flight > 0 && kvi_now_ns() < until)
     volume->disk->ops->wait(volume->disk, until);
+}
+
+/* What was deleted is written, so that it stays deleted, and the open file sealed, so that the next start reads no data. */
+static void leave_in_order(struct kvi_ssd_volume *volume, uint64_t until)
+{
+  uint64_t come;
+
+  do {
+    if (atomic_load_explicit(&volume->failed, memory_order_relaxed))
+      return;
+    kvi_ssd_deletions_step(volume);
+    stop_waits(volume, until);
+    pthread_mutex_lock(&volume->lock);
+    come = volume->deletions_come;
+    pthread_mutex_unlock(&volume->lock);
+  } while (!kvi_ssd_deletions_are_safe(volume, come) && !kvi_ssd_deletions_are_stuck(volume) &&
+           kvi_now_ns() < until);
+  if (volume->in_flight > 0)
+    return;
+  if (volume->n_free > 0 || volume->ready != KVI_SSD_NONE)
+    kvi_ssd_seal(
+        volume); /* else it is what something is being moved to, and is written on at the next start */
+  kvi_ssd_ready_cancel(volume);
 }
 
 static void run(void *arg)
@@ -201,15 +139,10 @@ static void run(void *arg)
   kvi_ssd_waiting_end(volume, KVS_ERR_CLOSED);
   until = kvi_now_ns() + STOP_NS;
   stop_waits(volume, until);
-  if (!atomic_load_explicit(&volume->failed,
-                            memory_order_relaxed)) { /* so that the next start reads no data */
-    kvi_ssd_deletions_write(volume);
-    if (volume->n_free > 0 || volume->ready != KVI_SSD_NONE)
-      kvi_ssd_seal(
-          volume); /* else it is what something is being moved to, and is written on at the next start */
-    kvi_ssd_ready_cancel(volume);
-  }
+  leave_in_order(volume, until);
   stop_waits(volume, until);
+  kvi_ssd_settles_step(volume, 0);
+  kvi_ssd_settles_end(volume, KVS_ERR_CLOSED);
   kvi_ssd_expire(volume, 0, KVS_ERR_CLOSED, true);
 }
 
@@ -278,14 +211,19 @@ kvs_status kvi_ssd_volume_recover(struct kvi_ssd_volume *volume, const struct kv
 
 static kvs_status parts_create(struct kvi_ssd_volume *volume, const char *name)
 {
-  uint32_t n_ops = volume->config.depth + OPS_OWN;
+  uint32_t n_ops = volume->config.depth + KVI_SSD_OPS_OWN;
 
   volume->name = strdup(name);
   volume->files = calloc(volume->n_files, sizeof(*volume->files));
   volume->ops = calloc(n_ops, sizeof(*volume->ops));
   volume->header_block = kvi_ssd_blocks_alloc(KVI_SSD_BLOCK);
-  if (!volume->name || !volume->files || !volume->ops || !volume->header_block)
+  volume->freeing_block = kvi_ssd_blocks_alloc(KVI_SSD_BLOCK);
+  volume->deletions = malloc(KVI_SSD_DELETIONS_MAX * sizeof(*volume->deletions));
+  if (!volume->name || !volume->files || !volume->ops || !volume->header_block || !volume->freeing_block ||
+      !volume->deletions)
     return KVS_ERR_NOMEM;
+  for (uint32_t i = 0; i < volume->n_files; i++)
+    volume->files[i].oldest = UINT64_MAX;
   for (uint32_t i = 0; i < n_ops; i++)
     kvi_list_push_back(&volume->ops_free, &volume->ops[i].link);
   /* the depth of 2 MiB records, and two of the largest */
@@ -317,7 +255,8 @@ static kvs_status files_open(struct kvi_ssd_volume *volume)
 }
 
 kvs_status kvi_ssd_volume_open(const struct kvi_ssd_config *config, struct kvi_ssd_disk *disk, uint32_t index,
-                               const char *name, uint64_t bytes, uint32_t first_block, uint32_t *blocks_p,
+                               const char *name, uint64_t bytes, uint32_t first_block,
+                               kvi_ssd_settled_fn *settled, void *settled_ctx, uint32_t *blocks_p,
                                struct kvi_ssd_volume **volume_p)
 {
   struct kvi_ssd_volume *volume = calloc(1, sizeof(*volume));
@@ -335,10 +274,13 @@ kvs_status kvi_ssd_volume_open(const struct kvi_ssd_config *config, struct kvi_s
   volume->file_blocks = (uint32_t)(config->file_bytes / KVI_SSD_BLOCK);
   volume->n_files = (uint32_t)(bytes / config->file_bytes);
   volume->record_bytes_max = kvi_ssd_record_bytes(config->chunk_bytes_max, KVI_SEGMENTS_MAX);
-  volume->ready = KVI_SSD_NONE;
+  volume->ready = volume->freeing = KVI_SSD_NONE;
+  volume->settled = settled;
+  volume->settled_ctx = settled_ctx;
   pthread_mutex_init(&volume->lock, NULL);
   kvi_list_init(&volume->puts_new);
   kvi_list_init(&volume->gets_new);
+  kvi_list_init(&volume->settles);
   kvi_list_init(&volume->puts);
   kvi_list_init(&volume->gets);
   kvi_list_init(&volume->ops_free);
@@ -390,8 +332,11 @@ void kvi_ssd_volume_destroy(struct kvi_ssd_volume *volume)
     free(volume->writer);
   }
   free(volume->deletions);
+  free(volume->freeing_block);
   free(volume->header_block);
   free(volume->ops);
+  for (uint32_t i = 0; i < volume->n_files && volume->files; i++)
+    kvi_ssd_list_forget(volume, i);
   free(volume->files);
   free(volume->name);
   free(volume);

@@ -1,16 +1,19 @@
 /*
  * tiers/ssd/volume_private.h: what the files of a volume share.
  *
- * Files: volume.c (life, the thread), requests.c (what it is asked), write.c (the open log file, sealing), read.c, walk.c (the records of a sealed file,
- * one after the other), reclaim.c, scrub.c, recover.c.
+ * Files: volume.c (life, the thread), operations.c (what the disk is given, and said), live.c (what the store has in each file), requests.c (what it is
+ * asked), header.c (a file's use begins and ends), write.c (the open log file), seal.c, deletions.c, read.c, walk.c (the records of a sealed file, one
+ * after the other), reclaim.c, scrub.c, recover.c.
  *
  * All belongs to the volume's thread, save what `lock` guards. The lock is a leaf: nothing is called while it is held.
  */
 #ifndef KVASIR_TIERS_SSD_VOLUME_PRIVATE_H
 #define KVASIR_TIERS_SSD_VOLUME_PRIVATE_H
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/list.h"
@@ -22,9 +25,9 @@
 #include "tiers/ssd/volume.h"
 
 #define KVI_SSD_NONE          UINT32_MAX
-#define KVI_SSD_QUEUE_MAX     1024u /* requests that wait */
-#define KVI_SSD_DELETIONS_MAX 65536u
-#define KVI_SSD_ERRORS_MAX    8u /* device errors in a row that take a directory out */
+#define KVI_SSD_QUEUE_MAX     1024u  /* requests that wait */
+#define KVI_SSD_DELETIONS_MAX 65536u /* that wait to be written */
+#define KVI_SSD_ERRORS_MAX    8u     /* device errors in a row that take a directory out */
 
 /* ---- handles: place in the tier 32, length in blocks 16, low half of the file's sequence 16 ---- */
 
@@ -44,12 +47,14 @@ static inline uint64_t kvi_ssd_handle_bytes(kvi_medium_handle handle)
 /* ---- log files ---- */
 
 enum kvi_ssd_file_state {
-  KVI_SSD_FREE = 0,
+  KVI_SSD_FREE = 0, /* its header says so */
   KVI_SSD_READYING, /* its header is being written */
   KVI_SSD_READY,    /* the next to be written */
   KVI_SSD_OPEN,
   KVI_SSD_SEALING,
   KVI_SSD_SEALED,
+  KVI_SSD_FREEING, /* its header is about to say that it is free: until that is safe, its records may be found again */
+  KVI_SSD_BAD, /* it cannot be read, and its deletions are needed: left alone until the next start */
 };
 
 struct kvi_ssd_walk;
@@ -61,6 +66,13 @@ struct kvi_ssd_file {
   struct kvi_ssd_use use;
   uint64_t live_bytes; /* under the lock: records that the store has */
   uint32_t live;       /* under the lock */
+
+  /* what lies in it, in use or not, as long as it may be found at a start */
+  uint64_t oldest;         /* least generation of its chunks; UINT64_MAX: it has none */
+  uint64_t newest_deleted; /* greatest generation of its deletions */
+  uint32_t deletions;      /* how many */
+
+  struct kvi_ssd_footer *list; /* of a file in state SEALED whose footer could not be written; else NULL */
 };
 
 /* A log file that is being written, or sealed. */
@@ -71,6 +83,7 @@ struct kvi_ssd_writer {
   uint32_t writing; /* records under way */
   struct kvi_ssd_footer footer;
   bool sealing;  /* takes no records any more */
+  bool sealed;   /* the footer is on the disk */
   uint8_t *body; /* the footer as written; sealing */
   size_t body_room;
   uint32_t step;
@@ -90,6 +103,7 @@ struct kvi_ssd_op {
   uint64_t started_ns;
   struct kvi_ssd_walk *walk;                          /* of one of the volume's own */
   void (*own_done)(struct kvi_ssd_op *op, int error); /* of a write of its own: takes the op over */
+  bool wants_sync;                                    /* the write has ended when it is safe */
   kvi_list_node link;                                 /* in ops_free, running or unsynced */
 };
 
@@ -103,8 +117,7 @@ struct kvi_ssd_volume {
   uint64_t record_bytes_max;
   uint8_t directory[KVI_SSD_ID_BYTES];
   struct kvi_ssd_file *files;
-  uint64_t sequence;   /* of the file that was opened last */
-  uint64_t generation; /* of the chunk that came last */
+  uint64_t sequence; /* of the file that was opened last */
   kvi_thread thread;
 
   pthread_mutex_t lock; /* guards the next group */
@@ -112,10 +125,15 @@ struct kvi_ssd_volume {
   uint32_t queued; /* all that was accepted and has not ended */
   uint64_t queued_put_bytes, queued_get_bytes;
   struct kvi_rate writing;            /* of what was accepted to be written */
-  struct kvi_ssd_deletion *deletions; /* to be written */
-  uint32_t n_deletions;
-  bool asleep; /* the thread waits, or is about to */
-  bool closed; /* nothing new is taken */
+  uint64_t generation;                /* of the chunk or deletion that came last */
+  struct kvi_ssd_deletion *deletions; /* a ring of KVI_SSD_DELETIONS_MAX: those that are not safe yet */
+  uint32_t first_deletion, n_deletions;
+  uint64_t deletions_come,
+      deletions_safe; /* counted; the difference is n_deletions, but for those that a full ring has swallowed */
+  bool emptied;       /* a full ring stands for the deletion of all: the store is to be told */
+  kvi_list settles;   /* of kvi_medium_settle, oldest first */
+  bool asleep;        /* the thread waits, or is about to */
+  bool closed;        /* nothing new is taken */
   struct kvi_medium_stats stats;
 
   atomic_bool stop, failed;
@@ -130,8 +148,19 @@ struct kvi_ssd_volume {
   uint32_t sync_file;
   uint32_t n_syncing;
   struct kvi_ssd_buffers buffers;
-  struct kvi_ssd_writer *writer; /* the open one; NULL */
-  uint32_t n_sealing;
+  struct kvi_ssd_writer *writer;   /* the open one; NULL */
+  uint32_t n_sealing, seal_errors; /* seal_errors: files whose sealing has failed */
+  uint64_t deletions_kept;         /* in all files */
+  uint32_t deleting;               /* of the ring, being written */
+  uint64_t deletions_seen;         /* those that came before were started, or had no place to go */
+  uint32_t n_freeing;              /* files in that state */
+  uint32_t n_bad;                  /* files in that state */
+  uint32_t freeing;                /* the one whose header is being written; KVI_SSD_NONE */
+  uint32_t freeing_tries;
+  struct kvi_ssd_io freeing_io;
+  uint8_t *freeing_block;
+  kvi_ssd_settled_fn *settled;
+  void *settled_ctx;
   uint32_t ready_from;    /* the first file to look at for the next one to prepare */
   uint32_t ready, n_free; /* file that is prepared, KVI_SSD_NONE; files that are free */
   struct kvi_ssd_io header_io;
@@ -157,7 +186,9 @@ void kvi_ssd_waiting_end(struct kvi_ssd_volume *volume, kvs_status status);
 /* Requests past their deadline end, those that the disk has included: their op goes on without them. all: whatever their deadline. */
 void kvi_ssd_expire(struct kvi_ssd_volume *volume, uint64_t now, kvs_status status, bool all);
 
-/* ---- volume.c ---- */
+/* ---- operations.c ---- */
+
+#define KVI_SSD_OPS_OWN 4u /* beside config.depth: for moving, scrubbing, deletions */
 
 void kvi_ssd_submit(struct kvi_ssd_volume *volume, struct kvi_ssd_io *io);
 /* NULL: all are in use. own: may take the last ones, which requests may not. */
@@ -165,8 +196,15 @@ struct kvi_ssd_op *kvi_ssd_op_take(struct kvi_ssd_volume *volume, size_t bytes, 
 void kvi_ssd_op_free(struct kvi_ssd_op *op);
 /* A read, write or sync ended so; too many errors in a row and the directory is out. */
 void kvi_ssd_device_said(struct kvi_ssd_volume *volume, const char *what, uint32_t file, int error);
+
+/* ---- live.c ---- */
+
 /* The record is the store's from now on: counted in its file. */
 void kvi_ssd_live_add(struct kvi_ssd_volume *volume, uint32_t file, uint64_t bytes);
+/* Bytes of the records that the store still has in a file. */
+uint64_t kvi_ssd_live_bytes(struct kvi_ssd_volume *volume, uint32_t file);
+/* None of them is the store's any more, and its handles are those of nothing. */
+void kvi_ssd_live_clear(struct kvi_ssd_volume *volume, uint32_t file);
 static inline kvi_medium_handle kvi_ssd_handle_of(const struct kvi_ssd_volume *volume, uint32_t file,
                                                   uint64_t at, uint64_t bytes)
 {
@@ -177,23 +215,95 @@ static inline kvi_medium_handle kvi_ssd_handle_of(const struct kvi_ssd_volume *v
 /* False: no file of this volume has, or had, that record. */
 bool kvi_ssd_handle_find(const struct kvi_ssd_volume *volume, kvi_medium_handle handle, uint32_t *file_p,
                          uint64_t *at_p);
+/* The generation of what comes next. */
+uint64_t kvi_ssd_generation_next(struct kvi_ssd_volume *volume);
+/* A record lies in the file, or may: what the file tells of generations and deletions. */
+void kvi_ssd_contents_note(struct kvi_ssd_volume *volume, uint32_t file, const struct kvi_ssd_record *record);
+
+/* ---- header.c ---- */
+
+static inline bool kvi_ssd_syncs(const struct kvi_ssd_volume *volume)
+{
+  return volume->config.durability != KVI_SSD_DURABLE_NONE;
+}
+
+/* Makes a file ready, if none is and one is free. */
+void kvi_ssd_ready_step(struct kvi_ssd_volume *volume);
+/* The file that is ready will not be used: its header says so. For the end. */
+void kvi_ssd_ready_cancel(struct kvi_ssd_volume *volume);
+/* A file's use is over: it is free for another when its header says so, which kvi_ssd_free_step sees to. */
+void kvi_ssd_file_free(struct kvi_ssd_volume *volume, uint32_t file);
+void kvi_ssd_free_step(struct kvi_ssd_volume *volume);
+/* The block that says that a file is not used. */
+void kvi_ssd_header_unused(const struct kvi_ssd_volume *volume, uint32_t file, uint8_t block[KVI_SSD_BLOCK]);
+
+/* ---- deletions.c ---- */
+
+/*
+ * The rule that keeps deleted chunks away (docs/formats/ssd.md): a deletion takes the next generation, as a put does when it is accepted and a copy
+ * before the store is asked whether it still has the chunk; at a start no record counts whose chunk has a deletion of its generation or a
+ * greater one. So a deletion has to lie somewhere as long as a chunk with a smaller generation lies in another file, whatever chunk it is.
+ */
+
+/* One block holds so many. */
+#define KVI_SSD_DELETIONS_BLOCK ((KVI_SSD_BLOCK - KVI_SSD_HEAD) / KVI_SSD_DELETION)
+static inline uint64_t kvi_ssd_deletions_bytes(uint64_t n)
+{
+  return (n + KVI_SSD_DELETIONS_BLOCK - 1) / KVI_SSD_DELETIONS_BLOCK * KVI_SSD_BLOCK;
+}
+
+/* Writes the deletions that wait, as far as there is a file to write them to. */
+void kvi_ssd_deletions_step(struct kvi_ssd_volume *volume);
+/*
+ * Those of a record in a file that is about to go, as far as they are needed, are to be written again. *come_p: to kvi_ssd_deletions_are_safe then.
+ * KVS_ERR_BUSY: they have no place in the ring now.
+ */
+kvs_status kvi_ssd_deletions_keep(struct kvi_ssd_volume *volume, uint32_t file, const uint8_t *record_bytes,
+                                  const struct kvi_ssd_record *record, uint64_t *come_p);
+bool kvi_ssd_deletions_are_safe(struct kvi_ssd_volume *volume, uint64_t come);
+/* They wait for room that nothing under way can make. */
+bool kvi_ssd_deletions_are_stuck(struct kvi_ssd_volume *volume);
+/* The file to free since what its chunks are older than is too much; KVI_SSD_NONE: it is not. */
+uint32_t kvi_ssd_deletions_crowd(struct kvi_ssd_volume *volume);
+/* Ends settles: those whose deletions are safe, those past their deadline. */
+void kvi_ssd_settles_step(struct kvi_ssd_volume *volume, uint64_t now);
+/* All of them end so. */
+void kvi_ssd_settles_end(struct kvi_ssd_volume *volume, kvs_status status);
 
 /* ---- write.c ---- */
 
-/* Starts what can be started of volume->puts and of the deletions. */
+/* Starts what can be started of volume->puts. */
 void kvi_ssd_write_step(struct kvi_ssd_volume *volume);
+/* An open file with room for so many bytes: opened if need be. own: may open the last one that can be had. */
+bool kvi_ssd_writer_have(struct kvi_ssd_volume *volume, uint64_t bytes, bool own);
 /*
- * Writes op->buffer, a whole record but for its head, to the open log file. own: may open the last free file. False: no file is open for it now;
- * the op is still the caller's.
+ * Writes op->buffer, a whole record but for its head, to the open log file. own: as above. False: no file is open for it now; the op is still
+ * the caller's.
  */
 bool kvi_ssd_write_record(struct kvi_ssd_op *op, struct kvi_ssd_record *record, bool own);
+/* The put's generation, from when it was accepted. */
+static inline void kvi_ssd_put_generation_set(struct kvi_medium_put *put, uint64_t generation)
+{
+  static_assert(sizeof(generation) == sizeof(put->medium_link[3]), "a place beside the list's node");
+  memcpy(&put->medium_link[3], &generation, sizeof(generation));
+}
+static inline uint64_t kvi_ssd_put_generation(const struct kvi_medium_put *put)
+{
+  uint64_t generation;
+
+  memcpy(&generation, &put->medium_link[3], sizeof(generation));
+  return generation;
+}
+
+/* ---- seal.c ---- */
+
 /* No more records go to the open file; it is sealed when those under way have ended. */
 void kvi_ssd_seal(struct kvi_ssd_volume *volume);
-
-/* The file that is ready will not be used: its header says so. For the end. */
-void kvi_ssd_ready_cancel(struct kvi_ssd_volume *volume);
-/* Writes the deletions that wait, as far as there is a file to write them to. */
-void kvi_ssd_deletions_write(struct kvi_ssd_volume *volume);
+/* The next thing to do for a file that is being sealed. */
+void kvi_ssd_seal_next(struct kvi_ssd_writer *writer);
+/* The file has no footer on the disk, and its list is kept in memory; *footer is empty then. */
+void kvi_ssd_list_keep(struct kvi_ssd_volume *volume, uint32_t file, struct kvi_ssd_footer *footer);
+void kvi_ssd_list_forget(struct kvi_ssd_volume *volume, uint32_t file);
 
 /* ---- read.c ---- */
 
@@ -223,9 +333,14 @@ struct kvi_ssd_walk {
   bool wants_op; /* waits for a free op and buffer */
 
   /* reclaim's */
+  uint64_t generation;        /* of the copy */
   struct kvi_ssd_op *blocked; /* a record that waits for a log file */
   bool failed;                /* a record could not be moved */
-  bool synced;                /* all was moved, and is safe */
+  bool keeps, unreadable;     /* a deletion has no place elsewhere now; cannot be read */
+  bool walked;                /* all was moved */
+  uint32_t seal_errors;       /* the volume's when it began */
+  uint64_t deletions_come;    /* deletions that have to be safe before the file may go */
+  bool syncing, synced;       /* what was moved is safe */
 
   bool paused; /* scrub's: until the rate lets it go on */
 };
@@ -239,11 +354,6 @@ void kvi_ssd_walk_free(struct kvi_ssd_walk *walk);
 
 void kvi_ssd_reclaim_step(struct kvi_ssd_volume *volume);
 void kvi_ssd_scrub_step(struct kvi_ssd_volume *volume);
-
-/* Bytes of the records that the store still has in a file. */
-uint64_t kvi_ssd_live_bytes(struct kvi_ssd_volume *volume, uint32_t file);
-/* A file's use is over: it is free for another. */
-void kvi_ssd_file_free(struct kvi_ssd_volume *volume, uint32_t file);
 
 /* ---- recover.c ---- */
 

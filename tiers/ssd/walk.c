@@ -118,10 +118,30 @@ static void trailer_came(struct kvi_ssd_io *io, int error)
   kvi_ssd_submit(volume, io);
 }
 
+/* Of a file whose footer is not on the disk: from the list in memory. */
+static kvs_status list_walk(struct kvi_ssd_walk *walk, const struct kvi_ssd_footer *list)
+{
+  kvs_status status;
+
+  walk->body_room = kvi_ssd_footer_bytes(list);
+  walk->body = kvi_ssd_blocks_alloc(walk->body_room);
+  if (!walk->body)
+    return KVS_ERR_NOMEM;
+  kvi_ssd_footer_write(list, walk->body, &walk->trailer);
+  status = kvi_ssd_footer_open(walk->body, walk->body_room, &walk->trailer, &walk->reader);
+  if (status != KVS_OK)
+    return status;
+  walk->volume->files[walk->file].reading++;
+  kvi_ssd_walk_next(walk);
+  return KVS_OK;
+}
+
 kvs_status kvi_ssd_walk_start(struct kvi_ssd_walk *walk)
 {
   struct kvi_ssd_volume *volume = walk->volume;
 
+  if (volume->files[walk->file].list)
+    return list_walk(walk, volume->files[walk->file].list);
   walk->body = kvi_ssd_blocks_alloc(KVI_SSD_BLOCK);
   if (!walk->body)
     return KVS_ERR_NOMEM;

@@ -1,8 +1,9 @@
 /*
- * tiers/ssd/write.c: the open log file: records go to it one behind the other, then it is sealed with a footer.
+ * tiers/ssd/write.c: the open log file: records go to it one behind the other, then it is sealed with a footer (seal.c).
  *
- *     FREE ──► READYING ──► READY ──► OPEN ──► SEALING ──► SEALED
- *              its header is written           records under way end, sync, footer, trailer, sync
+ *     FREE ──► READYING ──► READY ──► OPEN ──► SEALING ──► SEALED ──► FREEING ──► FREE
+ *              its header is written           records under way end  its header is written: not used
+ *                                              sync, footer, trailer, sync
  *
  * One file is made ready ahead, so that a full one does not keep puts waiting for a header. A put opens the ready one only if there
  * is another free one, which is for what has to be moved.
@@ -11,196 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/crc32c.h"
-#include "base/rand.h"
 #include "proto/bytes.h"
 #include "tiers/ssd/volume_private.h"
-
-#define DELETIONS_BATCH ((KVI_SSD_BLOCK - KVI_SSD_HEAD) / KVI_SSD_DELETION)
-
-static bool syncs(const struct kvi_ssd_volume *volume)
-{
-  return volume->config.durability != KVI_SSD_DURABLE_NONE;
-}
-
-/* ---- a file is made ready ---- */
-
-static void ready_end(struct kvi_ssd_volume *volume, bool good)
-{
-  volume->files[volume->ready].state = good ? KVI_SSD_READY : KVI_SSD_FREE;
-  if (!good) {
-    volume->ready_from = (volume->ready + 1) % volume->n_files; /* its first block may be bad: another one */
-    volume->n_free++;
-    volume->ready = KVI_SSD_NONE;
-  }
-}
-
-static void ready_synced(struct kvi_ssd_io *io, int error)
-{
-  struct kvi_ssd_volume *volume = io->user;
-
-  kvi_ssd_device_said(volume, "syncing", volume->ready, error);
-  ready_end(volume, error == 0);
-}
-
-static void ready_written(struct kvi_ssd_io *io, int error)
-{
-  struct kvi_ssd_volume *volume = io->user;
-
-  kvi_ssd_device_said(volume, "writing the header of", volume->ready, error);
-  if (error != 0 || !syncs(volume)) {
-    ready_end(volume, error == 0);
-    return;
-  }
-  io->kind = KVI_SSD_SYNC;
-  io->done = ready_synced;
-  kvi_ssd_submit(volume, io);
-}
-
-static void ready_begin(struct kvi_ssd_volume *volume)
-{
-  struct kvi_ssd_header header = {.file_bytes = volume->config.file_bytes};
-  uint32_t file = volume->ready_from;
-  uint64_t nonce;
-
-  if (volume->ready != KVI_SSD_NONE || volume->n_free == 0 || kvi_random_id(&nonce) != KVS_OK)
-    return;
-  while (volume->files[file].state != KVI_SSD_FREE)
-    file = (file + 1) % volume->n_files;
-  volume->ready_from = 0;
-  header.number = file;
-  header.sequence = ++volume->sequence;
-  header.nonce = nonce;
-  memcpy(header.directory, volume->directory, sizeof(header.directory));
-  pthread_mutex_lock(&volume->lock);
-  volume->files[file].use = (struct kvi_ssd_use){.sequence = header.sequence, .nonce = nonce};
-  pthread_mutex_unlock(&volume->lock);
-  volume->files[file].state = KVI_SSD_READYING;
-  volume->n_free--;
-  volume->ready = file;
-  kvi_ssd_header_write(volume->header_block, &header);
-  volume->header_io = (struct kvi_ssd_io){.kind = KVI_SSD_WRITE,
-                                          .file = file,
-                                          .bytes = volume->header_block,
-                                          .length = KVI_SSD_BLOCK,
-                                          .done = ready_written,
-                                          .user = volume};
-  kvi_ssd_submit(volume, &volume->header_io);
-}
-
-static void ready_canceled(struct kvi_ssd_io *io, int error)
-{
-  kvi_ssd_device_said(io->user, "writing the header of", io->file, error);
-}
-
-void kvi_ssd_ready_cancel(struct kvi_ssd_volume *volume)
-{
-  struct kvi_ssd_header header = {.number = volume->ready, .file_bytes = volume->config.file_bytes};
-
-  if (volume->ready == KVI_SSD_NONE || volume->files[volume->ready].state != KVI_SSD_READY)
-    return;
-  memcpy(header.directory, volume->directory, sizeof(header.directory));
-  kvi_ssd_header_write(volume->header_block, &header);
-  volume->header_io.kind = KVI_SSD_WRITE;
-  volume->header_io.done = ready_canceled;
-  kvi_ssd_submit(volume, &volume->header_io);
-}
-
-/* ---- sealing ---- */
-
-static void seal_next(struct kvi_ssd_writer *writer);
-
-static void seal_end(struct kvi_ssd_writer *writer)
-{
-  struct kvi_ssd_volume *volume = writer->volume;
-
-  volume->files[writer->file].state = KVI_SSD_SEALED;
-  volume->n_sealing--;
-  if (writer->footer.n_records == 0)
-    kvi_ssd_file_free(volume, writer->file);
-  kvi_ssd_footer_clear(&writer->footer);
-  free(writer->body);
-  free(writer);
-}
-
-static void seal_stepped(struct kvi_ssd_io *io, int error)
-{
-  struct kvi_ssd_writer *writer = io->user;
-
-  kvi_ssd_device_said(writer->volume, "sealing", writer->file, error);
-  writer->step = error == 0 ? writer->step + 1 : 4; /* unsealed, it is read through at the next start */
-  seal_next(writer);
-}
-
-/* The footer, and the trailer in a block of its own behind it in memory. */
-static bool body_make(struct kvi_ssd_writer *writer)
-{
-  struct kvi_ssd_volume *volume = writer->volume;
-  struct kvi_ssd_trailer trailer = {.use = volume->files[writer->file].use, .body_at = writer->next};
-
-  writer->body_room = kvi_ssd_round(kvi_ssd_footer_bytes(&writer->footer), KVI_SSD_BLOCK);
-  writer->body = kvi_ssd_blocks_alloc(writer->body_room + KVI_SSD_BLOCK);
-  if (!writer->body)
-    return false;
-  kvi_ssd_footer_write(&writer->footer, writer->body, &trailer);
-  kvi_ssd_trailer_write(writer->body + writer->body_room, &trailer);
-  return true;
-}
-
-static void seal_next(struct kvi_ssd_writer *writer)
-{
-  struct kvi_ssd_volume *volume = writer->volume;
-  struct kvi_ssd_io *io = &writer->io;
-
-  if (writer->footer.n_records == 0)
-    writer->step = 4;
-  if (writer->step == 1 && !body_make(writer))
-    writer->step = 4;
-  if (!syncs(volume) && (writer->step == 0 || writer->step == 3)) {
-    writer->step++;
-    if (writer->step == 1) {
-      seal_next(writer);
-      return;
-    }
-  }
-  *io = (struct kvi_ssd_io){.file = writer->file, .done = seal_stepped, .user = writer};
-  switch (writer->step) {
-  case 0: /* what the footer lists has to be there when the footer is */
-  case 3:
-    io->kind = KVI_SSD_SYNC;
-    break;
-  case 1:
-    io->kind = KVI_SSD_WRITE;
-    io->at = writer->next;
-    io->bytes = writer->body;
-    io->length = writer->body_room;
-    break;
-  case 2:
-    io->kind = KVI_SSD_WRITE;
-    io->at = volume->config.file_bytes - KVI_SSD_BLOCK;
-    io->bytes = writer->body + writer->body_room;
-    io->length = KVI_SSD_BLOCK;
-    break;
-  default:
-    seal_end(writer);
-    return;
-  }
-  kvi_ssd_submit(volume, io);
-}
-
-void kvi_ssd_seal(struct kvi_ssd_volume *volume)
-{
-  struct kvi_ssd_writer *writer = volume->writer;
-
-  if (!writer)
-    return;
-  volume->writer = NULL;
-  volume->n_sealing++;
-  volume->files[writer->file].state = KVI_SSD_SEALING;
-  writer->sealing = true;
-  if (writer->writing == 0)
-    seal_next(writer);
-}
 
 /* ---- records ---- */
 
@@ -216,13 +29,15 @@ static bool has_room(const struct kvi_ssd_writer *writer, uint64_t bytes)
 static uint64_t moving_reserve(struct kvi_ssd_volume *volume)
 {
   uint64_t budget = volume->config.file_bytes / 100 * volume->config.copy_percent;
-  uint64_t moving = volume->reclaim ? kvi_ssd_live_bytes(volume, volume->reclaim->file) : 0;
+  uint64_t moving = 0;
 
+  if (volume->reclaim)
+    moving = kvi_ssd_live_bytes(volume, volume->reclaim->file) +
+             kvi_ssd_deletions_bytes(volume->files[volume->reclaim->file].deletions);
   return (moving > budget ? moving : budget) / 4 * 5; /* footers included */
 }
 
-/* An open file with room for so many bytes. */
-static bool writer_have(struct kvi_ssd_volume *volume, uint64_t bytes, bool own)
+bool kvi_ssd_writer_have(struct kvi_ssd_volume *volume, uint64_t bytes, bool own)
 {
   struct kvi_ssd_writer *writer = volume->writer;
 
@@ -243,7 +58,7 @@ static bool writer_have(struct kvi_ssd_volume *volume, uint64_t bytes, bool own)
   volume->files[volume->ready].state = KVI_SSD_OPEN;
   volume->ready = KVI_SSD_NONE;
   volume->writer = writer;
-  ready_begin(volume);
+  kvi_ssd_ready_step(volume);
   return true;
 }
 
@@ -276,6 +91,10 @@ static void synced(struct kvi_ssd_io *io, int error)
     kvi_list_remove(&volume->unsynced, node);
     kvi_list_push_back(&volume->running, node);
     volume->files[op->io.file].unsynced--;
+    if (op->own_done) {
+      op->own_done(op, error);
+      continue;
+    }
     if (error == 0 && op->put)
       kvi_ssd_live_add(volume, op->io.file, op->io.length);
     record_end(op, error == 0 ? KVS_OK : KVS_ERR_IO);
@@ -319,14 +138,14 @@ static void record_written(struct kvi_ssd_io *io, int error)
   if (error != 0 && writer == volume->writer)
     kvi_ssd_seal(volume); /* the next one goes elsewhere */
   else if (writer->sealing && writer->writing == 0)
-    seal_next(writer);
-  if (own_done) {
-    own_done(op, error);
-  } else if (error == 0 && volume->config.durability == KVI_SSD_DURABLE_PUT && op->put) {
+    kvi_ssd_seal_next(writer);
+  if (error == 0 && volume->config.durability == KVI_SSD_DURABLE_PUT && (op->put || op->wants_sync)) {
     kvi_list_remove(&volume->running, &op->link);
     kvi_list_push_back(&volume->unsynced, &op->link);
     volume->files[io->file].unsynced++; /* the store does not know of it yet: it must not be reclaimed */
     sync_begin(volume);
+  } else if (own_done) {
+    own_done(op, error);
   } else {
     if (error == 0 && op->put)
       kvi_ssd_live_add(volume, io->file, io->length);
@@ -339,18 +158,17 @@ bool kvi_ssd_write_record(struct kvi_ssd_op *op, struct kvi_ssd_record *record, 
   struct kvi_ssd_volume *volume = op->volume;
   struct kvi_ssd_writer *writer;
 
-  if (!writer_have(volume, record->bytes, own))
+  if (!kvi_ssd_writer_have(volume, record->bytes, own))
     return false;
   writer = volume->writer;
   record->use = volume->files[writer->file].use;
   record->at = writer->next;
-  if (record->generation == 0)
-    record->generation = ++volume->generation;
   if (kvi_ssd_footer_add(&writer->footer, record, &op->mark) != KVS_OK) {
     kvi_ssd_seal(volume);
     return false;
   }
   kvi_ssd_record_write(op->buffer.bytes, record);
+  kvi_ssd_contents_note(volume, writer->file, record);
   writer->next += record->bytes;
   writer->writing++;
   op->writer = writer;
@@ -378,6 +196,7 @@ static kvs_status record_make(struct kvi_ssd_op *op, const struct kvi_medium_put
 
   *record = (struct kvi_ssd_record){.kind = KVI_SSD_CHUNK,
                                     .bytes = kvi_ssd_record_bytes(put->length, put->table.n_segments),
+                                    .generation = kvi_ssd_put_generation(put),
                                     .length = put->length,
                                     .n_segments = put->table.n_segments,
                                     .quality = put->table.quality,
@@ -398,7 +217,7 @@ static bool put_start(struct kvi_ssd_volume *volume, struct kvi_medium_put *put,
   struct kvi_ssd_op *op;
   kvs_status status;
 
-  if (!writer_have(volume, bytes, false))
+  if (!kvi_ssd_writer_have(volume, bytes, false))
     return false;
   op = kvi_ssd_op_take(volume, bytes, false);
   if (!op)
@@ -413,68 +232,16 @@ static bool put_start(struct kvi_ssd_volume *volume, struct kvi_medium_put *put,
   return true;
 }
 
-static void deletions_written(struct kvi_ssd_op *op, int error)
-{
-  (void)error; /* counted; the chunks may come back after a restart */
-  kvi_ssd_op_free(op);
-}
-
-static bool deletions_wait(struct kvi_ssd_volume *volume)
-{
-  bool some;
-
-  pthread_mutex_lock(&volume->lock);
-  some = volume->n_deletions > 0;
-  pthread_mutex_unlock(&volume->lock);
-  return some;
-}
-
-/* Writes a block of them. False: not now. */
-static bool deletions_start(struct kvi_ssd_volume *volume)
-{
-  struct kvi_ssd_record record = {.kind = KVI_SSD_DELETIONS, .bytes = KVI_SSD_BLOCK};
-  struct kvi_ssd_op *op;
-  uint32_t n;
-
-  if (!writer_have(volume, KVI_SSD_BLOCK, true))
-    return false;
-  op = kvi_ssd_op_take(volume, KVI_SSD_BLOCK, true);
-  if (!op)
-    return false;
-  memset(op->buffer.bytes, 0, KVI_SSD_BLOCK);
-  pthread_mutex_lock(&volume->lock);
-  n = volume->n_deletions < DELETIONS_BATCH ? volume->n_deletions : DELETIONS_BATCH;
-  for (uint32_t i = 0; i < n; i++)
-    kvi_ssd_deletion_write(op->buffer.bytes + KVI_SSD_HEAD + i * KVI_SSD_DELETION,
-                           &volume->deletions[volume->n_deletions - n + i]);
-  volume->n_deletions -= n;
-  pthread_mutex_unlock(&volume->lock);
-  record.length = n * KVI_SSD_DELETION;
-  record.table_crc = kvi_crc32c_update(0, op->buffer.bytes + KVI_SSD_HEAD, record.length);
-  op->own_done = deletions_written;
-  if (kvi_ssd_write_record(op, &record, true))
-    return true;
-  kvi_ssd_op_free(op);
-  return false;
-}
-
-void kvi_ssd_deletions_write(struct kvi_ssd_volume *volume)
-{
-  while (deletions_wait(volume) && deletions_start(volume))
-    ;
-}
-
 void kvi_ssd_write_step(struct kvi_ssd_volume *volume)
 {
   kvi_list_node *node;
 
-  ready_begin(volume);
-  kvi_ssd_deletions_write(volume);
+  kvi_ssd_ready_step(volume);
   while ((node = kvi_list_first(&volume->puts)) != NULL) {
     struct kvi_medium_put *put = kvi_list_entry(node, struct kvi_medium_put, medium_link);
 
     if (atomic_load_explicit(&volume->no_room, memory_order_relaxed) &&
-        !writer_have(volume, kvi_ssd_record_bytes(put->length, put->table.n_segments), false)) {
+        !kvi_ssd_writer_have(volume, kvi_ssd_record_bytes(put->length, put->table.n_segments), false)) {
       kvi_list_remove(&volume->puts, node);
       kvi_ssd_put_end(volume, put, KVS_ERR_FULL);
     } else if (!put_start(volume, put, node)) {

@@ -90,6 +90,8 @@ typedef struct kvsc_call {
   uint8_t *tiers;   /* lookup: one byte a key (0 absent, 1 dram, 2 ssd, 3 redis, 4 gpu); NULL: not wanted */
   uint32_t
       abreast; /* get; 1: segment 0 of every chunk, then segment 1 of every one, rather than chunk after chunk. A wish */
+  uint32_t
+      ttl_ms; /* put: the chunks are of no use so long after their last use, and tiers that are shared may forget them; 0: not said */
 } kvsc_call;
 
 typedef struct kvsc_iov {

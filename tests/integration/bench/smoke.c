@@ -16,6 +16,8 @@
 
 static const char *bench, *kvasird;
 
+static const char *environment = ""; /* before the command */
+
 /* Runs the bench with the arguments; its output (to be freed) and exit status. */
 static char *run(const char *arguments, int *status_p)
 {
@@ -24,7 +26,7 @@ static char *run(const char *arguments, int *status_p)
   FILE *pipe;
 
   assert_non_null(output);
-  snprintf(command, sizeof command, "'%s' %s", bench, arguments);
+  snprintf(command, sizeof command, "%s'%s' %s", environment, bench, arguments);
   pipe = popen(command, "re"); /* NOLINT(cert-env33-c): a path and options of the build's own */
   assert_non_null(pipe);
   output[fread(output, 1, OUTPUT_MAX, pipe)] = '\0';
@@ -148,12 +150,60 @@ static void a_document_with_every_way(void **state)
   free(output);
 }
 
+static void tiers(void **state)
+{
+  static const char *const expected[] = {"ssd-write-2MiB-d8",
+                                         "ssd-write-2MiB-d8-cpu-client",
+                                         "ssd-durable-put-write-2MiB-d8",
+                                         "ssd-read-2MiB-d8",
+                                         "ssd-randread-64KiB-d16",
+                                         "dram-get-mixed-t4",
+                                         "dram-put-mixed-t4",
+                                         "memcpy-copy-mixed-t4",
+                                         "dram-fragmentation",
+                                         "ssd-open",
+                                         "ssd-open-read",
+                                         "store-open",
+                                         "store-open-index"};
+  char arguments[1024];
+  int status;
+  char *output;
+  cJSON *document;
+
+  (void)state;
+  /* A PATH without programs: what comes with other packages is left out, and said. */
+  snprintf(arguments, sizeof arguments,
+           "tier --json --no-pin --rounds 1 --seconds 0.05 --volume 64MiB --chunks 1000 --directory /tmp "
+           "--only '^ssd-(durable-put-write|write|read)-2MiB-d8$|^ssd-randread-64KiB-d16$|^dram|open'");
+  environment = "PATH=/nowhere ";
+  output = run(arguments, &status);
+  environment = "";
+  document = cJSON_Parse(output);
+  assert_int_equal(status, 0);
+  assert_non_null(document);
+  check_document(document, expected, sizeof expected / sizeof expected[0]);
+  assert_null(row_named(cJSON_GetObjectItem(document, "rows"), "fio-write-2MiB-d8"));
+  cJSON_Delete(document);
+  free(output);
+}
+
 static void usage_errors(void **state)
 {
-  static const char *const wrong[] = {
-      "net --rounds 0 2>&1",      "net --rounds 65 2>&1",        "net --seconds -1 2>&1",
-      "net --peer mooncake 2>&1", "net --endpoint nowhere 2>&1", "net --only '(' 2>&1",
-      "net extra 2>&1",           "net --pin --no-pin 2>&1",     "nothing 2>&1"};
+  static const char *const wrong[] = {"net --rounds 0 2>&1",
+                                      "net --rounds 65 2>&1",
+                                      "net --seconds -1 2>&1",
+                                      "net --peer mooncake 2>&1",
+                                      "net --endpoint nowhere 2>&1",
+                                      "net --only '(' 2>&1",
+                                      "net extra 2>&1",
+                                      "net --pin --no-pin 2>&1",
+                                      "nothing 2>&1",
+                                      "tier --chunks 0 2>&1",
+                                      "tier --volume 1MiB 2>&1",
+                                      "tier --directory /nowhere 2>&1",
+                                      "tier --lmcache /nowhere 2>&1",
+                                      "tier --pin --no-pin 2>&1",
+                                      "tier --only '(' 2>&1"};
   int status;
 
   (void)state;
@@ -198,6 +248,7 @@ int main(int argc, char **argv)
       cmocka_unit_test(rows_can_be_listed),
       cmocka_unit_test(a_server_that_does_not_start),
       cmocka_unit_test(a_document_with_every_way),
+      cmocka_unit_test(tiers),
   };
 
   if (argc != 3)

@@ -103,7 +103,9 @@ class Invariants(TierTest):
         for settings, says in ((dict(ssd__test_fault="error:reads"), "ssd.test_fault: reads"),
                                (dict(redis__test_fault="bang"), "redis.test_fault: bang"),
                                (dict(dram__test_fault="delay:write:1s"), "dram.test_fault: delay: memory is never late")):
-            code, said = harness.Node(**settings).run("--check-config")
+            node = harness.Node(**settings)
+            self.addCleanup(node.close)
+            code, said = node.run("--check-config")
             self.assertEqual(code, 2)
             self.assertIn(says, said)
         node = self.ssd_node().start()

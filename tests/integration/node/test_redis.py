@@ -131,14 +131,32 @@ class Shared(RedisTest):
         node, client, space = self.serve(redis)
         keys = list(self.store(node, client, space))
         request = pb.DeleteRequest(space=space, keys=pb.Keys(keys=keys[0], key_length=32))
-        client.call("Delete", request, pb.DeleteReply, service="Cache")
-        self.assertTrue(until(lambda: len(redis.keys()) == len(keys) - 1))
+        reply = client.call("Delete", request, pb.DeleteReply, service="Cache")
+        self.assertEqual((reply.status, reply.deleted, reply.unconfirmed), (rpc.OK, 1, 0))
+        self.assertEqual(len(redis.keys()), len(keys) - 1)  # told when it is so
         self.assertEqual(self.get(client, space, keys[0])[0], rpc.MISS)
+        reply = client.call("Delete", request, pb.DeleteReply, service="Cache")
+        self.assertEqual((reply.status, reply.deleted), (rpc.MISS, 0))
+        node.stop()
+
+    def test_what_is_used_again_is_written(self):
+        redis = self.redis()
+        node, client, space = self.serve(redis, redis__write="reused")
+        chunks = {rpc.new_key(): [os.urandom(50000)] for _ in range(3)}
+        stream = client.transfer()
+        for key, segments in chunks.items():
+            self.assertEqual(stream.put(space, key, segments), rpc.OK)
+        stream.end()
+        self.assertEqual(node.metric("kvasir_tier_put_off_total", REDIS), 3)
+        self.assertEqual(redis.keys(), [])
+        for key, segments in list(chunks.items())[:2]:
+            self.assertEqual(self.get(client, space, key), (rpc.OK, b"".join(segments)))
+        self.assertTrue(until(lambda: len(redis.keys()) == 2))
         node.stop()
 
     def test_reading_alone(self):
         redis = self.redis()
-        node, client, space = self.serve(redis, redis__write="false")
+        node, client, space = self.serve(redis, redis__write="none")
         self.assert_alive(client, space)
         self.assertEqual(redis.keys(), [])
         node.stop()

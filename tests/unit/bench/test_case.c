@@ -110,6 +110,35 @@ static void shapes(void **state)
   assert_int_equal(bench_case_chunks(&what), 1);
 }
 
+static void tiers(void **state)
+{
+  struct bench_row_id id = {
+      .what = {.way = BENCH_SSD, .op = BENCH_RANDOM_READ, .size = 64 << 10, .shape = BENCH_D16}};
+
+  (void)state;
+  assert_name(id, "ssd-randread-64KiB-d16");
+  assert_true(refers_to(id, "fio-randread-64KiB-d16"));
+  id.kind = BENCH_CPU_CLIENT;
+  assert_true(refers_to(id, "fio-randread-64KiB-d16-cpu-client"));
+  id = (struct bench_row_id){
+      .what = {.way = BENCH_REDIS_TIER, .op = BENCH_PUT, .size = 2 * MIB, .shape = BENCH_C8}, .pin = true};
+  assert_name(id, "redis-tier-put-2MiB-c8-pin");
+  assert_true(refers_to(id, "redis-benchmark-put-2MiB-c8-pin"));
+  assert_true(refers_to(id, "lmcache-resp-put-2MiB-c8-pin"));
+  assert_true(bench_case_has(&id.what, BENCH_CPU_BOTH));
+  id = (struct bench_row_id){.what = {.way = BENCH_DRAM, .op = BENCH_GET, .shape = BENCH_T4}};
+  assert_name(id, "dram-get-mixed-t4");
+  assert_true(refers_to(id, "memcpy-copy-mixed-t4"));
+  assert_false(bench_case_has(&id.what, BENCH_CPU_SERVER));
+  id.what = (struct bench_case){.way = BENCH_DRAM, .op = BENCH_FRAGMENTATION};
+  assert_name(id, "dram-fragmentation");
+  assert_string_equal(bench_row_unit(&id), "%");
+  id = (struct bench_row_id){.what = {.way = BENCH_OPEN_STORE, .op = BENCH_OPEN}, .kind = BENCH_INDEX_BYTES};
+  assert_name(id, "store-open-index");
+  assert_string_equal(bench_row_unit(&id), "bytes/chunk");
+  assert_false(bench_case_has(&id.what, BENCH_P99));
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -118,6 +147,7 @@ int main(void)
       cmocka_unit_test(latencies_refer_to_latencies),
       cmocka_unit_test(what_moves_nothing_has_no_cost),
       cmocka_unit_test(shapes),
+      cmocka_unit_test(tiers),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,6 +52,29 @@ static void pinned_names_match_too(void **state)
   assert_int_equal(plan.n, 1);
 }
 
+static void tiers_and_their_peers(void **state)
+{
+  bool available[BENCH_WAYS];
+  size_t all;
+
+  (void)state;
+  for (size_t i = 0; i < BENCH_WAYS; i++)
+    available[i] = true;
+  assert_true(bench_plan_make_tier(&plan, available, NULL));
+  all = plan.n;
+  assert_true(all < BENCH_CASES_MAX);
+  for (size_t i = 0; i < plan.n; i++)
+    assert_int_equal(bench_plan_find(&plan, &plan.cases[i]), i);
+  assert_true(bench_plan_make_tier(&plan, available, "^ssd-read-2MiB-d8$"));
+  assert_true(has(BENCH_FIO, BENCH_READ, 2 << 20, BENCH_D8));
+  assert_int_equal(plan.n, 2);
+  available[BENCH_FIO] = false;
+  assert_true(bench_plan_make_tier(&plan, available, NULL));
+  assert_false(has(BENCH_FIO, BENCH_READ, 2 << 20, BENCH_D8));
+  assert_true(has(BENCH_SSD, BENCH_READ, 2 << 20, BENCH_D8));
+  assert_true(plan.n < all);
+}
+
 static void bad_expressions(void **state)
 {
   (void)state;
@@ -68,6 +91,7 @@ int main(void)
       cmocka_unit_test(ways_that_are_not_there_are_left_out),
       cmocka_unit_test(pinned_names_match_too),
       cmocka_unit_test(bad_expressions),
+      cmocka_unit_test(tiers_and_their_peers),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

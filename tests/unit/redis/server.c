@@ -233,14 +233,22 @@ static const char *answer_of(redisContext *context, redisReply *reply)
 const char *server_do(const struct redis_server *server, const char *format, ...)
 {
   redisContext *context = reach(server);
-  redisReply *reply;
-  va_list arguments;
+  redisReply *reply = NULL;
 
-  if (!context)
-    fail_msg("redis at %s cannot be reached", server->address);
-  va_start(arguments, format);
-  reply = redisvCommand(context, format, arguments);
-  va_end(arguments);
+  /* Once more: a server that becomes a replica or a master closes its clients' connections. */
+  for (int attempt = 0; attempt < 3; attempt++) {
+    va_list arguments;
+
+    if (!context)
+      fail_msg("redis at %s cannot be reached", server->address);
+    va_start(arguments, format);
+    reply = redisvCommand(context, format, arguments);
+    va_end(arguments);
+    if (reply || attempt == 2)
+      break;
+    redisFree(context);
+    context = reach(server);
+  }
   return answer_of(context, reply);
 }
 

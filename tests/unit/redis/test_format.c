@@ -68,6 +68,7 @@ static void what_is_written_is_read(void **state)
     assert_int_equal(value.payload_bytes, chunk.length);
     assert_int_equal(value.prologue_bytes, chunk.prologue_length);
     assert_int_equal(value.place, number);
+    assert_int_equal(value.ttl_ms, number % 3 ? 0 : 3600000 + number);
     assert_int_equal(value.parent_length, 32);
     assert_false(value.unchained);
     assert_int_equal(kvi_redis_value_table(&value, chunk.prologue, &table), KVI_REDIS_NONE);
@@ -126,7 +127,7 @@ static void sealed_nonsense_is_refused(void **state)
     size_t at;
     uint8_t value;
   } lies[] = {{16, 200}, {24, 4}, {24, 0}, {32, 0}, {32, 2}, {33, 0x20},
-              {36, 2},   {37, 9}, {37, 0}, {38, 1}, {56, 1}, {63, 1}};
+              {36, 2},   {37, 9}, {37, 0}, {38, 1}, {60, 1}, {63, 1}};
   struct kvi_redis_key key;
   uint8_t value[256], lie[256];
   size_t prologue;

@@ -251,6 +251,52 @@ static kvs_status no_place(struct kvi_medium_get *get, const struct kvi_chunk_ta
   return KVS_ERR_QUOTA;
 }
 
+/* A put may ask for less than the tier's, which bounds it; a get renews what the chunk has, also that of another node with a longer one. */
+static void times_to_live(void **state)
+{
+  static const struct {
+    uint64_t own_ms, most_ms;
+  } cases[] = {{0, 600000}, {60000, 60000}, {900000, 600000}};
+  struct kvi_medium *medium = open_it();
+
+  (void)state;
+  for (uint64_t i = 0; i < 3; i++) {
+    struct kvi_redis_identity identity = {.tenant = TENANT, .key_length = KEY_BYTES};
+    const char *words[] = {"PTTL", NULL}, *shorten[] = {"PEXPIRE", NULL, "30000"};
+    size_t lengths[] = {4, 0}, shorten_lengths[] = {7, 0, 5};
+    struct kvi_redis_key key;
+    struct test_chunk chunk;
+    struct test_wait wait;
+    struct kvi_medium_put put;
+
+    test_chunk_make(&chunk, 7200 + i, 1000, 2);
+    identity.space = chunk.space;
+    identity.key = chunk.key;
+    assert_int_equal(kvi_redis_key_make("kvasir:", &identity, &key), KVS_OK);
+    words[1] = shorten[1] = (const char *)key.bytes;
+    lengths[1] = shorten_lengths[1] = key.length;
+    test_wait_init(&wait);
+    test_put_fill(&put, &chunk, &wait);
+    put.ttl_ms = (uint32_t)cases[i].own_ms;
+    assert_int_equal(medium->ops->put(medium, &put), KVS_OK);
+    assert_int_equal(test_wait_for(&wait), KVS_OK);
+    for (int get = 0; get < 2; get++) {
+      long ttl_ms = strtol(server_do_argv(&server, 2, words, lengths), NULL, 10);
+
+      /* 30000: as was set below; a machine that takes half a minute for it is none */
+      assert_true(ttl_ms > 30000 && (uint64_t)ttl_ms <= cases[i].most_ms);
+      assert_string_equal(server_do_argv(&server, 3, shorten, shorten_lengths), "1");
+      assert_int_equal(test_get(medium, &chunk, 0), KVS_OK);
+      assert_int_equal(lookup(medium, 7200 + i, 1, (uint8_t[1]){0}), KVS_OK);
+      for (kvi_deadline patience = kvi_deadline_from_ms(WAIT_SECONDS * 1000);
+           strtol(server_do_argv(&server, 2, words, lengths), NULL, 10) <= 30000; pause_ms(2))
+        assert_false(kvi_deadline_expired(patience)); /* renewed behind the get */
+    }
+    test_chunk_free(&chunk);
+  }
+  medium->ops->destroy(medium);
+}
+
 static void statuses(void **state)
 {
   struct kvi_medium *medium = open_it();
@@ -330,6 +376,7 @@ int main(void)
       cmocka_unit_test(chains_end_at_their_hole),
       cmocka_unit_test(removals_say_what_was_there),
       cmocka_unit_test(drop_for_good_alone_removes),
+      cmocka_unit_test(times_to_live),
       cmocka_unit_test(statuses),
       cmocka_unit_test(closed_under_way),
   };

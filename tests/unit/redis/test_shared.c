@@ -43,8 +43,7 @@ static void open_node(struct node *node, uint32_t max_fetches, uint32_t get_ms)
       .redis = {.addresses = addresses, .n_addresses = 1, .retry_first_ms = 20, .retry_longest_ms = 100},
       .key_prefix = "kvasir:"};
   struct kvi_store_config store = {.dram_bytes = 48 << 20, .max_chunks = 8192};
-  struct kvi_shared_config shared = {
-      .write = true, .max_fetches = max_fetches, .lookup_ms = get_ms, .get_ms = get_ms};
+  struct kvi_shared_config shared = {.max_fetches = max_fetches, .lookup_ms = get_ms, .get_ms = get_ms};
   struct kvi_store_service_config service = {.incarnation = 1};
   kvs_space_desc desc = testing_space("shared", KEY_BYTES);
 
@@ -531,7 +530,7 @@ static void full_queue_sheds_the_oldest(void **state)
   struct kvi_redis_medium_config redis = {.redis = {.addresses = addresses, .n_addresses = 1},
                                           .key_prefix = "shed:"};
   struct kvi_store_config store_config = {.dram_bytes = 16 << 20};
-  struct kvi_shared_config config = {.write = true, .write_queue = 4};
+  struct kvi_shared_config config = {.write_queue = 4};
   uint8_t space[KVS_DIGEST_SIZE] = {1}, key[KEY_BYTES];
   struct kvi_put_request request = {.space = space, .key = key, .key_length = KEY_BYTES, .length = 1000};
   struct kvi_medium_stats medium;

@@ -44,6 +44,7 @@ void chunk_make(struct chunk *chunk, uint64_t number, size_t length)
   }
   described.n_segments = chunk->n_segments;
   described.place = (uint32_t)number;
+  described.ttl_ms = number % 3 ? 0 : 3600000 + number;
   assert_int_equal(kvi_redis_value_write(&chunk->key, &described, chunk->prologue, sizeof(chunk->prologue),
                                          &chunk->prologue_length, &payload),
                    KVS_OK);

@@ -186,24 +186,32 @@ static void test_reload(void **state)
   assert_int_equal(kvi_settings_drain_timeout_ms(settings), 2000);
 
   write_file("drain_timeout: 3500ms\nlog: {level: error}\ndram: {size: 32MiB}\n");
-  kvi_settings_reload(settings);
+  assert_true(kvi_settings_reload(settings));
   assert_int_equal(kvi_settings_drain_timeout_ms(settings), 3500);
   assert_int_equal(kvi_settings_get(settings)->dram_size, 1u << 30); /* needs a restart */
 
+  write_file("drain_timeout: 3500ms\nlog: {level: error}\nssd: {test_fault: \"error:read:0.1\"}\n");
+  assert_true(kvi_settings_reload(settings));
+  assert_string_equal(kvi_settings_get(settings)->ssd_test_fault, "error:read:0.1");
+  write_file("drain_timeout: 3500ms\nlog: {level: error}\nssd: {test_fault: \"error:reading\"}\n");
+  assert_false(kvi_settings_reload(settings));
+  assert_string_equal(kvi_settings_get(settings)->ssd_test_fault, "error:read:0.1");
+
   write_file("drain_timeout: 9s\nnonsense: 1\n"); /* refused as a whole */
-  kvi_settings_reload(settings);
+  assert_false(kvi_settings_reload(settings));
   assert_int_equal(kvi_settings_drain_timeout_ms(settings), 3500);
   kvi_settings_free(settings);
 }
 
 /* What a reload may change it must be able to write as text; see value_text in settings.c. */
-static void test_mutable_rows_are_words_or_durations(void **state)
+static void test_mutable_rows_are_words_strings_or_durations(void **state)
 {
   (void)state;
   for (size_t i = 0; i < kvi_settings_table.row_count; i++) {
     const kvi_config_row *row = &kvi_settings_table.rows[i];
 
-    assert_true(!row->mutable || row->type == KVI_CONFIG_ENUM || row->type == KVI_CONFIG_DURATION);
+    assert_true(!row->mutable || row->type == KVI_CONFIG_ENUM || row->type == KVI_CONFIG_STRING ||
+                row->type == KVI_CONFIG_DURATION);
   }
 }
 
@@ -235,7 +243,7 @@ int main(void)
       cmocka_unit_test(test_file_names_the_line),
       cmocka_unit_test(test_json),
       cmocka_unit_test(test_reload),
-      cmocka_unit_test(test_mutable_rows_are_words_or_durations),
+      cmocka_unit_test(test_mutable_rows_are_words_strings_or_durations),
   };
 
   return cmocka_run_group_tests(tests, make_file, remove_file);

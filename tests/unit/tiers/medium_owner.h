@@ -121,6 +121,28 @@ static inline bool owner_found(void *ctx, const struct kvi_medium_found *found)
   return true;
 }
 
+/* Lets go of a chunk, for good or not, whether or not the owner knows where it is. */
+static inline void owner_drop(struct owner *owner, uint32_t number, bool for_good)
+{
+  struct test_chunk chunk;
+  struct kvi_medium_identity identity;
+
+  test_chunk_make(&chunk, number, 8, 1);
+  identity = test_identity(&chunk);
+  pthread_mutex_lock(&owner->mutex);
+  owner->medium->ops->drop(owner->medium, &identity, owner->handles[number], for_good);
+  owner->handles[number] = 0;
+  pthread_mutex_unlock(&owner->mutex);
+  test_chunk_free(&chunk);
+}
+
+/* Deletes a chunk. KVS_OK: that is acknowledged. */
+static inline kvs_status owner_delete(struct owner *owner, uint32_t number)
+{
+  owner_drop(owner, number, true);
+  return test_settle(owner->medium);
+}
+
 /* Has the owner's medium tell what it holds. */
 static inline kvs_status owner_recover(struct owner *owner)
 {

@@ -197,6 +197,24 @@ static inline kvs_status test_get(struct kvi_medium *medium, const struct test_c
   return status;
 }
 
+static inline void test_settle_done(struct kvi_medium_settle *settle, kvs_status status)
+{
+  test_wait_end(settle->user, status);
+}
+
+/* Waits until what was dropped for good is safe. */
+static inline kvs_status test_settle(struct kvi_medium *medium)
+{
+  struct test_wait wait;
+  struct kvi_medium_settle settle = {
+      .deadline_ns = kvi_now_ns() + WAIT_SECONDS * KVI_NS_PER_S, .done = test_settle_done, .user = &wait};
+  kvs_status status;
+
+  test_wait_init(&wait);
+  status = medium->ops->settle(medium, &settle);
+  return status == KVS_PENDING ? test_wait_for(&wait) : status;
+}
+
 /* A folder of the test's own. */
 static inline void test_folder_make(char path[64])
 {

@@ -27,11 +27,14 @@ struct memory_item {
   struct memory_name name;
   uint8_t *bytes; /* table and payload; NULL: free */
   size_t size, payload_at;
-  uint32_t place, ttl_ms;
+  uint32_t place;
+  uint64_t ttl_ms;
 };
 
+enum memory_verb { MEMORY_PUT, MEMORY_GET, MEMORY_LOOKUP, MEMORY_REMOVE };
+
 struct memory_op {
-  enum { MEMORY_PUT, MEMORY_GET, MEMORY_LOOKUP, MEMORY_REMOVE } verb;
+  enum memory_verb verb;
   void *asked;
 };
 
@@ -219,7 +222,7 @@ static inline void *memory_run(void *ctx)
   return NULL;
 }
 
-static inline kvs_status memory_submit(struct kvi_medium *medium, int verb, void *asked)
+static inline kvs_status memory_submit(struct kvi_medium *medium, enum memory_verb verb, void *asked)
 {
   struct memory_medium *own = memory_of(medium);
   kvs_status status = KVS_ERR_BUSY;
@@ -357,7 +360,7 @@ static inline uint32_t memory_ttl(struct memory_medium *own, const struct kvi_me
 
   pthread_mutex_lock(&own->mutex);
   item = memory_find_locked(own, identity);
-  ttl_ms = item ? item->ttl_ms : UINT32_MAX;
+  ttl_ms = item ? (uint32_t)item->ttl_ms : UINT32_MAX;
   pthread_mutex_unlock(&own->mutex);
   return ttl_ms;
 }

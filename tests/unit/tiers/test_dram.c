@@ -117,6 +117,41 @@ static void full_and_reused(void **state)
   tier->ops->destroy(tier);
 }
 
+/* Sizes of 64 KiB to 2 MiB, as many of each, in and out until the tier was written ten times: payload has at least 95 % of it. */
+static void mixed_sizes_leave_no_holes(void **state)
+{
+  enum { PAGES = 4096, OBJECTS = 1024 }; /* 64 MiB */
+  struct kvi_dram_config config = {.bytes = (uint64_t)PAGES * KVI_DRAM_PAGE_BYTES_DEFAULT};
+  static kvi_tier_object objects[OBJECTS];
+  uint64_t written = 0, oldest = 0, next = 0, seed = 7;
+  struct kvi_tier_usage usage;
+  struct kvi_tier *tier;
+
+  (void)state;
+  assert_int_equal(kvi_dram_create(&config, &tier), KVS_OK);
+  while (written < 10 * config.bytes) {
+    uint64_t most = UINT64_C(65536) << kvi_splitmix64(&seed) % 6;
+    uint64_t length = most - kvi_splitmix64(&seed) % (most / 8);
+    kvs_status status;
+
+    while ((status = reserve(tier, length, 1, &objects[next % OBJECTS])) == KVS_ERR_FULL) {
+      assert_true(oldest < next);
+      tier->ops->drop(tier, objects[oldest++ % OBJECTS]);
+    }
+    assert_int_equal(status, KVS_OK);
+    next++;
+    written += length;
+    assert_true(next - oldest < OBJECTS);
+  }
+  /* what is free can be had to the last page, however torn it is */
+  tier->ops->usage(tier, &usage);
+  for (uint64_t pages = usage.free_bytes / KVI_DRAM_PAGE_BYTES_DEFAULT; pages > 0; pages--)
+    assert_int_equal(reserve(tier, KVI_DRAM_PAGE_BYTES_DEFAULT / 2, 1, &objects[0]), KVS_OK);
+  assert_int_equal(reserve(tier, 1, 1, &objects[0]), KVS_ERR_FULL);
+  assert_true(usage.used_bytes - usage.payload_bytes <= config.bytes / 20);
+  tier->ops->destroy(tier);
+}
+
 static void readers_outlive_drop(void **state)
 {
   struct kvi_tier *tier = make(8);
@@ -268,6 +303,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(objects_of_all_sizes),
       cmocka_unit_test(full_and_reused),
+      cmocka_unit_test(mixed_sizes_leave_no_holes),
       cmocka_unit_test(readers_outlive_drop),
       cmocka_unit_test(what_does_not_fit_in_a_page),
       cmocka_unit_test(spills_are_bounded),

@@ -13,7 +13,7 @@
 #include "tiers/service.h"
 
 #define PATIENCE_MS 60000u
-#define CHUNK       200000u
+#define CHUNK       100000u
 
 static const struct kvi_peer peer = {.id = 5, .tenant = TENANT, .name = "test"};
 
@@ -26,10 +26,10 @@ struct node {
   uint8_t space[KVS_DIGEST_SIZE];
 };
 
-static void node_open(struct node *node)
+static void node_open_with(struct node *node, enum kvi_policy_admission write)
 {
-  struct kvi_store_config store = {.dram_bytes = 4 << 20};
-  struct kvi_shared_config shared = {.write = true, .get_ms = PATIENCE_MS};
+  struct kvi_store_config store = {.dram_bytes = 4 << 20, .write = write};
+  struct kvi_shared_config shared = {.write = write, .get_ms = PATIENCE_MS};
   struct kvi_store_service_config service = {.incarnation = 1};
   kvs_space_desc desc = testing_space("lower", KEY_BYTES);
 
@@ -45,6 +45,11 @@ static void node_open(struct node *node)
   service.shared = node->shared;
   assert_int_equal(kvi_store_service_create(&service, &node->owner), KVS_OK);
   node->service = kvi_store_service_get(node->owner);
+}
+
+static void node_open(struct node *node)
+{
+  node_open_with(node, KVI_ADMIT_ALL);
 }
 
 static void node_close(struct node *node)
@@ -76,7 +81,7 @@ static struct kvi_store_stats store_stats(struct node *node)
   assert_false(kvi_deadline_expired(patience))
 
 /* Each key stands alone. */
-static kvs_status put(struct node *node, uint64_t n)
+static kvs_status put_with(struct node *node, uint64_t n, uint32_t ttl_ms)
 {
   uint8_t key[KEY_BYTES];
   uint32_t lengths[2] = {CHUNK / 2, CHUNK - CHUNK / 2};
@@ -86,7 +91,8 @@ static kvs_status put(struct node *node, uint64_t n)
                                     .unchained = true,
                                     .length = CHUNK,
                                     .n_segments = 2,
-                                    .segment_lengths = lengths};
+                                    .segment_lengths = lengths,
+                                    .ttl_ms = ttl_ms};
   struct kvi_landing landing;
   kvs_status status;
 
@@ -96,6 +102,22 @@ static kvs_status put(struct node *node, uint64_t n)
     return status;
   testing_fill(&landing, n);
   return node->service->ops->put_commit(node->service->self, &landing);
+}
+
+static kvs_status put(struct node *node, uint64_t n)
+{
+  return put_with(node, n, 0);
+}
+
+/* As the lower tier was told; UINT32_MAX: it has not the chunk. */
+static uint32_t ttl_of(struct node *node, uint64_t n)
+{
+  uint8_t key[KEY_BYTES];
+  struct kvi_medium_identity identity = {
+      .tenant = TENANT, .space = node->space, .key = key, .key_length = KEY_BYTES};
+
+  testing_key(n, key, KEY_BYTES);
+  return memory_ttl(node->lower, &identity);
 }
 
 struct getting {
@@ -187,7 +209,7 @@ static void what_the_medium_cannot_give(void **state)
 
   (void)state;
   node_open(&node);
-  fill(&node, 0, 40);
+  fill(&node, 0, 60);
   for (uint32_t i = 0; i < 4; i++) {
     struct kvi_shared_stats before = shared_stats(&node);
     struct kvi_store_stats store = store_stats(&node);
@@ -204,29 +226,46 @@ static void what_the_medium_cannot_give(void **state)
     assert_int_equal(store_stats(&node).get_hits, store.get_hits + 2);
     assert_int_equal(store_stats(&node).gets, store.gets + 2);
   }
+  node_close(&node);
+}
+
+/* What the device cannot read is not there any more: no look-up promises it, and it may be stored again. */
+static void what_cannot_be_read_is_not_promised(void **state)
+{
+  struct kvi_store_stats before;
+  struct node node;
+  uint32_t cause;
+
+  (void)state;
+  node_open(&node);
+  fill(&node, 0, 40);
+  before = store_stats(&node);
   memory_fail(node.below, KVS_ERR_IO, KVS_OK);
   memory_fail(node.lower, KVS_ERR_IO, KVS_OK);
   assert_int_equal(get(&node, 5, &cause), KVS_MISS);
   assert_int_equal(cause, KVI_MISS_TIER);
-  memory_fail(node.lower, KVS_MISS, KVS_OK);
-  assert_int_equal(get(&node, 5, &cause), KVS_MISS); /* its entry is still there: the device may come back */
-  assert_int_equal(cause, KVI_MISS_TIER);
+  assert_int_equal(store_stats(&node).chunks, before.chunks - 1);
+  assert_int_equal(store_stats(&node).medium_lost, before.medium_lost + 1);
   memory_fail(node.below, KVS_OK, KVS_OK);
-  assert_int_equal(get(&node, 5, &cause), KVS_OK);
+  memory_fail(node.lower, KVS_MISS, KVS_OK);
+  assert_int_equal(get(&node, 5, &cause), KVS_MISS);
+  assert_int_equal(cause, KVI_MISS_TIER);
+  memory_fail(node.lower, KVS_OK, KVS_OK);
+  assert_int_equal(get(&node, 5, &cause), KVS_OK); /* from the tier that nodes share */
   node_close(&node);
 }
 
 /* Several gets of one chunk, some of which give up at whatever moment: each is told, or was forgotten. */
 static void waits_are_handed_over_once(void **state)
 {
-  enum { GETS = 6, ROUNDS = 300 };
+  enum { GETS = 6, ROUNDS = 120 };
   static struct getting gettings[GETS];
   kvs_status statuses[GETS];
   struct node node;
 
   (void)state;
   node_open(&node);
-  fill(&node, 0, 40);
+  fill(&node, 0, 60);
   for (uint64_t round = 0; round < ROUNDS; round++) {
     uint64_t n = round % 40;
 
@@ -377,13 +416,80 @@ static void deleted_beside_writes(void **state)
   node_close(&node);
 }
 
+/* What a put asks for goes with the chunk, also when it is written later. */
+static void times_to_live(void **state)
+{
+  struct node node;
+  uint32_t cause;
+
+  (void)state;
+  node_open(&node);
+  assert_int_equal(put_with(&node, 1, 5000), KVS_OK);
+  assert_int_equal(put(&node, 2), KVS_OK);
+  AWAIT(shared_stats(&node).writes == 2);
+  assert_int_equal(ttl_of(&node, 1), 5000);
+  assert_int_equal(ttl_of(&node, 2), 0);
+  node_close(&node);
+  node_open_with(&node, KVI_ADMIT_REUSED);
+  assert_int_equal(put_with(&node, 1, 7000), KVS_OK);
+  assert_int_equal(put(&node, 2), KVS_OK);
+  assert_int_equal(get(&node, 1, &cause), KVS_OK);
+  assert_int_equal(get(&node, 2, &cause), KVS_OK);
+  AWAIT(shared_stats(&node).writes == 2);
+  assert_int_equal(ttl_of(&node, 1), 7000);
+  assert_int_equal(ttl_of(&node, 2), 0);
+  node_close(&node);
+}
+
+/* A chunk that nobody comes back for is written nowhere; the first get, or an equal put, writes it, and the next ones do not again. */
+static void reused_ones_are_written(void **state)
+{
+  struct node node;
+  uint32_t cause;
+
+  (void)state;
+  node_open_with(&node, KVI_ADMIT_REUSED);
+  for (uint64_t n = 0; n < 10; n++)
+    assert_int_equal(put(&node, n), KVS_OK);
+  assert_int_equal(store_stats(&node).writes_put_off, 10);
+  assert_int_equal(shared_stats(&node).puts_off, 10);
+  assert_int_equal(memory_items(node.below), 0);
+  assert_int_equal(memory_items(node.lower), 0);
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(get(&node, 3, &cause), KVS_OK);
+    assert_int_equal(put(&node, 4), KVS_EXISTS);
+  }
+  AWAIT(store_stats(&node).medium_chunks == 2);
+  AWAIT(shared_stats(&node).writes == 2);
+  assert_int_equal(ttl_of(&node, 3), 0);
+  assert_int_equal(ttl_of(&node, 4), 0);
+  assert_int_equal(get(&node, 3, &cause), KVS_OK);
+  for (uint64_t n = 100; n < 160; n++) /* memory is full: what was not used is gone, what was is below */
+    assert_int_equal(put(&node, n), KVS_OK);
+  assert_int_equal(get(&node, 0, &cause), KVS_MISS);
+  assert_int_equal(get(&node, 3, &cause), KVS_OK);
+  assert_int_equal(get(&node, 4, &cause), KVS_OK);
+  assert_int_equal(shared_stats(&node).offers, 70);
+  assert_int_equal(node.below->puts, 2);
+  assert_int_equal(node.lower->puts, 2);
+  node_close(&node);
+  node_open_with(&node, KVI_ADMIT_NONE);
+  assert_int_equal(put(&node, 1), KVS_OK);
+  assert_int_equal(get(&node, 1, &cause), KVS_OK);
+  assert_int_equal(store_stats(&node).writes_put_off, 0);
+  assert_int_equal(shared_stats(&node).offers, 0);
+  assert_int_equal(memory_items(node.below) + memory_items(node.lower), 0);
+  node_close(&node);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(what_the_medium_cannot_give),
-      cmocka_unit_test(waits_are_handed_over_once),
-      cmocka_unit_test(deleted_beside_a_fetch),
+      cmocka_unit_test(what_the_medium_cannot_give), cmocka_unit_test(what_cannot_be_read_is_not_promised),
+      cmocka_unit_test(waits_are_handed_over_once),  cmocka_unit_test(deleted_beside_a_fetch),
       cmocka_unit_test(deleted_beside_writes),
+      cmocka_unit_test(times_to_live),
+      cmocka_unit_test(reused_ones_are_written),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -173,9 +173,33 @@ static void bounds(void **state)
   ops->destroy(policy);
 }
 
+static void admission(void **state)
+{
+  struct kvi_policy_candidate fresh = {0}, used = {.uses = 1};
+
+  (void)state;
+  assert_true(kvi_policy_admits(KVI_ADMIT_ALL, &fresh));
+  assert_true(kvi_policy_admits(KVI_ADMIT_ALL, &used));
+  assert_false(kvi_policy_admits(KVI_ADMIT_REUSED, &fresh));
+  assert_true(kvi_policy_admits(KVI_ADMIT_REUSED, &used));
+  assert_false(kvi_policy_admits(KVI_ADMIT_NONE, &fresh));
+  assert_false(kvi_policy_admits(KVI_ADMIT_NONE, &used));
+}
+
+static void times_to_live(void **state)
+{
+  (void)state;
+  assert_int_equal(kvi_policy_ttl_ms(0, 0), 0);
+  assert_int_equal(kvi_policy_ttl_ms(0, 1000), 1000);
+  assert_int_equal(kvi_policy_ttl_ms(500, 1000), 500);
+  assert_int_equal(kvi_policy_ttl_ms(5000, 1000), 1000); /* the tier's is the longest */
+  assert_int_equal(kvi_policy_ttl_ms(500, 0), 500);
+}
+
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(like_the_model),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(admission), cmocka_unit_test(times_to_live),
+                                     cmocka_unit_test(like_the_model),
                                      cmocka_unit_test(a_chain_goes_from_its_end), cmocka_unit_test(bounds)};
 
   return cmocka_run_group_tests_name("tiers/policy", tests, NULL, NULL);

@@ -4,99 +4,7 @@
 
 #include <fcntl.h>
 
-#include "tiers/ssd/ssd.h"
-
-#define MIB       (1u << 20)
-#define CHUNK_MAX (200u << 10)
-
-struct fixture {
-  char folder[64];
-  const char *paths[1];
-  struct kvi_ssd_config config;
-  struct owner owner;
-};
-
-static void fixture_open(struct fixture *f)
-{
-  memset(f->owner.handles, 0, sizeof(f->owner.handles));
-  f->owner.n_found = 0;
-  assert_int_equal(kvi_ssd_create(&f->config, &f->owner.medium), KVS_OK);
-  assert_int_equal(owner_recover(&f->owner), KVS_OK);
-}
-
-static void fixture_close(struct fixture *f)
-{
-  f->owner.medium->ops->destroy(f->owner.medium);
-  f->owner.medium = NULL;
-}
-
-static int setup(void **state)
-{
-  struct fixture *f = calloc(1, sizeof(*f));
-
-  test_folder_make(f->folder);
-  f->paths[0] = f->folder;
-  f->config = (struct kvi_ssd_config){.paths = f->paths,
-                                      .n_paths = 1,
-                                      .bytes = 8 * MIB,
-                                      .file_bytes = MIB,
-                                      .chunk_bytes_max = CHUNK_MAX,
-                                      .durability = KVI_SSD_DURABLE_SEAL,
-                                      .ring = true,
-                                      .discard = true};
-  pthread_mutex_init(&f->owner.mutex, NULL);
-  *state = f;
-  return 0;
-}
-
-static int teardown(void **state)
-{
-  struct fixture *f = *state;
-
-  if (f->owner.medium)
-    fixture_close(f);
-  test_folder_remove(f->folder);
-  free(f);
-  return 0;
-}
-
-static uint32_t length_of(uint32_t number)
-{
-  return 1000 + number * 7919 % (CHUNK_MAX - 1000);
-}
-
-static kvs_status put_number(struct fixture *f, uint32_t number)
-{
-  struct test_chunk chunk;
-  kvi_medium_handle handle;
-  kvs_status status;
-
-  test_chunk_make(&chunk, number, length_of(number), 1 + number % 40);
-  status = test_put(f->owner.medium, &chunk, &handle);
-  test_chunk_free(&chunk);
-  pthread_mutex_lock(&f->owner.mutex);
-  f->owner.handles[number] = handle;
-  f->owner.lengths[number] = length_of(number);
-  pthread_mutex_unlock(&f->owner.mutex);
-  return status;
-}
-
-static kvs_status get_number(struct fixture *f, uint32_t number)
-{
-  struct test_chunk chunk;
-  kvi_medium_handle handle;
-  kvs_status status;
-
-  pthread_mutex_lock(&f->owner.mutex);
-  handle = f->owner.handles[number];
-  pthread_mutex_unlock(&f->owner.mutex);
-  if (handle == 0)
-    return KVS_MISS;
-  test_chunk_make(&chunk, number, length_of(number), 1 + number % 40);
-  status = test_get(f->owner.medium, &chunk, handle);
-  test_chunk_free(&chunk);
-  return status;
-}
+#include "ssd_fixture.h"
 
 static void put_and_get(struct fixture *f)
 {
@@ -172,21 +80,6 @@ static void test_turnover(void **state)
   fixture_open(f);
   for (uint32_t i = 0; i < CHUNKS; i += 100)
     assert_int_equal(get_number(f, i), KVS_OK);
-}
-
-static void test_a_deleted_chunk_does_not_come_back(void **state)
-{
-  struct fixture *f = *state;
-
-  put_and_get(f);
-  f->owner.medium->ops->drop(f->owner.medium, NULL, f->owner.handles[7], true);
-  f->owner.handles[7] = 0;
-  assert_int_equal(put_number(f, 30), KVS_OK);
-  fixture_close(f);
-  fixture_open(f);
-  assert_int_equal(f->owner.n_found, 30);
-  assert_int_equal(get_number(f, 7), KVS_MISS);
-  assert_int_equal(get_number(f, 8), KVS_OK);
 }
 
 static void test_a_stale_handle_is_a_miss(void **state)
@@ -312,19 +205,10 @@ int main(void)
 {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
   const struct CMUnitTest tests[] = {
-      CASE(test_what_was_put_comes_back),
-      CASE(test_without_io_uring),
-      CASE(test_synced_for_each_put),
-      CASE(test_over_a_restart),
-      CASE(test_turnover),
-      CASE(test_a_deleted_chunk_does_not_come_back),
-      CASE(test_a_stale_handle_is_a_miss),
-      CASE(test_damage_is_found),
-      CASE(test_damaged_footer),
-      CASE(test_the_scrubber_finds_damage),
-      CASE(test_one_process_a_directory),
-      CASE(test_sizes_are_checked),
-      CASE(test_no_leftovers),
+      CASE(test_what_was_put_comes_back), CASE(test_without_io_uring),  CASE(test_synced_for_each_put),
+      CASE(test_over_a_restart),          CASE(test_turnover),          CASE(test_a_stale_handle_is_a_miss),
+      CASE(test_damage_is_found),         CASE(test_damaged_footer),    CASE(test_the_scrubber_finds_damage),
+      CASE(test_one_process_a_directory), CASE(test_sizes_are_checked), CASE(test_no_leftovers),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -132,48 +132,83 @@ static kvs_status get_number(struct fixture *f, uint32_t number)
   return status;
 }
 
+/* What the test knows of a chunk. */
+struct truth {
+  bool safe[CHUNKS]; /* the tier said so, and has it */
+  bool gone[CHUNKS]; /* it was deleted, that was acknowledged, and it was not put since */
+};
+
+/* Puts some, and deletes some of those that were put at any time. */
+static void load(struct fixture *f, struct truth *truth, uint32_t *next, kvi_rand *chaos)
+{
+  for (uint32_t i = 0; i < 12; i++, *next = (*next + AT_ONCE) % (CHUNKS - AT_ONCE)) {
+    uint32_t number = (uint32_t)kvi_rand_below(chaos, CHUNKS);
+
+    for (uint32_t j = 0; j < AT_ONCE; j++)
+      if (truth->gone[*next + j] && kvi_rand_below(chaos, 4) != 0) /* some stay away for long */
+        *next = (*next + j + 1) % (CHUNKS - AT_ONCE), j = UINT32_MAX;
+    for (uint32_t j = 0; j < AT_ONCE; j++)
+      truth->gone[*next + j] = false;
+    put_some(f, *next);
+    if (kvi_rand_below(chaos, 2) == 0)
+      owner_drop(&f->owner, number, false);
+    else if (owner_delete(&f->owner, number) == KVS_OK)
+      truth->gone[number] = true;
+  }
+}
+
+/* What is there after a power cut. Returns how many chunks. */
+static uint32_t compare(struct fixture *f, const struct truth *truth, uint64_t seed, uint32_t round)
+{
+  bool sound = !f->image.misdirects; /* a write that went elsewhere may have hit anything */
+  bool synced = f->config.durability == KVI_SSD_DURABLE_PUT && sound;
+  uint32_t found = 0;
+
+  for (uint32_t i = 0; i < CHUNKS; i++) {
+    kvs_status status = get_number(f, i);
+
+    if ((synced && truth->safe[i] && status != KVS_OK) || status == KVS_ERR_INTERNAL ||
+        (status == KVS_ERR_CORRUPT && sound && f->config.durability != KVI_SSD_DURABLE_NONE))
+      fail_msg("seed %llu, round %u: chunk %u was %s, and is %s", (unsigned long long)seed, round, i,
+               truth->safe[i] ? "safe" : "not safe", kvs_status_name(status));
+    if (synced && truth->gone[i] && status != KVS_MISS)
+      fail_msg("seed %llu, round %u: chunk %u was deleted, and is there", (unsigned long long)seed, round, i);
+    found += status == KVS_OK;
+  }
+  return found;
+}
+
 /* Load, a power cut at some operation, and what is there then. */
 static void crash_rounds(struct fixture *f, uint32_t rounds, uint64_t seed)
 {
+  struct truth *truth = calloc(1, sizeof(*truth));
   uint32_t found = 0, next = 0;
   kvi_rand chaos;
 
   kvi_rand_seed(&chaos, seed + 1);
   kvi_rand_seed(&f->image.rand, seed);
   f->owner.keeps_lost = true;
+  f->config.discard = seed % 2 == 0;
   assert_int_equal(fixture_open(f), KVS_OK);
   for (uint32_t round = 0; round < rounds; round++) {
-    bool safe[CHUNKS];
-
-    f->image.die_in = 1 + kvi_rand_below(&chaos, 300);
-    for (uint32_t i = 0; i < 12; i++, next = (next + AT_ONCE) % (CHUNKS - AT_ONCE))
-      put_some(f, next);
+    f->image.die_in = 1 + kvi_rand_below(&chaos, 600);
+    load(f, truth, &next, &chaos);
     f->image.dead = true; /* it may have had less to do */
     pthread_mutex_lock(&f->owner.mutex);
     for (uint32_t i = 0; i < CHUNKS; i++)
-      safe[i] = f->owner.handles[i] != 0;
+      truth->safe[i] = f->owner.handles[i] != 0;
     pthread_mutex_unlock(&f->owner.mutex);
     fixture_close(f);
     fault_image_crash(&f->image);
     f->owner.frozen = true; /* evictions from here on are not the crash's */
     assert_int_equal(fixture_open(f), KVS_OK);
-    for (uint32_t i = 0; i < CHUNKS; i++) {
-      kvs_status status = get_number(f, i);
-
-      if (f->config.durability == KVI_SSD_DURABLE_PUT && !f->image.misdirects && safe[i] && status != KVS_OK)
-        fail_msg("seed %llu, round %u: chunk %u was safe, and is %s", (unsigned long long)seed, round, i,
-                 kvs_status_name(status));
-      if (status == KVS_ERR_INTERNAL ||
-          (status == KVS_ERR_CORRUPT && !f->image.misdirects && f->config.durability != KVI_SSD_DURABLE_NONE))
-        fail_msg("seed %llu, round %u: chunk %u is %s", (unsigned long long)seed, round, i,
-                 kvs_status_name(status));
-      found += status == KVS_OK;
-    }
+    found += compare(f, truth, seed, round);
     pthread_mutex_lock(&f->owner.mutex);
     f->owner.frozen = false;
     pthread_mutex_unlock(&f->owner.mutex);
   }
   assert_true(found > rounds);
+  free(truth);
 }
 
 static void crashes(void **state, enum kvi_ssd_durability durability, bool misdirects)

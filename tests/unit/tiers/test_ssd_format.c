@@ -1,4 +1,4 @@
-/* The bytes of a log file: what version 1 wrote is written, and read, for ever; what is not known is refused. */
+/* The bytes of a log file: what version 2 wrote is written, and read, for ever; what is not known is refused. */
 #include "testing.h"
 
 #include <stdio.h>
@@ -7,11 +7,12 @@
 #include "base/text.h"
 #include "tiers/ssd/format.h"
 
-/* SHA-256 of the parts below as version 1 writes them. */
-#define GOLDEN_HEADER  "cbcd682d745ad52a9e18c66109cfee1d2b9bb2de1b7ec096662c3018d1690c67"
-#define GOLDEN_RECORD  "9b83fff7942a0483e52b7203d04a9c77c2c45d4fe89ee80a621da992cf811e94"
-#define GOLDEN_FOOTER  "15bbf89a439b20930a3621ad2e0c8a4cd292f6a1dd42b7efe7d16f3347221dcf"
-#define GOLDEN_TRAILER "b21c8ead9c6ceca3514ef0155b05c608e9f26521d0ae3d7acf28158c5f7f841d"
+/* SHA-256 of the parts below as version 2 writes them. */
+#define GOLDEN_HEADER   "e51e6625d87d96d5a4b5ac6b689778fc51d265bd8c7f128b61b5234d0d606275"
+#define GOLDEN_RECORD   "75564f875fa0620dc38dc237b0d055eba36ec58b39644b5bd38d866439933570"
+#define GOLDEN_FOOTER   "15bbf89a439b20930a3621ad2e0c8a4cd292f6a1dd42b7efe7d16f3347221dcf"
+#define GOLDEN_DELETION "6651347a3a38d86655e01611fd9282de229047b05d7f1fd40684a86726a2c73d"
+#define GOLDEN_TRAILER  "9f4fd3e77306d6a7ebf50cb5821efb4261f75a786d8eab97216042f971f91021"
 
 static void assert_golden(const void *bytes, size_t size, const char *golden)
 {
@@ -84,6 +85,47 @@ static void test_golden(void **state)
   kvi_ssd_footer_clear(&footer);
 }
 
+static void test_golden_deletion(void **state)
+{
+  struct kvi_ssd_deletion deletion = {.generation = 0x1122334455667788}, read;
+  struct kvi_ssd_record record = record_of();
+  uint8_t bytes[KVI_SSD_DELETION];
+
+  (void)state;
+  kvi_ssd_name(&record.identity, deletion.name);
+  kvi_ssd_deletion_write(bytes, &deletion);
+  assert_golden(bytes, sizeof(bytes), GOLDEN_DELETION);
+  read = kvi_ssd_deletion_read(bytes);
+  assert_int_equal(read.generation, deletion.generation);
+  assert_memory_equal(read.name, deletion.name, KVI_SSD_NAME);
+}
+
+/* A chunk is called the same whether its long key is at hand or only the digest of it; and another if anything of it differs. */
+static void test_names(void **state)
+{
+  struct kvi_ssd_record record = record_of();
+  uint8_t digest[KVI_SHA256_BYTES], name[KVI_SSD_NAME], other[KVI_SSD_NAME];
+
+  (void)state;
+  kvi_ssd_name(&record.identity, name);
+  kvi_sha256(key, sizeof(key), digest);
+  record.identity.key = digest;
+  record.identity.folded = true;
+  kvi_ssd_name(&record.identity, other);
+  assert_memory_equal(name, other, KVI_SSD_NAME);
+  record.identity.key_length++;
+  kvi_ssd_name(&record.identity, other);
+  assert_memory_not_equal(name, other, KVI_SSD_NAME);
+  record = record_of();
+  record.identity.tenant = "other";
+  kvi_ssd_name(&record.identity, other);
+  assert_memory_not_equal(name, other, KVI_SSD_NAME);
+  record = record_of();
+  space[0] ^= 1;
+  kvi_ssd_name(&record.identity, other);
+  assert_memory_not_equal(name, other, KVI_SSD_NAME);
+}
+
 static void test_a_record_comes_back(void **state)
 {
   struct kvi_ssd_record record = record_of(), read;
@@ -108,17 +150,20 @@ static void test_an_unknown_version_is_refused(void **state)
 {
   struct kvi_ssd_header header;
   uint8_t block[KVI_SSD_BLOCK];
+  uint32_t version;
 
   (void)state;
   header_of(block);
-  assert_int_equal(kvi_ssd_header_read(block, &header), KVS_OK);
+  assert_int_equal(kvi_ssd_header_read(block, &header, &version), KVS_OK);
   assert_int_equal(header.number, 7);
-  block[4] = 2;
-  assert_int_equal(kvi_ssd_header_read(block, &header), KVS_MISS); /* torn, as far as one can tell */
+  block[4] = KVI_SSD_VERSION + 1;
+  assert_int_equal(kvi_ssd_header_read(block, &header, &version),
+                   KVS_MISS); /* torn, as far as one can tell */
   memset(block + 8, 0, 4);
   uint32_t crc = kvi_crc32c_update(0, block, KVI_SSD_HEAD);
   memcpy(block + 8, &crc, 4);
-  assert_int_equal(kvi_ssd_header_read(block, &header), KVS_ERR_VERSION);
+  assert_int_equal(kvi_ssd_header_read(block, &header, &version), KVS_ERR_VERSION);
+  assert_int_equal(version, KVI_SSD_VERSION + 1);
 }
 
 static void test_a_canceled_record_is_passed_over(void **state)
@@ -153,6 +198,8 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_golden),
+      cmocka_unit_test(test_golden_deletion),
+      cmocka_unit_test(test_names),
       cmocka_unit_test(test_a_record_comes_back),
       cmocka_unit_test(test_an_unknown_version_is_refused),
       cmocka_unit_test(test_a_canceled_record_is_passed_over),

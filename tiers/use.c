@@ -1,0 +1,67 @@
+/*
+ * tiers/use.c: the first use of a chunk that was put off: tiers below that want only what is used again get it now. A use later on costs the look at two bits.
+ */
+#include <string.h>
+
+#include "tiers/store_private.h"
+
+static void identity_fill_locked(struct kvi_store *store, uint32_t number, struct kvi_use *use)
+{
+  const struct kvi_entry *entry = &store->entries[number];
+  const struct kvi_space_entry *space = &store->spaces[entry->space];
+  struct kvi_policy_info info;
+
+  if (!kvi_entry_key_locked(store, number, use->key, space->key_length))
+    return;
+  store->policy_ops->info(store->policy, number, &info);
+  use->identity = (struct kvi_medium_identity){.tenant = space->tenant,
+                                               .space = space->digest,
+                                               .key = use->key,
+                                               .key_length = space->key_length,
+                                               .place = entry->place,
+                                               .unchained = entry->unchained};
+  if (info.parent != KVI_POLICY_NONE &&
+      kvi_entry_key_locked(store, info.parent, use->parent, space->key_length))
+    use->identity.parent = use->parent;
+  use->lower = store->lower;
+}
+
+void kvi_use_locked(struct kvi_store *store, uint32_t number, struct kvi_use *use_p)
+{
+  struct kvi_entry *entry = &store->entries[number];
+
+  use_p->lower = NULL;
+  if (entry->state != KVI_ENTRY_RESIDENT || (!entry->unwritten && !entry->unshared))
+    return;
+  if (entry->unwritten) {
+    entry->unwritten = 0;
+    kvi_write_through_locked(store, number, 1);
+  }
+  if (entry->unshared) {
+    entry->unshared = 0;
+    identity_fill_locked(store, number, use_p);
+  }
+}
+
+void kvi_use_tell(const struct kvi_use *use)
+{
+  if (use->lower)
+    use->lower->used(use->lower->ctx, &use->identity);
+}
+
+void kvi_store_await_use(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                         const uint8_t *key, uint32_t key_length)
+{
+  uint8_t folded[KVI_KEY_FOLDED];
+  uint32_t number, entry;
+
+  kvi_key_fold(key, key_length, folded);
+  pthread_mutex_lock(&store->lock);
+  number = kvi_space_find_locked(store, tenant, space);
+  entry = number == KVI_NONE || store->spaces[number].key_length != key_length
+              ? KVI_NONE
+              : kvi_index_find_locked(store, kvi_key_hash(store, number, folded), number, folded);
+  if (entry != KVI_NONE && kvi_entry_is_present(&store->entries[entry]))
+    store->entries[entry].unshared = 1;
+  pthread_mutex_unlock(&store->lock);
+}
