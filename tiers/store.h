@@ -180,7 +180,8 @@ void kvi_store_await_use(struct kvi_store *store, const char *tenant, const uint
 /*
  * The bytes of a chunk that has an entry here, but came from below the store because its copy on the medium could not be read. begin: as
  * kvi_store_put_begin; KVS_EXISTS: it is in memory already, KVS_MISS: it has gone. Then the bytes are landed, and refill_commit or refill_abort
- * ends it. A copy on the medium that had failed is given up, and written anew. commit: KVS_OK; KVS_MISS: it has gone meanwhile.
+ * ends it. The copy on the medium stays: it was late, not
+ * wrong. commit: KVS_OK; KVS_MISS: it has gone meanwhile.
  */
 kvs_status kvi_store_refill_begin(struct kvi_store *store, const char *tenant,
                                   const struct kvi_put_request *request, struct kvi_landing *landing_p);

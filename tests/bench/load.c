@@ -33,9 +33,10 @@ static unsigned long long kernel_ticks(const char *pid)
     return 0;
   rest = fgets(line, sizeof line, stat) != NULL ? strrchr(line, ')') : NULL; /* names hold anything */
   fclose(stat);
+  if (rest == NULL)
+    return 0;
   /* NOLINTNEXTLINE(cert-err34-c): the kernel writes numbers there */
-  if (rest == NULL ||
-      sscanf(rest, ") %*c %ld %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &parent, &user, &system) != 3)
+  if (sscanf(rest, ") %*c %ld %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &parent, &user, &system) != 3)
     return 0;
   return parent == 2 ? user + system : 0;
 }

@@ -28,6 +28,8 @@ struct hand {
   kvi_rand random;
   struct bench_slab client; /* what is put, where gets land */
   struct bench_slab server; /* memcpy: in place of the tier's */
+  uint64_t held, quota;     /* payload bytes that it has, and may have: no hand starves another */
+  uint32_t *sizes;
   kvi_tier_object *objects; /* the oldest first, by number % OBJECTS_MAX */
   uint64_t oldest, next;
   uint64_t client_at, server_at;
@@ -62,6 +64,7 @@ static void drop_oldest(struct hand *hand)
 {
   struct kvi_tier *tier = hand->dram->tier;
 
+  hand->held -= hand->sizes[hand->oldest % OBJECTS_MAX];
   tier->ops->drop(tier, hand->objects[hand->oldest++ % OBJECTS_MAX]);
 }
 
@@ -85,7 +88,8 @@ static kvs_status put(struct hand *hand, uint32_t size)
   kvi_tier_object object;
   kvs_status status;
 
-  if (hand->next - hand->oldest == OBJECTS_MAX)
+  while (hand->oldest < hand->next &&
+         (hand->next - hand->oldest == OBJECTS_MAX || hand->held + size > hand->quota))
     drop_oldest(hand);
   status = reserve(hand, size, &object);
   if (status == KVS_OK)
@@ -98,9 +102,12 @@ static kvs_status put(struct hand *hand, uint32_t size)
   }
   places.segments[0].crc32c = size; /* nobody compares it here */
   status = tier->ops->seal(tier, object, 0);
-  if (status == KVS_OK)
-    hand->objects[hand->next++ % OBJECTS_MAX] = object;
-  return status;
+  if (status != KVS_OK)
+    return status;
+  hand->held += size;
+  hand->sizes[hand->next % OBJECTS_MAX] = size;
+  hand->objects[hand->next++ % OBJECTS_MAX] = object;
+  return KVS_OK;
 }
 
 static kvs_status get(struct hand *hand, uint32_t *size_p)
@@ -172,6 +179,7 @@ static void dram_close(void *way)
     bench_slab_close(&dram->hands[i].client);
     bench_slab_close(&dram->hands[i].server);
     free(dram->hands[i].objects);
+    free(dram->hands[i].sizes);
   }
   free(dram);
 }
@@ -187,7 +195,9 @@ static kvs_status hand_open(struct dram *dram, uint32_t index)
   if (dram->id == BENCH_MEMCPY_THREADS)
     return bench_slab_open_huge(&hand->server, dram->tier_bytes / THREADS) ? KVS_OK : KVS_ERR_NOMEM;
   hand->objects = calloc(OBJECTS_MAX, sizeof *hand->objects);
-  return hand->objects != NULL ? KVS_OK : KVS_ERR_NOMEM;
+  hand->sizes = calloc(OBJECTS_MAX, sizeof *hand->sizes);
+  hand->quota = dram->tier_bytes / THREADS / 16 * 15; /* the rest is heads and rounding */
+  return hand->objects != NULL && hand->sizes != NULL ? KVS_OK : KVS_ERR_NOMEM;
 }
 
 static kvs_status dram_open(const struct bench_way_config *config, void **way_p)
@@ -214,35 +224,44 @@ static kvs_status dram_open(const struct bench_way_config *config, void **way_p)
   return status;
 }
 
-/* The tier is full, of chunks of all threads in turn. */
+/* The tier is as full as the quotas let it be, of chunks of all threads in turn. */
 static kvs_status dram_prepare(void *way, const struct bench_case *what)
 {
   struct dram *dram = way;
-  struct kvi_tier_usage usage = {0};
   kvs_status status = KVS_OK;
 
   (void)what;
   if (dram->tier == NULL)
     return KVS_OK;
-  do {
-    for (uint32_t i = 0; i < THREADS && status == KVS_OK; i++)
-      status = put(&dram->hands[i], bench_mixed_size(&dram->hands[i].random));
-    dram->tier->ops->usage(dram->tier, &usage);
-  } while (status == KVS_OK && usage.free_bytes > (uint64_t)THREADS * 2 * BENCH_MIXED_MAX);
+  for (bool more = true; more && status == KVS_OK;) {
+    more = false;
+    for (uint32_t i = 0; i < THREADS && status == KVS_OK; i++) {
+      struct hand *hand = &dram->hands[i];
+
+      if (hand->held + BENCH_MIXED_MAX > hand->quota)
+        continue;
+      status = put(hand, bench_mixed_size(&hand->random));
+      more = true;
+    }
+  }
   return status;
 }
 
-/* Writes the tier's capacity so many times over, then counts what payload does not have although the tier is full. */
+/* One hand has all of the tier and writes it so many times over; then what payload does not have is counted, although the tier is full. */
 static kvs_status fragmentation(struct dram *dram, struct bench_sample *sample)
 {
+  struct hand *hand = &dram->hands[0];
+  uint64_t quota = hand->quota, written = 0;
   struct kvi_tier_attr attr;
   struct kvi_tier_usage usage;
-  uint64_t written = 0;
   kvs_status status = KVS_OK;
 
+  for (uint32_t i = 1; i < THREADS; i++)
+    while (dram->hands[i].oldest < dram->hands[i].next)
+      drop_oldest(&dram->hands[i]);
   dram->tier->ops->attr(dram->tier, &attr);
-  for (uint32_t turn = 0; status == KVS_OK && written < TURNOVER * attr.capacity_bytes; turn++) {
-    struct hand *hand = &dram->hands[turn % THREADS];
+  hand->quota = attr.capacity_bytes;
+  while (status == KVS_OK && written < TURNOVER * attr.capacity_bytes) {
     uint32_t size = bench_mixed_size(&hand->random);
 
     status = put(hand, size);
@@ -250,6 +269,9 @@ static kvs_status fragmentation(struct dram *dram, struct bench_sample *sample)
   }
   dram->tier->ops->usage(dram->tier, &usage);
   sample->value = 100.0 * (double)(attr.capacity_bytes - usage.payload_bytes) / (double)attr.capacity_bytes;
+  hand->quota = quota; /* what is above it goes with its next put */
+  while (hand->held > quota)
+    drop_oldest(hand);
   return status;
 }
 

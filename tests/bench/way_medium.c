@@ -370,13 +370,14 @@ static kvs_status medium_open(const struct bench_way_config *config, void **way_
 static kvs_status medium_prepare(void *any, const struct bench_case *what)
 {
   struct medium_way *way = any;
-  kvs_status status = volume_choose(way, what);
-  struct bench_held *held = way->volume != NULL ? &way->volume->held : NULL;
+  const struct bench_held *held;
+  kvs_status status = what->size > 0 ? volume_choose(way, what) : KVS_ERR_INVALID;
 
   if (status == KVS_OK && way->id == BENCH_REDIS_TIER)
     status = redis_reset(way, what);
-  if (status != KVS_OK)
+  if (status != KVS_OK || way->volume == NULL)
     return status;
+  held = &way->volume->held;
   way->n_ready = 0;
   way->last_put = NEVER;
   if (is_write(what)) {

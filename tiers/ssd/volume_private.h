@@ -3,7 +3,7 @@
  *
  * Files: volume.c (life, the thread), operations.c (what the disk is given, and said), live.c (what the store has in each file), requests.c (what it is
  * asked), header.c (a file's use begins and ends), write.c (the open log file), seal.c, deletions.c, read.c, walk.c (the records of a sealed file, one
- * after the other), reclaim.c, scrub.c, recover.c.
+ * after the other), choose.c, reclaim.c, scrub.c, recover.c.
  *
  * All belongs to the volume's thread, save what `lock` guards. The lock is a leaf: nothing is called while it is held.
  */
@@ -349,6 +349,15 @@ void kvi_ssd_walk_next(struct kvi_ssd_walk *walk);
 /* Called now and then: goes on if it waits for an op. */
 void kvi_ssd_walk_step(struct kvi_ssd_walk *walk);
 void kvi_ssd_walk_free(struct kvi_ssd_walk *walk);
+
+/* ---- choose.c: sealed files; KVI_SSD_NONE: none, or not now ---- */
+
+/* The one to free for room; the store may be asked to let chunks go. */
+uint32_t kvi_ssd_choose(struct kvi_ssd_volume *volume);
+/* The one to free since its old chunks have too many deletions kept. */
+uint32_t kvi_ssd_choose_crowding(struct kvi_ssd_volume *volume);
+/* The one to give up, when nothing can be written or moved. */
+uint32_t kvi_ssd_choose_last_resort(const struct kvi_ssd_volume *volume);
 
 /* ---- reclaim.c, scrub.c ---- */
 
