@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/thread.h"
+#include "tiers/rate.h"
 #include "tiers/ssd/buffers.h"
 #include "tiers/ssd/disk.h"
 #include "tiers/ssd/format.h"
@@ -122,7 +123,8 @@ struct kvi_ssd_volume {
   pthread_mutex_t lock; /* guards the next group */
   kvi_list puts_new, gets_new;
   uint32_t queued; /* all that was accepted and has not ended */
-  uint64_t queued_put_bytes;
+  uint64_t queued_put_bytes, queued_get_bytes;
+  struct kvi_rate writing;            /* of what was accepted to be written */
   uint64_t generation;                /* of the chunk or deletion that came last */
   struct kvi_ssd_deletion *deletions; /* a ring of KVI_SSD_DELETIONS_MAX: those that are not safe yet */
   uint32_t first_deletion, n_deletions;
