@@ -38,6 +38,24 @@ static void add_stat(kvi_strbuf *json, const Kvasir__V1__Stat *stat)
     kvi_strbuf_add(json, ",\"value\":null}"); /* JSON has no such number */
 }
 
+static const char *tier_name(uint32_t tier)
+{
+  static const char *const names[] = {"absent", "dram", "ssd", "redis", "gpu"};
+
+  return tier < sizeof(names) / sizeof(names[0]) ? names[tier] : "unknown";
+}
+
+static void add_damaged(kvi_strbuf *json, const Kvasir__V1__DamagedChunk *chunk)
+{
+  kvi_strbuf_add(json, "{\"space\":");
+  add_hex(json, &chunk->space);
+  kvi_strbuf_add(json, ",\"key\":");
+  add_hex(json, &chunk->key);
+  kvi_strbuf_addf(json, ",\"tier\":\"%s\",", tier_name(chunk->tier));
+  add_string(json, "found_by", chunk->found_by);
+  kvi_strbuf_addf(json, ",\"age_ms\":%" PRIu64 "}", chunk->age_ms);
+}
+
 void kvi_client_json_stats(kvi_strbuf *json, const Kvasir__V1__StatsReply *reply)
 {
   kvi_strbuf_add(json, "{");
@@ -48,6 +66,11 @@ void kvi_client_json_stats(kvi_strbuf *json, const Kvasir__V1__StatsReply *reply
   for (size_t i = 0; i < reply->n_stats; i++) {
     kvi_strbuf_add(json, i > 0 ? "," : "");
     add_stat(json, reply->stats[i]);
+  }
+  kvi_strbuf_add(json, "],\"damaged\":[");
+  for (size_t i = 0; i < reply->n_damaged; i++) {
+    kvi_strbuf_add(json, i > 0 ? "," : "");
+    add_damaged(json, reply->damaged[i]);
   }
   kvi_strbuf_add(json, "]}");
 }
@@ -95,13 +118,6 @@ void kvi_client_json_spaces(kvi_strbuf *json, const Kvasir__V1__ListSpacesReply 
       kvi_strbuf_add(json, "null");
     kvi_strbuf_add(json, "}");
   }
-}
-
-static const char *tier_name(uint32_t tier)
-{
-  static const char *const names[] = {"absent", "dram", "ssd", "redis", "gpu"};
-
-  return tier < sizeof(names) / sizeof(names[0]) ? names[tier] : "unknown";
 }
 
 void kvi_client_json_chunks(kvi_strbuf *json, const Kvasir__V1__ListChunksReply *reply)

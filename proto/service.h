@@ -128,9 +128,10 @@ struct kvi_service_ops {
                          uint32_t *cause_p);
   /* Forgets a wait that has not ended; after return it will not. Waits for a done that is just running. True: done has not been, and will not be called. */
   bool (*get_unwait)(void *service, struct kvi_get_wait *wait);
-  /* A get of this chunk comes soon: it may be fetched from a slower tier. Advice. */
-  void (*get_ahead)(void *service, const struct kvi_peer *peer, const uint8_t *space, const uint8_t *key,
-                    uint32_t key_length);
+  /* A get of this chunk comes soon, `distance` chunks after the one that is read now: it may be fetched from a slower tier. Advice. False: there is
+   * no room for so many yet; to be told again when it is nearer. */
+  bool (*get_ahead)(void *service, const struct kvi_peer *peer, const uint8_t *space, const uint8_t *key,
+                    uint32_t key_length, uint32_t distance);
   void (*get_close)(void *service, struct kvi_source *source);
 
   /* The peer is gone: its leases end. Its landings were aborted by the wire before. */

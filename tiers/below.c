@@ -67,7 +67,7 @@ static uint64_t owner_make_room(void *ctx, uint64_t bytes)
     if (victim == KVI_POLICY_NONE)
       break;
     freed += store->entries[victim].length;
-    kvi_store_evict_one_locked(store, victim);
+    kvi_store_evict_one_locked(store, victim, KVI_EVICT_ROOM);
   }
   pthread_mutex_unlock(&store->lock);
   return freed;
@@ -90,14 +90,19 @@ static void owner_corrupt(void *ctx, const struct kvi_medium_identity *identity,
 {
   struct kvi_store *store = ctx;
   uint32_t number;
+  bool held;
 
   pthread_mutex_lock(&store->lock);
   number = entry_find_locked(store, identity);
-  if (number != KVI_NONE && store->below->handles[number] == handle) {
+  held = number != KVI_NONE && store->below->handles[number] == handle;
+  if (held) {
     store->stats.corrupt++;
     copy_lost_locked(store, number, KVI_MISS_CORRUPT, true);
   }
   pthread_mutex_unlock(&store->lock);
+  if (held)
+    kvi_damages_note(&store->damages, identity->space, identity->key, identity->key_length,
+                     store->below->attr.kind, KVI_DAMAGE_BY_SCRUB);
 }
 
 static void owner_lost(void *ctx, kvi_medium_handle first, kvi_medium_handle last)

@@ -5,14 +5,14 @@
 #include "base/clock.h"
 #include "tiers/store_private.h"
 
-void kvi_store_evict_one_locked(struct kvi_store *store, uint32_t number)
+void kvi_store_evict_one_locked(struct kvi_store *store, uint32_t number, enum kvi_evict_rule rule)
 {
+  bool below = kvi_below_has(store, number);
+
   store->stats.evictions++;
   store->stats.evicted_bytes += store->entries[number].length;
-  if (kvi_below_has(store, number)) {
-    store->stats.medium_evictions++;
-    store->stats.medium_evicted_bytes += store->entries[number].length;
-  }
+  store->stats.evictions_by[below][rule]++;
+  store->stats.medium_evicted_bytes += below ? store->entries[number].length : 0;
   kvi_entry_drop_locked(store, number, KVI_MISS_EVICTED);
 }
 
@@ -60,7 +60,7 @@ uint64_t kvi_store_make_room_locked(struct kvi_store *store, uint64_t bytes)
     if (demote)
       kvi_demote_locked(store, victim);
     else
-      kvi_store_evict_one_locked(store, victim);
+      kvi_store_evict_one_locked(store, victim, KVI_EVICT_ROOM);
   }
   return freed;
 }
@@ -74,7 +74,7 @@ bool kvi_store_drop_one_locked(struct kvi_store *store)
 
   if (victim == KVI_POLICY_NONE)
     return false;
-  kvi_store_evict_one_locked(store, victim);
+  kvi_store_evict_one_locked(store, victim, KVI_EVICT_INDEX);
   return true;
 }
 
@@ -165,7 +165,7 @@ static uint64_t candidates_evict(struct kvi_store *store, const struct scope *sc
           (listed || info.rank <= candidates[i].rank)) {
         freed += store->entries[number].length;
         (*chunks)++;
-        kvi_store_evict_one_locked(store, number);
+        kvi_store_evict_one_locked(store, number, KVI_EVICT_ASKED);
         parent = info.parent;
       } else if (here && listed) {
         candidates[kept++] = candidates[i];

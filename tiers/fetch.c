@@ -9,8 +9,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/log.h"
-#include "base/text.h"
 #include "tiers/store_private.h"
 
 #define FETCH_TIMEOUT_NS (10 * KVI_NS_PER_S)
@@ -73,6 +71,7 @@ static kvs_status entry_end_locked(struct kvi_store *store, struct kvi_fetch *fe
   if (status == KVS_OK) {
     entry->state = KVI_ENTRY_RESIDENT;
     entry->object = fetch->object;
+    entry->origin = fetch->waiters ? 0 : store->below->attr.kind & 7;
     store->stats.medium_only--;
     store->stats.promotions++;
     kvi_clean_add_locked(store, fetch->entry);
@@ -132,6 +131,7 @@ static void waiters_call(struct kvi_store *store, struct kvi_fetch *fetch, kvs_s
     pthread_mutex_lock(&store->lock);
     if (ended == KVS_OK) {
       store->stats.get_hits++;
+      store->stats.tier_hits[store->below->attr.kind]++;
       store->stats.get_bytes += fetch->length;
     } else if (ended == KVS_MISS) {
       store->stats.get_misses[cause]++;
@@ -170,17 +170,13 @@ static void fetch_done(struct kvi_medium_get *get, kvs_status status)
   use.lower = NULL;
   if (status == KVS_OK)
     status = store->dram->ops->seal(store->dram, fetch->object, fetch->quality);
+  if (status == KVS_ERR_CORRUPT)
+    kvi_damages_note(&store->damages, get->identity.space, fetch->key, get->identity.key_length,
+                     store->below->attr.kind, KVI_DAMAGE_BY_GET);
   pthread_mutex_lock(&store->lock);
   if (read_again_locked(store, fetch, status)) {
     pthread_mutex_unlock(&store->lock);
     return;
-  }
-  if (status == KVS_ERR_CORRUPT) {
-    char hex[2 * KVI_MEDIUM_KEY_MAX + 1];
-
-    (void)kvi_hex_encode(fetch->key, get->identity.key_length, hex, sizeof(hex));
-    kvi_log_limited(KVI_LOG_ERROR, "chunk %s: its bytes on %s do not fit their checksum, dropped", hex,
-                    store->below->attr.name);
   }
   status = entry_end_locked(store, fetch, status);
   for (struct kvi_get_wait *wait = fetch->waiters; wait; wait = wait->next) {

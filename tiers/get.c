@@ -4,8 +4,6 @@
 #include <kvasir/keys.h>
 
 #include "base/clock.h"
-#include "base/log.h"
-#include "base/text.h"
 #include "tiers/store_private.h"
 
 struct found {
@@ -107,6 +105,15 @@ void kvi_store_count_miss(struct kvi_store *store, uint32_t cause, bool back)
   pthread_mutex_unlock(&store->lock);
 }
 
+/* One that was read ahead is a hit of the tier it came from. */
+static void hit_count_locked(struct kvi_store *store, struct kvi_entry *entry)
+{
+  store->stats.get_hits++;
+  store->stats.get_bytes += entry->length;
+  store->stats.tier_hits[entry->origin ? entry->origin : KVI_TIER_DRAM]++;
+  entry->origin = 0;
+}
+
 kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
                            const uint8_t *key, uint32_t key_length, struct kvi_get_wait *wait,
                            struct kvi_source *source_p, uint32_t *cause_p, bool *dropped_p)
@@ -131,8 +138,7 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
     found.cause = KVI_MISS_TIER;
   }
   if (status == KVS_OK) {
-    store->stats.get_hits++;
-    store->stats.get_bytes += store->entries[found.entry].length;
+    hit_count_locked(store, &store->entries[found.entry]);
     kvi_use_locked(store, found.entry, &use);
   } else if (status == KVS_MISS) {
     store->stats.get_misses[found.cause]++;
@@ -144,10 +150,7 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
   }
   status = kvi_source_fill(store, found.object, source_p);
   if (status != KVS_OK) {
-    char hex[2 * KVS_KEY_MAX + 1];
-
-    (void)kvi_hex_encode(key, key_length, hex, sizeof(hex));
-    kvi_log_limited(KVI_LOG_ERROR, "chunk %s: its table in memory does not fit its checksum, dropped", hex);
+    kvi_damages_note(&store->damages, space, key, key_length, KVI_TIER_DRAM, KVI_DAMAGE_BY_GET);
     pthread_mutex_lock(&store->lock);
     drop_corrupt_locked(store, found.entry, found.object);
     pthread_mutex_unlock(&store->lock);
@@ -160,6 +163,22 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
   }
   kvi_use_tell(&use);
   return KVS_OK;
+}
+
+bool kvi_store_ahead_fits(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                          uint32_t distance)
+{
+  uint64_t bytes = store->config.chunk_bytes_max; /* nothing known: the most */
+  uint32_t number;
+
+  pthread_mutex_lock(&store->lock);
+  number = kvi_space_find_locked(store, tenant, space);
+  if (number != KVI_NONE && store->spaces[number].chunk_bytes > 0)
+    bytes = store->spaces[number].chunk_bytes;
+  else if (number != KVI_NONE && store->spaces[number].chunks > 0)
+    bytes = store->spaces[number].bytes / store->spaces[number].chunks;
+  pthread_mutex_unlock(&store->lock);
+  return (distance + UINT64_C(1)) * bytes <= store->dram_attr.capacity_bytes / 2;
 }
 
 void kvi_store_get_ahead(struct kvi_store *store, const char *tenant, const uint8_t *space,

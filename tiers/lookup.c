@@ -205,7 +205,7 @@ static void count(struct walk *walk)
   pthread_mutex_unlock(&store->lock);
 }
 
-/* What reading from the medium takes, as measured; before the first read, as a common NVMe does. */
+/* What reading from the medium takes, as measured, behind what it has to read already; before the first read, as a common NVMe does. */
 static uint64_t below_us(const struct walk *walk)
 {
   struct kvi_medium_stats stats;
@@ -214,7 +214,7 @@ static uint64_t below_us(const struct walk *walk)
   walk->store->below->medium->ops->stats(walk->store->below->medium, &stats);
   rate = stats.read_bytes_per_s > 0 ? stats.read_bytes_per_s : UINT64_C(1000000000);
   latency = stats.read_latency_us > 0 ? stats.read_latency_us : 100;
-  return latency + walk->below_bytes * 1000 / (rate / 1000 + 1);
+  return latency + (walk->below_bytes + stats.queued_get_bytes) * 1000 / (rate / 1000 + 1);
 }
 
 kvs_status kvi_store_lookup(struct kvi_store *store, const struct kvi_store_lookup *lookup,

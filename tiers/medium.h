@@ -201,6 +201,7 @@ struct kvi_medium_stats {
   /* gauges */
   uint64_t capacity_bytes, used_bytes, live_bytes, objects, metadata_bytes;
   uint64_t queued;                            /* operations in it */
+  uint64_t queued_get_bytes;                  /* of the gets among them */
   uint64_t devices, devices_failed;           /* directories or connections */
   uint64_t read_bytes_per_s, read_latency_us; /* measured, decaying averages; 0: not yet */
   uint64_t write_bytes_per_s;

@@ -267,6 +267,14 @@ static uint32_t landing_number(const struct kvi_store *store, const struct kvi_l
   return (uint32_t)((const struct kvi_store_landing *)landing->handle - store->landings);
 }
 
+void kvi_store_landing_from(struct kvi_store *store, const struct kvi_landing *landing,
+                            enum kvi_tier_kind tier)
+{
+  pthread_mutex_lock(&store->lock);
+  store->entries[store->landings[landing_number(store, landing)].entry].origin = tier & 7;
+  pthread_mutex_unlock(&store->lock);
+}
+
 kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *landing)
 {
   uint32_t number = landing_number(store, landing);

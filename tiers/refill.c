@@ -92,6 +92,7 @@ static void take_locked(struct kvi_store *store, uint32_t number, kvi_tier_objec
     kvi_fetch_forget_locked(store, number, KVI_MISS_TIER);
   entry->state = KVI_ENTRY_RESIDENT;
   entry->object = object;
+  entry->origin = store->lower ? store->lower->kind & 7 : 0;
   store->stats.medium_only--;
   store->stats.promotions++;
   kvi_clean_add_locked(store, number);

@@ -89,14 +89,17 @@ static bool service_get_unwait(void *self, struct kvi_get_wait *wait)
   return shared && kvi_shared_unwait(shared, wait); /* the store may have handed it over meanwhile */
 }
 
-static void service_get_ahead(void *self, const struct kvi_peer *peer, const uint8_t *space,
-                              const uint8_t *key, uint32_t key_length)
+static bool service_get_ahead(void *self, const struct kvi_peer *peer, const uint8_t *space,
+                              const uint8_t *key, uint32_t key_length, uint32_t distance)
 {
   struct kvi_store_service *service = self;
 
+  if (!kvi_store_ahead_fits(service->config.store, peer->tenant, space, distance))
+    return false;
   kvi_store_get_ahead(service->config.store, peer->tenant, space, key, key_length);
   if (service->config.shared)
     kvi_shared_ahead(service->config.shared, peer->tenant, space, key, key_length);
+  return true;
 }
 
 static void service_get_close(void *self, struct kvi_source *source)

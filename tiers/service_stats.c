@@ -34,6 +34,11 @@ struct row {
   "Gets that found nothing, by cause (evicted, deleted and corrupt are approximate: remembered for a "       \
   "while)."
 
+#define HELP_HITS "Gets that found their chunk, by the tier it came from."
+#define HELP_EVICTIONS                                                                                       \
+  "Chunks evicted from the node that were in this tier, and in none below: for room, for an entry of the "   \
+  "index, or because an operator asked."
+
 static const struct row rows[] = {
     {"kvasir_lookups_total", "", "Lookups answered.", COUNTER, STORE(lookups)},
     {"kvasir_lookup_keys_total", "", "Keys asked for by lookups.", COUNTER, STORE(lookup_keys)},
@@ -80,6 +85,14 @@ static const struct row rows[] = {
      STORE(dram.zombie_bytes)},
     {"kvasir_tier_metadata_bytes", DRAM, "The tier's own bookkeeping.", GAUGE, STORE(dram.metadata_bytes)},
     {"kvasir_tier_objects", DRAM, "Objects in the tier.", GAUGE, STORE(dram.objects)},
+    {"kvasir_tier_hits_total", DRAM, HELP_HITS, COUNTER, STORE(tier_hits[KVI_TIER_DRAM])},
+    {"kvasir_tier_read_bytes_per_second", DRAM, "Measured at start.", GAUGE, STORE(dram_bytes_per_s)},
+    {"kvasir_tier_evictions_total", "tier=\"dram\",rule=\"room\"", HELP_EVICTIONS, COUNTER,
+     STORE(evictions_by[0][KVI_EVICT_ROOM])},
+    {"kvasir_tier_evictions_total", "tier=\"dram\",rule=\"index\"", HELP_EVICTIONS, COUNTER,
+     STORE(evictions_by[0][KVI_EVICT_INDEX])},
+    {"kvasir_tier_evictions_total", "tier=\"dram\",rule=\"asked\"", HELP_EVICTIONS, COUNTER,
+     STORE(evictions_by[0][KVI_EVICT_ASKED])},
     /* a node without an SSD tier says 0 to all of these */
     {"kvasir_tier_capacity_bytes", SSD, "Room of the tier, its hard bound.", GAUGE, MEDIUM(capacity_bytes)},
     {"kvasir_tier_used_bytes", SSD, "Room taken, rounding included.", GAUGE, MEDIUM(live_bytes)},
@@ -95,6 +108,10 @@ static const struct row rows[] = {
      MEDIUM(read_bytes_per_s)},
     {"kvasir_tier_read_latency_us", SSD, "Time of one read, a decaying average.", GAUGE,
      MEDIUM(read_latency_us)},
+    {"kvasir_tier_write_bytes_per_second", SSD, "Measured while writing, a decaying average.", GAUGE,
+     MEDIUM(write_bytes_per_s)},
+    {"kvasir_tier_read_queue_bytes", SSD, "Bytes of the reads in the tier now.", GAUGE,
+     MEDIUM(queued_get_bytes)},
     {"kvasir_tier_puts_total", SSD, "Chunks written to the tier.", COUNTER, MEDIUM(puts)},
     {"kvasir_tier_put_bytes_total", SSD, "Payload bytes written to the tier.", COUNTER, MEDIUM(put_bytes)},
     {"kvasir_tier_put_failures_total", "tier=\"ssd\",cause=\"full\"", "Chunks that the tier did not take.",
@@ -109,6 +126,7 @@ static const struct row rows[] = {
      COUNTER, STORE(writes_over_budget)},
     {"kvasir_tier_put_off_total", SSD, "Chunks that are to be written once they are used.", COUNTER,
      STORE(writes_put_off)},
+    {"kvasir_tier_hits_total", SSD, HELP_HITS, COUNTER, STORE(tier_hits[KVI_TIER_SSD])},
     {"kvasir_tier_gets_total", SSD, "Chunks read from the tier.", COUNTER, MEDIUM(gets)},
     {"kvasir_tier_get_bytes_total", SSD, "Bytes read from the tier.", COUNTER, MEDIUM(get_bytes)},
     {"kvasir_tier_get_failures_total", "tier=\"ssd\",cause=\"missing\"", "Reads that gave no chunk.", COUNTER,
@@ -130,8 +148,12 @@ static const struct row rows[] = {
      STORE(promotions)},
     {"kvasir_tier_demotions_total", SSD, "Chunks that left memory and stayed in the tier.", COUNTER,
      STORE(demotions)},
-    {"kvasir_tier_evictions_total", SSD, "Chunks evicted from the tier, and so from the node.", COUNTER,
-     STORE(medium_evictions)},
+    {"kvasir_tier_evictions_total", "tier=\"ssd\",rule=\"room\"", HELP_EVICTIONS, COUNTER,
+     STORE(evictions_by[1][KVI_EVICT_ROOM])},
+    {"kvasir_tier_evictions_total", "tier=\"ssd\",rule=\"index\"", HELP_EVICTIONS, COUNTER,
+     STORE(evictions_by[1][KVI_EVICT_INDEX])},
+    {"kvasir_tier_evictions_total", "tier=\"ssd\",rule=\"asked\"", HELP_EVICTIONS, COUNTER,
+     STORE(evictions_by[1][KVI_EVICT_ASKED])},
     {"kvasir_tier_evicted_bytes_total", SSD, "Payload bytes of these.", COUNTER, STORE(medium_evicted_bytes)},
     {"kvasir_tier_lost_total", SSD, "Chunks whose copy could not be read, or whose device has failed.",
      COUNTER, STORE(medium_lost)},
@@ -156,6 +178,10 @@ static const struct row rows[] = {
     {"kvasir_tier_read_bytes_per_second", REDIS, "Measured while reading, a decaying average.", GAUGE,
      SHARED_MEDIUM(read_bytes_per_s)},
     {"kvasir_tier_read_latency_us", REDIS, "Time of one read, a decaying average.", GAUGE, SHARED(chunk_us)},
+    {"kvasir_tier_write_bytes_per_second", REDIS, "Measured while writing, a decaying average.", GAUGE,
+     SHARED(write_bytes_per_s)},
+    {"kvasir_tier_device_errors_total", REDIS, "Connections that could not be made, or were lost.", COUNTER,
+     SHARED_MEDIUM(device_errors)},
     {"kvasir_tier_puts_total", REDIS, "Chunks written to the tier.", COUNTER, SHARED(writes)},
     {"kvasir_tier_put_bytes_total", REDIS, "Payload bytes written to the tier.", COUNTER,
      SHARED(write_bytes)},
@@ -173,6 +199,7 @@ static const struct row rows[] = {
      COUNTER, SHARED(forgets)},
     {"kvasir_tier_removals_unconfirmed_total", REDIS,
      "Those that may still be there: the tier did not answer.", COUNTER, SHARED(forgets_unconfirmed)},
+    {"kvasir_tier_hits_total", REDIS, HELP_HITS, COUNTER, STORE(tier_hits[KVI_TIER_REDIS])},
     {"kvasir_tier_gets_total", REDIS, "Chunks read from the tier.", COUNTER, SHARED(fetch_hits)},
     {"kvasir_tier_get_bytes_total", REDIS, "Bytes read from the tier.", COUNTER, SHARED(fetch_bytes)},
     {"kvasir_tier_get_failures_total", "tier=\"redis\",cause=\"missing\"", "Reads that gave no chunk.",
@@ -245,6 +272,49 @@ static Kvasir__V1__Stat *stat_make(const struct row *row, const struct values *v
   return NULL;
 }
 
+static void bytes_set(ProtobufCBinaryData *data, const uint8_t *bytes, size_t length)
+{
+  data->data = malloc(length);
+  data->len = data->data ? length : 0;
+  if (data->data)
+    memcpy(data->data, bytes, length);
+}
+
+static Kvasir__V1__DamagedChunk *damaged_make(const struct kvi_damage *damage)
+{
+  Kvasir__V1__DamagedChunk *chunk = malloc(sizeof(*chunk));
+
+  if (!chunk)
+    return NULL;
+  kvasir__v1__damaged_chunk__init(chunk);
+  bytes_set(&chunk->space, damage->space, sizeof(damage->space));
+  bytes_set(&chunk->key, damage->key, damage->key_length);
+  chunk->tier = damage->tier;
+  chunk->found_by = strdup(kvi_damage_found_name(damage->found));
+  chunk->age_ms = (kvi_now_ns() - damage->at_ns) / KVI_NS_PER_MS;
+  if (chunk->space.data && chunk->key.data && chunk->found_by)
+    return chunk;
+  protobuf_c_message_free_unpacked(&chunk->base, NULL);
+  return NULL;
+}
+
+static bool add_damaged(struct kvi_store_service *service, Kvasir__V1__StatsReply *reply)
+{
+  struct kvi_damage list[KVI_DAMAGES_MAX];
+  uint32_t n = kvi_damages_list(kvi_store_damages(service->config.store), list);
+
+  if (n == 0)
+    return true;
+  reply->damaged = calloc(n, sizeof(Kvasir__V1__DamagedChunk *));
+  while (reply->damaged && reply->n_damaged < n) {
+    reply->damaged[reply->n_damaged] = damaged_make(&list[reply->n_damaged]);
+    if (!reply->damaged[reply->n_damaged])
+      break;
+    reply->n_damaged++;
+  }
+  return reply->n_damaged == n;
+}
+
 kvs_status kvi_store_service_stats(struct kvi_store_service *service, Kvasir__V1__StatsReply **reply_p)
 {
   Kvasir__V1__StatsReply *reply = malloc(sizeof(*reply));
@@ -265,7 +335,7 @@ kvs_status kvi_store_service_stats(struct kvi_store_service *service, Kvasir__V1
       break;
     reply->n_stats++;
   }
-  if (!reply->software || reply->n_stats < N_ROWS) {
+  if (!reply->software || reply->n_stats < N_ROWS || !add_damaged(service, reply)) {
     protobuf_c_message_free_unpacked(&reply->base, NULL);
     return KVS_ERR_NOMEM;
   }

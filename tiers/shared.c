@@ -79,7 +79,8 @@ kvs_status kvi_shared_create(const struct kvi_shared_config *config, struct kvi_
     kvi_shared_destroy(shared);
     return status;
   }
-  shared->lower = (struct kvi_store_lower){.ctx = shared, .missed = store_missed, .used = kvi_shared_used};
+  shared->lower = (struct kvi_store_lower){
+      .ctx = shared, .kind = shared->attr.kind, .missed = store_missed, .used = kvi_shared_used};
   kvi_store_set_lower(config->store, &shared->lower);
   *shared_p = shared;
   return KVS_OK;
@@ -146,6 +147,7 @@ void kvi_shared_stats(struct kvi_shared *shared, struct kvi_shared_stats *stats_
   *stats_p = shared->stats;
   stats_p->writes_queued = shared->queue_length;
   stats_p->writing = shared->writing;
+  stats_p->write_bytes_per_s = shared->rate.bytes_per_s;
   stats_p->looking = shared->looking;
   pthread_mutex_unlock(&shared->lock);
   shared->config.medium->ops->stats(shared->config.medium, medium_p);

@@ -109,6 +109,7 @@ struct kvi_shared_stats {
   uint64_t forgets, forget_hits,
       forgets_unconfirmed; /* keys: asked to be removed; were there; may be there still */
   uint64_t writes_queued, writing, fetching, looking; /* now */
+  uint64_t write_bytes_per_s;                         /* measured; 0: not yet */
   uint64_t chunk_us;                                  /* a fetch, decaying average; 0: none yet */
 };
 void kvi_shared_stats(struct kvi_shared *shared, struct kvi_shared_stats *stats_p,

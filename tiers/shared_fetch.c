@@ -79,6 +79,8 @@ static kvs_status land(struct kvi_medium_get *get, const struct kvi_chunk_table 
 
   if (status != KVS_OK)
     return status; /* KVS_EXISTS too: somebody has put it meanwhile */
+  if (!fetch->refill)
+    kvi_store_landing_from(fetch->shared->config.store, &fetch->landing, fetch->shared->attr.kind);
   fetch->landed = true;
   fetch->length = table->length;
   for (uint32_t i = 0; i < table->n_segments; i++)
@@ -215,6 +217,9 @@ static void fetched(struct kvi_medium_get *get, kvs_status status)
     (void)kvi_store_delete(shared->config.store, name->tenant, name->space, name->key, name->key_length);
     forgotten = true;
   }
+  if (status == KVS_ERR_CORRUPT)
+    kvi_damages_note(kvi_store_damages(shared->config.store), name->space, name->key, name->key_length,
+                     shared->attr.kind, KVI_DAMAGE_BY_GET);
   pthread_mutex_lock(&shared->lock);
   status = outcome_locked(shared, fetch, forgotten ? KVS_MISS : status, &cause);
   pthread_mutex_unlock(&shared->lock);

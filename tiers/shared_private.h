@@ -6,6 +6,7 @@
 
 #include <kvasir/keys.h>
 
+#include "tiers/rate.h"
 #include "tiers/shared.h"
 
 #define KVI_SHARED_WRITES          16u /* given to the medium at a time */
@@ -69,6 +70,7 @@ struct kvi_shared {
   struct kvi_shared_forgetting *forgettings;
   uint32_t n_forgettings;
   bool closing;
+  struct kvi_rate rate; /* of writes */
   struct kvi_shared_stats stats;
 };
 

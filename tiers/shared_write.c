@@ -51,6 +51,7 @@ static void written(struct kvi_medium_put *put, kvs_status status)
   kvi_store_get_close(shared->config.store, &write->source);
   pthread_mutex_lock(&shared->lock);
   shared->writing--;
+  kvi_rate_end(&shared->rate, status == KVS_OK ? put->length : 0, kvi_now_ns());
   if (status == KVS_OK) {
     shared->stats.writes++;
     shared->stats.write_bytes += put->length;
@@ -72,6 +73,7 @@ static bool write_locked(struct kvi_shared *shared, struct kvi_shared_note *note
 {
   const struct kvi_shared_name *name = &note->name;
   struct write *write = calloc(1, sizeof(*write));
+  uint64_t now_ns;
   kvs_status status;
 
   if (!write) {
@@ -100,9 +102,11 @@ static bool write_locked(struct kvi_shared *shared, struct kvi_shared_note *note
   write->put.identity.place = note->place;
   write->put.identity.unchained = note->unchained;
   write->put.ttl_ms = note->ttl_ms;
+  now_ns = kvi_now_ns(); /* it may be under way when put returns */
   status = shared->config.medium->ops->put(shared->config.medium, &write->put);
   if (status == KVS_OK) {
     shared->writing++;
+    kvi_rate_begin(&shared->rate, now_ns);
     return true;
   }
   kvi_store_get_close(shared->config.store, &write->source);

@@ -117,6 +117,7 @@ kvs_status kvi_store_open(const struct kvi_store_config *config, struct kvi_stor
     return KVS_ERR_NOMEM;
   }
   pthread_mutex_init(&store->lock, NULL);
+  kvi_damages_init(&store->damages);
   pthread_cond_init(&store->waiter_ended, NULL);
   store->config = *config;
   config_default(&store->config);
@@ -151,6 +152,7 @@ void kvi_store_close(struct kvi_store *store)
   kvi_spaces_destroy(store);
   kvi_index_destroy(store);
   pthread_cond_destroy(&store->waiter_ended);
+  kvi_damages_destroy(&store->damages);
   pthread_mutex_destroy(&store->lock);
   free(store);
 }
@@ -177,6 +179,11 @@ bool kvi_store_has_medium(const struct kvi_store *store)
   return store->below != NULL;
 }
 
+struct kvi_damages *kvi_store_damages(struct kvi_store *store)
+{
+  return &store->damages;
+}
+
 void kvi_store_stats(struct kvi_store *store, struct kvi_store_stats *stats_p)
 {
   uint64_t index = kvi_index_bytes(store) + store->policy_ops->memory(store->policy);
@@ -189,6 +196,7 @@ void kvi_store_stats(struct kvi_store *store, struct kvi_store_stats *stats_p)
     store->below->medium->ops->stats(store->below->medium, &stats_p->medium);
   }
   store->dram->ops->usage(store->dram, &stats_p->dram);
+  stats_p->dram_bytes_per_s = store->dram_attr.read_bytes_per_s;
   stats_p->index_bytes = index;
   stats_p->index_bytes_per_chunk = (index + store->config.max_chunks - 1) / store->config.max_chunks;
 }

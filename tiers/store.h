@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "proto/service.h"
+#include "tiers/damage.h"
 #include "tiers/medium.h"
 #include "tiers/policy/policy.h"
 #include "tiers/tier.h"
@@ -133,12 +134,19 @@ kvs_status kvi_store_put_begin(struct kvi_store *store, const char *tenant,
                                const struct kvi_put_request *request, kvi_put_wait_fn *wait_fn,
                                void *wait_ctx, struct kvi_landing *landing_p);
 kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *landing);
+/* Before the commit: the bytes do not come from a client but from another tier, and the first get of them is that tier's hit. */
+void kvi_store_landing_from(struct kvi_store *store, const struct kvi_landing *landing,
+                            enum kvi_tier_kind tier);
 void kvi_store_put_abort(struct kvi_store *store, struct kvi_landing *landing);
 void kvi_store_put_unwait(struct kvi_store *store, void *wait_ctx);
 kvs_status kvi_store_get_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
                               const uint8_t *key, uint32_t key_length, struct kvi_get_wait *wait,
                               struct kvi_source *source_p, uint32_t *cause_p);
 bool kvi_store_get_unwait(struct kvi_store *store, struct kvi_get_wait *wait);
+/* So many chunks of this space ahead of the one that is read leave half of the memory to others, by the size they have or had so far: else they would
+ * push each other out before they are asked for. */
+bool kvi_store_ahead_fits(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                          uint32_t distance);
 void kvi_store_get_ahead(struct kvi_store *store, const char *tenant, const uint8_t *space,
                          const uint8_t *key, uint32_t key_length);
 /* Only what is in memory, not counted and no use of it: for who copies it elsewhere. get_close ends it. KVS_MISS, KVS_ERR_CORRUPT. */
@@ -153,6 +161,7 @@ void kvi_store_get_close(struct kvi_store *store, struct kvi_source *source);
 /* Functions are called without a lock of the store, on any of its threads and the medium's; they must not block. */
 struct kvi_store_lower {
   void *ctx;
+  enum kvi_tier_kind kind; /* whose hits it makes */
   /*
    * A get that waited for the medium has missed there (counted, because of `cause`): KVS_PENDING: the wait is theirs now, and ends there.
    */
@@ -171,7 +180,8 @@ void kvi_store_await_use(struct kvi_store *store, const char *tenant, const uint
 /*
  * The bytes of a chunk that has an entry here, but came from below the store because its copy on the medium could not be read. begin: as
  * kvi_store_put_begin; KVS_EXISTS: it is in memory already, KVS_MISS: it has gone. Then the bytes are landed, and refill_commit or refill_abort
- * ends it. A copy on the medium that had failed is given up, and written anew. commit: KVS_OK; KVS_MISS: it has gone meanwhile.
+ * ends it. The copy on the medium stays: it was late, not
+ * wrong. commit: KVS_OK; KVS_MISS: it has gone meanwhile.
  */
 kvs_status kvi_store_refill_begin(struct kvi_store *store, const char *tenant,
                                   const struct kvi_put_request *request, struct kvi_landing *landing_p);
@@ -224,17 +234,29 @@ struct kvi_chunk_info {
 size_t kvi_store_chunks(struct kvi_store *store, const char *tenant, const uint8_t *space, uint64_t *cursor_p,
                         struct kvi_chunk_info *infos, size_t room);
 
+/* What a chunk was evicted for. */
+enum kvi_evict_rule {
+  KVI_EVICT_ROOM,  /* bytes: of memory, or of the medium */
+  KVI_EVICT_INDEX, /* an entry: max_chunks */
+  KVI_EVICT_ASKED, /* an operator */
+  KVI_EVICT_RULES
+};
+
 /* Counters since open (monotonic) and gauges; one row a field in docs. */
 struct kvi_store_stats {
   uint64_t lookups, lookup_keys, lookup_hit_keys;
   uint64_t gets, get_hits, get_bytes, get_misses[KVI_MISS_COUNT];
+  uint64_t
+      tier_hits[KVI_TIER_GPU + 1]; /* get_hits by the tier that the chunk came from, by enum kvi_tier_kind */
   uint64_t puts, put_exists, put_pending, put_commits, put_aborts, put_refused, put_bytes;
   uint64_t evictions, evicted_bytes, deletes, corrupt;
+  uint64_t evictions_by[2][KVI_EVICT_RULES]; /* by what asked for it; [1]: of those that had a copy below */
   uint64_t leases_granted, leases_expired, leases_refused;
   uint64_t chunks, spaces, leases, landings; /* now */
   uint64_t index_bytes,
       index_bytes_per_chunk; /* entries, hash, ghosts and policy; for each of max_chunks, rounded up */
   struct kvi_tier_usage dram;
+  uint64_t dram_bytes_per_s; /* reading, measured at start */
 
   /* the tier below; all 0 without one */
   bool has_medium;
@@ -246,11 +268,13 @@ struct kvi_store_stats {
       fetches_ahead;                    /* started for a get; gets that waited for another's; started ahead */
   uint64_t fetch_misses, fetch_refused; /* came to nothing; no room to read into, or too many */
   uint64_t promotions, demotions;
-  uint64_t medium_evictions, medium_evicted_bytes; /* let go by the policy, part of evictions */
-  uint64_t medium_lost;                            /* copies that could not be read, or whose device failed */
-  uint64_t medium_chunks, medium_only;             /* now: with a copy there; of these not in memory */
+  uint64_t medium_evicted_bytes;       /* of evictions_by[1] */
+  uint64_t medium_lost;                /* copies that could not be read, or whose device failed */
+  uint64_t medium_chunks, medium_only; /* now: with a copy there; of these not in memory */
   struct kvi_medium_stats medium;
 };
 void kvi_store_stats(struct kvi_store *store, struct kvi_store_stats *stats_p);
+/* The chunks that were dropped last because of a checksum; those who keep chunks for it add theirs. Lives as long as the store. */
+struct kvi_damages *kvi_store_damages(struct kvi_store *store);
 
 #endif

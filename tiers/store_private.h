@@ -43,6 +43,7 @@ struct kvi_entry {
   uint8_t writing : 1;   /* being written */
   uint8_t unwritten : 1; /* to be written to the medium once it is used */
   uint8_t unshared : 1;  /* kvi_store_lower.used is to be called once it is used */
+  uint8_t origin : 3;    /* enum kvi_tier_kind: read from there ahead of its get, which has not come yet; 0 */
   uint32_t object;
   uint32_t length;
   uint32_t place;
@@ -213,6 +214,7 @@ struct kvi_store {
   struct kvi_below *below;             /* NULL: no tier below. The pointer never changes. */
   const struct kvi_store_lower *lower; /* NULL: nothing */
 
+  struct kvi_damages damages;   /* has its own lock */
   struct kvi_store_stats stats; /* counters and gauges; dram and index_bytes are filled when asked */
 };
 
@@ -305,7 +307,7 @@ void kvi_waiters_call(struct kvi_store *store, uint32_t first, kvs_status status
 uint64_t kvi_store_make_room_locked(struct kvi_store *store, uint64_t bytes);
 /* Drops the least recently used leaf of any group, so that its entry is free. False: none may go. */
 bool kvi_store_drop_one_locked(struct kvi_store *store);
-void kvi_store_evict_one_locked(struct kvi_store *store, uint32_t number);
+void kvi_store_evict_one_locked(struct kvi_store *store, uint32_t number, enum kvi_evict_rule rule);
 
 /* ---- below.c ---- */
 

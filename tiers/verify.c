@@ -2,8 +2,6 @@
 #include <kvasir/keys.h>
 
 #include "base/crc32c.h"
-#include "base/log.h"
-#include "base/text.h"
 #include "tiers/store_private.h"
 
 /* A position in the places of a chunk. */
@@ -49,7 +47,6 @@ static bool is_sound(const struct kvi_source *source)
 kvs_status kvi_store_verify(struct kvi_store *store, const char *tenant, const uint8_t *space,
                             const uint8_t *key, uint32_t key_length, uint64_t *length_p)
 {
-  char hex[2 * KVS_KEY_MAX + 1];
   struct kvi_source source;
   uint32_t cause; /* may be of one that went long ago */
   bool dropped;
@@ -62,8 +59,7 @@ kvs_status kvi_store_verify(struct kvi_store *store, const char *tenant, const u
     return dropped ? KVS_ERR_CORRUPT : status;
   *length_p = source.table.length;
   if (!is_sound(&source)) {
-    (void)kvi_hex_encode(key, key_length, hex, sizeof(hex));
-    kvi_log_limited(KVI_LOG_ERROR, "chunk %s: its bytes in memory do not fit their checksum, dropped", hex);
+    kvi_damages_note(&store->damages, space, key, key_length, KVI_TIER_DRAM, KVI_DAMAGE_BY_CHECK);
     kvi_source_drop_corrupt(store, tenant, space, key, key_length, &source);
     status = KVS_ERR_CORRUPT;
   }

@@ -6,6 +6,7 @@
 #   fuzz        clang with libFuzzer and the sanitizers' libraries
 #   run         the libraries alone, for a machine that runs what another one built
 #   quickstart  what the quick start fetches llama.cpp with
+#   quickstart-tiers  what it starts besides when it shows the tiers
 #   bench       what kvasir-bench tier measures beside: fio, redis-benchmark (rows of what is missing are left out)
 #   engines     what tools/fetch-vllm.sh installs vLLM with, what its wheels link to, and what it compiles kernels with when it runs
 #   --list      print the packages of the sets named after it and do nothing
@@ -20,6 +21,7 @@ fuzz="clang llvm libclang-rt-14-dev"
 run="libgrpc29 libprotobuf-c1 libisal2 libyaml-0-2 libssl3 libmicrohttpd12 libcjson1 libxxhash0 libhiredis0.14 liburing2"
 bench="fio redis-server redis-tools"
 quickstart="npm git ca-certificates"
+quickstart_tiers="redis-server"
 engines="python3 python3-venv python3-dev g++ ca-certificates libnuma1"
 
 list=0
@@ -39,9 +41,10 @@ for set_name in "$@"; do
     run) wanted="$wanted $run" ;;
     bench) wanted="$wanted $bench" ;;
     quickstart) wanted="$wanted $quickstart" ;;
+    quickstart-tiers) wanted="$wanted $quickstart_tiers" ;;
     engines) wanted="$wanted $engines" ;;
     *)
-      echo "install-deps: there is no set of packages \"$set_name\": say build, test, fuzz, run, bench, quickstart or engines" >&2
+      echo "install-deps: there is no set of packages \"$set_name\": say build, test, fuzz, run, bench, quickstart, quickstart-tiers or engines" >&2
       exit 2
       ;;
   esac

@@ -19,10 +19,14 @@ static void value_text(const char *name, double value, bool rate, char *text, si
 {
   char units[CLI_SIZE_TEXT];
 
+  bool per_second = rate || strstr(name, "_per_second") != NULL;
+
   if (strstr(name, "bytes") != NULL)
-    snprintf(text, size, "%s%s", cli_size_text(value, units), rate ? "/s" : "");
+    snprintf(text, size, "%s%s", cli_size_text(value, units), per_second ? "/s" : "");
   else if (strstr(name, "seconds") != NULL && !rate)
     snprintf(text, size, "%s", cli_time_text(value, units));
+  else if (strlen(name) > 3 && strcmp(name + strlen(name) - 3, "_us") == 0)
+    snprintf(text, size, "%s", cli_time_text(value / 1e6, units));
   else if (value < 1e15 && value == floor(value))
     snprintf(text, size, "%.0f%s", value, rate ? "/s" : "");
   else
@@ -58,6 +62,30 @@ static void add_row(struct cli_table *table, const cJSON *stat, const cJSON *bef
   cli_table_row(table, (const char *const[]){label, text, rate, cli_json_text(stat, "help")});
 }
 
+/* What a node with an SSD tier had when it started. */
+static void print_recovered(const cJSON *now)
+{
+  double objects = 0, us = 0, devices = 0, bytes = 0;
+  char size[CLI_SIZE_TEXT], time[CLI_SIZE_TEXT];
+  const cJSON *stat;
+
+  cJSON_ArrayForEach(stat, cJSON_GetObjectItemCaseSensitive(now, "stats"))
+  {
+    const char *name = cli_json_text(stat, "name");
+    double value = cli_json_number(stat, "value");
+
+    if (strcmp(cli_json_text(stat, "labels"), "tier=\"ssd\"") != 0)
+      continue;
+    objects += strcmp(name, "kvasir_tier_recovered_objects") == 0 ? value : 0;
+    bytes += strcmp(name, "kvasir_tier_recovered_bytes") == 0 ? value : 0;
+    us += strcmp(name, "kvasir_tier_recovery_us") == 0 ? value : 0;
+    devices += strcmp(name, "kvasir_tier_devices") == 0 ? value : 0;
+  }
+  if (devices > 0)
+    printf("found on ssd at start: %.0f chunks, %s, in %s\n", objects, cli_size_text(bytes, size),
+           cli_time_text(us / 1e6, time));
+}
+
 static void print_table(const struct cli *cli, const cJSON *now, const cJSON *before, double seconds)
 {
   const char *const headings[] = {"NAME", "VALUE", before != NULL ? "RATE" : "", "MEANING"};
@@ -66,8 +94,10 @@ static void print_table(const struct cli *cli, const cJSON *now, const cJSON *be
   char up[CLI_SIZE_TEXT];
   const cJSON *stat;
 
-  printf("%s: %s, up %s\n\n", cli->endpoint, cli_json_text(now, "software"),
+  printf("%s: %s, up %s\n", cli->endpoint, cli_json_text(now, "software"),
          cli_time_text(cli_json_number(now, "uptime_ms") / 1e3, up));
+  print_recovered(now);
+  putchar('\n');
   cJSON_ArrayForEach(stat, cJSON_GetObjectItemCaseSensitive(now, "stats"))
       add_row(table, stat, before, seconds);
   cli_table_print(table, stdout);

@@ -161,9 +161,10 @@ static void tell_ahead(struct server_transfer *t)
     until = t->n_chunks;
   if (t->n_ahead < t->send_chunk + 1)
     t->n_ahead = t->send_chunk + 1;
-  for (; service->limits.get_ahead_chunks > 0 && t->n_ahead < until; t->n_ahead++)
-    service->ops->get_ahead(service->self, &t->stream->peer, t->space, kvi_server_key(t, t->n_ahead),
-                            t->key_length);
+  while (service->limits.get_ahead_chunks > 0 && t->n_ahead < until &&
+         service->ops->get_ahead(service->self, &t->stream->peer, t->space, kvi_server_key(t, t->n_ahead),
+                                 t->key_length, t->n_ahead - t->send_chunk))
+    t->n_ahead++;
 }
 
 /* What get_open says, or what the wait for it came to; the source is t->coming's. */

@@ -1,9 +1,7 @@
 /* tiers/ssd/file_disk.c: log files in a directory, through io_uring and O_DIRECT, or by plain pread and pwrite. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -11,161 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <linux/falloc.h>
-
 #include "base/clock.h"
 #include "base/log.h"
-#include "tiers/ssd/disk.h"
-#include "tiers/ssd/ring.h"
-
-#define NAME_MAX_BYTES 32u
-#define FILES_LIMIT    (1u << 20)
-
-struct file_disk {
-  struct kvi_ssd_disk disk;
-  char *path;
-  int directory, lock, wake_fd;
-  bool direct;
-  int *fds; /* by number; -1 */
-  uint32_t n_fds;
-  struct kvi_ssd_ring *ring;        /* NULL: plain */
-  struct kvi_ssd_io *first, **last; /* plain: submitted, to be carried out by wait */
-};
-
-static struct file_disk *from(struct kvi_ssd_disk *disk)
-{
-  return (struct file_disk *)disk;
-}
-
-/* ---- files ---- */
-
-static void name_write(uint32_t number, char name[NAME_MAX_BYTES])
-{
-  snprintf(name, NAME_MAX_BYTES, "log-%05u.kvl", number);
-}
-
-static kvs_status fds_grow(struct file_disk *disk, uint32_t number)
-{
-  uint32_t n = number + 1 > 64 ? (number + 1) * 2 : 64;
-  int *grown;
-
-  if (number < disk->n_fds)
-    return KVS_OK;
-  if (number >= FILES_LIMIT)
-    return KVS_ERR_FULL;
-  grown = realloc(disk->fds, n * sizeof(*grown));
-  if (!grown)
-    return KVS_ERR_NOMEM;
-  for (uint32_t i = disk->n_fds; i < n; i++)
-    grown[i] = -1;
-  disk->fds = grown;
-  disk->n_fds = n;
-  return KVS_OK;
-}
-
-/* Reserves what the file lacks. A file system without reservation (KVS_OK all the same) may say later that it is full. */
-static kvs_status reserve(struct file_disk *disk, int fd, const char *name, uint64_t bytes, bool *fresh_p)
-{
-  struct stat stat;
-
-  if (fstat(fd, &stat) != 0)
-    goto failed;
-  *fresh_p = stat.st_size == 0;
-  if ((uint64_t)stat.st_size == bytes)
-    return KVS_OK;
-  if (stat.st_size != 0) {
-    kvi_log_warn("%s/%s has another size than configured: made anew", disk->path, name);
-    *fresh_p = true;
-    if (ftruncate(fd, 0) != 0)
-      goto failed;
-  }
-  if (fallocate(fd, 0, 0, (off_t)bytes) == 0)
-    return KVS_OK;
-  if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG) {
-    (void)ftruncate(fd, 0);
-    return KVS_ERR_FULL;
-  }
-  if (errno == EOPNOTSUPP && ftruncate(fd, (off_t)bytes) == 0)
-    return KVS_OK;
-failed:
-  kvi_log_error("%s/%s: cannot be reserved: %m", disk->path, name);
-  return KVS_ERR_IO;
-}
-
-static kvs_status file_open(struct kvi_ssd_disk *base, uint32_t number, uint64_t bytes, bool *fresh_p)
-{
-  struct file_disk *disk = from(base);
-  char name[NAME_MAX_BYTES];
-  kvs_status status = fds_grow(disk, number);
-  int fd = -1;
-
-  if (status != KVS_OK)
-    return status;
-  name_write(number, name);
-  if (disk->direct)
-    fd = openat(disk->directory, name, O_RDWR | O_CREAT | O_CLOEXEC | O_DIRECT, 0600);
-  if (fd < 0 && disk->direct && errno == EINVAL) {
-    disk->direct = false;
-    kvi_log_warn("%s: the file system refuses O_DIRECT, the page cache is used", disk->path);
-  }
-  if (fd < 0)
-    fd = openat(disk->directory, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) {
-    kvi_log_error("%s/%s: cannot be opened: %m", disk->path, name);
-    return errno == ENOSPC ? KVS_ERR_FULL : KVS_ERR_IO;
-  }
-  status = reserve(disk, fd, name, bytes, fresh_p);
-  if (status != KVS_OK) {
-    close(fd);
-    if (status == KVS_ERR_FULL)
-      (void)unlinkat(disk->directory, name, 0);
-    return status;
-  }
-  if (*fresh_p && fsync(disk->directory) != 0)
-    kvi_log_warn("%s: cannot be synced: %m", disk->path);
-  disk->fds[number] = fd;
-  return KVS_OK;
-}
-
-static void file_trim(struct kvi_ssd_disk *base, uint32_t n_files)
-{
-  struct file_disk *disk = from(base);
-  int fd = dup(disk->directory);
-  DIR *listing = fd >= 0 ? fdopendir(fd) : NULL;
-  const struct dirent *entry;
-  uint32_t removed = 0;
-
-  if (!listing) {
-    if (fd >= 0)
-      close(fd);
-    return;
-  }
-  rewinddir(listing);
-  while ((entry = readdir(listing)) != NULL) {
-    char name[NAME_MAX_BYTES];
-    unsigned number;
-
-    /* NOLINTNEXTLINE(cert-err34-c): whatever it makes of it, the name is compared below */
-    if (sscanf(entry->d_name, "log-%u.kvl", &number) != 1 || number < n_files)
-      continue;
-    name_write(number, name);
-    if (strcmp(name, entry->d_name) == 0 && unlinkat(disk->directory, name, 0) == 0)
-      removed++;
-  }
-  closedir(listing);
-  if (removed > 0)
-    kvi_log_info("%s: %u log files beyond the configured size removed", disk->path, removed);
-}
-
-static void file_discard(struct kvi_ssd_disk *base, uint32_t number, uint64_t bytes)
-{
-  struct file_disk *disk = from(base);
-  int fd = disk->fds[number];
-
-  /* advice: where it is refused the bytes stay, and are overwritten */
-  if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes) == 0)
-    (void)fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes);
-}
+#include "tiers/ssd/file_disk_private.h"
 
 /* ---- reads, writes, syncs ---- */
 
@@ -191,7 +37,7 @@ static bool has_ended(struct kvi_ssd_io *io, int result, int *error_p)
 
 static void ring_ended(void *ctx, struct kvi_ssd_io *io, int result)
 {
-  struct file_disk *disk = ctx;
+  struct kvi_ssd_file_disk *disk = ctx;
   int error;
 
   if (has_ended(io, result, &error))
@@ -202,7 +48,7 @@ static void ring_ended(void *ctx, struct kvi_ssd_io *io, int result)
 
 static void file_submit(struct kvi_ssd_disk *base, struct kvi_ssd_io *io)
 {
-  struct file_disk *disk = from(base);
+  struct kvi_ssd_file_disk *disk = kvi_ssd_file_disk_of(base);
 
   io->progress = 0;
   if (disk->ring) {
@@ -214,7 +60,7 @@ static void file_submit(struct kvi_ssd_disk *base, struct kvi_ssd_io *io)
   disk->last = &io->next;
 }
 
-static void plain_carry_out(struct file_disk *disk, struct kvi_ssd_io *io)
+static void plain_carry_out(struct kvi_ssd_file_disk *disk, struct kvi_ssd_io *io)
 {
   int fd = disk->fds[io->file], error = 0;
   ssize_t result;
@@ -233,7 +79,7 @@ static void plain_carry_out(struct file_disk *disk, struct kvi_ssd_io *io)
 
 static void file_wait(struct kvi_ssd_disk *base, uint64_t until_ns)
 {
-  struct file_disk *disk = from(base);
+  struct kvi_ssd_file_disk *disk = kvi_ssd_file_disk_of(base);
   struct pollfd woken = {.fd = disk->wake_fd, .events = POLLIN};
   uint64_t now = kvi_now_ns(), left_ms = until_ns > now ? (until_ns - now) / KVI_NS_PER_MS + 1 : 0, count;
 
@@ -258,14 +104,14 @@ static void file_wake(struct kvi_ssd_disk *base)
 {
   uint64_t one = 1;
 
-  (void)!write(from(base)->wake_fd, &one, sizeof(one));
+  (void)!write(kvi_ssd_file_disk_of(base)->wake_fd, &one, sizeof(one));
 }
 
 /* ---- life ---- */
 
 static void file_destroy(struct kvi_ssd_disk *base)
 {
-  struct file_disk *disk = from(base);
+  struct kvi_ssd_file_disk *disk = kvi_ssd_file_disk_of(base);
 
   if (!base)
     return;
@@ -285,24 +131,24 @@ static void file_destroy(struct kvi_ssd_disk *base)
 }
 
 static const struct kvi_ssd_disk_ops ring_ops = {.name = "io_uring",
-                                                 .open = file_open,
-                                                 .trim = file_trim,
+                                                 .open = kvi_ssd_disk_file_open,
+                                                 .trim = kvi_ssd_disk_file_trim,
                                                  .submit = file_submit,
                                                  .wait = file_wait,
                                                  .wake = file_wake,
-                                                 .discard = file_discard,
+                                                 .discard = kvi_ssd_disk_file_discard,
                                                  .destroy = file_destroy};
 static const struct kvi_ssd_disk_ops plain_ops = {.name = "pread and pwrite",
-                                                  .open = file_open,
-                                                  .trim = file_trim,
+                                                  .open = kvi_ssd_disk_file_open,
+                                                  .trim = kvi_ssd_disk_file_trim,
                                                   .submit = file_submit,
                                                   .wait = file_wait,
                                                   .wake = file_wake,
-                                                  .discard = file_discard,
+                                                  .discard = kvi_ssd_disk_file_discard,
                                                   .destroy = file_destroy};
 
 /* Only one process may use a directory. */
-static kvs_status lock_take(struct file_disk *disk)
+static kvs_status lock_take(struct kvi_ssd_file_disk *disk)
 {
   disk->lock = openat(disk->directory, "kvasir.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (disk->lock < 0) {
@@ -315,7 +161,7 @@ static kvs_status lock_take(struct file_disk *disk)
   return KVS_ERR_BUSY;
 }
 
-static kvs_status directory_open(struct file_disk *disk)
+static kvs_status directory_open(struct kvi_ssd_file_disk *disk)
 {
   if (mkdir(disk->path, 0700) != 0 && errno != EEXIST) {
     kvi_log_error("%s: cannot be made: %m", disk->path);
@@ -331,7 +177,7 @@ static kvs_status directory_open(struct file_disk *disk)
 
 kvs_status kvi_ssd_file_disk_open(const char *path, uint32_t depth, bool ring, struct kvi_ssd_disk **disk_p)
 {
-  struct file_disk *disk = calloc(1, sizeof(*disk));
+  struct kvi_ssd_file_disk *disk = calloc(1, sizeof(*disk));
   kvs_status status = KVS_ERR_NOMEM;
 
   *disk_p = NULL;

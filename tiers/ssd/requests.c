@@ -20,9 +20,9 @@ static_assert(sizeof(kvi_list_node) <= sizeof(((struct kvi_medium_put *)0)->medi
 
 /* ---- requests come ---- */
 
-/* put NULL: a get. */
+/* One of the two, the other NULL. */
 static kvs_status accept(struct kvi_ssd_volume *volume, kvi_list *list, kvi_list_node *node,
-                         struct kvi_medium_put *put)
+                         struct kvi_medium_put *put, const struct kvi_medium_get *get)
 {
   kvs_status status = KVS_OK;
   bool wake = false;
@@ -38,8 +38,11 @@ static kvs_status accept(struct kvi_ssd_volume *volume, kvi_list *list, kvi_list
     kvi_list_push_back(list, node);
     volume->queued++;
     volume->queued_put_bytes += put ? put->length : 0;
-    if (put) /* a deletion from here on is of this one too, whenever it is written */
+    volume->queued_get_bytes += get ? kvi_ssd_handle_bytes(get->handle) : 0;
+    if (put) { /* a deletion from here on is of this one too, whenever it is written */
       kvi_ssd_put_generation_set(put, ++volume->generation);
+      kvi_rate_begin(&volume->writing, kvi_now_ns());
+    }
     wake = volume->asleep;
     volume->asleep = false;
   } else {
@@ -57,13 +60,13 @@ kvs_status kvi_ssd_volume_put(struct kvi_ssd_volume *volume, struct kvi_medium_p
     return KVS_ERR_TOO_LARGE;
   memset(put->medium_link, 0, sizeof(put->medium_link));
   put->handle = 0;
-  return accept(volume, &volume->puts_new, put_link(put), put);
+  return accept(volume, &volume->puts_new, put_link(put), put, NULL);
 }
 
 kvs_status kvi_ssd_volume_get(struct kvi_ssd_volume *volume, struct kvi_medium_get *get)
 {
   memset(get->medium_link, 0, sizeof(get->medium_link));
-  return accept(volume, &volume->gets_new, get_link(get), NULL);
+  return accept(volume, &volume->gets_new, get_link(get), NULL, get);
 }
 
 static void list_move(kvi_list *from, kvi_list *to)
@@ -83,6 +86,7 @@ void kvi_ssd_put_end(struct kvi_ssd_volume *volume, struct kvi_medium_put *put, 
   pthread_mutex_lock(&volume->lock);
   volume->queued--;
   volume->queued_put_bytes -= put->length;
+  kvi_rate_end(&volume->writing, status == KVS_OK ? put->length : 0, kvi_now_ns());
   if (status == KVS_OK) {
     volume->stats.puts++;
     volume->stats.put_bytes += put->length;
@@ -100,6 +104,7 @@ void kvi_ssd_get_end(struct kvi_ssd_volume *volume, struct kvi_medium_get *get, 
 {
   pthread_mutex_lock(&volume->lock);
   volume->queued--;
+  volume->queued_get_bytes -= kvi_ssd_handle_bytes(get->handle);
   volume->stats.gets += status == KVS_OK;
   volume->stats.get_misses += status == KVS_MISS;
   volume->stats.get_errors += status == KVS_ERR_IO;

@@ -168,6 +168,8 @@ void kvi_ssd_volume_stats(struct kvi_ssd_volume *volume, struct kvi_medium_stats
 
   pthread_mutex_lock(&volume->lock);
   volume->stats.queued = volume->queued;
+  volume->stats.queued_get_bytes = volume->queued_get_bytes;
+  volume->stats.write_bytes_per_s = volume->writing.bytes_per_s;
   own = volume->stats;
   pthread_mutex_unlock(&volume->lock);
   own.devices = 1;

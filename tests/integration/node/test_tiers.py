@@ -101,6 +101,41 @@ class Tiers(TierTest):
         self.all_there(node, 0, 20)
         node.stop()
 
+    def test_damaged_chunks_are_named(self):
+        """Bytes rot on the disk: the chunks are misses, dropped, counted, and kvasirctl says which they were."""
+        node = self.ssd_node().start()
+        self.put(node, 0, 8)
+        folder = os.path.join(node.folder, "ssd")
+        for name in sorted(os.listdir(folder)):
+            with open(os.path.join(folder, name), "r+b") as file:
+                file.seek(64 << 10)  # in the midst of a chunk, if the file has any
+                if any(file.read(4096)):
+                    file.seek(64 << 10)
+                    file.write(bytes(4096))
+                    file.flush()
+                    os.fsync(file.fileno())
+        there = self.get(node, 0, 8)
+        self.assertIn("0", there[0])  # chain 0 has left memory long ago
+        lost = node.metric("kvasir_corrupt_chunks_total")
+        self.assertGreater(lost, 0)
+        shown = json.loads(self.kvasirctl(node, "--json", "tiers"))
+        self.assertEqual(len({chunk["key"] for chunk in shown["damaged"]}), lost)
+        spaces = {space["digest"] for space in json.loads(self.kvasirctl(node, "--json", "ls", "spaces"))["spaces"]}
+        for chunk in shown["damaged"]:
+            self.assertEqual(chunk["tier"], "ssd")
+            self.assertIn(chunk["found_by"], ("get", "scrub"))
+            self.assertIn(chunk["space"], spaces)
+        oldest = shown["damaged"][-1]  # the log leaves out what comes too fast
+        self.assertIn(f"chunk {oldest['key']} of space {oldest['space'][:8]}: its bytes on ssd", node.log())
+        self.assertIn(shown["damaged"][0]["key"], self.kvasirctl(node, "tiers"))
+        node.stop()
+
+    def kvasirctl(self, node, *arguments):
+        said = subprocess.run([os.environ["KVASIRCTL"], "--endpoint", f"unix:{node.socket}", *arguments],
+                              capture_output=True, text=True, timeout=60)
+        self.assertEqual(said.returncode, 0, said.stderr + node.log())
+        return said.stdout
+
     def test_a_directory_in_use_is_refused(self):
         node = self.ssd_node().start()
         other = self.ssd_node(ssd__paths=node.settings["ssd.paths"])

@@ -235,10 +235,11 @@ static bool get_unwait(void *self, struct kvi_get_wait *wait)
   return false;
 }
 
-static void get_ahead(void *self, const struct kvi_peer *peer, const uint8_t *space, const uint8_t *key,
-                      uint32_t key_length)
+static bool get_ahead(void *self, const struct kvi_peer *peer, const uint8_t *space, const uint8_t *key,
+                      uint32_t key_length, uint32_t distance)
 {
-  (void)self, (void)peer, (void)space, (void)key, (void)key_length;
+  (void)self, (void)peer, (void)space, (void)key, (void)key_length, (void)distance;
+  return true;
 }
 
 static void get_close(void *self, struct kvi_source *source)

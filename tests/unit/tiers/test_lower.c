@@ -238,7 +238,7 @@ static void what_cannot_be_read_is_not_promised(void **state)
 
   (void)state;
   node_open(&node);
-  fill(&node, 0, 40);
+  fill(&node, 0, 60);
   before = store_stats(&node);
   memory_fail(node.below, KVS_ERR_IO, KVS_OK);
   memory_fail(node.lower, KVS_ERR_IO, KVS_OK);
@@ -487,8 +487,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_the_medium_cannot_give), cmocka_unit_test(what_cannot_be_read_is_not_promised),
       cmocka_unit_test(waits_are_handed_over_once),  cmocka_unit_test(deleted_beside_a_fetch),
-      cmocka_unit_test(deleted_beside_writes),
-      cmocka_unit_test(times_to_live),
+      cmocka_unit_test(deleted_beside_writes),       cmocka_unit_test(times_to_live),
       cmocka_unit_test(reused_ones_are_written),
   };
 

@@ -571,6 +571,7 @@ static void a_bad_seal_is_no_chunk(void **state)
 
 static void a_corrupt_table_is_a_miss(void **state)
 {
+  struct kvi_damage damaged[KVI_DAMAGES_MAX];
   struct kvi_store_stats stats;
   struct kvi_source source;
   struct chain chain;
@@ -591,6 +592,10 @@ static void a_corrupt_table_is_a_miss(void **state)
   assert_int_equal(cause, KVI_MISS_CORRUPT); /* still known, from the ghosts */
   kvi_store_stats(chain.store, &stats);
   assert_int_equal(stats.corrupt, 1);
+  assert_int_equal(kvi_damages_list(kvi_store_damages(chain.store), damaged), 1);
+  assert_memory_equal(damaged[0].key, chain_key(&chain, 0), KEY_BYTES);
+  assert_memory_equal(damaged[0].space, chain.space, KVS_DIGEST_SIZE);
+  assert_int_equal(damaged[0].tier, KVI_TIER_DRAM);
   assert_int_equal(stats.chunks, 0);
   assert_int_equal(stats.dram.objects, 0);
   assert_int_equal(chain_put(&chain, 0), KVS_OK);
@@ -618,6 +623,7 @@ static void a_reader_keeps_its_bytes(void **state)
   assert_int_equal(chunks, 2);
   assert_int_equal(bytes, 2 * CHUNK);
   kvi_store_stats(chain.store, &stats);
+  assert_int_equal(stats.evictions_by[0][KVI_EVICT_ASKED], 2);
   assert_int_equal(stats.dram.zombie_bytes, PAGE);
   for (uint32_t i = 10; i < 30; i++)
     assert_int_equal(
@@ -648,6 +654,7 @@ static void index_is_bounded(void **state)
   kvi_store_stats(store, &stats);
   assert_int_equal(stats.chunks, 4);
   assert_int_equal(stats.evictions, 16);
+  assert_int_equal(stats.evictions_by[0][KVI_EVICT_INDEX], 16);
   kvi_store_close(store);
 }
 

@@ -1,0 +1,344 @@
+/*
+ * The store over a medium whose operations end when the test says so: where hits are counted, what a lookup predicts, what evictions are for, and
+ * that a damaged chunk is named. No threads, no disk.
+ */
+#include "testing.h"
+
+#include "base/list.h"
+#include "proto/chunk.h"
+#include "tiers/medium.h"
+
+#define CHUNK  100000u
+#define CHUNKS 4u
+#define RATE   UINT64_C(1000000) /* bytes a second that the medium says it reads at */
+
+struct record {
+  uint8_t *bytes; /* table and payload */
+  size_t size, payload_at;
+};
+
+struct held_medium {
+  struct kvi_medium medium;
+  struct kvi_medium_owner owner;
+  kvi_list puts, gets;
+  struct record records[2 * CHUNKS]; /* by handle - 1 */
+  uint32_t n_records;
+  struct kvi_medium_stats stats;
+};
+
+static struct held_medium *held_of(struct kvi_medium *medium)
+{
+  return (struct held_medium *)medium;
+}
+
+static void held_attr(const struct kvi_medium *medium, struct kvi_medium_attr *attr_p)
+{
+  (void)medium;
+  *attr_p = (struct kvi_medium_attr){
+      .name = "held", .kind = KVI_TIER_SSD, .handles = true, .chunk_bytes_max = CHUNK};
+}
+
+static void held_stats(struct kvi_medium *medium, struct kvi_medium_stats *stats_p)
+{
+  *stats_p = held_of(medium)->stats;
+}
+
+static kvs_status held_recover(struct kvi_medium *medium, const struct kvi_medium_owner *owner,
+                               kvi_medium_found_fn *found)
+{
+  (void)found;
+  held_of(medium)->owner = *owner;
+  return KVS_OK;
+}
+
+static kvs_status held_put(struct kvi_medium *medium, struct kvi_medium_put *put)
+{
+  memset(put->medium_link, 0, sizeof(put->medium_link));
+  kvi_list_push_back(&held_of(medium)->puts, (kvi_list_node *)put->medium_link);
+  return KVS_OK;
+}
+
+static kvs_status held_get(struct kvi_medium *medium, struct kvi_medium_get *get)
+{
+  memset(get->medium_link, 0, sizeof(get->medium_link));
+  kvi_list_push_back(&held_of(medium)->gets, (kvi_list_node *)get->medium_link);
+  return KVS_OK;
+}
+
+static void held_drop(struct kvi_medium *medium, const struct kvi_medium_identity *identity,
+                      kvi_medium_handle handle, bool for_good)
+{
+  (void)medium, (void)identity, (void)handle, (void)for_good;
+}
+
+static void held_destroy(struct kvi_medium *medium)
+{
+  struct held_medium *held = held_of(medium);
+
+  for (uint32_t i = 0; i < held->n_records; i++)
+    free(held->records[i].bytes);
+}
+
+static const struct kvi_medium_ops held_ops = {.attr = held_attr,
+                                               .stats = held_stats,
+                                               .recover = held_recover,
+                                               .put = held_put,
+                                               .get = held_get,
+                                               .drop = held_drop,
+                                               .destroy = held_destroy};
+
+/* Everything that waits ends, well. */
+static void held_go_on(struct held_medium *held)
+{
+  kvi_list_node *node;
+
+  while ((node = kvi_list_first(&held->puts)) != NULL) {
+    struct kvi_medium_put *put = kvi_list_entry(node, struct kvi_medium_put, medium_link);
+    struct record *record = &held->records[held->n_records++];
+    struct kvi_segment segments[64]; /* as many as testing_put makes at most */
+    size_t at;
+
+    kvi_list_remove(&held->puts, node);
+    record->payload_at = at = kvi_chunk_table_size(put->table.n_segments);
+    record->size = at + put->length;
+    record->bytes = malloc(record->size);
+    for (uint32_t i = 0; i < put->table.n_segments; i++)
+      segments[i] = kvi_chunk_table_segment(&put->table, i);
+    kvi_chunk_table_write(record->bytes, segments, put->table.n_segments, put->table.quality);
+    for (uint32_t i = 0; i < put->n_iov; at += put->iov[i++].length)
+      memcpy(record->bytes + at, put->iov[i].base, put->iov[i].length);
+    put->handle = held->n_records;
+    put->done(put, KVS_OK);
+  }
+  while ((node = kvi_list_first(&held->gets)) != NULL) {
+    struct kvi_medium_get *get = kvi_list_entry(node, struct kvi_medium_get, medium_link);
+    const struct record *record = &held->records[get->handle - 1];
+
+    kvi_list_remove(&held->gets, node);
+    get->done(get, kvi_medium_deliver(get, record->bytes, record->size, record->payload_at));
+  }
+}
+
+struct fixture {
+  struct held_medium held;
+  struct kvi_store *store;
+  uint8_t space[KVS_DIGEST_SIZE];
+  uint8_t keys[CHUNKS * KEY_BYTES];
+};
+
+static const uint8_t *key_of(const struct fixture *f, uint32_t chunk)
+{
+  return f->keys + (size_t)chunk * KEY_BYTES;
+}
+
+/* A chain of CHUNKS that is on the medium, of which memory holds all or the last only. */
+static void open_with_chain(struct fixture *f, uint64_t memory)
+{
+  struct kvi_store_config config = {
+      .dram_bytes = memory, .dram_page_bytes = 65536, .chunk_bytes_max = CHUNK, .medium = &f->held.medium};
+  kvs_space_desc desc = testing_space("m", KEY_BYTES);
+
+  memset(f, 0, sizeof(*f));
+  f->held.medium.ops = &held_ops;
+  kvi_list_init(&f->held.puts);
+  kvi_list_init(&f->held.gets);
+  f->held.stats.read_bytes_per_s = RATE;
+  f->held.stats.read_latency_us = 50;
+  assert_int_equal(kvi_store_open(&config, &f->store), KVS_OK);
+  testing_space_open(f->store, TENANT, &desc, f->space);
+  for (uint32_t i = 0; i < CHUNKS; i++) {
+    testing_key(i, f->keys + (size_t)i * KEY_BYTES, KEY_BYTES);
+    assert_int_equal(testing_put(f->store, TENANT, f->space, key_of(f, i), KEY_BYTES,
+                                 i > 0 ? key_of(f, i - 1) : NULL, i, CHUNK, i),
+                     KVS_OK);
+    held_go_on(&f->held);
+  }
+}
+
+static struct kvi_store_lookup_result look(struct fixture *f, uint8_t tiers[CHUNKS])
+{
+  const uint8_t *space = f->space;
+  struct kvi_store_lookup lookup = {.tenant = TENANT,
+                                    .spaces = &space,
+                                    .n_spaces = 1,
+                                    .keys = f->keys,
+                                    .key_length = KEY_BYTES,
+                                    .n_keys = CHUNKS};
+  struct kvi_store_lookup_result result = {.tiers = tiers};
+
+  assert_int_equal(kvi_store_lookup(f->store, &lookup, &result), KVS_OK);
+  return result;
+}
+
+struct waiter {
+  struct kvi_get_wait wait;
+  kvs_status status;
+  uint32_t cause;
+  bool called;
+};
+
+static void waiter_done(struct kvi_get_wait *wait, kvs_status status, uint32_t cause)
+{
+  struct waiter *waiter = (struct waiter *)wait;
+
+  waiter->status = status;
+  waiter->cause = cause;
+  waiter->called = true;
+}
+
+/* A get to its end; where it had to wait, the medium goes on. */
+static kvs_status get(struct fixture *f, uint32_t chunk, uint32_t *cause_p)
+{
+  struct waiter waiter = {.wait = {.done = waiter_done}};
+  struct kvi_source source;
+  kvs_status status = kvi_store_get_open(f->store, TENANT, f->space, key_of(f, chunk), KEY_BYTES,
+                                         &waiter.wait, &source, cause_p);
+
+  if (status == KVS_PENDING) {
+    held_go_on(&f->held);
+    assert_true(waiter.called);
+    status = waiter.status;
+    *cause_p = waiter.cause;
+    source = waiter.wait.source;
+  }
+  if (status != KVS_OK)
+    return status;
+  assert_true(testing_matches(&source, chunk));
+  kvi_store_get_close(f->store, &source);
+  return KVS_OK;
+}
+
+static void assert_hits(struct fixture *f, uint64_t memory, uint64_t medium)
+{
+  struct kvi_store_stats stats;
+
+  kvi_store_stats(f->store, &stats);
+  assert_int_equal(stats.tier_hits[KVI_TIER_DRAM], memory);
+  assert_int_equal(stats.tier_hits[KVI_TIER_SSD], medium);
+  assert_int_equal(stats.get_hits, memory + medium);
+}
+
+static void hits_are_of_the_tier_it_came_from(void **state)
+{
+  struct fixture f;
+  uint32_t cause;
+
+  (void)state;
+  open_with_chain(&f, 262144); /* two chunks */
+  assert_int_equal(get(&f, 0, &cause), KVS_OK);
+  assert_hits(&f, 0, 1);
+  assert_int_equal(get(&f, 0, &cause), KVS_OK); /* it is in memory now */
+  assert_hits(&f, 1, 1);
+  kvi_store_get_ahead(f.store, TENANT, f.space, key_of(&f, 1), KEY_BYTES);
+  held_go_on(&f.held);
+  assert_hits(&f, 1, 1);
+  assert_int_equal(get(&f, 1, &cause), KVS_OK); /* was read ahead for this get */
+  assert_hits(&f, 1, 2);
+  assert_int_equal(get(&f, 1, &cause), KVS_OK);
+  assert_hits(&f, 2, 2);
+  kvi_store_close(f.store);
+}
+
+static void a_lookup_predicts_from_rate_and_queue(void **state)
+{
+  uint8_t tiers[CHUNKS];
+  uint64_t idle_us;
+  struct fixture f;
+
+  (void)state;
+  open_with_chain(&f, 262144);
+  idle_us = look(&f, tiers).fetch_us;
+  assert_int_equal(tiers[0], KVI_TIER_SSD);
+  assert_int_equal(tiers[CHUNKS - 1], KVI_TIER_DRAM);
+  assert_in_range(idle_us, 150000, 400000); /* two or three chunks of 100 ms, and what memory takes */
+  f.held.stats.queued_get_bytes = RATE;     /* a second's worth */
+  assert_in_range(look(&f, tiers).fetch_us, idle_us + 990000, idle_us + 1010000);
+  f.held.stats.read_bytes_per_s *= 10; /* the same, ten times as fast */
+  assert_in_range(look(&f, tiers).fetch_us, (idle_us + 1000000) / 10 - 5000,
+                  (idle_us + 1000000) / 10 + 50000);
+  kvi_store_close(f.store);
+}
+
+static void evictions_say_their_rule(void **state)
+{
+  struct kvi_store_stats stats;
+  uint64_t chunks, bytes;
+  struct fixture f;
+
+  (void)state;
+  open_with_chain(&f, 1 << 20);
+  assert_int_equal(f.held.owner.make_room(f.held.owner.ctx, CHUNK), CHUNK); /* the medium's room */
+  kvi_store_stats(f.store, &stats);
+  assert_int_equal(stats.evictions_by[1][KVI_EVICT_ROOM], 1);
+  kvi_store_evict(f.store, TENANT, NULL, UINT64_MAX, &chunks, &bytes);
+  assert_int_equal(chunks, CHUNKS - 1);
+  kvi_store_stats(f.store, &stats);
+  assert_int_equal(stats.evictions_by[1][KVI_EVICT_ASKED], CHUNKS - 1);
+  assert_int_equal(stats.evictions, CHUNKS);
+  assert_int_equal(stats.medium_evicted_bytes, CHUNKS * CHUNK);
+  kvi_store_close(f.store);
+}
+
+static void damage_below_is_named(void **state)
+{
+  struct kvi_damage damaged[KVI_DAMAGES_MAX];
+  struct kvi_store_stats stats;
+  struct fixture f;
+  uint32_t cause;
+
+  (void)state;
+  open_with_chain(&f, 262144);
+  f.held.records[0].bytes[f.held.records[0].payload_at + 7] ^= 1;
+  assert_int_equal(get(&f, 0, &cause), KVS_MISS);
+  assert_int_equal(cause, KVI_MISS_CORRUPT);
+  assert_int_equal(kvi_damages_list(kvi_store_damages(f.store), damaged), 1);
+  assert_memory_equal(damaged[0].key, key_of(&f, 0), KEY_BYTES);
+  assert_int_equal(damaged[0].tier, KVI_TIER_SSD);
+  assert_int_equal(damaged[0].found, KVI_DAMAGE_BY_GET);
+  kvi_store_stats(f.store, &stats);
+  assert_int_equal(stats.corrupt, 1);
+  assert_hits(&f, 0, 0);
+
+  /* The scrubber finds one; a second word about the same place is of nobody's chunk. */
+  for (int i = 0; i < 2; i++)
+    f.held.owner.corrupt(
+        f.held.owner.ctx,
+        &(struct kvi_medium_identity){
+            .tenant = TENANT, .space = f.space, .key = key_of(&f, 1), .key_length = KEY_BYTES},
+        2);
+  assert_int_equal(kvi_damages_list(kvi_store_damages(f.store), damaged), 2);
+  assert_memory_equal(damaged[0].key, key_of(&f, 1), KEY_BYTES);
+  assert_int_equal(damaged[0].found, KVI_DAMAGE_BY_SCRUB);
+  kvi_store_stats(f.store, &stats);
+  assert_int_equal(stats.corrupt, 2);
+  kvi_store_close(f.store);
+}
+
+static void as_many_are_read_ahead_as_fit(void **state)
+{
+  uint8_t unknown[KVS_DIGEST_SIZE] = {1};
+  struct fixture f;
+
+  (void)state;
+  open_with_chain(&f, 1 << 20); /* 524,288 bytes are half of it: five chunks of 100,000 */
+  assert_true(kvi_store_ahead_fits(f.store, TENANT, f.space, 1));
+  assert_true(kvi_store_ahead_fits(f.store, TENANT, f.space, 4));
+  assert_false(kvi_store_ahead_fits(f.store, TENANT, f.space, 5));
+  assert_true(
+      kvi_store_ahead_fits(f.store, TENANT, unknown, 4)); /* taken for the largest, which is as large */
+  assert_false(kvi_store_ahead_fits(f.store, TENANT, unknown, 5));
+  kvi_store_close(f.store);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(hits_are_of_the_tier_it_came_from),
+      cmocka_unit_test(a_lookup_predicts_from_rate_and_queue),
+      cmocka_unit_test(evictions_say_their_rule),
+      cmocka_unit_test(damage_below_is_named),
+      cmocka_unit_test(as_many_are_read_ahead_as_fit),
+  };
+
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,146 @@
+/* tiers/ssd/disk_files.c: the log files of a directory: made, reserved, removed, punched. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <linux/falloc.h>
+
+#include "base/log.h"
+#include "tiers/ssd/file_disk_private.h"
+
+#define NAME_MAX_BYTES 32u
+#define FILES_LIMIT    (1u << 20)
+
+static void name_write(uint32_t number, char name[NAME_MAX_BYTES])
+{
+  snprintf(name, NAME_MAX_BYTES, "log-%05u.kvl", number);
+}
+
+static kvs_status fds_grow(struct kvi_ssd_file_disk *disk, uint32_t number)
+{
+  uint32_t n = number + 1 > 64 ? (number + 1) * 2 : 64;
+  int *grown;
+
+  if (number < disk->n_fds)
+    return KVS_OK;
+  if (number >= FILES_LIMIT)
+    return KVS_ERR_FULL;
+  grown = realloc(disk->fds, n * sizeof(*grown));
+  if (!grown)
+    return KVS_ERR_NOMEM;
+  for (uint32_t i = disk->n_fds; i < n; i++)
+    grown[i] = -1;
+  disk->fds = grown;
+  disk->n_fds = n;
+  return KVS_OK;
+}
+
+/* Reserves what the file lacks. A file system without reservation (KVS_OK all the same) may say later that it is full. */
+static kvs_status reserve(struct kvi_ssd_file_disk *disk, int fd, const char *name, uint64_t bytes,
+                          bool *fresh_p)
+{
+  struct stat stat;
+
+  if (fstat(fd, &stat) != 0)
+    goto failed;
+  *fresh_p = stat.st_size == 0;
+  if ((uint64_t)stat.st_size == bytes)
+    return KVS_OK;
+  if (stat.st_size != 0) {
+    kvi_log_warn("%s/%s has another size than configured: made anew", disk->path, name);
+    *fresh_p = true;
+    if (ftruncate(fd, 0) != 0)
+      goto failed;
+  }
+  if (fallocate(fd, 0, 0, (off_t)bytes) == 0)
+    return KVS_OK;
+  if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG) {
+    (void)ftruncate(fd, 0);
+    return KVS_ERR_FULL;
+  }
+  if (errno == EOPNOTSUPP && ftruncate(fd, (off_t)bytes) == 0)
+    return KVS_OK;
+failed:
+  kvi_log_error("%s/%s: cannot be reserved: %m", disk->path, name);
+  return KVS_ERR_IO;
+}
+
+kvs_status kvi_ssd_disk_file_open(struct kvi_ssd_disk *base, uint32_t number, uint64_t bytes, bool *fresh_p)
+{
+  struct kvi_ssd_file_disk *disk = kvi_ssd_file_disk_of(base);
+  char name[NAME_MAX_BYTES];
+  kvs_status status = fds_grow(disk, number);
+  int fd = -1;
+
+  if (status != KVS_OK)
+    return status;
+  name_write(number, name);
+  if (disk->direct)
+    fd = openat(disk->directory, name, O_RDWR | O_CREAT | O_CLOEXEC | O_DIRECT, 0600);
+  if (fd < 0 && disk->direct && errno == EINVAL) {
+    disk->direct = false;
+    kvi_log_warn("%s: the file system refuses O_DIRECT, the page cache is used", disk->path);
+  }
+  if (fd < 0)
+    fd = openat(disk->directory, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) {
+    kvi_log_error("%s/%s: cannot be opened: %m", disk->path, name);
+    return errno == ENOSPC ? KVS_ERR_FULL : KVS_ERR_IO;
+  }
+  status = reserve(disk, fd, name, bytes, fresh_p);
+  if (status != KVS_OK) {
+    close(fd);
+    if (status == KVS_ERR_FULL)
+      (void)unlinkat(disk->directory, name, 0);
+    return status;
+  }
+  if (*fresh_p && fsync(disk->directory) != 0)
+    kvi_log_warn("%s: cannot be synced: %m", disk->path);
+  disk->fds[number] = fd;
+  return KVS_OK;
+}
+
+void kvi_ssd_disk_file_trim(struct kvi_ssd_disk *base, uint32_t n_files)
+{
+  struct kvi_ssd_file_disk *disk = kvi_ssd_file_disk_of(base);
+  int fd = dup(disk->directory);
+  DIR *listing = fd >= 0 ? fdopendir(fd) : NULL;
+  const struct dirent *entry;
+  uint32_t removed = 0;
+
+  if (!listing) {
+    if (fd >= 0)
+      close(fd);
+    return;
+  }
+  rewinddir(listing);
+  while ((entry = readdir(listing)) != NULL) {
+    char name[NAME_MAX_BYTES];
+    unsigned number;
+
+    /* NOLINTNEXTLINE(cert-err34-c): whatever it makes of it, the name is compared below */
+    if (sscanf(entry->d_name, "log-%u.kvl", &number) != 1 || number < n_files)
+      continue;
+    name_write(number, name);
+    if (strcmp(name, entry->d_name) == 0 && unlinkat(disk->directory, name, 0) == 0)
+      removed++;
+  }
+  closedir(listing);
+  if (removed > 0)
+    kvi_log_info("%s: %u log files beyond the configured size removed", disk->path, removed);
+}
+
+void kvi_ssd_disk_file_discard(struct kvi_ssd_disk *base, uint32_t number, uint64_t bytes)
+{
+  struct kvi_ssd_file_disk *disk = kvi_ssd_file_disk_of(base);
+  int fd = disk->fds[number];
+
+  /* advice: where it is refused the bytes stay, and are overwritten */
+  if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes) == 0)
+    (void)fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes);
+}
