@@ -10,6 +10,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+/*
+ * Bytes whose copying takes as long as a device needs for some: an operation of so many is not kept until the next wait, and after so many that have
+ * ended what came meanwhile is looked at. Else the device has nothing to do while all of a queue is copied.
+ */
+#define LARGE (1u << 20)
+
 struct kvi_ssd_ring {
   struct io_uring ring;
   int wake_fd;
@@ -72,6 +78,8 @@ void kvi_ssd_ring_submit(struct kvi_ssd_ring *ring, struct kvi_ssd_io *io, int f
   else
     io_uring_prep_fsync(entry, fd, IORING_FSYNC_DATASYNC);
   io_uring_sqe_set_data(entry, io);
+  if (length >= LARGE)
+    (void)io_uring_submit(&ring->ring);
 }
 
 static void listen_for_wakes(struct kvi_ssd_ring *ring)
@@ -93,14 +101,16 @@ void kvi_ssd_ring_wait(struct kvi_ssd_ring *ring, uint64_t until_ns,
   struct __kernel_timespec time = {.tv_sec = (long long)(left / KVI_NS_PER_S),
                                    .tv_nsec = (long long)(left % KVI_NS_PER_S)};
   struct io_uring_cqe *entry;
+  size_t bytes = 0;
 
   listen_for_wakes(ring);
   (void)io_uring_submit_and_wait_timeout(&ring->ring, &entry, 1, &time, NULL);
-  while (io_uring_peek_cqe(&ring->ring, &entry) == 0) {
+  while (bytes < LARGE && io_uring_peek_cqe(&ring->ring, &entry) == 0) {
     struct kvi_ssd_io *io = io_uring_cqe_get_data(entry);
     int result = entry->res;
 
     io_uring_cqe_seen(&ring->ring, entry);
+    bytes += io ? io->length : 0;
     if (io)
       ended(ctx, io, result);
     else
