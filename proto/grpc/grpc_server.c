@@ -264,7 +264,8 @@ static bool wait_over(struct shutdown *s, uint32_t ms)
 
 static bool is_idle(struct kvi_grpc_server *server)
 {
-  return atomic_load(&server->counters.streams) == 0 && atomic_load(&server->counters.watches) == 0;
+  return atomic_load(&server->counters.streams) == 0 && atomic_load(&server->counters.watches) == 0 &&
+         atomic_load(&server->waiting_calls) == 0;
 }
 
 /*

@@ -14,22 +14,34 @@ void kvi_server_source_unref(void *ctx)
   free(s);
 }
 
-/* How many chunks from `first` on are sent abreast: as many as may be held open, and one at least. */
-static uint32_t count_abreast(const struct server_transfer *t, uint32_t first)
+/*
+ * How many chunks from `first` on are sent abreast: as many as one get may hold open, and all of them together twice that; one at least. Their
+ * room is counted by what the client has for them.
+ */
+static uint32_t count_abreast(const struct server_transfer *t, uint32_t first, uint64_t *bytes_p)
 {
-  uint64_t left = t->stream->poller->server->service->limits.abreast_bytes;
+  struct kvi_grpc_server *server = t->stream->poller->server;
+  uint64_t most = server->service->limits.abreast_bytes, bytes = 0;
+  uint64_t others = atomic_load(&server->abreast_bytes);
   uint32_t n = 0;
-  while (first + n < t->n_chunks && t->lengths[first + n] <= left)
-    left -= t->lengths[first + n++];
+  if (others > most)
+    most = others - most < most ? most - (others - most) : 0;
+  while (first + n < t->n_chunks && t->lengths[first + n] <= most - bytes)
+    bytes += t->lengths[first + n++];
+  *bytes_p = n > 1 ? bytes : 0;
   return n > 0 ? n : 1;
 }
 
 static void begin_group(struct server_transfer *t, uint32_t first)
 {
+  struct kvi_grpc_server *server = t->stream->poller->server;
   t->group_first = t->send_chunk = first;
   t->send_segment = t->send_offset = 0;
   t->group_left = 0;
-  t->group_chunks = first == t->n_chunks ? 0 : t->abreast ? count_abreast(t, first) : 1;
+  atomic_fetch_sub(&server->abreast_bytes, t->group_bytes);
+  t->group_bytes = 0;
+  t->group_chunks = first == t->n_chunks ? 0 : t->abreast ? count_abreast(t, first, &t->group_bytes) : 1;
+  atomic_fetch_add(&server->abreast_bytes, t->group_bytes);
   t->group_open = t->group_chunks;
   memset(t->group, 0, t->group_chunks * sizeof *t->group);
 }
@@ -52,7 +64,7 @@ static struct get_chunk *current(struct server_transfer *t)
   return &t->group[t->send_chunk - t->group_first];
 }
 
-/* To the next chunk of the group that has the segment; beyond the last one to the next segment, or the next group. */
+/* To the next chunk of the group that has not ended; beyond the last one to the next segment, or the next group. */
 static void advance(struct server_transfer *t)
 {
   t->send_offset = 0;
@@ -65,7 +77,7 @@ static void advance(struct server_transfer *t)
       t->send_chunk = t->group_first;
       t->send_segment++;
     }
-  } while (t->send_segment > 0 && !current(t)->source);
+  } while (current(t)->ended);
 }
 
 static void close_chunk(struct server_transfer *t, struct get_chunk *chunk)
@@ -73,7 +85,6 @@ static void close_chunk(struct server_transfer *t, struct get_chunk *chunk)
   if (chunk->source)
     kvi_server_source_unref(chunk->source);
   t->group_left -= chunk->left;
-  t->group_open--;
   *chunk = (struct get_chunk){0};
 }
 
@@ -87,6 +98,8 @@ static bool tell_end(struct server_transfer *t, struct kvi_frame_out *out, kvs_s
   end->status = status;
   end->cause = cause;
   close_chunk(t, current(t));
+  current(t)->ended = true;
+  t->group_open--;
   return true;
 }
 
@@ -300,14 +313,30 @@ bool kvi_server_get_fill(struct server_transfer *t, struct kvi_frame_out *out)
   return true;
 }
 
+static void close_group(struct server_transfer *t)
+{
+  for (uint32_t i = 0; i < t->group_chunks; i++)
+    if (t->group[i].source)
+      close_chunk(t, &t->group[i]);
+}
+
+void kvi_server_get_expire(struct server_transfer *t)
+{
+  kvi_server_get_unwait(t);
+  if (kvi_server_get_over(t))
+    return;
+  close_group(t);
+  t->send_offset = 0;
+  kvi_server_want_send(t);
+}
+
 void kvi_server_get_end_all(struct server_transfer *t)
 {
   kvi_server_get_unwait(t);
   if (t->coming)
     kvi_server_source_unref(t->coming);
-  for (uint32_t i = 0; i < t->group_chunks; i++)
-    if (t->group[i].source)
-      kvi_server_source_unref(t->group[i].source);
+  close_group(t);
+  atomic_fetch_sub(&t->stream->poller->server->abreast_bytes, t->group_bytes);
   if (t->group != &t->first_of_group)
     free(t->group);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "proto/grpc/server_private.h"
 #include "proto/kvasir/v1/health.pb-c.h"
@@ -22,6 +23,7 @@ struct watch {
   int cancelled, told; /* told: the status that was sent last */
   bool known, sending, over;
   uint32_t outstanding; /* batches */
+  uint64_t sending_since_ns;
   struct kvi_grpc_tag tag_new, tag_close, tag_sent, tag_status;
   kvi_list_node link; /* in poller->watches */
 };
@@ -102,7 +104,13 @@ static void finish(struct watch *w, grpc_status_code status, const char *text)
 /* Tells what has changed; when nothing more will, ends it. */
 static void tell(struct watch *w)
 {
-  if (w->sending || w->over)
+  if (w->sending) { /* a client that does not read is not waited for */
+    uint64_t stall_ns = w->poller->server->options.stall_timeout_ms * KVI_NS_PER_MS;
+    if (!w->over && kvi_now_ns() - w->sending_since_ns > stall_ns)
+      grpc_call_cancel(w->call, NULL);
+    return;
+  }
+  if (w->over)
     return;
   int now = health(w->poller->server, w->known);
   if (now == w->told) {
@@ -122,6 +130,7 @@ static void tell(struct watch *w)
   ops[n++] = (grpc_op){.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = w->reply};
   w->told = now;
   w->sending = true;
+  w->sending_since_ns = kvi_now_ns();
   batch(w, ops, n, &w->tag_sent);
 }
 

@@ -51,7 +51,8 @@ struct kvi_grpc_server {
   struct acceptor
       *_Atomic acceptor; /* set before its thread takes the first connection, read by the pollers */
   atomic_bool serving, draining;
-  atomic_uint waiting_calls; /* whose answers the service still has to give */
+  atomic_uint waiting_calls;      /* whose answers the service still has to give */
+  _Atomic uint64_t abreast_bytes; /* held open by groups of several chunks */
   /* Calls and streams that there are, posted ones included: each may still start a batch, which a queue that was shut down aborts on. */
   atomic_uint posted;
   bool started, drained;
@@ -88,9 +89,10 @@ enum put_state { PUT_NEW = 0, PUT_LANDING, PUT_WAITING, PUT_ENDED };
 
 /* A chunk of a get that is being sent. */
 struct get_chunk {
-  struct source *source; /* NULL: not opened yet, or ended */
+  struct source *source; /* NULL: not opened yet, closed at the deadline, or ended */
   struct kvi_iov_cursor cursor;
   uint64_t left; /* bytes still to be sent */
+  bool ended;
 };
 
 /* A put that waits for an equal one. The callback comes from any thread and leaves it as a message. */
@@ -144,6 +146,7 @@ struct server_transfer {
   bool abreast;
   uint32_t group_first, group_chunks; /* chunks of the group, in the batch */
   uint32_t group_open;                /* of them not ended */
+  uint64_t group_bytes;               /* that it may hold open, counted in the server's abreast_bytes */
   uint64_t group_left;                /* bytes of the opened ones */
   struct source *coming;              /* the one that wait is for */
   struct get_wait wait;
@@ -220,8 +223,10 @@ bool kvi_server_put_fill(struct server_transfer *transfer, struct kvi_frame_out 
 bool kvi_server_get_fill(struct server_transfer *transfer, struct kvi_frame_out *out);
 /* Those whose chunk has come, or will not, go on. */
 void kvi_server_get_woken(struct stream *stream);
-/* A get that is cancelled or past its deadline does not wait any longer. */
+/* A get that is cancelled does not wait any longer. */
 void kvi_server_get_unwait(struct server_transfer *transfer);
+/* Nor does one that is past its deadline, and it holds nothing open: its chunks end. */
+void kvi_server_get_expire(struct server_transfer *transfer);
 /* KVS_ERR_NOMEM. */
 kvs_status kvi_server_get_start(struct server_transfer *transfer, bool abreast);
 void kvi_server_get_end_all(struct server_transfer *transfer);

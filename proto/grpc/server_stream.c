@@ -348,7 +348,7 @@ static void expire_transfers(struct stream *s, uint64_t now)
     if (t->put)
       kvi_server_put_end_all(t, KVS_ERR_DEADLINE);
     else
-      kvi_server_get_unwait(t);
+      kvi_server_get_expire(t);
   }
 }
 

@@ -97,7 +97,7 @@ void kvi_redis_command_send(struct kvi_redis_conn *conn, struct kvi_redis_op *op
 void kvi_redis_command_renew(struct kvi_redis_conn *conn, const struct kvi_redis_op *op)
 {
   /* What the chunk's own put asked for bounds what its readers do. */
-  uint64_t ttl_ms = kvi_policy_ttl_ms(op->value.ttl_ms, op->ttl_ms);
+  uint64_t ttl_ms = kvi_policy_ttl_ms(op->value.ttl_ms, op->renew_ms);
   char ttl[24];
   const char *words[] = {"PEXPIRE", (const char *)op->key.bytes, ttl};
   size_t lengths[] = {7, op->key.length, 0};
@@ -137,6 +137,8 @@ static void answer_look(struct kvi_redis_conn *conn, struct kvi_redis_op *op, co
                                              size < LOOK_BYTES ? size : 0, &op->value);
   }
   if (op->verb == KVI_REDIS_LOOK) {
+    if (cause == KVI_REDIS_NONE && op->value.value_bytes > redis->config.value_bytes_max)
+      cause = KVI_REDIS_TOO_LARGE; /* a get would not take it */
     if (cause == KVI_REDIS_NONE)
       kvi_redis_op_end(redis, op, KVS_OK, cause);
     else

@@ -116,6 +116,7 @@ static kvs_status medium_put(struct kvi_medium *medium, struct kvi_medium_put *a
   put->op = (struct kvi_redis_op){.verb = KVI_REDIS_PUT,
                                   .deadline_ns = asked->deadline_ns,
                                   .ttl_ms = kvi_policy_ttl_ms(asked->ttl_ms, own->ttl_ms),
+                                  .renew_ms = own->ttl_ms,
                                   .done = put_done,
                                   .ctx = put,
                                   .prologue = put->prologue,
@@ -175,7 +176,7 @@ static kvs_status medium_get(struct kvi_medium *medium, struct kvi_medium_get *a
   get->asked = asked;
   get->op = (struct kvi_redis_op){.verb = KVI_REDIS_GET,
                                   .deadline_ns = asked->deadline_ns,
-                                  .ttl_ms = own->ttl_ms,
+                                  .renew_ms = own->ttl_ms,
                                   .done = get_done,
                                   .land = get_land,
                                   .ctx = get};

@@ -70,6 +70,12 @@ static void look_next(struct look *look)
   all->status = kvi_redis_medium_key(all->own, &identity, &look->op.key);
   if (all->status == KVS_OK)
     all->status = kvi_redis_submit(all->own->redis, &look->op);
+  if (all->status == KVS_ERR_BUSY &&
+      all->pending > 0) { /* one of those under way asks for it when it has ended */
+    all->status = KVS_OK;
+    all->next = look->index;
+    return;
+  }
   asked->n_asked += all->status == KVS_OK;
   all->pending += all->status == KVS_OK;
 }

@@ -233,6 +233,7 @@ void kvi_redis_close(struct kvi_redis *redis)
 
 kvs_status kvi_redis_submit(struct kvi_redis *redis, struct kvi_redis_op *op)
 {
+  uint32_t most = redis->config.max_ops;
   kvs_status status;
 
   if (!op->done || (op->key.length == 0 && op->verb != KVI_REDIS_TURN) ||
@@ -241,8 +242,10 @@ kvs_status kvi_redis_submit(struct kvi_redis *redis, struct kvi_redis_op *op)
     return KVS_ERR_INVALID;
   if (op->verb == KVI_REDIS_PUT && op->prologue_length + op->payload_bytes > redis->config.value_bytes_max)
     return KVS_ERR_TOO_LARGE;
-  /* relaxed: a bound, it orders nothing */
-  if (atomic_fetch_add_explicit(&redis->n_ops, 1, memory_order_relaxed) >= redis->config.max_ops)
+  /* What looks may not take is left for those who get, put and remove what was found. relaxed: a bound, it orders nothing */
+  if (op->verb == KVI_REDIS_LOOK || op->verb == KVI_REDIS_TURN)
+    most -= most / 4;
+  if (atomic_fetch_add_explicit(&redis->n_ops, 1, memory_order_relaxed) >= most)
     status = KVS_ERR_BUSY;
   else
     status = kvi_queue_try_push(redis->inbox, op);

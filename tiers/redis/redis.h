@@ -92,8 +92,9 @@ struct kvi_redis_op {
   enum kvi_redis_verb verb;
   struct kvi_redis_key key;
   uint64_t deadline_ns; /* kvi_now_ns() clock */
+  uint64_t ttl_ms;      /* put: how long Redis keeps it; 0: for ever */
   uint64_t
-      ttl_ms; /* put: how long Redis keeps it; get: renewed to that, or to the value's own if that is shorter; 0: for ever */
+      renew_ms; /* get, and put that finds it: renewed to that, or to the value's own if that is shorter; 0: for ever */
   kvi_redis_done_fn *done;
   kvi_redis_land_fn *land; /* get */
   void *ctx;
@@ -127,7 +128,7 @@ struct kvi_redis_op {
   } own;
 };
 
-/* KVS_OK: done will be called. Errors: KVS_ERR_BUSY (max_ops), KVS_ERR_CLOSED, KVS_ERR_TOO_LARGE (put above value_bytes_max), KVS_ERR_INVALID. */
+/* KVS_OK: done will be called. Errors: KVS_ERR_BUSY (max_ops; for looks three quarters of them), KVS_ERR_CLOSED, KVS_ERR_TOO_LARGE (put above value_bytes_max), KVS_ERR_INVALID. */
 kvs_status kvi_redis_submit(struct kvi_redis *redis, struct kvi_redis_op *op);
 
 /* ---- what it counts ---- */

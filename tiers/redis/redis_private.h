@@ -279,7 +279,7 @@ uint64_t kvi_redis_ops_tick(struct kvi_redis *redis, uint64_t now_ns);
 
 /* command.c */
 void kvi_redis_command_send(struct kvi_redis_conn *conn, struct kvi_redis_op *op);
-/* After a chunk was found: Redis is to keep it for another ttl_ms. */
+/* After a chunk was found: Redis is to keep it for another renew_ms. */
 void kvi_redis_command_renew(struct kvi_redis_conn *conn, const struct kvi_redis_op *op);
 /* After a damaged one was found: it is removed. */
 void kvi_redis_command_remove(struct kvi_redis_conn *conn, const struct kvi_redis_op *op);

@@ -133,6 +133,7 @@ typedef struct kvs_request {
   uint8_t *present; /* lookup: bitmap of (n + 7) / 8 bytes, least significant bit first; NULL: not wanted */
   uint32_t
       by_layer; /* get; 1: the chunks come layer by layer rather than one after another, for kvs_wait_layer */
+  uint32_t reserved; /* 0 */
 } kvs_request;
 
 /*

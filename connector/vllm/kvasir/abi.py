@@ -100,6 +100,7 @@ class Request(ctypes.Structure):
         ("statuses", c_void_p),
         ("present", c_void_p),
         ("by_layer", c_uint32),
+        ("reserved", c_uint32),
     ]
 
 

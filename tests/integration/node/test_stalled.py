@@ -7,7 +7,7 @@ import h2
 harness.need_grpc()
 
 import rpc  # noqa: E402
-from harness import SANITIZED, NodeTest, until  # noqa: E402
+from harness import SANITIZED, SLOW, NodeTest, until  # noqa: E402
 
 MIB = 1 << 20
 
@@ -55,6 +55,33 @@ class Stalled(NodeTest):
         client.ping()
         node.stop()
 
+    def test_a_late_get_holds_nothing_open(self):
+        """Chunks that come abreast are open at the same time: until the get's own deadline, however slowly its client reads."""
+        node, client, _, _ = self.serve_chunk(grpc__stall_timeout="300s", dram__size="256MiB")
+        space, stream, keys = client.open_space(), client.transfer(), [rpc.new_key() for _ in range(8)]
+        segments = [bytes(range(256)) * 256, bytes(range(256)) * 8 * 1024]  # all of the first are on their way before the second
+        crcs = [rpc.crc32c(segment) for segment in segments]
+        for key in keys:
+            self.assertEqual(stream.put(space, key, segments, crcs), rpc.OK)
+        connection = self.never_reads(node, client, space, keys[0], gets=0)
+        start = rpc.pb.TransferStart(id=1, space=space, timeout_ms=8000 * SLOW, lengths=[3 * MIB] * len(keys), abreast=True,
+                                     keys=rpc.pb.Keys(keys=b"".join(keys), key_length=len(keys[0]), unchained=True))
+        payload = rpc.pb.Frame(header=rpc.pb.FrameHeader(starts=[start])).SerializeToString()
+        connection.sock.sendall(h2.frame(h2.DATA, 0, 1, h2.message(payload)))
+        # The first frame has the first segments of all of them.
+        self.assertTrue(until(lambda: node.metric("kvasir_grpc_bytes_total", '{direction="out"}') >= 8 * len(segments[0])))
+        request = rpc.pb.DeleteRequest(space=space, keys=rpc.pb.Keys(keys=b"".join(keys), key_length=32, unchained=True))
+        self.assertTrue(until(lambda: self.holds(node, client, request) >= 7 * 2 * MIB, 5))
+        self.assertTrue(until(lambda: self.holds(node, client, request) <= 2 * 2.2 * MIB, 30))  # what is in the frame under way
+        self.assertEqual(node.metric("kvasir_grpc_stalled_connections_total"), 0)
+        stream.end()
+        node.stop()
+
+    def holds(self, node, client, request):
+        """Bytes of chunks that are gone, but still being read."""
+        client.call("Delete", request, rpc.pb.DeleteReply)
+        return node.metric("kvasir_tier_zombie_bytes", '{tier="dram"}')
+
     def test_an_idle_connection_is_not_stalled(self):
         node, client, _, _ = self.serve_chunk(grpc__stall_timeout="200ms")
         client.ping()
@@ -75,4 +102,4 @@ class Stalled(NodeTest):
 
 
 if __name__ == "__main__":
-    harness.main(100)
+    harness.main(200)

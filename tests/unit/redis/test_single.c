@@ -318,13 +318,24 @@ static void bound_of_operations(void **state)
   chunk_make(&chunk, 2500, 10);
   assert_int_equal(look(redis, &chunk, NULL), KVS_MISS);
   server_freeze(&server, true);
-  for (size_t i = 0; i < 5; i++)
+  for (size_t i = 0; i < 3; i++)
     asked_look(&asked[i], &chunk, PATIENCE_MS);
+  asked_unlink(&asked[3], &chunk, PATIENCE_MS); /* looks leave room for others */
   start_all(redis, asked, 4);
+  asked_look(&asked[4], &chunk, PATIENCE_MS);
+  assert_int_equal(kvi_redis_submit(redis, &asked[4].op), KVS_ERR_BUSY);
+  asked_unlink(&asked[4], &chunk, PATIENCE_MS);
   assert_int_equal(kvi_redis_submit(redis, &asked[4].op), KVS_ERR_BUSY);
   server_freeze(&server, false);
   await_all(asked, 4);
-  assert_int_equal(stats_of(redis).busy, 1);
+  assert_int_equal(stats_of(redis).busy, 2);
+  server_freeze(&server, true);
+  for (size_t i = 0; i < 4; i++)
+    asked_look(&asked[i], &chunk, PATIENCE_MS);
+  start_all(redis, asked, 3);
+  assert_int_equal(kvi_redis_submit(redis, &asked[3].op), KVS_ERR_BUSY);
+  server_freeze(&server, false);
+  await_all(asked, 3);
   kvi_redis_close(redis);
   chunk_free(&chunk);
 }

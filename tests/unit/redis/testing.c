@@ -106,7 +106,7 @@ static void asked_init(struct asked *asked, enum kvi_redis_verb verb, const stru
   asked->op.deadline_ns = kvi_deadline_from_ms(timeout_ms).at_ns;
   asked->op.done = ended;
   asked->op.ctx = asked;
-  asked->op.ttl_ms = 600000;
+  asked->op.ttl_ms = asked->op.renew_ms = 600000;
 }
 
 void asked_look(struct asked *asked, const struct chunk *chunk, uint64_t timeout_ms)

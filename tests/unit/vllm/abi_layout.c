@@ -130,6 +130,7 @@ static void print_requests(void)
   FIELD(kvs_request, statuses);
   FIELD(kvs_request, present);
   FIELD(kvs_request, by_layer);
+  FIELD(kvs_request, reserved);
   close_struct();
 
   STRUCT(kvs_buffer);
