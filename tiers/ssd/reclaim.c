@@ -88,14 +88,16 @@ static void record_came(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, int er
     walk->blocked = op; /* until a file is ready */
     return;
   }
-  if (error != 0 && ++volume->reclaim_errors < TRIES)
+  if (error != 0 && ++volume->reclaim_errors < TRIES) {
     walk->failed = true;
-  else if (walk->record.kind == KVI_SSD_DELETIONS)
+    walk->keeps |= walk->record.kind == KVI_SSD_DELETIONS; /* another try may read them */
+  } else if (walk->record.kind == KVI_SSD_DELETIONS) {
     deletions_came(walk, op, status == KVS_OK ? &record : NULL, error);
-  else if (error != 0) /* not a passing one: kept, it would have this file moved again and again */
+  } else if (error != 0) { /* not a passing one: kept, it would have this file moved again and again */
     volume->owner.lost(volume->owner.ctx, handle, handle);
-  else
+  } else {
     volume->owner.corrupt(volume->owner.ctx, &walk->record.identity, handle);
+  }
   kvi_ssd_op_free(op);
   kvi_ssd_walk_next(walk);
 }

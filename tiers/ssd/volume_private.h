@@ -336,7 +336,7 @@ struct kvi_ssd_walk {
   uint64_t generation;        /* of the copy */
   struct kvi_ssd_op *blocked; /* a record that waits for a log file */
   bool failed;                /* a record could not be moved */
-  bool keeps, unreadable;     /* a deletion has no place elsewhere now; cannot be read */
+  bool keeps, unreadable;     /* a deletion was not read this time; cannot be read */
   bool walked;                /* all was moved */
   uint32_t seal_errors;       /* the volume's when it began */
   uint64_t deletions_come;    /* deletions that have to be safe before the file may go */

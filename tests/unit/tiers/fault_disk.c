@@ -105,8 +105,11 @@ static int fate(struct fault_image *image)
 
 static int carry_out(struct fault_image *image, struct kvi_ssd_io *io)
 {
+  bool (*fails)(const struct kvi_ssd_io *) = image->fails;
   int error = fate(image);
 
+  if (fails && fails(io))
+    return EIO;
   if (error != 0 && io->kind == KVI_SSD_WRITE && kvi_rand_below(&image->rand, 2)) {
     struct kvi_ssd_io part = *io; /* a write that failed may have been done in part */
 

@@ -335,7 +335,84 @@ static void test_slow(void **state)
   assert_int_equal(get_number(f, 0), KVS_OK);
 }
 
-int main(void)
+/* ---- deletions, one by one ---- */
+
+static kvs_status put_one(struct fixture *f, uint32_t number)
+{
+  struct test_chunk chunk;
+  kvi_medium_handle handle;
+  kvs_status status;
+
+  test_chunk_make(&chunk, number, length_of(number), 1 + number % 20);
+  status = test_put(f->owner.medium, &chunk, &handle);
+  test_chunk_free(&chunk);
+  pthread_mutex_lock(&f->owner.mutex);
+  f->owner.handles[number] = status == KVS_OK ? handle : 0;
+  f->owner.lengths[number] = length_of(number);
+  pthread_mutex_unlock(&f->owner.mutex);
+  return status;
+}
+
+static uint32_t file_of(struct fixture *f, uint32_t number)
+{
+  return (uint32_t)(f->owner.handles[number] >> 32) / (MIB / 4096);
+}
+
+/* Puts from number `first` on until one lies in this log file. Returns its number. */
+static uint32_t put_until_file(struct fixture *f, uint32_t first, uint32_t file)
+{
+  for (uint32_t number = first;; number++) {
+    assert_int_equal(put_one(f, number), KVS_OK);
+    if (file_of(f, number) == file)
+      return number;
+  }
+}
+
+static uint64_t reclaims(struct fixture *f)
+{
+  struct kvi_medium_stats stats;
+
+  f->owner.medium->ops->stats(f->owner.medium, &stats);
+  return stats.reclaims;
+}
+
+/* Of the file that is freed, after trailer and footer: its deletions, since nothing else of it is wanted. */
+static _Atomic uint32_t reads_of_file_1;
+
+static bool third_read_of_file_1(const struct kvi_ssd_io *io)
+{
+  return io->kind == KVI_SSD_READ && io->file == 1 && ++reads_of_file_1 == 3;
+}
+
+/* One read error when a file is freed that says what was deleted, and has nothing else that is needed: it is not freed without its deletions. */
+static void test_deletions_not_read_once(void **state)
+{
+  struct fixture *f = *state;
+  uint32_t first, number;
+
+  f->config.durability = KVI_SSD_DURABLE_PUT;
+  assert_int_equal(fixture_open(f), KVS_OK);
+  f->owner.frozen = true;
+  first = put_until_file(f, 1, 1);
+  assert_int_equal(file_of(f, 5), 0);
+  assert_int_equal(owner_delete(&f->owner, 5), KVS_OK); /* in file 1, of a chunk in file 0 */
+  number = put_until_file(f, first + 1, 2);
+  for (uint32_t i = first; i < number; i++)
+    owner_drop(&f->owner, i, false);
+  reads_of_file_1 = 0;
+  f->image.fails = third_read_of_file_1;
+  while (reclaims(f) == 0 && number < CHUNKS - 1)
+    assert_int_equal(put_one(f, ++number), KVS_OK);
+  f->image.fails = NULL;
+  assert_true(reads_of_file_1 > 3);
+  fixture_close(f);
+  assert_int_equal(fixture_open(f), KVS_OK);
+  assert_true(f->owner.handles[5] == 0);
+  assert_true(f->owner.handles[6] != 0);
+}
+
+/* An argument: only tests of this name. */
+int main(int argc, char **argv)
 {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
   const struct CMUnitTest tests[] = {
@@ -347,7 +424,10 @@ int main(void)
       CASE(test_no_space),
       CASE(test_unplugged),
       CASE(test_slow),
+      CASE(test_deletions_not_read_once),
   };
 
+  if (argc > 1)
+    cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
