@@ -242,6 +242,17 @@ static void blocked_go_on(struct kvi_ssd_walk *walk)
   kvi_ssd_walk_next(walk);
 }
 
+/* Deletions have no place to go. After an error nothing is given up before the device has done something well: it may be gone. */
+static void stuck(struct kvi_ssd_walk *walk)
+{
+  struct kvi_ssd_volume *volume = walk->volume;
+  uint32_t file = volume->errors_in_row == 0 ? kvi_ssd_choose_last_resort(volume) : KVI_SSD_NONE;
+
+  left(walk);
+  if (file != KVI_SSD_NONE)
+    give_up(volume, file);
+}
+
 /* Goes on with one that waits. */
 static void go_on(struct kvi_ssd_volume *volume, struct kvi_ssd_walk *walk)
 {
@@ -250,13 +261,8 @@ static void go_on(struct kvi_ssd_volume *volume, struct kvi_ssd_walk *walk)
   } else if (!walk->walked) {
     kvi_ssd_walk_step(walk);
   } else if (!kvi_ssd_deletions_are_safe(volume, walk->deletions_come)) {
-    if (kvi_ssd_deletions_are_stuck(volume)) {
-      uint32_t file = kvi_ssd_choose_last_resort(volume);
-
-      left(walk);
-      if (file != KVI_SSD_NONE)
-        give_up(volume, file);
-    }
+    if (kvi_ssd_deletions_are_stuck(volume))
+      stuck(walk);
   } else if (!walk->synced) {
     copies_sync(walk);
   } else if (volume->files[walk->file].reading == 0 && volume->n_sealing == 0) {
