@@ -53,8 +53,8 @@ static bool record_wanted(struct kvi_ssd_walk *walk, const struct kvi_ssd_record
                              kvi_ssd_handle_of(volume, walk->file, record->at, record->bytes));
 }
 
-/* record NULL: they cannot be read, and error is why, or 0: they are damaged. */
-static void deletions_came(struct kvi_ssd_walk *walk, const struct kvi_ssd_op *op,
+/* record NULL: they cannot be read, and error is why, or 0: they are damaged. False: they wait for a place in the ring. */
+static bool deletions_came(struct kvi_ssd_walk *walk, const struct kvi_ssd_op *op,
                            const struct kvi_ssd_record *record, int error)
 {
   if (!record && error == 0)
@@ -62,9 +62,10 @@ static void deletions_came(struct kvi_ssd_walk *walk, const struct kvi_ssd_op *o
                   walk->volume->name, walk->file);
   else if (!record)
     walk->unreadable = true;
-  else if (kvi_ssd_deletions_keep(walk->volume, walk->file, op->buffer.bytes, record,
-                                  &walk->deletions_come) != KVS_OK)
-    walk->keeps = true;
+  else
+    return kvi_ssd_deletions_keep(walk->volume, walk->file, op->buffer.bytes, record,
+                                  &walk->deletions_come) == KVS_OK;
+  return true;
 }
 
 static void record_came(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, int error)
@@ -92,7 +93,10 @@ static void record_came(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, int er
     walk->failed = true;
     walk->keeps |= walk->record.kind == KVI_SSD_DELETIONS; /* another try may read them */
   } else if (walk->record.kind == KVI_SSD_DELETIONS) {
-    deletions_came(walk, op, status == KVS_OK ? &record : NULL, error);
+    if (!deletions_came(walk, op, status == KVS_OK ? &record : NULL, error)) {
+      walk->blocked = op; /* until those before are written */
+      return;
+    }
   } else if (error != 0) { /* not a passing one: kept, it would have this file moved again and again */
     volume->owner.lost(volume->owner.ctx, handle, handle);
   } else {
@@ -124,11 +128,21 @@ static void chunks_lose(struct kvi_ssd_volume *volume, uint32_t file)
   volume->owner.lost(volume->owner.ctx, first, first + ((kvi_medium_handle)volume->file_blocks << 32) - 1);
 }
 
-/* The file stays as it is; it is tried again when it is its turn. */
+/* The file stays as it is; it is tried again when it is its turn. The walk is over, or between two records. */
 static void left(struct kvi_ssd_walk *walk)
 {
+  if (walk->blocked || walk->wants_op)
+    walk->volume->files[walk->file].reading--;
+  if (walk->blocked)
+    kvi_ssd_op_free(walk->blocked);
   walk->volume->reclaim = NULL;
   kvi_ssd_walk_free(walk);
+}
+
+void kvi_ssd_reclaim_leave(struct kvi_ssd_volume *volume)
+{
+  if (volume->reclaim)
+    left(volume->reclaim);
 }
 
 static void copies_synced(struct kvi_ssd_io *io, int error)
@@ -219,8 +233,8 @@ static void begin(struct kvi_ssd_volume *volume, uint32_t file)
   kvi_ssd_walk_free(walk);
 }
 
-/* The record that had no place to go. If none can come, since this very walk is what would free one, its chunk is given up. */
-static void blocked_go_on(struct kvi_ssd_walk *walk)
+/* The chunk that had no place to go. If none can come, since this very walk is what would free one, its chunk is given up. */
+static void blocked_chunk_go_on(struct kvi_ssd_walk *walk)
 {
   struct kvi_ssd_volume *volume = walk->volume;
   struct kvi_ssd_op *op = walk->blocked;
@@ -246,18 +260,39 @@ static void blocked_go_on(struct kvi_ssd_walk *walk)
 static void stuck(struct kvi_ssd_walk *walk)
 {
   struct kvi_ssd_volume *volume = walk->volume;
-  uint32_t file = volume->errors_in_row == 0 ? kvi_ssd_choose_last_resort(volume) : KVI_SSD_NONE;
+  uint32_t file;
 
   left(walk);
+  file = volume->errors_in_row == 0 ? kvi_ssd_choose_last_resort(volume) : KVI_SSD_NONE;
   if (file != KVI_SSD_NONE)
     give_up(volume, file);
+}
+
+/* The deletions that had no place in the ring. */
+static void blocked_deletions_go_on(struct kvi_ssd_walk *walk)
+{
+  struct kvi_ssd_volume *volume = walk->volume;
+  struct kvi_ssd_op *op = walk->blocked;
+  struct kvi_ssd_record record;
+  bool sound = kvi_ssd_record_read(op->buffer.bytes, &volume->files[walk->file].use, walk->record.at,
+                                   &record) == KVS_OK;
+
+  if (deletions_came(walk, op, sound ? &record : NULL, 0)) {
+    walk->blocked = NULL;
+    kvi_ssd_op_free(op);
+    kvi_ssd_walk_next(walk);
+  } else if (kvi_ssd_deletions_are_stuck(volume)) {
+    stuck(walk);
+  }
 }
 
 /* Goes on with one that waits. */
 static void go_on(struct kvi_ssd_volume *volume, struct kvi_ssd_walk *walk)
 {
-  if (walk->blocked) {
-    blocked_go_on(walk);
+  if (walk->blocked && walk->record.kind == KVI_SSD_DELETIONS) {
+    blocked_deletions_go_on(walk);
+  } else if (walk->blocked) {
+    blocked_chunk_go_on(walk);
   } else if (!walk->walked) {
     kvi_ssd_walk_step(walk);
   } else if (!kvi_ssd_deletions_are_safe(volume, walk->deletions_come)) {

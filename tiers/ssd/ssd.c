@@ -8,8 +8,10 @@
 #include "proto/limits.h"
 #include "tiers/ssd/volume_private.h"
 
-#define DEPTH_DEFAULT 16u
-#define COPY_DEFAULT  25u
+#define DEPTH_DEFAULT     16u
+#define COPY_DEFAULT      25u
+#define DELETIONS_DEFAULT 65536u
+#define DELETIONS_MIN     1024u /* some blocks of them */
 
 struct ssd {
   struct kvi_medium medium;
@@ -182,8 +184,11 @@ static kvs_status config_check(struct kvi_ssd_config *config)
     config->depth = DEPTH_DEFAULT;
   if (config->copy_percent == 0)
     config->copy_percent = COPY_DEFAULT;
+  if (config->deletions_max == 0)
+    config->deletions_max = DELETIONS_DEFAULT;
   if (config->n_paths == 0 || config->n_paths > KVI_SSD_DIRECTORIES_MAX ||
-      config->file_bytes % (1u << 20) != 0 || config->copy_percent > 90)
+      config->file_bytes % (1u << 20) != 0 || config->copy_percent > 90 ||
+      config->deletions_max < DELETIONS_MIN)
     return KVS_ERR_INVALID;
   each = config->bytes / config->n_paths;
   files = each / config->file_bytes;

@@ -49,7 +49,7 @@ static void emptied_tell(struct kvi_ssd_volume *volume)
   if (!emptied)
     return;
   kvi_log_error("%s: more than %u deletions wait to be written: all its chunks are given up", volume->name,
-                KVI_SSD_DELETIONS_MAX);
+                volume->config.deletions_max);
   all_lost_tell(volume);
 }
 
@@ -218,7 +218,7 @@ static kvs_status parts_create(struct kvi_ssd_volume *volume, const char *name)
   volume->ops = calloc(n_ops, sizeof(*volume->ops));
   volume->header_block = kvi_ssd_blocks_alloc(KVI_SSD_BLOCK);
   volume->freeing_block = kvi_ssd_blocks_alloc(KVI_SSD_BLOCK);
-  volume->deletions = malloc(KVI_SSD_DELETIONS_MAX * sizeof(*volume->deletions));
+  volume->deletions = malloc(volume->config.deletions_max * sizeof(*volume->deletions));
   if (!volume->name || !volume->files || !volume->ops || !volume->header_block || !volume->freeing_block ||
       !volume->deletions)
     return KVS_ERR_NOMEM;
@@ -320,9 +320,7 @@ void kvi_ssd_volume_destroy(struct kvi_ssd_volume *volume)
                  (unsigned long long)volume->in_flight);
     return;
   }
-  if (volume->reclaim && volume->reclaim->blocked)
-    kvi_ssd_op_free(volume->reclaim->blocked);
-  kvi_ssd_walk_free(volume->reclaim);
+  kvi_ssd_reclaim_leave(volume);
   kvi_ssd_walk_free(volume->scrub);
   kvi_ssd_buffers_clear(&volume->buffers);
   volume->disk->ops->destroy(volume->disk);

@@ -150,6 +150,9 @@ static void fault_wait(struct kvi_ssd_disk *base, uint64_t until_ns)
     uint32_t which = (uint32_t)kvi_rand_below(&disk->image->rand, disk->n_pending);
     struct kvi_ssd_io *io = disk->pending[which];
 
+    if (disk->image->slow_syncs && io->kind == KVI_SSD_SYNC && disk->n_pending > 1 &&
+        kvi_rand_below(&disk->image->rand, 16) != 0)
+      continue;
     if (disk->image->delay_ns > 0)
       nanosleep(&delay, NULL);
     disk->pending[which] = disk->pending[--disk->n_pending];

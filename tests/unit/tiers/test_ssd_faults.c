@@ -396,15 +396,76 @@ static void test_deletions_not_read_once(void **state)
   first = put_until_file(f, 1, 1);
   assert_int_equal(file_of(f, 5), 0);
   assert_int_equal(owner_delete(&f->owner, 5), KVS_OK); /* in file 1, of a chunk in file 0 */
+  assert_int_equal(owner_delete(&f->owner, CHUNKS - 1), KVS_OK); /* in the next block, which is read well */
   number = put_until_file(f, first + 1, 2);
   for (uint32_t i = first; i < number; i++)
     owner_drop(&f->owner, i, false);
   reads_of_file_1 = 0;
   f->image.fails = third_read_of_file_1;
-  while (reclaims(f) == 0 && number < CHUNKS - 1)
+  while (reclaims(f) == 0 && number < CHUNKS - 2)
     assert_int_equal(put_one(f, ++number), KVS_OK);
   f->image.fails = NULL;
   assert_true(reads_of_file_1 > 3);
+  fixture_close(f);
+  assert_int_equal(fixture_open(f), KVS_OK);
+  assert_true(f->owner.handles[5] == 0);
+  assert_true(f->owner.handles[6] != 0);
+}
+
+/* Drops so many chunks for good that were never put, each of another number. */
+static void drop_unknown(struct fixture *f, uint32_t first, uint32_t n)
+{
+  struct kvi_medium_identity identity;
+  struct test_chunk chunk;
+  uint8_t key[KEY_BYTES];
+
+  test_chunk_make(&chunk, 0, 8, 1);
+  identity = test_identity(&chunk);
+  identity.key = key;
+  for (uint32_t i = first; i < first + n; i++) {
+    testing_key(CHUNKS + i, key, KEY_BYTES);
+    f->owner.medium->ops->drop(f->owner.medium, &identity, 0, true);
+  }
+  test_chunk_free(&chunk);
+}
+
+static _Atomic uint32_t walks_of_file_1;
+
+/* None fails; when a file is freed its trailer is read first. */
+static bool counts_walks_of_file_1(const struct kvi_ssd_io *io)
+{
+  walks_of_file_1 += io->kind == KVI_SSD_READ && io->file == 1 && io->at == MIB - 4096;
+  return false;
+}
+
+/* A file with more deletions that are needed than can wait: it is freed at once, and nothing is given up. */
+static void test_more_deletions_than_wait(void **state)
+{
+  struct fixture *f = *state;
+  uint32_t first, number;
+
+  f->config.durability = KVI_SSD_DURABLE_PUT;
+  f->config.deletions_max = 1024;
+  assert_int_equal(fixture_open(f), KVS_OK);
+  f->owner.frozen = true;
+  first = put_until_file(f, 1, 1);
+  assert_int_equal(owner_delete(&f->owner, 5), KVS_OK);
+  for (uint32_t i = 0; i < 8; i++) {
+    drop_unknown(f, 500 * i, 500);
+    assert_int_equal(test_settle(f->owner.medium), KVS_OK);
+  }
+  number = put_until_file(f, first + 1, 2);
+  for (uint32_t i = first; i < number; i++)
+    owner_drop(&f->owner, i, false);
+  walks_of_file_1 = 0;
+  f->image.fails = counts_walks_of_file_1;
+  f->image.slow_syncs = true;
+  while (reclaims(f) == 0 && number < CHUNKS - 1)
+    assert_int_equal(put_one(f, ++number), KVS_OK);
+  f->image.fails = NULL;
+  assert_int_equal(walks_of_file_1, 1);
+  assert_int_equal(test_settle(f->owner.medium), KVS_OK);
+  assert_int_equal(f->owner.n_lost, 0);
   fixture_close(f);
   assert_int_equal(fixture_open(f), KVS_OK);
   assert_true(f->owner.handles[5] == 0);
@@ -425,6 +486,7 @@ int main(int argc, char **argv)
       CASE(test_unplugged),
       CASE(test_slow),
       CASE(test_deletions_not_read_once),
+      CASE(test_more_deletions_than_wait),
   };
 
   if (argc > 1)
