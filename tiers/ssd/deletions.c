@@ -49,6 +49,18 @@ void kvi_ssd_volume_forget(struct kvi_ssd_volume *volume, const uint8_t *name)
     volume->disk->ops->wake(volume->disk);
 }
 
+uint32_t kvi_ssd_volume_deletions(struct kvi_ssd_volume *volume)
+{
+  uint32_t n;
+
+  if (atomic_load_explicit(&volume->failed, memory_order_relaxed))
+    return 0;
+  pthread_mutex_lock(&volume->lock);
+  n = volume->n_deletions;
+  pthread_mutex_unlock(&volume->lock);
+  return (uint32_t)((uint64_t)n * 100 / volume->config.deletions_max);
+}
+
 bool kvi_ssd_deletions_are_safe(struct kvi_ssd_volume *volume, uint64_t come)
 {
   bool safe;

@@ -116,6 +116,19 @@ static void ssd_drop(struct kvi_medium *medium, const struct kvi_medium_identity
     kvi_ssd_volume_forget(ssd->volumes[i], name);
 }
 
+static uint32_t ssd_drops_waiting(struct kvi_medium *medium)
+{
+  struct ssd *ssd = from(medium);
+  uint32_t most = 0;
+
+  for (uint32_t i = 0; i < ssd->n_volumes; i++) {
+    uint32_t waiting = kvi_ssd_volume_deletions(ssd->volumes[i]);
+
+    most = waiting > most ? waiting : most;
+  }
+  return most;
+}
+
 /* From the directory numbered next on, one after the other. As ssd_settle. */
 static kvs_status settle_on(struct ssd *ssd, struct kvi_medium_settle *settle, uint32_t next)
 {
@@ -166,6 +179,7 @@ static struct kvi_medium_ops ssd_ops = {
     .put = ssd_put,
     .get = ssd_get,
     .drop = ssd_drop,
+    .drops_waiting = ssd_drops_waiting,
     .settle = ssd_settle,
     .destroy = ssd_destroy,
 };

@@ -395,7 +395,7 @@ static void test_deletions_not_read_once(void **state)
   f->owner.frozen = true;
   first = put_until_file(f, 1, 1);
   assert_int_equal(file_of(f, 5), 0);
-  assert_int_equal(owner_delete(&f->owner, 5), KVS_OK); /* in file 1, of a chunk in file 0 */
+  assert_int_equal(owner_delete(&f->owner, 5), KVS_OK);          /* in file 1, of a chunk in file 0 */
   assert_int_equal(owner_delete(&f->owner, CHUNKS - 1), KVS_OK); /* in the next block, which is read well */
   number = put_until_file(f, first + 1, 2);
   for (uint32_t i = first; i < number; i++)
@@ -472,6 +472,74 @@ static void test_more_deletions_than_wait(void **state)
   assert_true(f->owner.handles[6] != 0);
 }
 
+/* A client deletes what nobody has, as fast as it may, from a device that is slow: nothing is given up. */
+static void test_flood_of_deletions(void **state)
+{
+  struct fixture *f = *state;
+  uint32_t most = 0;
+
+  f->config.durability = KVI_SSD_DURABLE_PUT;
+  f->config.deletions_max = 1024;
+  assert_int_equal(fixture_open(f), KVS_OK);
+  f->owner.frozen = true;
+  put_some(f, 0);
+  f->image.delay_ns = KVI_NS_PER_MS;
+  for (uint32_t i = 0; i < 10000;) {
+    uint32_t waiting = f->owner.medium->ops->drops_waiting(f->owner.medium);
+
+    most = waiting > most ? waiting : most;
+    if (waiting > 50)
+      assert_int_equal(test_settle(f->owner.medium), KVS_OK);
+    else
+      drop_unknown(f, i++, 1);
+  }
+  f->image.delay_ns = 0;
+  assert_true(most < 60);
+  assert_int_equal(test_settle(f->owner.medium), KVS_OK);
+  assert_int_equal(f->owner.medium->ops->drops_waiting(f->owner.medium), 0);
+  assert_int_equal(f->owner.n_lost, 0);
+  fixture_close(f);
+  assert_int_equal(fixture_open(f), KVS_OK);
+  for (uint32_t i = 0; i < AT_ONCE; i++)
+    assert_int_equal(get_number(f, i), KVS_OK);
+}
+
+/* Closed, the device hangs. */
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static bool passes_the_gate(const struct kvi_ssd_io *io)
+{
+  (void)io;
+  pthread_mutex_lock(&gate);
+  pthread_mutex_unlock(&gate);
+  return false;
+}
+
+/* A device that hangs, and deletions that nobody holds back: the directory is emptied, here and after a restart. */
+static void test_more_deletions_than_have_room(void **state)
+{
+  struct fixture *f = *state;
+  uint32_t waiting;
+
+  f->config.deletions_max = 1024;
+  assert_int_equal(fixture_open(f), KVS_OK);
+  put_some(f, 0);
+  f->image.fails = passes_the_gate;
+  pthread_mutex_lock(&gate);
+  drop_unknown(f, 0, 1100);
+  waiting = f->owner.medium->ops->drops_waiting(f->owner.medium);
+  pthread_mutex_unlock(&gate);
+  assert_true(waiting < 50); /* one stands for all before it, but for those that were being written */
+  assert_int_equal(test_settle(f->owner.medium), KVS_OK);
+  assert_int_equal(put_one(f, 20), KVS_OK);
+  assert_int_equal(f->owner.n_lost, AT_ONCE);
+  fixture_close(f);
+  assert_int_equal(fixture_open(f), KVS_OK);
+  assert_int_equal(f->owner.n_found, 1);
+  assert_int_equal(get_number(f, 0), KVS_MISS);
+  assert_int_equal(get_number(f, 20), KVS_OK);
+}
+
 /* An argument: only tests of this name. */
 int main(int argc, char **argv)
 {
@@ -487,6 +555,8 @@ int main(int argc, char **argv)
       CASE(test_slow),
       CASE(test_deletions_not_read_once),
       CASE(test_more_deletions_than_wait),
+      CASE(test_flood_of_deletions),
+      CASE(test_more_deletions_than_have_room),
   };
 
   if (argc > 1)
