@@ -177,8 +177,8 @@ static void walk_over(struct kvi_ssd_walk *walk, kvs_status status)
   struct kvi_ssd_volume *volume = walk->volume;
   uint64_t alive = kvi_ssd_live_bytes(volume, walk->file);
 
-  if (status == KVS_ERR_CLOSED || (status == KVS_ERR_IO && ++volume->reclaim_errors < TRIES)) {
-    left(walk); /* it may have been a passing one */
+  if (status == KVS_ERR_CLOSED || status == KVS_ERR_NOMEM || (status == KVS_ERR_IO && ++volume->reclaim_errors < TRIES)) {
+    left(walk); /* it may have been a passing one; no memory says nothing of the file */
     return;
   }
   if (!walk->failed)
