@@ -177,7 +177,8 @@ static void walk_over(struct kvi_ssd_walk *walk, kvs_status status)
   struct kvi_ssd_volume *volume = walk->volume;
   uint64_t alive = kvi_ssd_live_bytes(volume, walk->file);
 
-  if (status == KVS_ERR_CLOSED || status == KVS_ERR_NOMEM || (status == KVS_ERR_IO && ++volume->reclaim_errors < TRIES)) {
+  if (status == KVS_ERR_CLOSED || status == KVS_ERR_NOMEM ||
+      (status == KVS_ERR_IO && ++volume->reclaim_errors < TRIES)) {
     left(walk); /* it may have been a passing one; no memory says nothing of the file */
     return;
   }
@@ -204,9 +205,13 @@ static void walk_over(struct kvi_ssd_walk *walk, kvs_status status)
   walk->walked = true;
 }
 
-/* Its chunks are given up: there is nothing to move them to. */
-static void give_up(struct kvi_ssd_volume *volume, uint32_t file)
+/* A file's chunks are given up: there is nothing to move them to. Not now if all are being read. */
+static void give_one_up(struct kvi_ssd_volume *volume)
 {
+  uint32_t file = kvi_ssd_choose_last_resort(volume);
+
+  if (file == KVI_SSD_NONE)
+    return;
   kvi_log_warn("%s: no log file is free to move anything to: the chunks of log file %u are given up%s",
                volume->name, file,
                volume->files[file].deletions > 0 ? ", and deleted ones may come back at a restart" : "");
@@ -260,12 +265,10 @@ static void blocked_chunk_go_on(struct kvi_ssd_walk *walk)
 static void stuck(struct kvi_ssd_walk *walk)
 {
   struct kvi_ssd_volume *volume = walk->volume;
-  uint32_t file;
 
   left(walk);
-  file = volume->errors_in_row == 0 ? kvi_ssd_choose_last_resort(volume) : KVI_SSD_NONE;
-  if (file != KVI_SSD_NONE)
-    give_up(volume, file);
+  if (volume->errors_in_row == 0)
+    give_one_up(volume);
 }
 
 /* The deletions that had no place in the ring. */
@@ -327,7 +330,7 @@ void kvi_ssd_reclaim_step(struct kvi_ssd_volume *volume)
     return;
   if (!volume->writer && volume->ready == KVI_SSD_NONE && volume->n_free == 0 && volume->n_freeing == 0 &&
       volume->errors_in_row == 0 && kvi_ssd_live_bytes(volume, file) > 0)
-    give_up(volume, kvi_ssd_choose_last_resort(volume));
+    give_one_up(volume);
   else
     begin(volume, file);
 }
