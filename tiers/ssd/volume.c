@@ -187,6 +187,14 @@ static void rates_begin(struct kvi_ssd_volume *volume)
   volume->scrub_next_ns = kvi_now_ns();
 }
 
+/* Its thread is not there: nobody is to wait for it. */
+static kvs_status not_started(struct kvi_ssd_volume *volume, kvs_status status)
+{
+  atomic_store_explicit(&volume->failed, true, memory_order_relaxed);
+  all_lost_tell(volume);
+  return status;
+}
+
 kvs_status kvi_ssd_volume_recover(struct kvi_ssd_volume *volume, const struct kvi_medium_owner *owner,
                                   kvi_medium_found_fn *found)
 {
@@ -197,7 +205,7 @@ kvs_status kvi_ssd_volume_recover(struct kvi_ssd_volume *volume, const struct kv
   volume->owner = *owner;
   status = kvi_ssd_recover(volume, found);
   if (status != KVS_OK)
-    return status;
+    return not_started(volume, status);
   volume->stats.recovery_us = (kvi_now_ns() - started) / 1000;
   kvi_log_info("%s: %llu chunks, %llu bytes found in %llu ms; %u log files of %llu bytes by %s", volume->name,
                (unsigned long long)volume->stats.recovered_chunks,
@@ -206,7 +214,8 @@ kvs_status kvi_ssd_volume_recover(struct kvi_ssd_volume *volume, const struct kv
                (unsigned long long)volume->config.file_bytes, volume->disk->ops->name);
   rates_begin(volume);
   name[8] = (char)('a' + volume->index);
-  return kvi_thread_start(&volume->thread, name, run, volume);
+  status = kvi_thread_start(&volume->thread, name, run, volume);
+  return status == KVS_OK ? KVS_OK : not_started(volume, status);
 }
 
 static kvs_status parts_create(struct kvi_ssd_volume *volume, const char *name)

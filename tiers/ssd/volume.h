@@ -19,7 +19,7 @@ kvs_status kvi_ssd_volume_open(const struct kvi_ssd_config *config, struct kvi_s
                                const char *name, uint64_t bytes, uint32_t first_block,
                                kvi_ssd_settled_fn *settled, void *settled_ctx, uint32_t *blocks_p,
                                struct kvi_ssd_volume **volume_p);
-/* As kvi_medium_ops.recover, and starts the thread. Only once. */
+/* As kvi_medium_ops.recover, and starts the thread. Only once. On an error it has failed: it refuses everything. */
 kvs_status kvi_ssd_volume_recover(struct kvi_ssd_volume *volume, const struct kvi_medium_owner *owner,
                                   kvi_medium_found_fn *found);
 kvs_status kvi_ssd_volume_put(struct kvi_ssd_volume *volume, struct kvi_medium_put *put);
