@@ -78,7 +78,7 @@ static void record_came(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, int er
   if (error == 0)
     status = kvi_ssd_record_read(op->buffer.bytes, &volume->files[walk->file].use, walk->record.at, &record);
   if (status == KVS_OK)
-    status = record.bytes == walk->record.bytes
+    status = record.bytes == walk->record.bytes && record.kind == walk->record.kind
                  ? kvi_ssd_record_check(op->buffer.bytes, record.bytes, &record, true, NULL)
                  : KVS_ERR_CORRUPT;
   if (status == KVS_OK && record.kind == KVI_SSD_CHUNK) {
