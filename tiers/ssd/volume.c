@@ -100,9 +100,15 @@ static void leave_in_order(struct kvi_ssd_volume *volume, uint64_t until)
 {
   uint64_t come;
 
+  if (volume->in_flight > 0)
+    return;
+  kvi_ssd_reclaim_leave(
+      volume); /* what it waits for does not come any more, and it has the last file to itself */
   do {
     if (atomic_load_explicit(&volume->failed, memory_order_relaxed))
       return;
+    kvi_ssd_free_step(volume);
+    kvi_ssd_ready_step(volume);
     kvi_ssd_deletions_step(volume);
     stop_waits(volume, until);
     pthread_mutex_lock(&volume->lock);
