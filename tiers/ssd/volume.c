@@ -78,8 +78,8 @@ static void step(struct kvi_ssd_volume *volume, bool *told)
     kvi_ssd_deletions_step(volume);
     kvi_ssd_read_step(volume);
     kvi_ssd_write_step(volume);
-    kvi_ssd_free_step(volume);
     kvi_ssd_reclaim_step(volume);
+    kvi_ssd_free_step(volume); /* what was freed just now too */
     kvi_ssd_scrub_step(volume);
   }
   kvi_ssd_settles_step(volume, now);
