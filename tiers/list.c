@@ -33,6 +33,11 @@ kvs_status kvi_store_delete(struct kvi_store *store, const char *tenant, const u
   return entry != KVI_NONE ? KVS_OK : KVS_MISS;
 }
 
+uint32_t kvi_store_deletes_waiting(struct kvi_store *store)
+{
+  return store->below ? store->below->medium->ops->drops_waiting(store->below->medium) : 0;
+}
+
 kvs_status kvi_store_settle(struct kvi_store *store, struct kvi_medium_settle *settle)
 {
   return store->below ? store->below->medium->ops->settle(store->below->medium, settle) : KVS_OK;

@@ -54,6 +54,12 @@ static void ignore_drop(struct kvi_medium *medium, const struct kvi_medium_ident
   (void)medium, (void)identity, (void)handle, (void)for_good;
 }
 
+static uint32_t no_drops_waiting(struct kvi_medium *medium)
+{
+  (void)medium;
+  return 0;
+}
+
 static kvs_status nothing_to_settle(struct kvi_medium *medium, struct kvi_medium_settle *settle)
 {
   (void)medium, (void)settle;
@@ -78,6 +84,7 @@ void kvi_medium_ops_complete(struct kvi_medium_ops *ops)
   COMPLETE(lookup, refuse_lookup);
   COMPLETE(remove, refuse_remove);
   COMPLETE(drop, ignore_drop);
+  COMPLETE(drops_waiting, no_drops_waiting);
   COMPLETE(settle, nothing_to_settle);
   COMPLETE(destroy, ignore_destroy);
 #undef COMPLETE

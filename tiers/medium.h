@@ -234,9 +234,11 @@ struct kvi_medium_ops {
    */
   void (*drop)(struct kvi_medium *medium, const struct kvi_medium_identity *identity,
                kvi_medium_handle handle, bool for_good);
+  /* Percent of what can wait of chunks that were dropped for good, until it is safe. At 100 the medium may have to let go of all it holds. */
+  uint32_t (*drops_waiting)(struct kvi_medium *medium);
   /*
    * Tells when what was dropped for good until now is safe. KVS_OK: it is, and done is not called; KVS_PENDING: done will be called, perhaps before
-   * this returns; KVS_ERR_IO: as done says it; KVS_ERR_CLOSED.
+   * this returns; KVS_ERR_BUSY: too many wait for that; KVS_ERR_IO: as done says it; KVS_ERR_CLOSED.
    */
   kvs_status (*settle)(struct kvi_medium *medium, struct kvi_medium_settle *settle);
 

@@ -46,18 +46,22 @@ struct delete_part {
 };
 
 static void answer_fill(Kvasir__V1__DeleteReply *answer, const uint8_t *here, uint32_t n_keys,
-                        uint32_t unconfirmed)
+                        uint32_t unconfirmed, kvs_status settled)
 {
   for (uint32_t i = 0; i < n_keys; i++)
     answer->deleted += here[i / 8] >> i % 8 & 1;
   answer->unconfirmed = unconfirmed;
-  answer->status = unconfirmed > 0 ? KVS_ERR_IO : answer->deleted > 0 ? KVS_OK : KVS_MISS;
+  if (unconfirmed > 0)
+    answer->status = settled == KVS_ERR_BUSY ? KVS_ERR_BUSY : KVS_ERR_IO;
+  else
+    answer->status = answer->deleted > 0 ? KVS_OK : KVS_MISS;
 }
 
-/* The tier below has ended with it: KVS_OK, or chunks of it may come back. The part is over. */
+/* The tier below has ended with it: KVS_OK, or chunks of it may come back, or KVS_ERR_BUSY: not all were deleted. The part is over. */
 static void part_end(struct delete_part *part, kvs_status settled)
 {
-  answer_fill(part->answer, part->here, part->n_keys, settled == KVS_OK ? part->unconfirmed : part->n_keys);
+  answer_fill(part->answer, part->here, part->n_keys, settled == KVS_OK ? part->unconfirmed : part->n_keys,
+              settled);
   free(part);
 }
 
@@ -103,17 +107,23 @@ static void nobody_waits(void *ctx, const uint8_t *there, uint32_t unconfirmed)
   (void)ctx, (void)there, (void)unconfirmed;
 }
 
-/* From the last key on: of a chain, what is left at any moment is a whole prefix. */
-static void delete_here(struct kvi_store_service *service, const struct kvi_peer *peer,
-                        const Kvasir__V1__DeleteRequest *ask, uint32_t n, uint8_t *here)
+/*
+ * From the last key on: of a chain, what is left at any moment is a whole prefix. Keys that nobody knows take their room in the tier below too, until they are
+ * written there: a client that deletes faster than that has to wait, KVS_ERR_BUSY, with a part of them deleted.
+ */
+static kvs_status delete_here(struct kvi_store_service *service, const struct kvi_peer *peer,
+                              const Kvasir__V1__DeleteRequest *ask, uint32_t n, uint8_t *here)
 {
   for (uint32_t i = n; i > 0; i--) {
     const uint8_t *key = ask->keys->keys.data + (size_t)(i - 1) * ask->keys->key_length;
 
+    if (kvi_store_deletes_waiting(service->config.store) > KVI_STORE_DELETES_MANY)
+      return KVS_ERR_BUSY;
     if (kvi_store_delete(service->config.store, peer->tenant, ask->space.data, key, ask->keys->key_length) ==
         KVS_OK)
       here[(i - 1) / 8] |= (uint8_t)(1u << (i - 1) % 8);
   }
+  return KVS_OK;
 }
 
 /* KVS_PENDING, KVS_OK: answered; KVS_ERR_NOMEM. */
@@ -134,7 +144,10 @@ static kvs_status delete_all(struct kvi_store_service *service, const struct kvi
   if (!part)
     return KVS_ERR_NOMEM;
   *part = (struct delete_part){.service = service, .wait = wait, .answer = answer, .n_keys = n};
-  delete_here(service, peer, ask, n, part->here);
+  if (delete_here(service, peer, ask, n, part->here) != KVS_OK) {
+    part_end(part, KVS_ERR_BUSY);
+    return KVS_OK;
+  }
   if (service->config.shared)
     asked = kvi_shared_forget(service->config.shared, &forget) == KVS_OK;
   if (asked && wait)

@@ -12,6 +12,8 @@
 #include "tiers/shared_private.h"
 
 #define REMOVALS_AT_ONCE 64u /* of one delete */
+#define AGAIN_MANY                                                                                           \
+  75u /* percent of the deletes that can wait: above KVI_STORE_DELETES_MANY, up to which new ones are begun */
 
 struct kvi_shared_forgetting {
   struct kvi_shared *shared;
@@ -102,6 +104,11 @@ static void slot_run(struct removal *slot)
   while (status != KVS_OK && name_next_locked(slot)) {
     bool was_here;
 
+    if (kvi_store_deletes_waiting(shared->config.store) >
+        AGAIN_MANY) { /* it was deleted there; once more is too much now */
+      count_locked(all, slot->index, false, false);
+      continue;
+    }
     pthread_mutex_unlock(&shared->lock);
     was_here = kvi_store_delete(shared->config.store, name->tenant, name->space, name->key,
                                 name->key_length) == KVS_OK;

@@ -197,6 +197,12 @@ void kvi_store_refill_abort(struct kvi_store *store, struct kvi_landing *landing
  */
 kvs_status kvi_store_delete(struct kvi_store *store, const char *tenant, const uint8_t *space,
                             const uint8_t *key, uint32_t key_length);
+/*
+ * Percent of the deletes that can wait until they are safe on the medium; 0 without one. Whoever passes on the deletes of others stops at
+ * KVI_STORE_DELETES_MANY, since at 100 the medium has to let go of all it holds.
+ */
+#define KVI_STORE_DELETES_MANY 50u
+uint32_t kvi_store_deletes_waiting(struct kvi_store *store);
 /* When what was deleted until now is safe on the medium. As kvi_medium_ops.settle; KVS_OK without a medium. */
 kvs_status kvi_store_settle(struct kvi_store *store, struct kvi_medium_settle *settle);
 /*

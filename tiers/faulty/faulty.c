@@ -496,6 +496,13 @@ static void faulty_drop(struct kvi_medium *medium, const struct kvi_medium_ident
   faulty->inner->ops->drop(faulty->inner, identity, handle, for_good);
 }
 
+static uint32_t faulty_drops_waiting(struct kvi_medium *medium)
+{
+  struct faulty *faulty = of(medium);
+
+  return faulty->inner->ops->drops_waiting(faulty->inner);
+}
+
 static kvs_status faulty_settle(struct kvi_medium *medium, struct kvi_medium_settle *settle)
 {
   struct faulty *faulty = of(medium);
@@ -533,6 +540,7 @@ static struct kvi_medium_ops faulty_ops = {.attr = faulty_attr,
                                            .lookup = faulty_lookup,
                                            .remove = faulty_remove,
                                            .drop = faulty_drop,
+                                           .drops_waiting = faulty_drops_waiting,
                                            .settle = faulty_settle,
                                            .destroy = faulty_destroy};
 

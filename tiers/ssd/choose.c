@@ -79,7 +79,8 @@ uint32_t kvi_ssd_choose_last_resort(const struct kvi_ssd_volume *volume)
   for (uint32_t i = 0; i < volume->n_files; i++) {
     const struct kvi_ssd_file *file = &volume->files[i], *other;
 
-    if (file->state != KVI_SSD_SEALED || file->unsynced > 0 || (volume->scrub && volume->scrub->file == i))
+    if (file->state != KVI_SSD_SEALED || file->unsynced > 0 || (volume->scrub && volume->scrub->file == i) ||
+        file->reading > 0) /* what is being read would look damaged */
       continue;
     other = best == KVI_SSD_NONE ? NULL : &volume->files[best];
     if (!other || (file->deletions == 0 && other->deletions > 0) ||

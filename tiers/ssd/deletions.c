@@ -12,12 +12,17 @@
 #include "tiers/ssd/volume_private.h"
 
 #define SETTLES_MAX 1024u /* that wait */
+/* In the ring when one more block of a file that is to go is added: what is deleted meanwhile has room, and is not taken for a device that hangs. */
+static uint32_t moved_max(const struct kvi_ssd_volume *volume)
+{
+  return volume->config.deletions_max / 4 * 3;
+}
 
 /* ---- the ring ---- */
 
 static void push_locked(struct kvi_ssd_volume *volume, const struct kvi_ssd_deletion *deletion)
 {
-  uint32_t at = (volume->first_deletion + volume->n_deletions++) % KVI_SSD_DELETIONS_MAX;
+  uint32_t at = (volume->first_deletion + volume->n_deletions++) % volume->config.deletions_max;
 
   volume->deletions[at] = *deletion;
   volume->deletions_come++;
@@ -31,7 +36,7 @@ void kvi_ssd_volume_forget(struct kvi_ssd_volume *volume, const uint8_t *name)
   memcpy(deletion.name, name, KVI_SSD_NAME);
   pthread_mutex_lock(&volume->lock);
   deletion.generation = ++volume->generation;
-  if (volume->n_deletions == KVI_SSD_DELETIONS_MAX) {
+  if (volume->n_deletions == volume->config.deletions_max) {
     volume->n_deletions = volume->deleting;
     volume->emptied = true;
     memset(deletion.name, 0, KVI_SSD_NAME);
@@ -42,6 +47,18 @@ void kvi_ssd_volume_forget(struct kvi_ssd_volume *volume, const uint8_t *name)
   pthread_mutex_unlock(&volume->lock);
   if (wake)
     volume->disk->ops->wake(volume->disk);
+}
+
+uint32_t kvi_ssd_volume_deletions(struct kvi_ssd_volume *volume)
+{
+  uint32_t n;
+
+  if (atomic_load_explicit(&volume->failed, memory_order_relaxed))
+    return 0;
+  pthread_mutex_lock(&volume->lock);
+  n = volume->n_deletions;
+  pthread_mutex_unlock(&volume->lock);
+  return (uint32_t)((uint64_t)n * 100 / volume->config.deletions_max);
 }
 
 bool kvi_ssd_deletions_are_safe(struct kvi_ssd_volume *volume, uint64_t come)
@@ -63,7 +80,7 @@ static void deletions_written(struct kvi_ssd_op *op, int error)
   kvi_ssd_op_free(op);
   pthread_mutex_lock(&volume->lock);
   if (error == 0) {
-    volume->first_deletion = (volume->first_deletion + volume->deleting) % KVI_SSD_DELETIONS_MAX;
+    volume->first_deletion = (volume->first_deletion + volume->deleting) % volume->config.deletions_max;
     volume->n_deletions -= volume->deleting;
     /* what a full ring has swallowed is safe too when nothing is left */
     volume->deletions_safe =
@@ -82,7 +99,7 @@ static uint32_t payload_make(struct kvi_ssd_volume *volume, struct kvi_ssd_recor
   n = volume->n_deletions < KVI_SSD_DELETIONS_BLOCK ? volume->n_deletions : KVI_SSD_DELETIONS_BLOCK;
   for (uint32_t i = 0; i < n; i++) {
     const struct kvi_ssd_deletion *deletion =
-        &volume->deletions[(volume->first_deletion + i) % KVI_SSD_DELETIONS_MAX];
+        &volume->deletions[(volume->first_deletion + i) % volume->config.deletions_max];
 
     kvi_ssd_deletion_write(payload + (size_t)i * KVI_SSD_DELETION, deletion);
     if (deletion->generation > record->generation)
@@ -99,14 +116,16 @@ void kvi_ssd_deletions_step(struct kvi_ssd_volume *volume)
 {
   struct kvi_ssd_record record = {.kind = KVI_SSD_DELETIONS, .bytes = KVI_SSD_BLOCK};
   struct kvi_ssd_op *op;
-  bool some;
+  bool some, own;
 
   pthread_mutex_lock(&volume->lock);
   some = volume->n_deletions > 0 && volume->deleting == 0;
   volume->deletions_seen = volume->deletions_come;
   pthread_mutex_unlock(&volume->lock);
-  /* what is being moved has the last file to itself */
-  if (!some || !kvi_ssd_writer_have(volume, KVI_SSD_BLOCK, !volume->reclaim || volume->reclaim->walked))
+  /* what is being moved has the last file to itself, but for what it waits for */
+  own = !volume->reclaim || volume->reclaim->walked ||
+        (volume->reclaim->blocked && volume->reclaim->record.kind == KVI_SSD_DELETIONS);
+  if (!some || !kvi_ssd_writer_have(volume, KVI_SSD_BLOCK, own))
     return;
   op = kvi_ssd_op_take(volume, KVI_SSD_BLOCK, true);
   if (!op)
@@ -153,7 +172,7 @@ kvs_status kvi_ssd_deletions_keep(struct kvi_ssd_volume *volume, uint32_t file, 
 
   pthread_mutex_lock(&volume->lock);
   oldest = oldest_waiting(&volume->puts_new, oldest);
-  if (volume->n_deletions + record->length / KVI_SSD_DELETION > KVI_SSD_DELETIONS_MAX)
+  if (volume->n_deletions + record->length / KVI_SSD_DELETION > moved_max(volume))
     status = KVS_ERR_BUSY;
   for (uint64_t i = 0; status == KVS_OK && i < record->length; i += KVI_SSD_DELETION) {
     struct kvi_ssd_deletion deletion = kvi_ssd_deletion_read(record_bytes + KVI_SSD_HEAD + i);

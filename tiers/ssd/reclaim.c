@@ -53,8 +53,8 @@ static bool record_wanted(struct kvi_ssd_walk *walk, const struct kvi_ssd_record
                              kvi_ssd_handle_of(volume, walk->file, record->at, record->bytes));
 }
 
-/* record NULL: they cannot be read, and error is why, or 0: they are damaged. */
-static void deletions_came(struct kvi_ssd_walk *walk, const struct kvi_ssd_op *op,
+/* record NULL: they cannot be read, and error is why, or 0: they are damaged. False: they wait for a place in the ring. */
+static bool deletions_came(struct kvi_ssd_walk *walk, const struct kvi_ssd_op *op,
                            const struct kvi_ssd_record *record, int error)
 {
   if (!record && error == 0)
@@ -62,9 +62,10 @@ static void deletions_came(struct kvi_ssd_walk *walk, const struct kvi_ssd_op *o
                   walk->volume->name, walk->file);
   else if (!record)
     walk->unreadable = true;
-  else if (kvi_ssd_deletions_keep(walk->volume, walk->file, op->buffer.bytes, record,
-                                  &walk->deletions_come) != KVS_OK)
-    walk->keeps = true;
+  else
+    return kvi_ssd_deletions_keep(walk->volume, walk->file, op->buffer.bytes, record,
+                                  &walk->deletions_come) == KVS_OK;
+  return true;
 }
 
 static void record_came(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, int error)
@@ -77,7 +78,7 @@ static void record_came(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, int er
   if (error == 0)
     status = kvi_ssd_record_read(op->buffer.bytes, &volume->files[walk->file].use, walk->record.at, &record);
   if (status == KVS_OK)
-    status = record.bytes == walk->record.bytes
+    status = record.bytes == walk->record.bytes && record.kind == walk->record.kind
                  ? kvi_ssd_record_check(op->buffer.bytes, record.bytes, &record, true, NULL)
                  : KVS_ERR_CORRUPT;
   if (status == KVS_OK && record.kind == KVI_SSD_CHUNK) {
@@ -88,14 +89,19 @@ static void record_came(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, int er
     walk->blocked = op; /* until a file is ready */
     return;
   }
-  if (error != 0 && ++volume->reclaim_errors < TRIES)
+  if (error != 0 && ++volume->reclaim_errors < TRIES) {
     walk->failed = true;
-  else if (walk->record.kind == KVI_SSD_DELETIONS)
-    deletions_came(walk, op, status == KVS_OK ? &record : NULL, error);
-  else if (error != 0) /* not a passing one: kept, it would have this file moved again and again */
+    walk->keeps |= walk->record.kind == KVI_SSD_DELETIONS; /* another try may read them */
+  } else if (walk->record.kind == KVI_SSD_DELETIONS) {
+    if (!deletions_came(walk, op, status == KVS_OK ? &record : NULL, error)) {
+      walk->blocked = op; /* until those before are written */
+      return;
+    }
+  } else if (error != 0) { /* not a passing one: kept, it would have this file moved again and again */
     volume->owner.lost(volume->owner.ctx, handle, handle);
-  else
+  } else {
     volume->owner.corrupt(volume->owner.ctx, &walk->record.identity, handle);
+  }
   kvi_ssd_op_free(op);
   kvi_ssd_walk_next(walk);
 }
@@ -122,11 +128,21 @@ static void chunks_lose(struct kvi_ssd_volume *volume, uint32_t file)
   volume->owner.lost(volume->owner.ctx, first, first + ((kvi_medium_handle)volume->file_blocks << 32) - 1);
 }
 
-/* The file stays as it is; it is tried again when it is its turn. */
+/* The file stays as it is; it is tried again when it is its turn. The walk is over, or between two records. */
 static void left(struct kvi_ssd_walk *walk)
 {
+  if (walk->blocked || walk->wants_op)
+    walk->volume->files[walk->file].reading--;
+  if (walk->blocked)
+    kvi_ssd_op_free(walk->blocked);
   walk->volume->reclaim = NULL;
   kvi_ssd_walk_free(walk);
+}
+
+void kvi_ssd_reclaim_leave(struct kvi_ssd_volume *volume)
+{
+  if (volume->reclaim)
+    left(volume->reclaim);
 }
 
 static void copies_synced(struct kvi_ssd_io *io, int error)
@@ -161,8 +177,9 @@ static void walk_over(struct kvi_ssd_walk *walk, kvs_status status)
   struct kvi_ssd_volume *volume = walk->volume;
   uint64_t alive = kvi_ssd_live_bytes(volume, walk->file);
 
-  if (status == KVS_ERR_CLOSED || (status == KVS_ERR_IO && ++volume->reclaim_errors < TRIES)) {
-    left(walk); /* it may have been a passing one */
+  if (status == KVS_ERR_CLOSED || status == KVS_ERR_NOMEM ||
+      (status == KVS_ERR_IO && ++volume->reclaim_errors < TRIES)) {
+    left(walk); /* it may have been a passing one; no memory says nothing of the file */
     return;
   }
   if (!walk->failed)
@@ -188,9 +205,13 @@ static void walk_over(struct kvi_ssd_walk *walk, kvs_status status)
   walk->walked = true;
 }
 
-/* Its chunks are given up: there is nothing to move them to. */
-static void give_up(struct kvi_ssd_volume *volume, uint32_t file)
+/* A file's chunks are given up: there is nothing to move them to. Not now if all are being read. */
+static void give_one_up(struct kvi_ssd_volume *volume)
 {
+  uint32_t file = kvi_ssd_choose_last_resort(volume);
+
+  if (file == KVI_SSD_NONE)
+    return;
   kvi_log_warn("%s: no log file is free to move anything to: the chunks of log file %u are given up%s",
                volume->name, file,
                volume->files[file].deletions > 0 ? ", and deleted ones may come back at a restart" : "");
@@ -217,8 +238,8 @@ static void begin(struct kvi_ssd_volume *volume, uint32_t file)
   kvi_ssd_walk_free(walk);
 }
 
-/* The record that had no place to go. If none can come, since this very walk is what would free one, its chunk is given up. */
-static void blocked_go_on(struct kvi_ssd_walk *walk)
+/* The chunk that had no place to go. If none can come, since this very walk is what would free one, its chunk is given up. */
+static void blocked_chunk_go_on(struct kvi_ssd_walk *walk)
 {
   struct kvi_ssd_volume *volume = walk->volume;
   struct kvi_ssd_op *op = walk->blocked;
@@ -240,21 +261,46 @@ static void blocked_go_on(struct kvi_ssd_walk *walk)
   kvi_ssd_walk_next(walk);
 }
 
+/* Deletions have no place to go. After an error nothing is given up before the device has done something well: it may be gone. */
+static void stuck(struct kvi_ssd_walk *walk)
+{
+  struct kvi_ssd_volume *volume = walk->volume;
+
+  left(walk);
+  if (volume->errors_in_row == 0)
+    give_one_up(volume);
+}
+
+/* The deletions that had no place in the ring. */
+static void blocked_deletions_go_on(struct kvi_ssd_walk *walk)
+{
+  struct kvi_ssd_volume *volume = walk->volume;
+  struct kvi_ssd_op *op = walk->blocked;
+  struct kvi_ssd_record record;
+  bool sound = kvi_ssd_record_read(op->buffer.bytes, &volume->files[walk->file].use, walk->record.at,
+                                   &record) == KVS_OK;
+
+  if (deletions_came(walk, op, sound ? &record : NULL, 0)) {
+    walk->blocked = NULL;
+    kvi_ssd_op_free(op);
+    kvi_ssd_walk_next(walk);
+  } else if (kvi_ssd_deletions_are_stuck(volume)) {
+    stuck(walk);
+  }
+}
+
 /* Goes on with one that waits. */
 static void go_on(struct kvi_ssd_volume *volume, struct kvi_ssd_walk *walk)
 {
-  if (walk->blocked) {
-    blocked_go_on(walk);
+  if (walk->blocked && walk->record.kind == KVI_SSD_DELETIONS) {
+    blocked_deletions_go_on(walk);
+  } else if (walk->blocked) {
+    blocked_chunk_go_on(walk);
   } else if (!walk->walked) {
     kvi_ssd_walk_step(walk);
   } else if (!kvi_ssd_deletions_are_safe(volume, walk->deletions_come)) {
-    if (kvi_ssd_deletions_are_stuck(volume)) {
-      uint32_t file = kvi_ssd_choose_last_resort(volume);
-
-      left(walk);
-      if (file != KVI_SSD_NONE)
-        give_up(volume, file);
-    }
+    if (kvi_ssd_deletions_are_stuck(volume))
+      stuck(walk);
   } else if (!walk->synced) {
     copies_sync(walk);
   } else if (volume->files[walk->file].reading == 0 && volume->n_sealing == 0) {
@@ -284,7 +330,7 @@ void kvi_ssd_reclaim_step(struct kvi_ssd_volume *volume)
     return;
   if (!volume->writer && volume->ready == KVI_SSD_NONE && volume->n_free == 0 && volume->n_freeing == 0 &&
       volume->errors_in_row == 0 && kvi_ssd_live_bytes(volume, file) > 0)
-    give_up(volume, kvi_ssd_choose_last_resort(volume));
+    give_one_up(volume);
   else
     begin(volume, file);
 }

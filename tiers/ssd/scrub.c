@@ -20,7 +20,7 @@ static void record_came(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, int er
   bool sound =
       error != 0 || (kvi_ssd_record_read(op->buffer.bytes, &volume->files[walk->file].use, walk->record.at,
                                          &record) == KVS_OK &&
-                     record.bytes == walk->record.bytes &&
+                     record.bytes == walk->record.bytes && record.kind == walk->record.kind &&
                      kvi_ssd_record_check(op->buffer.bytes, record.bytes, &record, true, NULL) == KVS_OK);
 
   pthread_mutex_lock(&volume->lock);

@@ -8,8 +8,10 @@
 #include "proto/limits.h"
 #include "tiers/ssd/volume_private.h"
 
-#define DEPTH_DEFAULT 16u
-#define COPY_DEFAULT  25u
+#define DEPTH_DEFAULT     16u
+#define COPY_DEFAULT      25u
+#define DELETIONS_DEFAULT 65536u
+#define DELETIONS_MIN     1024u /* some blocks of them */
 
 struct ssd {
   struct kvi_medium medium;
@@ -114,6 +116,19 @@ static void ssd_drop(struct kvi_medium *medium, const struct kvi_medium_identity
     kvi_ssd_volume_forget(ssd->volumes[i], name);
 }
 
+static uint32_t ssd_drops_waiting(struct kvi_medium *medium)
+{
+  struct ssd *ssd = from(medium);
+  uint32_t most = 0;
+
+  for (uint32_t i = 0; i < ssd->n_volumes; i++) {
+    uint32_t waiting = kvi_ssd_volume_deletions(ssd->volumes[i]);
+
+    most = waiting > most ? waiting : most;
+  }
+  return most;
+}
+
 /* From the directory numbered next on, one after the other. As ssd_settle. */
 static kvs_status settle_on(struct ssd *ssd, struct kvi_medium_settle *settle, uint32_t next)
 {
@@ -164,6 +179,7 @@ static struct kvi_medium_ops ssd_ops = {
     .put = ssd_put,
     .get = ssd_get,
     .drop = ssd_drop,
+    .drops_waiting = ssd_drops_waiting,
     .settle = ssd_settle,
     .destroy = ssd_destroy,
 };
@@ -182,8 +198,11 @@ static kvs_status config_check(struct kvi_ssd_config *config)
     config->depth = DEPTH_DEFAULT;
   if (config->copy_percent == 0)
     config->copy_percent = COPY_DEFAULT;
+  if (config->deletions_max == 0)
+    config->deletions_max = DELETIONS_DEFAULT;
   if (config->n_paths == 0 || config->n_paths > KVI_SSD_DIRECTORIES_MAX ||
-      config->file_bytes % (1u << 20) != 0 || config->copy_percent > 90)
+      config->file_bytes % (1u << 20) != 0 || config->copy_percent > 90 ||
+      config->deletions_max < DELETIONS_MIN)
     return KVS_ERR_INVALID;
   each = config->bytes / config->n_paths;
   files = each / config->file_bytes;

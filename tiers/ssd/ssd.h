@@ -31,6 +31,7 @@ struct kvi_ssd_config {
   bool ring;                  /* io_uring where it is to be had */
   bool discard;               /* tell the device what is not needed */
   uint64_t scrub_bytes_per_s; /* of each directory; 0: none */
+  uint32_t deletions_max;     /* that wait to be written, in each directory; 0: 65,536; at least 1024 */
 };
 
 /*

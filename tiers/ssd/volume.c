@@ -49,7 +49,7 @@ static void emptied_tell(struct kvi_ssd_volume *volume)
   if (!emptied)
     return;
   kvi_log_error("%s: more than %u deletions wait to be written: all its chunks are given up", volume->name,
-                KVI_SSD_DELETIONS_MAX);
+                volume->config.deletions_max);
   all_lost_tell(volume);
 }
 
@@ -78,8 +78,8 @@ static void step(struct kvi_ssd_volume *volume, bool *told)
     kvi_ssd_deletions_step(volume);
     kvi_ssd_read_step(volume);
     kvi_ssd_write_step(volume);
-    kvi_ssd_free_step(volume);
     kvi_ssd_reclaim_step(volume);
+    kvi_ssd_free_step(volume); /* what was freed just now too */
     kvi_ssd_scrub_step(volume);
   }
   kvi_ssd_settles_step(volume, now);
@@ -100,9 +100,15 @@ static void leave_in_order(struct kvi_ssd_volume *volume, uint64_t until)
 {
   uint64_t come;
 
+  if (volume->in_flight > 0)
+    return;
+  kvi_ssd_reclaim_leave(
+      volume); /* what it waits for does not come any more, and it has the last file to itself */
   do {
     if (atomic_load_explicit(&volume->failed, memory_order_relaxed))
       return;
+    kvi_ssd_free_step(volume);
+    kvi_ssd_ready_step(volume);
     kvi_ssd_deletions_step(volume);
     stop_waits(volume, until);
     pthread_mutex_lock(&volume->lock);
@@ -187,6 +193,14 @@ static void rates_begin(struct kvi_ssd_volume *volume)
   volume->scrub_next_ns = kvi_now_ns();
 }
 
+/* Its thread is not there: nobody is to wait for it. */
+static kvs_status not_started(struct kvi_ssd_volume *volume, kvs_status status)
+{
+  atomic_store_explicit(&volume->failed, true, memory_order_relaxed);
+  all_lost_tell(volume);
+  return status;
+}
+
 kvs_status kvi_ssd_volume_recover(struct kvi_ssd_volume *volume, const struct kvi_medium_owner *owner,
                                   kvi_medium_found_fn *found)
 {
@@ -197,7 +211,7 @@ kvs_status kvi_ssd_volume_recover(struct kvi_ssd_volume *volume, const struct kv
   volume->owner = *owner;
   status = kvi_ssd_recover(volume, found);
   if (status != KVS_OK)
-    return status;
+    return not_started(volume, status);
   volume->stats.recovery_us = (kvi_now_ns() - started) / 1000;
   kvi_log_info("%s: %llu chunks, %llu bytes found in %llu ms; %u log files of %llu bytes by %s", volume->name,
                (unsigned long long)volume->stats.recovered_chunks,
@@ -206,7 +220,8 @@ kvs_status kvi_ssd_volume_recover(struct kvi_ssd_volume *volume, const struct kv
                (unsigned long long)volume->config.file_bytes, volume->disk->ops->name);
   rates_begin(volume);
   name[8] = (char)('a' + volume->index);
-  return kvi_thread_start(&volume->thread, name, run, volume);
+  status = kvi_thread_start(&volume->thread, name, run, volume);
+  return status == KVS_OK ? KVS_OK : not_started(volume, status);
 }
 
 static kvs_status parts_create(struct kvi_ssd_volume *volume, const char *name)
@@ -218,7 +233,7 @@ static kvs_status parts_create(struct kvi_ssd_volume *volume, const char *name)
   volume->ops = calloc(n_ops, sizeof(*volume->ops));
   volume->header_block = kvi_ssd_blocks_alloc(KVI_SSD_BLOCK);
   volume->freeing_block = kvi_ssd_blocks_alloc(KVI_SSD_BLOCK);
-  volume->deletions = malloc(KVI_SSD_DELETIONS_MAX * sizeof(*volume->deletions));
+  volume->deletions = malloc(volume->config.deletions_max * sizeof(*volume->deletions));
   if (!volume->name || !volume->files || !volume->ops || !volume->header_block || !volume->freeing_block ||
       !volume->deletions)
     return KVS_ERR_NOMEM;
@@ -320,9 +335,7 @@ void kvi_ssd_volume_destroy(struct kvi_ssd_volume *volume)
                  (unsigned long long)volume->in_flight);
     return;
   }
-  if (volume->reclaim && volume->reclaim->blocked)
-    kvi_ssd_op_free(volume->reclaim->blocked);
-  kvi_ssd_walk_free(volume->reclaim);
+  kvi_ssd_reclaim_leave(volume);
   kvi_ssd_walk_free(volume->scrub);
   kvi_ssd_buffers_clear(&volume->buffers);
   volume->disk->ops->destroy(volume->disk);

@@ -19,7 +19,7 @@ kvs_status kvi_ssd_volume_open(const struct kvi_ssd_config *config, struct kvi_s
                                const char *name, uint64_t bytes, uint32_t first_block,
                                kvi_ssd_settled_fn *settled, void *settled_ctx, uint32_t *blocks_p,
                                struct kvi_ssd_volume **volume_p);
-/* As kvi_medium_ops.recover, and starts the thread. Only once. */
+/* As kvi_medium_ops.recover, and starts the thread. Only once. On an error it has failed: it refuses everything. */
 kvs_status kvi_ssd_volume_recover(struct kvi_ssd_volume *volume, const struct kvi_medium_owner *owner,
                                   kvi_medium_found_fn *found);
 kvs_status kvi_ssd_volume_put(struct kvi_ssd_volume *volume, struct kvi_medium_put *put);
@@ -27,6 +27,8 @@ kvs_status kvi_ssd_volume_get(struct kvi_ssd_volume *volume, struct kvi_medium_g
 void kvi_ssd_volume_drop(struct kvi_ssd_volume *volume, kvi_medium_handle handle);
 /* What was put of a chunk until now is not to come back; its name as in a deletion. */
 void kvi_ssd_volume_forget(struct kvi_ssd_volume *volume, const uint8_t *name);
+/* Percent of those that can wait to be written. 0: it has failed, and nothing will be. */
+uint32_t kvi_ssd_volume_deletions(struct kvi_ssd_volume *volume);
 /* As kvi_medium_ops.settle, of this directory; `settled` of kvi_ssd_volume_open in place of done. */
 kvs_status kvi_ssd_volume_settle(struct kvi_ssd_volume *volume, struct kvi_medium_settle *settle);
 /* Bytes of puts that wait, for choosing the least busy one; UINT64_MAX: it takes none. */

@@ -24,10 +24,9 @@
 #include "tiers/ssd/format.h"
 #include "tiers/ssd/volume.h"
 
-#define KVI_SSD_NONE          UINT32_MAX
-#define KVI_SSD_QUEUE_MAX     1024u  /* requests that wait */
-#define KVI_SSD_DELETIONS_MAX 65536u /* that wait to be written */
-#define KVI_SSD_ERRORS_MAX    8u     /* device errors in a row that take a directory out */
+#define KVI_SSD_NONE       UINT32_MAX
+#define KVI_SSD_QUEUE_MAX  1024u /* requests that wait */
+#define KVI_SSD_ERRORS_MAX 8u    /* device errors in a row that take a directory out */
 
 /* ---- handles: place in the tier 32, length in blocks 16, low half of the file's sequence 16 ---- */
 
@@ -126,7 +125,7 @@ struct kvi_ssd_volume {
   uint64_t queued_put_bytes, queued_get_bytes;
   struct kvi_rate writing;            /* of what was accepted to be written */
   uint64_t generation;                /* of the chunk or deletion that came last */
-  struct kvi_ssd_deletion *deletions; /* a ring of KVI_SSD_DELETIONS_MAX: those that are not safe yet */
+  struct kvi_ssd_deletion *deletions; /* a ring of config.deletions_max: those that are not safe yet */
   uint32_t first_deletion, n_deletions;
   uint64_t deletions_come,
       deletions_safe; /* counted; the difference is n_deletions, but for those that a full ring has swallowed */
@@ -334,9 +333,9 @@ struct kvi_ssd_walk {
 
   /* reclaim's */
   uint64_t generation;        /* of the copy */
-  struct kvi_ssd_op *blocked; /* a record that waits for a log file */
+  struct kvi_ssd_op *blocked; /* a record that waits for a log file; deletions: for a place in the ring */
   bool failed;                /* a record could not be moved */
-  bool keeps, unreadable;     /* a deletion has no place elsewhere now; cannot be read */
+  bool keeps, unreadable;     /* a deletion was not read this time; cannot be read */
   bool walked;                /* all was moved */
   uint32_t seal_errors;       /* the volume's when it began */
   uint64_t deletions_come;    /* deletions that have to be safe before the file may go */
@@ -362,6 +361,8 @@ uint32_t kvi_ssd_choose_last_resort(const struct kvi_ssd_volume *volume);
 /* ---- reclaim.c, scrub.c ---- */
 
 void kvi_ssd_reclaim_step(struct kvi_ssd_volume *volume);
+/* Leaves the file that is being freed as it is. The disk has no operation of it. */
+void kvi_ssd_reclaim_leave(struct kvi_ssd_volume *volume);
 void kvi_ssd_scrub_step(struct kvi_ssd_volume *volume);
 
 /* ---- recover.c ---- */

@@ -131,7 +131,8 @@ KVS_API kvs_status kvsc_put(kvsc_space *space, const kvsc_keys *keys, const kvsc
                             const kvsc_call *call, kvsc_op *op_p);
 /*
  * Deletes chunks; up to 8192. OK: all were there; PARTIAL, MISS. KVS_ERR_IO: they are gone from the node, but the tier that it shares with others did
- * not say that they are gone there too: they may come back, until their time to live is over or they are deleted again.
+ * not say that they are gone there too: they may come back, until their time to live is over or they are deleted again. KVS_ERR_BUSY: deletes come faster than the node's SSD notes them, some may be
+ * gone: again, later.
  */
 KVS_API kvs_status kvsc_delete(kvsc_space *space, const kvsc_keys *keys, const kvsc_call *call,
                                kvsc_op *op_p);

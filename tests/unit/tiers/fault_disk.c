@@ -105,8 +105,11 @@ static int fate(struct fault_image *image)
 
 static int carry_out(struct fault_image *image, struct kvi_ssd_io *io)
 {
+  bool (*fails)(const struct kvi_ssd_io *) = image->fails;
   int error = fate(image);
 
+  if (fails && fails(io))
+    return EIO;
   if (error != 0 && io->kind == KVI_SSD_WRITE && kvi_rand_below(&image->rand, 2)) {
     struct kvi_ssd_io part = *io; /* a write that failed may have been done in part */
 
@@ -147,6 +150,9 @@ static void fault_wait(struct kvi_ssd_disk *base, uint64_t until_ns)
     uint32_t which = (uint32_t)kvi_rand_below(&disk->image->rand, disk->n_pending);
     struct kvi_ssd_io *io = disk->pending[which];
 
+    if (disk->image->slow_syncs && io->kind == KVI_SSD_SYNC && disk->n_pending > 1 &&
+        kvi_rand_below(&disk->image->rand, 16) != 0)
+      continue;
     if (disk->image->delay_ns > 0)
       nanosleep(&delay, NULL);
     disk->pending[which] = disk->pending[--disk->n_pending];

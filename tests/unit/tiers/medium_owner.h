@@ -14,7 +14,8 @@ struct owner {
   uint32_t n_found, n_lost, n_corrupt, n_moved;
   uint32_t oldest; /* next to be let go */
   bool frozen;     /* lets nothing go */
-  bool keeps_lost; /* handles stay when the device is lost, to compare later */
+  uint64_t
+      keeps_lost; /* when at least so many blocks are lost at once, a whole device, handles stay, to compare later; 0: never */
   kvi_medium_handle handles[CHUNKS];
   uint32_t lengths[CHUNKS];
 };
@@ -97,11 +98,12 @@ static inline void owner_corrupt(void *ctx, const struct kvi_medium_identity *id
 static inline void owner_lost(void *ctx, kvi_medium_handle first, kvi_medium_handle last)
 {
   struct owner *owner = ctx;
+  bool keeps = owner->keeps_lost > 0 && (last >> 32) - (first >> 32) + 1 >= owner->keeps_lost;
 
   pthread_mutex_lock(&owner->mutex);
   for (uint32_t i = 0; i < CHUNKS; i++)
     if (owner->handles[i] >= first && owner->handles[i] <= last && owner->handles[i] != 0)
-      owner->handles[i] = owner->keeps_lost ? owner->handles[i] : 0, owner->n_lost++;
+      owner->handles[i] = keeps ? owner->handles[i] : 0, owner->n_lost++;
   pthread_mutex_unlock(&owner->mutex);
 }
 

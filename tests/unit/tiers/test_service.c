@@ -28,9 +28,9 @@ static char *config_json(void *ctx)
   return strdup(ctx);
 }
 
-static void setup(struct fixture *f)
+static void setup_over(struct fixture *f, struct kvi_medium *medium)
 {
-  struct kvi_store_config config = {.dram_bytes = 64 * PAGE, .dram_page_bytes = PAGE};
+  struct kvi_store_config config = {.dram_bytes = 64 * PAGE, .dram_page_bytes = PAGE, .medium = medium};
   struct kvi_store_service_config service = {
       .software = "kvasir test", .incarnation = 77, .config_json = config_json, .config_ctx = "{\"a\":1}"};
 
@@ -40,6 +40,11 @@ static void setup(struct fixture *f)
   f->service = kvi_store_service_get(f->owner);
   for (uint32_t i = 0; i < KEYS; i++)
     testing_key(i, f->keys + i * KEY_BYTES, KEY_BYTES);
+}
+
+static void setup(struct fixture *f)
+{
+  setup_over(f, NULL);
 }
 
 static void teardown(struct fixture *f)
@@ -267,6 +272,77 @@ static void lookup_and_release(void **state)
   f.service->ops->peer_gone(f.service->self, &peer);
   kvi_store_stats(f.store, &stats);
   assert_int_equal(stats.leases, 0);
+  teardown(&f);
+}
+
+/* A medium that takes nothing, and has as many deletes waiting as the test says. */
+static uint32_t crowded_waiting, crowded_dropped;
+
+static void crowded_attr(const struct kvi_medium *medium, struct kvi_medium_attr *attr_p)
+{
+  (void)medium;
+  *attr_p = (struct kvi_medium_attr){
+      .name = "crowded", .kind = KVI_TIER_SSD, .handles = true, .chunk_bytes_max = CHUNK};
+}
+
+static void crowded_stats(struct kvi_medium *medium, struct kvi_medium_stats *stats_p)
+{
+  (void)medium;
+  *stats_p = (struct kvi_medium_stats){0};
+}
+
+static void crowded_drop(struct kvi_medium *medium, const struct kvi_medium_identity *identity,
+                         kvi_medium_handle handle, bool for_good)
+{
+  (void)medium, (void)identity, (void)handle;
+  crowded_waiting += for_good; /* each a percent */
+  crowded_dropped += for_good;
+}
+
+static uint32_t crowded_drops_waiting(struct kvi_medium *medium)
+{
+  (void)medium;
+  return crowded_waiting;
+}
+
+/* More deletes than the tier below can note are refused, whether or not their chunks are there; those before them are carried out. */
+static void deletes_that_have_to_wait(void **state)
+{
+  static struct kvi_medium_ops ops = {.attr = crowded_attr,
+                                      .stats = crowded_stats,
+                                      .drop = crowded_drop,
+                                      .drops_waiting = crowded_drops_waiting};
+  struct kvi_medium medium = {.ops = &ops};
+  Kvasir__V1__DeleteRequest delete = KVASIR__V1__DELETE_REQUEST__INIT;
+  Kvasir__V1__Keys keys = KVASIR__V1__KEYS__INIT;
+  Kvasir__V1__DeleteReply *reply;
+  struct fixture f;
+
+  (void)state;
+  kvi_medium_ops_complete(&ops);
+  setup_over(&f, &medium);
+  open_space(&f);
+  delete.space = bytes(f.digest, KVS_DIGEST_SIZE);
+  delete.keys = &keys;
+  keys.keys = bytes(f.keys, KEYS * KEY_BYTES);
+  keys.key_length = KEY_BYTES;
+  crowded_waiting = KVI_STORE_DELETES_MANY - 2;
+  crowded_dropped = 0;
+  reply = ask(&f, KVI_METHOD_DELETE, &delete);
+  assert_int_equal(reply->status, KVS_ERR_BUSY);
+  assert_int_equal(reply->deleted, 0);
+  assert_int_equal(reply->unconfirmed, KEYS);
+  assert_int_equal(crowded_dropped, 3);
+  done(reply);
+  reply = ask(&f, KVI_METHOD_DELETE, &delete);
+  assert_int_equal(reply->status, KVS_ERR_BUSY);
+  assert_int_equal(crowded_dropped, 3);
+  done(reply);
+  crowded_waiting = 0;
+  reply = ask(&f, KVI_METHOD_DELETE, &delete);
+  assert_int_equal(reply->status, KVS_MISS);
+  assert_int_equal(crowded_dropped, 3 + KEYS);
+  done(reply);
   teardown(&f);
 }
 
@@ -552,6 +628,7 @@ int main(void)
       cmocka_unit_test(many_spaces_come_by_pages),
       cmocka_unit_test(hints),
       cmocka_unit_test(lookup_and_release),
+      cmocka_unit_test(deletes_that_have_to_wait),
       cmocka_unit_test(delete_list_evict),
       cmocka_unit_test(draining),
       cmocka_unit_test(programs_are_bounded),

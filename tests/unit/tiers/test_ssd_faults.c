@@ -187,7 +187,7 @@ static void crash_rounds(struct fixture *f, uint32_t rounds, uint64_t seed)
 
   kvi_rand_seed(&chaos, seed + 1);
   kvi_rand_seed(&f->image.rand, seed);
-  f->owner.keeps_lost = true;
+  f->owner.keeps_lost = FILES * (MIB / 4096); /* less is given up by the tier, for room: that is gone */
   f->config.discard = seed % 2 == 0;
   assert_int_equal(fixture_open(f), KVS_OK);
   for (uint32_t round = 0; round < rounds; round++) {
@@ -335,7 +335,213 @@ static void test_slow(void **state)
   assert_int_equal(get_number(f, 0), KVS_OK);
 }
 
-int main(void)
+/* ---- deletions, one by one ---- */
+
+static kvs_status put_one(struct fixture *f, uint32_t number)
+{
+  struct test_chunk chunk;
+  kvi_medium_handle handle;
+  kvs_status status;
+
+  test_chunk_make(&chunk, number, length_of(number), 1 + number % 20);
+  status = test_put(f->owner.medium, &chunk, &handle);
+  test_chunk_free(&chunk);
+  pthread_mutex_lock(&f->owner.mutex);
+  f->owner.handles[number] = status == KVS_OK ? handle : 0;
+  f->owner.lengths[number] = length_of(number);
+  pthread_mutex_unlock(&f->owner.mutex);
+  return status;
+}
+
+static uint32_t file_of(struct fixture *f, uint32_t number)
+{
+  return (uint32_t)(f->owner.handles[number] >> 32) / (MIB / 4096);
+}
+
+/* Puts from number `first` on until one lies in this log file. Returns its number. */
+static uint32_t put_until_file(struct fixture *f, uint32_t first, uint32_t file)
+{
+  for (uint32_t number = first;; number++) {
+    assert_int_equal(put_one(f, number), KVS_OK);
+    if (file_of(f, number) == file)
+      return number;
+  }
+}
+
+static uint64_t reclaims(struct fixture *f)
+{
+  struct kvi_medium_stats stats;
+
+  f->owner.medium->ops->stats(f->owner.medium, &stats);
+  return stats.reclaims;
+}
+
+/* Of the file that is freed, after trailer and footer: its deletions, since nothing else of it is wanted. */
+static _Atomic uint32_t reads_of_file_1;
+
+static bool third_read_of_file_1(const struct kvi_ssd_io *io)
+{
+  return io->kind == KVI_SSD_READ && io->file == 1 && ++reads_of_file_1 == 3;
+}
+
+/* One read error when a file is freed that says what was deleted, and has nothing else that is needed: it is not freed without its deletions. */
+static void test_deletions_not_read_once(void **state)
+{
+  struct fixture *f = *state;
+  uint32_t first, number;
+
+  f->config.durability = KVI_SSD_DURABLE_PUT;
+  assert_int_equal(fixture_open(f), KVS_OK);
+  f->owner.frozen = true;
+  first = put_until_file(f, 1, 1);
+  assert_int_equal(file_of(f, 5), 0);
+  assert_int_equal(owner_delete(&f->owner, 5), KVS_OK);          /* in file 1, of a chunk in file 0 */
+  assert_int_equal(owner_delete(&f->owner, CHUNKS - 1), KVS_OK); /* in the next block, which is read well */
+  number = put_until_file(f, first + 1, 2);
+  for (uint32_t i = first; i < number; i++)
+    owner_drop(&f->owner, i, false);
+  reads_of_file_1 = 0;
+  f->image.fails = third_read_of_file_1;
+  while (reclaims(f) == 0 && number < CHUNKS - 2)
+    assert_int_equal(put_one(f, ++number), KVS_OK);
+  f->image.fails = NULL;
+  assert_true(reads_of_file_1 > 3);
+  fixture_close(f);
+  assert_int_equal(fixture_open(f), KVS_OK);
+  assert_true(f->owner.handles[5] == 0);
+  assert_true(f->owner.handles[6] != 0);
+}
+
+/* Drops so many chunks for good that were never put, each of another number. */
+static void drop_unknown(struct fixture *f, uint32_t first, uint32_t n)
+{
+  struct kvi_medium_identity identity;
+  struct test_chunk chunk;
+  uint8_t key[KEY_BYTES];
+
+  test_chunk_make(&chunk, 0, 8, 1);
+  identity = test_identity(&chunk);
+  identity.key = key;
+  for (uint32_t i = first; i < first + n; i++) {
+    testing_key(CHUNKS + i, key, KEY_BYTES);
+    f->owner.medium->ops->drop(f->owner.medium, &identity, 0, true);
+  }
+  test_chunk_free(&chunk);
+}
+
+static _Atomic uint32_t walks_of_file_1;
+
+/* None fails; when a file is freed its trailer is read first. */
+static bool counts_walks_of_file_1(const struct kvi_ssd_io *io)
+{
+  walks_of_file_1 += io->kind == KVI_SSD_READ && io->file == 1 && io->at == MIB - 4096;
+  return false;
+}
+
+/* A file with more deletions that are needed than can wait: it is freed at once, and nothing is given up. */
+static void test_more_deletions_than_wait(void **state)
+{
+  struct fixture *f = *state;
+  uint32_t first, number;
+
+  f->config.durability = KVI_SSD_DURABLE_PUT;
+  f->config.deletions_max = 1024;
+  assert_int_equal(fixture_open(f), KVS_OK);
+  f->owner.frozen = true;
+  first = put_until_file(f, 1, 1);
+  assert_int_equal(owner_delete(&f->owner, 5), KVS_OK);
+  for (uint32_t i = 0; i < 8; i++) {
+    drop_unknown(f, 500 * i, 500);
+    assert_int_equal(test_settle(f->owner.medium), KVS_OK);
+  }
+  number = put_until_file(f, first + 1, 2);
+  for (uint32_t i = first; i < number; i++)
+    owner_drop(&f->owner, i, false);
+  walks_of_file_1 = 0;
+  f->image.fails = counts_walks_of_file_1;
+  f->image.slow_syncs = true;
+  while (reclaims(f) == 0 && number < CHUNKS - 1)
+    assert_int_equal(put_one(f, ++number), KVS_OK);
+  f->image.fails = NULL;
+  assert_int_equal(walks_of_file_1, 1);
+  assert_int_equal(test_settle(f->owner.medium), KVS_OK);
+  assert_int_equal(f->owner.n_lost, 0);
+  fixture_close(f);
+  assert_int_equal(fixture_open(f), KVS_OK);
+  assert_true(f->owner.handles[5] == 0);
+  assert_true(f->owner.handles[6] != 0);
+}
+
+/* A client deletes what nobody has, as fast as it may, from a device that is slow: nothing is given up. */
+static void test_flood_of_deletions(void **state)
+{
+  struct fixture *f = *state;
+  uint32_t most = 0;
+
+  f->config.durability = KVI_SSD_DURABLE_PUT;
+  f->config.deletions_max = 1024;
+  assert_int_equal(fixture_open(f), KVS_OK);
+  f->owner.frozen = true;
+  put_some(f, 0);
+  f->image.delay_ns = KVI_NS_PER_MS;
+  for (uint32_t i = 0; i < 10000;) {
+    uint32_t waiting = f->owner.medium->ops->drops_waiting(f->owner.medium);
+
+    most = waiting > most ? waiting : most;
+    if (waiting > 50)
+      assert_int_equal(test_settle(f->owner.medium), KVS_OK);
+    else
+      drop_unknown(f, i++, 1);
+  }
+  f->image.delay_ns = 0;
+  assert_true(most < 60);
+  assert_int_equal(test_settle(f->owner.medium), KVS_OK);
+  assert_int_equal(f->owner.medium->ops->drops_waiting(f->owner.medium), 0);
+  assert_int_equal(f->owner.n_lost, 0);
+  fixture_close(f);
+  assert_int_equal(fixture_open(f), KVS_OK);
+  for (uint32_t i = 0; i < AT_ONCE; i++)
+    assert_int_equal(get_number(f, i), KVS_OK);
+}
+
+/* Closed, the device hangs. */
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static bool passes_the_gate(const struct kvi_ssd_io *io)
+{
+  (void)io;
+  pthread_mutex_lock(&gate);
+  pthread_mutex_unlock(&gate);
+  return false;
+}
+
+/* A device that hangs, and deletions that nobody holds back: the directory is emptied, here and after a restart. */
+static void test_more_deletions_than_have_room(void **state)
+{
+  struct fixture *f = *state;
+  uint32_t waiting;
+
+  f->config.deletions_max = 1024;
+  assert_int_equal(fixture_open(f), KVS_OK);
+  put_some(f, 0);
+  f->image.fails = passes_the_gate;
+  pthread_mutex_lock(&gate);
+  drop_unknown(f, 0, 1100);
+  waiting = f->owner.medium->ops->drops_waiting(f->owner.medium);
+  pthread_mutex_unlock(&gate);
+  assert_true(waiting < 50); /* one stands for all before it, but for those that were being written */
+  assert_int_equal(test_settle(f->owner.medium), KVS_OK);
+  assert_int_equal(put_one(f, 20), KVS_OK);
+  assert_int_equal(f->owner.n_lost, AT_ONCE);
+  fixture_close(f);
+  assert_int_equal(fixture_open(f), KVS_OK);
+  assert_int_equal(f->owner.n_found, 1);
+  assert_int_equal(get_number(f, 0), KVS_MISS);
+  assert_int_equal(get_number(f, 20), KVS_OK);
+}
+
+/* An argument: only tests of this name. */
+int main(int argc, char **argv)
 {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
   const struct CMUnitTest tests[] = {
@@ -347,7 +553,13 @@ int main(void)
       CASE(test_no_space),
       CASE(test_unplugged),
       CASE(test_slow),
+      CASE(test_deletions_not_read_once),
+      CASE(test_more_deletions_than_wait),
+      CASE(test_flood_of_deletions),
+      CASE(test_more_deletions_than_have_room),
   };
 
+  if (argc > 1)
+    cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
