@@ -251,7 +251,7 @@ class Invariants(TierTest):
         stream.end()
         self.assertLessEqual(node.held(), 16)
         self.assertGreater(node.metric("kvasir_tier_put_failures_total", '{tier="ssd",cause="shed"}'), 100)
-        # 300 chunks kept would be more; AddressSanitizer keeps what was freed for a while.
+        # AddressSanitizer keeps what was freed for a while.
         self.assertLess(node.memory(), before + (64 << 20) * (4 if harness.SANITIZED else 1))
         node.stop()
 
