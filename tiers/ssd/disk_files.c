@@ -132,7 +132,9 @@ void kvi_ssd_disk_file_trim(struct kvi_ssd_disk *base, uint32_t n_files)
   }
   closedir(listing);
   if (removed > 0)
-    kvi_log_info("%s: %u log files beyond the configured size removed", disk->path, removed);
+    kvi_log_warn("%s: %u log files beyond the configured size were removed, and the deletions in them: "
+                 "deleted chunks of the others may come back",
+                 disk->path, removed);
 }
 
 void kvi_ssd_disk_file_discard(struct kvi_ssd_disk *base, uint32_t number, uint64_t bytes)
