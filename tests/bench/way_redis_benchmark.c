@@ -12,7 +12,7 @@
 #define OUTPUT_MAX 65536u
 #define TIMEOUT_MS 60000u
 #define NEW_KEYS   2000000000u /* of so many one that is chosen by chance was not there before */
-#define FIRST_RATE 500.0 /* operations a second; the next runs know better */
+#define FIRST_RATE 500.0       /* operations a second; the next runs know better */
 
 struct redis_benchmark {
   uint16_t port;

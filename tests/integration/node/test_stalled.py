@@ -74,6 +74,7 @@ class Stalled(NodeTest):
         self.assertTrue(until(lambda: self.holds(node, client, request) >= 7 * 2 * MIB, 5))
         self.assertTrue(until(lambda: self.holds(node, client, request) <= 2 * 2.2 * MIB, 30))  # what is in the frame under way
         self.assertEqual(node.metric("kvasir_grpc_stalled_connections_total"), 0)
+        connection.sock.close()
         stream.end()
         node.stop()
 
