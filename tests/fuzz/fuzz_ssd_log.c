@@ -32,11 +32,13 @@ static void try_header(const uint8_t *block)
 {
   struct kvi_ssd_header header, again;
   uint8_t written[KVI_SSD_BLOCK];
+  uint32_t version;
 
-  if (kvi_ssd_header_read(block, &header) != KVS_OK)
+  if (kvi_ssd_header_read(block, &header, &version) != KVS_OK)
     return;
   kvi_ssd_header_write(written, &header);
-  require(kvi_ssd_header_read(written, &again) == KVS_OK && memcmp(&header, &again, sizeof(header)) == 0);
+  require(kvi_ssd_header_read(written, &again, &version) == KVS_OK &&
+          memcmp(&header, &again, sizeof(header)) == 0);
 }
 
 static void try_record(const uint8_t *bytes, size_t size)
