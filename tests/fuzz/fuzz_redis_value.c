@@ -29,7 +29,8 @@ static void check_accepted(const struct kvi_redis_key *key, const uint8_t *bytes
                                   .parent_length = value->parent_length,
                                   .quality = table->quality,
                                   .segments = segments,
-                                  .n_segments = table->n_segments};
+                                  .n_segments = table->n_segments,
+                                  .ttl_ms = value->ttl_ms};
   uint64_t payload;
   size_t length;
 
