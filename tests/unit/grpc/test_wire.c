@@ -1,4 +1,4 @@
-/* The gRPC wire from end to end: a real server, a real connection, a service of plain memory. */
+/* Transfers over the gRPC wire: a real server, a real connection, a service of plain memory. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +10,6 @@
 #include "base/clock.h"
 #include "base/rand.h"
 #include "base/thread.h"
-#include "proto/kvasir/v1/cache.pb-c.h"
 #include "proto/limits.h"
 #include "tests/unit/grpc/fixture.h"
 #include "tests/unit/grpc/run.h"
@@ -413,142 +412,6 @@ static void test_many_cancels(void **state)
   fixture_stop(&f);
 }
 
-struct called {
-  pthread_mutex_t lock;
-  pthread_cond_t cond;
-  bool done;
-  kvs_status status;
-};
-
-static void on_called(void *ctx, kvs_status status, const ProtobufCMessage *reply)
-{
-  struct called *c = ctx;
-  assert_true((status == KVS_OK) == (reply != NULL));
-  pthread_mutex_lock(&c->lock);
-  c->done = true;
-  c->status = status;
-  pthread_cond_broadcast(&c->cond);
-  pthread_mutex_unlock(&c->lock);
-}
-
-static kvs_status call(struct fixture *f, enum kvi_method method, const ProtobufCMessage *request)
-{
-  struct called c = {.lock = PTHREAD_MUTEX_INITIALIZER};
-  kvi_cond_init(&c.cond);
-  kvi_deadline deadline = kvi_deadline_from_ms(10000);
-  assert_int_equal(f->wire->ops->call(f->wire, method, request, deadline.at_ns, on_called, &c), KVS_OK);
-  pthread_mutex_lock(&c.lock);
-  while (!c.done && kvi_cond_wait(&c.cond, &c.lock, deadline) == KVS_OK)
-    ;
-  pthread_mutex_unlock(&c.lock);
-  assert_true(c.done);
-  return c.status;
-}
-
-static void test_calls(void **state)
-{
-  (void)state;
-  struct fixture f;
-  fixture_start(&f, false, 0);
-  Kvasir__V1__Empty empty = KVASIR__V1__EMPTY__INIT;
-  Kvasir__V1__EvictRequest evict = KVASIR__V1__EVICT_REQUEST__INIT;
-  for (int i = 0; i < 50; i++)
-    assert_int_equal(call(&f, KVI_METHOD_PING, &empty.base), KVS_OK);
-  assert_int_equal(call(&f, KVI_METHOD_EVICT, &evict.base), KVS_ERR_UNSUPPORTED);
-  fixture_stop(&f);
-}
-
-/* Some are answered after their caller has given up, and after the node was told to end. */
-static void test_calls_answered_later(void **state)
-{
-  (void)state;
-  struct fixture f;
-  fixture_start(&f, false, 0);
-  Kvasir__V1__ListSpacesRequest list = KVASIR__V1__LIST_SPACES_REQUEST__INIT;
-  struct called given_up[16];
-  for (int i = 0; i < 5; i++)
-    assert_int_equal(call(&f, KVI_METHOD_LIST_SPACES, &list.base), KVS_OK);
-  for (size_t i = 0; i < 16; i++) {
-    given_up[i] = (struct called){.lock = PTHREAD_MUTEX_INITIALIZER};
-    kvi_cond_init(&given_up[i].cond);
-    assert_int_equal(f.wire->ops->call(f.wire, KVI_METHOD_LIST_SPACES, &list.base,
-                                       kvi_deadline_from_ms(i % 2 ? 1 : 10000).at_ns, on_called,
-                                       &given_up[i]),
-                     KVS_OK);
-  }
-  fixture_stop(&f);
-  for (size_t i = 0; i < 16; i++)
-    assert_true(given_up[i].done);
-}
-
-enum { UNREAD = 16 };
-
-struct ending {
-  struct fixture f;
-  struct called called[UNREAD];
-};
-
-static void *end_server(void *ctx)
-{
-  fixture_destroy(ctx);
-  return NULL;
-}
-
-/* A wire whose calls and stream are with the second poller. */
-static struct kvi_wire *connect_to_second(struct fixture *f)
-{
-  Kvasir__V1__Empty empty = KVASIR__V1__EMPTY__INIT;
-  for (int i = 0; i < 100; i++) {
-    char thread[16];
-    f->wire = fixture_connect(f, 0);
-    assert_int_equal(call(f, KVI_METHOD_PING, &empty.base), KVS_OK);
-    fixture_ping_thread(f, thread);
-    if (strcmp(thread, "poller-1") == 0)
-      return f->wire;
-    f->wire->ops->destroy(f->wire);
-  }
-  fail_msg("no connection came to the second poller");
-  return NULL;
-}
-
-/*
- * Calls that have arrived but not been looked at, because their poller is busy, while the server is ended without a drain and all connections
- * are gone: they are answered or dropped, but no batch is started in a queue that was shut down.
- */
-static void test_destroy_with_calls_unread(void **state)
-{
-  (void)state;
-  static struct ending e; /* static: a failed assertion leaves this frame */
-  Kvasir__V1__Empty empty = KVASIR__V1__EMPTY__INIT;
-  Kvasir__V1__ListSpacesRequest list = KVASIR__V1__LIST_SPACES_REQUEST__INIT;
-  kvi_deadline deadline = kvi_deadline_from_ms(30000);
-  pthread_t thread;
-  fixture_start_pollers(&e.f, 2);
-  e.f.wire->ops->destroy(e.f.wire);
-  struct kvi_wire *first = connect_to_second(&e.f), *wire = connect_to_second(&e.f);
-  fixture_block(&e.f, true);
-  first->ops->destroy(first);
-  while (!fixture_is_blocked(&e.f) && !kvi_deadline_expired(deadline))
-    usleep(1000);
-  for (size_t i = 0; i < UNREAD; i++) {
-    e.called[i] = (struct called){.lock = PTHREAD_MUTEX_INITIALIZER};
-    kvi_cond_init(&e.called[i].cond);
-    assert_int_equal(wire->ops->call(wire, i % 2 ? KVI_METHOD_LIST_SPACES : KVI_METHOD_PING,
-                                     i % 2 ? &list.base : &empty.base, kvi_deadline_from_ms(60000).at_ns,
-                                     on_called, &e.called[i]),
-                     KVS_OK);
-  }
-  usleep(
-      100000); /* nobody tells when a call has arrived: more time makes the test stronger, less does not fail it */
-  wire->ops->destroy(wire);
-  assert_int_equal(pthread_create(&thread, NULL, end_server, &e.f), 0);
-  usleep(1500000); /* longer than it waits for calls that it has cancelled: the same */
-  fixture_block(&e.f, false);
-  pthread_join(thread, NULL);
-  for (size_t i = 0; i < UNREAD; i++)
-    assert_true(e.called[i].done);
-}
-
 static void test_server_gone(void **state)
 {
   (void)state;
@@ -630,9 +493,6 @@ int main(int argc, char **argv)
 {
   static int yes = 1;
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_calls),
-      cmocka_unit_test(test_calls_answered_later),
-      cmocka_unit_test(test_destroy_with_calls_unread),
       cmocka_unit_test(test_round_trips),
       cmocka_unit_test_prestate(test_round_trips, &yes),
       cmocka_unit_test(test_small_pieces),
