@@ -155,6 +155,19 @@ void kvi_below_forget_locked(struct kvi_store *store, uint32_t number)
   store->below->medium->ops->drop(store->below->medium, &identity, 0, true);
 }
 
+static void object_release(const struct kvi_medium_hold *hold)
+{
+  struct kvi_store *store = hold->ctx;
+
+  store->dram->ops->close(store->dram, (kvi_tier_object)hold->what);
+}
+
+void kvi_below_keep(struct kvi_store *store, kvi_tier_object object, struct kvi_medium_hold *hold_p)
+{
+  (void)store->dram->ops->open(store->dram, object); /* not dropped yet: cannot fail */
+  *hold_p = (struct kvi_medium_hold){.release = object_release, .ctx = store, .what = object};
+}
+
 /* ---- what it tells at start ---- */
 
 /* A child that was told before its parent. */

@@ -321,6 +321,13 @@ kvs_status kvi_lower_missed(struct kvi_store *store, const struct kvi_medium_ide
 void kvi_below_drop_locked(struct kvi_store *store, uint32_t number, bool for_good);
 /* What there may be of it on the medium is not to come back, whether or not there is a copy that is known. */
 void kvi_below_forget_locked(struct kvi_store *store, uint32_t number);
+/* Memory of chunks is as devices want it (kvi_medium_put.keep). */
+static inline bool kvi_below_is_direct(const struct kvi_store *store)
+{
+  return store->dram_attr.block_bytes > 0 && store->dram_attr.block_bytes % KVI_MEDIUM_BLOCK == 0;
+}
+/* The object's memory stays until the hold is released, whatever becomes of the object. */
+void kvi_below_keep(struct kvi_store *store, kvi_tier_object object, struct kvi_medium_hold *hold_p);
 static inline bool kvi_below_has(const struct kvi_store *store, uint32_t number)
 {
   return store->below && store->below->handles[number] != 0;

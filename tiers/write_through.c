@@ -93,6 +93,13 @@ static void write_done(struct kvi_medium_put *put, kvs_status status)
   pthread_mutex_unlock(&store->lock);
 }
 
+static void keep(struct kvi_medium_put *put, struct kvi_medium_hold *hold_p)
+{
+  struct kvi_write *write = put->user;
+
+  kvi_below_keep(write->store, write->object, hold_p);
+}
+
 bool kvi_entry_key_locked(struct kvi_store *store, uint32_t number, uint8_t *key, uint32_t key_length)
 {
   const struct kvi_entry *entry = &store->entries[number];
@@ -137,6 +144,7 @@ static void write_fill_locked(struct kvi_store *store, struct kvi_write *write, 
   write->put.n_iov = places.n_iov;
   write->put.length = entry->length;
   write->put.deadline_ns = kvi_now_ns() + WRITE_TIMEOUT_NS;
+  write->put.keep = kvi_below_is_direct(store) ? keep : NULL;
   write->put.done = write_done;
   write->put.user = write;
 }

@@ -13,8 +13,9 @@
 #include "tiers/dram/memory.h"
 
 #define PAGE_NONE     UINT32_MAX
-#define PAYLOAD_ALIGN 64u
-#define PLACES_INLINE 4u /* room for so many is always planned for */
+#define BLOCK         4096u /* of devices */
+#define LINE          64u   /* of the processor's cache */
+#define PLACES_INLINE 4u    /* room for so many is always planned for */
 #define RATE_PROBE    ((size_t)4 << 20)
 #define RATE_DEFAULT  4000000000u
 
@@ -26,19 +27,21 @@ struct dram_head {
   uint32_t label_length;
   uint64_t length;
   struct kvi_iov *iov;
-  uint8_t *table;
-  void *spill; /* places or table that do not fit in the page; NULL */
-  uint32_t spill_bytes;
+  uint8_t *table; /* NULL: not known yet */
+  uint32_t
+      spill_bytes; /* of iov and table, if they do not fit in front of the payload: they are from malloc then */
   bool sealed;
   bool dropped;
   uint8_t label[KVI_TIER_LABEL_MAX];
 };
-static_assert(sizeof(struct dram_head) == 128, "the payload's alignment is planned on it");
+static_assert(sizeof(struct dram_head) % sizeof(void *) == 0, "places follow it");
 
 struct dram {
   struct kvi_tier tier;
   struct kvi_dram_memory memory;
   uint32_t page_bytes, n_pages;
+  uint32_t
+      align; /* of payloads: a block, so that devices can read and write them as they lie; a line if that were a whole page */
   uint64_t object_bytes_max;
   uint64_t read_bytes_per_s;
   uint64_t spill_max;
@@ -154,78 +157,109 @@ static void places_write(const struct dram *dram, uint32_t first, uint32_t offse
 
 /* How an object is laid out; decided in two steps, since the number of places is known only when the pages are. */
 struct layout {
-  uint32_t table_bytes; /* rounded up to 8 */
+  uint32_t table_bytes; /* rounded up to 8; 0: not known yet */
   bool table_spilled, places_spilled;
   uint32_t n_pages, n_runs;
   uint32_t payload_offset;
 };
 
-static uint32_t head_bytes(const struct layout *layout, uint32_t n_places)
+static uint32_t table_bytes(uint32_t n_segments)
 {
-  uint64_t bytes = sizeof(struct dram_head) + n_places * sizeof(struct kvi_iov);
-
-  if (!layout->table_spilled)
-    bytes += layout->table_bytes;
-  return (uint32_t)align_up(bytes, PAYLOAD_ALIGN);
+  return n_segments == 0 ? 0 : (uint32_t)align_up(kvi_chunk_table_size(n_segments), 8);
 }
 
 /* KVS_ERR_TOO_LARGE when it would not fit in the empty tier. */
 static kvs_status layout_plan(const struct dram *dram, const struct kvi_tier_request *request,
                               struct layout *layout)
 {
-  uint64_t n_pages;
+  uint64_t head = sizeof(struct dram_head) + PLACES_INLINE * sizeof(struct kvi_iov), n_pages;
 
   memset(layout, 0, sizeof(*layout));
-  layout->table_bytes = (uint32_t)align_up(kvi_chunk_table_size(request->n_segments), 8);
-  layout->table_spilled = head_bytes(layout, PLACES_INLINE) >= dram->page_bytes;
-  n_pages =
-      align_up(head_bytes(layout, PLACES_INLINE) + request->length, dram->page_bytes) / dram->page_bytes;
+  layout->table_bytes = table_bytes(request->n_segments);
+  layout->table_spilled = align_up(head + layout->table_bytes, dram->align) >= dram->page_bytes;
+  if (!layout->table_spilled)
+    head += layout->table_bytes;
+  layout->payload_offset = (uint32_t)align_up(head, dram->align);
+  n_pages = align_up(layout->payload_offset + request->length, dram->page_bytes) / dram->page_bytes;
   if (n_pages > dram->n_pages)
     return KVS_ERR_TOO_LARGE;
   layout->n_pages = (uint32_t)n_pages;
   return KVS_OK;
 }
 
-/* The slack of the last page often has room for more places than were planned for. */
-static void layout_finish(const struct dram *dram, const struct kvi_tier_request *request, uint32_t n_runs,
-                          struct layout *layout)
+/* What is left in front of the payload often has room for more places than were planned for. */
+static void layout_finish(uint32_t n_runs, struct layout *layout)
 {
-  uint64_t room = (uint64_t)layout->n_pages * dram->page_bytes - request->length;
-  uint64_t wanted = sizeof(struct dram_head) + (uint64_t)n_runs * sizeof(struct kvi_iov) +
-                    layout->table_bytes + PAYLOAD_ALIGN;
+  uint64_t head = sizeof(struct dram_head) + (uint64_t)n_runs * sizeof(struct kvi_iov);
 
   layout->n_runs = n_runs;
-  layout->places_spilled = n_runs > PLACES_INLINE && (wanted > room || wanted > dram->page_bytes);
-  layout->payload_offset = head_bytes(layout, layout->places_spilled ? 0 : n_runs);
+  layout->places_spilled = head + (layout->table_spilled ? 0 : layout->table_bytes) > layout->payload_offset;
 }
 
+/* Memory for what does not fit in front of a payload: rare, and bounded. 0 bytes: none. KVS_ERR_NOMEM, KVS_ERR_FULL. */
+static kvs_status spill_take(struct dram *dram, uint32_t bytes, void **spill_p)
+{
+  bool full;
+
+  *spill_p = NULL;
+  if (bytes == 0)
+    return KVS_OK;
+  pthread_mutex_lock(&dram->lock);
+  full = dram->spill_bytes + bytes > dram->spill_max;
+  if (!full)
+    dram->spill_bytes += bytes;
+  pthread_mutex_unlock(&dram->lock);
+  if (full)
+    return KVS_ERR_FULL;
+  *spill_p = malloc(bytes);
+  if (*spill_p)
+    return KVS_OK;
+  pthread_mutex_lock(&dram->lock);
+  dram->spill_bytes -= bytes;
+  pthread_mutex_unlock(&dram->lock);
+  return KVS_ERR_NOMEM;
+}
+
+static bool is_spilled(const struct dram *dram, const struct dram_head *head, const void *part)
+{
+  return (const uint8_t *)part < (const uint8_t *)head ||
+         (const uint8_t *)part >= (const uint8_t *)head + dram->page_bytes;
+}
+
+static void segments_write(struct dram_head *head, uint32_t n_segments, const uint32_t *lengths)
+{
+  struct kvi_segment *segments = (struct kvi_segment *)(void *)(head->table + KVI_CHUNK_TABLE_HEAD);
+
+  head->n_segments = n_segments;
+  for (uint32_t i = 0; i < n_segments; i++)
+    segments[i] = (struct kvi_segment){.length = lengths[i]};
+}
+
+/* spill: the places' and the table's memory, each NULL if it is in front of the payload. */
 static void head_write(struct dram *dram, const struct kvi_tier_request *request, const struct layout *layout,
-                       uint32_t first, uint32_t last, uint8_t *spill, uint32_t spill_bytes)
+                       uint32_t first, uint32_t last, void *const spill[2])
 {
   struct dram_head *head = head_of(dram, first);
   uint8_t *at = (uint8_t *)head + sizeof(*head);
-  struct kvi_segment *segments;
 
   memset(head, 0, sizeof(*head));
   atomic_init(&head->references, 1);
   head->n_pages = layout->n_pages;
   head->last_page = last;
-  head->n_segments = request->n_segments;
   head->length = request->length;
-  head->spill = spill;
-  head->spill_bytes = spill_bytes;
   head->label_length = request->label_length;
   if (request->label_length > 0)
     memcpy(head->label, request->label, request->label_length);
-  head->iov = (struct kvi_iov *)(void *)(layout->places_spilled ? spill : at);
-  if (layout->places_spilled)
-    spill += layout->n_runs * sizeof(struct kvi_iov);
+  head->iov = (struct kvi_iov *)(void *)(spill[0] ? spill[0] : at);
+  if (spill[0])
+    head->spill_bytes += layout->n_runs * (uint32_t)sizeof(struct kvi_iov);
   else
     at += layout->n_runs * sizeof(struct kvi_iov);
-  head->table = layout->table_spilled ? spill : at;
-  segments = (struct kvi_segment *)(void *)(head->table + KVI_CHUNK_TABLE_HEAD);
-  for (uint32_t i = 0; i < request->n_segments; i++)
-    segments[i] = (struct kvi_segment){.length = request->segment_lengths[i]};
+  if (request->n_segments > 0) {
+    head->table = spill[1] ? spill[1] : at;
+    head->spill_bytes += spill[1] ? layout->table_bytes : 0;
+    segments_write(head, request->n_segments, request->segment_lengths);
+  }
   places_write(dram, first, layout->payload_offset, head);
 }
 
@@ -237,6 +271,7 @@ static void dram_attr(const struct kvi_tier *tier, struct kvi_tier_attr *attr_p)
 
   *attr_p = (struct kvi_tier_attr){.kind = KVI_TIER_DRAM,
                                    .in_place = true,
+                                   .block_bytes = dram->align,
                                    .capacity_bytes = (uint64_t)dram->n_pages * dram->page_bytes,
                                    .object_bytes_max = dram->object_bytes_max,
                                    .read_bytes_per_s = dram->read_bytes_per_s,
@@ -259,7 +294,8 @@ static void dram_usage(struct kvi_tier *tier, struct kvi_tier_usage *usage_p)
 
 static kvs_status dram_request_check(const struct dram *dram, const struct kvi_tier_request *request)
 {
-  if (request->length == 0 || request->n_segments == 0 || request->label_length > KVI_TIER_LABEL_MAX)
+  if (request->length == 0 || (request->n_segments == 0) != (request->segment_lengths == NULL) ||
+      request->label_length > KVI_TIER_LABEL_MAX)
     return KVS_ERR_INVALID;
   if (request->length > dram->object_bytes_max || request->n_segments > KVI_SEGMENTS_MAX)
     return KVS_ERR_TOO_LARGE;
@@ -272,8 +308,7 @@ static kvs_status dram_reserve(struct kvi_tier *tier, const struct kvi_tier_requ
   struct dram *dram = dram_of(tier);
   struct layout layout;
   uint32_t first = PAGE_NONE, last = PAGE_NONE;
-  uint32_t spill_bytes = 0;
-  uint8_t *spill = NULL;
+  void *spill[2] = {NULL, NULL};
   kvs_status status = dram_request_check(dram, request);
 
   if (status == KVS_OK)
@@ -284,32 +319,52 @@ static kvs_status dram_reserve(struct kvi_tier *tier, const struct kvi_tier_requ
   if (status != KVS_OK)
     return status;
   pages_poison(dram, first, false);
-  layout_finish(dram, request, runs_count(dram, first), &layout);
+  layout_finish(runs_count(dram, first), &layout);
   if (layout.places_spilled)
-    spill_bytes += layout.n_runs * (uint32_t)sizeof(struct kvi_iov);
-  if (layout.table_spilled)
-    spill_bytes += layout.table_bytes;
-  if (spill_bytes > 0)
-    spill = malloc(spill_bytes); /* rare, see dram.h */
+    status = spill_take(dram, layout.n_runs * (uint32_t)sizeof(struct kvi_iov), &spill[0]);
+  if (status == KVS_OK && layout.table_spilled)
+    status = spill_take(dram, layout.table_bytes, &spill[1]);
   pthread_mutex_lock(&dram->lock);
-  if (spill_bytes > 0 && !spill)
-    status = KVS_ERR_NOMEM;
-  else if (dram->spill_bytes + spill_bytes > dram->spill_max)
-    status = KVS_ERR_FULL;
   if (status == KVS_OK) {
-    dram->spill_bytes += spill_bytes;
     dram->objects++;
     dram->payload_bytes += request->length;
   } else {
     pages_give(dram, first, last, layout.n_pages);
+    dram->spill_bytes -= spill[0] ? layout.n_runs * sizeof(struct kvi_iov) : 0;
   }
   pthread_mutex_unlock(&dram->lock);
   if (status != KVS_OK) {
-    free(spill);
+    free(spill[0]);
     return status;
   }
-  head_write(dram, request, &layout, first, last, spill, spill_bytes);
+  head_write(dram, request, &layout, first, last, spill);
   *object_p = first;
+  return KVS_OK;
+}
+
+static kvs_status dram_segments(struct kvi_tier *tier, kvi_tier_object object, uint32_t n_segments,
+                                const uint32_t *lengths)
+{
+  struct dram *dram = dram_of(tier);
+  struct dram_head *head = head_of(dram, object);
+  uint8_t *at = (uint8_t *)head + sizeof(*head);
+  void *spill = NULL;
+  kvs_status status = KVS_OK;
+
+  if (n_segments == 0 || head->table)
+    return KVS_ERR_INVALID;
+  if (n_segments > KVI_SEGMENTS_MAX)
+    return KVS_ERR_TOO_LARGE;
+  if (!is_spilled(dram, head, head->iov))
+    at += head->n_iov * sizeof(struct kvi_iov);
+  if (at + table_bytes(n_segments) > (uint8_t *)head->iov->base) {
+    status = spill_take(dram, table_bytes(n_segments), &spill);
+    if (status != KVS_OK)
+      return status;
+    head->spill_bytes += table_bytes(n_segments);
+  }
+  head->table = spill ? spill : at;
+  segments_write(head, n_segments, lengths);
   return KVS_OK;
 }
 
@@ -319,17 +374,22 @@ static kvs_status dram_places(struct kvi_tier *tier, kvi_tier_object object, str
 
   places_p->iov = head->iov;
   places_p->n_iov = head->n_iov;
-  places_p->segments = (struct kvi_segment *)(void *)(head->table + KVI_CHUNK_TABLE_HEAD);
+  places_p->segments =
+      head->table ? (struct kvi_segment *)(void *)(head->table + KVI_CHUNK_TABLE_HEAD) : NULL;
   return KVS_OK;
 }
 
 static kvs_status dram_seal(struct kvi_tier *tier, kvi_tier_object object, uint16_t quality)
 {
-  struct dram_head *head = head_of(dram_of(tier), object);
-  const struct kvi_segment *segments =
-      (const struct kvi_segment *)(void *)(head->table + KVI_CHUNK_TABLE_HEAD);
+  const struct dram *dram = dram_of(tier);
+  struct dram_head *head = head_of(dram, object);
+  const struct kvi_iov *last = &head->iov[head->n_iov - 1];
+  const struct kvi_segment *segments;
   uint64_t sum = 0;
 
+  if (!head->table)
+    return KVS_ERR_INVALID;
+  segments = (const struct kvi_segment *)(void *)(head->table + KVI_CHUNK_TABLE_HEAD);
   for (uint32_t i = 0; i < head->n_segments; i++) {
     if (segments[i].length == 0)
       return KVS_ERR_INVALID;
@@ -338,6 +398,7 @@ static kvs_status dram_seal(struct kvi_tier *tier, kvi_tier_object object, uint1
   if (sum != head->length)
     return KVS_ERR_INVALID;
   kvi_chunk_table_write(head->table, segments, head->n_segments, quality);
+  memset((uint8_t *)last->base + last->length, 0, -last->length % dram->align); /* of another chunk, else */
   head->sealed = true;
   return KVS_OK;
 }
@@ -346,7 +407,7 @@ static kvs_status dram_open(struct kvi_tier *tier, kvi_tier_object object)
 {
   struct dram_head *head = head_of(dram_of(tier), object);
 
-  assert(head->sealed && !head->dropped);
+  assert(!head->dropped);
   /* relaxed: the store's lock, under which the object is found, orders it after seal and before drop */
   atomic_fetch_add_explicit(&head->references, 1, memory_order_relaxed);
   return KVS_OK;
@@ -367,7 +428,8 @@ static void object_free(struct dram *dram, kvi_tier_object object)
 {
   struct dram_head *head = head_of(dram, object);
   uint32_t n_pages = head->n_pages;
-  void *spill = head->spill;
+  void *places = is_spilled(dram, head, head->iov) ? head->iov : NULL;
+  void *table = head->table && is_spilled(dram, head, head->table) ? head->table : NULL;
 
   pthread_mutex_lock(&dram->lock);
   dram->objects--;
@@ -377,7 +439,8 @@ static void object_free(struct dram *dram, kvi_tier_object object)
     dram->zombie_pages -= n_pages;
   pages_give(dram, object, head->last_page, n_pages);
   pthread_mutex_unlock(&dram->lock);
-  free(spill);
+  free(places);
+  free(table);
 }
 
 static void reference_drop(struct dram *dram, kvi_tier_object object)
@@ -438,6 +501,7 @@ static const struct kvi_tier_ops dram_ops = {
     .attr = dram_attr,
     .usage = dram_usage,
     .reserve = dram_reserve,
+    .segments = dram_segments,
     .places = dram_places,
     .seal = dram_seal,
     .open = dram_open,
@@ -489,6 +553,7 @@ kvs_status kvi_dram_create(const struct kvi_dram_config *config, struct kvi_tier
   dram->tier.ops = &dram_ops;
   pthread_mutex_init(&dram->lock, NULL);
   dram->page_bytes = page_bytes;
+  dram->align = page_bytes > BLOCK ? BLOCK : LINE;
   dram->n_pages = (uint32_t)(config->bytes / page_bytes);
   dram->object_bytes_max = config->object_bytes_max ? config->object_bytes_max : KVI_CHUNK_BYTES_MAX;
   dram->spill_max = config->bytes / 64 + (1u << 20);
