@@ -143,10 +143,16 @@ struct kvi_fetch {
   struct kvi_fetch *next_free;
 };
 
-/* A place in the queue of chunks to write. */
+/* A place in a queue of chunks to write. */
 struct kvi_queued {
   uint32_t entry;
   kvi_tier_object object;
+};
+
+/* A ring of config.write_queue places. */
+struct kvi_write_queue {
+  struct kvi_queued *ring;
+  uint32_t room, first, length;
 };
 
 /* Neighbours in the queue of clean chunks: in memory and on the medium. */
@@ -161,8 +167,8 @@ struct kvi_below {
   kvi_medium_handle *handles; /* by entry; 0: no copy */
   struct kvi_clean *clean;    /* by entry */
   uint32_t clean_first, clean_last;
-  struct kvi_queued *queue; /* a ring */
-  uint32_t queue_room, queue_first, queue_length;
+  struct kvi_write_queue queue; /* to be written */
+  struct kvi_write_queue again; /* shed, or not taken: once more, when the medium has taken others */
   struct kvi_write *writes, *write_free;
   struct kvi_fetch *fetches, *fetch_free;
   uint32_t n_waits;       /* of fetches, together */
