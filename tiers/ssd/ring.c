@@ -31,7 +31,7 @@ kvs_status kvi_ssd_ring_create(uint32_t depth, int wake_fd, struct kvi_ssd_ring 
   *ring_p = NULL;
   if (!ring)
     return KVS_ERR_NOMEM;
-  error = io_uring_queue_init(depth + 1, &ring->ring, IORING_SETUP_COOP_TASKRUN);
+  error = io_uring_queue_init(depth + 1, &ring->ring, 0);
   /* without EXT_ARG (Linux 5.11) a wait with a time would need an operation of its own */
   if (error == 0 && !(ring->ring.features & IORING_FEAT_EXT_ARG)) {
     io_uring_queue_exit(&ring->ring);
