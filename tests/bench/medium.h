@@ -19,7 +19,7 @@ kvs_status bench_ssd_medium(enum bench_way_id way, const char *path, uint64_t by
 kvs_status bench_redis_medium(uint16_t port, uint32_t connections, struct kvi_medium **medium_p);
 /* Until it is connected. KVS_ERR_UNREACHABLE. */
 kvs_status bench_redis_wait(struct kvi_medium *medium);
-/* Empties Redis; its memory stays with it. */
+/* Empties Redis and waits until it is; its memory stays with it. */
 kvs_status bench_redis_flush(uint16_t port);
 
 #endif
