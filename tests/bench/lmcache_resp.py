@@ -41,7 +41,7 @@ TOUCHED_BYTES = 1280 * MIB  # of Redis' memory, written once before any clock st
 COMPARED = 16               # values that are compared whole before gets are timed
 WARM_SECONDS = 0.02         # as every way has it
 CONNECT_SECONDS = 10.0
-WAIT_SECONDS = 30.0         # for one operation
+WAIT_SECONDS = 30.0         # for one operation, and for Redis to become empty
 WORD = struct.Struct("<Q")
 COMMANDS = {"put": "cmdstat_set", "get": "cmdstat_get"}
 
@@ -63,6 +63,17 @@ class Ring:
         self.memory = memoryview(self.tensor.numpy())
         self.size = 0
         self.objects: list[MemoryObj] = []
+        self.numbers: list[int] = []  # by place: of the value that was put from there last
+        self.turn: list[int] = []     # by slot in flight
+
+    def deal(self, slots: int) -> None:
+        """Each slot goes round in places of its own, so that none is used anew while its last operation is in flight."""
+        self.turn = [0] * slots
+
+    def next(self, slot: int) -> int:
+        turn, slots = self.turn[slot], len(self.turn)
+        self.turn[slot] = (turn + 1) % (len(self.objects) // slots)
+        return turn * slots + slot
 
     def cut(self, size: int) -> None:
         if size == self.size:
@@ -73,6 +84,7 @@ class Ring:
             metadata = MemoryObjMetadata(shape=torch.Size([size]), dtype=torch.uint8, address=begin, phy_size=size,
                                          fmt=MemoryFormat.KV_2LTD, ref_count=1)
             self.objects.append(TensorMemoryObj(raw_data=self.part(begin, size), metadata=metadata, parent_allocator=None))
+        self.numbers = [0] * len(self.objects)
 
     def part(self, begin: int, size: int) -> torch.Tensor:
         return self.tensor[begin:begin + size]
@@ -81,6 +93,7 @@ class Ring:
         return self.part(place * self.size, self.size)
 
     def stamp(self, place: int, number: int) -> None:
+        self.numbers[place] = number
         WORD.pack_into(self.memory, place * self.size, number)
         WORD.pack_into(self.memory, (place + 1) * self.size - WORD.size, number)
 
@@ -180,36 +193,45 @@ class Peer:
     def _redis_key(self, number: int) -> str:
         return f"bench@{0:08x}@0@{number.to_bytes(16, 'big').hex()}"
 
-    def _put_one(self, lane: Lane, tag: Any) -> int:
-        """Starts the put of the next value, which lies at the next place; at most a ring's worth may be in flight."""
+    def _put_one(self, lane: Lane, slot: int, tag: Any) -> None:
+        """Starts the put of the next value."""
         number = self.next_number
-        place = number % len(self.values.objects)
+        place = self.values.next(slot)
         self.next_number += 1
         self.values.stamp(place, number)
         lane.issue(self._key(number), self.values.objects[place], tag)
-        return number
 
     def _fill(self, case: Case, total: int) -> range:
         lane = Lane(self.adapter, "put")
         first = self.next_number
         left = total // case.size
+        free = list(range(case.in_flight))
+        self.values.deal(case.in_flight)
         while left > 0 or lane.pending:
-            while left > 0 and len(lane.pending) < case.in_flight:
-                self._put_one(lane, None)
+            while left > 0 and free:
+                slot = free.pop()
+                self._put_one(lane, slot, slot)
                 left -= 1
-            lane.reap()
+            free += lane.reap()
         return range(first, self.next_number)
 
     def _compare_some(self, case: Case) -> None:
         lane = Lane(self.adapter, "get")
-        places = len(self.values.objects)
-        # The places of the last ring's worth still hold what was put.
-        for number in self.stored[-COMPARED:]:
-            place = number % places
+        known = [place for place, number in enumerate(self.values.numbers) if number in self.stored]
+        demand(len(known) >= COMPARED, "too few values to compare")
+        for place in known[:: len(known) // COMPARED]:
             self.landing.whole(place).zero_()
-            lane.issue(self._key(number), self.landing.objects[place], None)
+            lane.issue(self._key(self.values.numbers[place]), self.landing.objects[place], None)
             lane.reap()
             demand(torch.equal(self.landing.whole(place), self.values.whole(place)), "wrong bytes were read")
+
+    def _empty(self) -> None:
+        """Redis keeps its memory so; after FLUSHALL SYNC it gives it back to the kernel and touches it anew."""
+        self.redis.flushall(asynchronous=True)
+        until = time.monotonic() + WAIT_SECONDS
+        while self.redis.info("memory")["lazyfree_pending_objects"] > 0:
+            demand(time.monotonic() < until, "Redis does not become empty")
+            time.sleep(0.002)
 
     # orders
 
@@ -224,7 +246,7 @@ class Peer:
             self.touched = True
         if case.op == "put":
             self._timed(case, WARM_SECONDS)
-        self.redis.execute_command("FLUSHALL", "SYNC")  # Redis keeps the memory
+        self._empty()
         if case.op == "get":
             self.stored = self._fill(case, STORED_BYTES)
             self._compare_some(case)
@@ -232,30 +254,33 @@ class Peer:
         self.case = case
         return {}
 
-    def _timed(self, case: Case, seconds: float) -> tuple[list[float], float, int]:
-        """Latencies, the time from the first start to the last end, and the number of the value put last."""
+    def _timed(self, case: Case, seconds: float) -> tuple[list[float], float]:
+        """Latencies, and the time from the first start to the last end."""
         lane = Lane(self.adapter, case.op)
-        places = len(self.landing.objects)
+        ring = self.values if case.op == "put" else self.landing
         latencies: list[float] = []
+        free = list(range(case.in_flight))
+        ring.deal(case.in_flight)
         started = 0
-        last = 0
         begin = now = end = time.perf_counter()
         while True:
-            while len(lane.pending) < case.in_flight and (now < begin + seconds or started == 0):
+            while free and (now < begin + seconds or started == 0):
+                slot = free.pop()
                 now = time.perf_counter()
                 if case.op == "put":
-                    last = self._put_one(lane, (now, 0, 0))
+                    self._put_one(lane, slot, (slot, now, 0, 0))
                 else:
-                    number, place = self.stored[started % len(self.stored)], started % places
-                    lane.issue(self._key(number), self.landing.objects[place], (now, place, number))
+                    number, place = self.stored[started % len(self.stored)], ring.next(slot)
+                    lane.issue(self._key(number), ring.objects[place], (slot, now, place, number))
                 started += 1
             if not lane.pending:
-                return latencies, end - begin, last
-            for since, place, number in lane.reap():
+                return latencies, end - begin
+            for slot, since, place, number in lane.reap():
                 end = now = time.perf_counter()
                 latencies.append(end - since)
                 if case.op == "get":
-                    demand(self.landing.has(place, number), "a get left other bytes")
+                    demand(ring.has(place, number), "a get left other bytes")
+                free.append(slot)
 
     def _counters(self, case: Case) -> dict[str, int]:
         info = self.redis.info("everything")
@@ -264,7 +289,7 @@ class Peer:
                 "hits": info["keyspace_hits"], "misses": info["keyspace_misses"], "evicted": info["evicted_keys"],
                 "in": info["total_net_input_bytes"], "out": info["total_net_output_bytes"]}
 
-    def _check(self, case: Case, operations: int, before: dict[str, int], last: int) -> None:
+    def _check(self, case: Case, operations: int, before: dict[str, int], first: int) -> None:
         after = self._counters(case)
         counted = {name: after[name] - before[name] for name in after}
         demand(counted["calls"] == operations, f"Redis saw {counted['calls']} commands instead of {operations}")
@@ -276,18 +301,19 @@ class Peer:
         if case.op == "get":
             demand(counted["hits"] == operations and counted["misses"] == 0, "gets did not all hit")
         else:
-            self._check_put(case, operations, counted["evicted"], last)
+            self._check_put(case, operations, counted["evicted"], first)
 
-    def _check_put(self, case: Case, operations: int, evicted: int, last: int) -> None:
+    def _check_put(self, case: Case, operations: int, evicted: int, first: int) -> None:
         kept = self.redis.dbsize()
         demand(kept + evicted == operations, f"Redis has {kept} values, let {evicted} go, of {operations}")
-        numbers = range(max(last - len(self.values.objects), last - operations) + 1, last + 1)
-        lengths = {number: self.redis.strlen(self._redis_key(number)) for number in numbers}
-        there = [number for number in numbers if lengths[number] != 0]
-        demand(bool(there) and (evicted > 0 or len(there) == len(numbers)), "values that were put are not there")
+        places = {number: place for place, number in enumerate(self.values.numbers) if number >= first}
+        lengths = {number: self.redis.strlen(self._redis_key(number)) for number in places}
+        there = [number for number in lengths if lengths[number] != 0]
+        demand(bool(there) and (evicted > 0 or len(there) == len(places)), "values that were put are not there")
         demand(all(lengths[number] == case.size for number in there), "values have another length")
-        stored = torch.frombuffer(bytearray(self.redis.get(self._redis_key(there[-1]))), dtype=torch.uint8)
-        demand(torch.equal(stored, self.values.whole(there[-1] % len(self.values.objects))), "wrong bytes were put")
+        last = max(there)
+        stored = torch.frombuffer(bytearray(self.redis.get(self._redis_key(last))), dtype=torch.uint8)
+        demand(torch.equal(stored, self.values.whole(places[last])), "wrong bytes were put")
 
     def run(self, order: dict[str, Any]) -> dict[str, Any]:
         demand(self.case is not None, "nothing was prepared")
@@ -295,13 +321,14 @@ class Peer:
         assert case is not None
         cpu_all = time.process_time()
         before = self._counters(case)
+        first = self.next_number
         gc.collect()
         gc.disable()
         cpu = time.process_time()
-        latencies, seconds, last = self._timed(case, float(order["seconds"]))
+        latencies, seconds = self._timed(case, float(order["seconds"]))
         cpu = time.process_time() - cpu
         gc.enable()
-        self._check(case, len(latencies), before, last)
+        self._check(case, len(latencies), before, first)
         latencies.sort()
         return {"operations": len(latencies), "seconds": seconds, "p50_us": latencies[len(latencies) // 2] * 1e6,
                 "p99_us": latencies[len(latencies) * 99 // 100] * 1e6, "cpu_seconds": cpu,

@@ -96,13 +96,13 @@ static cJSON *ask(struct lmcache *lmcache, const char *order, uint32_t timeout_m
 
 static kvs_status lmcache_prepare(void *way, const struct bench_case *what)
 {
-  uint32_t connections = bench_case_depth(what);
   char order[LINE_MAX_BYTES];
   cJSON *done;
 
   snprintf(order, sizeof order,
            "{\"order\":\"prepare\",\"op\":\"%s\",\"bytes\":%llu,\"connections\":%u,\"in_flight\":%u}",
-           what->op == BENCH_PUT ? "put" : "get", (unsigned long long)what->size, connections, connections);
+           what->op == BENCH_PUT ? "put" : "get", (unsigned long long)what->size,
+           bench_case_connections(what), bench_case_depth(what));
   done = ask(way, order, PREPARE_MS);
   cJSON_Delete(done);
   return done != NULL ? KVS_OK : KVS_ERR_IO;

@@ -256,7 +256,7 @@ static kvs_status medium_make(const struct medium_way *way, const struct bench_c
   char name[BENCH_ENDPOINT_MAX + 64], size[KVI_FORMAT_MAX];
 
   if (way->id == BENCH_REDIS_TIER)
-    return bench_redis_medium(way->servers->redis_port, bench_case_depth(what), &volume->medium);
+    return bench_redis_medium(way->servers->redis_port, bench_case_connections(what), &volume->medium);
   snprintf(name, sizeof name, "%s/%s-%s", way->servers->files, bench_way_name(way->id),
            kvi_format_size(what->size, size));
   return bench_ssd_medium(way->id, name, way->servers->volume_bytes, what->size, &volume->medium);
@@ -270,7 +270,7 @@ static kvs_status volume_open(struct medium_way *way, const struct bench_case *w
   if (status != KVS_OK)
     return status;
   volume->size = what->size;
-  volume->connections = bench_case_depth(what);
+  volume->connections = bench_case_connections(what);
   way->volume = volume;
   if (!bench_held_open(&volume->held, volume->medium, what->size, bytes / what->size + BENCH_DEPTH_MAX))
     return KVS_ERR_NOMEM;
@@ -290,7 +290,7 @@ static kvs_status volume_open(struct medium_way *way, const struct bench_case *w
 static bool fits(const struct medium_way *way, const struct volume *volume, const struct bench_case *what)
 {
   return volume->size == what->size &&
-         (way->id != BENCH_REDIS_TIER || volume->connections == bench_case_depth(what));
+         (way->id != BENCH_REDIS_TIER || volume->connections == bench_case_connections(what));
 }
 
 /* The volume of the case, made if need be. Redis has one at a time: its connections belong to the case. */
