@@ -37,7 +37,7 @@ from lmcache.v1.platform import consume_fd
 MIB = 1 << 20
 RING_BYTES = 128 * MIB      # of values that are put, and as much where gets land: what the tiers' rows have
 STORED_BYTES = 256 * MIB    # that gets read in turn
-TOUCHED_BYTES = 1280 * MIB  # of Redis' memory, written once before any clock starts
+TOUCHED_BYTES = 1280 * MIB  # of Redis' memory, written before the clock starts: its allocator cuts that anew for each size
 COMPARED = 16               # values that are compared whole before gets are timed
 WARM_SECONDS = 0.02         # as every way has it
 CONNECT_SECONDS = 10.0
@@ -153,7 +153,7 @@ class Peer:
         self.values, self.landing = Ring(), Ring()
         self.adapter: Any = None
         self.clients: set[str] = set()  # Redis' ids of the adapter's connections
-        self.touched = False
+        self.touched = 0                # size of the values that touched Redis' memory last
         self.next_number = 1            # of a value; none is used twice
         self.stored = range(0)          # numbers that gets ask for
         self.case: Case | None = None
@@ -241,9 +241,10 @@ class Peer:
         self._connect(case.connections)
         self.values.cut(case.size)
         self.landing.cut(case.size)
-        if not self.touched:
+        if self.touched != case.size:
+            self._empty()
             self._fill(case, TOUCHED_BYTES)
-            self.touched = True
+            self.touched = case.size
         if case.op == "put":
             self._timed(case, WARM_SECONDS)
         self._empty()

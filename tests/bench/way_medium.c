@@ -50,8 +50,8 @@ struct medium_way {
   enum bench_way_id id;
   const struct bench_servers *servers;
   struct volume volumes[VOLUMES];
-  struct volume *volume; /* of the case at hand */
-  bool redis_touched;
+  struct volume *volume;  /* of the case at hand */
+  uint64_t redis_touched; /* size of the chunks that touched its memory last; 0: none did */
   struct bench_ring ring;
   uint64_t payload; /* size of the chunks whose bytes and tables lie ready; 0: none do */
   uint32_t payload_depth;
@@ -262,6 +262,22 @@ static kvs_status medium_make(const struct medium_way *way, const struct bench_c
   return bench_ssd_medium(way->id, name, way->servers->volume_bytes, what->size, &volume->medium);
 }
 
+/* Redis' memory is touched, and stays with it; its allocator cuts it anew when values of another size come. */
+static kvs_status redis_touch(struct medium_way *way, const struct bench_case *what)
+{
+  kvs_status status;
+
+  if (way->redis_touched == what->size)
+    return KVS_OK;
+  way->redis_touched = 0;
+  status = bench_redis_flush(way->servers->redis_port);
+  if (status == KVS_OK)
+    status = fill(way, what, BENCH_REDIS_BYTES);
+  if (status == KVS_OK)
+    way->redis_touched = what->size;
+  return status;
+}
+
 static kvs_status volume_open(struct medium_way *way, const struct bench_case *what, struct volume *volume)
 {
   uint64_t bytes = way->id == BENCH_REDIS_TIER ? BENCH_REDIS_BYTES : way->servers->volume_bytes;
@@ -280,11 +296,9 @@ static kvs_status volume_open(struct medium_way *way, const struct bench_case *w
   status = bench_held_recover(&volume->held);
   if (status == KVS_OK && way->id == BENCH_REDIS_TIER)
     status = bench_redis_wait(volume->medium);
-  /* Every byte of the files is written once and more; Redis' memory is touched, and stays with it. */
-  if (status == KVS_OK && !way->redis_touched)
-    status = fill(way, what, way->id == BENCH_REDIS_TIER ? bytes : bytes / 4 * 5);
-  way->redis_touched = status == KVS_OK && way->id == BENCH_REDIS_TIER;
-  return status;
+  if (way->id != BENCH_REDIS_TIER) /* every byte of the files is written once and more */
+    return status == KVS_OK ? fill(way, what, bytes / 4 * 5) : status;
+  return status == KVS_OK ? redis_touch(way, what) : status;
 }
 
 static bool fits(const struct medium_way *way, const struct volume *volume, const struct bench_case *what)
