@@ -37,7 +37,7 @@ from lmcache.v1.platform import consume_fd
 MIB = 1 << 20
 RING_BYTES = 128 * MIB      # of values that are put, and as much where gets land: what the tiers' rows have
 STORED_BYTES = 256 * MIB    # that gets read in turn
-TOUCHED_BYTES = 1280 * MIB  # of Redis' memory, written before the clock starts: its allocator cuts that anew for each size
+TOUCHED_BYTES = 1280 * MIB  # of Redis' memory, written before the clock starts, anew for each size
 COMPARED = 16               # values that are compared whole before gets are timed
 WARM_SECONDS = 0.02         # as every way has it
 CONNECT_SECONDS = 10.0
@@ -242,7 +242,7 @@ class Peer:
         self.values.cut(case.size)
         self.landing.cut(case.size)
         if self.touched != case.size:
-            self._empty()
+            self.redis.flushall()  # gives its memory back: what was cut for another size would stay, and it would grow
             self._fill(case, TOUCHED_BYTES)
             self.touched = case.size
         if case.op == "put":

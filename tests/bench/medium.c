@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tiers/ssd/ssd.h"
@@ -75,6 +76,33 @@ static bool redis_says(redisContext *redis, const char *command, const char *wan
   return ok;
 }
 
+static bool redis_sets(redisContext *redis, uint64_t number, const char *value, uint64_t bytes)
+{
+  redisReply *reply =
+      redisCommand(redis, "SET touch:%llu %b", (unsigned long long)number, value, (size_t)bytes);
+  bool ok = reply != NULL && reply->type == REDIS_REPLY_STATUS;
+
+  freeReplyObject(reply);
+  return ok;
+}
+
+kvs_status bench_redis_touch(uint16_t port, uint64_t value_bytes)
+{
+  redisContext *redis = redisConnect("127.0.0.1", port);
+  char *value = calloc(1, value_bytes);
+  kvs_status status = value != NULL ? KVS_ERR_UNREACHABLE : KVS_ERR_NOMEM;
+
+  if (value != NULL && redis != NULL && redis->err == 0 && redis_says(redis, "FLUSHALL SYNC", "OK"))
+    status = KVS_OK;
+  for (uint64_t i = 0; i < BENCH_REDIS_BYTES / value_bytes && status == KVS_OK; i++)
+    if (!redis_sets(redis, i, value, value_bytes))
+      status = KVS_ERR_UNREACHABLE;
+  free(value);
+  if (redis != NULL)
+    redisFree(redis);
+  return status == KVS_OK ? bench_redis_flush(port) : status;
+}
+
 kvs_status bench_redis_flush(uint16_t port)
 {
   redisContext *redis = redisConnect("127.0.0.1", port);
@@ -95,6 +123,12 @@ kvs_status bench_redis_flush(uint16_t port)
 }
 
 #else
+
+kvs_status bench_redis_touch(uint16_t port, uint64_t value_bytes)
+{
+  (void)port, (void)value_bytes;
+  return KVS_ERR_UNSUPPORTED;
+}
 
 kvs_status bench_redis_medium(uint16_t port, uint32_t connections, struct kvi_medium **medium_p)
 {

@@ -262,22 +262,6 @@ static kvs_status medium_make(const struct medium_way *way, const struct bench_c
   return bench_ssd_medium(way->id, name, way->servers->volume_bytes, what->size, &volume->medium);
 }
 
-/* Redis' memory is touched, and stays with it; its allocator cuts it anew when values of another size come. */
-static kvs_status redis_touch(struct medium_way *way, const struct bench_case *what)
-{
-  kvs_status status;
-
-  if (way->redis_touched == what->size)
-    return KVS_OK;
-  way->redis_touched = 0;
-  status = bench_redis_flush(way->servers->redis_port);
-  if (status == KVS_OK)
-    status = fill(way, what, BENCH_REDIS_BYTES);
-  if (status == KVS_OK)
-    way->redis_touched = what->size;
-  return status;
-}
-
 static kvs_status volume_open(struct medium_way *way, const struct bench_case *what, struct volume *volume)
 {
   uint64_t bytes = way->id == BENCH_REDIS_TIER ? BENCH_REDIS_BYTES : way->servers->volume_bytes;
@@ -298,7 +282,7 @@ static kvs_status volume_open(struct medium_way *way, const struct bench_case *w
     status = bench_redis_wait(volume->medium);
   if (way->id != BENCH_REDIS_TIER) /* every byte of the files is written once and more */
     return status == KVS_OK ? fill(way, what, bytes / 4 * 5) : status;
-  return status == KVS_OK ? redis_touch(way, what) : status;
+  return status;
 }
 
 static bool fits(const struct medium_way *way, const struct volume *volume, const struct bench_case *what)
@@ -334,8 +318,11 @@ static kvs_status volume_choose(struct medium_way *way, const struct bench_case 
 static kvs_status redis_reset(struct medium_way *way, const struct bench_case *what)
 {
   struct bench_held *held = &way->volume->held;
-  kvs_status status = bench_redis_flush(way->servers->redis_port);
+  bool touched = way->redis_touched == what->size;
+  kvs_status status = touched ? bench_redis_flush(way->servers->redis_port)
+                              : bench_redis_touch(way->servers->redis_port, what->size);
 
+  way->redis_touched = status == KVS_OK ? what->size : 0;
   held->oldest = held->next;
   return status == KVS_OK && !is_write(what) ? fill(way, what, BENCH_SERVER_BYTES) : status;
 }
