@@ -111,6 +111,33 @@ static kvs_status land(struct kvi_medium_get *get, const struct kvi_chunk_table 
   return KVS_OK;
 }
 
+/* Memory of the bench is there for good, so nothing has to be kept for a device that is late. */
+static void released(const struct kvi_medium_hold *hold)
+{
+  (void)hold;
+}
+
+static void put_keep(struct kvi_medium_put *put, struct kvi_medium_hold *hold_p)
+{
+  (void)put;
+  *hold_p = (struct kvi_medium_hold){.release = released};
+}
+
+static void get_keep(struct kvi_medium_get *get, struct kvi_medium_hold *hold_p)
+{
+  (void)get;
+  *hold_p = (struct kvi_medium_hold){.release = released};
+}
+
+static kvs_status room(struct kvi_medium_get *get, const struct kvi_iov **iov_p, uint32_t *n_iov_p)
+{
+  struct slot *slot = get->user;
+
+  *iov_p = &slot->iov;
+  *n_iov_p = 1;
+  return KVS_OK;
+}
+
 static struct kvi_medium_identity identity_of(const struct slot *slot)
 {
   return (struct kvi_medium_identity){.tenant = TENANT,
@@ -134,6 +161,7 @@ static kvs_status put_issue(struct medium_way *way, struct slot *slot)
                                       .n_iov = 1,
                                       .length = slot->iov.length,
                                       .deadline_ns = kvi_now_ns() + DEADLINE_NS,
+                                      .keep = put_keep,
                                       .done = put_done,
                                       .user = slot};
   table = way->tables + slot->place * TABLE_BYTES;
@@ -156,7 +184,10 @@ static kvs_status get_issue(struct medium_way *way, struct slot *slot, uint64_t 
   bench_held_key(number, slot->key);
   slot->get = (struct kvi_medium_get){.identity = identity_of(slot),
                                       .handle = chunk.handle,
+                                      .length = slot->iov.length,
                                       .deadline_ns = kvi_now_ns() + DEADLINE_NS,
+                                      .room = room,
+                                      .keep = get_keep,
                                       .land = land,
                                       .done = get_done,
                                       .user = slot};
