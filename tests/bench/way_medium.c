@@ -50,8 +50,8 @@ struct medium_way {
   enum bench_way_id id;
   const struct bench_servers *servers;
   struct volume volumes[VOLUMES];
-  struct volume *volume; /* of the case at hand */
-  bool redis_touched;
+  struct volume *volume;  /* of the case at hand */
+  uint64_t redis_touched; /* size of the chunks that touched its memory last; 0: none did */
   struct bench_ring ring;
   uint64_t payload; /* size of the chunks whose bytes and tables lie ready; 0: none do */
   uint32_t payload_depth;
@@ -287,7 +287,7 @@ static kvs_status medium_make(const struct medium_way *way, const struct bench_c
   char name[BENCH_ENDPOINT_MAX + 64], size[KVI_FORMAT_MAX];
 
   if (way->id == BENCH_REDIS_TIER)
-    return bench_redis_medium(way->servers->redis_port, bench_case_depth(what), &volume->medium);
+    return bench_redis_medium(way->servers->redis_port, bench_case_connections(what), &volume->medium);
   snprintf(name, sizeof name, "%s/%s-%s", way->servers->files, bench_way_name(way->id),
            kvi_format_size(what->size, size));
   return bench_ssd_medium(way->id, name, way->servers->volume_bytes, what->size, &volume->medium);
@@ -301,7 +301,7 @@ static kvs_status volume_open(struct medium_way *way, const struct bench_case *w
   if (status != KVS_OK)
     return status;
   volume->size = what->size;
-  volume->connections = bench_case_depth(what);
+  volume->connections = bench_case_connections(what);
   way->volume = volume;
   if (!bench_held_open(&volume->held, volume->medium, what->size, bytes / what->size + BENCH_DEPTH_MAX))
     return KVS_ERR_NOMEM;
@@ -311,17 +311,15 @@ static kvs_status volume_open(struct medium_way *way, const struct bench_case *w
   status = bench_held_recover(&volume->held);
   if (status == KVS_OK && way->id == BENCH_REDIS_TIER)
     status = bench_redis_wait(volume->medium);
-  /* Every byte of the files is written once and more; Redis' memory is touched, and stays with it. */
-  if (status == KVS_OK && !way->redis_touched)
-    status = fill(way, what, way->id == BENCH_REDIS_TIER ? bytes : bytes / 4 * 5);
-  way->redis_touched = status == KVS_OK && way->id == BENCH_REDIS_TIER;
+  if (way->id != BENCH_REDIS_TIER) /* every byte of the files is written once and more */
+    return status == KVS_OK ? fill(way, what, bytes / 4 * 5) : status;
   return status;
 }
 
 static bool fits(const struct medium_way *way, const struct volume *volume, const struct bench_case *what)
 {
   return volume->size == what->size &&
-         (way->id != BENCH_REDIS_TIER || volume->connections == bench_case_depth(what));
+         (way->id != BENCH_REDIS_TIER || volume->connections == bench_case_connections(what));
 }
 
 /* The volume of the case, made if need be. Redis has one at a time: its connections belong to the case. */
@@ -351,8 +349,11 @@ static kvs_status volume_choose(struct medium_way *way, const struct bench_case 
 static kvs_status redis_reset(struct medium_way *way, const struct bench_case *what)
 {
   struct bench_held *held = &way->volume->held;
-  kvs_status status = bench_redis_flush(way->servers->redis_port);
+  bool touched = way->redis_touched == what->size;
+  kvs_status status = touched ? bench_redis_flush(way->servers->redis_port)
+                              : bench_redis_touch(way->servers->redis_port, what->size);
 
+  way->redis_touched = status == KVS_OK ? what->size : 0;
   held->oldest = held->next;
   return status == KVS_OK && !is_write(what) ? fill(way, what, BENCH_SERVER_BYTES) : status;
 }
