@@ -294,6 +294,25 @@ static void test_slow_direct(void **state)
   test_chunk_free(&chunk);
 }
 
+/* A log file that is used again soon is not punched before. */
+static void test_discards(void **state)
+{
+  struct fixture *f = *state;
+
+  for (int at_once = 0; at_once < 2; at_once++) {
+    struct kvi_medium_stats stats;
+
+    f->config.discard_after_ms = at_once ? 0 : 3600000;
+    assert_int_equal(fixture_open(f), KVS_OK);
+    for (uint32_t i = 0; i < CHUNKS; i++)
+      assert_int_equal(put_one(f, i), KVS_OK);
+    f->owner.medium->ops->stats(f->owner.medium, &stats);
+    assert_true(stats.reclaims > 0);
+    fixture_close(f);
+    assert_int_equal(f->image.n_discards > 0, at_once);
+  }
+}
+
 /* ---- deletions, one by one ---- */
 
 /* Puts from number `first` on until one lies in this log file. Returns its number. */
@@ -475,6 +494,7 @@ int main(int argc, char **argv)
       CASE(test_unplugged),
       CASE(test_slow),
       CASE(test_slow_direct),
+      CASE(test_discards),
       CASE(test_deletions_not_read_once),
       CASE(test_more_deletions_than_wait),
       CASE(test_flood_of_deletions),
