@@ -14,7 +14,7 @@ static uint64_t last_use(const struct kvi_store *store, uint32_t number)
   return info.last_use_ns;
 }
 
-void kvi_clean_add_locked(struct kvi_store *store, uint32_t number)
+static void queue_push_locked(struct kvi_store *store, uint32_t number)
 {
   struct kvi_below *below = store->below;
 
@@ -26,6 +26,12 @@ void kvi_clean_add_locked(struct kvi_store *store, uint32_t number)
   else
     below->clean_first = number;
   below->clean_last = number;
+}
+
+void kvi_clean_add_locked(struct kvi_store *store, uint32_t number)
+{
+  queue_push_locked(store, number);
+  kvi_marks_again_locked(store);
 }
 
 void kvi_clean_remove_locked(struct kvi_store *store, uint32_t number)
@@ -53,7 +59,7 @@ uint32_t kvi_clean_victim_locked(struct kvi_store *store, uint64_t *last_use_ns_
     if ((uint32_t)(*last_use_ns_p >> STAMP_SHIFT) == below->clean[number].stamp)
       break;
     kvi_clean_remove_locked(store, number);
-    kvi_clean_add_locked(store, number);
+    queue_push_locked(store, number);
     number = below->clean_first;
   }
   if (number != KVI_NONE)
@@ -61,7 +67,7 @@ uint32_t kvi_clean_victim_locked(struct kvi_store *store, uint64_t *last_use_ns_
   return number;
 }
 
-void kvi_demote_locked(struct kvi_store *store, uint32_t number)
+void kvi_demote_locked(struct kvi_store *store, uint32_t number, enum kvi_demote_rule rule)
 {
   struct kvi_entry *entry = &store->entries[number];
 
@@ -70,5 +76,5 @@ void kvi_demote_locked(struct kvi_store *store, uint32_t number)
   entry->state = KVI_ENTRY_BELOW;
   entry->object = KVI_NONE;
   store->stats.medium_only++;
-  store->stats.demotions++;
+  store->stats.demotions_by[rule]++;
 }

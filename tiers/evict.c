@@ -58,11 +58,30 @@ uint64_t kvi_store_make_room_locked(struct kvi_store *store, uint64_t bytes)
       break;
     freed += store->entries[victim].length;
     if (demote)
-      kvi_demote_locked(store, victim);
+      kvi_demote_locked(store, victim, KVI_DEMOTE_ROOM);
     else
       kvi_store_evict_one_locked(store, victim, KVI_EVICT_ROOM);
   }
+  kvi_marks_again_locked(store); /* what is next may be one that can be demoted */
   return freed;
+}
+
+bool kvi_store_next_is_demotion_locked(struct kvi_store *store)
+{
+  bool demote;
+
+  (void)memory_victim_locked(store, &demote);
+  return demote;
+}
+
+bool kvi_store_demote_one_locked(struct kvi_store *store)
+{
+  bool demote;
+  uint32_t victim = memory_victim_locked(store, &demote);
+
+  if (demote)
+    kvi_demote_locked(store, victim, KVI_DEMOTE_MARK);
+  return demote;
 }
 
 bool kvi_store_drop_one_locked(struct kvi_store *store)

@@ -35,6 +35,8 @@ struct row {
   "while)."
 
 #define HELP_HITS "Gets that found their chunk, by the tier it came from."
+#define HELP_DEMOTIONS                                                                                       \
+  "Chunks that left memory and stayed in the tier: for room, or ahead of that at the high mark."
 #define HELP_EVICTIONS                                                                                       \
   "Chunks evicted from the node that were in this tier, and in none below: for room, for an entry of the "   \
   "index, or because an operator asked."
@@ -146,8 +148,10 @@ static const struct row rows[] = {
      STORE(fetches_ahead)},
     {"kvasir_tier_promotions_total", SSD, "Chunks that came from the tier to memory.", COUNTER,
      STORE(promotions)},
-    {"kvasir_tier_demotions_total", SSD, "Chunks that left memory and stayed in the tier.", COUNTER,
-     STORE(demotions)},
+    {"kvasir_tier_demotions_total", "tier=\"ssd\",rule=\"room\"", HELP_DEMOTIONS, COUNTER,
+     STORE(demotions_by[KVI_DEMOTE_ROOM])},
+    {"kvasir_tier_demotions_total", "tier=\"ssd\",rule=\"mark\"", HELP_DEMOTIONS, COUNTER,
+     STORE(demotions_by[KVI_DEMOTE_MARK])},
     {"kvasir_tier_evictions_total", "tier=\"ssd\",rule=\"room\"", HELP_EVICTIONS, COUNTER,
      STORE(evictions_by[1][KVI_EVICT_ROOM])},
     {"kvasir_tier_evictions_total", "tier=\"ssd\",rule=\"index\"", HELP_EVICTIONS, COUNTER,

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "tiers/dram/dram.h"
 #include "tiers/faulty/faulty_tier.h"
+#include "tiers/marks.h"
 #include "tiers/store_private.h"
 
 #define CHUNKS_MIN            1024u
@@ -63,6 +64,8 @@ static kvs_status config_check(const struct kvi_store_config *config, const stru
     reason = "max_leases is above 2^28";
   else if (config->max_landings > LANDINGS_LIMIT)
     reason = "max_landings is above 2^24";
+  else if (config->dram_high_mark > 100 || config->dram_low_mark > config->dram_high_mark)
+    reason = "the memory's marks are not percents, the low one at most the high one";
   if (!reason)
     return KVS_OK;
   kvi_log_error("store: cannot open: %s", reason);
@@ -74,6 +77,11 @@ static bool has_dram_faults(const struct kvi_store *store)
   return store->config.dram_test_fault && store->config.dram_test_fault[0] != '\0';
 }
 
+static bool has_marks(const struct kvi_store *store)
+{
+  return store->config.medium && store->config.dram_high_mark > 0 && store->config.dram_high_mark < 100;
+}
+
 static kvs_status parts_create(struct kvi_store *store)
 {
   struct kvi_dram_config dram = {.bytes = store->config.dram_bytes,
@@ -81,7 +89,14 @@ static kvs_status parts_create(struct kvi_store *store)
                                  .object_bytes_max = store->config.chunk_bytes_max,
                                  .huge_pages = store->config.huge_pages,
                                  .lock_memory = store->config.lock_memory};
-  kvs_status status = kvi_index_create(store);
+  kvs_status status;
+
+  if (has_marks(store)) {
+    dram.low_percent = 100 - store->config.dram_high_mark;
+    dram.low = kvi_marks_crossed;
+    dram.low_ctx = store;
+  }
+  status = kvi_index_create(store);
 
   if (status == KVS_OK)
     status = kvi_spaces_create(store);
@@ -101,6 +116,8 @@ static kvs_status parts_create(struct kvi_store *store)
     store->dram->ops->attr(store->dram, &store->dram_attr);
   if (status == KVS_OK && store->config.medium)
     status = kvi_below_create(store, store->config.medium);
+  if (status == KVS_OK && has_marks(store))
+    status = kvi_marks_create(store, &store->marks);
   return status;
 }
 
@@ -141,6 +158,7 @@ void kvi_store_close(struct kvi_store *store)
     return;
   if (store->config.medium) /* calls back until it is gone */
     store->config.medium->ops->destroy(store->config.medium);
+  kvi_marks_destroy(store->marks);
   kvi_below_destroy(store);
   if (store->dram)
     store->dram->ops->destroy(store->dram);

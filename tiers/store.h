@@ -32,6 +32,11 @@ struct kvi_store_config {
   uint32_t dram_page_bytes; /* power of two, 4 KiB to 2 MiB; 0: 16 KiB */
   bool huge_pages;          /* try MAP_HUGETLB, then transparent ones; said in the log */
   bool lock_memory;         /* mlock; a warning when refused */
+  /*
+   * Percent of the memory, with a tier below: above the high mark a thread demotes clean chunks until the low one is reached (tiers/marks.h). high 0
+   * or 100: never. low is at most high.
+   */
+  uint32_t dram_high_mark, dram_low_mark;
   uint64_t chunk_bytes_max; /* 0: KVI_CHUNK_BYTES_MAX; at most that */
   uint32_t max_chunks;      /* index entries; 0: dram_bytes / 64 KiB, at least 1024 */
   uint32_t max_spaces;      /* 0: 1024; at most 65535 */
@@ -248,6 +253,13 @@ enum kvi_evict_rule {
   KVI_EVICT_RULES
 };
 
+/* What a chunk left memory for, and stayed in the tier below. */
+enum kvi_demote_rule {
+  KVI_DEMOTE_ROOM, /* somebody needed it, and waited for it */
+  KVI_DEMOTE_MARK, /* ahead of that: the high mark was crossed */
+  KVI_DEMOTE_RULES
+};
+
 /* Counters since open (monotonic) and gauges; one row a field in docs. */
 struct kvi_store_stats {
   uint64_t lookups, lookup_keys, lookup_hit_keys;
@@ -273,7 +285,7 @@ struct kvi_store_stats {
   uint64_t fetches, fetch_joins,
       fetches_ahead;                    /* started for a get; gets that waited for another's; started ahead */
   uint64_t fetch_misses, fetch_refused; /* came to nothing; no room to read into, or too many */
-  uint64_t promotions, demotions;
+  uint64_t promotions, demotions_by[KVI_DEMOTE_RULES];
   uint64_t medium_evicted_bytes;       /* of evictions_by[1] */
   uint64_t medium_lost;                /* copies that could not be read, or whose device failed */
   uint64_t medium_chunks, medium_only; /* now: with a copy there; of these not in memory */

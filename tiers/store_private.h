@@ -2,7 +2,7 @@
  * tiers/store_private.h: what the files of the store share. docs/store.md draws it.
  *
  * Files: store.c (life, counters), index.c (entries, hash, ghosts), spaces.c, put.c (landings), waiters.c (equal puts), get.c,
- * lookup.c, lease.c, evict.c, list.c; and for a tier below: below.c (its owner's side, recovery), clean.c, write_through.c, fetch.c, refill.c, use.c. Functions that end in _locked are called with store->lock held; all others without it.
+ * lookup.c, lease.c, evict.c, list.c; and for a tier below: below.c (its owner's side, recovery), clean.c, marks.c, write_through.c, fetch.c, refill.c, use.c. Functions that end in _locked are called with store->lock held; all others without it.
  */
 #ifndef KVASIR_TIERS_STORE_PRIVATE_H
 #define KVASIR_TIERS_STORE_PRIVATE_H
@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "proto/limits.h"
+#include "tiers/marks.h"
 #include "tiers/policy/policy.h"
 #include "tiers/store.h"
 
@@ -219,6 +220,7 @@ struct kvi_store {
 
   struct kvi_below *below;             /* NULL: no tier below. The pointer never changes. */
   const struct kvi_store_lower *lower; /* NULL: nothing */
+  struct kvi_marks *marks;             /* NULL: none. Set when the store opens. */
 
   struct kvi_damages damages;   /* has its own lock */
   struct kvi_store_stats stats; /* counters and gauges; dram and index_bytes are filled when asked */
@@ -311,6 +313,10 @@ void kvi_waiters_call(struct kvi_store *store, uint32_t first, kvs_status status
 
 /* Takes chunks out of memory until `bytes` of payload went, at most KVI_BATCH_LOCKED of them. Returns the payload bytes; 0: no victim. */
 uint64_t kvi_store_make_room_locked(struct kvi_store *store, uint64_t bytes);
+/* Whether what would be the next to make room is a demotion. */
+bool kvi_store_next_is_demotion_locked(struct kvi_store *store);
+/* Takes the chunk out of memory that would be the next to make room, if that is a demotion. False: there is none, or it would be gone. */
+bool kvi_store_demote_one_locked(struct kvi_store *store);
 /* Drops the least recently used leaf of any group, so that its entry is free. False: none may go. */
 bool kvi_store_drop_one_locked(struct kvi_store *store);
 void kvi_store_evict_one_locked(struct kvi_store *store, uint32_t number, enum kvi_evict_rule rule);
@@ -346,7 +352,7 @@ void kvi_clean_remove_locked(struct kvi_store *store, uint32_t number);
 /* The one to demote next and its last use; KVI_NONE. */
 uint32_t kvi_clean_victim_locked(struct kvi_store *store, uint64_t *last_use_ns_p);
 /* Out of memory; it stays on the medium. */
-void kvi_demote_locked(struct kvi_store *store, uint32_t number);
+void kvi_demote_locked(struct kvi_store *store, uint32_t number, enum kvi_demote_rule rule);
 
 /* ---- write_through.c ---- */
 

@@ -177,7 +177,9 @@ static void print_ssd(const cJSON *document)
   char size[CLI_SIZE_TEXT], read[CLI_SIZE_TEXT], time[CLI_SIZE_TEXT];
 
   print_below(document, "ssd", "directories");
-  fputs("ssd: evicted by rule: ", stdout);
+  fputs("ssd: demoted by rule: ", stdout);
+  print_causes(document, "kvasir_tier_demotions_total", "ssd");
+  fputs("; evicted by rule: ", stdout);
   print_causes(document, "kvasir_tier_evictions_total", "ssd");
   printf("; %.0f copies lost to the device; %.0f log files freed, %.0f chunks copied for it\n",
          value_of(document, "kvasir_tier_lost_total", "ssd"),

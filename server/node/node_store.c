@@ -51,6 +51,8 @@ kvs_status kvi_node_open_store(struct kvi_node *node, char *error, size_t error_
       .dram_page_bytes = (uint32_t)values->dram_page_size,
       .huge_pages = values->dram_huge_pages,
       .lock_memory = values->dram_lock,
+      .dram_high_mark = (uint32_t)values->dram_high_mark,
+      .dram_low_mark = (uint32_t)values->dram_low_mark,
       .chunk_bytes_max = chunk_bytes_max(values),
       .max_chunks = (uint32_t)values->store_max_chunks,
       .max_spaces = (uint32_t)values->store_max_spaces,

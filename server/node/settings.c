@@ -149,6 +149,9 @@ static kvs_status check_memory(kvi_config *config)
   if ((values->dram_page_size & (values->dram_page_size - 1)) != 0)
     return kvi_config_refuse(config, "dram.page_size", "%s is not a power of two",
                              kvi_format_size(values->dram_page_size, size));
+  if (values->dram_low_mark > values->dram_high_mark)
+    return kvi_config_refuse(config, "dram.low_mark", "%lld %% is above dram.high_mark (%lld %%)",
+                             (long long)values->dram_low_mark, (long long)values->dram_high_mark);
   if (memory != 0 && values->dram_size > memory)
     return kvi_config_refuse(config, "dram.size", "%s is more than the memory there is (%s)",
                              kvi_format_size(values->dram_size, size), kvi_format_size(memory, bound));

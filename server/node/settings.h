@@ -33,7 +33,8 @@ struct kvi_node_settings {
   uint64_t dram_page_size;
   bool dram_huge_pages;
   bool dram_lock;
-  const char *dram_test_fault; /* "" = none; mutable */
+  int64_t dram_high_mark, dram_low_mark; /* percent */
+  const char *dram_test_fault;           /* "" = none; mutable */
 
   kvi_config_list ssd_paths; /* directories; empty: no SSD tier */
   uint64_t ssd_size;         /* of all together */

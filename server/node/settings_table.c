@@ -96,6 +96,25 @@ static const kvi_config_row rows[] = {
      .doc = "Lock that memory so that it is never swapped out. When the kernel refuses (see "
             "`RLIMIT_MEMLOCK`) the node "
             "warns and goes on."},
+    {.name = "dram.high_mark",
+     AT(INT, dram_high_mark),
+     .standard = "95",
+     .min = 1,
+     .max = 100,
+     .unit = "percent",
+     .doc = "When more of that memory than this is taken, chunks that are on SSD too leave it in the "
+            "background, the "
+            "least recently used "
+            "first, until `dram.low_mark` is reached: so puts and reads find room without making it. Nothing "
+            "is lost by it. 100: "
+            "never. Without an SSD tier it does nothing."},
+    {.name = "dram.low_mark",
+     AT(INT, dram_low_mark),
+     .standard = "90",
+     .min = 0,
+     .max = 100,
+     .unit = "percent",
+     .doc = "Where that ends. At most `dram.high_mark`."},
     {.name = "dram.test_fault",
      AT(STRING, dram_test_fault),
      .min = 0,

@@ -200,6 +200,10 @@ kvs_status kvi_dram_create(const struct kvi_dram_config *config, struct kvi_tier
   dram->n_pages = (uint32_t)(config->bytes / page_bytes);
   dram->object_bytes_max = config->object_bytes_max ? config->object_bytes_max : KVI_CHUNK_BYTES_MAX;
   dram->spill_max = config->bytes / 64 + (1u << 20);
+  dram->low = config->low;
+  dram->low_ctx = config->low_ctx;
+  if (config->low)
+    dram->low_pages = (uint32_t)((uint64_t)dram->n_pages * config->low_percent / 100);
   dram->next = malloc(dram->n_pages * sizeof(*dram->next));
   status = dram->next ? kvi_dram_memory_map((size_t)dram->n_pages * page_bytes, config->huge_pages,
                                             config->lock_memory, &dram->memory)

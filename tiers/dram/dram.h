@@ -36,6 +36,13 @@ struct kvi_dram_config {
   uint64_t object_bytes_max; /* payload; 0: KVI_CHUNK_BYTES_MAX */
   bool huge_pages;           /* MAP_HUGETLB, else transparent ones; the log says which it got */
   bool lock_memory;          /* mlock; a warning in the log when refused */
+  /*
+   * Called when a reserve leaves fewer pages free than low_percent of all, and the one before did not: once for each time that mark is crossed. On the
+   * thread that reserves, without a lock of the tier. NULL: nobody is told.
+   */
+  void (*low)(void *ctx);
+  void *low_ctx;
+  uint32_t low_percent; /* at most 100 */
 };
 
 /* Blocks while it touches the memory. Errors: KVS_ERR_INVALID, KVS_ERR_NOMEM. */

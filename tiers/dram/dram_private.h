@@ -36,6 +36,9 @@ struct dram {
   uint64_t read_bytes_per_s;
   uint64_t spill_max;
   uint32_t *next; /* of each page; KVI_DRAM_PAGE_NONE: the end */
+  void (*low)(void *ctx);
+  void *low_ctx;
+  uint32_t low_pages; /* fewer free ones are low */
 
   pthread_mutex_t lock; /* guards all below, and next[] of free pages */
   uint32_t free_first, free_count;
@@ -65,7 +68,7 @@ static inline uint64_t kvi_dram_align(uint64_t value, uint64_t unit)
 
 /* ---- pages.c: chains of them ---- */
 
-/* Cuts n pages off the free list. KVS_ERR_FULL. */
+/* Cuts n pages off the free list. KVS_ERR_FULL. Tells that they are low when these were the first to make them so: without a lock. */
 kvs_status kvi_dram_pages_take(struct dram *dram, uint32_t n, uint32_t *first_p, uint32_t *last_p);
 /* The chain goes back in front, in its order. Call with the lock held. */
 void kvi_dram_pages_give(struct dram *dram, uint32_t first, uint32_t last, uint32_t n);

@@ -7,6 +7,7 @@
 kvs_status kvi_dram_pages_take(struct dram *dram, uint32_t n, uint32_t *first_p, uint32_t *last_p)
 {
   kvs_status status = KVS_ERR_FULL;
+  bool crossed = false;
 
   pthread_mutex_lock(&dram->lock);
   if (n <= dram->free_count) {
@@ -17,11 +18,14 @@ kvs_status kvi_dram_pages_take(struct dram *dram, uint32_t n, uint32_t *first_p,
     *first_p = dram->free_first;
     *last_p = last;
     dram->free_first = dram->next[last];
+    crossed = dram->free_count >= dram->low_pages && dram->free_count - n < dram->low_pages;
     dram->free_count -= n;
     dram->next[last] = KVI_DRAM_PAGE_NONE;
     status = KVS_OK;
   }
   pthread_mutex_unlock(&dram->lock);
+  if (crossed)
+    dram->low(dram->low_ctx);
   return status;
 }
 

@@ -18,7 +18,7 @@ class Tiers(TierTest):
         node = self.ssd_node().start()
         self.put(node, 0, N)
         self.all_there(node, 0, N)
-        self.assertGreater(node.metric("kvasir_tier_demotions_total", SSD), 0)
+        self.assertGreater(node.metric("kvasir_tier_demotions_total", '{tier="ssd",rule="mark"}'), 0)
         self.assertGreater(node.metric("kvasir_tier_promotions_total", SSD), 0)
         self.assertEqual(node.metric("kvasir_chunks"), N * CHAIN)
         self.assertEqual(node.metric("kvasir_corrupt_chunks_total"), 0)

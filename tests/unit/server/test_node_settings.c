@@ -137,6 +137,7 @@ static void test_memory(void **state)
   (void)state;
   expect_refused("power of two", "--dram.page-size=5000", NULL);
   expect_refused("more than the memory", "--dram.size=60TiB", NULL);
+  expect_refused("90 % is above dram.high_mark (80 %)", "--dram.high-mark=80", NULL);
   expect_refused("does not fit dram.size", "--dram.size=16MiB", "--chunk.max-size=32MiB");
   /* What the store would refuse is refused here, before the memory is touched. */
   expect_refused("65535", "--store.max-spaces=65536", NULL);

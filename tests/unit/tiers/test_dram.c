@@ -382,9 +382,42 @@ static void refusals(void **state)
   none.destroy(&empty);
 }
 
+static void count_call(void *ctx)
+{
+  ++*(uint32_t *)ctx;
+}
+
+static void a_crossed_mark_is_told_once(void **state)
+{
+  uint32_t calls = 0;
+  struct kvi_dram_config config = {
+      .bytes = 10 * PAGE, .page_bytes = PAGE, .low = count_call, .low_ctx = &calls, .low_percent = 30};
+  kvi_tier_object objects[10];
+  struct kvi_tier *tier;
+
+  (void)state;
+  assert_int_equal(kvi_dram_create(&config, &tier), KVS_OK);
+  for (uint32_t i = 0; i < 10; i++) {
+    assert_int_equal(reserve(tier, 100, 1, &objects[i]), KVS_OK);
+    assert_int_equal(calls, i < 7 ? 0 : 1); /* three are free: not low */
+  }
+  assert_int_equal(reserve(tier, 100, 1, &objects[0]), KVS_ERR_FULL);
+  assert_int_equal(calls, 1);
+  tier->ops->drop(tier, objects[9]);
+  assert_int_equal(reserve(tier, 100, 1, &objects[9]), KVS_OK); /* it was low before */
+  assert_int_equal(calls, 1);
+  for (uint32_t i = 0; i < 10; i++)
+    tier->ops->drop(tier, objects[i]);
+  assert_int_equal(reserve(tier, 9 * PAGE, 1, &objects[0]), KVS_OK); /* from all to none */
+  assert_int_equal(calls, 2);
+  tier->ops->drop(tier, objects[0]);
+  tier->ops->destroy(tier);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_crossed_mark_is_told_once),
       cmocka_unit_test(objects_of_all_sizes),
       cmocka_unit_test(full_and_reused),
       cmocka_unit_test(mixed_sizes_leave_no_holes),
