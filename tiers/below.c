@@ -323,8 +323,7 @@ kvs_status kvi_below_create(struct kvi_store *store, struct kvi_medium *medium)
     return KVS_ERR_NOMEM;
   below->medium = medium;
   below->clean_first = below->clean_last = KVI_NONE;
-  below->budget_at_ns = kvi_now_ns();
-  below->budget_bytes = store->config.write_day_bytes / 24;
+  kvi_budget_init(&below->budget, store->config.write_day_bytes, store->config.chunk_bytes_max, kvi_now_ns());
   pthread_cond_init(&below->called, NULL);
   medium->ops->attr(medium, &below->attr);
   store->below = below;

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "proto/limits.h"
+#include "tiers/budget.h"
 #include "tiers/marks.h"
 #include "tiers/policy/policy.h"
 #include "tiers/store.h"
@@ -176,7 +177,7 @@ struct kvi_below {
   pthread_cond_t called;  /* a waiter's done has returned */
   struct orphan *orphans; /* during recovery */
   uint32_t n_orphans, orphans_room;
-  uint64_t budget_bytes, budget_at_ns; /* tokens of write_day_bytes, and when they were counted */
+  struct kvi_budget budget; /* of write_day_bytes */
 };
 
 struct kvi_store {

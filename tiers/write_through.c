@@ -9,33 +9,6 @@
 #include "tiers/store_private.h"
 
 #define WRITE_TIMEOUT_NS (30 * KVI_NS_PER_S)
-#define DAY_S            86400u
-
-/* ---- admission ---- */
-
-/* A day's bytes come in evenly; an hour's worth may be used at once. */
-static bool budget_take_locked(struct kvi_store *store, uint64_t bytes)
-{
-  struct kvi_below *below = store->below;
-  uint64_t day = store->config.write_day_bytes, now = kvi_now_ns();
-  uint64_t most = day / 24 > store->config.chunk_bytes_max ? day / 24 : store->config.chunk_bytes_max;
-  uint64_t ms = (now - below->budget_at_ns) / KVI_NS_PER_MS;
-
-  if (day == 0)
-    return true;
-  if (ms > DAY_S * 1000u)
-    ms = DAY_S * 1000u;
-  if (ms > 0) {
-    below->budget_bytes += day / 1000 * ms / DAY_S; /* day / 1000: so that it cannot overflow */
-    below->budget_at_ns += ms * KVI_NS_PER_MS;
-  }
-  if (below->budget_bytes > most)
-    below->budget_bytes = most;
-  if (below->budget_bytes < bytes)
-    return false;
-  below->budget_bytes -= bytes;
-  return true;
-}
 
 /* ---- the queue ---- */
 
@@ -254,7 +227,7 @@ void kvi_write_through_locked(struct kvi_store *store, uint32_t number, uint32_t
     return;
   }
 
-  if (!budget_take_locked(store, entry->length)) {
+  if (!kvi_budget_take(&store->below->budget, entry->length, kvi_now_ns())) {
     store->stats.writes_over_budget++;
     return;
   }
