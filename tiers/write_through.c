@@ -12,53 +12,60 @@
 
 /* ---- the queue ---- */
 
-/* Behind the others. The oldest goes when the ring is full. */
-static void ring_push(struct kvi_write_queue *queue, uint32_t entry, kvi_tier_object object)
-{
-  if (queue->length == queue->room) {
-    queue->first = (queue->first + 1) % queue->room;
-    queue->length--;
-  }
-  queue->ring[(queue->first + queue->length++) % queue->room] =
-      (struct kvi_queued){.entry = entry, .object = object};
-}
-
 /* The oldest, whatever became of it. */
 static struct kvi_queued ring_pop(struct kvi_write_queue *queue)
 {
-  struct kvi_queued oldest = queue->ring[queue->first];
+  struct kvi_queued oldest = queue->ring[queue->first++];
 
-  queue->first = (queue->first + 1) % queue->room;
+  if (queue->first == queue->room)
+    queue->first = 0;
   queue->length--;
   return oldest;
 }
 
-/* The oldest that is still to be written; its entry's mark is taken off. KVI_NONE: the queue is empty. */
-static uint32_t queue_pop_locked(struct kvi_store *store)
+/* Behind the others. The oldest goes when the ring is full. */
+static void ring_push(struct kvi_write_queue *queue, uint32_t entry, kvi_tier_object object)
 {
-  struct kvi_below *below = store->below;
+  uint32_t place;
 
-  while (below->queue.length > 0) {
-    struct kvi_queued oldest = ring_pop(&below->queue);
-    struct kvi_entry *entry = &store->entries[oldest.entry];
-
-    if (entry->state == KVI_ENTRY_RESIDENT && entry->queued && entry->object == oldest.object) {
-      entry->queued = 0;
-      store->stats.writes_queued--;
-      return oldest.entry;
-    }
-  }
-  return KVI_NONE;
+  if (queue->length == queue->room)
+    (void)ring_pop(queue);
+  place = queue->first + queue->length++;
+  queue->ring[place < queue->room ? place : place - queue->room] =
+      (struct kvi_queued){.entry = entry, .object = object};
 }
 
-/* Makes room in the queue if it is full: the oldest is shed. */
+/* Takes the oldest out. KVI_NONE: it is not to be written any more. Else its entry's mark is taken off. */
+static uint32_t queue_pop_one_locked(struct kvi_store *store)
+{
+  struct kvi_queued oldest = ring_pop(&store->below->queue);
+  struct kvi_entry *entry = &store->entries[oldest.entry];
+
+  if (entry->state != KVI_ENTRY_RESIDENT || !entry->queued || entry->object != oldest.object)
+    return KVI_NONE;
+  entry->queued = 0;
+  store->stats.writes_queued--;
+  return oldest.entry;
+}
+
+/* The oldest that is still to be written. KVI_NONE: the queue is empty. */
+static uint32_t queue_pop_locked(struct kvi_store *store)
+{
+  uint32_t number = KVI_NONE;
+
+  while (store->below->queue.length > 0 && number == KVI_NONE)
+    number = queue_pop_one_locked(store);
+  return number;
+}
+
+/* Makes room in the queue if it is full: the oldest is shed, unless its place is all that was left of it. */
 static void queue_push_locked(struct kvi_store *store, uint32_t number)
 {
   struct kvi_below *below = store->below;
   struct kvi_entry *entry = &store->entries[number];
 
   if (below->queue.length == below->queue.room) {
-    uint32_t shed = queue_pop_locked(store);
+    uint32_t shed = queue_pop_one_locked(store);
 
     if (shed != KVI_NONE) {
       store->stats.writes_shed++;

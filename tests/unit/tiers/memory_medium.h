@@ -1,6 +1,6 @@
 /*
  * memory_medium.h: a medium (tiers/medium.h) in plain memory, of either kind, for tests of what stands on media: it counts what it is asked, can be
- * held still with everything under way, and fails on demand.
+ * held still with everything under way, fails on demand, and lets go of chunks and moves them as one that needs room would.
  */
 #ifndef KVASIR_TESTS_UNIT_TIERS_MEMORY_MEDIUM_H
 #define KVASIR_TESTS_UNIT_TIERS_MEMORY_MEDIUM_H
@@ -31,7 +31,7 @@ struct memory_item {
   uint64_t ttl_ms;
 };
 
-enum memory_verb { MEMORY_PUT, MEMORY_GET, MEMORY_LOOKUP, MEMORY_REMOVE };
+enum memory_verb { MEMORY_PUT, MEMORY_GET, MEMORY_LOOKUP, MEMORY_REMOVE, MEMORY_LET_GO, MEMORY_MOVE };
 
 struct memory_op {
   enum memory_verb verb;
@@ -44,7 +44,8 @@ struct memory_medium {
   pthread_mutex_t mutex;
   pthread_cond_t changed;
   pthread_t thread;
-  bool hold, closing;
+  struct kvi_medium_owner owner;
+  bool hold, closing, running;
   kvs_status get_status; /* of gets from now on, when it is not KVS_OK */
   kvs_status put_status; /* the same of puts */
   struct memory_op ops[MEMORY_OPS];
@@ -178,6 +179,48 @@ static inline kvs_status memory_remove_now(struct memory_medium *own, struct kvi
   return item ? KVS_OK : KVS_MISS;
 }
 
+/* The store lets go of about so many bytes. */
+static inline void memory_let_go_now(struct memory_medium *own, uint64_t bytes)
+{
+  (void)own->owner.make_room(own->owner.ctx, bytes);
+}
+
+/* The chunk in the first taken place from this one on comes to a free place, as when a log file is freed. */
+static inline void memory_move_now(struct memory_medium *own, uint32_t from)
+{
+  uint32_t to = 0;
+  struct memory_name name;
+  struct memory_item copy;
+
+  pthread_mutex_lock(&own->mutex);
+  while (from < MEMORY_ITEMS && !own->items[from].bytes)
+    from++;
+  while (to < MEMORY_ITEMS && own->items[to].bytes)
+    to++;
+  if (from < MEMORY_ITEMS && to < MEMORY_ITEMS) {
+    copy = own->items[from];
+    copy.bytes = malloc(copy.size);
+    memcpy(copy.bytes, own->items[from].bytes, copy.size);
+    own->items[to] = copy;
+    name = copy.name;
+  } else {
+    from = MEMORY_ITEMS;
+  }
+  pthread_mutex_unlock(&own->mutex);
+  if (from == MEMORY_ITEMS)
+    return;
+  /* places are given away on this thread alone: meanwhile both can only become free */
+  if (!own->owner.moved(
+          own->owner.ctx,
+          &(struct kvi_medium_identity){
+              .tenant = name.tenant, .space = name.space, .key = name.key, .key_length = name.key_length},
+          (kvi_medium_handle)from + 1, (kvi_medium_handle)to + 1))
+    from = to;
+  pthread_mutex_lock(&own->mutex);
+  memory_item_free(&own->items[from]);
+  pthread_mutex_unlock(&own->mutex);
+}
+
 static inline void memory_op_run(struct memory_medium *own, const struct memory_op *op, bool closing)
 {
   if (op->verb == MEMORY_PUT) {
@@ -191,6 +234,12 @@ static inline void memory_op_run(struct memory_medium *own, const struct memory_
     if (!closing)
       memory_lookup_now(own, lookup);
     lookup->done(lookup, closing ? KVS_ERR_CLOSED : KVS_OK);
+  } else if (op->verb == MEMORY_LET_GO || op->verb == MEMORY_MOVE) {
+    uintptr_t number = (uintptr_t)op->asked;
+    if (!closing && op->verb == MEMORY_LET_GO)
+      memory_let_go_now(own, number);
+    else if (!closing)
+      memory_move_now(own, (uint32_t)number);
   } else {
     struct kvi_medium_remove *remove = op->asked;
     remove->done(remove, closing ? KVS_ERR_CLOSED : memory_remove_now(own, remove));
@@ -214,9 +263,12 @@ static inline void *memory_run(void *ctx)
     own->first = (own->first + 1) % MEMORY_OPS;
     own->n_ops--;
     closing = own->closing;
+    own->running = true;
     pthread_mutex_unlock(&own->mutex);
     memory_op_run(own, &op, closing);
     pthread_mutex_lock(&own->mutex);
+    own->running = false;
+    pthread_cond_broadcast(&own->changed);
   }
   pthread_mutex_unlock(&own->mutex);
   return NULL;
@@ -232,11 +284,19 @@ static inline kvs_status memory_submit(struct kvi_medium *medium, enum memory_ve
     status = KVS_ERR_CLOSED;
   } else if (own->n_ops < MEMORY_OPS) {
     own->ops[(own->first + own->n_ops++) % MEMORY_OPS] = (struct memory_op){.verb = verb, .asked = asked};
-    pthread_cond_signal(&own->changed);
+    pthread_cond_broadcast(&own->changed);
     status = KVS_OK;
   }
   pthread_mutex_unlock(&own->mutex);
   return status;
+}
+
+static inline kvs_status memory_recover(struct kvi_medium *medium, const struct kvi_medium_owner *owner,
+                                        kvi_medium_found_fn *found)
+{
+  (void)found;
+  memory_of(medium)->owner = *owner;
+  return KVS_OK;
 }
 
 static inline kvs_status memory_put(struct kvi_medium *medium, struct kvi_medium_put *put)
@@ -293,7 +353,7 @@ static inline void memory_destroy(struct kvi_medium *medium)
     return;
   pthread_mutex_lock(&own->mutex);
   own->closing = true;
-  pthread_cond_signal(&own->changed);
+  pthread_cond_broadcast(&own->changed);
   pthread_mutex_unlock(&own->mutex);
   pthread_join(own->thread, NULL);
   for (uint32_t i = 0; i < MEMORY_ITEMS; i++)
@@ -306,6 +366,7 @@ static inline void memory_destroy(struct kvi_medium *medium)
 static inline struct memory_medium *memory_medium_create(bool shared)
 {
   static struct kvi_medium_ops ops = {.attr = memory_attr,
+                                      .recover = memory_recover,
                                       .put = memory_put,
                                       .get = memory_get,
                                       .lookup = memory_lookup,
@@ -329,8 +390,28 @@ static inline void memory_hold(struct memory_medium *own, bool hold)
 {
   pthread_mutex_lock(&own->mutex);
   own->hold = hold;
-  pthread_cond_signal(&own->changed);
+  pthread_cond_broadcast(&own->changed);
   pthread_mutex_unlock(&own->mutex);
+}
+
+/* Waits until it has nothing to do, what follows from what it did included. It must not be held. */
+static inline void memory_settle(struct memory_medium *own)
+{
+  pthread_mutex_lock(&own->mutex);
+  while (own->n_ops > 0 || own->running)
+    pthread_cond_wait(&own->changed, &own->mutex);
+  pthread_mutex_unlock(&own->mutex);
+}
+
+/* In their turn: the store is asked to let go of about so many bytes; the chunk at or behind that place is moved. Left out when it has too much to do. */
+static inline void memory_let_go(struct memory_medium *own, uint64_t bytes)
+{
+  (void)memory_submit(&own->medium, MEMORY_LET_GO, (void *)(uintptr_t)bytes);
+}
+
+static inline void memory_move(struct memory_medium *own, uint32_t from)
+{
+  (void)memory_submit(&own->medium, MEMORY_MOVE, (void *)(uintptr_t)from);
 }
 
 static inline void memory_fail(struct memory_medium *own, kvs_status get_status, kvs_status put_status)
@@ -350,6 +431,17 @@ static inline uint32_t memory_items(struct memory_medium *own)
     n += own->items[i].bytes != NULL;
   pthread_mutex_unlock(&own->mutex);
   return n;
+}
+
+/* Where it lies: the first place that was free when it came. UINT32_MAX: it is not there. */
+static inline uint32_t memory_place(struct memory_medium *own, const struct kvi_medium_identity *identity)
+{
+  struct memory_item *item;
+
+  pthread_mutex_lock(&own->mutex);
+  item = memory_find_locked(own, identity);
+  pthread_mutex_unlock(&own->mutex);
+  return item ? (uint32_t)(item - own->items) : UINT32_MAX;
 }
 
 /* Of a chunk that is there: its time to live as it was put. */

@@ -1,0 +1,147 @@
+/* The queue of chunks that wait to be written to the medium: who goes when it is full, and what is never written. */
+#include "testing.h"
+
+#include "memory_medium.h"
+#include "store_waiting.h"
+
+#define CHUNK    1000u
+#define UNDERWAY 16u /* as many as the store gives to a medium at a time */
+#define QUEUE    4u
+
+struct fixture {
+  struct memory_medium *medium;
+  struct kvi_store *store;
+  uint8_t space[KVS_DIGEST_SIZE];
+};
+
+static int setup(void **state)
+{
+  struct fixture *f = calloc(1, sizeof(*f));
+  struct kvi_store_config config = {.dram_bytes = 4 << 20, .write_queue = QUEUE};
+  kvs_space_desc desc = testing_space("queue", KEY_BYTES);
+
+  f->medium = memory_medium_create(false);
+  config.medium = &f->medium->medium;
+  assert_int_equal(kvi_store_open(&config, &f->store), KVS_OK);
+  testing_space_open(f->store, TENANT, &desc, f->space);
+  memory_hold(f->medium, true);
+  *state = f;
+  return 0;
+}
+
+static int teardown(void **state)
+{
+  struct fixture *f = *state;
+
+  kvi_store_close(f->store);
+  free(f);
+  return 0;
+}
+
+static void put(struct fixture *f, uint32_t first, uint32_t end)
+{
+  uint8_t key[KEY_BYTES];
+
+  for (uint32_t i = first; i < end; i++) {
+    testing_key(i, key, KEY_BYTES);
+    assert_int_equal(testing_put(f->store, TENANT, f->space, key, KEY_BYTES, NULL, 0, CHUNK, i), KVS_OK);
+  }
+}
+
+static void forget(struct fixture *f, uint32_t i)
+{
+  uint8_t key[KEY_BYTES];
+
+  testing_key(i, key, KEY_BYTES);
+  assert_int_equal(kvi_store_delete(f->store, TENANT, f->space, key, KEY_BYTES), KVS_OK);
+}
+
+/* When it was written: places are given in order. UINT32_MAX: it is not there. */
+static uint32_t turn_of(struct fixture *f, uint32_t i)
+{
+  uint8_t key[KEY_BYTES];
+
+  testing_key(i, key, KEY_BYTES);
+  return memory_place(f->medium,
+                      &(struct kvi_medium_identity){
+                          .tenant = TENANT, .space = f->space, .key = key, .key_length = KEY_BYTES});
+}
+
+static struct kvi_store_stats stats_of(struct fixture *f)
+{
+  struct kvi_store_stats stats;
+
+  kvi_store_stats(f->store, &stats);
+  return stats;
+}
+
+static void let_it_write(struct fixture *f)
+{
+  memory_hold(f->medium, false);
+  memory_settle(f->medium);
+}
+
+/* It comes again when nothing else waits. */
+static void the_oldest_is_shed(void **state)
+{
+  struct fixture *f = *state;
+  uint32_t full = UNDERWAY + QUEUE;
+
+  put(f, 0, full);
+  assert_int_equal(stats_of(f).writes_queued, QUEUE);
+  assert_int_equal(stats_of(f).writes_shed, 0);
+  put(f, full, full + 3);
+  assert_int_equal(stats_of(f).writes_queued, QUEUE);
+  assert_int_equal(stats_of(f).writes_shed, 3);
+  let_it_write(f);
+  for (uint32_t i = 0; i < UNDERWAY; i++)
+    assert_int_equal(turn_of(f, i), i);
+  for (uint32_t i = UNDERWAY; i < UNDERWAY + 3; i++)
+    assert_int_equal(turn_of(f, i), i + QUEUE);
+  for (uint32_t i = UNDERWAY + 3; i < full + 3; i++)
+    assert_int_equal(turn_of(f, i), i - 3);
+  assert_int_equal(stats_of(f).medium_chunks, full + 3);
+}
+
+/* The place of one that has gone is free: nobody has to make way. */
+static void what_has_gone_makes_way_first(void **state)
+{
+  struct fixture *f = *state;
+  uint32_t full = UNDERWAY + QUEUE;
+
+  put(f, 0, full);
+  forget(f, UNDERWAY);
+  assert_int_equal(stats_of(f).writes_queued, QUEUE - 1);
+  put(f, full, full + 1);
+  assert_int_equal(stats_of(f).writes_shed, 0);
+  put(f, full + 1, full + 2);
+  assert_int_equal(stats_of(f).writes_shed, 1);
+  let_it_write(f);
+  assert_int_equal(turn_of(f, UNDERWAY), UINT32_MAX);
+  assert_int_equal(turn_of(f, UNDERWAY + 1), full); /* the one that was shed: the last */
+}
+
+static void what_was_deleted_is_not_written(void **state)
+{
+  struct fixture *f = *state;
+
+  put(f, 0, UNDERWAY + 2);
+  forget(f, 3);        /* under way: the copy is let go of when it ends */
+  forget(f, UNDERWAY); /* in the queue */
+  put(f, UNDERWAY, UNDERWAY + 1);
+  let_it_write(f);
+  for (uint32_t i = 0; i < UNDERWAY + 2; i++)
+    assert_int_equal(turn_of(f, i) == UINT32_MAX, i == 3);
+  assert_int_equal(f->medium->puts, UNDERWAY + 2);
+  assert_int_equal(stats_of(f).medium_chunks, UNDERWAY + 1);
+}
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {CASE(the_oldest_is_shed), CASE(what_has_gone_makes_way_first),
+                                     CASE(what_was_deleted_is_not_written)};
+
+  return cmocka_run_group_tests_name("tiers/write_queue", tests, NULL, NULL);
+}
