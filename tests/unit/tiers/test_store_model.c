@@ -1,19 +1,26 @@
 /*
  * The store against a model: arrays, searched from end to end. Random operations on a few chains in a store that is too small for
  * them; after each one both must hold exactly the same chunks, so that every eviction is the one that leaf-first LRU demands.
+ *
+ * Once in memory alone, and once over a medium that holds all of it, moves what it holds, and asks now and then for chunks to be let go of: then memory
+ * drops nothing, however small it is, and what a look-up or a lease has just reported can be got, wherever it lies.
  */
 #include <stdbool.h>
 
 #include "testing.h"
 
-#define PAGE    4096u
-#define CHUNK   3000u
-#define CHAINS  6u
-#define LENGTH  12u
-#define IDS     (CHAINS * LENGTH)
-#define ROOM    40u /* pages, i.e. chunks */
-#define READERS 6u
-#define LEASES  5u
+#include "memory_medium.h"
+#include "store_waiting.h"
+
+#define PAGE             4096u
+#define CHUNK            3000u
+#define CHAINS           6u
+#define LENGTH           12u
+#define IDS              (CHAINS * LENGTH)
+#define ROOM             40u /* pages, i.e. chunks */
+#define ROOM_OVER_MEDIUM 20u
+#define READERS          6u
+#define LEASES           5u
 
 struct reader {
   bool open;
@@ -27,6 +34,7 @@ struct lease {
 };
 
 struct model {
+  struct memory_medium *medium; /* NULL: none */
   struct kvi_store *store;
   uint8_t space[KVS_DIGEST_SIZE];
   uint8_t keys[IDS * KEY_BYTES];
@@ -95,7 +103,7 @@ static uint32_t victim(const struct model *model)
 
 static void leave(struct model *model, uint32_t id)
 {
-  if (readers_of(model, id, model->version[id]) == 0)
+  if (readers_of(model, id, model->version[id]) == 0 && !model->medium)
     model->pages--;
   model->present[id] = false;
   model->version[id]++;
@@ -107,7 +115,7 @@ static void leave(struct model *model, uint32_t id)
 /* What a put does to make room: true when there is some. */
 static bool make_room(struct model *model)
 {
-  while (model->pages == ROOM) {
+  while (model->pages == ROOM && !model->medium) { /* with one something can always be demoted */
     uint32_t id = victim(model);
 
     if (id == IDS)
@@ -154,7 +162,7 @@ static void do_put(struct model *model, uint32_t id, bool abort)
   }
   testing_fill(&landing, id);
   assert_int_equal(kvi_store_put_commit(model->store, &landing), KVS_OK);
-  model->pages++;
+  model->pages += !model->medium;
   model->present[id] = model->ever[id] = true;
   model->deleted_last[id] = false;
   model->linked[id] = parent;
@@ -172,11 +180,11 @@ static void do_get(struct model *model, uint32_t id, uint32_t place)
     assert_true(testing_matches(&reader->source, reader->id));
     kvi_store_get_close(model->store, &reader->source);
     reader->open = false;
-    if (model->version[reader->id] != reader->version && readers_of(model, reader->id, reader->version) == 0)
+    if (model->version[reader->id] != reader->version &&
+        readers_of(model, reader->id, reader->version) == 0 && !model->medium)
       model->pages--;
   }
-  status = kvi_store_get_open(model->store, TENANT, model->space, key_of(model, id), KEY_BYTES, NULL, &source,
-                              &cause);
+  status = waiting_open(model->store, TENANT, model->space, key_of(model, id), &source, &cause);
   assert_int_equal(status, model->present[id] ? KVS_OK : KVS_MISS);
   if (status != KVS_OK) {
     if (!model->ever[id])
@@ -188,6 +196,17 @@ static void do_get(struct model *model, uint32_t id, uint32_t place)
   }
   model->used[id] = model->now;
   *reader = (struct reader){.open = true, .id = id, .version = model->version[id], .source = source};
+}
+
+/* What was just reported, in order: each is a use. */
+static void deliver(struct model *model, uint32_t first, uint32_t n)
+{
+  for (uint32_t id = first; id < first + n; id++) {
+    uint32_t cause;
+
+    assert_int_equal(waiting_get(model->store, TENANT, model->space, key_of(model, id), id, &cause), KVS_OK);
+    model->used[id] = ++model->now;
+  }
 }
 
 static void do_lookup(struct model *model, uint32_t chain, struct lease *lease)
@@ -214,6 +233,8 @@ static void do_lookup(struct model *model, uint32_t chain, struct lease *lease)
     model->used[i] = model->now;
     model->linked[i] = i > first;
   }
+  if (model->medium && !lease)
+    deliver(model, first, prefix);
   if (!lease || prefix == 0)
     return;
   lease->number = result.lease;
@@ -223,6 +244,14 @@ static void do_lookup(struct model *model, uint32_t chain, struct lease *lease)
     lease->version[i] = model->version[first + i];
     model->holds[first + i]++;
   }
+}
+
+/* However long ago it was reported; but for what was deleted since. */
+static void deliver_lease(struct model *model, const struct lease *lease)
+{
+  for (uint32_t i = 0; i < lease->n; i++)
+    if (model->version[lease->id[i]] == lease->version[i])
+      deliver(model, lease->id[i], 1);
 }
 
 static void do_release(struct model *model, struct lease *lease)
@@ -243,8 +272,7 @@ static void touch_before(struct model *model, uint32_t id)
 
     if (!model->present[i])
       continue;
-    assert_int_equal(kvi_store_get_open(model->store, TENANT, model->space, key_of(model, i), KEY_BYTES, NULL,
-                                        &source, &cause),
+    assert_int_equal(waiting_open(model->store, TENANT, model->space, key_of(model, i), &source, &cause),
                      KVS_OK);
     kvi_store_get_close(model->store, &source);
     model->used[i] = ++model->now;
@@ -274,11 +302,22 @@ static void do_evict_all(struct model *model)
   assert_int_equal(bytes, expected * CHUNK);
 }
 
+/* The medium needs room, as it says: the oldest leaves go, whatever tier they are in. */
+static void do_let_go(struct model *model, uint32_t n)
+{
+  memory_let_go(model->medium, (uint64_t)n * CHUNK);
+  memory_settle(model->medium);
+  for (uint32_t i = 0; i < n && victim(model) != IDS; i++)
+    leave(model, victim(model));
+}
+
 static void compare(struct model *model)
 {
   struct kvi_store_stats stats;
   uint32_t n = 0;
 
+  if (model->medium)
+    memory_settle(model->medium);
   look(model);
   for (uint32_t i = 0; i < IDS; i++) {
     assert_int_equal(seen(model, i), model->present[i]);
@@ -286,7 +325,10 @@ static void compare(struct model *model)
   }
   kvi_store_stats(model->store, &stats);
   assert_int_equal(stats.chunks, n);
-  assert_int_equal(stats.dram.used_bytes, (uint64_t)model->pages * PAGE);
+  if (!model->medium)
+    assert_int_equal(stats.dram.used_bytes, (uint64_t)model->pages * PAGE);
+  else
+    assert_int_equal(stats.medium_chunks, n);
   assert_int_equal(stats.landings, 0);
 }
 
@@ -322,10 +364,13 @@ static void step(struct model *model, kvi_rand *rand)
     break;
   case 12:
   case 13:
-    if (lease->number)
+    if (lease->number) {
+      if (model->medium)
+        deliver_lease(model, lease);
       do_release(model, lease);
-    else
+    } else {
       do_lookup(model, id / LENGTH, lease);
+    }
     break;
   case 14:
     do_delete(model, id);
@@ -335,6 +380,10 @@ static void step(struct model *model, kvi_rand *rand)
       do_evict_all(model);
     break;
   }
+  if (model->medium && kvi_rand_below(rand, 6) == 0)
+    do_let_go(model, 1 + (uint32_t)kvi_rand_below(rand, 4));
+  if (model->medium && kvi_rand_below(rand, 4) == 0)
+    memory_move(model->medium, (uint32_t)kvi_rand_below(rand, IDS));
 }
 
 static void close_all(struct model *model)
@@ -350,6 +399,12 @@ static void close_all(struct model *model)
       assert_true(testing_matches(&model->readers[i].source, model->readers[i].id));
       kvi_store_get_close(model->store, &model->readers[i].source);
     }
+  if (model->medium) {
+    memory_settle(model->medium);
+    assert_int_equal(memory_items(model->medium), 0);
+    kvi_store_stats(model->store, &stats);
+    assert_true(stats.promotions > 100 && stats.evictions_by[1][KVI_EVICT_ROOM] > 100);
+  }
   kvi_store_stats(model->store, &stats);
   assert_int_equal(stats.chunks, 0);
   assert_int_equal(stats.leases, 0);
@@ -360,22 +415,22 @@ static void close_all(struct model *model)
   kvi_store_close(model->store);
 }
 
-static void like_the_model(void **state)
+static void compare_with_the_model(struct kvi_store_config config, bool medium, uint64_t seeds, int steps)
 {
-  struct kvi_store_config config = {.dram_bytes = ROOM * PAGE, .dram_page_bytes = PAGE, .max_chunks = 2048};
   kvs_space_desc desc = testing_space("model", KEY_BYTES);
 
-  (void)state;
-  for (uint64_t seed = 1; seed <= 40; seed++) {
+  for (uint64_t seed = 1; seed <= seeds; seed++) {
     struct model model = {0};
     kvi_rand rand;
 
     kvi_rand_seed(&rand, seed);
+    model.medium = medium ? memory_medium_create(false) : NULL;
+    config.medium = medium ? &model.medium->medium : NULL;
     assert_int_equal(kvi_store_open(&config, &model.store), KVS_OK);
     testing_space_open(model.store, TENANT, &desc, model.space);
     for (uint32_t i = 0; i < IDS; i++)
       testing_key(i, model.keys + (size_t)i * KEY_BYTES, KEY_BYTES);
-    for (int i = 0; i < 2500; i++) {
+    for (int i = 0; i < steps; i++) {
       step(&model, &rand);
       compare(&model);
     }
@@ -383,9 +438,32 @@ static void like_the_model(void **state)
   }
 }
 
+static void like_the_model(void **state)
+{
+  struct kvi_store_config config = {.dram_bytes = ROOM * PAGE, .dram_page_bytes = PAGE, .max_chunks = 2048};
+
+  (void)state;
+  compare_with_the_model(config, false, 40, 2500);
+}
+
+static void like_the_model_over_a_medium(void **state)
+{
+  struct kvi_store_config config = {.dram_bytes = ROOM_OVER_MEDIUM * PAGE,
+                                    .dram_page_bytes = PAGE,
+                                    .max_chunks = 2048,
+                                    .dram_high_mark = 90,
+                                    .dram_low_mark = 70};
+
+  (void)state;
+  compare_with_the_model(config, true, 8, 1500);
+  config.dram_high_mark = config.dram_low_mark = 0;
+  compare_with_the_model(config, true, 2, 1500);
+}
+
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(like_the_model)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(like_the_model),
+                                     cmocka_unit_test(like_the_model_over_a_medium)};
 
   return cmocka_run_group_tests_name("tiers/store_model", tests, NULL, NULL);
 }

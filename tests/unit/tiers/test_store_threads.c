@@ -1,6 +1,7 @@
 /*
  * Several threads on one store that is too small for them: putters, getters, lookups with leases, deletes and evictions, equal puts that wait. Every
- * byte read must be the one that was put, everyone who waits is told once, and at the end nothing is left over.
+ * byte read must be the one that was put, everyone who waits is told once, and at the end nothing is left over. The same over a medium that moves and lets
+ * go of chunks meanwhile: then a chunk that a lease holds, and nobody deletes, can be got whatever becomes of its bytes in memory.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -8,17 +9,23 @@
 
 #include "testing.h"
 
+#include "memory_medium.h"
+#include "store_waiting.h"
+
 #define PAGE    4096u
 #define KEYS    96u
 #define CHAIN   8u
 #define THREADS 6u
 #define ROUNDS  1500u
 
+#define DELETED (KEYS / 2) /* keys below it are deleted now and then */
+
 struct shared {
+  struct memory_medium *medium; /* NULL: none */
   struct kvi_store *store;
   uint8_t space[KVS_DIGEST_SIZE];
   uint8_t keys[KEYS * KEY_BYTES];
-  atomic_uint wrong_bytes, wrong_status, waits, told;
+  atomic_uint wrong_bytes, wrong_status, broken_promises, waits, told;
 };
 
 struct worker {
@@ -63,17 +70,18 @@ static void put_one(struct worker *worker, uint32_t id)
     atomic_fetch_add(&shared->wrong_status, 1);
 }
 
-static void get_one(struct worker *worker, uint32_t id)
+static kvs_status get_one(struct worker *worker, uint32_t id)
 {
   struct shared *shared = worker->shared;
   uint32_t cause;
-  kvs_status status = testing_get(shared->store, TENANT, shared->space, shared->keys + (size_t)id * KEY_BYTES,
-                                  KEY_BYTES, id, &cause);
+  kvs_status status =
+      waiting_get(shared->store, TENANT, shared->space, shared->keys + (size_t)id * KEY_BYTES, id, &cause);
 
   if (status == KVS_ERR_CHECKSUM)
     atomic_fetch_add(&shared->wrong_bytes, 1);
-  else if (status != KVS_OK && status != KVS_MISS)
+  else if (status != KVS_OK && status != KVS_MISS && !(status == KVS_ERR_BUSY && shared->medium))
     atomic_fetch_add(&shared->wrong_status, 1);
+  return status;
 }
 
 static void lookup_one(struct worker *worker, uint32_t id)
@@ -87,11 +95,14 @@ static void lookup_one(struct worker *worker, uint32_t id)
                                    .keys = shared->keys + (size_t)(id / CHAIN * CHAIN) * KEY_BYTES,
                                    .key_length = KEY_BYTES,
                                    .n_keys = CHAIN,
-                                   .lease_ms = 60000};
+                                   .lease_ms = 600000};
   struct kvi_store_lookup_result result = {0};
 
   if (kvi_store_lookup(shared->store, &query, &result) != KVS_OK)
     atomic_fetch_add(&shared->wrong_status, 1);
+  for (uint32_t i = 0; result.lease && id >= DELETED && i < result.prefix; i++)
+    if (get_one(worker, id / CHAIN * CHAIN + i) == KVS_MISS) /* busy is no miss: it is asked for again */
+      atomic_fetch_add(&shared->broken_promises, 1);
   if (result.lease && kvi_rand_below(&worker->rand, 2) &&
       kvi_store_release(shared->store, worker->owner, result.lease) != KVS_OK)
     atomic_fetch_add(&shared->wrong_status, 1);
@@ -111,8 +122,8 @@ static void admin_one(struct worker *worker, uint32_t id)
     kvi_store_evict(shared->store, TENANT, shared->space, 20000, &chunks, &bytes);
     break;
   case 1:
-    (void)kvi_store_delete(shared->store, TENANT, shared->space, shared->keys + (size_t)id * KEY_BYTES,
-                           KEY_BYTES);
+    (void)kvi_store_delete(shared->store, TENANT, shared->space,
+                           shared->keys + (size_t)(id % DELETED) * KEY_BYTES, KEY_BYTES);
     break;
   case 2:
     (void)kvi_store_chunks(shared->store, TENANT, shared->space, &cursor, infos, 16);
@@ -120,6 +131,10 @@ static void admin_one(struct worker *worker, uint32_t id)
   default:
     kvi_store_stats(shared->store, &stats);
     kvi_store_expire(shared->store);
+    if (shared->medium) {
+      memory_let_go(shared->medium, 20000);
+      memory_move(shared->medium, id);
+    }
     kvi_store_put_unwait(shared->store, worker); /* never waited: nothing to forget */
     break;
   }
@@ -141,7 +156,7 @@ static void *work(void *arg)
     case 3:
     case 4:
     case 5:
-      get_one(worker, id);
+      (void)get_one(worker, id);
       break;
     case 6:
       lookup_one(worker, id);
@@ -155,7 +170,7 @@ static void *work(void *arg)
   return NULL;
 }
 
-static void nothing_is_torn(void **state)
+static void run_workers(bool medium)
 {
   struct kvi_store_config config = {.dram_bytes = 100 * PAGE, .dram_page_bytes = PAGE, .max_landings = 8};
   kvs_space_desc desc = testing_space("threads", KEY_BYTES);
@@ -165,7 +180,12 @@ static void nothing_is_torn(void **state)
   struct kvi_store_stats stats;
   uint64_t chunks, bytes;
 
-  (void)state;
+  if (medium) {
+    shared.medium = memory_medium_create(false);
+    config.medium = &shared.medium->medium;
+    config.dram_high_mark = 90;
+    config.dram_low_mark = 75;
+  }
   assert_int_equal(kvi_store_open(&config, &shared.store), KVS_OK);
   testing_space_open(shared.store, TENANT, &desc, shared.space);
   for (uint32_t i = 0; i < KEYS; i++)
@@ -178,18 +198,40 @@ static void nothing_is_torn(void **state)
   for (uint32_t i = 0; i < THREADS; i++)
     pthread_join(threads[i], NULL);
   assert_int_equal(shared.wrong_bytes, 0);
+  assert_int_equal(shared.wrong_status, 0);
+  assert_int_equal(shared.broken_promises, 0);
   assert_int_equal(shared.told, shared.waits);
-  kvi_store_stats(shared.store, &stats);
+  if (medium)
+    memory_settle(shared.medium);
+  /* the thread that demotes at the mark may be at it */
+  AWAIT((kvi_store_stats(shared.store, &stats), stats.dram.objects == stats.chunks - stats.medium_only));
   assert_int_equal(stats.landings, 0);
   assert_int_equal(stats.leases, 0);
   assert_int_equal(stats.dram.zombie_bytes, 0);
-  assert_int_equal(stats.dram.objects, stats.chunks);
   assert_true(stats.evictions > 0);
+  if (medium) {
+    assert_int_equal(stats.medium_chunks, memory_items(shared.medium));
+    assert_true(stats.promotions > 0 && stats.demotions_by[KVI_DEMOTE_MARK] > 0);
+  }
   kvi_store_evict(shared.store, TENANT, NULL, UINT64_MAX, &chunks, &bytes);
   assert_int_equal(chunks, stats.chunks);
   kvi_store_stats(shared.store, &stats);
   assert_int_equal(stats.dram.used_bytes, 0);
+  if (medium)
+    assert_int_equal(memory_items(shared.medium), 0);
   kvi_store_close(shared.store);
+}
+
+static void nothing_is_torn(void **state)
+{
+  (void)state;
+  run_workers(false);
+}
+
+static void nothing_is_torn_over_a_medium(void **state)
+{
+  (void)state;
+  run_workers(true);
 }
 
 /* ---- put_unwait against the call it forbids ---- */
@@ -255,6 +297,7 @@ static void no_call_after_unwait(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {cmocka_unit_test(nothing_is_torn),
+                                     cmocka_unit_test(nothing_is_torn_over_a_medium),
                                      cmocka_unit_test(no_call_after_unwait)};
 
   return cmocka_run_group_tests_name("tiers/store_threads", tests, NULL, NULL);
