@@ -6,9 +6,11 @@
  * put     puts the chains FIRST to FIRST + N - 1, prints "stored CHAIN" for each that the node acknowledged
  * get     gets them; prints "chain CHAIN" and for each chunk 1 (right) or 0 (a miss)
  * delete  deletes them
- * load    puts as put does and reads chains back at random meanwhile, until the node is gone
+ * load    puts as put does, meanwhile reads chains back at random, deletes each fourth one once the next is stored, and asks where chains are, until the node is gone;
+ *         when all N are stored it goes on without putting. Prints "deleted CHAIN" for each deletion that the node acknowledged, and "safe CHAIN" and for each chunk 1 (the SSD tier alone
+ *         has it, so it has acknowledged it) or 0 (elsewhere, or nowhere)
  *
- * Exit code 0; 1: wrong bytes, or an operation that never ended; 2: usage or set-up.
+ * Exit code 0; 1: wrong bytes, a chunk that came back after its deletion was acknowledged, or an operation that never ended; 2: usage or set-up.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -24,6 +26,7 @@
 #define KEY_LENGTH 32u
 #define LENGTH_MAX (256u << 10)
 #define TIMEOUT_MS 20000u
+#define TIER_SSD   2u /* as lookups tell it */
 
 struct chain {
   uint8_t keys[CHAIN * KEY_LENGTH];
@@ -31,6 +34,7 @@ struct chain {
   kvsc_iov iov[CHAIN];
   kvsc_chunk chunks[CHAIN];
   kvs_status statuses[CHAIN];
+  uint8_t tiers[CHAIN];
   uint64_t *memory;
 };
 
@@ -76,7 +80,7 @@ static void chain_fill(struct chain *chain, uint64_t number, bool put)
   }
 }
 
-/* Runs one operation over the chain to its end. The completion's status; KVS_ERR_INTERNAL when it never came. */
+/* Runs one operation over the chain to its end: put, get, delete or lookup. The completion's status; KVS_ERR_INTERNAL when it never came; KVS_ERR_UNREACHABLE when the node was gone. */
 static kvs_status run(kvsc_client *client, kvsc_space *space, struct chain *chain, char what)
 {
   kvsc_call call = {.struct_size = sizeof(call), .timeout_ms = TIMEOUT_MS, .statuses = chain->statuses};
@@ -87,18 +91,22 @@ static kvs_status run(kvsc_client *client, kvsc_space *space, struct chain *chai
 
   for (uint32_t i = 0; i < CHAIN; i++)
     chain->statuses[i] = KVS_MISS;
-  if (what == 'd')
+  memset(chain->tiers, 0, sizeof(chain->tiers));
+  if (what == 'd' || what == 'l')
     call.statuses = NULL;
+  if (what == 'l')
+    call.tiers = chain->tiers;
   status = what == 'p'   ? kvsc_put(space, &keys, chain->chunks, &call, &op)
            : what == 'g' ? kvsc_get(space, &keys, chain->chunks, &call, &op)
-                         : kvsc_delete(space, &keys, &call, &op);
+           : what == 'd' ? kvsc_delete(space, &keys, &call, &op)
+                         : kvsc_lookup(client, &space, 1, &keys, &call, &op);
   if (status != KVS_OK)
     return status;
   if (kvsc_wait(client, op, TIMEOUT_MS * 2, &completion) != KVS_OK) {
     printf("an operation never ended\n");
     return KVS_ERR_INTERNAL;
   }
-  return completion.status;
+  return completion.cause == KVSC_CAUSE_NODE ? KVS_ERR_UNREACHABLE : completion.status;
 }
 
 /* False: wrong bytes. */
@@ -122,12 +130,8 @@ static bool chain_check(const struct chain *chain, uint64_t number, bool print)
   return true;
 }
 
-static int put_and_read(kvsc_client *client, kvsc_space *space, struct chain *chain, uint64_t first,
-                        uint64_t n, bool load)
+static int put(kvsc_client *client, kvsc_space *space, struct chain *chain, uint64_t first, uint64_t n)
 {
-  kvi_rand rand;
-
-  kvi_rand_seed(&rand, first);
   for (uint64_t i = first; i < first + n; i++) {
     kvs_status status;
 
@@ -135,21 +139,109 @@ static int put_and_read(kvsc_client *client, kvsc_space *space, struct chain *ch
     status = run(client, space, chain, 'p');
     if (status == KVS_OK)
       printf("stored %" PRIu64 "\n", i);
-    else if (load)
-      return status == KVS_ERR_INTERNAL;
     else
       printf("not stored %" PRIu64 ": %s\n", i, kvs_status_name(status));
-    if (!load)
-      continue;
-    for (uint32_t k = 0; k < 2; k++) {
-      uint64_t number = first + kvi_rand_below(&rand, i - first + 1);
-
-      chain_fill(chain, number, false);
-      if (run(client, space, chain, 'g') == KVS_ERR_INTERNAL || !chain_check(chain, number, false))
-        return 1;
-    }
   }
   return 0;
+}
+
+/* ---- load ---- */
+
+enum fate { UNKNOWN = 0, STORED, DELETED };
+
+struct load {
+  kvsc_client *client;
+  kvsc_space *space;
+  struct chain *chain;
+  uint64_t first, n, n_stored;
+  uint8_t *fates; /* of each chain, as acknowledged */
+  kvi_rand rand;
+  bool gone;  /* the node */
+  bool wrong; /* what was found cannot be */
+};
+
+static void load_put(struct load *load)
+{
+  uint64_t number = load->first + load->n_stored;
+  kvs_status status;
+
+  chain_fill(load->chain, number, true);
+  status = run(load->client, load->space, load->chain, 'p');
+  load->wrong = status == KVS_ERR_INTERNAL;
+  load->gone = status != KVS_OK;
+  if (load->gone)
+    return;
+  printf("stored %" PRIu64 "\n", number);
+  load->fates[load->n_stored++] = STORED;
+}
+
+static void load_delete(struct load *load, uint64_t at)
+{
+  kvs_status status;
+
+  chain_fill(load->chain, load->first + at, false);
+  status = run(load->client, load->space, load->chain, 'd');
+  load->wrong = status == KVS_ERR_INTERNAL;
+  load->fates[at] = UNKNOWN;
+  if (status != KVS_OK && status != KVS_PARTIAL && status != KVS_MISS)
+    return;
+  printf("deleted %" PRIu64 "\n", load->first + at);
+  load->fates[at] = DELETED;
+}
+
+static void load_get(struct load *load)
+{
+  uint64_t at = kvi_rand_below(&load->rand, load->n_stored), number = load->first + at;
+  kvs_status status;
+
+  chain_fill(load->chain, number, false);
+  status = run(load->client, load->space, load->chain, 'g');
+  load->gone |= status == KVS_ERR_UNREACHABLE;
+  load->wrong |= status == KVS_ERR_INTERNAL || !chain_check(load->chain, number, false);
+  for (uint32_t i = 0; i < CHAIN && load->fates[at] == DELETED; i++)
+    if (load->chain->statuses[i] == KVS_OK) {
+      printf("chunk %u of chain %" PRIu64 " came back after it was deleted\n", i, number);
+      load->wrong = true;
+    }
+}
+
+/* Of a chain that is not to be deleted. */
+static void load_look(struct load *load)
+{
+  uint64_t at = kvi_rand_below(&load->rand, load->n_stored), number = load->first + at;
+
+  if (at % 4 == 0)
+    return;
+  chain_fill(load->chain, number, false);
+  if (run(load->client, load->space, load->chain, 'l') == KVS_ERR_UNREACHABLE)
+    return;
+  printf("safe %" PRIu64 " ", number);
+  for (uint32_t i = 0; i < CHAIN; i++)
+    putchar(load->chain->tiers[i] == TIER_SSD ? '1' : '0');
+  putchar('\n');
+}
+
+static int load(kvsc_client *client, kvsc_space *space, struct chain *chain, uint64_t first, uint64_t n)
+{
+  struct load load = {
+      .client = client, .space = space, .chain = chain, .first = first, .n = n, .fates = calloc(n, 1)};
+
+  if (!load.fates)
+    return 2;
+  kvi_rand_seed(&load.rand, first);
+  while (!load.gone && !load.wrong) {
+    if (load.n_stored < n) {
+      load_put(&load);
+      if (!load.gone && load.n_stored % 4 == 2)
+        load_delete(&load, load.n_stored - 2);
+    }
+    for (uint32_t k = 0; k < 2 && load.n_stored > 0 && !load.gone && !load.wrong; k++)
+      load_get(&load);
+    if (load.n_stored > 0 && !load.gone && !load.wrong)
+      load_look(&load);
+  }
+  free(load.fates);
+  return load.wrong;
 }
 
 static int go(kvsc_client *client, kvsc_space *space, const char *what, uint64_t first, uint64_t n)
@@ -159,8 +251,10 @@ static int go(kvsc_client *client, kvsc_space *space, const char *what, uint64_t
 
   if (!chain.memory)
     return 2;
-  if (what[0] == 'p' || what[0] == 'l') {
-    result = put_and_read(client, space, &chain, first, n, what[0] == 'l');
+  if (what[0] == 'p') {
+    result = put(client, space, &chain, first, n);
+  } else if (what[0] == 'l') {
+    result = load(client, space, &chain, first, n);
   } else {
     for (uint64_t i = first; i < first + n && result == 0; i++) {
       chain_fill(&chain, i, false);
