@@ -187,9 +187,10 @@ static const kvi_config_row rows[] = {
      .min = 1,
      .max = 75,
      .unit = "percent",
-     .doc = "How much of a log file may still be of use when it is freed, and so is written again. More "
-            "keeps what is used longer, "
-            "and writes more."},
+     .doc = "How much of the log files that are freed, over time, may be of use still and is written again: "
+            "25 % is a "
+            "third of a byte for each new one. More keeps what is used longer, and writes more. When leases "
+            "let nothing go, more is written (docs/tiers.md)."},
     {.name = "ssd.write_budget",
      AT(SIZE, ssd_write_budget),
      .standard = "0",

@@ -94,13 +94,27 @@ static uint32_t choose_cramped(struct kvi_ssd_volume *volume)
 }
 
 /*
- * The file to free; chunks are let go until one has no more alive than the budget allows. But when a file's worth of them did not do, since what has to stay is
- * everywhere, moving more than the budget is better than emptying the tier, or than no room at all: as long as there is a whole file to move it to.
+ * What has to be let go before a file with more alive than the budget is freed all the same: a file's worth, and more when the credit runs low, so that the tier is not emptied at
+ * a stroke where what is used lies everywhere. Without credit nothing will do.
+ */
+static uint64_t let_go_first(const struct kvi_ssd_volume *volume, uint64_t live)
+{
+  int64_t over =
+      (int64_t)(live - kvi_ssd_copy_budget(volume)); /* the file earns its budget when it is freed */
+
+  if (volume->copy_credit < over)
+    return UINT64_MAX;
+  return volume->config.file_bytes * (volume->copy_credit < kvi_ssd_copy_credit_max(volume) / 2 ? 4 : 1);
+}
+
+/*
+ * The file to free; chunks are let go until one has no more alive than the budget allows. But when some files' worth of them did not do, since what has to stay is
+ * everywhere, moving more than the budget is better than emptying the tier: as long as there is credit, which is what was not copied of files before, and a
+ * whole file to move it to. And when no more may go, it is better than no room at all.
  */
 uint32_t kvi_ssd_choose(struct kvi_ssd_volume *volume)
 {
-  uint64_t file_bytes = volume->config.file_bytes, gone = 0;
-  uint64_t budget = file_bytes / 100 * volume->config.copy_percent;
+  uint64_t file_bytes = volume->config.file_bytes, budget = kvi_ssd_copy_budget(volume), gone = 0;
   struct load load = {0};
 
   if (kvi_ssd_cramped(volume))
@@ -112,7 +126,7 @@ uint32_t kvi_ssd_choose(struct kvi_ssd_volume *volume)
 
     if (file == KVI_SSD_NONE && volume->n_bad > 0)
       no_room_set(volume, volume->n_free == 0);
-    if (file == KVI_SSD_NONE || load.live <= budget || (bearable && gone >= file_bytes))
+    if (file == KVI_SSD_NONE || load.live <= budget || (bearable && gone >= let_go_first(volume, load.live)))
       return file;
     more = volume->owner.make_room(volume->owner.ctx, load.live - budget);
     gone += more;

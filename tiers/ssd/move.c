@@ -24,6 +24,7 @@ static void moved(struct kvi_ssd_op *op, int error)
     return;
   }
   kvi_ssd_live_add(volume, file, record->bytes);
+  kvi_ssd_copied(volume, record->bytes);
   if (volume->owner.moved(volume->owner.ctx, &record->identity, from, to)) {
     kvi_ssd_volume_drop(volume, from);
     pthread_mutex_lock(&volume->lock);

@@ -23,6 +23,7 @@ static void freed(struct kvi_ssd_walk *walk)
   pthread_mutex_lock(&volume->lock);
   volume->stats.reclaims++;
   pthread_mutex_unlock(&volume->lock);
+  kvi_ssd_copy_earned(volume);
   kvi_ssd_file_free(volume, walk->file);
   kvi_ssd_walk_free(walk);
 }

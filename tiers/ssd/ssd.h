@@ -28,7 +28,7 @@ struct kvi_ssd_config {
   uint64_t chunk_bytes_max; /* payload */
   enum kvi_ssd_durability durability;
   uint32_t depth;             /* reads and writes under way in a directory; 0: 16 */
-  uint32_t copy_percent;      /* a log file with more alive is not freed before chunks were let go; 0: 25 */
+  uint32_t copy_percent;      /* most that is copied of log files that are freed: docs/tiers.md; 0: 25 */
   bool ring;                  /* io_uring where it is to be had */
   bool discard;               /* tell the device what is not needed */
   uint32_t discard_after_ms;  /* when a log file has been free for so long */

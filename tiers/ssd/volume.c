@@ -267,6 +267,7 @@ static kvs_status files_open(struct kvi_ssd_volume *volume)
     }
   }
   volume->disk->ops->trim(volume->disk, volume->n_files);
+  volume->copy_credit = kvi_ssd_copy_credit_max(volume);
   return KVS_OK;
 }
 

@@ -177,6 +177,8 @@ struct kvi_ssd_volume {
   uint8_t *header_block;
   uint32_t errors_in_row, reclaim_errors;
   struct kvi_ssd_walk *reclaim, *scrub;
+  int64_t
+      copy_credit; /* bytes that may be copied beyond the budget of the files that were freed, see choose.c; at most half a turnover's */
   uint64_t scrub_next_ns, expire_next_ns;
   uint32_t scrub_file;
   uint64_t in_flight; /* operations the disk has */
@@ -374,6 +376,29 @@ void kvi_ssd_walk_free(struct kvi_ssd_walk *walk);
 static inline bool kvi_ssd_cramped(const struct kvi_ssd_volume *volume)
 {
   return volume->ready == KVI_SSD_NONE && volume->n_free == 0 && volume->n_freeing == 0;
+}
+/* Of a file that is freed so much may be copied. */
+static inline uint64_t kvi_ssd_copy_budget(const struct kvi_ssd_volume *volume)
+{
+  return volume->config.file_bytes / 100 * volume->config.copy_percent;
+}
+static inline int64_t kvi_ssd_copy_credit_max(const struct kvi_ssd_volume *volume)
+{
+  return (int64_t)(kvi_ssd_copy_budget(volume) * volume->n_files / 2);
+}
+/* So much was copied; a file was freed. What nobody could help does not count against the time after it for ever. */
+static inline void kvi_ssd_copied(struct kvi_ssd_volume *volume, uint64_t bytes)
+{
+  int64_t least = -kvi_ssd_copy_credit_max(volume), credit = volume->copy_credit - (int64_t)bytes;
+
+  volume->copy_credit = credit > least ? credit : least;
+}
+static inline void kvi_ssd_copy_earned(struct kvi_ssd_volume *volume)
+{
+  int64_t most = kvi_ssd_copy_credit_max(volume);
+  int64_t credit = volume->copy_credit + (int64_t)kvi_ssd_copy_budget(volume);
+
+  volume->copy_credit = credit < most ? credit : most;
 }
 /* The one to free for room; the store may be asked to let chunks go. */
 uint32_t kvi_ssd_choose(struct kvi_ssd_volume *volume);

@@ -14,7 +14,9 @@ struct owner {
   pthread_mutex_t mutex;
   struct kvi_medium *medium;
   uint32_t n_found, n_lost, n_corrupt, n_moved;
-  uint32_t oldest;         /* next to be let go */
+  uint32_t oldest; /* next to be let go */
+  uint32_t
+      stride; /* to the one after it. 0: as they were put; prime to CHUNKS: as if they were used in any order */
   bool frozen;             /* lets nothing go */
   const atomic_bool *gone; /* NULL, or: the device is. What is lost then stays, to compare later */
   uint32_t n_given_up;     /* lost, and the device was there */
@@ -70,7 +72,7 @@ static inline uint64_t owner_make_room(void *ctx, uint64_t bytes)
 
   pthread_mutex_lock(&owner->mutex);
   for (uint32_t i = 0; i < CHUNKS && freed < bytes && !owner->frozen; i++) {
-    uint32_t number = owner->oldest++ % CHUNKS;
+    uint32_t number = (uint32_t)((uint64_t)owner->oldest++ * (owner->stride ? owner->stride : 1) % CHUNKS);
 
     if (owner->handles[number] == 0 || number % 100 == 0) /* some are never let go: they have to be moved */
       continue;
