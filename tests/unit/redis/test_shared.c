@@ -5,14 +5,13 @@
 
 #include "base/clock.h"
 #include "base/thread.h"
-#include "tests/unit/redis/server.h"
+#include "tests/unit/redis/one_server.h"
 #include "tiers/redis/medium.h"
 #include "tiers/service.h"
 
 #define PATIENCE_MS 60000u
 
 static const struct kvi_peer peer = {.id = 5, .tenant = TENANT, .name = "test"};
-static struct redis_server server;
 
 struct node {
   struct kvi_store *store;
@@ -21,20 +20,6 @@ struct node {
   const struct kvi_service *service;
   uint8_t space[KVS_DIGEST_SIZE];
 };
-
-static int start(void **state)
-{
-  (void)state;
-  server_start(&server, NULL);
-  return 0;
-}
-
-static int stop(void **state)
-{
-  (void)state;
-  server_stop(&server);
-  return 0;
-}
 
 static void open_node(struct node *node, uint32_t max_fetches, uint32_t get_ms)
 {
