@@ -107,7 +107,8 @@ static void what_the_medium_cannot_give(void **state)
     /* A copy that failed is not trusted: there is a new one. One that was late is as good as before. */
     AWAIT(store_stats(&node).medium_chunks == store.medium_chunks);
     assert_int_equal(store_stats(&node).get_hits, store.get_hits + 2);
-    assert_int_equal(store_stats(&node).gets, store.gets + 2);
+    /* The miss that the medium was is taken back beside the fetch, perhaps after its end. */
+    AWAIT(store_stats(&node).gets == store.gets + 2);
   }
   node_close(&node);
 }
