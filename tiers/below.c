@@ -152,6 +152,19 @@ void kvi_below_forget_locked(struct kvi_store *store, uint32_t number)
   store->below->medium->ops->drop(store->below->medium, &identity, 0, true);
 }
 
+static void object_release(const struct kvi_medium_hold *hold)
+{
+  struct kvi_store *store = hold->ctx;
+
+  store->dram->ops->close(store->dram, (kvi_tier_object)hold->what);
+}
+
+void kvi_below_keep(struct kvi_store *store, kvi_tier_object object, struct kvi_medium_hold *hold_p)
+{
+  (void)store->dram->ops->open(store->dram, object); /* not dropped yet: cannot fail */
+  *hold_p = (struct kvi_medium_hold){.release = object_release, .ctx = store, .what = object};
+}
+
 /* ---- what it tells at start ---- */
 
 /* A child that was told before its parent. */
@@ -273,13 +286,15 @@ static kvs_status parts_create(struct kvi_store *store, struct kvi_below *below)
 {
   uint32_t n = store->config.max_chunks;
 
-  below->queue_room = store->config.write_queue;
+  below->queue.room = below->again.room = store->config.write_queue;
   below->handles = calloc(n, sizeof(*below->handles));
   below->clean = malloc((size_t)n * sizeof(*below->clean));
-  below->queue = calloc(below->queue_room, sizeof(*below->queue));
+  below->queue.ring = calloc(below->queue.room, sizeof(*below->queue.ring));
+  below->again.ring = calloc(below->again.room, sizeof(*below->again.ring));
   below->writes = calloc(KVI_BELOW_WRITES, sizeof(*below->writes));
   below->fetches = calloc(KVI_BELOW_FETCHES, sizeof(*below->fetches));
-  if (!below->handles || !below->clean || !below->queue || !below->writes || !below->fetches)
+  if (!below->handles || !below->clean || !below->queue.ring || !below->again.ring || !below->writes ||
+      !below->fetches)
     return KVS_ERR_NOMEM;
   for (uint32_t i = 0; i < KVI_BELOW_WRITES; i++)
     below->writes[i].next_free = i + 1 < KVI_BELOW_WRITES ? &below->writes[i + 1] : NULL;
@@ -330,7 +345,8 @@ void kvi_below_destroy(struct kvi_store *store)
   free(below->orphans);
   free(below->fetches);
   free(below->writes);
-  free(below->queue);
+  free(below->again.ring);
+  free(below->queue.ring);
   free(below->clean);
   free(below->handles);
   free(below);

@@ -23,30 +23,65 @@ static struct kvi_fetch *fetch_of(const struct kvi_store *store, uint32_t number
 
 /* ---- landing: on the medium's thread, without the lock ---- */
 
-static kvs_status land(struct kvi_medium_get *get, const struct kvi_chunk_table *table,
-                       const struct kvi_iov **iov_p, uint32_t *n_iov_p)
+/* Without lengths (NULL): the segments are told later. */
+static kvs_status object_reserve(struct kvi_fetch *fetch, uint32_t n_segments, const uint32_t *lengths)
+{
+  struct kvi_tier_request wanted = {
+      .length = fetch->length, .n_segments = n_segments, .segment_lengths = lengths};
+  kvs_status status;
+
+  if (fetch->get.identity.key_length > KVI_KEY_FOLDED) {
+    wanted.label = fetch->key;
+    wanted.label_length = fetch->get.identity.key_length;
+  }
+  status = kvi_room_take(fetch->store, &wanted, &fetch->object);
+  fetch->landed = status == KVS_OK;
+  return status;
+}
+
+static kvs_status room(struct kvi_medium_get *get, const struct kvi_iov **iov_p, uint32_t *n_iov_p)
 {
   struct kvi_fetch *fetch = get->user;
-  struct kvi_store *store = fetch->store;
-  struct kvi_tier_request wanted = {.length = table->length, .n_segments = table->n_segments};
-  uint32_t *lengths = malloc(table->n_segments * sizeof(*lengths));
+  struct kvi_tier *dram = fetch->store->dram;
   struct kvi_tier_places places;
+  kvs_status status = object_reserve(fetch, 0, NULL);
+
+  if (status != KVS_OK)
+    return status;
+  (void)dram->ops->places(dram, fetch->object, &places); /* in place: cannot fail */
+  *iov_p = places.iov;
+  *n_iov_p = places.n_iov;
+  return KVS_OK;
+}
+
+static kvs_status segments_tell(struct kvi_fetch *fetch, const struct kvi_chunk_table *table)
+{
+  struct kvi_tier *dram = fetch->store->dram;
+  uint32_t *lengths = malloc(table->n_segments * sizeof(*lengths));
   kvs_status status;
 
   if (!lengths)
     return KVS_ERR_NOMEM;
   for (uint32_t i = 0; i < table->n_segments; i++)
     lengths[i] = kvi_chunk_table_segment(table, i).length;
-  wanted.segment_lengths = lengths;
-  if (get->identity.key_length > KVI_KEY_FOLDED) {
-    wanted.label = fetch->key;
-    wanted.label_length = get->identity.key_length;
-  }
-  status = kvi_room_take(store, &wanted, &fetch->object);
+  status = fetch->landed ? dram->ops->segments(dram, fetch->object, table->n_segments, lengths)
+                         : object_reserve(fetch, table->n_segments, lengths);
   free(lengths);
+  return status;
+}
+
+static kvs_status land(struct kvi_medium_get *get, const struct kvi_chunk_table *table,
+                       const struct kvi_iov **iov_p, uint32_t *n_iov_p)
+{
+  struct kvi_fetch *fetch = get->user;
+  struct kvi_store *store = fetch->store;
+  struct kvi_tier_places places;
+  kvs_status status = table->length == fetch->length ? KVS_OK : KVS_ERR_CORRUPT;
+
+  if (status == KVS_OK)
+    status = segments_tell(fetch, table);
   if (status != KVS_OK)
     return status;
-  fetch->landed = true;
   fetch->quality = table->quality;
   (void)store->dram->ops->places(store->dram, fetch->object, &places); /* in place: cannot fail */
   for (uint32_t i = 0; i < table->n_segments; i++)
@@ -54,6 +89,13 @@ static kvs_status land(struct kvi_medium_get *get, const struct kvi_chunk_table 
   *iov_p = places.iov;
   *n_iov_p = places.n_iov;
   return KVS_OK;
+}
+
+static void keep(struct kvi_medium_get *get, struct kvi_medium_hold *hold_p)
+{
+  struct kvi_fetch *fetch = get->user;
+
+  kvi_below_keep(fetch->store, fetch->object, hold_p);
 }
 
 /* ---- the end ---- */
@@ -229,7 +271,10 @@ static kvs_status fetch_start_locked(struct kvi_store *store, uint32_t number, c
                                                     .key = fetch->key,
                                                     .key_length = space->key_length},
                                        .handle = below->handles[number],
+                                       .length = entry->length,
                                        .deadline_ns = kvi_now_ns() + FETCH_TIMEOUT_NS,
+                                       .room = kvi_below_is_direct(store) ? room : NULL,
+                                       .keep = keep,
                                        .land = land,
                                        .done = fetch_done,
                                        .user = fetch};

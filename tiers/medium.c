@@ -97,25 +97,31 @@ struct cursor {
   size_t offset; /* in iov[index] */
 };
 
-/* Copies `length` bytes between the cursor's places and flat memory, and sums them. False: the places are too short. */
+/*
+ * Sums the next `length` bytes at the cursor, copied out of them or in to them (both NULL: neither). False: the places are too short.
+ */
 static bool transfer(struct cursor *cursor, uint8_t *out, const uint8_t *in, size_t length, uint32_t *crc_p)
 {
   uint32_t crc = 0;
 
   while (length > 0) {
     const struct kvi_iov *place;
+    uint8_t *bytes;
     size_t run;
 
     if (cursor->index == cursor->n_iov)
       return false;
     place = &cursor->iov[cursor->index];
+    bytes = (uint8_t *)place->base + cursor->offset;
     run = place->length - cursor->offset < length ? place->length - cursor->offset : length;
     if (out) {
-      crc = kvi_crc32c_copy(crc, out, (const uint8_t *)place->base + cursor->offset, run);
+      crc = kvi_crc32c_copy(crc, out, bytes, run);
       out += run;
-    } else {
-      crc = kvi_crc32c_copy(crc, (uint8_t *)place->base + cursor->offset, in, run);
+    } else if (in) {
+      crc = kvi_crc32c_copy(crc, bytes, in, run);
       in += run;
+    } else {
+      crc = kvi_crc32c_update(crc, bytes, run);
     }
     length -= run;
     cursor->offset += run;
@@ -126,6 +132,35 @@ static bool transfer(struct cursor *cursor, uint8_t *out, const uint8_t *in, siz
   }
   *crc_p = crc;
   return true;
+}
+
+bool kvi_medium_fits(const struct kvi_chunk_table *table, const struct kvi_iov *iov, uint32_t n_iov)
+{
+  struct cursor at = {.iov = iov, .n_iov = n_iov};
+
+  for (uint32_t i = 0; i < table->n_segments; i++) {
+    struct kvi_segment segment = kvi_chunk_table_segment(table, i);
+    uint32_t crc;
+
+    if (!transfer(&at, NULL, NULL, segment.length, &crc) || crc != segment.crc32c)
+      return false;
+  }
+  return true;
+}
+
+kvs_status kvi_medium_landed(struct kvi_medium_get *get, const uint8_t *bytes, size_t size)
+{
+  struct kvi_chunk_table table;
+  const struct kvi_iov *iov;
+  uint32_t n_iov;
+  kvs_status status;
+
+  if (kvi_chunk_table_read(bytes, size, &table) != KVS_OK || table.length != get->length)
+    return KVS_ERR_CORRUPT;
+  status = get->land(get, &table, &iov, &n_iov);
+  if (status == KVS_OK && !kvi_medium_fits(&table, iov, n_iov))
+    status = KVS_ERR_CORRUPT;
+  return status;
 }
 
 kvs_status kvi_medium_deliver(struct kvi_medium_get *get, const uint8_t *bytes, size_t size,

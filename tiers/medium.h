@@ -10,9 +10,9 @@
  * and the owner's) run on threads of the medium, hold no lock of it, must not block on I/O, and may call put, get, lookup and drop.
  * After destroy has returned, no callback runs any more.
  *
- * Deadlines: an operation ends at the latest 250 ms after its deadline_ns, whatever the device or the network does: the caller's memory
- * is read before a write is started and written after a read has ended, so that an operation given up leaves nothing behind that
- * touches it.
+ * Deadlines: an operation ends at the latest 250 ms after its deadline_ns, whatever the device or the network does. Memory of the caller's that a
+ * device may still read or write then is kept (struct kvi_medium_hold); without `keep` a medium gives no device such memory, so that an
+ * operation given up leaves nothing behind that touches it.
  *
  * Bounds: each medium has a bounded number of operations in it. Beyond it put, get and lookup return KVS_ERR_BUSY; the caller keeps its
  * own queue, or does without.
@@ -61,6 +61,18 @@ struct kvi_medium_attr {
 
 struct kvi_medium;
 
+#define KVI_MEDIUM_BLOCK 4096u /* what devices read and write in */
+
+/*
+ * Memory that must stay for longer than its operation, since a device still reads or writes it. The medium calls release once, on one of its threads,
+ * when the device has answered; never, if that never comes, or the medium is destroyed before.
+ */
+struct kvi_medium_hold {
+  void (*release)(const struct kvi_medium_hold *hold);
+  void *ctx;
+  uint64_t what;
+};
+
 /* ---- put ---- */
 
 struct kvi_medium_put {
@@ -72,6 +84,12 @@ struct kvi_medium_put {
   uint16_t codec_level;         /* 0: the payload is not encoded */
   uint32_t ttl_ms;              /* its own, for media that forget by themselves (policy.h); 0: none */
   uint64_t deadline_ns;         /* kvi_now_ns() clock */
+  /*
+   * Not NULL: the places begin at blocks and are of whole ones, but for the last one's end, behind which memory up to the next block may be read
+   * too; so a device may read them as they lie. The checksums are then those of the table, not compared. keep is called before done, if the put ends
+   * while the device still reads: the places stay until hold_p is released.
+   */
+  void (*keep)(struct kvi_medium_put *put, struct kvi_medium_hold *hold_p);
   /*
    * KVS_OK: kept, as durable as the medium is configured to be; handle is set. KVS_ERR_FULL: no room (not a fault), KVS_ERR_IO: the
    * medium failed, KVS_ERR_CORRUPT: the bytes do not fit their table, so nothing was kept. KVS_ERR_CANCELED: it was removed before it was
@@ -88,10 +106,19 @@ struct kvi_medium_put {
 struct kvi_medium_get {
   struct kvi_medium_identity identity; /* parent, place and unchained are not looked at */
   kvi_medium_handle handle;
+  uint64_t length; /* payload, as the caller knows it. For room */
   uint64_t deadline_ns;
   /*
+   * Not NULL: a device may write where the payload goes. room is called at most once, before anything is known of the chunk, and gives places for `length`
+   * bytes: whole blocks but for the last one's end, behind which memory up to the next block may be written too. keep: as of a put. Anything but
+   * KVS_OK ends the get with that status.
+   */
+  kvs_status (*room)(struct kvi_medium_get *get, const struct kvi_iov **iov_p, uint32_t *n_iov_p);
+  void (*keep)(struct kvi_medium_get *get, struct kvi_medium_hold *hold_p);
+  /*
    * Called at most once, before any byte is delivered: the chunk was found, and this is its checked table (valid until done). Gives where
-   * the payload goes, table->length bytes in all; must stay until done. Anything but KVS_OK ends the get with that status.
+   * the payload goes, table->length bytes in all; must stay until done. After room it is called when the bytes are there, and gives the same places.
+   * Anything but KVS_OK ends the get with that status.
    */
   kvs_status (*land)(struct kvi_medium_get *get, const struct kvi_chunk_table *table,
                      const struct kvi_iov **iov_p, uint32_t *n_iov_p);
@@ -261,6 +288,13 @@ void kvi_medium_ops_complete(struct kvi_medium_ops *ops);
  */
 kvs_status kvi_medium_deliver(struct kvi_medium_get *get, const uint8_t *bytes, size_t size,
                               size_t payload_at);
+/*
+ * The same for a payload that a device has written where get->room said, `size` bytes at `bytes` being the table: compares each checksum where the payload
+ * lies.
+ */
+kvs_status kvi_medium_landed(struct kvi_medium_get *get, const uint8_t *bytes, size_t size);
+/* Do bytes fit the checksums of their table? */
+bool kvi_medium_fits(const struct kvi_chunk_table *table, const struct kvi_iov *iov, uint32_t n_iov);
 /*
  * The other way: gathers a put's payload to `to` (put->length bytes), comparing each checksum. KVS_ERR_CORRUPT: they do not fit.
  */

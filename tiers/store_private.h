@@ -143,10 +143,16 @@ struct kvi_fetch {
   struct kvi_fetch *next_free;
 };
 
-/* A place in the queue of chunks to write. */
+/* A place in a queue of chunks to write. */
 struct kvi_queued {
   uint32_t entry;
   kvi_tier_object object;
+};
+
+/* A ring of config.write_queue places. */
+struct kvi_write_queue {
+  struct kvi_queued *ring;
+  uint32_t room, first, length;
 };
 
 /* Neighbours in the queue of clean chunks: in memory and on the medium. */
@@ -161,8 +167,8 @@ struct kvi_below {
   kvi_medium_handle *handles; /* by entry; 0: no copy */
   struct kvi_clean *clean;    /* by entry */
   uint32_t clean_first, clean_last;
-  struct kvi_queued *queue; /* a ring */
-  uint32_t queue_room, queue_first, queue_length;
+  struct kvi_write_queue queue; /* to be written */
+  struct kvi_write_queue again; /* shed, or not taken: once more, when the medium has taken others */
   struct kvi_write *writes, *write_free;
   struct kvi_fetch *fetches, *fetch_free;
   uint32_t n_waits;       /* of fetches, together */
@@ -324,6 +330,13 @@ kvs_status kvi_lower_missed(struct kvi_store *store, const struct kvi_medium_ide
 void kvi_below_drop_locked(struct kvi_store *store, uint32_t number, bool for_good);
 /* What there may be of it on the medium is not to come back, whether or not there is a copy that is known. */
 void kvi_below_forget_locked(struct kvi_store *store, uint32_t number);
+/* Memory of chunks is as devices want it (kvi_medium_put.keep). */
+static inline bool kvi_below_is_direct(const struct kvi_store *store)
+{
+  return store->dram_attr.block_bytes > 0 && store->dram_attr.block_bytes % KVI_MEDIUM_BLOCK == 0;
+}
+/* The object's memory stays until the hold is released, whatever becomes of the object. */
+void kvi_below_keep(struct kvi_store *store, kvi_tier_object object, struct kvi_medium_hold *hold_p);
 static inline bool kvi_below_has(const struct kvi_store *store, uint32_t number)
 {
   return store->below && store->below->handles[number] != 0;

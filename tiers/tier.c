@@ -29,6 +29,13 @@ static kvs_status refuse_places(struct kvi_tier *tier, kvi_tier_object object,
   return KVS_ERR_UNSUPPORTED;
 }
 
+static kvs_status refuse_segments(struct kvi_tier *tier, kvi_tier_object object, uint32_t n_segments,
+                                  const uint32_t *lengths)
+{
+  (void)tier, (void)object, (void)n_segments, (void)lengths;
+  return KVS_ERR_UNSUPPORTED;
+}
+
 static kvs_status refuse_seal(struct kvi_tier *tier, kvi_tier_object object, uint16_t quality)
 {
   (void)tier, (void)object, (void)quality;
@@ -73,6 +80,7 @@ void kvi_tier_ops_complete(struct kvi_tier_ops *ops)
   COMPLETE(attr, refuse_attr);
   COMPLETE(usage, refuse_usage);
   COMPLETE(reserve, refuse_reserve);
+  COMPLETE(segments, refuse_segments);
   COMPLETE(places, refuse_places);
   COMPLETE(seal, refuse_seal);
   COMPLETE(open, refuse_open);

@@ -32,7 +32,12 @@ enum kvi_tier_kind {
 
 struct kvi_tier_attr {
   enum kvi_tier_kind kind;
-  bool in_place;           /* places gives addresses */
+  bool in_place; /* places gives addresses */
+  /*
+   * In-place tiers: places begin at a multiple of it, all but the last are whole multiples, and what lies behind the payload up to the next
+   * multiple is the object's too: zero once it is sealed. 0: nothing of the kind.
+   */
+  uint32_t block_bytes;
   uint64_t capacity_bytes; /* hard bound on room taken */
   uint64_t object_bytes_max;
   uint64_t read_bytes_per_s; /* measured or configured estimate, for predicted fetch times */
@@ -51,8 +56,8 @@ struct kvi_tier_usage {
 /* What is asked for by reserve. */
 struct kvi_tier_request {
   uint64_t length;                 /* payload bytes, > 0 */
-  uint32_t n_segments;             /* 1 to KVI_SEGMENTS_MAX */
-  const uint32_t *segment_lengths; /* their sum is length; checked by seal */
+  uint32_t n_segments;             /* 1 to KVI_SEGMENTS_MAX; 0: told later, by segments */
+  const uint32_t *segment_lengths; /* their sum is length; checked by seal. NULL with n_segments 0 */
   const void *label;               /* copied; NULL with label_length 0 */
   uint32_t label_length;           /* at most KVI_TIER_LABEL_MAX */
 };
@@ -62,7 +67,7 @@ struct kvi_tier_places {
   const struct kvi_iov *iov; /* the payload, in order */
   uint32_t n_iov;
   struct kvi_segment *
-      segments; /* n_segments of the request, lengths filled; the writer fills crc32c before seal. Read-only after. */
+      segments; /* as many as were told, lengths filled; the writer fills crc32c before seal. Read-only after. NULL: none told yet */
 };
 
 struct kvi_tier;
@@ -80,6 +85,12 @@ struct kvi_tier_ops {
    */
   kvs_status (*reserve)(struct kvi_tier *tier, const struct kvi_tier_request *request,
                         kvi_tier_object *object_p);
+  /*
+   * The segments of an object that was reserved without, before seal. Once. Errors: KVS_ERR_INVALID (told before, or none), KVS_ERR_TOO_LARGE,
+   * KVS_ERR_NOMEM, KVS_ERR_FULL.
+   */
+  kvs_status (*segments)(struct kvi_tier *tier, kvi_tier_object object, uint32_t n_segments,
+                         const uint32_t *lengths);
   /* In-place tiers: where it lies. O(1). By whoever reserved it or has it open. */
   kvs_status (*places)(struct kvi_tier *tier, kvi_tier_object object, struct kvi_tier_places *places_p);
   /*
@@ -88,7 +99,10 @@ struct kvi_tier_ops {
    */
   kvs_status (*seal)(struct kvi_tier *tier, kvi_tier_object object, uint16_t quality);
 
-  /* Takes a reader's reference. The caller (the store) guarantees that the object is sealed and not dropped. Lock-free. */
+  /*
+   * Takes a reader's reference. The caller (the store) guarantees that the object is not dropped, and sealed, unless it is its own landing whose
+   * memory has to stay for longer. Lock-free.
+   */
   kvs_status (*open)(struct kvi_tier *tier, kvi_tier_object object);
   /* The sealed table, checked, valid while opened. KVS_ERR_CORRUPT. */
   kvs_status (*table)(struct kvi_tier *tier, kvi_tier_object object, struct kvi_chunk_table *table_p);

@@ -39,24 +39,80 @@ static bool budget_take_locked(struct kvi_store *store, uint64_t bytes)
 
 /* ---- the queue ---- */
 
+/* Behind the others. The oldest goes when the ring is full. */
+static void ring_push(struct kvi_write_queue *queue, uint32_t entry, kvi_tier_object object)
+{
+  if (queue->length == queue->room) {
+    queue->first = (queue->first + 1) % queue->room;
+    queue->length--;
+  }
+  queue->ring[(queue->first + queue->length++) % queue->room] =
+      (struct kvi_queued){.entry = entry, .object = object};
+}
+
+/* The oldest, whatever became of it. */
+static struct kvi_queued ring_pop(struct kvi_write_queue *queue)
+{
+  struct kvi_queued oldest = queue->ring[queue->first];
+
+  queue->first = (queue->first + 1) % queue->room;
+  queue->length--;
+  return oldest;
+}
+
 /* The oldest that is still to be written; its entry's mark is taken off. KVI_NONE: the queue is empty. */
 static uint32_t queue_pop_locked(struct kvi_store *store)
 {
   struct kvi_below *below = store->below;
 
-  while (below->queue_length > 0) {
-    struct kvi_queued *queued = &below->queue[below->queue_first];
-    struct kvi_entry *entry = &store->entries[queued->entry];
+  while (below->queue.length > 0) {
+    struct kvi_queued oldest = ring_pop(&below->queue);
+    struct kvi_entry *entry = &store->entries[oldest.entry];
 
-    below->queue_first = (below->queue_first + 1) % below->queue_room;
-    below->queue_length--;
-    if (entry->state == KVI_ENTRY_RESIDENT && entry->queued && entry->object == queued->object) {
+    if (entry->state == KVI_ENTRY_RESIDENT && entry->queued && entry->object == oldest.object) {
       entry->queued = 0;
       store->stats.writes_queued--;
-      return queued->entry;
+      return oldest.entry;
     }
   }
   return KVI_NONE;
+}
+
+/* Makes room in the queue if it is full: the oldest is shed. */
+static void queue_push_locked(struct kvi_store *store, uint32_t number)
+{
+  struct kvi_below *below = store->below;
+  struct kvi_entry *entry = &store->entries[number];
+
+  if (below->queue.length == below->queue.room) {
+    uint32_t shed = queue_pop_locked(store);
+
+    if (shed != KVI_NONE) {
+      store->stats.writes_shed++;
+      ring_push(&below->again, shed, store->entries[shed].object);
+    }
+  }
+  ring_push(&below->queue, number, entry->object);
+  entry->queued = 1;
+  store->stats.writes_queued++;
+}
+
+/*
+ * The medium has taken a chunk, and nothing waits: one of those that it did not take, or that were shed, is queued once more. A chunk that stays in memory
+ * only, with successors that do not, could never leave memory: it is no leaf.
+ */
+static void queue_again_locked(struct kvi_store *store)
+{
+  struct kvi_below *below = store->below;
+
+  while (below->queue.length == 0 && below->again.length > 0) {
+    struct kvi_queued oldest = ring_pop(&below->again);
+    const struct kvi_entry *entry = &store->entries[oldest.entry];
+
+    if (entry->state == KVI_ENTRY_RESIDENT && entry->object == oldest.object && !entry->queued &&
+        !entry->writing && !kvi_below_has(store, oldest.entry))
+      queue_push_locked(store, oldest.entry);
+  }
 }
 
 /* ---- writing ---- */
@@ -79,6 +135,9 @@ static void write_done(struct kvi_medium_put *put, kvs_status status)
       store->policy_ops->move(store->policy, write->entry, KVI_POLICY_MEDIUM);
       kvi_clean_add_locked(store, write->entry);
       store->stats.medium_chunks++;
+      queue_again_locked(store);
+    } else if (status != KVS_ERR_CANCELED && status != KVS_ERR_CLOSED) {
+      ring_push(&below->again, write->entry, write->object);
     }
   } else if (status == KVS_OK) {
     below->medium->ops->drop(below->medium, NULL, put->handle,
@@ -91,6 +150,13 @@ static void write_done(struct kvi_medium_put *put, kvs_status status)
   below->write_free = write;
   write_pump_locked(store);
   pthread_mutex_unlock(&store->lock);
+}
+
+static void keep(struct kvi_medium_put *put, struct kvi_medium_hold *hold_p)
+{
+  struct kvi_write *write = put->user;
+
+  kvi_below_keep(write->store, write->object, hold_p);
 }
 
 bool kvi_entry_key_locked(struct kvi_store *store, uint32_t number, uint8_t *key, uint32_t key_length)
@@ -137,6 +203,7 @@ static void write_fill_locked(struct kvi_store *store, struct kvi_write *write, 
   write->put.n_iov = places.n_iov;
   write->put.length = entry->length;
   write->put.deadline_ns = kvi_now_ns() + WRITE_TIMEOUT_NS;
+  write->put.keep = kvi_below_is_direct(store) ? keep : NULL;
   write->put.done = write_done;
   write->put.user = write;
 }
@@ -162,6 +229,7 @@ static bool write_start_locked(struct kvi_store *store, uint32_t number)
   }
   store->dram->ops->close(store->dram, entry->object);
   store->stats.writes_shed++;
+  ring_push(&below->again, number, entry->object);
   return status != KVS_ERR_BUSY && status != KVS_ERR_CLOSED;
 }
 
@@ -177,7 +245,6 @@ static void write_pump_locked(struct kvi_store *store)
 
 void kvi_write_through_locked(struct kvi_store *store, uint32_t number, uint32_t uses)
 {
-  struct kvi_below *below = store->below;
   struct kvi_entry *entry = &store->entries[number];
   struct kvi_policy_candidate candidate = {.uses = uses};
 
@@ -191,11 +258,6 @@ void kvi_write_through_locked(struct kvi_store *store, uint32_t number, uint32_t
     store->stats.writes_over_budget++;
     return;
   }
-  if (below->queue_length == below->queue_room && queue_pop_locked(store) != KVI_NONE)
-    store->stats.writes_shed++;
-  below->queue[(below->queue_first + below->queue_length++) % below->queue_room] =
-      (struct kvi_queued){.entry = number, .object = entry->object};
-  entry->queued = 1;
-  store->stats.writes_queued++;
+  queue_push_locked(store, number);
   write_pump_locked(store);
 }

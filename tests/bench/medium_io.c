@@ -73,6 +73,33 @@ static kvs_status land(struct kvi_medium_get *get, const struct kvi_chunk_table 
   return KVS_OK;
 }
 
+/* Memory of the bench is there for good, so nothing has to be kept for a device that is late. */
+static void released(const struct kvi_medium_hold *hold)
+{
+  (void)hold;
+}
+
+static void put_keep(struct kvi_medium_put *put, struct kvi_medium_hold *hold_p)
+{
+  (void)put;
+  *hold_p = (struct kvi_medium_hold){.release = released};
+}
+
+static void get_keep(struct kvi_medium_get *get, struct kvi_medium_hold *hold_p)
+{
+  (void)get;
+  *hold_p = (struct kvi_medium_hold){.release = released};
+}
+
+static kvs_status room(struct kvi_medium_get *get, const struct kvi_iov **iov_p, uint32_t *n_iov_p)
+{
+  struct medium_slot *slot = get->user;
+
+  *iov_p = &slot->iov;
+  *n_iov_p = 1;
+  return KVS_OK;
+}
+
 static struct kvi_medium_identity identity_of(const struct medium_slot *slot)
 {
   return (struct kvi_medium_identity){.tenant = TENANT,
@@ -96,6 +123,7 @@ kvs_status medium_io_put(struct medium_io *io, struct medium_slot *slot)
                                       .n_iov = 1,
                                       .length = slot->iov.length,
                                       .deadline_ns = kvi_now_ns() + DEADLINE_NS,
+                                      .keep = put_keep,
                                       .done = put_done,
                                       .user = slot};
   table = io->tables + slot->place * TABLE_BYTES;
@@ -118,7 +146,10 @@ kvs_status medium_io_get(struct medium_io *io, struct medium_slot *slot, uint64_
   bench_held_key(number, slot->key);
   slot->get = (struct kvi_medium_get){.identity = identity_of(slot),
                                       .handle = chunk.handle,
+                                      .length = slot->iov.length,
                                       .deadline_ns = kvi_now_ns() + DEADLINE_NS,
+                                      .room = room,
+                                      .keep = get_keep,
                                       .land = land,
                                       .done = get_done,
                                       .user = slot};

@@ -10,11 +10,12 @@
  * rounding of an object to pages. Adjacent pages are told as one place. A freed chain goes back in front of the free list in its own
  * order, so that chunks of equal size take over each other's runs.
  *
- * The first page begins with the object's head: references, label, places and the table of segments; the payload follows at a multiple of 64:
+ * The first page begins with the object's head: references, label, places and the table of segments; the payload follows at a multiple of 4096,
+ * so that devices can read and write it as it lies (of 64 where a page has no more than 4096):
  *
- *     | head 128 | places | table of segments | pad | payload ... |
+ *     | head | places | table of segments | pad | payload ... |
  *
- * Where the places (a torn free list) or the table (thousands of segments) do not fit in the first page, they lie in a block of their own
+ * Where the places (a torn free list) or the table (thousands of segments) do not fit in front of it, they lie in blocks of their own
  * from malloc. All such blocks together are bounded by 1/64 of the capacity plus 1 MiB (KVS_ERR_FULL beyond).
  *
  * Locks: a small mutex of its own guards the free list (the store holds its own outside it or not at all). It is held while a chain is cut, one

@@ -42,6 +42,12 @@ static kvs_status tier_reserve(struct kvi_tier *tier, const struct kvi_tier_requ
   return faulty->inner->ops->reserve(faulty->inner, request, object_p);
 }
 
+static kvs_status tier_segments(struct kvi_tier *tier, kvi_tier_object object, uint32_t n_segments,
+                                const uint32_t *lengths)
+{
+  return of(tier)->inner->ops->segments(of(tier)->inner, object, n_segments, lengths);
+}
+
 static kvs_status tier_places(struct kvi_tier *tier, kvi_tier_object object, struct kvi_tier_places *places_p)
 {
   return of(tier)->inner->ops->places(of(tier)->inner, object, places_p);
@@ -110,6 +116,7 @@ static const struct kvi_tier_ops tier_ops = {.name = "faulty",
                                              .attr = tier_attr,
                                              .usage = tier_usage,
                                              .reserve = tier_reserve,
+                                             .segments = tier_segments,
                                              .places = tier_places,
                                              .seal = tier_seal,
                                              .open = tier_open,

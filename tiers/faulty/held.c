@@ -57,6 +57,13 @@ static void put_done(struct kvi_medium_put *put, kvs_status status)
   held_end(held, status, false);
 }
 
+static void put_keep(struct kvi_medium_put *put, struct kvi_medium_hold *hold_p)
+{
+  struct kvi_medium_put *asked = ((struct kvi_faulty_held *)put->user)->asked.put;
+
+  asked->keep(asked, hold_p);
+}
+
 /*
  * The inner medium is called with our lock held, so that a drop comes before it or after it; it is one of those that call nobody back from put, as
  * medium.h demands.
@@ -71,6 +78,8 @@ static kvs_status put_start(struct kvi_faulty_held *held)
 
   held->own.put = *asked;
   held->own.put.done = put_done;
+  held->own.put.keep =
+      asked->keep && !held->fate.corrupt ? put_keep : NULL; /* changed bytes are in memory of ours */
   held->own.put.user = held;
   if (held->fate.corrupt && asked->length > 0) {
     to = malloc(asked->length);
@@ -96,6 +105,20 @@ done:
     faulty->starting = NULL;
   pthread_mutex_unlock(&faulty->plan.lock);
   return status;
+}
+
+static void get_keep(struct kvi_medium_get *get, struct kvi_medium_hold *hold_p)
+{
+  struct kvi_medium_get *asked = ((struct kvi_faulty_held *)get->user)->asked.get;
+
+  asked->keep(asked, hold_p);
+}
+
+static kvs_status get_room(struct kvi_medium_get *get, const struct kvi_iov **iov_p, uint32_t *n_iov_p)
+{
+  struct kvi_medium_get *asked = ((struct kvi_faulty_held *)get->user)->asked.get;
+
+  return asked->room(asked, iov_p, n_iov_p);
 }
 
 static kvs_status get_land(struct kvi_medium_get *get, const struct kvi_chunk_table *table,
@@ -149,6 +172,8 @@ static kvs_status held_start(struct kvi_faulty_held *held)
     return put_start(held);
   case KVI_FAULTY_READ:
     held->own.get = *held->asked.get;
+    held->own.get.room = held->asked.get->room ? get_room : NULL;
+    held->own.get.keep = get_keep;
     held->own.get.land = get_land;
     held->own.get.done = get_done;
     held->own.get.user = held;

@@ -8,9 +8,11 @@
 #ifndef KVASIR_TIERS_SSD_DISK_H
 #define KVASIR_TIERS_SSD_DISK_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include <kvasir/status.h>
 
@@ -20,9 +22,11 @@ enum kvi_ssd_io_kind { KVI_SSD_READ, KVI_SSD_WRITE, KVI_SSD_SYNC };
 struct kvi_ssd_io {
   enum kvi_ssd_io_kind kind;
   uint32_t file;
-  uint64_t at;    /* whole blocks; so is length */
-  uint8_t *bytes; /* at a multiple of a block */
+  uint64_t at; /* whole blocks; so is length */
   size_t length;
+  uint8_t *bytes;       /* at a multiple of a block; NULL: in the places instead */
+  struct iovec *places; /* the same in pieces, each at a block and of whole ones; the disk changes them */
+  uint32_t n_places;
   /* error: 0, or an errno. All of it was read or written, or an error is told. */
   void (*done)(struct kvi_ssd_io *io, int error);
   void *user;
@@ -30,6 +34,12 @@ struct kvi_ssd_io {
   size_t progress; /* the disk's */
   struct kvi_ssd_io *next;
 };
+
+/* As many places as a system call takes; what is left follows with the next. */
+static inline uint32_t kvi_ssd_io_places(const struct kvi_ssd_io *io)
+{
+  return io->n_places < IOV_MAX ? io->n_places : IOV_MAX;
+}
 
 struct kvi_ssd_disk;
 

@@ -15,6 +15,22 @@
 
 /* ---- reads, writes, syncs ---- */
 
+/* What comes after n more bytes. */
+static void places_advance(struct kvi_ssd_io *io, size_t n)
+{
+  while (n > 0 && io->n_places > 0) {
+    size_t part = n < io->places->iov_len ? n : io->places->iov_len;
+
+    io->places->iov_base = (uint8_t *)io->places->iov_base + part;
+    io->places->iov_len -= part;
+    n -= part;
+    if (io->places->iov_len == 0) {
+      io->places++;
+      io->n_places--;
+    }
+  }
+}
+
 /* A result of a system call: the rest is submitted again, or it has ended. */
 static bool has_ended(struct kvi_ssd_io *io, int result, int *error_p)
 {
@@ -32,6 +48,8 @@ static bool has_ended(struct kvi_ssd_io *io, int result, int *error_p)
     return true;
   }
   io->progress += (size_t)result;
+  if (!io->bytes)
+    places_advance(io, (size_t)result);
   return io->progress >= io->length;
 }
 
@@ -60,19 +78,26 @@ static void file_submit(struct kvi_ssd_disk *base, struct kvi_ssd_io *io)
   disk->last = &io->next;
 }
 
+static ssize_t plain_call(struct kvi_ssd_io *io, int fd)
+{
+  struct iovec whole = {.iov_base = io->bytes ? io->bytes + io->progress : NULL,
+                        .iov_len = io->length - io->progress};
+  const struct iovec *places = io->bytes ? &whole : io->places;
+  int n = (int)(io->bytes ? 1 : kvi_ssd_io_places(io));
+  off_t at = (off_t)(io->at + io->progress);
+
+  if (io->kind == KVI_SSD_SYNC)
+    return fdatasync(fd);
+  return io->kind == KVI_SSD_READ ? preadv(fd, places, n, at) : pwritev(fd, places, n, at);
+}
+
 static void plain_carry_out(struct kvi_ssd_file_disk *disk, struct kvi_ssd_io *io)
 {
   int fd = disk->fds[io->file], error = 0;
   ssize_t result;
 
   do {
-    if (io->kind == KVI_SSD_READ)
-      result = pread(fd, io->bytes + io->progress, io->length - io->progress, (off_t)(io->at + io->progress));
-    else if (io->kind == KVI_SSD_WRITE)
-      result =
-          pwrite(fd, io->bytes + io->progress, io->length - io->progress, (off_t)(io->at + io->progress));
-    else
-      result = fdatasync(fd);
+    result = plain_call(io, fd);
   } while (!has_ended(io, result < 0 ? -errno : (int)result, &error));
   io->done(io, error);
 }

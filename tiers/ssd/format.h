@@ -12,7 +12,7 @@
 #include "proto/chunk.h"
 #include "tiers/medium.h"
 
-#define KVI_SSD_VERSION      2u
+#define KVI_SSD_VERSION      3u
 #define KVI_SSD_BLOCK        4096u
 #define KVI_SSD_HEAD         512u /* of a header, a record, a trailer: what its checksum covers */
 #define KVI_SSD_TENANT_FIELD 64u
@@ -66,10 +66,10 @@ struct kvi_ssd_record {
   struct kvi_medium_identity identity; /* read: points into the bytes */
 };
 
-/* Where the payload of a chunk begins in its record. */
+/* Where the payload of a chunk begins in its record: at a block, so that it can be read and written as it lies in memory. */
 static inline uint64_t kvi_ssd_payload_at(uint32_t n_segments)
 {
-  return KVI_SSD_HEAD + kvi_ssd_round(kvi_chunk_table_size(n_segments), 64);
+  return kvi_ssd_round(KVI_SSD_HEAD + kvi_chunk_table_size(n_segments), KVI_SSD_BLOCK);
 }
 
 static inline uint64_t kvi_ssd_record_bytes(uint64_t length, uint32_t n_segments)

@@ -1,4 +1,6 @@
 /* tiers/ssd/operations.c: what a volume gives its disk to do, and what it makes of the answers. */
+#include <stdlib.h>
+
 #include "base/log.h"
 #include "tiers/ssd/volume_private.h"
 
@@ -27,10 +29,32 @@ struct kvi_ssd_op *kvi_ssd_op_take(struct kvi_ssd_volume *volume, size_t bytes, 
   return op;
 }
 
+bool kvi_ssd_op_places(struct kvi_ssd_op *op, size_t head, const struct kvi_iov *iov, uint32_t n_iov)
+{
+  uint32_t n = n_iov + 1;
+
+  if (n > op->places_room) {
+    struct iovec *grown = realloc(op->places, n * sizeof(*grown));
+
+    if (!grown)
+      return false;
+    op->places = grown;
+    op->places_room = n;
+  }
+  op->places[0] = (struct iovec){.iov_base = op->buffer.bytes, .iov_len = head};
+  for (uint32_t i = 0; i < n_iov; i++)
+    op->places[i + 1] = (struct iovec){.iov_base = iov[i].base, .iov_len = iov[i].length};
+  op->places[n_iov].iov_len = kvi_ssd_round(op->places[n_iov].iov_len, KVI_SSD_BLOCK);
+  op->n_places = n;
+  return true;
+}
+
 void kvi_ssd_op_free(struct kvi_ssd_op *op)
 {
   struct kvi_ssd_volume *volume = op->volume;
 
+  if (op->hold.release)
+    op->hold.release(&op->hold);
   kvi_ssd_buffer_give(&volume->buffers, op->buffer);
   kvi_list_remove(&volume->running, &op->link);
   kvi_list_push_back(&volume->ops_free, &op->link);

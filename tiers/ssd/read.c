@@ -1,4 +1,4 @@
-/* tiers/ssd/read.c: gets: one read of the whole record, then everything about it is checked while it is copied. */
+/* tiers/ssd/read.c: gets: one read of the whole record, its payload to where it is wanted if that can be; then everything about it is checked. */
 #include <string.h>
 
 #include "tiers/ssd/volume_private.h"
@@ -43,13 +43,20 @@ static kvs_status deliver(struct kvi_ssd_op *op, struct kvi_medium_get *get)
   const struct kvi_ssd_use *use = &op->volume->files[op->io.file].use;
   const uint8_t *bytes = op->buffer.bytes;
   struct kvi_ssd_record record;
+  uint64_t payload_at;
 
   if (kvi_ssd_record_read(bytes, use, op->io.at, &record) != KVS_OK || record.kind != KVI_SSD_CHUNK ||
-      record.bytes != op->io.length || !identity_is(&record.identity, &get->identity) ||
-      kvi_ssd_record_check(bytes, record.bytes, &record, false, NULL) != KVS_OK)
+      record.bytes != op->io.length || !identity_is(&record.identity, &get->identity))
     return KVS_ERR_CORRUPT;
+  payload_at = kvi_ssd_payload_at(record.n_segments);
+  if (op->n_places > 0 && payload_at != op->head)
+    return KVS_ERR_CORRUPT;
+  if (kvi_ssd_record_check(bytes, op->n_places > 0 ? op->head : record.bytes, &record, false, NULL) != KVS_OK)
+    return KVS_ERR_CORRUPT;
+  if (op->n_places > 0)
+    return kvi_medium_landed(get, bytes + KVI_SSD_HEAD, payload_at - KVI_SSD_HEAD);
   return kvi_medium_deliver(get, bytes + KVI_SSD_HEAD, record.bytes - KVI_SSD_HEAD,
-                            kvi_ssd_payload_at(record.n_segments) - KVI_SSD_HEAD);
+                            payload_at - KVI_SSD_HEAD);
 }
 
 static void record_read(struct kvi_ssd_io *io, int error)
@@ -69,29 +76,67 @@ static void record_read(struct kvi_ssd_io *io, int error)
     kvi_ssd_get_end(volume, get, status);
 }
 
+/* The get is over before anything was read. */
+static bool get_refuse(struct kvi_ssd_volume *volume, struct kvi_medium_get *get, kvs_status status)
+{
+  kvi_ssd_get_end(volume, get, status);
+  return true;
+}
+
+/*
+ * Bytes of a record of so many that come before its payload, if that is to be read to where the caller wants it; else all of them, and the payload is copied
+ * from there.
+ */
+static uint64_t head_bytes(const struct kvi_medium_get *get, uint64_t bytes)
+{
+  uint64_t payload = kvi_ssd_round(get->length, KVI_SSD_BLOCK);
+
+  return get->room && payload > 0 && payload < bytes ? bytes - payload : bytes;
+}
+
+static kvs_status places_ask(struct kvi_ssd_op *op, struct kvi_medium_get *get)
+{
+  const struct kvi_iov *iov;
+  uint32_t n_iov;
+  kvs_status status = get->room(get, &iov, &n_iov);
+
+  if (status == KVS_OK && !kvi_ssd_op_places(op, op->head, iov, n_iov))
+    status = KVS_ERR_NOMEM;
+  return status;
+}
+
 /* False: not now. */
 static bool get_start(struct kvi_ssd_volume *volume, struct kvi_medium_get *get, kvi_list_node *node)
 {
-  uint64_t at, bytes = kvi_ssd_handle_bytes(get->handle);
+  uint64_t at, bytes = kvi_ssd_handle_bytes(get->handle), head = head_bytes(get, bytes);
   struct kvi_ssd_op *op;
   uint32_t file;
+  kvs_status status = KVS_OK;
 
   if (!kvi_ssd_handle_find(volume, get->handle, &file, &at) || bytes == 0 ||
       at + bytes > volume->config.file_bytes || volume->files[file].state < KVI_SSD_OPEN ||
       volume->files[file].state > KVI_SSD_SEALED) {
     kvi_list_remove(&volume->gets, node);
-    kvi_ssd_get_end(volume, get, KVS_MISS);
-    return true;
+    return get_refuse(volume, get, KVS_MISS);
   }
-  op = kvi_ssd_op_take(volume, bytes, false);
+  op = kvi_ssd_op_take(volume, head, false);
   if (!op)
     return false;
   kvi_list_remove(&volume->gets, node);
+  op->head = head;
+  if (head < bytes)
+    status = places_ask(op, get);
+  if (status != KVS_OK) {
+    kvi_ssd_op_free(op);
+    return get_refuse(volume, get, status);
+  }
   op->get = get;
   op->io = (struct kvi_ssd_io){.kind = KVI_SSD_READ,
                                .file = file,
                                .at = at,
-                               .bytes = op->buffer.bytes,
+                               .bytes = op->n_places > 0 ? NULL : op->buffer.bytes,
+                               .places = op->places,
+                               .n_places = op->n_places,
                                .length = bytes,
                                .done = record_read,
                                .user = op};

@@ -128,9 +128,12 @@ void kvi_ssd_waiting_end(struct kvi_ssd_volume *volume, kvs_status status)
   }
 }
 
-/* The requests of these operations end, and the operations go on without them. */
+/*
+ * The requests of these operations end, and the operations go on without them; the memory that the disk still reads or writes (under_way) stays until it has
+ * answered.
+ */
 static void ops_expire(struct kvi_ssd_volume *volume, kvi_list *ops, uint64_t now, kvs_status status,
-                       bool all)
+                       bool all, bool under_way)
 {
   kvi_list_for_each(ops, node)
   {
@@ -140,9 +143,13 @@ static void ops_expire(struct kvi_ssd_volume *volume, kvi_list *ops, uint64_t no
 
     if (get && (all || now >= get->deadline_ns)) {
       op->get = NULL;
+      if (under_way && op->n_places > 0)
+        get->keep(get, &op->hold);
       kvi_ssd_get_end(volume, get, status);
     } else if (put && (all || now >= put->deadline_ns)) {
       op->put = NULL;
+      if (under_way && op->n_places > 0)
+        put->keep(put, &op->hold);
       kvi_ssd_put_end(volume, put, status);
     }
   }
@@ -164,8 +171,8 @@ void kvi_ssd_expire(struct kvi_ssd_volume *volume, uint64_t now, kvs_status stat
     kvi_list_remove(&volume->puts, node);
     kvi_ssd_put_end(volume, PUT_OF(node), status);
   }
-  ops_expire(volume, &volume->running, now, status, all);
-  ops_expire(volume, &volume->unsynced, now, status, all);
+  ops_expire(volume, &volume->running, now, status, all, true);
+  ops_expire(volume, &volume->unsynced, now, status, all, false);
 }
 
 /* Takes what came. */

@@ -71,12 +71,16 @@ void kvi_ssd_ring_submit(struct kvi_ssd_ring *ring, struct kvi_ssd_io *io, int f
   struct io_uring_sqe *entry = entry_take(ring);
   unsigned length = (unsigned)(io->length - io->progress);
 
-  if (io->kind == KVI_SSD_READ)
+  if (io->kind == KVI_SSD_SYNC)
+    io_uring_prep_fsync(entry, fd, IORING_FSYNC_DATASYNC);
+  else if (io->kind == KVI_SSD_READ && io->bytes)
     io_uring_prep_read(entry, fd, io->bytes + io->progress, length, io->at + io->progress);
-  else if (io->kind == KVI_SSD_WRITE)
+  else if (io->kind == KVI_SSD_READ)
+    io_uring_prep_readv(entry, fd, io->places, kvi_ssd_io_places(io), io->at + io->progress);
+  else if (io->bytes)
     io_uring_prep_write(entry, fd, io->bytes + io->progress, length, io->at + io->progress);
   else
-    io_uring_prep_fsync(entry, fd, IORING_FSYNC_DATASYNC);
+    io_uring_prep_writev(entry, fd, io->places, kvi_ssd_io_places(io), io->at + io->progress);
   io_uring_sqe_set_data(entry, io);
   if (length >= LARGE)
     (void)io_uring_submit(&ring->ring);

@@ -347,6 +347,8 @@ void kvi_ssd_volume_destroy(struct kvi_ssd_volume *volume)
   free(volume->deletions);
   free(volume->freeing_block);
   free(volume->header_block);
+  for (uint32_t i = 0; i < volume->config.depth + KVI_SSD_OPS_OWN && volume->ops; i++)
+    free(volume->ops[i].places);
   free(volume->ops);
   for (uint32_t i = 0; i < volume->n_files && volume->files; i++)
     kvi_ssd_list_forget(volume, i);

@@ -89,12 +89,18 @@ struct kvi_ssd_writer {
   struct kvi_ssd_io io;
 };
 
-/* One read or write of a record under way. */
+/*
+ * One read or write of a record under way. All of the record is in the buffer; or, with places, only what comes before the payload, which lies in the
+ * caller's memory and is read and written there.
+ */
 struct kvi_ssd_op {
   struct kvi_ssd_io io;
   struct kvi_ssd_volume *volume;
   struct kvi_ssd_buffer buffer;
-  struct kvi_medium_put *put; /* NULL with get NULL: given up at its deadline, or the volume's own */
+  uint64_t head;               /* of a read: bytes in the buffer */
+  uint32_t n_places;           /* 0: all is in the buffer */
+  struct kvi_medium_hold hold; /* of the places of one that was given up at its deadline */
+  struct kvi_medium_put *put;  /* NULL with get NULL: given up at its deadline, or the volume's own */
   struct kvi_medium_get *get;
   struct kvi_ssd_writer *writer; /* of a write */
   size_t mark;                   /* in its footer */
@@ -103,7 +109,9 @@ struct kvi_ssd_op {
   struct kvi_ssd_walk *walk;                          /* of one of the volume's own */
   void (*own_done)(struct kvi_ssd_op *op, int error); /* of a write of its own: takes the op over */
   bool wants_sync;                                    /* the write has ended when it is safe */
-  kvi_list_node link;                                 /* in ops_free, running or unsynced */
+  kvi_list_node link; /* in ops_free, running or unsynced; what follows is kept */
+  struct iovec *places;
+  uint32_t places_room;
 };
 
 struct kvi_ssd_volume {
@@ -193,6 +201,8 @@ void kvi_ssd_submit(struct kvi_ssd_volume *volume, struct kvi_ssd_io *io);
 /* NULL: all are in use. own: may take the last ones, which requests may not. */
 struct kvi_ssd_op *kvi_ssd_op_take(struct kvi_ssd_volume *volume, size_t bytes, bool own);
 void kvi_ssd_op_free(struct kvi_ssd_op *op);
+/* The payload lies there, and `head` bytes of the buffer are before it. False: no memory. */
+bool kvi_ssd_op_places(struct kvi_ssd_op *op, size_t head, const struct kvi_iov *iov, uint32_t n_iov);
 /* A read, write or sync ended so; too many errors in a row and the directory is out. */
 void kvi_ssd_device_said(struct kvi_ssd_volume *volume, const char *what, uint32_t file, int error);
 

@@ -176,7 +176,9 @@ bool kvi_ssd_write_record(struct kvi_ssd_op *op, struct kvi_ssd_record *record, 
   op->io = (struct kvi_ssd_io){.kind = KVI_SSD_WRITE,
                                .file = writer->file,
                                .at = record->at,
-                               .bytes = op->buffer.bytes,
+                               .bytes = op->n_places > 0 ? NULL : op->buffer.bytes,
+                               .places = op->places,
+                               .n_places = op->n_places,
                                .length = record->bytes,
                                .done = record_written,
                                .user = op};
@@ -186,7 +188,7 @@ bool kvi_ssd_write_record(struct kvi_ssd_op *op, struct kvi_ssd_record *record, 
 
 /* ---- puts ---- */
 
-/* Fills the op's buffer with the record of a put, all but its head. */
+/* Makes the record of a put, all but its head: in the op's buffer, or there up to the payload, which is written from where it lies. */
 static kvs_status record_make(struct kvi_ssd_op *op, const struct kvi_medium_put *put,
                               struct kvi_ssd_record *record)
 {
@@ -204,8 +206,10 @@ static kvs_status record_make(struct kvi_ssd_op *op, const struct kvi_medium_put
                                     .identity = put->identity};
   memcpy(bytes + KVI_SSD_HEAD, put->table.segments - KVI_CHUNK_TABLE_HEAD, table);
   memset(bytes + KVI_SSD_HEAD + table, 0, payload_at - KVI_SSD_HEAD - table);
-  memset(bytes + payload_at + put->length, 0, record->bytes - payload_at - put->length);
   record->table_crc = kvi_load_le32(bytes + KVI_SSD_HEAD + 12);
+  if (put->keep)
+    return kvi_ssd_op_places(op, payload_at, put->iov, put->n_iov) ? KVS_OK : KVS_ERR_NOMEM;
+  memset(bytes + payload_at + put->length, 0, record->bytes - payload_at - put->length);
   return kvi_medium_gather(put, bytes + payload_at);
 }
 
@@ -219,7 +223,7 @@ static bool put_start(struct kvi_ssd_volume *volume, struct kvi_medium_put *put,
 
   if (!kvi_ssd_writer_have(volume, bytes, false))
     return false;
-  op = kvi_ssd_op_take(volume, bytes, false);
+  op = kvi_ssd_op_take(volume, put->keep ? kvi_ssd_payload_at(put->table.n_segments) : bytes, false);
   if (!op)
     return false;
   kvi_list_remove(&volume->puts, node);

@@ -55,6 +55,24 @@ static void fault_submit(struct kvi_ssd_disk *base, struct kvi_ssd_io *io)
   disk->pending[disk->n_pending++] = io;
 }
 
+/* Copies the first `length` bytes of an operation's to or from flat memory. */
+static void bytes_copy(const struct kvi_ssd_io *io, uint8_t *flat, size_t length, bool out)
+{
+  struct iovec whole = {.iov_base = io->bytes, .iov_len = io->length};
+  const struct iovec *place = io->bytes ? &whole : io->places;
+
+  for (; length > 0; place++) {
+    size_t part = place->iov_len < length ? place->iov_len : length;
+
+    if (out)
+      memcpy(flat, place->iov_base, part);
+    else
+      memcpy(place->iov_base, flat, part);
+    flat += part;
+    length -= part;
+  }
+}
+
 static void write_remember(struct fault_image *image, const struct kvi_ssd_io *io)
 {
   struct fault_write *write;
@@ -66,7 +84,7 @@ static void write_remember(struct fault_image *image, const struct kvi_ssd_io *i
   write = &image->writes[image->n_writes++];
   *write =
       (struct fault_write){.file = io->file, .at = io->at, .length = io->length, .bytes = malloc(io->length)};
-  memcpy(write->bytes, io->bytes, io->length);
+  bytes_copy(io, write->bytes, io->length, true);
 }
 
 static void sync_file(struct fault_image *image, uint32_t file)
@@ -115,18 +133,18 @@ static int carry_out(struct fault_image *image, struct kvi_ssd_io *io)
 
     part.length = kvi_rand_below(&image->rand, io->length / SECTOR + 1) * SECTOR;
     if (part.length > 0) {
-      memcpy(image->files[io->file].now + io->at, io->bytes, part.length);
+      bytes_copy(io, image->files[io->file].now + io->at, part.length, true);
       write_remember(image, &part);
     }
   }
   if (error != 0)
     return error;
   if (io->kind == KVI_SSD_READ)
-    memcpy(io->bytes, image->files[io->file].now + io->at, io->length);
+    bytes_copy(io, image->files[io->file].now + io->at, io->length, false);
   else if (io->kind == KVI_SSD_SYNC)
     sync_file(image, io->file);
   else {
-    memcpy(image->files[io->file].now + io->at, io->bytes, io->length);
+    bytes_copy(io, image->files[io->file].now + io->at, io->length, true);
     write_remember(image, io);
   }
   return 0;

@@ -267,6 +267,87 @@ static void random_objects(void **state)
   tier->ops->destroy(tier);
 }
 
+/* A payload lies as devices want it: at a block, in whole ones, and nothing of another chunk behind its end. */
+static void as_devices_want_it(void **state)
+{
+  struct kvi_dram_config config = {.bytes = 64 * KVI_DRAM_PAGE_BYTES_DEFAULT};
+  struct kvi_tier_places places;
+  struct kvi_tier_attr attr;
+  struct kvi_tier *tier;
+  kvi_tier_object objects[20], torn;
+
+  (void)state;
+  assert_int_equal(kvi_dram_create(&config, &tier), KVS_OK);
+  tier->ops->attr(tier, &attr);
+  assert_int_equal(attr.block_bytes, 4096);
+  for (uint32_t i = 0; i < 20; i++) {
+    assert_int_equal(reserve(tier, 40000, 1, &objects[i]), KVS_OK);
+    assert_int_equal(tier->ops->places(tier, objects[i], &places), KVS_OK);
+    for (uint32_t k = 0; k < places.n_iov; k++)
+      memset(places.iov[k].base, 0xee, (places.iov[k].length + 4095) / 4096 * 4096);
+  }
+  for (uint32_t i = 0; i < 20; i += 2)
+    tier->ops->drop(tier, objects[i]);
+  assert_int_equal(reserve(tier, 200001, 7, &torn), KVS_OK);
+  assert_int_equal(tier->ops->places(tier, torn, &places), KVS_OK);
+  assert_true(places.n_iov > 1);
+  for (uint32_t i = 0; i < places.n_iov; i++) {
+    assert_int_equal((uintptr_t)places.iov[i].base % 4096, 0);
+    assert_true(i + 1 == places.n_iov || places.iov[i].length % 4096 == 0);
+  }
+  fill(tier, torn, 7, 3);
+  const struct kvi_iov *last = &places.iov[places.n_iov - 1];
+  for (const uint8_t *at = (const uint8_t *)last->base + last->length; (uintptr_t)at % 4096 != 0; at++)
+    assert_int_equal(*at, 0);
+  assert_true(holds(tier, torn, 3));
+  tier->ops->destroy(tier);
+}
+
+/* The bytes come first, what they are made of is known later. */
+static void segments_told_later(void **state)
+{
+  static const uint32_t lengths[] = {3000, 1, 6999};
+  struct kvi_dram_config config = {.bytes = 64 * KVI_DRAM_PAGE_BYTES_DEFAULT};
+  struct kvi_tier_request request = {.length = 10000};
+  struct kvi_tier_usage before, usage;
+  struct kvi_tier_places places;
+  struct kvi_chunk_table table;
+  uint32_t many[1000];
+  struct kvi_tier *tier;
+  kvi_tier_object object;
+
+  (void)state;
+  assert_int_equal(kvi_dram_create(&config, &tier), KVS_OK);
+  tier->ops->usage(tier, &before);
+  assert_int_equal(tier->ops->reserve(tier, &request, &object), KVS_OK);
+  assert_int_equal(tier->ops->places(tier, object, &places), KVS_OK);
+  assert_null(places.segments);
+  assert_int_equal(tier->ops->seal(tier, object, 0), KVS_ERR_INVALID);
+  assert_int_equal(tier->ops->segments(tier, object, 0, NULL), KVS_ERR_INVALID);
+  assert_int_equal(tier->ops->segments(tier, object, KVI_SEGMENTS_MAX + 1, lengths), KVS_ERR_TOO_LARGE);
+  assert_int_equal(tier->ops->segments(tier, object, 3, lengths), KVS_OK);
+  assert_int_equal(tier->ops->segments(tier, object, 3, lengths), KVS_ERR_INVALID);
+  assert_int_equal(tier->ops->seal(tier, object, 0), KVS_OK);
+  assert_int_equal(tier->ops->open(tier, object), KVS_OK);
+  assert_int_equal(tier->ops->table(tier, object, &table), KVS_OK);
+  assert_int_equal(table.n_segments, 3);
+  assert_int_equal(kvi_chunk_table_segment(&table, 2).length, 6999);
+  tier->ops->close(tier, object);
+  tier->ops->drop(tier, object);
+  /* more than fit in front of the payload lie elsewhere, and go with it */
+  assert_int_equal(tier->ops->reserve(tier, &request, &object), KVS_OK);
+  for (uint32_t i = 0; i < 1000; i++)
+    many[i] = 10;
+  assert_int_equal(tier->ops->segments(tier, object, 1000, many), KVS_OK);
+  assert_int_equal(tier->ops->seal(tier, object, 0), KVS_OK);
+  tier->ops->usage(tier, &usage);
+  assert_true(usage.metadata_bytes > before.metadata_bytes);
+  tier->ops->drop(tier, object);
+  tier->ops->usage(tier, &usage);
+  assert_int_equal(usage.metadata_bytes, before.metadata_bytes);
+  tier->ops->destroy(tier);
+}
+
 static void refusals(void **state)
 {
   struct kvi_tier *tier = make(8);
@@ -275,12 +356,15 @@ static void refusals(void **state)
   struct kvi_tier empty = {.ops = &none};
   struct kvi_tier_attr attr;
   kvi_tier_object object;
+  const uint32_t length = 1;
 
   (void)state;
   assert_int_equal(tier->ops->reserve(tier, &request, &object), KVS_ERR_INVALID);
   request.length = 1;
+  request.n_segments = 1; /* of no length that is told */
   assert_int_equal(tier->ops->reserve(tier, &request, &object), KVS_ERR_INVALID);
   request.n_segments = KVI_SEGMENTS_MAX + 1;
+  request.segment_lengths = &length;
   assert_int_equal(tier->ops->reserve(tier, &request, &object), KVS_ERR_TOO_LARGE);
   tier->ops->attr(tier, &attr);
   assert_int_equal(attr.capacity_bytes, 8 * PAGE);
@@ -308,6 +392,8 @@ int main(void)
       cmocka_unit_test(what_does_not_fit_in_a_page),
       cmocka_unit_test(spills_are_bounded),
       cmocka_unit_test(random_objects),
+      cmocka_unit_test(as_devices_want_it),
+      cmocka_unit_test(segments_told_later),
       cmocka_unit_test(refusals),
   };
 

@@ -335,6 +335,39 @@ static void test_slow(void **state)
   assert_int_equal(get_number(f, 0), KVS_OK);
 }
 
+/* What a slow device reads and writes directly is kept for it, after the request has ended at its deadline. */
+static void test_slow_direct(void **state)
+{
+  struct fixture *f = *state;
+  struct test_chunk chunk;
+  struct kvi_medium_put put;
+  struct kvi_medium_get get;
+  struct test_wait putting, getting;
+  kvi_medium_handle handle;
+
+  assert_int_equal(fixture_open(f), KVS_OK);
+  test_chunk_make(&chunk, 21, 5 * KVI_MEDIUM_BLOCK + 77, 3);
+  assert_true(chunk.direct);
+  assert_int_equal(test_put(f->owner.medium, &chunk, &handle), KVS_OK);
+  assert_int_equal(test_get(f->owner.medium, &chunk, handle), KVS_OK);
+  f->image.delay_ns = 200 * KVI_NS_PER_MS;
+  test_wait_init(&putting);
+  test_wait_init(&getting);
+  test_put_fill(&put, &chunk, &putting);
+  get = test_get_of(&chunk, handle, &getting);
+  put.deadline_ns = get.deadline_ns = kvi_now_ns() + 30 * KVI_NS_PER_MS;
+  assert_int_equal(f->owner.medium->ops->get(f->owner.medium, &get), KVS_OK);
+  assert_int_equal(f->owner.medium->ops->put(f->owner.medium, &put), KVS_OK);
+  (void)test_wait_for(&getting); /* the operation itself may be over first */
+  (void)test_wait_for(&putting);
+  f->image.delay_ns = 0;
+  test_wait_released(&getting); /* else what follows is memory that the disk still uses */
+  test_wait_released(&putting);
+  free(getting.landed);
+  assert_int_equal(test_get(f->owner.medium, &chunk, handle), KVS_OK);
+  test_chunk_free(&chunk);
+}
+
 /* ---- deletions, one by one ---- */
 
 static kvs_status put_one(struct fixture *f, uint32_t number)
@@ -553,6 +586,7 @@ int main(int argc, char **argv)
       CASE(test_no_space),
       CASE(test_unplugged),
       CASE(test_slow),
+      CASE(test_slow_direct),
       CASE(test_deletions_not_read_once),
       CASE(test_more_deletions_than_wait),
       CASE(test_flood_of_deletions),

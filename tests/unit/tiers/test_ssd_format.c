@@ -1,4 +1,4 @@
-/* The bytes of a log file: what version 2 wrote is written, and read, for ever; what is not known is refused. */
+/* The bytes of a log file: what version 3 wrote is written, and read, for ever; what is not known is refused. */
 #include "testing.h"
 
 #include <stdio.h>
@@ -7,12 +7,12 @@
 #include "base/text.h"
 #include "tiers/ssd/format.h"
 
-/* SHA-256 of the parts below as version 2 writes them. */
-#define GOLDEN_HEADER   "e51e6625d87d96d5a4b5ac6b689778fc51d265bd8c7f128b61b5234d0d606275"
-#define GOLDEN_RECORD   "75564f875fa0620dc38dc237b0d055eba36ec58b39644b5bd38d866439933570"
-#define GOLDEN_FOOTER   "15bbf89a439b20930a3621ad2e0c8a4cd292f6a1dd42b7efe7d16f3347221dcf"
+/* SHA-256 of the parts below as version 3 writes them. */
+#define GOLDEN_HEADER   "37574b09e2ae08e2e82389644e4942baa69bce986cdd061faf0f81499e665fc6"
+#define GOLDEN_RECORD   "8f804aedca7e0fdc1e792cc6364e51e4e0a14f5615e6903116ade27b44ad7af6"
+#define GOLDEN_FOOTER   "a7f5d0d3a3f47c18eb1f301d473154705bc642d3551b15cfe09214b55a6cb12d"
 #define GOLDEN_DELETION "6651347a3a38d86655e01611fd9282de229047b05d7f1fd40684a86726a2c73d"
-#define GOLDEN_TRAILER  "9f4fd3e77306d6a7ebf50cb5821efb4261f75a786d8eab97216042f971f91021"
+#define GOLDEN_TRAILER  "dac51c0fabd75c78d19a9acff476072dde4f87b4f83b63f10f5a32e256390c3a"
 
 static void assert_golden(const void *bytes, size_t size, const char *golden)
 {
@@ -44,7 +44,7 @@ static struct kvi_ssd_record record_of(void)
   return (struct kvi_ssd_record){.kind = KVI_SSD_CHUNK,
                                  .use = use,
                                  .at = 8192,
-                                 .bytes = 4096,
+                                 .bytes = 8192,
                                  .generation = 42,
                                  .length = 2000,
                                  .n_segments = 2,
