@@ -6,6 +6,8 @@
 #define MANY (KVI_FAULTY_HELD_MAX + 100u)
 
 struct many {
+  struct test_chunk chunk; /* that all get */
+  uint32_t accepted;
   _Atomic uint32_t ended[MANY];
   _Atomic uint32_t n, statuses[3]; /* OK, CLOSED, else */
 };
@@ -39,72 +41,78 @@ static void one_done(struct kvi_medium_get *get, kvs_status status)
   atomic_fetch_add(&one->many->n, 1);
 }
 
-/* Starts number i: a get of the chunk, within these seconds. */
-static kvs_status one_start(struct fixture *f, struct many *many, uint32_t i, const struct test_chunk *chunk,
-                            uint64_t seconds)
+static struct many *many_make(struct fixture *f)
 {
+  struct many *many = calloc(1, sizeof(*many));
+
+  assert_int_equal(put_number(f, 1), KVS_OK);
+  test_chunk_make(&many->chunk, 1, LENGTH, 3);
+  ones = calloc(MANY, sizeof(*ones));
+  return many;
+}
+
+/* Starts number i: a get of the chunk, within these seconds. */
+static kvs_status one_start(struct fixture *f, struct many *many, uint32_t i, uint64_t seconds)
+{
+  kvs_status status;
+
   ones[i].many = many;
-  ones[i].get = (struct kvi_medium_get){.identity = test_identity(chunk),
+  ones[i].get = (struct kvi_medium_get){.identity = test_identity(&many->chunk),
                                         .handle = f->owner.handles[1],
                                         .deadline_ns = kvi_now_ns() + seconds * KVI_NS_PER_S,
                                         .land = one_land,
                                         .done = one_done,
                                         .user = &ones[i]};
-  return f->owner.medium->ops->get(f->owner.medium, &ones[i].get);
+  status = f->owner.medium->ops->get(f->owner.medium, &ones[i].get);
+  many->accepted += status == KVS_OK;
+  return status;
+}
+
+/* Closes the tier: then each that was accepted has ended. */
+static void many_close(struct fixture *f, struct many *many)
+{
+  f->owner.medium->ops->destroy(f->owner.medium);
+  f->owner.medium = NULL;
+  assert_int_equal(atomic_load(&many->n), many->accepted);
+}
+
+static void many_free(struct many *many)
+{
+  test_chunk_free(&many->chunk);
+  free(ones);
+  free(many);
 }
 
 static void test_each_ends_once_and_the_bound_holds(void **state)
 {
   struct fixture *f = *state;
-  struct many *many = calloc(1, sizeof(*many));
-  struct test_chunk chunk;
-  uint32_t accepted = 0;
+  struct many *many = many_make(f);
 
-  assert_int_equal(put_number(f, 1), KVS_OK);
-  test_chunk_make(&chunk, 1, LENGTH, 3);
-  ones = calloc(MANY, sizeof(*ones));
   rules(f, "delay:read:1h:every=2,delay:read:10m,corrupt:read:0.1");
-  for (uint32_t i = 0; i < MANY; i++) {
-    kvs_status status = one_start(f, many, i, &chunk, 3600);
-
-    accepted += status == KVS_OK;
-    assert_int_equal(status, i < KVI_FAULTY_HELD_MAX ? KVS_OK : KVS_ERR_BUSY);
-  }
-  assert_int_equal(accepted, KVI_FAULTY_HELD_MAX);
-  assert_int_equal(counted(f).held, KVI_FAULTY_HELD_MAX);
-  f->owner.medium->ops->destroy(f->owner.medium);
-  f->owner.medium = NULL;
-  assert_int_equal(atomic_load(&many->n), accepted);
-  assert_int_equal(atomic_load(&many->statuses[1]), accepted);
   for (uint32_t i = 0; i < MANY; i++)
-    assert_int_equal(atomic_load(&many->ended[i]), i < accepted);
-  test_chunk_free(&chunk);
-  free(ones);
-  free(many);
+    assert_int_equal(one_start(f, many, i, 3600), i < KVI_FAULTY_HELD_MAX ? KVS_OK : KVS_ERR_BUSY);
+  assert_int_equal(many->accepted, KVI_FAULTY_HELD_MAX);
+  assert_int_equal(counted(f).held, KVI_FAULTY_HELD_MAX);
+  many_close(f, many);
+  assert_int_equal(atomic_load(&many->statuses[1]), many->accepted);
+  for (uint32_t i = 0; i < MANY; i++)
+    assert_int_equal(atomic_load(&many->ended[i]), i < many->accepted);
+  many_free(many);
 }
 
 /* Closed while operations are kept back, on their way to the inner medium, and in it. */
 static void test_closed_in_the_middle(void **state)
 {
   struct fixture *f = *state;
-  struct many *many = calloc(1, sizeof(*many));
-  struct test_chunk chunk;
-  uint32_t accepted = 0;
+  struct many *many = many_make(f);
 
-  assert_int_equal(put_number(f, 1), KVS_OK);
-  test_chunk_make(&chunk, 1, LENGTH, 3);
-  ones = calloc(MANY, sizeof(*ones));
   rules(f, "delay:read:1ms:0.3,delay:read:3ms:0.3,corrupt:read:silent:0.1,error:read:0.1");
   for (uint32_t i = 0; i < 500; i++)
-    accepted += one_start(f, many, i, &chunk, 60) == KVS_OK;
-  f->owner.medium->ops->destroy(f->owner.medium);
-  f->owner.medium = NULL;
-  assert_int_equal(atomic_load(&many->n), accepted);
+    (void)one_start(f, many, i, 60);
+  many_close(f, many);
   for (uint32_t i = 0; i < 500; i++)
     assert_true(atomic_load(&many->ended[i]) <= 1);
-  test_chunk_free(&chunk);
-  free(ones);
-  free(many);
+  many_free(many);
 }
 
 int main(void)
