@@ -34,7 +34,7 @@ static void base_name(const struct bench_case *what, char *out, size_t size)
                                     [BENCH_COPY] = "copy", [BENCH_WRITE] = "write",
                                     [BENCH_READ] = "read", [BENCH_RANDOM_READ] = "randread",
                                     [BENCH_OPEN] = "open", [BENCH_FRAGMENTATION] = "fragmentation"};
-  static const char *const shapes[] = {"d1", "batch16", "call16", "d8", "d16", "t4", "c4", "c8"};
+  static const char *const shapes[] = {"d1", "batch16", "call16", "d8", "d16", "t4", "c4", "c8", "c8q64"};
   const char *way = bench_way_name(what->way);
   bool bare = what->way == BENCH_GRPC_TCP;
   char bytes[KVI_FORMAT_MAX];
@@ -71,10 +71,15 @@ void bench_row_name(const struct bench_row_id *id, char name[BENCH_NAME_MAX])
 uint32_t bench_case_depth(const struct bench_case *what)
 {
   static const uint32_t depths[] = {
-      [BENCH_D1] = 1,   [BENCH_BATCH16] = 16, [BENCH_CALL16] = 1, [BENCH_D8] = 8,
-      [BENCH_D16] = 16, [BENCH_T4] = 4,       [BENCH_C4] = 4,     [BENCH_C8] = 8};
+      [BENCH_D1] = 1, [BENCH_BATCH16] = 16, [BENCH_CALL16] = 1, [BENCH_D8] = 8,    [BENCH_D16] = 16,
+      [BENCH_T4] = 4, [BENCH_C4] = 4,       [BENCH_C8] = 8,     [BENCH_C8Q64] = 64};
 
   return depths[what->shape];
+}
+
+uint32_t bench_case_connections(const struct bench_case *what)
+{
+  return what->shape == BENCH_C8Q64 ? 8 : bench_case_depth(what);
 }
 
 uint32_t bench_case_chunks(const struct bench_case *what)

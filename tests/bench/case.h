@@ -62,7 +62,8 @@ enum bench_shape {
   BENCH_D16,
   BENCH_T4, /* four threads, one operation in flight each */
   BENCH_C4, /* four connections, as many operations in flight */
-  BENCH_C8
+  BENCH_C8,
+  BENCH_C8Q64 /* eight connections, 64 operations in flight */
 };
 
 enum bench_kind {
@@ -78,7 +79,7 @@ enum bench_kind {
   BENCH_KINDS
 };
 
-#define BENCH_DEPTH_MAX 16u
+#define BENCH_DEPTH_MAX 64u
 #define BENCH_NAME_MAX  96u
 
 struct bench_case {
@@ -118,6 +119,8 @@ const char *bench_row_unit(const struct bench_row_id *id);
 
 /* Operations in flight, chunks of each, segments of each chunk. */
 uint32_t bench_case_depth(const struct bench_case *what);
+/* Of a way that takes several: one operation each, or more that wait their turn. */
+uint32_t bench_case_connections(const struct bench_case *what);
 uint32_t bench_case_chunks(const struct bench_case *what);
 uint32_t bench_case_segments(const struct bench_case *what);
 

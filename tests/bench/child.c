@@ -27,7 +27,7 @@ static void pause_ms(long ms)
 }
 
 /* In the child, between fork and exec. Does not return. */
-static void become(const struct bench_child_spec *spec, int output, pid_t parent)
+static void become(const struct bench_child_spec *spec, int input, int output, pid_t parent)
 {
   int null = open("/dev/null", O_RDWR);
   int log = spec->log_path != NULL ? open(spec->log_path, O_WRONLY | O_CREAT | O_APPEND, 0600) : -1;
@@ -35,7 +35,7 @@ static void become(const struct bench_child_spec *spec, int output, pid_t parent
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent)
     _exit(127); /* it died before the line above */
-  dup2(null, STDIN_FILENO);
+  dup2(input >= 0 ? input : null, STDIN_FILENO);
   dup2(output >= 0 ? output : null, STDOUT_FILENO);
   if (log >= 0)
     dup2(log, STDERR_FILENO);
@@ -48,30 +48,41 @@ static void become(const struct bench_child_spec *spec, int output, pid_t parent
   _exit(127);
 }
 
+static void close_pipe(int fds[2])
+{
+  for (int i = 0; i < 2; i++)
+    if (fds[i] >= 0)
+      close(fds[i]);
+}
+
 bool bench_child_start(const struct bench_child_spec *spec, struct bench_child *child)
 {
-  int pipe_fds[2] = {-1, -1};
+  int output[2] = {-1, -1}, input[2] = {-1, -1};
   pid_t self = getpid();
 
-  child->pid = 0;
-  child->output = -1;
-  if (spec->want_output && pipe2(pipe_fds, O_CLOEXEC) != 0) {
+  *child = (struct bench_child){.output = -1, .input = -1};
+  if ((spec->want_output && pipe2(output, O_CLOEXEC) != 0) ||
+      (spec->want_input && pipe2(input, O_CLOEXEC) != 0)) {
     perror("kvasir-bench: pipe");
+    close_pipe(output);
     return false;
   }
   child->pid = fork();
   if (child->pid == 0)
-    become(spec, pipe_fds[1], self);
-  if (pipe_fds[1] >= 0)
-    close(pipe_fds[1]);
+    become(spec, input[0], output[1], self);
   if (child->pid < 0) {
     perror("kvasir-bench: fork");
     child->pid = 0;
-    if (pipe_fds[0] >= 0)
-      close(pipe_fds[0]);
+    close_pipe(output);
+    close_pipe(input);
     return false;
   }
-  child->output = pipe_fds[0];
+  if (output[1] >= 0)
+    close(output[1]);
+  if (input[0] >= 0)
+    close(input[0]);
+  child->output = output[0];
+  child->input = input[1];
   return true;
 }
 
@@ -99,10 +110,13 @@ void bench_child_stop(struct bench_child *child)
     waitpid(child->pid, NULL, 0);
     child->pid = 0;
   }
-  /* A child that never ran has output 0 from its zeroed struct: that descriptor is not ours. */
+  /* A child that never ran has descriptors 0 from its zeroed struct: they are not ours. */
   if (child->output > STDERR_FILENO)
     close(child->output);
+  if (child->input > STDERR_FILENO)
+    close(child->input);
   child->output = -1;
+  child->input = -1;
 }
 
 bool bench_child_read_line(struct bench_child *child, char *line, size_t size, uint32_t timeout_ms)
@@ -124,6 +138,38 @@ bool bench_child_read_line(struct bench_child *child, char *line, size_t size, u
   }
   line[length] = '\0';
   return true;
+}
+
+static bool write_all(int fd, const char *data, size_t length)
+{
+  while (length > 0) {
+    ssize_t n = write(fd, data, length);
+
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0)
+      return false;
+    data += n;
+    length -= (size_t)n;
+  }
+  return true;
+}
+
+bool bench_child_write_line(struct bench_child *child, const char *line)
+{
+  return write_all(child->input, line, strlen(line)) && write_all(child->input, "\n", 1);
+}
+
+void bench_child_show_log(const char *path)
+{
+  FILE *log = fopen(path, "re");
+  char line[512];
+
+  if (log == NULL)
+    return;
+  while (fgets(line, sizeof line, log) != NULL)
+    fprintf(stderr, "  %s", line);
+  fclose(log);
 }
 
 static int loopback_socket(uint16_t port, struct sockaddr_in *address)

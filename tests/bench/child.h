@@ -13,6 +13,7 @@
 struct bench_child {
   pid_t pid;  /* 0: not started */
   int output; /* its standard output, -1: not asked for */
+  int input;  /* the other end of its standard input, -1: not asked for */
 };
 
 /* How to start it. */
@@ -21,6 +22,7 @@ struct bench_child_spec {
   const char *const *environ_; /* "NAME=value" to add; NULL: none */
   int core;                    /* BENCH_CORE_*, in force before exec */
   bool want_output;            /* its standard output comes to us; else it is thrown away */
+  bool want_input;             /* its standard input comes from us; else it is empty */
   const char *log_path;        /* its standard error; NULL: ours */
 };
 
@@ -35,6 +37,12 @@ bool bench_child_alive(struct bench_child *child);
 
 /* Reads one line of its output (without '\n') within timeout_ms. */
 bool bench_child_read_line(struct bench_child *child, char *line, size_t size, uint32_t timeout_ms);
+
+/* Writes a whole line and its '\n'. False: it has ended. SIGPIPE has to be ignored. */
+bool bench_child_write_line(struct bench_child *child, const char *line);
+
+/* What a child said before it failed, to stderr. */
+void bench_child_show_log(const char *path);
 
 /* A loopback port that was free a moment ago; 0: none. */
 uint16_t bench_free_port(void);

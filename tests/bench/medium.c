@@ -1,11 +1,9 @@
 #include "tests/bench/medium.h"
 
-#include <arpa/inet.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "tiers/ssd/ssd.h"
 
@@ -30,9 +28,12 @@ kvs_status bench_ssd_medium(enum bench_way_id way, const char *path, uint64_t by
 
 #ifdef KVASIR_BENCH_REDIS
 
+#include <hiredis/hiredis.h>
+
 #include "tiers/redis/medium.h"
 
 #define CONNECT_MS 5000
+#define EMPTY_MS   30000
 
 kvs_status bench_redis_medium(uint16_t port, uint32_t connections, struct kvi_medium **medium_p)
 {
@@ -65,24 +66,69 @@ kvs_status bench_redis_wait(struct kvi_medium *medium)
   return KVS_ERR_UNREACHABLE;
 }
 
+static bool redis_says(redisContext *redis, const char *command, const char *wanted)
+{
+  redisReply *reply = redisCommand(redis, command);
+  bool ok = reply != NULL && (reply->type == REDIS_REPLY_STATUS || reply->type == REDIS_REPLY_STRING) &&
+            strstr(reply->str, wanted) != NULL;
+
+  freeReplyObject(reply);
+  return ok;
+}
+
+static bool redis_sets(redisContext *redis, uint64_t number, const char *value, uint64_t bytes)
+{
+  redisReply *reply =
+      redisCommand(redis, "SET touch:%llu %b", (unsigned long long)number, value, (size_t)bytes);
+  bool ok = reply != NULL && reply->type == REDIS_REPLY_STATUS;
+
+  freeReplyObject(reply);
+  return ok;
+}
+
+kvs_status bench_redis_touch(uint16_t port, uint64_t value_bytes)
+{
+  redisContext *redis = redisConnect("127.0.0.1", port);
+  char *value = calloc(1, value_bytes);
+  kvs_status status = value != NULL ? KVS_ERR_UNREACHABLE : KVS_ERR_NOMEM;
+
+  if (value != NULL && redis != NULL && redis->err == 0 && redis_says(redis, "FLUSHALL SYNC", "OK"))
+    status = KVS_OK;
+  for (uint64_t i = 0; i < BENCH_REDIS_BYTES / value_bytes && status == KVS_OK; i++)
+    if (!redis_sets(redis, i, value, value_bytes))
+      status = KVS_ERR_UNREACHABLE;
+  free(value);
+  if (redis != NULL)
+    redisFree(redis);
+  return status == KVS_OK ? bench_redis_flush(port) : status;
+}
+
 kvs_status bench_redis_flush(uint16_t port)
 {
-  static const char command[] = "FLUSHALL SYNC\r\n";
-  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
-  char answer[64] = "";
-  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  bool ok;
+  redisContext *redis = redisConnect("127.0.0.1", port);
+  kvs_status status = KVS_ERR_UNREACHABLE;
 
-  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  ok = fd >= 0 && connect(fd, (const struct sockaddr *)&to, sizeof to) == 0 &&
-       send(fd, command, sizeof command - 1, MSG_NOSIGNAL) == (ssize_t)sizeof command - 1 &&
-       recv(fd, answer, sizeof answer - 1, 0) > 0 && strncmp(answer, "+OK", 3) == 0;
-  if (fd >= 0)
-    close(fd);
-  return ok ? KVS_OK : KVS_ERR_UNREACHABLE;
+  /* FLUSHALL SYNC gives the memory back to the kernel, and what is put next would touch it anew. */
+  if (redis != NULL && redis->err == 0 && redis_says(redis, "FLUSHALL ASYNC", "OK"))
+    status = KVS_OK;
+  for (int waited = 0; status == KVS_OK && !redis_says(redis, "INFO memory", "lazyfree_pending_objects:0\r");
+       waited += 2) {
+    if (redis->err != 0 || waited > EMPTY_MS)
+      status = KVS_ERR_UNREACHABLE;
+    poll(NULL, 0, 2);
+  }
+  if (redis != NULL)
+    redisFree(redis);
+  return status;
 }
 
 #else
+
+kvs_status bench_redis_touch(uint16_t port, uint64_t value_bytes)
+{
+  (void)port, (void)value_bytes;
+  return KVS_ERR_UNSUPPORTED;
+}
 
 kvs_status bench_redis_medium(uint16_t port, uint32_t connections, struct kvi_medium **medium_p)
 {

@@ -19,7 +19,12 @@ kvs_status bench_ssd_medium(enum bench_way_id way, const char *path, uint64_t by
 kvs_status bench_redis_medium(uint16_t port, uint32_t connections, struct kvi_medium **medium_p);
 /* Until it is connected. KVS_ERR_UNREACHABLE. */
 kvs_status bench_redis_wait(struct kvi_medium *medium);
-/* Empties Redis; its memory stays with it. */
+/*
+ * Before values of another size than those before: Redis gives its memory back (else what its allocator cut for the other size stays, and it grows with each
+ * change), touches BENCH_REDIS_BYTES in values of this size, and is empty. KVS_ERR_UNREACHABLE, KVS_ERR_NOMEM.
+ */
+kvs_status bench_redis_touch(uint16_t port, uint64_t value_bytes);
+/* Empties Redis and waits until it is; its memory stays with it. */
 kvs_status bench_redis_flush(uint16_t port);
 
 #endif

@@ -40,19 +40,6 @@ double bench_servers_cpu(const struct bench_server_set *set)
          bench_process_cpu(set->node.pid);
 }
 
-/* What a server said before it failed. */
-static void show_log(const char *path)
-{
-  FILE *log = fopen(path, "re");
-  char line[512];
-
-  if (log == NULL)
-    return;
-  while (fgets(line, sizeof line, log) != NULL)
-    fprintf(stderr, "  %s", line);
-  fclose(log);
-}
-
 static bool start_raw(struct bench_server_set *set, int core)
 {
   char line[64];
@@ -88,7 +75,7 @@ static bool start_redis(struct bench_server_set *set, int core)
   snprintf(log, sizeof log, "%s/redis.log", set->directory);
   if (!bench_child_start(&spec, &set->redis) || !bench_wait_port(&set->redis, port, READY_MS)) {
     fprintf(stderr, "kvasir-bench: redis-server did not start; is it installed?\n");
-    show_log(log);
+    bench_child_show_log(log);
     return false;
   }
   set->addresses.redis_port = port;
@@ -109,7 +96,7 @@ static bool start_node(struct bench_server_set *set, const char *program, int co
   snprintf(log, sizeof log, "%s/kvasird.log", set->directory);
   if (!bench_child_start(&spec, &set->node) || !bench_wait_port(&set->node, port, READY_MS)) {
     fprintf(stderr, "kvasir-bench: %s did not start\n", program);
-    show_log(log);
+    bench_child_show_log(log);
     return false;
   }
   snprintf(set->addresses.node_tcp, sizeof set->addresses.node_tcp, "kvasir://127.0.0.1:%u", port);

@@ -10,7 +10,7 @@ struct bench_tier_options {
   const char *directory; /* a folder is made in it */
   uint64_t volume_bytes;
   uint32_t open_chunks;
-  const char *lmcache; /* the program */
+  const char *lmcache; /* the Python that has it */
 };
 
 struct bench_server_options {

@@ -48,8 +48,10 @@ struct target {
   {"redis-tier-" op "-2MiB-c4", "", "redis-benchmark-" op "-2MiB-c4", "", AT_LEAST, 0.88, false},            \
       {"redis-tier-" op "-1MiB-c4", "", "redis-benchmark-" op "-1MiB-c4", "", AT_LEAST, 0.88, false},        \
       {"redis-tier-" op "-2MiB-c8", "", "lmcache-resp-" op "-2MiB-c8", "", AT_LEAST, 0.95, false},           \
+      {"redis-tier-" op "-1MiB-c8", "", "lmcache-resp-" op "-1MiB-c8", "", AT_LEAST, 0.95, false},           \
+      {"redis-tier-" op "-2MiB-c8q64", "", "lmcache-resp-" op "-2MiB-c8q64", "", AT_LEAST, 0.95, false},     \
   {                                                                                                          \
-    "redis-tier-" op "-1MiB-c8", "", "lmcache-resp-" op "-1MiB-c8", "", AT_LEAST, 0.95, false                \
+    "redis-tier-" op "-1MiB-c8q64", "", "lmcache-resp-" op "-1MiB-c8q64", "", AT_LEAST, 0.95, false          \
   }
 
 static const struct target targets[] = {

@@ -22,7 +22,7 @@ static const char usage[] =
     "  --directory DIR   on the device to measure (default: /var/tmp); a folder is made there and removed\n"
     "  --volume SIZE     of each volume of the SSD tier, and of fio's files (default 2GiB, at least 64MiB)\n"
     "  --chunks N        in the volume that is opened (default 1000000)\n"
-    "  --lmcache PROGRAM LMCache's program, to measure its Redis adapter too\n"
+    "  --lmcache PYTHON  the Python of an environment with LMCache, to measure its Redis adapter too\n"
     "  --pin             only with the client on one core and Redis on another\n"
     "  --no-pin          only with the placement left to the kernel; without either: both\n"
     "  --rounds N        rounds (default 5, at most 64); medians are over rounds, ratios within them\n"

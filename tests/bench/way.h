@@ -29,7 +29,7 @@ struct bench_servers {
   char files[BENCH_ENDPOINT_MAX];   /* folder for log files and for fio's */
   uint64_t volume_bytes;            /* of each volume */
   uint32_t open_chunks;             /* of the volume that is opened */
-  char lmcache[BENCH_ENDPOINT_MAX]; /* the program */
+  char lmcache[BENCH_ENDPOINT_MAX]; /* the Python that has it */
 };
 
 struct bench_way_config {

@@ -19,7 +19,7 @@ struct medium_way {
   enum bench_way_id id;
   const struct bench_servers *servers;
   struct medium_volume volumes[VOLUMES];
-  bool redis_touched;
+  uint64_t redis_touched; /* size of the chunks that touched its memory last; 0: none did */
   struct medium_io io;
   uint64_t cursor;
   kvi_rand random;
@@ -46,7 +46,7 @@ static kvs_status medium_make(const struct medium_way *way, const struct bench_c
   char name[BENCH_ENDPOINT_MAX + 64], size[KVI_FORMAT_MAX];
 
   if (way->id == BENCH_REDIS_TIER)
-    return bench_redis_medium(way->servers->redis_port, bench_case_depth(what), &volume->medium);
+    return bench_redis_medium(way->servers->redis_port, bench_case_connections(what), &volume->medium);
   snprintf(name, sizeof name, "%s/%s-%s", way->servers->files, bench_way_name(way->id),
            kvi_format_size(what->size, size));
   return bench_ssd_medium(way->id, name, way->servers->volume_bytes, what->size, &volume->medium);
@@ -61,7 +61,7 @@ static kvs_status volume_open(struct medium_way *way, const struct bench_case *w
   if (status != KVS_OK)
     return status;
   volume->size = what->size;
-  volume->connections = bench_case_depth(what);
+  volume->connections = bench_case_connections(what);
   way->io.volume = volume;
   if (!bench_held_open(&volume->held, volume->medium, what->size, bytes / what->size + BENCH_DEPTH_MAX))
     return KVS_ERR_NOMEM;
@@ -71,10 +71,8 @@ static kvs_status volume_open(struct medium_way *way, const struct bench_case *w
   status = bench_held_recover(&volume->held);
   if (status == KVS_OK && way->id == BENCH_REDIS_TIER)
     status = bench_redis_wait(volume->medium);
-  /* Every byte of the files is written once and more; Redis' memory is touched, and stays with it. */
-  if (status == KVS_OK && !way->redis_touched)
-    status = medium_io_fill(&way->io, what, way->id == BENCH_REDIS_TIER ? bytes : bytes / 4 * 5);
-  way->redis_touched = status == KVS_OK && way->id == BENCH_REDIS_TIER;
+  if (way->id != BENCH_REDIS_TIER) /* every byte of the files is written once and more */
+    return status == KVS_OK ? medium_io_fill(&way->io, what, bytes / 4 * 5) : status;
   return status;
 }
 
@@ -82,7 +80,7 @@ static bool fits(const struct medium_way *way, const struct medium_volume *volum
                  const struct bench_case *what)
 {
   return volume->size == what->size &&
-         (way->id != BENCH_REDIS_TIER || volume->connections == bench_case_depth(what));
+         (way->id != BENCH_REDIS_TIER || volume->connections == bench_case_connections(what));
 }
 
 /* The volume of the case, made if need be. Redis has one at a time: its connections belong to the case. */
@@ -112,8 +110,11 @@ static kvs_status volume_choose(struct medium_way *way, const struct bench_case 
 static kvs_status redis_reset(struct medium_way *way, const struct bench_case *what)
 {
   struct bench_held *held = &way->io.volume->held;
-  kvs_status status = bench_redis_flush(way->servers->redis_port);
+  bool touched = way->redis_touched == what->size;
+  kvs_status status = touched ? bench_redis_flush(way->servers->redis_port)
+                              : bench_redis_touch(way->servers->redis_port, what->size);
 
+  way->redis_touched = status == KVS_OK ? what->size : 0;
   held->oldest = held->next;
   return status == KVS_OK && !is_write(what) ? medium_io_fill(&way->io, what, BENCH_SERVER_BYTES) : status;
 }

@@ -16,7 +16,8 @@
 
 struct redis_benchmark {
   uint16_t port;
-  double rate; /* operations a second of the last run of this size and operation */
+  uint64_t touched; /* size of the values that touched Redis' memory last */
+  double rate;      /* operations a second of the last run of this size and operation */
   uint64_t rate_size;
   enum bench_op rate_op;
   char output[OUTPUT_MAX];
@@ -68,9 +69,11 @@ static kvs_status fill(const struct redis_benchmark *benchmark, const struct ben
 
 static kvs_status benchmark_prepare(void *way, const struct bench_case *what)
 {
-  const struct redis_benchmark *benchmark = way;
-  kvs_status status = bench_redis_flush(benchmark->port);
+  struct redis_benchmark *benchmark = way;
+  kvs_status status = benchmark->touched == what->size ? bench_redis_flush(benchmark->port)
+                                                       : bench_redis_touch(benchmark->port, what->size);
 
+  benchmark->touched = status == KVS_OK ? what->size : 0;
   return status == KVS_OK && what->op == BENCH_GET ? fill(benchmark, what) : status;
 }
 

@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cjson/cJSON.h>
 #include <cmocka.h>
@@ -229,6 +231,66 @@ static void a_server_that_does_not_start(void **state)
   free(output);
 }
 
+/* A program in place of the Python with LMCache: it says that it is ready and gives each order the same answer. */
+static void make_peer(char path[], const char *answer)
+{
+  int fd = mkstemp(path);
+  FILE *program = fd >= 0 ? fdopen(fd, "w") : NULL;
+
+  assert_non_null(program);
+  fprintf(program, "#!/bin/sh\necho '{\"ok\":true}'\nwhile read -r order; do echo '%s'; done\n", answer);
+  assert_int_equal(fchmod(fd, 0700), 0);
+  assert_int_equal(fclose(program), 0);
+}
+
+static char *run_peer(const char *program, int *status_p)
+{
+  char arguments[512];
+
+  snprintf(arguments, sizeof arguments,
+           "tier --json --no-pin --rounds 1 --seconds 0.05 --directory /tmp --lmcache '%s' --only "
+           "'^lmcache-resp-put-2MiB-c4' 2>&1",
+           program);
+  return run(arguments, status_p);
+}
+
+/* What the program behind LMCache's rows counts is what they say; what goes wrong there is told, and the row has no value. */
+static void another_program_that_measures(void **state)
+{
+  char good[] = "/tmp/kvasir-bench-peer-XXXXXX", bad[] = "/tmp/kvasir-bench-peer-XXXXXX";
+  cJSON *document;
+  char *output;
+  int status;
+
+  (void)state;
+  /* NOLINTNEXTLINE(cert-env33-c): a question about the machine */
+  if (system("command -v redis-server > /dev/null") != 0)
+    skip();
+  make_peer(good,
+            "{\"ok\":true,\"operations\":500,\"seconds\":2,\"p50_us\":7,\"p99_us\":9,\"cpu_seconds\":1}");
+  output = run_peer(good, &status);
+  assert_int_equal(status, 0);
+  document = cJSON_Parse(strchr(output, '{'));
+  /* 500 * 2 MiB in 2 s */
+  assert_float_equal(
+      number(row_named(cJSON_GetObjectItem(document, "rows"), "lmcache-resp-put-2MiB-c4"), "median"),
+      0.524288, 1e-3);
+  cJSON_Delete(document);
+  free(output);
+  make_peer(bad, "{\"ok\":false,\"why\":\"half of it is missing\"}");
+  output = run_peer(bad, &status);
+  assert_int_equal(status, 1);
+  assert_non_null(strstr(output, "half of it is missing"));
+  assert_null(strstr(output, "lmcache-resp-put-2MiB-c4\""));
+  free(output);
+  output = run_peer("/bin/false", &status);
+  assert_int_equal(status, 1);
+  assert_non_null(strstr(output, "no answer"));
+  free(output);
+  unlink(good);
+  unlink(bad);
+}
+
 static void rows_can_be_listed(void **state)
 {
   int status;
@@ -249,6 +311,7 @@ int main(int argc, char **argv)
       cmocka_unit_test(a_server_that_does_not_start),
       cmocka_unit_test(a_document_with_every_way),
       cmocka_unit_test(tiers),
+      cmocka_unit_test(another_program_that_measures),
   };
 
   if (argc != 3)

@@ -65,6 +65,10 @@ static void tiers_and_their_peers(void **state)
   assert_true(all < BENCH_CASES_MAX);
   for (size_t i = 0; i < plan.n; i++)
     assert_int_equal(bench_plan_find(&plan, &plan.cases[i]), i);
+  /* LMCache's adapter wherever the Redis tier has several connections. */
+  assert_true(has(BENCH_LMCACHE_RESP, BENCH_PUT, 1 << 20, BENCH_C4));
+  assert_true(has(BENCH_LMCACHE_RESP, BENCH_GET, 2 << 20, BENCH_C8));
+  assert_false(has(BENCH_LMCACHE_RESP, BENCH_GET, 2 << 20, BENCH_D1));
   assert_true(bench_plan_make_tier(&plan, available, "^ssd-read-2MiB-d8$"));
   assert_true(has(BENCH_FIO, BENCH_READ, 2 << 20, BENCH_D8));
   assert_int_equal(plan.n, 2);
