@@ -27,6 +27,7 @@ static kvs_status create_ssd(const struct kvi_node_settings *values, struct kvi_
       .copy_percent = (uint32_t)values->ssd_copy_limit,
       .ring = values->ssd_io_uring,
       .discard = values->ssd_discard,
+      .discard_after_ms = KVI_SSD_DISCARD_AFTER_MS,
       .scrub_bytes_per_s = values->ssd_scrub_rate,
   };
   kvs_status status;

@@ -195,7 +195,8 @@ static const kvi_config_row rows[] = {
     {.name = "ssd.discard",
      AT(BOOL, ssd_discard),
      .standard = "true",
-     .doc = "Tell the device which log files were freed (holes are punched), which helps most SSDs."},
+     .doc = "Tell the device which log files have been free for half a minute (holes are punched), which "
+            "helps most SSDs."},
     {.name = "ssd.test_fault",
      AT(STRING, ssd_test_fault),
      .min = 0,

@@ -17,8 +17,11 @@ kvs_status bench_ssd_medium(enum bench_way_id way, const char *path, uint64_t by
                                   .chunk_bytes_max = chunk_bytes_max,
                                   .durability = KVI_SSD_DURABLE_SEAL,
                                   .ring = true,
-                                  .discard = way == BENCH_SSD_DISCARD};
+                                  .discard = true,
+                                  .discard_after_ms = KVI_SSD_DISCARD_AFTER_MS};
 
+  if (way == BENCH_SSD_DISCARD)
+    config.discard_after_ms = 0;
   if (way == BENCH_SSD_NONE)
     config.durability = KVI_SSD_DURABLE_NONE;
   if (way == BENCH_SSD_PUT)

@@ -61,6 +61,8 @@ void kvi_ssd_ready_step(struct kvi_ssd_volume *volume)
   volume->files[file].use = (struct kvi_ssd_use){.sequence = header.sequence, .nonce = nonce};
   pthread_mutex_unlock(&volume->lock);
   volume->files[file].state = KVI_SSD_READYING;
+  volume->n_discards -= volume->files[file].discard_ns != 0;
+  volume->files[file].discard_ns = 0;
   volume->n_free--;
   volume->ready = file;
   kvi_ssd_header_write(volume->header_block, &header);
@@ -117,9 +119,25 @@ static void freeing_end(struct kvi_ssd_volume *volume)
   file->deletions = 0;
   volume->n_freeing--;
   volume->n_free++;
-  if (volume->config.discard)
-    volume->disk->ops->discard(volume->disk, volume->freeing, volume->config.file_bytes);
+  if (volume->config.discard) {
+    file->discard_ns = kvi_now_ns() + volume->config.discard_after_ms * KVI_NS_PER_MS;
+    volume->n_discards++;
+  }
   volume->freeing = KVI_SSD_NONE;
+}
+
+void kvi_ssd_discard_step(struct kvi_ssd_volume *volume, uint64_t now)
+{
+  for (uint32_t i = 0; i < volume->n_files && volume->n_discards > 0; i++) {
+    struct kvi_ssd_file *file = &volume->files[i];
+
+    if (file->discard_ns == 0 || now < file->discard_ns)
+      continue;
+    volume->disk->ops->discard(volume->disk, i, volume->config.file_bytes);
+    file->discard_ns = 0;
+    volume->n_discards--;
+    return; /* it takes a moment: one at a time */
+  }
 }
 
 static void freeing_write(struct kvi_ssd_volume *volume);

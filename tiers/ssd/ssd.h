@@ -9,6 +9,7 @@
 #include "tiers/ssd/disk.h"
 
 #define KVI_SSD_FILE_BYTES_DEFAULT (256u << 20)
+#define KVI_SSD_DISCARD_AFTER_MS   30000u /* of a node */
 #define KVI_SSD_DIRECTORIES_MAX    16u
 #define KVI_SSD_FILES_MIN                                                                                    \
   4u /* of a directory: one open, one ready, one free for what is moved, one to be freed */
@@ -30,6 +31,7 @@ struct kvi_ssd_config {
   uint32_t copy_percent;      /* a log file with more alive is not freed before chunks were let go; 0: 25 */
   bool ring;                  /* io_uring where it is to be had */
   bool discard;               /* tell the device what is not needed */
+  uint32_t discard_after_ms;  /* when a log file has been free for so long */
   uint64_t scrub_bytes_per_s; /* of each directory; 0: none */
   uint32_t deletions_max;     /* that wait to be written, in each directory; 0: 65,536; at least 1024 */
 };

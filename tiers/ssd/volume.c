@@ -75,6 +75,7 @@ static void step(struct kvi_ssd_volume *volume, bool *told)
     failed_step(volume, told);
   } else {
     emptied_tell(volume);
+    kvi_ssd_discard_step(volume, now); /* before one of them is used again */
     kvi_ssd_deletions_step(volume);
     kvi_ssd_read_step(volume);
     kvi_ssd_write_step(volume);

@@ -71,6 +71,8 @@ struct kvi_ssd_file {
   uint64_t newest_deleted; /* greatest generation of its deletions */
   uint32_t deletions;      /* how many */
 
+  uint64_t discard_ns; /* of a free file: when the device is told that it is; 0: it was, or is not to be */
+
   struct kvi_ssd_footer *list; /* of a file in state SEALED whose footer could not be written; else NULL */
 };
 
@@ -162,6 +164,7 @@ struct kvi_ssd_volume {
   uint64_t deletions_seen;         /* those that came before were started, or had no place to go */
   uint32_t n_freeing;              /* files in that state */
   uint32_t n_bad;                  /* files in that state */
+  uint32_t n_discards;             /* files that the device will be told of */
   uint32_t freeing;                /* the one whose header is being written; KVI_SSD_NONE */
   uint32_t freeing_tries;
   struct kvi_ssd_io freeing_io;
@@ -243,6 +246,8 @@ void kvi_ssd_ready_cancel(struct kvi_ssd_volume *volume);
 /* A file's use is over: it is free for another when its header says so, which kvi_ssd_free_step sees to. */
 void kvi_ssd_file_free(struct kvi_ssd_volume *volume, uint32_t file);
 void kvi_ssd_free_step(struct kvi_ssd_volume *volume);
+/* Tells the device of a file that has been free for long enough. One that is used again at once is not worth the time it takes. */
+void kvi_ssd_discard_step(struct kvi_ssd_volume *volume, uint64_t now);
 /* The block that says that a file is not used. */
 void kvi_ssd_header_unused(const struct kvi_ssd_volume *volume, uint32_t file, uint8_t block[KVI_SSD_BLOCK]);
 
