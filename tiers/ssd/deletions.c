@@ -12,11 +12,6 @@
 #include "tiers/ssd/volume_private.h"
 
 #define SETTLES_MAX 1024u /* that wait */
-/* In the ring when one more block of a file that is to go is added: what is deleted meanwhile has room, and is not taken for a device that hangs. */
-static uint32_t moved_max(const struct kvi_ssd_volume *volume)
-{
-  return volume->config.deletions_max / 4 * 3;
-}
 
 /* ---- the ring ---- */
 
@@ -90,51 +85,57 @@ static void deletions_written(struct kvi_ssd_op *op, int error)
   pthread_mutex_unlock(&volume->lock);
 }
 
-/* The first of the ring, as a record's payload. Returns how many. */
-static uint32_t payload_make(struct kvi_ssd_volume *volume, struct kvi_ssd_record *record, uint8_t *payload)
+void kvi_ssd_deletions_append(struct kvi_ssd_record *record, uint8_t *payload,
+                              const struct kvi_ssd_deletion *deletion)
+{
+  kvi_ssd_deletion_write(payload + record->length, deletion);
+  record->length += KVI_SSD_DELETION;
+  if (deletion->generation > record->generation)
+    record->generation = deletion->generation;
+}
+
+/* The first of the ring, as a record's payload. */
+static void payload_make(struct kvi_ssd_volume *volume, struct kvi_ssd_record *record, uint8_t *payload)
 {
   uint32_t n;
 
   pthread_mutex_lock(&volume->lock);
   n = volume->n_deletions < KVI_SSD_DELETIONS_BLOCK ? volume->n_deletions : KVI_SSD_DELETIONS_BLOCK;
-  for (uint32_t i = 0; i < n; i++) {
-    const struct kvi_ssd_deletion *deletion =
-        &volume->deletions[(volume->first_deletion + i) % volume->config.deletions_max];
-
-    kvi_ssd_deletion_write(payload + (size_t)i * KVI_SSD_DELETION, deletion);
-    if (deletion->generation > record->generation)
-      record->generation = deletion->generation;
-  }
+  for (uint32_t i = 0; i < n; i++)
+    kvi_ssd_deletions_append(record, payload,
+                             &volume->deletions[(volume->first_deletion + i) % volume->config.deletions_max]);
   volume->deleting = n;
   pthread_mutex_unlock(&volume->lock);
-  record->length = (uint64_t)n * KVI_SSD_DELETION;
   record->table_crc = kvi_crc32c_update(0, payload, record->length);
-  return n;
+}
+
+/* May they take of the last file? They wait like puts, but at the end, when there is no later: if what is moved there after the next start still has room then. */
+static bool have_last_file(struct kvi_ssd_volume *volume)
+{
+  return atomic_load_explicit(&volume->stop, memory_order_relaxed) &&
+         kvi_ssd_moving_leaves(volume, KVI_SSD_BLOCK);
 }
 
 void kvi_ssd_deletions_step(struct kvi_ssd_volume *volume)
 {
   struct kvi_ssd_record record = {.kind = KVI_SSD_DELETIONS, .bytes = KVI_SSD_BLOCK};
   struct kvi_ssd_op *op;
-  bool some, own;
+  bool some, own = have_last_file(volume);
 
   pthread_mutex_lock(&volume->lock);
   some = volume->n_deletions > 0 && volume->deleting == 0;
   volume->deletions_seen = volume->deletions_come;
   pthread_mutex_unlock(&volume->lock);
-  /* what is being moved has the last file to itself, but for what it waits for */
-  own = !volume->reclaim || volume->reclaim->walked ||
-        (volume->reclaim->blocked && volume->reclaim->record.kind == KVI_SSD_DELETIONS);
   if (!some || !kvi_ssd_writer_have(volume, KVI_SSD_BLOCK, own))
     return;
   op = kvi_ssd_op_take(volume, KVI_SSD_BLOCK, true);
   if (!op)
     return;
   memset(op->buffer.bytes, 0, KVI_SSD_BLOCK);
-  (void)payload_make(volume, &record, op->buffer.bytes + KVI_SSD_HEAD);
+  payload_make(volume, &record, op->buffer.bytes + KVI_SSD_HEAD);
   op->own_done = deletions_written;
   op->wants_sync = true;
-  if (!kvi_ssd_write_record(op, &record, true))
+  if (!kvi_ssd_write_record(op, &record, own))
     deletions_written(op, ENOSPC);
 }
 
@@ -164,32 +165,21 @@ static uint64_t oldest_waiting(const kvi_list *puts, uint64_t oldest)
   return oldest;
 }
 
-kvs_status kvi_ssd_deletions_keep(struct kvi_ssd_volume *volume, uint32_t file, const uint8_t *record_bytes,
-                                  const struct kvi_ssd_record *record, uint64_t *come_p)
+uint64_t kvi_ssd_deletions_needed_from(struct kvi_ssd_volume *volume, uint32_t file)
 {
   uint64_t oldest = oldest_waiting(&volume->puts, oldest_elsewhere(volume, file));
-  kvs_status status = KVS_OK;
 
   pthread_mutex_lock(&volume->lock);
   oldest = oldest_waiting(&volume->puts_new, oldest);
-  if (volume->n_deletions + record->length / KVI_SSD_DELETION > moved_max(volume))
-    status = KVS_ERR_BUSY;
-  for (uint64_t i = 0; status == KVS_OK && i < record->length; i += KVI_SSD_DELETION) {
-    struct kvi_ssd_deletion deletion = kvi_ssd_deletion_read(record_bytes + KVI_SSD_HEAD + i);
-
-    if (deletion.generation >= oldest)
-      push_locked(volume, &deletion);
-  }
-  *come_p = volume->deletions_come;
   pthread_mutex_unlock(&volume->lock);
-  return status;
+  return oldest;
 }
 
 bool kvi_ssd_deletions_are_stuck(struct kvi_ssd_volume *volume)
 {
-  return volume->deleting == 0 && volume->ready == KVI_SSD_NONE && volume->n_free == 0 &&
-         volume->n_freeing == 0 && volume->n_sealing == 0 &&
-         !kvi_ssd_writer_have(volume, KVI_SSD_BLOCK, true);
+  return volume->deleting == 0 && volume->n_freeing == 0 && volume->n_sealing == 0 &&
+         (volume->n_free == 0 || volume->ready != KVI_SSD_NONE) &&
+         !kvi_ssd_writer_have(volume, KVI_SSD_BLOCK, have_last_file(volume));
 }
 
 uint32_t kvi_ssd_deletions_crowd(struct kvi_ssd_volume *volume)

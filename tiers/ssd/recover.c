@@ -1,6 +1,6 @@
 /*
  * tiers/ssd/recover.c: what the log files hold is told to the store at start. Of a sealed file the footer is read; an unsealed one is read
- * through, and sealed; the newest of these is written on, since it may be the one that something was being moved to, with no other free. Files are told by age, so that of two records of one chunk the newer is told last and counts.
+ * through, and sealed; the newest of these is written on. Files are told by age, so that of two records of one chunk the newer is told last and counts.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -128,130 +128,21 @@ static kvs_status headers_read(struct kvi_ssd_recovery *recovery)
   return KVS_OK;
 }
 
-/* ---- deletions ---- */
+/* ---- lists ---- */
 
-/* By name; of one name, the newest first. */
-static int deletion_compare(const void *a, const void *b)
+bool kvi_ssd_recover_counts(const struct kvi_ssd_recovery *recovery, const struct kvi_ssd_record *record)
 {
-  const struct kvi_ssd_deletion *x = a, *y = b;
-  int order = memcmp(x->name, y->name, KVI_SSD_NAME);
+  const struct kvi_ssd_volume *volume = recovery->volume;
 
-  return order != 0 ? order : (x->generation < y->generation) - (x->generation > y->generation);
+  return record->kind == KVI_SSD_CHUNK && record->at % KVI_SSD_BLOCK == 0 && record->at >= KVI_SSD_BLOCK &&
+         record->bytes % KVI_SSD_BLOCK == 0 && record->bytes <= volume->record_bytes_max &&
+         record->bytes <= volume->config.file_bytes &&
+         record->at <= volume->config.file_bytes - record->bytes && record->length > 0 &&
+         record->length <= record->bytes && !kvi_ssd_recover_is_deleted(recovery, record);
 }
 
-static void generation_seen(struct kvi_ssd_volume *volume, uint64_t generation)
-{
-  if (generation > volume->generation)
-    volume->generation = generation;
-}
-
-static kvs_status deletion_add(struct kvi_ssd_recovery *recovery, const struct kvi_ssd_deletion *deletion)
-{
-  static const uint8_t all[KVI_SSD_NAME];
-
-  generation_seen(recovery->volume, deletion->generation);
-  if (memcmp(deletion->name, all, KVI_SSD_NAME) == 0) {
-    if (deletion->generation > recovery->all_deleted)
-      recovery->all_deleted = deletion->generation;
-    return KVS_OK;
-  }
-  if (recovery->n_deletions == recovery->deletions_room) {
-    size_t room = recovery->deletions_room ? recovery->deletions_room * 2 : 1024;
-    struct kvi_ssd_deletion *grown = realloc(recovery->deletions, room * sizeof(*grown));
-
-    if (!grown)
-      return KVS_ERR_NOMEM;
-    recovery->deletions = grown;
-    recovery->deletions_room = room;
-  }
-  recovery->deletions[recovery->n_deletions++] = *deletion;
-  return KVS_OK;
-}
-
-static kvs_status deletions_add(struct kvi_ssd_recovery *recovery, const struct kvi_ssd_used *used,
-                                const struct kvi_ssd_record *listed)
-{
-  uint8_t *block = recovery->volume->header_block;
-  struct kvi_ssd_record record;
-
-  if (listed->at % KVI_SSD_BLOCK != 0 || listed->at > recovery->volume->config.file_bytes - KVI_SSD_BLOCK ||
-      kvi_ssd_recover_io(recovery, KVI_SSD_READ, used->file, listed->at, block, KVI_SSD_BLOCK) != 0 ||
-      kvi_ssd_record_read(block, &used->use, listed->at, &record) != KVS_OK ||
-      record.kind != KVI_SSD_DELETIONS || record.bytes != KVI_SSD_BLOCK ||
-      kvi_ssd_record_check(block, KVI_SSD_BLOCK, &record, true, NULL) != KVS_OK) {
-    kvi_log_error("%s: deletions in log file %u cannot be read: deleted chunks may come back",
-                  recovery->volume->name, used->file);
-    return KVS_OK;
-  }
-  for (uint64_t i = 0; i < record.length; i += KVI_SSD_DELETION) {
-    struct kvi_ssd_deletion deletion = kvi_ssd_deletion_read(block + KVI_SSD_HEAD + i);
-    kvs_status status = deletion_add(recovery, &deletion);
-
-    if (status != KVS_OK)
-      return status;
-  }
-  return KVS_OK;
-}
-
-/* The newest deletion of each name is the first of it. */
-static void deletions_sort(struct kvi_ssd_recovery *recovery)
-{
-  size_t kept = 0;
-
-  if (recovery->n_deletions > 0)
-    qsort(recovery->deletions, recovery->n_deletions, sizeof(*recovery->deletions), deletion_compare);
-  for (size_t i = 0; i < recovery->n_deletions; i++)
-    if (kept == 0 ||
-        memcmp(recovery->deletions[kept - 1].name, recovery->deletions[i].name, KVI_SSD_NAME) != 0)
-      recovery->deletions[kept++] = recovery->deletions[i];
-  recovery->n_deletions = kept;
-}
-
-static int name_compare(const void *name, const void *deletion)
-{
-  return memcmp(name, ((const struct kvi_ssd_deletion *)deletion)->name, KVI_SSD_NAME);
-}
-
-static bool is_deleted(const struct kvi_ssd_recovery *recovery, const struct kvi_ssd_record *record)
-{
-  const struct kvi_ssd_deletion *deletion;
-  uint8_t name[KVI_SSD_NAME];
-
-  if (record->generation <= recovery->all_deleted)
-    return true;
-  if (recovery->n_deletions == 0)
-    return false;
-  kvi_ssd_name(&record->identity, name);
-  deletion = bsearch(name, recovery->deletions, recovery->n_deletions, sizeof(*deletion), name_compare);
-  return deletion && record->generation <= deletion->generation;
-}
-
-/* ---- telling ---- */
-
-static void chunk_tell(struct kvi_ssd_recovery *recovery, const struct kvi_ssd_used *used,
-                       const struct kvi_ssd_record *record)
-{
-  struct kvi_ssd_volume *volume = recovery->volume;
-  struct kvi_medium_found found = {.identity = record->identity, .length = record->length};
-
-  if (record->at % KVI_SSD_BLOCK != 0 || record->at < KVI_SSD_BLOCK || record->bytes % KVI_SSD_BLOCK != 0 ||
-      record->bytes > volume->record_bytes_max || record->bytes > volume->config.file_bytes ||
-      record->at > volume->config.file_bytes - record->bytes || record->length == 0 ||
-      record->length > record->bytes || is_deleted(recovery, record))
-    return;
-  found.handle = kvi_ssd_handle_of(volume, used->file, record->at, record->bytes);
-  /* counted first: the store may drop it at once */
-  kvi_ssd_live_add(volume, used->file, record->bytes);
-  if (!recovery->found(volume->owner.ctx, &found)) {
-    kvi_ssd_volume_drop(volume, found.handle);
-    return;
-  }
-  volume->stats.recovered_chunks++;
-  volume->stats.recovered_bytes += record->length;
-}
-
-/* Goes through a file's list: for its deletions and generations, or to tell its chunks. */
-static kvs_status list_read(struct kvi_ssd_recovery *recovery, const struct kvi_ssd_used *used, bool tell)
+kvs_status kvi_ssd_recover_each(struct kvi_ssd_recovery *recovery, const struct kvi_ssd_used *used,
+                                kvi_ssd_recover_fn *on_record, void *ctx)
 {
   struct kvi_ssd_footer_reader reader;
   char tenant[KVI_MEDIUM_TENANT_MAX];
@@ -263,19 +154,48 @@ static kvs_status list_read(struct kvi_ssd_recovery *recovery, const struct kvi_
     return KVS_OK;
   do {
     status = kvi_ssd_footer_next(&reader, &record, tenant);
-    if (status != KVS_OK)
-      break;
-    if (tell && record.kind == KVI_SSD_CHUNK)
-      chunk_tell(recovery, used, &record);
-    if (tell)
-      continue;
-    kvi_ssd_contents_note(recovery->volume, used->file, &record);
-    generation_seen(recovery->volume, record.generation);
-    if (record.kind == KVI_SSD_DELETIONS)
-      status = deletions_add(recovery, used, &record);
+    if (status == KVS_OK)
+      status = on_record(recovery, used, &record, ctx);
   } while (status == KVS_OK);
   kvi_ssd_footer_close(&reader);
   return status == KVS_ERR_NOMEM ? status : KVS_OK;
+}
+
+void kvi_ssd_recover_generation(struct kvi_ssd_volume *volume, uint64_t generation)
+{
+  if (generation > volume->generation)
+    volume->generation = generation;
+}
+
+/* For deletions and generations. */
+static kvs_status record_note(struct kvi_ssd_recovery *recovery, const struct kvi_ssd_used *used,
+                              const struct kvi_ssd_record *record, void *ctx)
+{
+  (void)ctx;
+  kvi_ssd_contents_note(recovery->volume, used->file, record);
+  kvi_ssd_recover_generation(recovery->volume, record->generation);
+  return record->kind == KVI_SSD_DELETIONS ? kvi_ssd_recover_deletions(recovery, used, record) : KVS_OK;
+}
+
+static kvs_status chunk_tell(struct kvi_ssd_recovery *recovery, const struct kvi_ssd_used *used,
+                             const struct kvi_ssd_record *record, void *ctx)
+{
+  struct kvi_ssd_volume *volume = recovery->volume;
+  struct kvi_medium_found found = {.identity = record->identity, .length = record->length};
+
+  (void)ctx;
+  if (!kvi_ssd_recover_counts(recovery, record))
+    return KVS_OK;
+  found.handle = kvi_ssd_handle_of(volume, used->file, record->at, record->bytes);
+  /* counted first: the store may drop it at once */
+  kvi_ssd_live_add(volume, used->file, record->bytes);
+  if (!recovery->found(volume->owner.ctx, &found)) {
+    kvi_ssd_volume_drop(volume, found.handle);
+    return KVS_OK;
+  }
+  volume->stats.recovered_chunks++;
+  volume->stats.recovered_bytes += record->length;
+  return KVS_OK;
 }
 
 static kvs_status lists_tell(struct kvi_ssd_recovery *recovery)
@@ -283,12 +203,15 @@ static kvs_status lists_tell(struct kvi_ssd_recovery *recovery)
   kvs_status status = KVS_OK;
 
   for (uint32_t i = 0; i < recovery->n_used && status == KVS_OK; i++)
-    status = list_read(recovery, &recovery->used[i], false);
-  deletions_sort(recovery);
+    status = kvi_ssd_recover_each(recovery, &recovery->used[i], record_note, NULL);
+  kvi_ssd_recover_deletions_sort(recovery);
+  if (status == KVS_OK)
+    status = kvi_ssd_recover_target(recovery);
+  kvi_ssd_recover_deletions_unify(recovery);
   if (recovery->uncertain)
     recovery->volume->generation += GENERATIONS_LOST;
   for (uint32_t i = 0; i < recovery->n_used && status == KVS_OK; i++)
-    status = list_read(recovery, &recovery->used[i], true);
+    status = kvi_ssd_recover_each(recovery, &recovery->used[i], chunk_tell, NULL);
   return status;
 }
 

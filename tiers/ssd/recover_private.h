@@ -1,4 +1,4 @@
-/* tiers/ssd/recover_private.h: what recover.c and recover_scan.c share while a directory is opened. */
+/* tiers/ssd/recover_private.h: what the recover files share while a directory is opened. */
 #ifndef KVASIR_TIERS_SSD_RECOVER_PRIVATE_H
 #define KVASIR_TIERS_SSD_RECOVER_PRIVATE_H
 
@@ -15,12 +15,18 @@ struct kvi_ssd_used {
   struct kvi_ssd_footer footer; /* of an unsealed one */
 };
 
+/* A deletion, and where it was found. */
+struct kvi_ssd_deleted {
+  struct kvi_ssd_deletion deletion;
+  uint32_t file;
+};
+
 struct kvi_ssd_recovery {
   struct kvi_ssd_volume *volume;
   kvi_medium_found_fn *found;
   struct kvi_ssd_used *used;
   uint32_t n_used;
-  struct kvi_ssd_deletion *deletions; /* by name, the newest of each first */
+  struct kvi_ssd_deleted *deletions; /* by name, the newest of each first */
   size_t n_deletions, deletions_room;
   uint64_t all_deleted; /* up to this generation everything is */
   bool known_directory;
@@ -31,6 +37,36 @@ struct kvi_ssd_recovery {
 /* One operation, waited for. Returns its errno. */
 int kvi_ssd_recover_io(struct kvi_ssd_recovery *recovery, enum kvi_ssd_io_kind kind, uint32_t file,
                        uint64_t at, uint8_t *bytes, size_t length);
+
+/* Calls on_record for each of a file's list. It ends at its end, or when that does not say KVS_OK. Returns KVS_OK or KVS_ERR_NOMEM. */
+typedef kvs_status kvi_ssd_recover_fn(struct kvi_ssd_recovery *recovery, const struct kvi_ssd_used *used,
+                                      const struct kvi_ssd_record *record, void *ctx);
+kvs_status kvi_ssd_recover_each(struct kvi_ssd_recovery *recovery, const struct kvi_ssd_used *used,
+                                kvi_ssd_recover_fn *on_record, void *ctx);
+/* A chunk that is to be told. All deletions are known. */
+bool kvi_ssd_recover_counts(const struct kvi_ssd_recovery *recovery, const struct kvi_ssd_record *record);
+void kvi_ssd_recover_generation(struct kvi_ssd_volume *volume, uint64_t generation);
+
+/* ---- recover_deletions.c ---- */
+
+/* Reads those of a record. KVS_ERR_NOMEM. */
+kvs_status kvi_ssd_recover_deletions(struct kvi_ssd_recovery *recovery, const struct kvi_ssd_used *used,
+                                     const struct kvi_ssd_record *listed);
+/* Then, to ask: */
+void kvi_ssd_recover_deletions_sort(struct kvi_ssd_recovery *recovery);
+bool kvi_ssd_recover_is_deleted(const struct kvi_ssd_recovery *recovery, const struct kvi_ssd_record *record);
+/* Whatever the file says of deletions others say too. Not after unify. */
+bool kvi_ssd_recover_deletions_elsewhere(const struct kvi_ssd_recovery *recovery, uint32_t file);
+/* The newest of each name is kept. */
+void kvi_ssd_recover_deletions_unify(struct kvi_ssd_recovery *recovery);
+
+/* ---- recover_target.c ---- */
+
+/*
+ * If no file is free, the newest is what another was being moved to (reclaim.c): all that is in it lies elsewhere too. It is freed, if that is so. Before
+ * chunks are told. KVS_ERR_NOMEM.
+ */
+kvs_status kvi_ssd_recover_target(struct kvi_ssd_recovery *recovery);
 
 /* ---- recover_scan.c ---- */
 

@@ -3,7 +3,7 @@
  *
  * Files: volume.c (life, the thread), operations.c (what the disk is given, and said), live.c (what the store has in each file), requests.c (what it is
  * asked), header.c (a file's use begins and ends), write.c (the open log file), seal.c, deletions.c, read.c, walk.c (the records of a sealed file, one
- * after the other), choose.c, reclaim.c, scrub.c, recover.c.
+ * after the other), choose.c, move.c, reclaim.c, scrub.c, recover.c.
  *
  * All belongs to the volume's thread, save what `lock` guards. The lock is a leaf: nothing is called while it is held.
  */
@@ -268,14 +268,13 @@ static inline uint64_t kvi_ssd_deletions_bytes(uint64_t n)
 
 /* Writes the deletions that wait, as far as there is a file to write them to. */
 void kvi_ssd_deletions_step(struct kvi_ssd_volume *volume);
-/*
- * Those of a record in a file that is about to go, as far as they are needed, are to be written again. *come_p: to kvi_ssd_deletions_are_safe then.
- * KVS_ERR_BUSY: they have no place in the ring now.
- */
-kvs_status kvi_ssd_deletions_keep(struct kvi_ssd_volume *volume, uint32_t file, const uint8_t *record_bytes,
-                                  const struct kvi_ssd_record *record, uint64_t *come_p);
+/* The least generation of those that have to be written again when this file goes: others concern no chunk elsewhere. */
+uint64_t kvi_ssd_deletions_needed_from(struct kvi_ssd_volume *volume, uint32_t file);
+/* One more item of a record that is made; its checksum comes last. */
+void kvi_ssd_deletions_append(struct kvi_ssd_record *record, uint8_t *payload,
+                              const struct kvi_ssd_deletion *deletion);
 bool kvi_ssd_deletions_are_safe(struct kvi_ssd_volume *volume, uint64_t come);
-/* They wait for room that nothing under way can make. */
+/* At the end: they wait for room that nothing under way can make. */
 bool kvi_ssd_deletions_are_stuck(struct kvi_ssd_volume *volume);
 /* The file to free since what its chunks are older than is too much; KVI_SSD_NONE: it is not. */
 uint32_t kvi_ssd_deletions_crowd(struct kvi_ssd_volume *volume);
@@ -288,8 +287,10 @@ void kvi_ssd_settles_end(struct kvi_ssd_volume *volume, kvs_status status);
 
 /* Starts what can be started of volume->puts. */
 void kvi_ssd_write_step(struct kvi_ssd_volume *volume);
-/* An open file with room for so many bytes: opened if need be. own: may open the last one that can be had. */
+/* An open file with room for so many bytes: opened if need be. own: may open the last empty one, and write to it. */
 bool kvi_ssd_writer_have(struct kvi_ssd_volume *volume, uint64_t bytes, bool own);
+/* Bytes that so many more records may have together in the open file. */
+uint64_t kvi_ssd_writer_room(const struct kvi_ssd_volume *volume, uint32_t records);
 /*
  * Writes op->buffer, a whole record but for its head, to the open log file. own: as above. False: no file is open for it now; the op is still
  * the caller's.
@@ -348,13 +349,16 @@ struct kvi_ssd_walk {
 
   /* reclaim's */
   uint64_t generation;        /* of the copy */
-  struct kvi_ssd_op *blocked; /* a record that waits for a log file; deletions: for a place in the ring */
+  struct kvi_ssd_op *blocked; /* a record that waits for a log file */
   bool failed;                /* a record could not be moved */
-  bool keeps, unreadable;     /* a deletion was not read this time; cannot be read */
-  bool walked;                /* all was moved */
-  uint32_t seal_errors;       /* the volume's when it began */
-  uint64_t deletions_come;    /* deletions that have to be safe before the file may go */
-  bool syncing, synced;       /* what was moved is safe */
+  bool keeps, unreadable;     /* a deletion was not read or written this time; cannot be read */
+  bool walked;                /* all was moved, but for the rest of the deletions */
+  bool writing_rest;
+  uint32_t seal_errors; /* the volume's when it began */
+  /* deletions that are needed and were not written yet: less than a block of them, and those of the record that was just read */
+  struct kvi_ssd_deletion kept[2 * KVI_SSD_DELETIONS_BLOCK];
+  uint32_t n_kept;
+  bool syncing, synced; /* what was moved is safe */
 
   bool paused; /* scrub's: until the rate lets it go on */
 };
@@ -366,12 +370,30 @@ void kvi_ssd_walk_free(struct kvi_ssd_walk *walk);
 
 /* ---- choose.c: sealed files; KVI_SSD_NONE: none, or not now ---- */
 
+/* No file is empty, nor is one about to be: what is moved has to fit the open one. */
+static inline bool kvi_ssd_cramped(const struct kvi_ssd_volume *volume)
+{
+  return volume->ready == KVI_SSD_NONE && volume->n_free == 0 && volume->n_freeing == 0;
+}
 /* The one to free for room; the store may be asked to let chunks go. */
 uint32_t kvi_ssd_choose(struct kvi_ssd_volume *volume);
 /* The one to free since its old chunks have too many deletions kept. */
 uint32_t kvi_ssd_choose_crowding(struct kvi_ssd_volume *volume);
-/* The one to give up, when nothing can be written or moved. */
-uint32_t kvi_ssd_choose_last_resort(const struct kvi_ssd_volume *volume);
+/* What is needed of this file has a place to go; the file that is easiest to free has one after so many bytes more were written. */
+bool kvi_ssd_moving_fits(struct kvi_ssd_volume *volume, uint32_t file);
+bool kvi_ssd_moving_leaves(struct kvi_ssd_volume *volume, uint64_t bytes);
+
+/* ---- move.c: what a walk does that frees its file ---- */
+
+/* To read what is moved: a device that is gone is found out first. */
+#define KVI_SSD_RECLAIM_TRIES KVI_SSD_ERRORS_MAX
+
+bool kvi_ssd_move_wants(struct kvi_ssd_walk *walk, const struct kvi_ssd_record *record);
+void kvi_ssd_move_came(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, int error);
+/* Tries again with what is blocked. False: it has no place now either. */
+bool kvi_ssd_move_again(struct kvi_ssd_walk *walk);
+/* At the end of the walk: writes the deletions that are left, in time. */
+void kvi_ssd_move_rest(struct kvi_ssd_walk *walk);
 
 /* ---- reclaim.c, scrub.c ---- */
 

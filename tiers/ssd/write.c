@@ -5,8 +5,8 @@
  *              its header is written           records under way end  its header is written: not used
  *                                              sync, footer, trailer, sync
  *
- * One file is made ready ahead, so that a full one does not keep puts waiting for a header. A put opens the ready one only if there
- * is another free one, which is for what has to be moved.
+ * One file is made ready ahead, so that a full one does not keep puts waiting for a header. Requests have it opened only if there is
+ * another free one. The last one takes nothing but what is moved out of a file that is to be freed, until that is free.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -25,28 +25,31 @@ static bool has_room(const struct kvi_ssd_writer *writer, uint64_t bytes)
          writer->volume->config.file_bytes;
 }
 
-/* Room in the last file that can be had which puts leave to what is being moved, or will be next. */
-static uint64_t moving_reserve(struct kvi_ssd_volume *volume)
+uint64_t kvi_ssd_writer_room(const struct kvi_ssd_volume *volume, uint32_t records)
 {
-  uint64_t budget = volume->config.file_bytes / 100 * volume->config.copy_percent;
-  uint64_t moving = 0;
+  const struct kvi_ssd_writer *writer = volume->writer;
+  uint64_t footer, taken;
 
-  if (volume->reclaim)
-    moving = kvi_ssd_live_bytes(volume, volume->reclaim->file) +
-             kvi_ssd_deletions_bytes(volume->files[volume->reclaim->file].deletions);
-  return (moving > budget ? moving : budget) / 4 * 5; /* footers included */
+  if (!writer)
+    return 0;
+  footer = kvi_ssd_footer_bytes(&writer->footer) + (uint64_t)(records + 1) * KVI_SSD_FOOTER_RECORD_MAX;
+  taken = writer->next + kvi_ssd_round(footer, KVI_SSD_BLOCK) + KVI_SSD_BLOCK;
+  return taken < volume->config.file_bytes ? volume->config.file_bytes - taken : 0;
 }
 
 bool kvi_ssd_writer_have(struct kvi_ssd_volume *volume, uint64_t bytes, bool own)
 {
   struct kvi_ssd_writer *writer = volume->writer;
 
-  if (!own && volume->n_free == 0 && volume->ready == KVI_SSD_NONE)
-    return writer && has_room(writer, bytes + moving_reserve(volume));
+  if (!own && volume->n_free == 0) {
+    /* chunks leave deletions some room: these make room */
+    uint64_t spare = bytes > KVI_SSD_BLOCK ? volume->config.file_bytes / 64 : 0;
+
+    return volume->ready != KVI_SSD_NONE && writer && has_room(writer, bytes + spare);
+  }
   if (writer && has_room(writer, bytes))
     return true;
-  if (volume->ready == KVI_SSD_NONE || volume->files[volume->ready].state != KVI_SSD_READY ||
-      (!own && volume->n_free == 0))
+  if (volume->ready == KVI_SSD_NONE || volume->files[volume->ready].state != KVI_SSD_READY)
     return false;
   writer = calloc(1, sizeof(*writer));
   if (!writer)

@@ -195,6 +195,7 @@ static void fault_discard(struct kvi_ssd_disk *base, uint32_t number, uint64_t b
 
   if (image->dead)
     return;
+  image->n_discards++;
   memset(image->files[number].now, 0, bytes);
   if (kvi_rand_below(&image->rand, 2)) /* advice */
     memset(image->files[number].durable, 0, bytes);

@@ -24,7 +24,8 @@ struct fault_image {
   _Atomic uint32_t n_errors; /* so many in a row */
   _Atomic int error;
   _Atomic uint64_t delay_ns; /* of each operation */
-  atomic_bool slow_syncs;    /* a sync takes as long as many reads */
+  _Atomic uint32_t n_discards;
+  atomic_bool slow_syncs; /* a sync takes as long as many reads */
   /* the test's, NULL: none. Called for each operation, on the disk's thread: true: it fails, and nothing of it is done */
   bool (*_Atomic fails)(const struct kvi_ssd_io *io);
 

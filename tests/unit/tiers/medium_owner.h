@@ -5,6 +5,8 @@
 #ifndef KVI_TESTS_UNIT_TIERS_MEDIUM_OWNER_H
 #define KVI_TESTS_UNIT_TIERS_MEDIUM_OWNER_H
 
+#include <stdatomic.h>
+
 #include "medium_testing.h"
 
 /* An owner that remembers handles by the chunk's number, as the store does by its index. */
@@ -12,10 +14,10 @@ struct owner {
   pthread_mutex_t mutex;
   struct kvi_medium *medium;
   uint32_t n_found, n_lost, n_corrupt, n_moved;
-  uint32_t oldest; /* next to be let go */
-  bool frozen;     /* lets nothing go */
-  uint64_t
-      keeps_lost; /* when at least so many blocks are lost at once, a whole device, handles stay, to compare later; 0: never */
+  uint32_t oldest;         /* next to be let go */
+  bool frozen;             /* lets nothing go */
+  const atomic_bool *gone; /* NULL, or: the device is. What is lost then stays, to compare later */
+  uint32_t n_given_up;     /* lost, and the device was there */
   kvi_medium_handle handles[CHUNKS];
   uint32_t lengths[CHUNKS];
 };
@@ -98,12 +100,18 @@ static inline void owner_corrupt(void *ctx, const struct kvi_medium_identity *id
 static inline void owner_lost(void *ctx, kvi_medium_handle first, kvi_medium_handle last)
 {
   struct owner *owner = ctx;
-  bool keeps = owner->keeps_lost > 0 && (last >> 32) - (first >> 32) + 1 >= owner->keeps_lost;
+  bool gone = owner->gone && *owner->gone;
 
   pthread_mutex_lock(&owner->mutex);
-  for (uint32_t i = 0; i < CHUNKS; i++)
-    if (owner->handles[i] >= first && owner->handles[i] <= last && owner->handles[i] != 0)
-      owner->handles[i] = keeps ? owner->handles[i] : 0, owner->n_lost++;
+  for (uint32_t i = 0; i < CHUNKS; i++) {
+    if (owner->handles[i] < first || owner->handles[i] > last || owner->handles[i] == 0)
+      continue;
+    owner->n_lost++;
+    if (gone)
+      continue;
+    owner->n_given_up++;
+    owner->handles[i] = 0;
+  }
   pthread_mutex_unlock(&owner->mutex);
 }
 
