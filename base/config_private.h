@@ -1,4 +1,4 @@
-/* base/config_private.h: what config.c shares with config_yaml.c and config_doc.c. */
+/* base/config_private.h: what the files of the config (config*.c) share. */
 #ifndef KVI_BASE_CONFIG_PRIVATE_H
 #define KVI_BASE_CONFIG_PRIVATE_H
 
@@ -33,6 +33,13 @@ size_t kvi_config_find(const kvi_config_table *table, const char *name);
  */
 size_t kvi_config_find_loosely(const kvi_config_table *table, const char *name, size_t length);
 
+/* The nearest known name with as many dots as "name" has, or a longer one that ends in it, in "near"; false:
+ * nothing is near. */
+bool kvi_config_suggest(const kvi_config_table *table, const char *name, char near[KVI_CONFIG_NAME_MAX]);
+
+/* KVS_ERR_INVALID: no rows or too many, or one is wrong (logged: which, and how). */
+kvs_status kvi_config_table_check(const kvi_config_table *table);
+
 /*
  * Checks and, if no value of a higher source is in force, stores. Scalars are one item. KVS_ERR_CONFIG with
  * the message left behind, KVS_ERR_NOMEM.
@@ -43,10 +50,6 @@ kvs_status kvi_config_assign(kvi_config *config, size_t row, const char *const *
 /* The same for a value in one piece of text; a list's items are split at commas. */
 kvs_status kvi_config_assign_text(kvi_config *config, size_t row, const char *text,
                                   const kvi_config_place *place);
-
-/* The nearest known name with as many dots as "name" has, or a longer one that ends in it, in "near"; false:
- * nothing is near. */
-bool kvi_config_suggest(const kvi_config_table *table, const char *name, char near[KVI_CONFIG_NAME_MAX]);
 
 /* A copy that lives as long as the config, NUL-terminated and aligned for pointers; NULL: no memory, or
  * KVI_CONFIG_TEXT_MAX. */
@@ -61,6 +64,9 @@ kvs_status kvi_config_fail_unknown(kvi_config *config, const kvi_config_place *p
                                    const char *what);
 
 const char *kvi_config_type_name(kvi_config_type type);
+
+/* Bytes of a value in the program's struct. */
+size_t kvi_config_value_size(kvi_config_type type);
 
 /* The bounds in force, "no bounds" resolved. */
 void kvi_config_bounds(const kvi_config_row *row, int64_t *min_p, int64_t *max_p);

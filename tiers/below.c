@@ -15,14 +15,11 @@
 /* The entry of what a medium names; KVI_NONE. */
 static uint32_t entry_find_locked(const struct kvi_store *store, const struct kvi_medium_identity *identity)
 {
-  uint32_t space = kvi_space_find_locked(store, identity->tenant, identity->space);
   uint8_t folded[KVI_KEY_FOLDED];
   uint32_t number;
 
-  if (space == KVI_NONE || store->spaces[space].key_length != identity->key_length)
-    return KVI_NONE;
   kvi_key_fold(identity->key, identity->key_length, folded);
-  number = kvi_index_find_locked(store, kvi_key_hash(store, space, folded), space, folded);
+  number = kvi_entry_find_locked(store, identity->tenant, identity->space, identity->key_length, folded);
   return number != KVI_NONE && kvi_entry_is_present(&store->entries[number]) ? number : KVI_NONE;
 }
 

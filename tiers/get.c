@@ -72,7 +72,7 @@ kvs_status kvi_store_peek_open(struct kvi_store *store, const char *tenant, cons
                                const uint8_t *key, uint32_t key_length, struct kvi_source *source_p)
 {
   uint8_t folded[KVI_KEY_FOLDED];
-  uint32_t number, entry = KVI_NONE;
+  uint32_t entry;
   kvi_tier_object object = 0;
   kvs_status status = KVS_MISS;
 
@@ -81,9 +81,7 @@ kvs_status kvi_store_peek_open(struct kvi_store *store, const char *tenant, cons
     return KVS_ERR_KEY_LENGTH;
   kvi_key_fold(key, key_length, folded);
   pthread_mutex_lock(&store->lock);
-  number = kvi_space_find_locked(store, tenant, space);
-  if (number != KVI_NONE && store->spaces[number].key_length == key_length)
-    entry = kvi_index_find_locked(store, kvi_key_hash(store, number, folded), number, folded);
+  entry = kvi_entry_find_locked(store, tenant, space, key_length, folded);
   if (entry != KVI_NONE && store->entries[entry].state == KVI_ENTRY_RESIDENT) {
     object = store->entries[entry].object;
     status = store->dram->ops->open(store->dram, object);
@@ -185,16 +183,13 @@ void kvi_store_get_ahead(struct kvi_store *store, const char *tenant, const uint
                          const uint8_t *key, uint32_t key_length)
 {
   uint8_t folded[KVI_KEY_FOLDED];
-  uint32_t number, entry;
+  uint32_t entry;
 
   if (!store->below || key_length < KVS_KEY_MIN || key_length > KVS_KEY_MAX)
     return;
   kvi_key_fold(key, key_length, folded);
   pthread_mutex_lock(&store->lock);
-  number = kvi_space_find_locked(store, tenant, space);
-  entry = number == KVI_NONE || store->spaces[number].key_length != key_length
-              ? KVI_NONE
-              : kvi_index_find_locked(store, kvi_key_hash(store, number, folded), number, folded);
+  entry = kvi_entry_find_locked(store, tenant, space, key_length, folded);
   if (entry != KVI_NONE && store->entries[entry].state == KVI_ENTRY_BELOW &&
       kvi_fetch_locked(store, entry, key, NULL) == KVS_PENDING)
     store->stats.fetches_ahead++;
@@ -223,14 +218,11 @@ void kvi_source_drop_corrupt(struct kvi_store *store, const char *tenant, const 
 {
   kvi_tier_object object = (kvi_tier_object)((uintptr_t)source->handle - 1);
   uint8_t folded[KVI_KEY_FOLDED];
-  uint32_t number, entry;
+  uint32_t entry;
 
   kvi_key_fold(key, key_length, folded);
   pthread_mutex_lock(&store->lock);
-  number = kvi_space_find_locked(store, tenant, space);
-  entry = number == KVI_NONE
-              ? KVI_NONE
-              : kvi_index_find_locked(store, kvi_key_hash(store, number, folded), number, folded);
+  entry = kvi_entry_find_locked(store, tenant, space, key_length, folded);
   if (entry != KVI_NONE)
     drop_corrupt_locked(store, entry, object);
   pthread_mutex_unlock(&store->lock);

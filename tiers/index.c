@@ -108,6 +108,16 @@ uint32_t kvi_index_find_locked(const struct kvi_store *store, uint64_t hash, uin
   return number;
 }
 
+uint32_t kvi_entry_find_locked(const struct kvi_store *store, const char *tenant, const uint8_t *space,
+                               uint32_t key_length, const uint8_t folded[KVI_KEY_FOLDED])
+{
+  uint32_t number = kvi_space_find_locked(store, tenant, space);
+
+  if (number == KVI_NONE || store->spaces[number].key_length != key_length)
+    return KVI_NONE;
+  return kvi_index_find_locked(store, kvi_key_hash(store, number, folded), number, folded);
+}
+
 /* Three passes, so that the cache misses of all keys are under way together rather than one after the other. */
 void kvi_index_find_batch_locked(const struct kvi_store *store, uint32_t space,
                                  const uint8_t (*folded)[KVI_KEY_FOLDED], uint32_t n, uint32_t *found)

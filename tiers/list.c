@@ -12,15 +12,13 @@ kvs_status kvi_store_delete(struct kvi_store *store, const char *tenant, const u
   struct kvi_medium_identity identity = {
       .tenant = tenant, .space = space, .key = key, .key_length = key_length};
   uint8_t folded[KVI_KEY_FOLDED];
-  uint32_t number, entry = KVI_NONE;
+  uint32_t entry;
 
   if (key_length < KVS_KEY_MIN || key_length > KVS_KEY_MAX)
     return KVS_MISS;
   kvi_key_fold(key, key_length, folded);
   pthread_mutex_lock(&store->lock);
-  number = kvi_space_find_locked(store, tenant, space);
-  if (number != KVI_NONE && store->spaces[number].key_length == key_length)
-    entry = kvi_index_find_locked(store, kvi_key_hash(store, number, folded), number, folded);
+  entry = kvi_entry_find_locked(store, tenant, space, key_length, folded);
   if (entry != KVI_NONE && kvi_entry_is_present(&store->entries[entry])) {
     kvi_entry_drop_locked(store, entry, KVI_MISS_DELETED);
     store->stats.deletes++;

@@ -33,14 +33,12 @@ kvs_status kvi_lower_missed(struct kvi_store *store, const struct kvi_medium_ide
 static uint32_t find_locked(struct kvi_store *store, const char *tenant, const uint8_t *space,
                             const uint8_t *key, uint32_t key_length, uint64_t length, kvs_status *status_p)
 {
-  uint32_t number = kvi_space_find_locked(store, tenant, space), entry;
   uint8_t folded[KVI_KEY_FOLDED];
+  uint32_t entry;
 
   *status_p = KVS_MISS;
-  if (number == KVI_NONE || store->spaces[number].key_length != key_length)
-    return KVI_NONE;
   kvi_key_fold(key, key_length, folded);
-  entry = kvi_index_find_locked(store, kvi_key_hash(store, number, folded), number, folded);
+  entry = kvi_entry_find_locked(store, tenant, space, key_length, folded);
   if (entry == KVI_NONE || !kvi_entry_is_present(&store->entries[entry]))
     return KVI_NONE;
   *status_p = store->entries[entry].state == KVI_ENTRY_RESIDENT ? KVS_EXISTS

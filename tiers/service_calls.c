@@ -1,32 +1,23 @@
 /*
- * tiers/service_calls.c: the control methods. Each takes its request, fills the reply that kvi_service_call made, and returns KVS_OK or what the
- * transport is to say; a refusal is the reply's status. Replies are freed by protobuf-c, so every string and array in them is malloc'd.
+ * tiers/service_calls.c: the control methods, but for those with a file of their own. Replies are freed by protobuf-c, so every string and array in
+ * them is malloc'd.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <kvasir/keys.h>
-
 #include "base/log.h"
-#include "base/text.h"
 #include "proto/limits.h"
-#include "proto/space.h"
 #include "tiers/service_private.h"
 
 #define LIST_CHUNKS_DEFAULT 100u
 #define LIST_CHUNKS_MAX     1000u
-#define LIST_SPACES_MAX     256u /* of one reply, which so stays below half a MiB */
-#define MESSAGE_OVERHEAD    64u  /* field tags and lengths of a frame beside header and bulk */
-#define SOFTWARE_SHOWN      64   /* characters of a client's name in a message */
+#define MESSAGE_OVERHEAD    64u /* field tags and lengths of a frame beside header and bulk */
+#define SOFTWARE_SHOWN      64  /* characters of a client's name in a message */
 
-typedef kvs_status call_fn(struct kvi_store_service *service, const struct kvi_peer *peer,
-                           const void *request, void *reply);
+/* ---- what replies are made of ---- */
 
-/* ---- small helpers ---- */
-
-/* Replaces a reply's string. KVS_ERR_NOMEM. */
-static kvs_status text_set(char **field, const char *text)
+kvs_status kvi_service_text_set(char **field, const char *text)
 {
   *field = strdup(text);
   if (*field)
@@ -35,7 +26,7 @@ static kvs_status text_set(char **field, const char *text)
   return KVS_ERR_NOMEM;
 }
 
-static kvs_status bytes_set(ProtobufCBinaryData *field, const void *data, size_t length)
+kvs_status kvi_service_bytes_set(ProtobufCBinaryData *field, const void *data, size_t length)
 {
   field->data = malloc(length ? length : 1);
   if (!field->data)
@@ -64,7 +55,7 @@ static kvs_status hello(struct kvi_store_service *service, const struct kvi_peer
   answer->frame_bytes_max = limits->frame_bytes_max;
   answer->batch_chunks_max = limits->batch_chunks_max;
   answer->message_bytes_max = limits->frame_bytes_max + KVI_FRAME_HEADER_MAX + MESSAGE_OVERHEAD;
-  if (text_set(&answer->software, service->software) != KVS_OK)
+  if (kvi_service_text_set(&answer->software, service->software) != KVS_OK)
     return KVS_ERR_NOMEM;
   if (ask->protocol_min <= KVI_PROTOCOL_MAX && ask->protocol_max >= KVI_PROTOCOL_MIN &&
       ask->protocol_min <= ask->protocol_max)
@@ -75,7 +66,7 @@ static kvs_status hello(struct kvi_store_service *service, const struct kvi_peer
            ask->software, ask->protocol_min, ask->protocol_max);
   kvi_log_limited(KVI_LOG_WARN, "peer %s refused: %s", peer->name, message);
   answer->status = KVS_ERR_VERSION;
-  return text_set(&answer->message, message);
+  return kvi_service_text_set(&answer->message, message);
 }
 
 static kvs_status ping(struct kvi_store_service *service, const struct kvi_peer *peer, const void *request,
@@ -83,110 +74,6 @@ static kvs_status ping(struct kvi_store_service *service, const struct kvi_peer 
 {
   (void)service, (void)peer, (void)request, (void)reply;
   return KVS_OK;
-}
-
-/* ---- spaces ---- */
-
-/* Says what became of it: in the reply, and in the log when the space is new or does not fit. */
-static kvs_status space_told(const struct kvi_peer *peer, const ProtobufCBinaryData *digest,
-                             const kvs_space_desc *desc, const struct kvi_space_opened *opened,
-                             Kvasir__V1__OpenSpaceReply *answer)
-{
-  char given[2 * KVS_DIGEST_SIZE + 1], own[2 * KVS_DIGEST_SIZE + 1], message[1024];
-  uint8_t own_digest[KVS_DIGEST_SIZE];
-
-  (void)kvi_hex_encode(digest->data, digest->len, given, sizeof(given));
-  if (answer->status == KVS_ERR_SPACE_MISMATCH && kvs_space_digest(desc, own_digest) == KVS_OK) {
-    (void)kvi_hex_encode(own_digest, sizeof(own_digest), own, sizeof(own));
-    snprintf(message, sizeof(message), "the descriptor's digest is %s, not %s", own, given);
-    kvi_log_limited(KVI_LOG_WARN, "peer %s: space refused: %s", peer->name, message);
-    return text_set(&answer->message, message);
-  }
-  if (!opened->created)
-    return KVS_OK;
-  given[16] = '\0'; /* enough to tell spaces apart */
-  if (opened->nearest_differences == 0) {
-    kvi_log_info("space %s of tenant %s: new, the first", given, peer->tenant);
-    return KVS_OK;
-  }
-  kvi_log_info("space %s of tenant %s: new, differs from the nearest known one in %zu fields: %s", given,
-               peer->tenant, opened->nearest_differences, opened->nearest);
-  return text_set(&answer->message, opened->nearest);
-}
-
-static kvs_status open_space(struct kvi_store_service *service, const struct kvi_peer *peer,
-                             const void *request, void *reply)
-{
-  const Kvasir__V1__OpenSpaceRequest *ask = request;
-  Kvasir__V1__OpenSpaceReply *answer = reply;
-  struct kvi_space_opened opened = {0};
-  kvs_space_desc *desc = NULL;
-  kvs_status status = KVS_ERR_INVALID;
-
-  if (!ask->descriptor || !kvi_service_is_digest(&ask->digest)) {
-    answer->status = KVS_ERR_INVALID;
-    return text_set(&answer->message, "a digest of 32 bytes and a descriptor are needed");
-  }
-  status = kvi_space_from_message(ask->descriptor, &desc);
-  if (status == KVS_OK)
-    status = kvi_store_space_open(service->config.store, peer->tenant, ask->digest.data, desc, &opened);
-  answer->status = status;
-  answer->created = opened.created;
-  if (desc)
-    status = space_told(peer, &ask->digest, desc, &opened, answer);
-  else
-    status = text_set(&answer->message, "the descriptor is not a valid one");
-  kvi_space_free(desc);
-  return status;
-}
-
-static kvs_status list_spaces(struct kvi_store_service *service, const struct kvi_peer *peer,
-                              const void *request, void *reply)
-{
-  const Kvasir__V1__ListSpacesRequest *ask = request;
-  Kvasir__V1__ListSpacesReply *answer = reply;
-  struct kvi_space_info *infos = calloc(LIST_SPACES_MAX, sizeof(*infos));
-  kvs_status status = KVS_ERR_NOMEM;
-  uint64_t cursor = ask->cursor;
-  size_t n;
-
-  answer->spaces = calloc(LIST_SPACES_MAX, sizeof(Kvasir__V1__SpaceInfo *));
-  if (!infos || !answer->spaces)
-    goto out;
-  n = kvi_store_spaces(service->config.store, peer->tenant, &cursor, infos, LIST_SPACES_MAX);
-  answer->cursor = cursor;
-  for (size_t i = 0; i < n; i++) {
-    Kvasir__V1__SpaceInfo *info = malloc(sizeof(*info));
-    Kvasir__V1__SpaceDescriptor view;
-    size_t packed;
-    uint8_t *copy;
-
-    if (!info)
-      goto out;
-    kvasir__v1__space_info__init(info);
-    answer->spaces[answer->n_spaces++] = info;
-    info->chunks = infos[i].chunks;
-    info->bytes = infos[i].bytes;
-    if (bytes_set(&info->digest, infos[i].digest, KVS_DIGEST_SIZE) != KVS_OK)
-      goto out;
-    if (!infos[i].desc) /* found on a medium at start, and no client has told it since */
-      continue;
-    /* The view's strings are the store's: a trip through its wire form makes them the reply's own. */
-    kvi_space_to_message(infos[i].desc, &view);
-    packed = kvasir__v1__space_descriptor__get_packed_size(&view);
-    copy = malloc(packed ? packed : 1);
-    if (!copy)
-      goto out;
-    kvasir__v1__space_descriptor__pack(&view, copy);
-    info->descriptor = kvasir__v1__space_descriptor__unpack(NULL, packed, copy);
-    free(copy);
-    if (!info->descriptor)
-      goto out;
-  }
-  status = KVS_OK;
-out:
-  free(infos);
-  return status;
 }
 
 /* ---- leases ---- */
@@ -303,7 +190,7 @@ static kvs_status list_chunks(struct kvi_store_service *service, const struct kv
     info->idle_ms = infos[i].idle_ms;
     info->children = infos[i].children;
     info->leased = infos[i].leased;
-    if (bytes_set(&info->key, infos[i].key, infos[i].key_length) != KVS_OK)
+    if (kvi_service_bytes_set(&info->key, infos[i].key, infos[i].key_length) != KVS_OK)
       goto out;
   }
   status = KVS_OK;
@@ -338,7 +225,7 @@ static kvs_status config(struct kvi_store_service *service, const struct kvi_pee
 
   (void)peer, (void)request;
   if (!service->config.config_json)
-    return text_set(&answer->json, "{}");
+    return kvi_service_text_set(&answer->json, "{}");
   json = service->config.config_json(service->config.config_ctx);
   if (!json)
     return KVS_ERR_NOMEM;
@@ -349,13 +236,13 @@ static kvs_status config(struct kvi_store_service *service, const struct kvi_pee
 /* ---- dispatch ---- */
 
 /* Stats, Lookup and Delete make their own replies. */
-static call_fn *const calls[KVI_METHOD_COUNT] = {
+static kvi_service_call_fn *const calls[KVI_METHOD_COUNT] = {
     [KVI_METHOD_HELLO] = hello,
     [KVI_METHOD_PING] = ping,
-    [KVI_METHOD_OPEN_SPACE] = open_space,
+    [KVI_METHOD_OPEN_SPACE] = kvi_service_open_space,
     [KVI_METHOD_RELEASE] = release,
     [KVI_METHOD_HINT] = hint,
-    [KVI_METHOD_LIST_SPACES] = list_spaces,
+    [KVI_METHOD_LIST_SPACES] = kvi_service_list_spaces,
     [KVI_METHOD_LIST_CHUNKS] = list_chunks,
     [KVI_METHOD_EVICT] = evict,
     [KVI_METHOD_CONFIG] = config,

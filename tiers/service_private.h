@@ -23,6 +23,20 @@ kvs_status kvi_service_call(void *self, const struct kvi_peer *peer, enum kvi_me
                             const ProtobufCMessage *request, struct kvi_call_wait *wait,
                             ProtobufCMessage **reply_p);
 
+/*
+ * A control method: takes its request, fills the reply that kvi_service_call made, and returns KVS_OK or what the
+ * transport is to say; a refusal is the reply's status.
+ */
+typedef kvs_status kvi_service_call_fn(struct kvi_store_service *service, const struct kvi_peer *peer,
+                                       const void *request, void *reply);
+
+/* service_spaces.c */
+kvi_service_call_fn kvi_service_open_space, kvi_service_list_spaces;
+
+/* Replaces a reply's string; fills its bytes. KVS_ERR_NOMEM. */
+kvs_status kvi_service_text_set(char **field, const char *text);
+kvs_status kvi_service_bytes_set(ProtobufCBinaryData *field, const void *data, size_t length);
+
 /* service_lookup.c. As kvi_service_ops.call. */
 kvs_status kvi_service_lookup(struct kvi_store_service *service, const struct kvi_peer *peer,
                               const ProtobufCMessage *request, struct kvi_call_wait *wait,

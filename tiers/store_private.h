@@ -239,6 +239,9 @@ uint64_t kvi_key_hash(const struct kvi_store *store, uint32_t space, const uint8
 /* The entry with this key, whatever its state but ZOMBIE; KVI_NONE. */
 uint32_t kvi_index_find_locked(const struct kvi_store *store, uint64_t hash, uint32_t space,
                                const uint8_t folded[KVI_KEY_FOLDED]);
+/* The same by a tenant's name of the chunk. KVI_NONE too: no such space, or its keys have another length. */
+uint32_t kvi_entry_find_locked(const struct kvi_store *store, const char *tenant, const uint8_t *space,
+                               uint32_t key_length, const uint8_t folded[KVI_KEY_FOLDED]);
 /* n <= KVI_BATCH_LOCKED keys of one space; found[i]: a present entry, or KVI_NONE. */
 void kvi_index_find_batch_locked(const struct kvi_store *store, uint32_t space,
                                  const uint8_t (*folded)[KVI_KEY_FOLDED], uint32_t n, uint32_t *found);

@@ -53,14 +53,11 @@ void kvi_store_await_use(struct kvi_store *store, const char *tenant, const uint
                          const uint8_t *key, uint32_t key_length)
 {
   uint8_t folded[KVI_KEY_FOLDED];
-  uint32_t number, entry;
+  uint32_t entry;
 
   kvi_key_fold(key, key_length, folded);
   pthread_mutex_lock(&store->lock);
-  number = kvi_space_find_locked(store, tenant, space);
-  entry = number == KVI_NONE || store->spaces[number].key_length != key_length
-              ? KVI_NONE
-              : kvi_index_find_locked(store, kvi_key_hash(store, number, folded), number, folded);
+  entry = kvi_entry_find_locked(store, tenant, space, key_length, folded);
   if (entry != KVI_NONE && kvi_entry_is_present(&store->entries[entry]))
     store->entries[entry].unshared = 1;
   pthread_mutex_unlock(&store->lock);

@@ -94,7 +94,9 @@ extern const kvi_config_table kvi_settings_table;
 
 struct kvi_settings;
 
-/* settings_ssd.c: the checks of ssd.*, for the load below. */
+/* settings_checks.c, for the load below: KVS_ERR_CONFIG with the reason in the config, when settings do not fit each other or the machine. */
+kvs_status kvi_settings_check(kvi_config *config);
+/* settings_ssd.c: the part of it about ssd.*. */
 kvs_status kvi_settings_check_ssd(kvi_config *config);
 
 /*

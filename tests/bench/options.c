@@ -3,12 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "tests/bench/report.h"
+#include "tests/bench/stats.h"
 
-#define TEXT_MAX    (4u << 20)
 #define SECONDS_MAX 60.0
 
-bool bench_take_rounds(const char *text, uint32_t *rounds_p)
+/* False: it is no such number, or out of bounds. */
+static bool take_rounds(const char *text, uint32_t *rounds_p)
 {
   char *end;
   unsigned long rounds = strtoul(text, &end, 10);
@@ -17,7 +17,7 @@ bool bench_take_rounds(const char *text, uint32_t *rounds_p)
   return *end == '\0' && rounds >= 1 && rounds <= BENCH_ROUNDS_MAX;
 }
 
-bool bench_take_seconds(const char *text, double *seconds_p)
+static bool take_seconds(const char *text, double *seconds_p)
 {
   char *end;
 
@@ -25,38 +25,54 @@ bool bench_take_seconds(const char *text, double *seconds_p)
   return end != text && *end == '\0' && *seconds_p > 0.0 && *seconds_p <= SECONDS_MAX;
 }
 
-void bench_list_rows(const struct bench_plan *plan, bool pinned, bool unpinned)
+static bool take(const struct bench_command_line *line, struct bench_options *options, int option,
+                 const char *text)
 {
-  char name[BENCH_NAME_MAX];
-
-  for (int pin = 1; pin >= 0; pin--) {
-    for (size_t i = 0; i < plan->n; i++) {
-      bool one_side = bench_way_is_tier(plan->cases[i].way) && !bench_way_has_server(plan->cases[i].way);
-
-      if (!(pin == 1 ? pinned && !one_side : unpinned))
-        continue;
-      for (int kind = 0; kind < BENCH_KINDS; kind++) {
-        struct bench_row_id id = {.what = plan->cases[i], .pin = pin == 1, .kind = (enum bench_kind)kind};
-
-        bench_row_name(&id, name);
-        if (bench_case_has(&id.what, id.kind))
-          puts(name);
-      }
-    }
+  switch (option) {
+  case BENCH_OPT_JSON:
+    return options->json = true;
+  case BENCH_OPT_MARKDOWN:
+    return options->markdown = true;
+  case BENCH_OPT_PIN:
+    options->unpinned = false;
+    return true;
+  case BENCH_OPT_NO_PIN:
+    options->pinned = false;
+    return true;
+  case BENCH_OPT_ROUNDS:
+    return take_rounds(text, &options->rounds);
+  case BENCH_OPT_SECONDS:
+    return take_seconds(text, &options->seconds);
+  case BENCH_OPT_ONLY:
+    options->only = text;
+    return true;
+  case BENCH_OPT_LIST:
+    return options->list = true;
+  default:
+    return line->take(line->own, option, text);
   }
 }
 
-int bench_print(const struct bench_document *document, bool json, bool markdown)
+int bench_options_parse(const struct bench_command_line *line, int argc, char **argv,
+                        struct bench_options *options)
 {
-  kvi_strbuf out;
-  bool ok;
+  int option, row = 0;
 
-  kvi_strbuf_init(&out, TEXT_MAX);
-  if (json)
-    bench_document_json(document, &out);
-  else
-    bench_report(document, markdown, &out);
-  ok = out.status == KVS_OK && fputs(kvi_strbuf_text(&out), stdout) >= 0 && fflush(stdout) == 0;
-  kvi_strbuf_free(&out);
-  return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+  while ((option = getopt_long(argc, argv, "", line->table, &row)) != -1) {
+    if (option == BENCH_OPT_HELP) {
+      fputs(line->usage, stdout);
+      return 1;
+    }
+    if (option != '?' && take(line, options, option, optarg))
+      continue;
+    if (option != '?')
+      fprintf(stderr, "kvasir-bench: --%s does not take %s\n", line->table[row].name, optarg);
+    fputs(line->usage, stderr);
+    return 3;
+  }
+  if (optind < argc || (!options->pinned && !options->unpinned)) {
+    fputs(line->usage, stderr);
+    return 3;
+  }
+  return 0;
 }

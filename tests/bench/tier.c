@@ -1,18 +1,14 @@
 #include "tests/bench/tier.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/text.h"
-#include "tests/bench/affinity.h"
 #include "tests/bench/capture.h"
+#include "tests/bench/command.h"
 #include "tests/bench/medium.h"
-#include "tests/bench/options.h"
-#include "tests/bench/pass.h"
 #include "tests/bench/servers.h"
 
 #define VOLUME_MIN ((uint64_t)64 << 20)
@@ -37,43 +33,25 @@ static const char usage[] =
     "Rows, and how to read them: docs/benchmarks.md.\n";
 
 struct options {
-  bool json, markdown, list;
-  bool pinned, unpinned;
-  uint32_t rounds;
-  double seconds;
-  const char *only;
+  struct bench_options both;
   struct bench_tier_options tiers;
 };
 
-enum {
-  OPT_JSON = 1,
-  OPT_MARKDOWN,
-  OPT_DIRECTORY,
-  OPT_VOLUME,
-  OPT_CHUNKS,
-  OPT_LMCACHE,
-  OPT_PIN,
-  OPT_NO_PIN,
-  OPT_ROUNDS,
-  OPT_SECONDS,
-  OPT_ONLY,
-  OPT_LIST,
-  OPT_HELP
-};
+enum { OPT_DIRECTORY = BENCH_OPT_OWN, OPT_VOLUME, OPT_CHUNKS, OPT_LMCACHE };
 
-static const struct option long_options[] = {{"json", no_argument, NULL, OPT_JSON},
-                                             {"markdown", no_argument, NULL, OPT_MARKDOWN},
+static const struct option long_options[] = {{"json", no_argument, NULL, BENCH_OPT_JSON},
+                                             {"markdown", no_argument, NULL, BENCH_OPT_MARKDOWN},
                                              {"directory", required_argument, NULL, OPT_DIRECTORY},
                                              {"volume", required_argument, NULL, OPT_VOLUME},
                                              {"chunks", required_argument, NULL, OPT_CHUNKS},
                                              {"lmcache", required_argument, NULL, OPT_LMCACHE},
-                                             {"pin", no_argument, NULL, OPT_PIN},
-                                             {"no-pin", no_argument, NULL, OPT_NO_PIN},
-                                             {"rounds", required_argument, NULL, OPT_ROUNDS},
-                                             {"seconds", required_argument, NULL, OPT_SECONDS},
-                                             {"only", required_argument, NULL, OPT_ONLY},
-                                             {"list", no_argument, NULL, OPT_LIST},
-                                             {"help", no_argument, NULL, OPT_HELP},
+                                             {"pin", no_argument, NULL, BENCH_OPT_PIN},
+                                             {"no-pin", no_argument, NULL, BENCH_OPT_NO_PIN},
+                                             {"rounds", required_argument, NULL, BENCH_OPT_ROUNDS},
+                                             {"seconds", required_argument, NULL, BENCH_OPT_SECONDS},
+                                             {"only", required_argument, NULL, BENCH_OPT_ONLY},
+                                             {"list", no_argument, NULL, BENCH_OPT_LIST},
+                                             {"help", no_argument, NULL, BENCH_OPT_HELP},
                                              {NULL, 0, NULL, 0}};
 
 /* Log files are whole MiB. */
@@ -96,13 +74,11 @@ static bool take_chunks(struct options *options, const char *text)
   return *end == '\0' && chunks >= 1 && chunks <= CHUNKS_MAX;
 }
 
-static bool take(struct options *options, int option, const char *text)
+static bool take(void *own, int option, const char *text)
 {
+  struct options *options = own;
+
   switch (option) {
-  case OPT_JSON:
-    return options->json = true;
-  case OPT_MARKDOWN:
-    return options->markdown = true;
   case OPT_DIRECTORY:
     options->tiers.directory = text;
     return access(text, W_OK) == 0;
@@ -110,55 +86,10 @@ static bool take(struct options *options, int option, const char *text)
     return take_volume(options, text);
   case OPT_CHUNKS:
     return take_chunks(options, text);
-  case OPT_LMCACHE:
+  default:
     options->tiers.lmcache = text;
     return bench_program_there(text);
-  case OPT_PIN:
-    options->unpinned = false;
-    return true;
-  case OPT_NO_PIN:
-    options->pinned = false;
-    return true;
-  case OPT_ROUNDS:
-    return bench_take_rounds(text, &options->rounds);
-  case OPT_SECONDS:
-    return bench_take_seconds(text, &options->seconds);
-  case OPT_ONLY:
-    options->only = text;
-    return true;
-  default:
-    return options->list = true;
   }
-}
-
-/* 0: go on; else end with that status less one. */
-static int parse(int argc, char **argv, struct options *options)
-{
-  int option;
-
-  *options = (struct options){
-      .pinned = true,
-      .unpinned = true,
-      .rounds = 5,
-      .seconds = 1.0,
-      .tiers = {.directory = "/var/tmp", .volume_bytes = (uint64_t)2 << 30, .open_chunks = 1000000}};
-  while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
-    if (option == OPT_HELP) {
-      fputs(usage, stdout);
-      return 1;
-    }
-    if (option != '?' && take(options, option, optarg))
-      continue;
-    if (option != '?')
-      fprintf(stderr, "kvasir-bench: --%s does not take %s\n", long_options[option - 1].name, optarg);
-    fputs(usage, stderr);
-    return 3;
-  }
-  if (optind < argc || (!options->pinned && !options->unpinned)) {
-    fputs(usage, stderr);
-    return 3;
-  }
-  return 0;
 }
 
 static bool is_there(const char *program)
@@ -182,67 +113,25 @@ static void find_available(const struct options *options, bool available[BENCH_W
   available[BENCH_LMCACHE_RESP] = redis && options->tiers.lmcache != NULL;
 }
 
-/* The cases of one placement: with one side alone there is nothing to place. */
-static void choose(struct bench_plan *to, const struct bench_plan *from, bool pin)
-{
-  to->n = 0;
-  for (size_t i = 0; i < from->n; i++)
-    if (!pin || bench_way_has_server(from->cases[i].way))
-      to->cases[to->n++] = from->cases[i];
-}
-
-static int measure(const struct options *options, const struct bench_plan *all,
-                   struct bench_document *document)
-{
-  static struct bench_plan plan;
-  struct bench_pass_options pass = {.plan = &plan,
-                                    .tiers = &options->tiers,
-                                    .progress = isatty(STDERR_FILENO) == 1,
-                                    .rounds = options->rounds,
-                                    .seconds = options->seconds};
-  int status = EXIT_SUCCESS;
-
-  for (int pin = 1; pin >= 0; pin--) {
-    pass.pin = pin == 1;
-    choose(&plan, all, pass.pin);
-    if (plan.n == 0 || (pass.pin ? !options->pinned : !options->unpinned))
-      continue;
-    if (pass.pin && bench_cores() < 2) {
-      fprintf(stderr, "kvasir-bench: one core only: no pinned rows\n");
-      status = EXIT_FAILURE;
-    } else if (bench_pass_run(&pass, document) != 0) {
-      status = EXIT_FAILURE;
-    }
-  }
-  return status;
-}
-
 int bench_tier(int argc, char **argv)
 {
-  static struct options options;
   static struct bench_plan plan;
+  struct options options = {
+      .both = {.pinned = true, .unpinned = true, .rounds = 5, .seconds = 1.0},
+      .tiers = {.directory = "/var/tmp", .volume_bytes = (uint64_t)2 << 30, .open_chunks = 1000000}};
+  const struct bench_command_line line = {
+      .usage = usage, .table = long_options, .take = take, .own = &options};
+  struct bench_pass_options pass = {.tiers = &options.tiers};
   bool available[BENCH_WAYS];
-  struct bench_document document = {0};
-  int status = parse(argc, argv, &options);
+  int status = bench_options_parse(&line, argc, argv, &options.both);
 
   if (status != 0)
     return status - 1;
   kvi_log_configure(KVI_LOG_WARN, KVI_LOG_TEXT);
   find_available(&options, available);
-  if (!bench_plan_make_tier(&plan, available, options.only) || plan.n == 0) {
+  if (!bench_plan_make_tier(&plan, available, options.both.only) || plan.n == 0) {
     fprintf(stderr, "kvasir-bench: no row matches --only\n");
     return 2;
   }
-  if (options.list) {
-    bench_list_rows(&plan, options.pinned, options.unpinned);
-    return EXIT_SUCCESS;
-  }
-  document.machine.rounds = options.rounds;
-  document.machine.seconds = options.seconds;
-  status = measure(&options, &plan, &document);
-  bench_document_settle(&document);
-  if (bench_print(&document, options.json, options.markdown) != EXIT_SUCCESS)
-    status = EXIT_FAILURE;
-  bench_document_free(&document);
-  return status;
+  return bench_command_run(&options.both, &plan, &pass);
 }

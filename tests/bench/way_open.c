@@ -16,8 +16,8 @@
 #include "tiers/store.h"
 
 #define TENANT      "bench"
-#define LENGTH      1024u /* one block with its head and table */
-#define RECORD      4096u
+#define LENGTH      1024u /* a block, behind one with its head and table */
+#define RECORD      8192u
 #define CHAIN       16u /* chunks of each prefix chain */
 #define CHUNK_MAX   (64u << 10)
 #define FILES       16u

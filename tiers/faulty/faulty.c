@@ -1,7 +1,6 @@
 /* tiers/faulty/faulty.c: see faulty.h. An operation that nothing happens to goes to the inner medium as it is; the others are held.c's. */
 #include <stdlib.h>
 
-#include "base/log.h"
 #include "tiers/faulty/faulty_private.h"
 
 static struct kvi_faulty *of(struct kvi_medium *medium)
@@ -9,32 +8,7 @@ static struct kvi_faulty *of(struct kvi_medium *medium)
   return (struct kvi_faulty *)medium;
 }
 
-void kvi_faulty_byte_flip(const struct kvi_iov *iov, uint32_t n_iov, uint64_t at)
-{
-  for (uint32_t i = 0; i < n_iov; i++) {
-    if (at < iov[i].length) {
-      ((uint8_t *)iov[i].base)[at] ^= 0x10;
-      return;
-    }
-    at -= iov[i].length;
-  }
-}
-
 /* ---- the ops ---- */
-
-/* False: nothing happens to this one. */
-static bool decide(struct kvi_faulty *faulty, enum kvi_faulty_op op, struct kvi_faulty_fate *fate_p)
-{
-  bool any;
-
-  pthread_mutex_lock(&faulty->lock);
-  any = kvi_faulty_rules_decide(&faulty->rules, op, fate_p);
-  faulty->stats.done[KVI_FAULTY_DELAY] += fate_p->delay_ms > 0;
-  faulty->stats.done[KVI_FAULTY_ERROR] += fate_p->status != KVS_OK;
-  faulty->stats.done[KVI_FAULTY_CORRUPT] += fate_p->corrupt;
-  pthread_mutex_unlock(&faulty->lock);
-  return any;
-}
 
 static kvs_status faulty_put(struct kvi_medium *medium, struct kvi_medium_put *put)
 {
@@ -43,7 +17,7 @@ static kvs_status faulty_put(struct kvi_medium *medium, struct kvi_medium_put *p
   struct kvi_faulty_held *held;
   kvs_status status;
 
-  if (!decide(faulty, KVI_FAULTY_WRITE, &fate))
+  if (!kvi_faulty_plan_decide(&faulty->plan, KVI_FAULTY_WRITE, &fate))
     return faulty->inner->ops->put(faulty->inner, put);
   put->handle = 0;
   held = kvi_faulty_held_make(faulty, KVI_FAULTY_WRITE, &fate, &status);
@@ -60,7 +34,7 @@ static kvs_status faulty_get(struct kvi_medium *medium, struct kvi_medium_get *g
   struct kvi_faulty_held *held;
   kvs_status status;
 
-  if (!decide(faulty, KVI_FAULTY_READ, &fate))
+  if (!kvi_faulty_plan_decide(&faulty->plan, KVI_FAULTY_READ, &fate))
     return faulty->inner->ops->get(faulty->inner, get);
   held = kvi_faulty_held_make(faulty, KVI_FAULTY_READ, &fate, &status);
   if (!held)
@@ -76,7 +50,7 @@ static kvs_status faulty_lookup(struct kvi_medium *medium, struct kvi_medium_loo
   struct kvi_faulty_held *held;
   kvs_status status;
 
-  if (!decide(faulty, KVI_FAULTY_LOOKUP, &fate))
+  if (!kvi_faulty_plan_decide(&faulty->plan, KVI_FAULTY_LOOKUP, &fate))
     return faulty->inner->ops->lookup(faulty->inner, lookup);
   held = kvi_faulty_held_make(faulty, KVI_FAULTY_LOOKUP, &fate, &status);
   if (!held)
@@ -98,7 +72,7 @@ static void faulty_medium_stats(struct kvi_medium *medium, struct kvi_medium_sta
   const struct kvi_medium_stats *ended = &faulty->ended;
 
   faulty->inner->ops->stats(faulty->inner, stats_p);
-  pthread_mutex_lock(&faulty->lock);
+  pthread_mutex_lock(&faulty->plan.lock);
   stats_p->put_full += ended->put_full;
   stats_p->put_errors += ended->put_errors;
   stats_p->get_misses += ended->get_misses;
@@ -107,7 +81,7 @@ static void faulty_medium_stats(struct kvi_medium *medium, struct kvi_medium_sta
   stats_p->deadlines += ended->deadlines;
   stats_p->busy += ended->busy;
   stats_p->queued += faulty->waiting.length;
-  pthread_mutex_unlock(&faulty->lock);
+  pthread_mutex_unlock(&faulty->plan.lock);
 }
 
 static kvs_status faulty_recover(struct kvi_medium *medium, const struct kvi_medium_owner *owner,
@@ -153,7 +127,7 @@ static kvs_status faulty_settle(struct kvi_medium *medium, struct kvi_medium_set
 static void faulty_free(struct kvi_faulty *faulty)
 {
   pthread_cond_destroy(&faulty->changed);
-  pthread_mutex_destroy(&faulty->lock);
+  pthread_mutex_destroy(&faulty->plan.lock);
   free(faulty);
 }
 
@@ -163,10 +137,10 @@ static void faulty_destroy(struct kvi_medium *medium)
 
   if (!medium)
     return;
-  pthread_mutex_lock(&faulty->lock);
+  pthread_mutex_lock(&faulty->plan.lock);
   faulty->closed = true;
   pthread_cond_signal(&faulty->changed);
-  pthread_mutex_unlock(&faulty->lock);
+  pthread_mutex_unlock(&faulty->plan.lock);
   kvi_thread_join(&faulty->thread);
   faulty->inner->ops->destroy(faulty->inner); /* ends those of ours that are in it */
   faulty_free(faulty);
@@ -193,36 +167,20 @@ static void complete(void)
   kvi_medium_ops_complete(&faulty_ops);
 }
 
-void kvi_faulty_say(const char *tier, const char *rules)
-{
-  kvi_log_warn("TEST FAULTS: operations of the tier %s are made to fail on purpose: %s", tier,
-               rules ? rules : "off for now");
-}
-
 kvs_status kvi_faulty_set(struct kvi_medium *medium, const char *text)
 {
   struct kvi_faulty *faulty = of(medium);
   struct kvi_faulty_rules rules;
   kvs_status status = kvi_faulty_rules_parse(text, &rules, NULL, 0);
 
-  if (status != KVS_OK)
-    return status;
-  pthread_mutex_lock(&faulty->lock);
-  faulty->rules = rules;
-  faulty->stats.rules = rules.n;
-  faulty->stats.changes++;
-  pthread_mutex_unlock(&faulty->lock);
-  kvi_faulty_say(faulty->name, rules.n > 0 ? text : NULL);
-  return KVS_OK;
+  if (status == KVS_OK)
+    kvi_faulty_plan_set(&faulty->plan, &rules, faulty->name, text);
+  return status;
 }
 
 void kvi_faulty_stats(struct kvi_medium *medium, struct kvi_faulty_stats *stats_p)
 {
-  struct kvi_faulty *faulty = of(medium);
-
-  pthread_mutex_lock(&faulty->lock);
-  *stats_p = faulty->stats;
-  pthread_mutex_unlock(&faulty->lock);
+  kvi_faulty_plan_stats(&of(medium)->plan, stats_p);
 }
 
 kvs_status kvi_faulty_create(struct kvi_medium *inner, const char *rules, struct kvi_medium **medium_p)
@@ -240,7 +198,7 @@ kvs_status kvi_faulty_create(struct kvi_medium *inner, const char *rules, struct
   faulty->inner = inner;
   faulty->name = attr.name ? attr.name : "without a name";
   kvi_list_init(&faulty->waiting);
-  pthread_mutex_init(&faulty->lock, NULL);
+  pthread_mutex_init(&faulty->plan.lock, NULL);
   status = kvi_cond_init(&faulty->changed);
   if (status != KVS_OK)
     goto free_faulty;
@@ -255,7 +213,7 @@ kvs_status kvi_faulty_create(struct kvi_medium *inner, const char *rules, struct
 destroy_cond:
   pthread_cond_destroy(&faulty->changed);
 free_faulty:
-  pthread_mutex_destroy(&faulty->lock);
+  pthread_mutex_destroy(&faulty->plan.lock);
   free(faulty);
 destroy_inner:
   inner->ops->destroy(inner);

@@ -41,8 +41,4 @@ kvs_status kvi_faulty_create(struct kvi_medium *inner, const char *rules, struct
 kvs_status kvi_faulty_set(struct kvi_medium *medium, const char *rules);
 void kvi_faulty_stats(struct kvi_medium *medium, struct kvi_faulty_stats *stats_p);
 
-/* Shared with faulty_tier.h: changes the byte at `at`; the loud line in the log (rules: NULL when there are none). */
-void kvi_faulty_byte_flip(const struct kvi_iov *iov, uint32_t n_iov, uint64_t at);
-void kvi_faulty_say(const char *tier, const char *rules);
-
 #endif

@@ -7,6 +7,7 @@
 #include "base/list.h"
 #include "base/thread.h"
 #include "tiers/faulty/faulty.h"
+#include "tiers/faulty/plan.h"
 
 struct kvi_faulty {
   struct kvi_medium medium; /* first */
@@ -14,13 +15,12 @@ struct kvi_faulty {
   const char *name; /* the inner one's */
   kvi_thread thread;
 
-  pthread_mutex_t lock; /* only the inner medium's queues come after it; guards what follows */
+  struct kvi_faulty_plan
+      plan; /* only the inner medium's queues come after its lock, which guards what follows too */
   pthread_cond_t changed;
   kvi_list waiting; /* of struct kvi_faulty_held, the next one first */
   struct kvi_faulty_held
       *starting; /* a put that has left the list and is not in the inner medium yet; NULL: none */
-  struct kvi_faulty_rules rules;
-  struct kvi_faulty_stats stats;
   struct kvi_medium_stats ended; /* operations that ended here, as the inner medium would count them */
   bool closed;
 };

@@ -1,37 +1,21 @@
 /* tiers/faulty/faulty_tier.c: see faulty_tier.h. Objects are the inner tier's own. */
 #include "tiers/faulty/faulty_tier.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
+#include "tiers/faulty/plan.h"
 
 struct faulty_tier {
   struct kvi_tier tier; /* first */
   struct kvi_tier *inner;
-
-  pthread_mutex_t lock; /* a leaf; guards what follows */
-  struct kvi_faulty_rules rules;
-  struct kvi_faulty_stats stats;
+  struct kvi_faulty_plan plan; /* its lock is a leaf */
 };
 
 static struct faulty_tier *of(struct kvi_tier *tier)
 {
   return (struct faulty_tier *)tier;
-}
-
-static struct kvi_faulty_fate decide(struct faulty_tier *faulty, enum kvi_faulty_op op,
-                                     enum kvi_faulty_kind kind)
-{
-  struct kvi_faulty_fate fate;
-
-  pthread_mutex_lock(&faulty->lock);
-  (void)kvi_faulty_rules_decide(&faulty->rules, op, &fate);
-  faulty->stats.done[kind] += kind == KVI_FAULTY_ERROR ? fate.status != KVS_OK : fate.corrupt;
-  pthread_mutex_unlock(&faulty->lock);
-  return fate;
 }
 
 static void tier_attr(const struct kvi_tier *tier, struct kvi_tier_attr *attr_p)
@@ -50,8 +34,9 @@ static kvs_status tier_reserve(struct kvi_tier *tier, const struct kvi_tier_requ
                                kvi_tier_object *object_p)
 {
   struct faulty_tier *faulty = of(tier);
-  struct kvi_faulty_fate fate = decide(faulty, KVI_FAULTY_WRITE, KVI_FAULTY_ERROR);
+  struct kvi_faulty_fate fate;
 
+  (void)kvi_faulty_plan_decide(&faulty->plan, KVI_FAULTY_WRITE, &fate);
   if (fate.status != KVS_OK)
     return fate.status == KVS_ERR_FULL ? KVS_ERR_FULL : KVS_ERR_NOMEM;
   return faulty->inner->ops->reserve(faulty->inner, request, object_p);
@@ -71,10 +56,11 @@ static kvs_status tier_places(struct kvi_tier *tier, kvi_tier_object object, str
 static kvs_status tier_seal(struct kvi_tier *tier, kvi_tier_object object, uint16_t quality)
 {
   struct faulty_tier *faulty = of(tier);
-  struct kvi_faulty_fate fate = decide(faulty, KVI_FAULTY_SEAL, KVI_FAULTY_CORRUPT);
+  struct kvi_faulty_fate fate;
   struct kvi_tier_places places;
   uint64_t length = 0;
 
+  (void)kvi_faulty_plan_decide(&faulty->plan, KVI_FAULTY_SEAL, &fate);
   if (fate.corrupt && faulty->inner->ops->places(faulty->inner, object, &places) == KVS_OK) {
     for (uint32_t i = 0; i < places.n_iov; i++)
       length += places.iov[i].length;
@@ -91,8 +77,10 @@ static kvs_status tier_open(struct kvi_tier *tier, kvi_tier_object object)
 static kvs_status tier_table(struct kvi_tier *tier, kvi_tier_object object, struct kvi_chunk_table *table_p)
 {
   struct faulty_tier *faulty = of(tier);
+  struct kvi_faulty_fate fate;
 
-  if (decide(faulty, KVI_FAULTY_READ, KVI_FAULTY_ERROR).status != KVS_OK)
+  (void)kvi_faulty_plan_decide(&faulty->plan, KVI_FAULTY_READ, &fate);
+  if (fate.status != KVS_OK)
     return KVS_ERR_CORRUPT;
   return faulty->inner->ops->table(faulty->inner, object, table_p);
 }
@@ -120,7 +108,7 @@ static void tier_destroy(struct kvi_tier *tier)
   if (!tier)
     return;
   faulty->inner->ops->destroy(faulty->inner);
-  pthread_mutex_destroy(&faulty->lock);
+  pthread_mutex_destroy(&faulty->plan.lock);
   free(faulty);
 }
 
@@ -180,28 +168,17 @@ kvs_status kvi_faulty_tier_check(const char *rules, char *error, size_t error_si
 
 kvs_status kvi_faulty_tier_set(struct kvi_tier *tier, const char *text)
 {
-  struct faulty_tier *faulty = of(tier);
   struct kvi_faulty_rules rules;
   kvs_status status = rules_parse(text, &rules, NULL, 0);
 
-  if (status != KVS_OK)
-    return status;
-  pthread_mutex_lock(&faulty->lock);
-  faulty->rules = rules;
-  faulty->stats.rules = rules.n;
-  faulty->stats.changes++;
-  pthread_mutex_unlock(&faulty->lock);
-  kvi_faulty_say("dram", rules.n > 0 ? text : NULL);
-  return KVS_OK;
+  if (status == KVS_OK)
+    kvi_faulty_plan_set(&of(tier)->plan, &rules, "dram", text);
+  return status;
 }
 
 void kvi_faulty_tier_stats(struct kvi_tier *tier, struct kvi_faulty_stats *stats_p)
 {
-  struct faulty_tier *faulty = of(tier);
-
-  pthread_mutex_lock(&faulty->lock);
-  *stats_p = faulty->stats;
-  pthread_mutex_unlock(&faulty->lock);
+  kvi_faulty_plan_stats(&of(tier)->plan, stats_p);
 }
 
 kvs_status kvi_faulty_tier_create(struct kvi_tier *inner, const char *rules, struct kvi_tier **tier_p)
@@ -214,7 +191,7 @@ kvs_status kvi_faulty_tier_create(struct kvi_tier *inner, const char *rules, str
     goto destroy_inner;
   faulty->tier.ops = &tier_ops;
   faulty->inner = inner;
-  pthread_mutex_init(&faulty->lock, NULL);
+  pthread_mutex_init(&faulty->plan.lock, NULL);
   status = kvi_faulty_tier_set(&faulty->tier, rules);
   if (status != KVS_OK)
     goto free_faulty;
@@ -222,7 +199,7 @@ kvs_status kvi_faulty_tier_create(struct kvi_tier *inner, const char *rules, str
   return KVS_OK;
 
 free_faulty:
-  pthread_mutex_destroy(&faulty->lock);
+  pthread_mutex_destroy(&faulty->plan.lock);
   free(faulty);
 destroy_inner:
   inner->ops->destroy(inner);

@@ -32,11 +32,11 @@ static void held_end(struct kvi_faulty_held *held, kvs_status status, bool ours)
   struct kvi_medium_get *get = held->asked.get;
   struct kvi_medium_lookup *lookup = held->asked.lookup;
 
-  pthread_mutex_lock(&faulty->lock);
-  faulty->stats.held--;
+  pthread_mutex_lock(&faulty->plan.lock);
+  faulty->plan.stats.held--;
   if (ours)
     end_count_locked(faulty, held, status);
-  pthread_mutex_unlock(&faulty->lock);
+  pthread_mutex_unlock(&faulty->plan.lock);
   free(held->iov.base);
   free(held);
   if (op == KVI_FAULTY_WRITE)
@@ -96,14 +96,14 @@ static kvs_status put_start(struct kvi_faulty_held *held)
   }
   status = KVS_OK;
 done:
-  pthread_mutex_lock(&faulty->lock);
+  pthread_mutex_lock(&faulty->plan.lock);
   if (held->canceled)
     status = KVS_ERR_CANCELED;
   if (status == KVS_OK)
     status = inner->ops->put(inner, &held->own.put);
   if (faulty->starting == held) /* which may be over, and free, by now: only its address is compared */
     faulty->starting = NULL;
-  pthread_mutex_unlock(&faulty->lock);
+  pthread_mutex_unlock(&faulty->plan.lock);
   return status;
 }
 
@@ -231,7 +231,7 @@ void kvi_faulty_puts_cancel(struct kvi_faulty *faulty, const struct kvi_medium_i
   kvi_list canceled;
 
   kvi_list_init(&canceled);
-  pthread_mutex_lock(&faulty->lock);
+  pthread_mutex_lock(&faulty->plan.lock);
   if (faulty->starting && is_put_of(faulty->starting, identity))
     faulty->starting->canceled = true;
   kvi_list_for_each_safe(&faulty->waiting, node)
@@ -248,7 +248,7 @@ void kvi_faulty_puts_cancel(struct kvi_faulty *faulty, const struct kvi_medium_i
   kvi_list_splice_back(&canceled, &faulty->waiting);
   kvi_list_splice_back(&faulty->waiting, &canceled);
   pthread_cond_signal(&faulty->changed);
-  pthread_mutex_unlock(&faulty->lock);
+  pthread_mutex_unlock(&faulty->plan.lock);
 }
 
 static void held_go(struct kvi_faulty_held *held, bool closed)
@@ -266,7 +266,7 @@ void kvi_faulty_run(void *arg)
   struct kvi_faulty *faulty = arg;
   kvi_list_node *first;
 
-  pthread_mutex_lock(&faulty->lock);
+  pthread_mutex_lock(&faulty->plan.lock);
   while ((first = kvi_list_first(&faulty->waiting)) != NULL || !faulty->closed) {
     struct kvi_faulty_held *held = first ? kvi_list_entry(first, struct kvi_faulty_held, link) : NULL;
     bool closed = faulty->closed;
@@ -274,17 +274,17 @@ void kvi_faulty_run(void *arg)
     if (!held || (!closed && held->due_ns > kvi_now_ns())) {
       kvi_deadline until = held ? (kvi_deadline){held->due_ns} : kvi_deadline_from_ms(KVI_DEADLINE_MAX_MS);
 
-      (void)kvi_cond_wait(&faulty->changed, &faulty->lock, until);
+      (void)kvi_cond_wait(&faulty->changed, &faulty->plan.lock, until);
       continue;
     }
     kvi_list_remove(&faulty->waiting, &held->link);
     if (held->op == KVI_FAULTY_WRITE && !closed && held->fate.status == KVS_OK)
       faulty->starting = held;
-    pthread_mutex_unlock(&faulty->lock);
+    pthread_mutex_unlock(&faulty->plan.lock);
     held_go(held, closed);
-    pthread_mutex_lock(&faulty->lock);
+    pthread_mutex_lock(&faulty->plan.lock);
   }
-  pthread_mutex_unlock(&faulty->lock);
+  pthread_mutex_unlock(&faulty->plan.lock);
 }
 
 kvs_status kvi_faulty_hold(struct kvi_faulty *faulty, struct kvi_faulty_held *held,
@@ -300,25 +300,25 @@ kvs_status kvi_faulty_hold(struct kvi_faulty *faulty, struct kvi_faulty_held *he
     held->due_ns = deadline_ns;
     held->fate.status = KVS_ERR_DEADLINE;
   }
-  pthread_mutex_lock(&faulty->lock);
+  pthread_mutex_lock(&faulty->plan.lock);
   if (faulty->closed)
     status = KVS_ERR_CLOSED;
-  else if (faulty->stats.held >= KVI_FAULTY_HELD_MAX)
+  else if (faulty->plan.stats.held >= KVI_FAULTY_HELD_MAX)
     status = KVS_ERR_BUSY;
   faulty->ended.busy += status == KVS_ERR_BUSY;
-  faulty->stats.held += status == KVS_OK;
+  faulty->plan.stats.held += status == KVS_OK;
   if (status == KVS_OK && waits)
     waiting_add_locked(faulty, held);
-  pthread_mutex_unlock(&faulty->lock);
+  pthread_mutex_unlock(&faulty->plan.lock);
   if (status == KVS_OK && waits)
     return KVS_OK; /* it is the thread's now */
   if (status == KVS_OK) {
     status = held_start(held);
     if (status == KVS_OK)
       return KVS_OK;
-    pthread_mutex_lock(&faulty->lock);
-    faulty->stats.held--;
-    pthread_mutex_unlock(&faulty->lock);
+    pthread_mutex_lock(&faulty->plan.lock);
+    faulty->plan.stats.held--;
+    pthread_mutex_unlock(&faulty->plan.lock);
   }
   free(held->iov.base);
   free(held);
@@ -331,9 +331,9 @@ struct kvi_faulty_held *kvi_faulty_held_make(struct kvi_faulty *faulty, enum kvi
   struct kvi_faulty_held *held = NULL;
 
   if (fate->status == KVS_ERR_BUSY && fate->delay_ms == 0) {
-    pthread_mutex_lock(&faulty->lock);
+    pthread_mutex_lock(&faulty->plan.lock);
     faulty->ended.busy++;
-    pthread_mutex_unlock(&faulty->lock);
+    pthread_mutex_unlock(&faulty->plan.lock);
     *status_p = KVS_ERR_BUSY;
     return NULL;
   }

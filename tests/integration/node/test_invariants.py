@@ -358,7 +358,7 @@ class Invariants(TierTest):
     # ---- 6: nobody gets another's chunks ----
 
     def test_6_spaces_do_not_mix(self):
-        """The same keys in two spaces, in every tier, under faults and over a kill. (Tenants: unit/tiers_faulty.)"""
+        """The same keys in two spaces, in every tier, under faults and a kill. (Tenants: unit/tiers_faulty_store.)"""
         node = self.ssd_node().start()
         client = self.connect(node)[0]
         spaces = [client.open_space(rpc.descriptor(revision=str(i))) for i in (1, 2)]

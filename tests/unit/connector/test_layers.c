@@ -23,10 +23,47 @@ static kvs_connector *open_over(struct held_wire *wire)
   return connector;
 }
 
-static void segments_come(struct kvi_transfer *transfer, uint32_t n, uint64_t bytes)
+/* A connector with memory of two layers. */
+struct world {
+  struct held_wire wire;
+  kvs_connector *connector;
+  kvs_memory *memory;
+  kvs_space *space;
+  kvs_op op; /* the get */
+};
+
+static void open_world(struct world *world, const kvs_region regions[2])
 {
-  transfer->chunks[0].verified = bytes;
-  transfer->on_segments(transfer, 0, n);
+  const kvs_space_desc desc = test_desc("layers");
+
+  *world = (struct world){0};
+  world->connector = open_over(&world->wire);
+  assert_int_equal(kvs_space_open(world->connector, &desc, &world->space), KVS_OK);
+  assert_int_equal(kvs_memory_register(world->connector, regions, 2, &world->memory), KVS_OK);
+}
+
+/* The first n segments of the chunk are there. */
+static void segments_come(struct world *world, uint32_t chunk, uint32_t n, uint64_t bytes)
+{
+  struct kvi_transfer *transfer = world->wire.held[0];
+
+  transfer->chunks[chunk].verified = bytes;
+  transfer->on_segments(transfer, chunk, n);
+}
+
+static kvs_status wait_layer(struct world *world, uint32_t layer, uint32_t timeout_ms)
+{
+  return kvs_wait_layer(world->connector, world->op, layer, timeout_ms);
+}
+
+/* The get ends, well, and with it the connector. */
+static void close_world(struct world *world)
+{
+  kvs_completion completion;
+
+  assert_int_equal(kvs_wait(world->connector, world->op, 1000, &completion), KVS_OK);
+  assert_int_equal(completion.status, KVS_OK);
+  kvs_close(world->connector);
 }
 
 /* Stored by an engine that cuts a layer in two, K and V; read by one that has one region a layer. */
@@ -40,36 +77,21 @@ static void a_layer_is_its_bytes_however_the_chunk_is_cut(void **state)
   const int64_t slot = 0;
   const uint8_t key[KEY] = {1};
   const kvs_keys keys = {.struct_size = sizeof(keys), .n = 1, .keys = key, .unchained = 1};
-  const kvs_space_desc desc = test_desc("layers");
-  struct held_wire wire = {0};
-  kvs_connector *connector = open_over(&wire);
-  kvs_completion completion;
-  kvs_memory *memory;
-  kvs_space *space;
-  kvs_op op;
+  struct world world;
 
   (void)state;
-  assert_int_equal(kvs_space_open(connector, &desc, &space), KVS_OK);
-  assert_int_equal(kvs_memory_register(connector, regions, 2, &memory), KVS_OK);
-  assert_int_equal(kvs_get(space, &keys, memory, &slot, 1, NULL, &op), KVS_OK);
-  segments_come(wire.held[0], 1, LAYER / 2);
-  assert_int_equal(kvs_wait_layer(connector, op, 0, 1), KVS_ERR_DEADLINE); /* K, but no V */
-  segments_come(wire.held[0], 2, LAYER);
-  assert_int_equal(kvs_wait_layer(connector, op, 0, 1000), KVS_OK);
-  assert_int_equal(kvs_wait_layer(connector, op, 1, 1), KVS_ERR_DEADLINE);
-  segments_come(wire.held[0], 4, 2 * LAYER);
-  assert_int_equal(kvs_wait_layer(connector, op, 1, 1000), KVS_OK);
-  held_end(&wire, 0, KVS_OK, KVS_OK);
-  assert_int_equal(kvs_wait_layer(connector, op, 1, 1000), KVS_OK);
-  assert_int_equal(kvs_wait(connector, op, 1000, &completion), KVS_OK);
-  assert_int_equal(completion.status, KVS_OK);
-  kvs_close(connector);
-}
-
-static void chunk_comes(struct kvi_transfer *transfer, uint32_t chunk, uint32_t n, uint64_t bytes)
-{
-  transfer->chunks[chunk].verified = bytes;
-  transfer->on_segments(transfer, chunk, n);
+  open_world(&world, regions);
+  assert_int_equal(kvs_get(world.space, &keys, world.memory, &slot, 1, NULL, &world.op), KVS_OK);
+  segments_come(&world, 0, 1, LAYER / 2);
+  assert_int_equal(wait_layer(&world, 0, 1), KVS_ERR_DEADLINE); /* K, but no V */
+  segments_come(&world, 0, 2, LAYER);
+  assert_int_equal(wait_layer(&world, 0, 1000), KVS_OK);
+  assert_int_equal(wait_layer(&world, 1, 1), KVS_ERR_DEADLINE);
+  segments_come(&world, 0, 4, 2 * LAYER);
+  assert_int_equal(wait_layer(&world, 1, 1000), KVS_OK);
+  held_end(&world.wire, 0, KVS_OK, KVS_OK);
+  assert_int_equal(wait_layer(&world, 1, 1000), KVS_OK);
+  close_world(&world);
 }
 
 /* Asked for layer by layer, a layer is there when all chunks have it, in whatever order they come. */
@@ -84,32 +106,23 @@ static void layers_of_several_chunks(void **state)
   const uint8_t keys_bytes[2 * KEY] = {1};
   const kvs_keys keys = {.struct_size = sizeof(keys), .n = 2, .keys = keys_bytes, .unchained = 1};
   const kvs_request request = {.struct_size = sizeof(request), .by_layer = 1};
-  const kvs_space_desc desc = test_desc("layers");
-  struct held_wire wire = {0};
-  kvs_connector *connector = open_over(&wire);
-  kvs_completion completion;
-  kvs_memory *memory;
-  kvs_space *space;
-  kvs_op op;
+  struct world world;
 
   (void)state;
-  assert_int_equal(kvs_space_open(connector, &desc, &space), KVS_OK);
-  assert_int_equal(kvs_memory_register(connector, regions, 2, &memory), KVS_OK);
-  assert_int_equal(kvs_get(space, &keys, memory, slots, 1, &request, &op), KVS_OK);
-  assert_true(wire.held[0]->abreast);
-  chunk_comes(wire.held[0], 1, 1, LAYER);
-  assert_int_equal(kvs_wait_layer(connector, op, 0, 1), KVS_ERR_DEADLINE); /* the first chunk lacks it */
-  chunk_comes(wire.held[0], 0, 1, LAYER);
-  assert_int_equal(kvs_wait_layer(connector, op, 0, 1000), KVS_OK);
-  assert_int_equal(kvs_wait_layer(connector, op, 1, 1), KVS_ERR_DEADLINE);
-  chunk_comes(wire.held[0], 0, 2, 2 * LAYER);
-  assert_int_equal(kvs_wait_layer(connector, op, 1, 1), KVS_ERR_DEADLINE);
-  chunk_comes(wire.held[0], 1, 2, 2 * LAYER);
-  assert_int_equal(kvs_wait_layer(connector, op, 1, 1000), KVS_OK);
-  held_end(&wire, 0, KVS_OK, KVS_OK);
-  assert_int_equal(kvs_wait(connector, op, 1000, &completion), KVS_OK);
-  assert_int_equal(completion.status, KVS_OK);
-  kvs_close(connector);
+  open_world(&world, regions);
+  assert_int_equal(kvs_get(world.space, &keys, world.memory, slots, 1, &request, &world.op), KVS_OK);
+  assert_true(world.wire.held[0]->abreast);
+  segments_come(&world, 1, 1, LAYER);
+  assert_int_equal(wait_layer(&world, 0, 1), KVS_ERR_DEADLINE); /* the first chunk lacks it */
+  segments_come(&world, 0, 1, LAYER);
+  assert_int_equal(wait_layer(&world, 0, 1000), KVS_OK);
+  assert_int_equal(wait_layer(&world, 1, 1), KVS_ERR_DEADLINE);
+  segments_come(&world, 0, 2, 2 * LAYER);
+  assert_int_equal(wait_layer(&world, 1, 1), KVS_ERR_DEADLINE);
+  segments_come(&world, 1, 2, 2 * LAYER);
+  assert_int_equal(wait_layer(&world, 1, 1000), KVS_OK);
+  held_end(&world.wire, 0, KVS_OK, KVS_OK);
+  close_world(&world);
 }
 
 int main(void)

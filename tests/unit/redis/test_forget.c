@@ -1,21 +1,6 @@
 /* A chunk is removed while the same node writes it: when both have ended it is not there, wherever the write was when the removal came. */
+#include "tests/unit/redis/one_server.h"
 #include "tests/unit/redis/testing.h"
-
-static struct redis_server server;
-
-static int start(void **state)
-{
-  (void)state;
-  server_start(&server, NULL);
-  return 0;
-}
-
-static int stop(void **state)
-{
-  (void)state;
-  server_stop(&server);
-  return 0;
-}
 
 static void assert_gone(struct kvi_redis *redis, const struct chunk *chunk)
 {

@@ -1,24 +1,8 @@
 /* Redis behind the interface of media, as the store uses it. */
 #include "tests/unit/tiers/medium_testing.h"
 
-#include "tests/unit/redis/server.h"
+#include "tests/unit/redis/one_server.h"
 #include "tiers/redis/medium.h"
-
-static struct redis_server server;
-
-static int start(void **state)
-{
-  (void)state;
-  server_start(&server, NULL);
-  return 0;
-}
-
-static int stop(void **state)
-{
-  (void)state;
-  server_stop(&server);
-  return 0;
-}
 
 static struct kvi_medium *open_it(void)
 {

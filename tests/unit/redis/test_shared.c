@@ -1,40 +1,10 @@
 /* Two stores over one real Redis, through the service as a wire calls it. */
-#include "tests/unit/tiers/testing.h"
+#include "tests/unit/tiers/shared_testing.h"
 
 #include <pthread.h>
 
-#include "base/clock.h"
-#include "base/thread.h"
-#include "tests/unit/redis/server.h"
+#include "tests/unit/redis/one_server.h"
 #include "tiers/redis/medium.h"
-#include "tiers/service.h"
-
-#define PATIENCE_MS 60000u
-
-static const struct kvi_peer peer = {.id = 5, .tenant = TENANT, .name = "test"};
-static struct redis_server server;
-
-struct node {
-  struct kvi_store *store;
-  struct kvi_shared *shared;
-  struct kvi_store_service *owner;
-  const struct kvi_service *service;
-  uint8_t space[KVS_DIGEST_SIZE];
-};
-
-static int start(void **state)
-{
-  (void)state;
-  server_start(&server, NULL);
-  return 0;
-}
-
-static int stop(void **state)
-{
-  (void)state;
-  server_stop(&server);
-  return 0;
-}
 
 static void open_node(struct node *node, uint32_t max_fetches, uint32_t get_ms)
 {
@@ -44,37 +14,12 @@ static void open_node(struct node *node, uint32_t max_fetches, uint32_t get_ms)
       .key_prefix = "kvasir:"};
   struct kvi_store_config store = {.dram_bytes = 48 << 20, .max_chunks = 8192};
   struct kvi_shared_config shared = {.max_fetches = max_fetches, .lookup_ms = get_ms, .get_ms = get_ms};
-  struct kvi_store_service_config service = {.incarnation = 1};
-  kvs_space_desc desc = testing_space("shared", KEY_BYTES);
 
-  assert_int_equal(kvi_store_open(&store, &node->store), KVS_OK);
-  testing_space_open(node->store, TENANT, &desc, node->space);
   assert_int_equal(kvi_redis_medium_create(&redis, NULL, 0, &shared.medium), KVS_OK);
-  shared.store = node->store;
-  assert_int_equal(kvi_shared_create(&shared, &node->shared), KVS_OK);
-  service.store = node->store;
-  service.shared = node->shared;
-  assert_int_equal(kvi_store_service_create(&service, &node->owner), KVS_OK);
-  node->service = kvi_store_service_get(node->owner);
+  node_open_over(node, &store, &shared);
 }
 
-static void close_node(struct node *node)
-{
-  kvi_store_service_destroy(node->owner);
-  kvi_shared_destroy(node->shared);
-  kvi_store_close(node->store);
-}
-
-static struct kvi_shared_stats stats_of(struct node *node)
-{
-  struct kvi_medium_stats medium;
-  struct kvi_shared_stats stats;
-
-  kvi_shared_stats(node->shared, &stats, &medium);
-  return stats;
-}
-
-/* As a wire does it; parent: the chunk before, of number n - 1. */
+/* parent: the chunk before, of number n - 1. */
 static void put(struct node *node, uint64_t n, uint32_t length)
 {
   uint8_t key[KEY_BYTES], parent[KEY_BYTES];
@@ -87,179 +32,21 @@ static void put(struct node *node, uint64_t n, uint32_t length)
                                     .length = length,
                                     .n_segments = 2,
                                     .segment_lengths = lengths};
-  struct kvi_landing landing;
 
   testing_key(n, key, KEY_BYTES);
   testing_key(n - 1, parent, KEY_BYTES);
-  assert_int_equal(node->service->ops->put_begin(node->service->self, &peer, &request, NULL, NULL, &landing),
-                   KVS_OK);
-  testing_fill(&landing, n);
-  assert_int_equal(node->service->ops->put_commit(node->service->self, &landing), KVS_OK);
+  assert_int_equal(put_request(node, &request, n), KVS_OK);
 }
 
 static void await_writes(struct node *node, uint64_t n)
 {
-  kvi_deadline patience = kvi_deadline_from_ms(PATIENCE_MS);
-
-  while (stats_of(node).writes < n) {
-    assert_false(kvi_deadline_expired(patience));
-    pause_ms(2);
-  }
-}
-
-struct getting {
-  struct kvi_get_wait wait;
-  pthread_mutex_t mutex;
-  pthread_cond_t ended;
-  uint32_t calls;
-  kvs_status status;
-  uint32_t cause;
-};
-
-static void got(struct kvi_get_wait *wait, kvs_status status, uint32_t cause)
-{
-  struct getting *getting = wait->user;
-
-  pthread_mutex_lock(&getting->mutex);
-  getting->calls++;
-  getting->status = status;
-  getting->cause = cause;
-  pthread_cond_signal(&getting->ended);
-  pthread_mutex_unlock(&getting->mutex);
-}
-
-static kvs_status get_start(struct node *node, uint64_t n, struct getting *getting)
-{
-  uint8_t key[KEY_BYTES];
-  uint32_t cause = KVI_MISS_NONE;
-  kvs_status status;
-
-  memset(getting, 0, sizeof(*getting));
-  pthread_mutex_init(&getting->mutex, NULL);
-  assert_int_equal(kvi_cond_init(&getting->ended), KVS_OK);
-  getting->wait.done = got;
-  getting->wait.user = getting;
-  testing_key(n, key, KEY_BYTES);
-  status = node->service->ops->get_open(node->service->self, &peer, node->space, key, KEY_BYTES,
-                                        &getting->wait, &getting->wait.source, &cause);
-  if (status != KVS_PENDING) /* else it may have ended by now, and told its own */
-    getting->cause = cause;
-  return status;
-}
-
-/* Its status; the bytes are compared. */
-static kvs_status get_end(struct node *node, uint64_t n, kvs_status status, struct getting *getting)
-{
-  if (status == KVS_PENDING) {
-    pthread_mutex_lock(&getting->mutex);
-    while (getting->calls == 0)
-      assert_int_equal(kvi_cond_wait(&getting->ended, &getting->mutex, kvi_deadline_from_ms(PATIENCE_MS)),
-                       KVS_OK);
-    status = getting->status;
-    pthread_mutex_unlock(&getting->mutex);
-  }
-  if (status != KVS_OK)
-    return status;
-  assert_true(testing_matches(&getting->wait.source, n));
-  node->service->ops->get_close(node->service->self, &getting->wait.source);
-  return KVS_OK;
-}
-
-static kvs_status get(struct node *node, uint64_t n, uint32_t *cause_p)
-{
-  struct getting getting;
-  kvs_status status = get_end(node, n, get_start(node, n, &getting), &getting);
-
-  if (cause_p)
-    *cause_p = getting.cause;
-  return status;
-}
-
-/* ---- calls that are answered later ---- */
-
-struct calling {
-  struct kvi_call_wait wait;
-  pthread_mutex_t mutex;
-  pthread_cond_t ended;
-  bool over;
-  ProtobufCMessage *reply;
-};
-
-static void called(struct kvi_call_wait *wait, kvs_status status, ProtobufCMessage *reply)
-{
-  struct calling *calling = wait->user;
-
-  pthread_mutex_lock(&calling->mutex);
-  assert_int_equal(status, KVS_OK);
-  calling->over = true;
-  calling->reply = reply;
-  pthread_cond_signal(&calling->ended);
-  pthread_mutex_unlock(&calling->mutex);
-}
-
-static void call_start(struct node *node, enum kvi_method method, const ProtobufCMessage *request,
-                       struct calling *calling)
-{
-  ProtobufCMessage *reply = NULL;
-  kvs_status status;
-
-  memset(calling, 0, sizeof(*calling));
-  pthread_mutex_init(&calling->mutex, NULL);
-  assert_int_equal(kvi_cond_init(&calling->ended), KVS_OK);
-  calling->wait.done = called;
-  calling->wait.user = calling;
-  status = node->service->ops->call(node->service->self, &peer, method, request, &calling->wait, &reply);
-  assert_true(status == KVS_OK || status == KVS_PENDING);
-  if (status == KVS_OK) { /* else another thread has told, or will */
-    calling->over = true;
-    calling->reply = reply;
-  }
-}
-
-static ProtobufCMessage *call_end(struct calling *calling)
-{
-  pthread_mutex_lock(&calling->mutex);
-  while (!calling->over)
-    assert_int_equal(kvi_cond_wait(&calling->ended, &calling->mutex, kvi_deadline_from_ms(PATIENCE_MS)),
-                     KVS_OK);
-  pthread_mutex_unlock(&calling->mutex);
-  return calling->reply;
-}
-
-struct deleting {
-  struct calling calling;
-  uint8_t keys[64 * KEY_BYTES];
-};
-
-static void delete_start(struct node *node, uint64_t first, uint32_t n, struct deleting *deleting)
-{
-  Kvasir__V1__DeleteRequest request = KVASIR__V1__DELETE_REQUEST__INIT;
-  Kvasir__V1__Keys keys = KVASIR__V1__KEYS__INIT;
-
-  for (uint32_t i = 0; i < n; i++)
-    testing_key(first + i, deleting->keys + (size_t)i * KEY_BYTES, KEY_BYTES);
-  keys.keys = (ProtobufCBinaryData){.data = deleting->keys, .len = (size_t)n * KEY_BYTES};
-  keys.key_length = KEY_BYTES;
-  request.space = (ProtobufCBinaryData){.data = node->space, .len = KVS_DIGEST_SIZE};
-  request.keys = &keys;
-  call_start(node, KVI_METHOD_DELETE, &request.base, &deleting->calling);
-}
-
-static kvs_status delete_end(struct deleting *deleting, uint32_t *deleted_p, uint32_t *unconfirmed_p)
-{
-  Kvasir__V1__DeleteReply *reply = (Kvasir__V1__DeleteReply *)call_end(&deleting->calling);
-  kvs_status status = (kvs_status)reply->status;
-
-  *deleted_p = reply->deleted;
-  *unconfirmed_p = reply->unconfirmed;
-  protobuf_c_message_free_unpacked(&reply->base, NULL);
-  return status;
+  AWAIT(shared_stats(node).writes >= n);
 }
 
 static kvs_status delete_all(struct node *node, uint64_t first, uint32_t n, uint32_t *deleted_p,
                              uint32_t *unconfirmed_p)
 {
-  static struct deleting deleting;
+  static struct calling deleting;
 
   delete_start(node, first, n, &deleting);
   return delete_end(&deleting, deleted_p, unconfirmed_p);
@@ -293,8 +80,8 @@ static void deletes_say_what_is_true(void **state)
   assert_int_equal(unconfirmed, 40);
   server_freeze(&server, false);
   assert_int_equal(get(&one, 799, NULL), KVS_MISS);
-  close_node(&one);
-  close_node(&two);
+  node_close(&one);
+  node_close(&two);
 }
 
 /* Beside a write of this node that is under way, wherever it is: after the answer nobody finds the chunk. */
@@ -317,17 +104,16 @@ static void deletes_beside_a_write(void **state)
   }
   put(&one, 800, 1000); /* put again it is there again */
   assert_int_equal(get(&one, 800, NULL), KVS_OK);
-  for (kvi_deadline patience = kvi_deadline_from_ms(PATIENCE_MS); get(&two, 800, NULL) != KVS_OK; pause_ms(2))
-    assert_false(kvi_deadline_expired(patience));
-  close_node(&one);
-  close_node(&two);
+  AWAIT(get(&two, 800, NULL) == KVS_OK);
+  node_close(&one);
+  node_close(&two);
 }
 
 /* Beside a get of this node that is under way: it may still have come before the delete, but leaves nothing behind. */
 static void deletes_beside_a_fetch(void **state)
 {
   static struct getting getting;
-  static struct deleting deleting;
+  static struct calling deleting;
   uint32_t deleted, unconfirmed;
   struct node one, two;
   kvs_status status;
@@ -351,8 +137,8 @@ static void deletes_beside_a_fetch(void **state)
     assert_int_equal(deleted, 1);
     assert_int_equal(get(&two, 900 + round, NULL), KVS_MISS);
   }
-  close_node(&one);
-  close_node(&two);
+  node_close(&one);
+  node_close(&two);
 }
 
 /* The prefix that a look-up of n keys from `first` on finds in all of the spaces. */
@@ -403,22 +189,22 @@ static void long_prefixes(void **state)
   await_writes(&one, LENGTH);
   assert_int_equal(prefix_of(&two, FIRST, ASKED, false, &present), LENGTH);
   assert_int_equal(present, LENGTH);
-  assert_in_range(stats_of(&two).lookup_keys, LENGTH + 1, LENGTH + WINDOW);
+  assert_in_range(shared_stats(&two).lookup_keys, LENGTH + 1, LENGTH + WINDOW);
   /* What the node has itself is not asked for, in the middle neither. */
   for (uint64_t n = FIRST; n < FIRST + 100; n++)
     assert_int_equal(get(&two, n, NULL), KVS_OK);
   for (uint64_t n = FIRST + 201; n < FIRST + 300; n++)
     assert_int_equal(get(&two, n, NULL), KVS_OK);
-  before = stats_of(&two).lookup_keys;
+  before = shared_stats(&two).lookup_keys;
   assert_int_equal(prefix_of(&two, FIRST, ASKED, false, &present), LENGTH);
-  assert_in_range(stats_of(&two).lookup_keys - before, LENGTH - 199 + 1, LENGTH - 199 + WINDOW);
+  assert_in_range(shared_stats(&two).lookup_keys - before, LENGTH - 199 + 1, LENGTH - 199 + WINDOW);
   /* Without a chain every key counts. */
-  before = stats_of(&two).lookup_keys;
+  before = shared_stats(&two).lookup_keys;
   assert_int_equal(prefix_of(&two, FIRST - 10, LENGTH + 20, true, &present), 0);
   assert_int_equal(present, LENGTH);
-  assert_int_equal(stats_of(&two).lookup_keys - before, LENGTH + 20 - 199);
-  close_node(&one);
-  close_node(&two);
+  assert_int_equal(shared_stats(&two).lookup_keys - before, LENGTH + 20 - 199);
+  node_close(&one);
+  node_close(&two);
 }
 
 static void one_puts_another_gets(void **state)
@@ -436,12 +222,12 @@ static void one_puts_another_gets(void **state)
     assert_int_equal(get(&two, n, &cause), KVS_OK);
   assert_int_equal(get(&two, 120, &cause), KVS_MISS);
   assert_int_equal(cause, KVI_MISS_NEVER);
-  assert_int_equal(stats_of(&two).fetch_hits, 20);
+  assert_int_equal(shared_stats(&two).fetch_hits, 20);
   for (uint64_t n = 100; n < 120; n++) /* they are in the store now */
     assert_int_equal(get(&two, n, &cause), KVS_OK);
-  assert_int_equal(stats_of(&two).fetches, 21);
-  close_node(&one);
-  close_node(&two);
+  assert_int_equal(shared_stats(&two).fetches, 21);
+  node_close(&one);
+  node_close(&two);
 }
 
 static void many_wait_for_one_fetch(void **state)
@@ -467,11 +253,11 @@ static void many_wait_for_one_fetch(void **state)
     assert_int_equal(get_end(&two, 200, statuses[i], &gettings[i]), KVS_OK);
   for (int i = 0; i < N; i += 2)
     assert_int_equal(gettings[i].calls, 0);
-  assert_int_equal(stats_of(&two).fetches, 2);
-  assert_int_equal(stats_of(&two).fetch_joins, N - 1);
+  assert_int_equal(shared_stats(&two).fetches, 2);
+  assert_int_equal(shared_stats(&two).fetch_joins, N - 1);
   assert_false(two.service->ops->get_unwait(two.service->self, &gettings[1].wait)); /* it has ended */
-  close_node(&one);
-  close_node(&two);
+  node_close(&one);
+  node_close(&two);
 }
 
 static void bounds_and_deadlines(void **state)
@@ -484,9 +270,8 @@ static void bounds_and_deadlines(void **state)
   (void)state;
   open_node(&node, 2, 1000);
   assert_int_equal(get(&node, 300, NULL), KVS_MISS);
-  for (kvi_deadline patience = kvi_deadline_from_ms(PATIENCE_MS); stats_of(&node).fetching > 0; pause_ms(1))
-    assert_false(kvi_deadline_expired(patience)); /* its fetch is freed after the call that ended the get */
-  failed = stats_of(&node).fetch_failed;          /* the first one had to connect, and may have been late */
+  AWAIT(shared_stats(&node).fetching == 0);  /* its fetch is freed after the call that ended the get */
+  failed = shared_stats(&node).fetch_failed; /* the first one had to connect, and may have been late */
   server_freeze(&server, true);
   assert_int_equal(get_start(&node, 301, &gettings[0]), KVS_PENDING);
   assert_int_equal(get_start(&node, 302, &gettings[1]), KVS_PENDING);
@@ -495,12 +280,12 @@ static void bounds_and_deadlines(void **state)
     assert_int_equal(get_end(&node, 301 + (uint64_t)i, KVS_PENDING, &gettings[i]), KVS_MISS);
     assert_int_equal(gettings[i].cause, KVI_MISS_TIER);
   }
-  assert_int_equal(stats_of(&node).fetch_refused, 1);
-  assert_int_equal(stats_of(&node).fetch_failed - failed, 2);
+  assert_int_equal(shared_stats(&node).fetch_refused, 1);
+  assert_int_equal(shared_stats(&node).fetch_failed - failed, 2);
   put(&node, 304, 1000);
   assert_int_equal(get(&node, 304, &cause), KVS_OK); /* what the node has needs no Redis */
   server_freeze(&server, false);
-  close_node(&node);
+  node_close(&node);
 }
 
 /* Closed while gets wait: each is told. */
@@ -516,7 +301,7 @@ static void closed_under_way(void **state)
   for (uint64_t i = 0; i < 8; i++)
     assert_int_equal(get_start(&node, 401 + i / 2, &gettings[i]), KVS_PENDING);
   put(&node, 410, 100000);
-  close_node(&node);
+  node_close(&node);
   for (int i = 0; i < 8; i++) {
     assert_int_equal(gettings[i].calls, 1);
     assert_int_equal(gettings[i].status, KVS_MISS);
@@ -579,9 +364,9 @@ static void threads(void **state)
     assert_int_equal(pthread_create(&all[i], NULL, getter, &two), 0);
   for (int i = 0; i < 4; i++)
     pthread_join(all[i], NULL);
-  assert_true(stats_of(&two).fetch_hits >= 60);
-  close_node(&one);
-  close_node(&two);
+  assert_true(shared_stats(&two).fetch_hits >= 60);
+  node_close(&one);
+  node_close(&two);
 }
 
 int main(void)

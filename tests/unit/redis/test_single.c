@@ -2,22 +2,7 @@
 #include "tests/unit/redis/testing.h"
 
 #include "base/clock.h"
-
-static struct redis_server server;
-
-static int start(void **state)
-{
-  (void)state;
-  server_start(&server, NULL);
-  return 0;
-}
-
-static int stop(void **state)
-{
-  (void)state;
-  server_stop(&server);
-  return 0;
-}
+#include "tests/unit/redis/one_server.h"
 
 static void raw(const char *verb, const struct chunk *chunk, const void *value, size_t length)
 {
