@@ -2,131 +2,13 @@
  * tiers/ssd/recover.c: what the log files hold is told to the store at start. Of a sealed file the footer is read; an unsealed one is read
  * through, and sealed; the newest of these is written on. Files are told by age, so that of two records of one chunk the newer is told last and counts.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
-#include "base/rand.h"
 #include "tiers/ssd/recover_private.h"
 
-#define TRIES            3            /* of an operation */
 #define GENERATIONS_LOST (1ull << 32) /* more than what cannot be read may have taken */
-
-uint8_t *kvi_ssd_blocks_alloc(size_t bytes)
-{
-  void *blocks = NULL;
-
-  return posix_memalign(&blocks, KVI_SSD_BLOCK, kvi_ssd_round(bytes ? bytes : 1, KVI_SSD_BLOCK)) == 0 ? blocks
-                                                                                                      : NULL;
-}
-
-/* ---- one operation at a time ---- */
-
-struct waited {
-  bool ended;
-  int error;
-};
-
-static void waited_done(struct kvi_ssd_io *io, int error)
-{
-  struct waited *waited = io->user;
-
-  waited->ended = true;
-  waited->error = error;
-}
-
-static int io_once(struct kvi_ssd_volume *volume, struct kvi_ssd_io *io)
-{
-  struct waited waited = {0};
-
-  io->user = &waited;
-  kvi_ssd_submit(volume, io);
-  while (!waited.ended)
-    volume->disk->ops->wait(volume->disk, kvi_now_ns() + KVI_NS_PER_S);
-  kvi_ssd_device_said(volume, io->kind == KVI_SSD_READ ? "reading" : "writing", io->file, waited.error);
-  return waited.error;
-}
-
-int kvi_ssd_recover_io(struct kvi_ssd_recovery *recovery, enum kvi_ssd_io_kind kind, uint32_t file,
-                       uint64_t at, uint8_t *bytes, size_t length)
-{
-  struct kvi_ssd_io io = {
-      .kind = kind, .file = file, .at = at, .bytes = bytes, .length = length, .done = waited_done};
-  struct kvi_ssd_volume *volume = recovery->volume;
-  int error = EIO;
-
-  /* a passing error must not make a deletion unseen, or a file */
-  for (int try = 0; try < TRIES && error != 0 && !atomic_load(&volume->failed); try++)
-    error = io_once(volume, &io);
-  if (kind == KVI_SSD_READ)
-    volume->stats.recovery_read_bytes += length;
-  if (error != 0)
-    recovery->uncertain = true;
-  return error;
-}
-
-/* ---- headers ---- */
-
-/* KVS_OK: in use, and added; KVS_MISS: free; KVS_ERR_IO: it cannot be told, so that it is freed before it is used. */
-static kvs_status header_look(struct kvi_ssd_recovery *recovery, uint32_t file)
-{
-  struct kvi_ssd_volume *volume = recovery->volume;
-  struct kvi_ssd_header header;
-  kvs_status status;
-  uint32_t version;
-
-  if (kvi_ssd_recover_io(recovery, KVI_SSD_READ, file, 0, volume->header_block, KVI_SSD_BLOCK) != 0) {
-    volume->files[file].oldest = 0;
-    kvi_ssd_file_free(volume, file);
-    return KVS_ERR_IO;
-  }
-  status = kvi_ssd_header_read(volume->header_block, &header, &version);
-  if (status == KVS_ERR_VERSION) {
-    kvi_log_error("%s: log file %u is of format %u, this program reads %u: remove the log files, or use the "
-                  "program that wrote them",
-                  volume->name, file, version, KVI_SSD_VERSION);
-    return status;
-  }
-  if (status != KVS_OK || header.sequence == 0)
-    return KVS_MISS;
-  if (header.number != file || header.file_bytes != volume->config.file_bytes ||
-      (recovery->known_directory && memcmp(header.directory, volume->directory, KVI_SSD_ID_BYTES) != 0)) {
-    kvi_log_error("%s: log file %u belongs to another directory or place", volume->name, file);
-    return KVS_ERR_VERSION;
-  }
-  memcpy(volume->directory, header.directory, KVI_SSD_ID_BYTES);
-  recovery->known_directory = true;
-  recovery->used[recovery->n_used++] =
-      (struct kvi_ssd_used){.file = file, .use = {.sequence = header.sequence, .nonce = header.nonce}};
-  return KVS_OK;
-}
-
-static int used_compare(const void *a, const void *b)
-{
-  const struct kvi_ssd_used *x = a, *y = b;
-
-  return (x->use.sequence > y->use.sequence) - (x->use.sequence < y->use.sequence);
-}
-
-static kvs_status headers_read(struct kvi_ssd_recovery *recovery)
-{
-  struct kvi_ssd_volume *volume = recovery->volume;
-
-  for (uint32_t i = 0; i < volume->n_files; i++) {
-    kvs_status status = header_look(recovery, i);
-
-    if (status == KVS_ERR_VERSION || atomic_load(&volume->failed))
-      return status;
-  }
-  if (!recovery->known_directory && kvi_random_bytes(volume->directory, KVI_SSD_ID_BYTES) != KVS_OK)
-    return KVS_ERR_SYSTEM;
-  if (recovery->n_used > 0)
-    qsort(recovery->used, recovery->n_used, sizeof(*recovery->used), used_compare);
-  if (recovery->n_used > 0)
-    volume->sequence = recovery->used[recovery->n_used - 1].use.sequence;
-  return KVS_OK;
-}
 
 /* ---- lists ---- */
 
@@ -218,22 +100,20 @@ static kvs_status lists_tell(struct kvi_ssd_recovery *recovery)
 static kvs_status files_load(struct kvi_ssd_recovery *recovery)
 {
   struct kvi_ssd_volume *volume = recovery->volume;
-  kvs_status status = headers_read(recovery);
+  kvs_status status = kvi_ssd_recover_headers(recovery);
 
   for (uint32_t i = 0; i < recovery->n_used && status == KVS_OK; i++) {
     const struct kvi_ssd_used *used = &recovery->used[i];
     struct kvi_ssd_file *file = &volume->files[used->file];
 
     status = kvi_ssd_recover_list(recovery, &recovery->used[i]);
+    file->use = used->use;
     if (used->uncertain)
-      file->oldest = 0;
-    if (used->body) {
-      file->use = used->use;
+      kvi_ssd_recover_bad(recovery, used->file); /* what was found in it is told, and can be read */
+    else if (used->body)
       file->state = KVI_SSD_SEALED;
-    } else {
-      kvi_ssd_file_free(
-          volume, used->file); /* nothing was found in it; its header says that there may be something */
-    }
+    else /* nothing was found in it; its header says that there may be something */
+      kvi_ssd_file_free(volume, used->file);
   }
   if (status == KVS_OK)
     status = kvi_ssd_recover_unsealed(recovery);

@@ -1,4 +1,4 @@
-/* tiers/ssd/recover_private.h: what the recover files share while a directory is opened. */
+/* tiers/ssd/recover_private.h: what the files recover*.c share while a directory is opened. */
 #ifndef KVASIR_TIERS_SSD_RECOVER_PRIVATE_H
 #define KVASIR_TIERS_SSD_RECOVER_PRIVATE_H
 
@@ -11,7 +11,9 @@ struct kvi_ssd_used {
   struct kvi_ssd_trailer trailer;
   uint8_t *body; /* NULL: none, or of no use */
   bool unsealed;
-  bool uncertain;               /* not all of it could be read */
+  bool
+      perhaps_sealed; /* there is a footer that may be good at another start, and would hide what was written behind it: it gets a new one */
+  bool uncertain;     /* not all of it could be read */
   struct kvi_ssd_footer footer; /* of an unsealed one */
 };
 
@@ -34,9 +36,20 @@ struct kvi_ssd_recovery {
   uint8_t *window, *record;
 };
 
-/* One operation, waited for. Returns its errno. */
+/* ---- recover_io.c ---- */
+
+/* One operation, waited for, and tried again after an error. Returns its errno. */
 int kvi_ssd_recover_io(struct kvi_ssd_recovery *recovery, enum kvi_ssd_io_kind kind, uint32_t file,
                        uint64_t at, uint8_t *bytes, size_t length);
+
+/* ---- recover_headers.c ---- */
+
+/* Something of the file cannot be read: it is neither freed nor written until the next start, which may find it. Logged. */
+void kvi_ssd_recover_bad(struct kvi_ssd_recovery *recovery, uint32_t file);
+/* Fills recovery->used, oldest first, and makes bad what cannot be told. KVS_ERR_VERSION, KVS_ERR_IO, KVS_ERR_SYSTEM. */
+kvs_status kvi_ssd_recover_headers(struct kvi_ssd_recovery *recovery);
+
+/* ---- recover.c ---- */
 
 /* Calls on_record for each of a file's list. It ends at its end, or when that does not say KVS_OK. Returns KVS_OK or KVS_ERR_NOMEM. */
 typedef kvs_status kvi_ssd_recover_fn(struct kvi_ssd_recovery *recovery, const struct kvi_ssd_used *used,

@@ -15,11 +15,15 @@ static bool footer_load(struct kvi_ssd_recovery *recovery, struct kvi_ssd_used *
   struct kvi_ssd_footer_reader reader;
   size_t room;
 
+  used->perhaps_sealed = true;
   if (kvi_ssd_recover_io(recovery, KVI_SSD_READ, used->file, volume->config.file_bytes - KVI_SSD_BLOCK,
-                         volume->header_block, KVI_SSD_BLOCK) != 0 ||
-      kvi_ssd_trailer_read(volume->header_block, &used->use, volume->config.file_bytes, &used->trailer) !=
-          KVS_OK)
+                         volume->header_block, KVI_SSD_BLOCK) != 0)
     return false;
+  if (kvi_ssd_trailer_read(volume->header_block, &used->use, volume->config.file_bytes, &used->trailer) !=
+      KVS_OK) {
+    used->perhaps_sealed = false;
+    return false;
+  }
   room = kvi_ssd_round(used->trailer.body_bytes, KVI_SSD_BLOCK);
   used->body = kvi_ssd_blocks_alloc(room);
   if (used->body && room > 0 &&
@@ -106,9 +110,9 @@ kvs_status kvi_ssd_recover_unsealed(struct kvi_ssd_recovery *recovery)
   for (uint32_t i = recovery->n_used; i > 0; i--) {
     struct kvi_ssd_used *used = &recovery->used[i - 1];
 
-    if (!used->unsealed || !used->body)
+    if (!used->unsealed || !used->body || used->uncertain)
       continue;
-    if (volume->writer) {
+    if (volume->writer || used->perhaps_sealed) {
       if (!seal(recovery, used))
         kvi_ssd_list_keep(volume, used->file, &used->footer);
       continue;

@@ -53,7 +53,7 @@ enum kvi_ssd_file_state {
   KVI_SSD_SEALING,
   KVI_SSD_SEALED,
   KVI_SSD_FREEING, /* its header is about to say that it is free: until that is safe, its records may be found again */
-  KVI_SSD_BAD, /* it cannot be read, and its deletions are needed: left alone until the next start */
+  KVI_SSD_BAD, /* it, or some of it, cannot be read, and may be needed: left alone until the next start */
 };
 
 struct kvi_ssd_walk;

@@ -17,6 +17,7 @@ struct fixture {
   struct fault_image image;
   struct kvi_ssd_config config;
   struct owner owner;
+  struct kvi_medium_stats stats; /* a place for them */
 };
 
 static inline uint32_t length_of(uint32_t number)
@@ -35,6 +36,7 @@ static inline kvs_status fixture_open(struct fixture *f)
   f->config.chunk_bytes_max = CHUNK_MAX;
   f->image.file_bytes = MIB;
   memset(f->owner.handles, 0, sizeof(f->owner.handles));
+  f->owner.n_found = 0;
   assert_int_equal(kvi_ssd_create_over(&f->config, disks, &f->owner.medium), KVS_OK);
   return owner_recover(&f->owner);
 }
@@ -104,6 +106,16 @@ static inline kvs_status put_one(struct fixture *f, uint32_t number)
 static inline uint32_t file_of(struct fixture *f, uint32_t number)
 {
   return (uint32_t)(f->owner.handles[number] >> 32) / (MIB / 4096);
+}
+
+/* Puts from number `first` on until one lies in this log file. Returns its number. */
+static inline uint32_t put_until_file(struct fixture *f, uint32_t first, uint32_t file)
+{
+  for (uint32_t number = first;; number++) {
+    assert_int_equal(put_one(f, number), KVS_OK);
+    if (file_of(f, number) == file)
+      return number;
+  }
 }
 
 /* Drops so many chunks for good that were never put, each of another number. */

@@ -315,16 +315,6 @@ static void test_discards(void **state)
 
 /* ---- deletions, one by one ---- */
 
-/* Puts from number `first` on until one lies in this log file. Returns its number. */
-static uint32_t put_until_file(struct fixture *f, uint32_t first, uint32_t file)
-{
-  for (uint32_t number = first;; number++) {
-    assert_int_equal(put_one(f, number), KVS_OK);
-    if (file_of(f, number) == file)
-      return number;
-  }
-}
-
 static uint64_t reclaims(struct fixture *f)
 {
   struct kvi_medium_stats stats;

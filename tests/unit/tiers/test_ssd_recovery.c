@@ -1,0 +1,124 @@
+/* The SSD tier's start over a disk with faults: what cannot be read now is there at the next start, and nothing is destroyed. */
+#define CHUNKS 400u
+#include "medium_owner.h"
+
+#include <errno.h>
+
+#include "ssd_fault_fixture.h"
+
+#define TRIES 3u /* so many errors in a row are an operation that fails */
+
+/* ---- what is on the disk, to begin with it again ---- */
+
+struct snapshot {
+  uint8_t *files[FILES];
+};
+
+static void snapshot_take(struct fixture *f, struct snapshot *snapshot)
+{
+  for (uint32_t i = 0; i < FILES; i++) {
+    snapshot->files[i] = malloc(MIB);
+    memcpy(snapshot->files[i], f->image.files[i].durable, MIB);
+  }
+}
+
+static void snapshot_restore(struct fixture *f, const struct snapshot *snapshot)
+{
+  fault_image_crash(&f->image); /* nothing is under way */
+  for (uint32_t i = 0; i < FILES; i++) {
+    memcpy(f->image.files[i].now, snapshot->files[i], MIB);
+    memcpy(f->image.files[i].durable, snapshot->files[i], MIB);
+  }
+}
+
+static void snapshot_free(struct snapshot *snapshot)
+{
+  for (uint32_t i = 0; i < FILES; i++)
+    free(snapshot->files[i]);
+}
+
+/* ---- errors ---- */
+
+#define GONE 5u /* in log file 0, deleted in file 1 */
+
+/* Two sealed files and an open one when the power goes. Returns how many chunks were put, from number 1 on. */
+static uint32_t fill_and_crash(struct fixture *f)
+{
+  uint32_t first, last;
+
+  f->config.durability = KVI_SSD_DURABLE_PUT;
+  f->owner.frozen = true;
+  assert_int_equal(fixture_open(f), KVS_OK);
+  first = put_until_file(f, 1, 1);
+  assert_int_equal(owner_delete(&f->owner, GONE), KVS_OK);
+  last = put_until_file(f, first + 1, 2);
+  for (uint32_t i = 0; i < 4; i++)
+    assert_int_equal(put_one(f, ++last), KVS_OK);
+  f->image.dead = true;
+  fixture_close(f);
+  fault_image_crash(&f->image);
+  return last;
+}
+
+static void all_there(struct fixture *f, uint32_t last, uint64_t nth)
+{
+  for (uint32_t i = 1; i <= last; i++) {
+    kvs_status status = get_number(f, i);
+
+    if (status != (i == GONE ? KVS_MISS : KVS_OK))
+      fail_msg("error at operation %llu of a start: chunk %u is %s", (unsigned long long)nth, i,
+               kvs_status_name(status));
+  }
+}
+
+/* A start with errors, and what a node does then; after it another one. False: the start has less operations. */
+static bool start_with_error(struct fixture *f, uint32_t last, uint64_t nth)
+{
+  bool hit;
+
+  f->image.error = EIO;
+  f->image.n_errors = TRIES;
+  f->image.error_in = nth;
+  (void)fixture_open(f);
+  hit = f->image.n_errors == 0;
+  f->image.error_in = 0;
+  for (uint32_t i = last + 1; i < last + 20; i++) /* a file of them */
+    (void)put_one(f, i);
+  for (uint32_t i = 1; i <= last; i++) {
+    kvs_status status = get_number(f, i);
+
+    assert_true(status == KVS_OK || status == KVS_MISS);
+  }
+  fixture_close(f);
+  assert_int_equal(fixture_open(f), KVS_OK);
+  all_there(f, last, nth);
+  fixture_close(f);
+  return hit;
+}
+
+/* At each operation of a start, an error that does not pass: the next start has everything. */
+static void test_errors_at_a_start(void **state)
+{
+  struct fixture *f = *state;
+  struct snapshot snapshot;
+  uint32_t last = fill_and_crash(f);
+  uint64_t nth = 1;
+
+  snapshot_take(f, &snapshot);
+  while (start_with_error(f, last, nth)) {
+    snapshot_restore(f, &snapshot);
+    nth++;
+  }
+  assert_true(nth > 20);
+  snapshot_free(&snapshot);
+}
+
+int main(void)
+{
+#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+  const struct CMUnitTest tests[] = {
+      CASE(test_errors_at_a_start),
+  };
+
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
