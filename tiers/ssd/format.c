@@ -263,11 +263,12 @@ void kvi_ssd_trailer_write(uint8_t block[KVI_SSD_BLOCK], const struct kvi_ssd_tr
 kvs_status kvi_ssd_trailer_read(const uint8_t block[KVI_SSD_BLOCK], const struct kvi_ssd_use *use,
                                 uint64_t file_bytes, struct kvi_ssd_trailer *trailer_p)
 {
-  struct kvi_ssd_trailer trailer = {.use = *use};
+  struct kvi_ssd_trailer trailer = {
+      .use = {.sequence = kvi_load_le64(block + 16), .nonce = kvi_load_le64(block + 24)}};
 
   memset(trailer_p, 0, sizeof(*trailer_p));
   if (!head_fits(block, TRAILER_MAGIC) || kvi_load_le16(block + 4) != KVI_SSD_VERSION ||
-      kvi_load_le64(block + 16) != use->sequence || kvi_load_le64(block + 24) != use->nonce)
+      (use && (trailer.use.sequence != use->sequence || trailer.use.nonce != use->nonce)))
     return KVS_MISS;
   trailer.body_crc = kvi_load_le32(block + 12);
   trailer.body_at = kvi_load_le64(block + 32);

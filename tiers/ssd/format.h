@@ -108,7 +108,7 @@ struct kvi_ssd_trailer {
 };
 
 void kvi_ssd_trailer_write(uint8_t block[KVI_SSD_BLOCK], const struct kvi_ssd_trailer *trailer);
-/* KVS_OK; KVS_MISS: no trailer of this use, or one whose body would not lie in the file. */
+/* use NULL: of any. KVS_OK; KVS_MISS: no trailer of this use, or one whose body would not lie in the file. */
 kvs_status kvi_ssd_trailer_read(const uint8_t block[KVI_SSD_BLOCK], const struct kvi_ssd_use *use,
                                 uint64_t file_bytes, struct kvi_ssd_trailer *trailer_p);
 

@@ -162,6 +162,10 @@ static void freeing_stepped(struct kvi_ssd_io *io, int error)
   kvi_ssd_device_said(volume, "freeing", io->file, error);
   if (error != 0) {
     freeing_failed(volume);
+  } else if (io->at != 0) {
+    kvi_ssd_header_unused(volume, io->file, io->bytes);
+    io->at = 0;
+    kvi_ssd_submit(volume, io);
   } else if (io->kind == KVI_SSD_WRITE && kvi_ssd_syncs(volume)) {
     io->kind = KVI_SSD_SYNC;
     kvi_ssd_submit(volume, io);
@@ -170,11 +174,13 @@ static void freeing_stepped(struct kvi_ssd_io *io, int error)
   }
 }
 
+/* Its trailer goes before its header does: a header that is damaged later is mended by a trailer, which must not be one of this use. */
 static void freeing_write(struct kvi_ssd_volume *volume)
 {
-  kvi_ssd_header_unused(volume, volume->freeing, volume->freeing_block);
+  memset(volume->freeing_block, 0, KVI_SSD_BLOCK);
   volume->freeing_io = (struct kvi_ssd_io){.kind = KVI_SSD_WRITE,
                                            .file = volume->freeing,
+                                           .at = volume->config.file_bytes - KVI_SSD_BLOCK,
                                            .bytes = volume->freeing_block,
                                            .length = KVI_SSD_BLOCK,
                                            .done = freeing_stepped,

@@ -10,6 +10,7 @@ struct kvi_ssd_used {
   struct kvi_ssd_use use;
   struct kvi_ssd_trailer trailer;
   uint8_t *body; /* NULL: none, or of no use */
+  bool headless; /* its header was damaged, and is to be written again */
   bool unsealed;
   bool
       perhaps_sealed; /* there is a footer that may be good at another start, and would hide what was written behind it: it gets a new one */

@@ -66,7 +66,7 @@ static void all_there(struct fixture *f, uint32_t last, uint64_t nth)
     kvs_status status = get_number(f, i);
 
     if (status != (i == GONE ? KVS_MISS : KVS_OK))
-      fail_msg("error at operation %llu of a start: chunk %u is %s", (unsigned long long)nth, i,
+      fail_msg("error at operation %llu of a start (0: none): chunk %u is %s", (unsigned long long)nth, i,
                kvs_status_name(status));
   }
 }
@@ -113,11 +113,91 @@ static void test_errors_at_a_start(void **state)
   snapshot_free(&snapshot);
 }
 
+/* ---- damaged headers ---- */
+
+static void rot(struct fixture *f, uint32_t file, uint64_t at)
+{
+  f->image.files[file].now[at] ^= 0x10;
+  f->image.files[file].durable[at] ^= 0x10;
+}
+
+/* The header of a sealed file is damaged: its footer says what it said, what is in the file counts, and the header is mended. */
+static void test_damaged_header(void **state)
+{
+  struct fixture *f = *state;
+  uint32_t last = fill_and_crash(f);
+
+  for (uint32_t file = 0; file < 2; file++) {
+    rot(f, file, 100);
+    assert_int_equal(fixture_open(f), KVS_OK);
+    all_there(f, last, 0);
+    fixture_close(f);
+    rot(f, file, MIB - 4096); /* the trailer: what was mended does without it */
+    assert_int_equal(fixture_open(f), KVS_OK);
+    all_there(f, last, 0);
+    fixture_close(f);
+  }
+}
+
+/* Header and trailer are damaged: what was in the file is lost, and nothing else. */
+static void test_damaged_header_and_trailer(void **state)
+{
+  struct fixture *f = *state;
+  uint32_t last = fill_and_crash(f), n_lost = 0;
+  bool was_there[CHUNKS];
+
+  assert_int_equal(fixture_open(f), KVS_OK);
+  for (uint32_t i = 1; i <= last; i++)
+    was_there[i] = i != GONE && file_of(f, i) != 0;
+  fixture_close(f);
+  rot(f, 0, 100);
+  rot(f, 0, MIB - 4096);
+  for (int i = 0; i < 2; i++) {
+    assert_int_equal(fixture_open(f), KVS_OK);
+    for (uint32_t j = 1; j <= last; j++) {
+      assert_int_equal(get_number(f, j), was_there[j] ? KVS_OK : KVS_MISS);
+      n_lost += !was_there[j];
+    }
+    assert_int_equal(put_one(f, last + 1 + (uint32_t)i), KVS_OK);
+    fixture_close(f);
+  }
+  assert_true(n_lost > 10);
+}
+
+/* A file that was freed has no footer by which a damaged header could be mended: what was deleted in it stays away. */
+static void test_damaged_header_of_a_freed_file(void **state)
+{
+  struct fixture *f = *state;
+  uint32_t first, last;
+
+  f->config.discard = false;
+  f->config.durability = KVI_SSD_DURABLE_PUT;
+  assert_int_equal(fixture_open(f), KVS_OK);
+  f->owner.frozen = true;
+  first = put_until_file(f, 1, 1);
+  for (uint32_t i = 1; i < first; i++)
+    assert_int_equal(owner_delete(&f->owner, i), KVS_OK); /* nothing alive in file 0 */
+  last = first;
+  while (f->owner.medium->ops->stats(f->owner.medium, &f->stats), f->stats.reclaims == 0)
+    assert_int_equal(put_one(f, ++last), KVS_OK);
+  assert_int_equal(test_settle(f->owner.medium), KVS_OK);
+  fixture_close(f);
+  memset(f->image.files[0].now, 0xa5, 512);
+  assert_int_equal(fixture_open(f), KVS_OK);
+  for (uint32_t i = 1; i < first; i++)
+    assert_int_equal(get_number(f, i), KVS_MISS);
+  for (uint32_t i = first; i <= last; i++)
+    assert_int_equal(get_number(f, i), KVS_OK);
+}
+
 int main(void)
 {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
   const struct CMUnitTest tests[] = {
       CASE(test_errors_at_a_start),
+      CASE(test_damaged_header),
+      CASE(test_damaged_header_and_trailer),
+      CASE(test_damaged_header_of_a_freed_file),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
