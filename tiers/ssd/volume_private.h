@@ -362,10 +362,15 @@ struct kvi_ssd_walk {
   uint32_t n_kept;
   bool syncing, synced; /* what was moved is safe */
 
-  bool paused; /* scrub's: until the rate lets it go on */
+  /* scrub's */
+  bool paused;    /* until the rate lets it go on */
+  bool again;     /* with the same record */
+  uint32_t tries; /* to read it, that failed */
 };
 kvs_status kvi_ssd_walk_start(struct kvi_ssd_walk *walk);
 void kvi_ssd_walk_next(struct kvi_ssd_walk *walk);
+/* The record that it is at is read once more, for on_bytes. */
+void kvi_ssd_walk_again(struct kvi_ssd_walk *walk);
 /* Called now and then: goes on if it waits for an op. */
 void kvi_ssd_walk_step(struct kvi_ssd_walk *walk);
 void kvi_ssd_walk_free(struct kvi_ssd_walk *walk);

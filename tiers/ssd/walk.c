@@ -71,6 +71,11 @@ void kvi_ssd_walk_next(struct kvi_ssd_walk *walk)
   }
 }
 
+void kvi_ssd_walk_again(struct kvi_ssd_walk *walk)
+{
+  bytes_read(walk);
+}
+
 void kvi_ssd_walk_step(struct kvi_ssd_walk *walk)
 {
   if (walk->wants_op)

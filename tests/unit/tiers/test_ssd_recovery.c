@@ -190,14 +190,58 @@ static void test_damaged_header_of_a_freed_file(void **state)
     assert_int_equal(get_number(f, i), KVS_OK);
 }
 
+/* ---- the scrubber ---- */
+
+static _Atomic uint64_t bad_from, bad_to; /* in log file 0 */
+
+static bool reads_what_is_bad(const struct kvi_ssd_io *io)
+{
+  return io->kind == KVI_SSD_READ && io->file == 0 && io->at >= bad_from && io->at < bad_to;
+}
+
+static uint64_t at_of(struct fixture *f, uint32_t number)
+{
+  return (f->owner.handles[number] >> 32) % (MIB / 4096) * 4096;
+}
+
+/* Chunks that cannot be read, while all others can: they are given up, each one, and the device is not. */
+static void test_the_scrubber_gives_up(void **state)
+{
+  struct fixture *f = *state;
+  uint64_t until = kvi_now_ns() + WAIT_SECONDS * KVI_NS_PER_S;
+  uint32_t last, lost = 0;
+
+  f->config.scrub_bytes_per_s = 1u << 30;
+  f->owner.frozen = true;
+  assert_int_equal(fixture_open(f), KVS_OK);
+  for (last = 1; last <= 9; last++)
+    assert_int_equal(put_one(f, last), KVS_OK);
+  bad_from = at_of(f, 5);
+  bad_to = at_of(f, 9);
+  assert_true(bad_from < bad_to);
+  f->image.fails = reads_what_is_bad;
+  last = put_until_file(f, last, 1);
+  while (lost < 4 && kvi_now_ns() < until) {
+    usleep(1000);
+    pthread_mutex_lock(&f->owner.mutex);
+    lost = f->owner.n_lost;
+    pthread_mutex_unlock(&f->owner.mutex);
+  }
+  assert_int_equal(lost, 4);
+  f->image.fails = NULL;
+  for (uint32_t i = 1; i <= last; i++)
+    assert_int_equal(get_number(f, i), i >= 5 && i < 9 ? KVS_MISS : KVS_OK);
+  f->owner.medium->ops->stats(f->owner.medium, &f->stats);
+  assert_int_equal(f->stats.devices_failed, 0);
+}
+
 int main(void)
 {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
   const struct CMUnitTest tests[] = {
-      CASE(test_errors_at_a_start),
-      CASE(test_damaged_header),
-      CASE(test_damaged_header_and_trailer),
-      CASE(test_damaged_header_of_a_freed_file),
+      CASE(test_errors_at_a_start),          CASE(test_damaged_header),
+      CASE(test_damaged_header_and_trailer), CASE(test_damaged_header_of_a_freed_file),
+      CASE(test_the_scrubber_gives_up),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
