@@ -51,8 +51,12 @@ struct kvi_ssd_disk_ops {
    * room for it; KVS_ERR_IO: logged. Blocks.
    */
   kvs_status (*open)(struct kvi_ssd_disk *disk, uint32_t number, uint64_t bytes, bool *fresh_p);
-  /* Removes files of this kind with a number of n_files or above: left from a larger configuration. Blocks. */
-  void (*trim)(struct kvi_ssd_disk *disk, uint32_t n_files);
+  /*
+   * Before open, and again when less files could be opened: removes files of this kind with a number of n_files or above, left from a larger configuration.
+   * Looks at all headers first. KVS_ERR_VERSION, logged: one is of a format that this version does not know, and nothing was removed; open would do
+   * away with it too. KVS_ERR_IO: logged. Blocks.
+   */
+  kvs_status (*trim)(struct kvi_ssd_disk *disk, uint32_t n_files);
   void (*submit)(struct kvi_ssd_disk *disk, struct kvi_ssd_io *io);
   /* Starts what was submitted, and waits until at least one operation has ended, a wake, or the time. Calls done functions. */
   void (*wait)(struct kvi_ssd_disk *disk, uint64_t until_ns);

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "tiers/ssd/file_disk_private.h"
+#include "tiers/ssd/format.h"
 
 #define NAME_MAX_BYTES 32u
 #define FILES_LIMIT    (1u << 20)
@@ -105,36 +106,83 @@ kvs_status kvi_ssd_disk_file_open(struct kvi_ssd_disk *base, uint32_t number, ui
   return KVS_OK;
 }
 
-void kvi_ssd_disk_file_trim(struct kvi_ssd_disk *base, uint32_t n_files)
+/* Whether the next version of this program, or an older one, has written it. One that cannot be read is recovery's to deal with. */
+static kvs_status version_look(const struct kvi_ssd_file_disk *disk, uint32_t number, const char *name)
 {
-  struct kvi_ssd_file_disk *disk = kvi_ssd_file_disk_of(base);
-  int fd = dup(disk->directory);
-  DIR *listing = fd >= 0 ? fdopendir(fd) : NULL;
-  const struct dirent *entry;
-  uint32_t removed = 0;
+  uint8_t block[KVI_SSD_BLOCK];
+  struct kvi_ssd_header header;
+  uint32_t version;
+  int fd = openat(disk->directory, name, O_RDONLY | O_CLOEXEC);
+  bool known = fd < 0 || pread(fd, block, sizeof(block), 0) != (ssize_t)sizeof(block) ||
+               kvi_ssd_header_read(block, &header, &version) != KVS_ERR_VERSION;
 
-  if (!listing) {
-    if (fd >= 0)
-      close(fd);
-    return;
+  if (fd >= 0)
+    close(fd);
+  if (!known)
+    kvi_log_error(KVI_SSD_VERSION_TEXT, disk->path, number, version, KVI_SSD_VERSION);
+  return known ? KVS_OK : KVS_ERR_VERSION;
+}
+
+static kvs_status unneeded_remove(const struct kvi_ssd_file_disk *disk, uint32_t number, const char *name,
+                                  uint32_t n_files, uint32_t *removed)
+{
+  if (number < n_files)
+    return KVS_OK;
+  if (unlinkat(disk->directory, name, 0) != 0) {
+    kvi_log_error("%s/%s: cannot be removed: %m", disk->path, name);
+    return KVS_ERR_IO;
   }
+  ++*removed;
+  return KVS_OK;
+}
+
+/* All log files of the directory: are they of this version? With `removed`: those of n_files and above go. */
+static kvs_status files_visit(const struct kvi_ssd_file_disk *disk, DIR *listing, uint32_t n_files,
+                              uint32_t *removed)
+{
+  const struct dirent *entry;
+  kvs_status status = KVS_OK;
+
   rewinddir(listing);
-  while ((entry = readdir(listing)) != NULL) {
+  while (status == KVS_OK && (entry = readdir(listing)) != NULL) {
     char name[NAME_MAX_BYTES];
     unsigned number;
 
     /* NOLINTNEXTLINE(cert-err34-c): whatever it makes of it, the name is compared below */
-    if (sscanf(entry->d_name, "log-%u.kvl", &number) != 1 || number < n_files)
+    if (sscanf(entry->d_name, "log-%u.kvl", &number) != 1)
       continue;
     name_write(number, name);
-    if (strcmp(name, entry->d_name) == 0 && unlinkat(disk->directory, name, 0) == 0)
-      removed++;
+    if (strcmp(name, entry->d_name) != 0)
+      continue;
+    status =
+        removed ? unneeded_remove(disk, number, name, n_files, removed) : version_look(disk, number, name);
   }
+  return status;
+}
+
+kvs_status kvi_ssd_disk_files_trim(struct kvi_ssd_disk *base, uint32_t n_files)
+{
+  struct kvi_ssd_file_disk *disk = kvi_ssd_file_disk_of(base);
+  int fd = dup(disk->directory);
+  DIR *listing = fd >= 0 ? fdopendir(fd) : NULL;
+  uint32_t removed = 0;
+  kvs_status status;
+
+  if (!listing) {
+    kvi_log_error("%s: cannot be listed: %m", disk->path);
+    if (fd >= 0)
+      close(fd);
+    return KVS_ERR_IO;
+  }
+  status = files_visit(disk, listing, n_files, NULL);
+  if (status == KVS_OK)
+    status = files_visit(disk, listing, n_files, &removed);
   closedir(listing);
   if (removed > 0)
     kvi_log_warn("%s: %u log files beyond the configured size were removed, and the deletions in them: "
                  "deleted chunks of the others may come back",
                  disk->path, removed);
+  return status;
 }
 
 void kvi_ssd_disk_file_discard(struct kvi_ssd_disk *base, uint32_t number, uint64_t bytes)

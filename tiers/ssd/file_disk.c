@@ -157,7 +157,7 @@ static void file_destroy(struct kvi_ssd_disk *base)
 
 static const struct kvi_ssd_disk_ops ring_ops = {.name = "io_uring",
                                                  .open = kvi_ssd_disk_file_open,
-                                                 .trim = kvi_ssd_disk_file_trim,
+                                                 .trim = kvi_ssd_disk_files_trim,
                                                  .submit = file_submit,
                                                  .wait = file_wait,
                                                  .wake = file_wake,
@@ -165,7 +165,7 @@ static const struct kvi_ssd_disk_ops ring_ops = {.name = "io_uring",
                                                  .destroy = file_destroy};
 static const struct kvi_ssd_disk_ops plain_ops = {.name = "pread and pwrite",
                                                   .open = kvi_ssd_disk_file_open,
-                                                  .trim = kvi_ssd_disk_file_trim,
+                                                  .trim = kvi_ssd_disk_files_trim,
                                                   .submit = file_submit,
                                                   .wait = file_wait,
                                                   .wake = file_wake,

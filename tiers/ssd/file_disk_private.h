@@ -24,7 +24,7 @@ static inline struct kvi_ssd_file_disk *kvi_ssd_file_disk_of(struct kvi_ssd_disk
 /* ---- disk_files.c: the ops of these names ---- */
 
 kvs_status kvi_ssd_disk_file_open(struct kvi_ssd_disk *base, uint32_t number, uint64_t bytes, bool *fresh_p);
-void kvi_ssd_disk_file_trim(struct kvi_ssd_disk *base, uint32_t n_files);
+kvs_status kvi_ssd_disk_files_trim(struct kvi_ssd_disk *base, uint32_t n_files);
 void kvi_ssd_disk_file_discard(struct kvi_ssd_disk *base, uint32_t number, uint64_t bytes);
 
 #endif

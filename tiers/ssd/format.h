@@ -12,7 +12,10 @@
 #include "proto/chunk.h"
 #include "tiers/medium.h"
 
-#define KVI_SSD_VERSION      3u
+#define KVI_SSD_VERSION 3u
+#define KVI_SSD_VERSION_TEXT                                                                                 \
+  "%s: log file %u is of format %u, this program reads %u: remove the log files, or use the program that "   \
+  "wrote them"
 #define KVI_SSD_BLOCK        4096u
 #define KVI_SSD_HEAD         512u /* of a header, a record, a trailer: what its checksum covers */
 #define KVI_SSD_TENANT_FIELD 64u

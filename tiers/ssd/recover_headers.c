@@ -59,9 +59,7 @@ static kvs_status header_look(struct kvi_ssd_recovery *recovery, uint32_t file)
   }
   status = kvi_ssd_header_read(volume->header_block, &header, &version);
   if (status == KVS_ERR_VERSION) {
-    kvi_log_error("%s: log file %u is of format %u, this program reads %u: remove the log files, or use the "
-                  "program that wrote them",
-                  volume->name, file, version, KVI_SSD_VERSION);
+    kvi_log_error(KVI_SSD_VERSION_TEXT, volume->name, file, version, KVI_SSD_VERSION);
     return status;
   }
   if (status != KVS_OK)

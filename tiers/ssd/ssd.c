@@ -257,7 +257,7 @@ static kvs_status create(const struct kvi_ssd_config *config, struct kvi_ssd_dis
     if (status == KVS_OK) {
       first += blocks;
       ssd->end_blocks[ssd->n_volumes++] = first;
-    } else if (status == KVS_ERR_NOMEM) {
+    } else if (status == KVS_ERR_NOMEM || status == KVS_ERR_VERSION) {
       disks_destroy(disks + i + 1, config->n_paths - i - 1);
       ssd_destroy(&ssd->medium);
       return status;

@@ -252,6 +252,11 @@ static kvs_status parts_create(struct kvi_ssd_volume *volume, const char *name)
 /* As many files as the device has room for, up to what is configured. */
 static kvs_status files_open(struct kvi_ssd_volume *volume)
 {
+  uint32_t planned = volume->n_files;
+  kvs_status trimmed = volume->disk->ops->trim(volume->disk, planned); /* first, for the bound on bytes */
+
+  if (trimmed != KVS_OK)
+    return trimmed;
   for (uint32_t i = 0; i < volume->n_files; i++) {
     bool fresh;
     kvs_status status = volume->disk->ops->open(volume->disk, i, volume->config.file_bytes, &fresh);
@@ -266,9 +271,8 @@ static kvs_status files_open(struct kvi_ssd_volume *volume)
       return status == KVS_ERR_FULL ? KVS_ERR_IO : status;
     }
   }
-  volume->disk->ops->trim(volume->disk, volume->n_files);
   volume->copy_credit = kvi_ssd_copy_credit_max(volume);
-  return KVS_OK;
+  return volume->n_files < planned ? volume->disk->ops->trim(volume->disk, volume->n_files) : KVS_OK;
 }
 
 kvs_status kvi_ssd_volume_open(const struct kvi_ssd_config *config, struct kvi_ssd_disk *disk, uint32_t index,

@@ -43,9 +43,10 @@ static kvs_status fault_open(struct kvi_ssd_disk *base, uint32_t number, uint64_
   return KVS_OK;
 }
 
-static void fault_trim(struct kvi_ssd_disk *base, uint32_t n_files)
+static kvs_status fault_trim(struct kvi_ssd_disk *base, uint32_t n_files)
 {
   (void)base, (void)n_files;
+  return KVS_OK;
 }
 
 static void fault_submit(struct kvi_ssd_disk *base, struct kvi_ssd_io *io)

@@ -3,8 +3,13 @@
 #include "medium_owner.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
+#include "base/crc32c.h"
+#include "proto/bytes.h"
 #include "ssd_fixture.h"
+#include "tiers/ssd/disk.h"
+#include "tiers/ssd/format.h"
 
 static void put_and_get(struct fixture *f)
 {
@@ -201,14 +206,123 @@ static void test_no_leftovers(void **state)
   assert_int_not_equal(access(path, F_OK), 0);
 }
 
+/* ---- other sizes of log files ---- */
+
+static struct fixture *measured;
+static uint64_t most_bytes;
+static const struct kvi_ssd_disk_ops *file_ops;
+
+static uint64_t log_bytes(const struct fixture *f)
+{
+  uint64_t sum = 0;
+
+  for (unsigned i = 0; i < 64; i++) {
+    char path[128];
+    struct stat stat_of;
+
+    snprintf(path, sizeof(path), "%s/log-%05u.kvl", f->folder, i);
+    sum += stat(path, &stat_of) == 0 ? (uint64_t)stat_of.st_size : 0;
+  }
+  return sum;
+}
+
+static kvs_status open_and_measure(struct kvi_ssd_disk *disk, uint32_t number, uint64_t bytes, bool *fresh_p)
+{
+  kvs_status status = file_ops->open(disk, number, bytes, fresh_p);
+  uint64_t now = log_bytes(measured);
+
+  most_bytes = now > most_bytes ? now : most_bytes;
+  return status;
+}
+
+/* Opens it, and looks at how many bytes there are meanwhile. */
+static void open_measured(struct fixture *f, uint64_t file_bytes)
+{
+  static struct kvi_ssd_disk_ops ops;
+  struct kvi_ssd_disk *disk;
+
+  f->config.file_bytes = file_bytes;
+  assert_int_equal(kvi_ssd_file_disk_open(f->folder, 32, false, &disk), KVS_OK);
+  file_ops = disk->ops;
+  ops = *file_ops;
+  ops.open = open_and_measure;
+  disk->ops = &ops;
+  measured = f;
+  most_bytes = 0;
+  assert_int_equal(kvi_ssd_create_over(&f->config, &disk, &f->owner.medium), KVS_OK);
+  assert_int_equal(owner_recover(&f->owner), KVS_OK);
+}
+
+/* Never is there more than the configured size, not even while log files of another size are made. */
+static void test_another_size_of_log_files(void **state)
+{
+  static const uint64_t sizes[] = {1, 4, 2, 1};
+  struct fixture *f = *state;
+
+  f->config.bytes = 16 * MIB;
+  for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+    open_measured(f, sizes[i] * MIB);
+    assert_int_equal(most_bytes, 16 * MIB);
+    assert_int_equal(log_bytes(f), 16 * MIB);
+    assert_int_equal(put_number(f, (uint32_t)i), KVS_OK);
+    fixture_close(f);
+  }
+}
+
+/* Writes a header of the next version to a log file. */
+static void version_change(const struct fixture *f, uint32_t number)
+{
+  struct kvi_ssd_header header = {.number = number, .file_bytes = MIB, .sequence = 1};
+  uint8_t block[KVI_SSD_BLOCK];
+  char path[128];
+  int fd;
+
+  kvi_ssd_header_write(block, &header);
+  kvi_store_le16(block + 4, KVI_SSD_VERSION + 1);
+  kvi_store_le32(block + 8, 0);
+  kvi_store_le32(block + 8, kvi_crc32c_update(0, block, KVI_SSD_HEAD));
+  snprintf(path, sizeof(path), "%s/log-%05u.kvl", f->folder, number);
+  fd = open(path, O_RDWR);
+  assert_true(fd >= 0);
+  assert_int_equal(pwrite(fd, block, sizeof(block), 0), sizeof(block));
+  close(fd);
+}
+
+/* Log files of another version: the directory is refused, and they are left as they are, whatever sizes are configured now. */
+static void test_another_version_is_left_alone(void **state)
+{
+  struct fixture *f = *state;
+  struct kvi_medium *medium;
+
+  fixture_open(f);
+  fixture_close(f);
+  version_change(f, 6);
+  f->config.bytes = 5 * MIB; /* it would be removed */
+  assert_int_equal(kvi_ssd_create(&f->config, &medium), KVS_ERR_VERSION);
+  f->config.bytes = 16 * MIB;
+  f->config.file_bytes = 2 * MIB; /* it would be made anew */
+  assert_int_equal(kvi_ssd_create(&f->config, &medium), KVS_ERR_VERSION);
+  assert_int_equal(log_bytes(f), 8 * MIB);
+}
+
 int main(void)
 {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
   const struct CMUnitTest tests[] = {
-      CASE(test_what_was_put_comes_back), CASE(test_without_io_uring),  CASE(test_synced_for_each_put),
-      CASE(test_over_a_restart),          CASE(test_turnover),          CASE(test_a_stale_handle_is_a_miss),
-      CASE(test_damage_is_found),         CASE(test_damaged_footer),    CASE(test_the_scrubber_finds_damage),
-      CASE(test_one_process_a_directory), CASE(test_sizes_are_checked), CASE(test_no_leftovers),
+      CASE(test_what_was_put_comes_back),
+      CASE(test_without_io_uring),
+      CASE(test_synced_for_each_put),
+      CASE(test_over_a_restart),
+      CASE(test_turnover),
+      CASE(test_a_stale_handle_is_a_miss),
+      CASE(test_damage_is_found),
+      CASE(test_damaged_footer),
+      CASE(test_the_scrubber_finds_damage),
+      CASE(test_one_process_a_directory),
+      CASE(test_sizes_are_checked),
+      CASE(test_no_leftovers),
+      CASE(test_another_size_of_log_files),
+      CASE(test_another_version_is_left_alone),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
