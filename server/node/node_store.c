@@ -12,6 +12,19 @@ static uint64_t chunk_bytes_max(const struct kvi_node_settings *values)
   return values->chunk_max_size < values->dram_size ? values->chunk_max_size : values->dram_size;
 }
 
+static const char *ssd_why(kvs_status status)
+{
+  if (status == KVS_ERR_BUSY)
+    return "another process uses one of the directories";
+  if (status == KVS_ERR_VERSION)
+    return "a directory holds log files of another format, or of another directory; the log says which: "
+           "remove them, or use "
+           "the program that wrote them";
+  if (status == KVS_ERR_INVALID)
+    return "sizes do not fit each other, or a path is no directory; the log says which";
+  return kvs_status_text(status);
+}
+
 /* *medium_p stays NULL when no directory is configured. */
 static kvs_status create_ssd(const struct kvi_node_settings *values, struct kvi_medium **medium_p,
                              char *error, size_t error_size)
@@ -36,10 +49,8 @@ static kvs_status create_ssd(const struct kvi_node_settings *values, struct kvi_
   if (config.n_paths == 0)
     return KVS_OK;
   status = kvi_ssd_create(&config, medium_p);
-  if (status == KVS_ERR_BUSY)
-    snprintf(error, error_size, "ssd.paths: another process uses one of the directories");
-  else if (status != KVS_OK)
-    snprintf(error, error_size, "ssd.paths: no directory can be used: %s", kvs_status_text(status));
+  if (status != KVS_OK)
+    snprintf(error, error_size, "ssd.paths: %s", ssd_why(status));
   return status;
 }
 
@@ -78,6 +89,8 @@ kvs_status kvi_node_open_store(struct kvi_node *node, char *error, size_t error_
   if (status == KVS_ERR_NOMEM)
     snprintf(error, error_size, "dram.size: %s of memory could not be had",
              kvi_format_size(values->dram_size, size));
+  else if (status == KVS_ERR_VERSION) /* only a tier's files have one */
+    snprintf(error, error_size, "ssd.paths: %s", ssd_why(status));
   else if (status != KVS_OK)
     snprintf(error, error_size, "the store did not open: %s", kvs_status_text(status));
   return status;

@@ -73,7 +73,8 @@ struct kvi_ssd_disk {
 
 /*
  * A directory, made if it is missing and its parent is there, and locked against other processes. Uses io_uring (if `ring`) and O_DIRECT where the kernel and
- * file system let it, else pread and pwrite, and the page cache; the log says which. KVS_ERR_BUSY: another process has it. KVS_ERR_IO, KVS_ERR_NOMEM: logged.
+ * file system let it, else pread and pwrite, and the page cache; the log says which. KVS_ERR_BUSY: another process has it. KVS_ERR_INVALID:
+ * it is no directory, and cannot be made one. KVS_ERR_IO, KVS_ERR_NOMEM. All logged.
  */
 kvs_status kvi_ssd_file_disk_open(const char *path, uint32_t depth, bool ring, struct kvi_ssd_disk **disk_p);
 

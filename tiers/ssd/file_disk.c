@@ -186,17 +186,22 @@ static kvs_status lock_take(struct kvi_ssd_file_disk *disk)
   return KVS_ERR_BUSY;
 }
 
+/* Of a path that no device's coming back would make right, KVS_ERR_INVALID. */
+static kvs_status path_refuse(const char *path, const char *what)
+{
+  bool wrong = errno == ENOTDIR || errno == ELOOP || errno == ENAMETOOLONG;
+
+  kvi_log_error("%s: cannot be %s: %m", path, what);
+  return wrong ? KVS_ERR_INVALID : KVS_ERR_IO;
+}
+
 static kvs_status directory_open(struct kvi_ssd_file_disk *disk)
 {
-  if (mkdir(disk->path, 0700) != 0 && errno != EEXIST) {
-    kvi_log_error("%s: cannot be made: %m", disk->path);
-    return KVS_ERR_IO;
-  }
+  if (mkdir(disk->path, 0700) != 0 && errno != EEXIST && errno != EROFS) /* read-only: perhaps it is there */
+    return path_refuse(disk->path, "made");
   disk->directory = open(disk->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (disk->directory < 0) {
-    kvi_log_error("%s: cannot be opened: %m", disk->path);
-    return KVS_ERR_IO;
-  }
+  if (disk->directory < 0)
+    return path_refuse(disk->path, "opened");
   return lock_take(disk);
 }
 

@@ -19,7 +19,7 @@ struct ssd {
   struct kvi_ssd_volume *volumes[KVI_SSD_DIRECTORIES_MAX];
   uint32_t end_blocks[KVI_SSD_DIRECTORIES_MAX]; /* of its places */
   uint32_t n_volumes;
-  bool left_out; /* a directory that is configured could not be opened */
+  uint32_t n_left_out; /* directories that are configured and could not be opened */
 };
 
 static struct ssd *from(struct kvi_medium *medium)
@@ -47,6 +47,8 @@ static void ssd_stats(struct kvi_medium *medium, struct kvi_medium_stats *stats_
   memset(stats_p, 0, sizeof(*stats_p));
   for (uint32_t i = 0; i < ssd->n_volumes; i++)
     kvi_ssd_volume_stats(ssd->volumes[i], stats_p);
+  stats_p->devices += ssd->n_left_out;
+  stats_p->devices_failed += ssd->n_left_out;
   if (ssd->n_volumes > 1) /* the sum of several is no latency */
     stats_p->read_latency_us /= ssd->n_volumes;
 }
@@ -64,7 +66,9 @@ static kvs_status ssd_recover(struct kvi_medium *medium, const struct kvi_medium
       return status;
     kept += status == KVS_OK;
   }
-  return kept > 0 ? KVS_OK : KVS_ERR_IO;
+  if (kept == 0)
+    kvi_log_error("ssd: no directory can be used: the node goes on without the tier");
+  return KVS_OK;
 }
 
 static kvs_status ssd_put(struct kvi_medium *medium, struct kvi_medium_put *put)
@@ -138,7 +142,7 @@ static kvs_status settle_on(struct ssd *ssd, struct kvi_medium_settle *settle, u
     settle->medium_link[3] = &ssd->volumes[next];
     status = kvi_ssd_volume_settle(ssd->volumes[next], settle);
   }
-  return status == KVS_OK && ssd->left_out ? KVS_ERR_IO : status;
+  return status == KVS_OK && ssd->n_left_out > 0 ? KVS_ERR_IO : status;
 }
 
 /* One directory has ended with it. */
@@ -248,7 +252,7 @@ static kvs_status create(const struct kvi_ssd_config *config, struct kvi_ssd_dis
     kvs_status status;
 
     if (!disks[i]) {
-      ssd->left_out = true;
+      ssd->n_left_out++;
       continue;
     }
     status =
@@ -262,12 +266,8 @@ static kvs_status create(const struct kvi_ssd_config *config, struct kvi_ssd_dis
       ssd_destroy(&ssd->medium);
       return status;
     } else {
-      ssd->left_out = true;
+      ssd->n_left_out++;
     }
-  }
-  if (ssd->n_volumes == 0) {
-    free(ssd);
-    return KVS_ERR_IO;
   }
   *medium_p = &ssd->medium;
   return KVS_OK;
@@ -293,15 +293,16 @@ kvs_status kvi_ssd_create(const struct kvi_ssd_config *config, struct kvi_medium
   kvs_status status = config_check(&checked);
 
   *medium_p = NULL;
+  if (status != KVS_OK)
+    return status;
   for (size_t i = 0; i < checked.n_paths && status == KVS_OK; i++) {
     kvs_status opened = kvi_ssd_file_disk_open(checked.paths[i], checked.depth + 16, checked.ring, &disks[i]);
 
-    if (opened == KVS_ERR_BUSY || opened == KVS_ERR_NOMEM)
+    if (opened != KVS_ERR_IO) /* that is a device that is out */
       status = opened;
   }
   if (status == KVS_OK)
     return create(&checked, disks, medium_p);
-  if (status != KVS_ERR_INVALID)
-    disks_destroy(disks, checked.n_paths);
+  disks_destroy(disks, checked.n_paths);
   return status;
 }

@@ -37,8 +37,10 @@ struct kvi_ssd_config {
 };
 
 /*
- * Opens the directories; one that cannot be used is logged and left out. KVS_ERR_IO: none is left. KVS_ERR_BUSY: another process has one.
- * KVS_ERR_INVALID, logged: sizes that do not fit each other. KVS_ERR_VERSION: a directory has files of a format that this version does not know.
+ * Opens the directories. One that cannot be used, as when its device is gone, is logged and left out, and counts as a failed device; even if none is left:
+ * then the tier refuses everything. What a person has to put right is an error: KVS_ERR_BUSY: another process has a directory. KVS_ERR_INVALID, logged: sizes
+ * that do not fit each other, or a path that is no directory. KVS_ERR_VERSION, logged, here or by recover: a directory has log files of another
+ * format, or of another directory.
  */
 kvs_status kvi_ssd_create(const struct kvi_ssd_config *config, struct kvi_medium **medium_p);
 

@@ -1,6 +1,7 @@
 """A node with an SSD tier holds more than its memory, and keeps it over a restart and a kill."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 
@@ -143,6 +144,47 @@ class Tiers(TierTest):
         self.assertNotEqual(code, 0)
         self.assertIn("another process", log)
         node.stop()
+
+    def test_a_directory_that_cannot_be_opened(self):
+        """Its device is gone: the node starts, works from memory, and says that a device is out."""
+        node = self.ssd_node(ssd__paths="/proc").start()  # nobody can make a file there
+        self.assertIn("/proc/kvasir.lock: cannot be opened", node.log())
+        self.assertIn("the node goes on without the tier", node.log())
+        self.assertEqual(node.metric("kvasir_tier_devices", SSD), 1)
+        self.assertEqual(node.metric("kvasir_tier_devices_failed", SSD), 1)
+        self.assertIn("stored 0\n", self.client(node, "put", 0, 1))
+        self.assertEqual(self.get(node, 0, 1)[0], "1" * CHAIN)
+        node.stop()
+
+    def test_one_of_two_directories_cannot_be_opened(self):
+        node = self.ssd_node(ssd__paths="")
+        node.settings["ssd.paths"] = "/proc," + os.path.join(node.folder, "ssd")
+        node.start()
+        self.assertEqual(node.metric("kvasir_tier_devices", SSD), 2)
+        self.assertEqual(node.metric("kvasir_tier_devices_failed", SSD), 1)
+        self.put(node, 0, 8)
+        self.all_there(node, 0, 8)
+        node.stop()
+
+    def test_what_is_no_directory_is_refused(self):
+        node = self.ssd_node(ssd__paths="")
+        node.settings["ssd.paths"] = os.path.join(node.folder, "file")
+        with open(node.settings["ssd.paths"], "w"):
+            pass
+        code, log = node.run()
+        self.assertNotEqual(code, 0)
+        self.assertIn("a path is no directory", log)
+
+    def test_files_of_another_directory_are_refused(self):
+        node = self.ssd_node().start()
+        self.put(node, 0, 8)
+        node.stop()
+        folder = os.path.join(node.folder, "ssd")
+        shutil.copy(os.path.join(folder, "log-00000.kvl"), os.path.join(folder, "log-00001.kvl"))
+        code, log = node.run()
+        self.assertNotEqual(code, 0)
+        self.assertIn("log file 1 belongs to another directory or place", log)
+        self.assertIn("ssd.paths: a directory holds log files of another format", log)
 
     def test_settings_that_do_not_fit(self):
         for settings in (dict(ssd__paths="relative"), dict(ssd__size="4MiB"), dict(ssd__log_file_size="1MiB"),
