@@ -137,11 +137,11 @@ kvs_status kvi_ssd_recover(struct kvi_ssd_volume *volume, kvi_medium_found_fn *f
     status = lists_tell(&recovery);
   for (uint32_t i = 0; i < recovery.n_used; i++) {
     kvi_ssd_footer_clear(&recovery.used[i].footer);
-    free(recovery.used[i].body);
+    kvi_ssd_recover_free(&recovery, recovery.used[i].body);
   }
   free(recovery.used);
   free(recovery.deletions);
-  free(recovery.window);
-  free(recovery.record);
+  kvi_ssd_recover_free(&recovery, recovery.window);
+  kvi_ssd_recover_free(&recovery, recovery.record);
   return status;
 }

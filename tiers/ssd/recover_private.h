@@ -35,6 +35,7 @@ struct kvi_ssd_recovery {
   bool known_directory;
   bool uncertain; /* a read has failed: what is there may be found at another start */
   uint8_t *window, *record;
+  const uint8_t *hung; /* memory that a device which does not answer still has; NULL */
 };
 
 /* ---- recover_io.c ---- */
@@ -42,6 +43,9 @@ struct kvi_ssd_recovery {
 /* One operation, waited for, and tried again after an error. Returns its errno. */
 int kvi_ssd_recover_io(struct kvi_ssd_recovery *recovery, enum kvi_ssd_io_kind kind, uint32_t file,
                        uint64_t at, uint8_t *bytes, size_t length);
+
+/* Frees blocks that operations read to or wrote from, unless the device still has them. */
+void kvi_ssd_recover_free(const struct kvi_ssd_recovery *recovery, uint8_t *blocks);
 
 /* ---- recover_headers.c ---- */
 

@@ -32,7 +32,7 @@ static bool footer_load(struct kvi_ssd_recovery *recovery, struct kvi_ssd_used *
     kvi_ssd_footer_close(&reader);
     return true;
   }
-  free(used->body);
+  kvi_ssd_recover_free(recovery, used->body);
   used->body = NULL;
   return false;
 }

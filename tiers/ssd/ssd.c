@@ -204,6 +204,8 @@ static kvs_status config_check(struct kvi_ssd_config *config)
     config->copy_percent = COPY_DEFAULT;
   if (config->deletions_max == 0)
     config->deletions_max = DELETIONS_DEFAULT;
+  if (config->open_wait_ns == 0)
+    config->open_wait_ns = KVI_SSD_OPEN_WAIT_NS;
   if (config->n_paths == 0 || config->n_paths > KVI_SSD_DIRECTORIES_MAX ||
       config->file_bytes % (1u << 20) != 0 || config->copy_percent > 90 ||
       config->deletions_max < DELETIONS_MIN)

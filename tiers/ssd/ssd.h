@@ -5,12 +5,14 @@
 #ifndef KVASIR_TIERS_SSD_SSD_H
 #define KVASIR_TIERS_SSD_SSD_H
 
+#include "base/clock.h"
 #include "tiers/medium.h"
 #include "tiers/ssd/disk.h"
 
 #define KVI_SSD_FILE_BYTES_DEFAULT (256u << 20)
 #define KVI_SSD_DISCARD_AFTER_MS   30000u /* of a node */
 #define KVI_SSD_DIRECTORIES_MAX    16u
+#define KVI_SSD_OPEN_WAIT_NS       (30 * KVI_NS_PER_S)
 #define KVI_SSD_FILES_MIN                                                                                    \
   4u /* of a directory: one open, one ready, one free for what is moved, one to be freed */
 
@@ -34,6 +36,8 @@ struct kvi_ssd_config {
   uint32_t discard_after_ms;  /* when a log file has been free for so long */
   uint64_t scrub_bytes_per_s; /* of each directory; 0: none */
   uint32_t deletions_max;     /* that wait to be written, in each directory; 0: 65,536; at least 1024 */
+  uint64_t
+      open_wait_ns; /* for each operation of recover, after which the directory is out; 0: KVI_SSD_OPEN_WAIT_NS */
 };
 
 /*

@@ -165,6 +165,11 @@ static void fault_wait(struct kvi_ssd_disk *base, uint64_t until_ns)
     pthread_mutex_unlock(&disk->mutex);
     return;
   }
+  if (disk->image->hang_in > 0 && (disk->image->hang_in == 1 || --disk->image->hang_in == 1)) {
+    disk->image->hung = base;
+    nanosleep(&(struct timespec){.tv_nsec = (long)KVI_NS_PER_MS}, NULL);
+    return;
+  }
   for (n = 1 + (uint32_t)kvi_rand_below(&disk->image->rand, n); n > 0; n--) {
     uint32_t which = (uint32_t)kvi_rand_below(&disk->image->rand, disk->n_pending);
     struct kvi_ssd_io *io = disk->pending[which];

@@ -190,6 +190,34 @@ static void test_damaged_header_of_a_freed_file(void **state)
     assert_int_equal(get_number(f, i), KVS_OK);
 }
 
+/* ---- a device that hangs ---- */
+
+static struct kvi_ssd_disk *hung_disks[8]; /* and through them what such devices keep, which is never freed */
+
+/* At one operation of a start after the other, the device does not answer any more: the start ends, the tier refuses everything, and the next start has all. */
+static void test_hangs_at_a_start(void **state)
+{
+  struct fixture *f = *state;
+  uint32_t last = fill_and_crash(f), n_hung = 0;
+
+  f->config.open_wait_ns = 20 * KVI_NS_PER_MS;
+  for (uint64_t nth = 2; nth <= 20; nth += 3) {
+    f->image.hang_in = nth;
+    assert_int_equal(fixture_open(f), KVS_OK);
+    assert_non_null(f->image.hung);
+    hung_disks[n_hung++] = f->image.hung;
+    f->owner.medium->ops->stats(f->owner.medium, &f->stats);
+    assert_int_equal(f->stats.devices_failed, 1);
+    assert_int_equal(put_one(f, last + 1), KVS_ERR_IO);
+    fixture_close(f);
+    f->image.hang_in = 0;
+    f->image.hung = NULL;
+  }
+  f->config.open_wait_ns = 0;
+  assert_int_equal(fixture_open(f), KVS_OK);
+  all_there(f, last, 0);
+}
+
 /* ---- the scrubber ---- */
 
 static _Atomic uint64_t bad_from, bad_to; /* in log file 0 */
@@ -241,7 +269,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       CASE(test_errors_at_a_start),          CASE(test_damaged_header),
       CASE(test_damaged_header_and_trailer), CASE(test_damaged_header_of_a_freed_file),
-      CASE(test_the_scrubber_gives_up),
+      CASE(test_hangs_at_a_start),           CASE(test_the_scrubber_gives_up),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
