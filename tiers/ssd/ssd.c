@@ -19,6 +19,7 @@ struct ssd {
   struct kvi_ssd_volume *volumes[KVI_SSD_DIRECTORIES_MAX];
   uint32_t end_blocks[KVI_SSD_DIRECTORIES_MAX]; /* of its places */
   uint32_t n_volumes;
+  _Atomic uint32_t n_puts;
   uint32_t n_left_out; /* directories that are configured and could not be opened */
 };
 
@@ -74,15 +75,17 @@ static kvs_status ssd_recover(struct kvi_medium *medium, const struct kvi_medium
 static kvs_status ssd_put(struct kvi_medium *medium, struct kvi_medium_put *put)
 {
   struct ssd *ssd = from(medium);
-  uint32_t best = 0;
+  uint32_t best = 0, first = atomic_fetch_add_explicit(&ssd->n_puts, 1, memory_order_relaxed);
   uint64_t least = UINT64_MAX;
 
+  /* the least busy one, and of equals each in its turn */
   for (uint32_t i = 0; i < ssd->n_volumes; i++) {
-    uint64_t load = kvi_ssd_volume_load(ssd->volumes[i]);
+    uint32_t which = (first + i) % ssd->n_volumes;
+    uint64_t load = kvi_ssd_volume_load(ssd->volumes[which]);
 
     if (load < least) {
       least = load;
-      best = i;
+      best = which;
     }
   }
   return least == UINT64_MAX ? KVS_ERR_IO : kvi_ssd_volume_put(ssd->volumes[best], put);
