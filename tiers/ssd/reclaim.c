@@ -119,8 +119,8 @@ static void walk_over(struct kvi_ssd_walk *walk, kvs_status status)
  */
 static void give_up(struct kvi_ssd_volume *volume, uint32_t file)
 {
-  if (volume->errors_in_row > 0 || volume->files[file].reading > 0)
-    return; /* it may be gone; what is being read would look damaged */
+  if (volume->errors_in_row > 0 || volume->n_bad > 0 || volume->files[file].reading > 0)
+    return; /* it may be gone; there may be room at another start; what is being read would look damaged */
   kvi_log_error(
       "%s: no log file has room for what log file %u says was deleted: deleted chunks may come back "
       "at a restart",

@@ -33,7 +33,8 @@ static kvs_status fault_open(struct kvi_ssd_disk *base, uint32_t number, uint64_
   struct fault_image *image = from(base)->image;
   struct fault_file *file = &image->files[number];
 
-  if (number >= FAULT_FILES_MAX || bytes != image->file_bytes)
+  if (number >= FAULT_FILES_MAX || (image->files_max > 0 && number >= image->files_max) ||
+      bytes != image->file_bytes)
     return KVS_ERR_FULL;
   *fresh_p = file->now == NULL;
   if (file->now == NULL) {

@@ -17,6 +17,7 @@ struct fault_image {
   uint64_t file_bytes; /* the test's */
   kvi_rand rand;       /* the test's: seeded */
   bool misdirects;     /* a crash may put a write elsewhere */
+  uint32_t files_max;  /* it has room for so many; 0: for FAULT_FILES_MAX */
 
   /* at the operation so many from now: */
   _Atomic uint64_t die_in;   /* the power goes: every operation fails from then on; 0: never */

@@ -127,6 +127,14 @@ static void crash_rounds(struct fixture *f, uint32_t rounds, uint64_t seed)
                f->owner.n_given_up);
     fault_image_crash(&f->image);
     f->owner.frozen = true; /* evictions from here on are not the crash's */
+    if (kvi_rand_below(&chaos, 2) ==
+        0) { /* another power cut comes while the tier is started, or right after */
+      f->image.die_in = 1 + kvi_rand_below(&chaos, 100);
+      (void)fixture_open(f);
+      f->image.dead = true;
+      fixture_close(f);
+      fault_image_crash(&f->image);
+    }
     assert_int_equal(fixture_open(f), KVS_OK);
     found += compare(f, truth, seed, round);
     pthread_mutex_lock(&f->owner.mutex);

@@ -1,0 +1,200 @@
+/* The SSD tier on real files, and what the system answers: short reads and writes, interruptions, a directory that is read-only, no room. */
+#define CHUNKS 100u
+#include "medium_owner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include "ssd_fixture.h"
+#include "tiers/ssd/format.h"
+
+#define BLOCK ((size_t)KVI_SSD_BLOCK)
+
+/* ---- in the place of the C library's: the plain path's reads and writes ---- */
+
+static atomic_bool answers_short;
+static _Atomic uint32_t calls;
+static _Atomic int64_t
+    ends_at; /* reads from this place of a file on read nothing, as behind its end; 0: none */
+
+/* The call with fewer bytes, by whole blocks: `places_p` is a copy of what is asked for. Every fourth is interrupted. */
+static ssize_t call(long number, int fd, const struct iovec *places, int n, off_t at)
+{
+  struct iovec some[64];
+  size_t left;
+
+  calls++;
+  if (number == SYS_preadv && ends_at > 0 && at >= ends_at)
+    return 0;
+  if (!answers_short)
+    return syscall(number, fd, places, n, at, 0);
+  if (calls % 4 == 0) {
+    errno = calls % 8 == 0 ? EINTR : EAGAIN;
+    return -1;
+  }
+  n = n < 64 ? n : 64;
+  left = BLOCK * (1 + calls % 5);
+  for (int i = 0; i < n; i++) {
+    some[i] = places[i];
+    some[i].iov_len = places[i].iov_len < left ? places[i].iov_len : left;
+    left -= some[i].iov_len;
+    if (left == 0)
+      n = i + 1;
+  }
+  return syscall(number, fd, some, n, at, 0);
+}
+
+ssize_t preadv(int fd, const struct iovec *places, int n, off_t at)
+{
+  return call(SYS_preadv, fd, places, n, at);
+}
+
+ssize_t pwritev(int fd, const struct iovec *places, int n, off_t at)
+{
+  return call(SYS_pwritev, fd, places, n, at);
+}
+
+static int plain_setup(void **state)
+{
+  setup(state);
+  ((struct fixture *)*state)->config.ring = false;
+  return 0;
+}
+
+static int plain_teardown(void **state)
+{
+  answers_short = false;
+  ends_at = 0;
+  return teardown(state);
+}
+
+/* Every read and write is done in part, or interrupted, again and again, those of a start too. */
+static void test_short_reads_and_writes(void **state)
+{
+  struct fixture *f = *state;
+
+  answers_short = true;
+  calls = 0;
+  fixture_open(f);
+  for (uint32_t round = 0; round < 2; round++) {
+    for (uint32_t i = 0; i < 15; i++)
+      assert_int_equal(put_number(f, round * 15 + i), KVS_OK);
+    for (uint32_t i = 0; i < 15 * (round + 1); i++)
+      assert_int_equal(get_number(f, i), KVS_OK);
+    fixture_close(f);
+    fixture_open(f);
+    assert_int_equal(f->owner.n_found, 15 * (round + 1));
+  }
+  assert_true(calls > 500);
+  answers_short = false;
+  for (uint32_t i = 0; i < 30; i++) /* and it is what whole reads find */
+    assert_int_equal(get_number(f, i), KVS_OK);
+}
+
+/* Somebody has cut a file: reading behind its end is an error, and ends. */
+static void test_a_file_that_was_cut(void **state)
+{
+  struct fixture *f = *state;
+
+  fixture_open(f);
+  assert_int_equal(put_number(f, 1), KVS_OK);
+  ends_at = (off_t)(2 * BLOCK);
+  answers_short = true;
+  assert_int_equal(get_number(f, 1), KVS_ERR_IO);
+  ends_at = 0;
+  assert_int_equal(get_number(f, 1), KVS_OK);
+}
+
+/* ---- directories ---- */
+
+static void opens_without_a_directory(struct fixture *f)
+{
+  struct kvi_medium_stats stats;
+
+  fixture_open(f);
+  assert_int_equal(f->owner.n_found, 0);
+  f->owner.medium->ops->stats(f->owner.medium, &stats);
+  assert_int_equal(stats.devices, 1);
+  assert_int_equal(stats.devices_failed, 1);
+  assert_int_equal(put_number(f, 1), KVS_ERR_IO);
+  assert_int_equal(test_settle(f->owner.medium), KVS_ERR_IO);
+}
+
+/* Nobody may write there: /proc for root, whom rights do not keep out. */
+static void test_a_directory_without_rights(void **state)
+{
+  struct fixture *f = *state;
+
+  assert_int_equal(chmod(f->folder, 0500), 0);
+  if (access(f->folder, W_OK) == 0)
+    f->paths[0] = "/proc";
+  opens_without_a_directory(f);
+  assert_int_equal(chmod(f->folder, 0700), 0);
+}
+
+/* Its device is not mounted. */
+static void test_no_parent(void **state)
+{
+  struct fixture *f = *state;
+  char path[128];
+
+  snprintf(path, sizeof(path), "%s/none/ssd", f->folder);
+  f->paths[0] = path;
+  opens_without_a_directory(f);
+}
+
+/* Whatever becomes of the device, that path is wrong. */
+static void test_no_directory(void **state)
+{
+  struct fixture *f = *state;
+  struct kvi_medium *medium;
+  char path[128];
+
+  snprintf(path, sizeof(path), "%s/file", f->folder);
+  f->paths[0] = path;
+  close(open(path, O_WRONLY | O_CREAT, 0600));
+  assert_int_equal(kvi_ssd_create(&f->config, &medium), KVS_ERR_INVALID);
+  assert_null(medium);
+}
+
+/* No room for a single log file (a bound on file sizes stands for a full file system): the directory is out, and nothing is left there. */
+static void test_no_room(void **state)
+{
+  struct fixture *f = *state;
+  struct rlimit limit, small;
+  char path[128];
+
+  signal(SIGXFSZ, SIG_IGN);
+  assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+  small = limit;
+  small.rlim_cur = MIB / 2;
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+  opens_without_a_directory(f);
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  snprintf(path, sizeof(path), "%s/log-00000.kvl", f->folder);
+  assert_int_not_equal(access(path, F_OK), 0);
+  fixture_close(f);
+  fixture_open(f); /* there is room again */
+  assert_int_equal(put_number(f, 1), KVS_OK);
+}
+
+int main(void)
+{
+#define CASE(test)       cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define PLAIN_CASE(test) cmocka_unit_test_setup_teardown(test, plain_setup, plain_teardown)
+  const struct CMUnitTest tests[] = {
+      PLAIN_CASE(test_short_reads_and_writes),
+      PLAIN_CASE(test_a_file_that_was_cut),
+      CASE(test_a_directory_without_rights),
+      CASE(test_no_parent),
+      CASE(test_no_directory),
+      CASE(test_no_room),
+  };
+
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
