@@ -63,6 +63,8 @@ struct kvi_ssd_disk_ops {
   void (*wake)(struct kvi_ssd_disk *disk); /* any thread: wait returns, now or when it is called next */
   /* The bytes of a file are not needed: the device may forget them; it stays reserved where that can be had. Blocks for short. */
   void (*discard)(struct kvi_ssd_disk *disk, uint32_t number, uint64_t bytes);
+  /* The first place from `at` on that may hold anything but zeros; UINT64_MAX: there is none. Blocks for short. */
+  uint64_t (*data)(struct kvi_ssd_disk *disk, uint32_t number, uint64_t at);
   /* Nothing is under way. NULL is fine. */
   void (*destroy)(struct kvi_ssd_disk *disk);
 };

@@ -194,3 +194,13 @@ void kvi_ssd_disk_file_discard(struct kvi_ssd_disk *base, uint32_t number, uint6
   if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes) == 0)
     (void)fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes);
 }
+
+/* What is reserved and was not written since is a hole to readers. */
+uint64_t kvi_ssd_disk_file_data(struct kvi_ssd_disk *base, uint32_t number, uint64_t at)
+{
+  off_t data = lseek(kvi_ssd_file_disk_of(base)->fds[number], (off_t)at, SEEK_DATA);
+
+  if (data >= 0)
+    return (uint64_t)data;
+  return errno == ENXIO ? UINT64_MAX : at; /* a file system that cannot tell */
+}

@@ -162,6 +162,7 @@ static const struct kvi_ssd_disk_ops ring_ops = {.name = "io_uring",
                                                  .wait = file_wait,
                                                  .wake = file_wake,
                                                  .discard = kvi_ssd_disk_file_discard,
+                                                 .data = kvi_ssd_disk_file_data,
                                                  .destroy = file_destroy};
 static const struct kvi_ssd_disk_ops plain_ops = {.name = "pread and pwrite",
                                                   .open = kvi_ssd_disk_file_open,
@@ -170,6 +171,7 @@ static const struct kvi_ssd_disk_ops plain_ops = {.name = "pread and pwrite",
                                                   .wait = file_wait,
                                                   .wake = file_wake,
                                                   .discard = kvi_ssd_disk_file_discard,
+                                                  .data = kvi_ssd_disk_file_data,
                                                   .destroy = file_destroy};
 
 /* Only one process may use a directory. */

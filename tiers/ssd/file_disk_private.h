@@ -25,6 +25,7 @@ static inline struct kvi_ssd_file_disk *kvi_ssd_file_disk_of(struct kvi_ssd_disk
 
 kvs_status kvi_ssd_disk_file_open(struct kvi_ssd_disk *base, uint32_t number, uint64_t bytes, bool *fresh_p);
 kvs_status kvi_ssd_disk_files_trim(struct kvi_ssd_disk *base, uint32_t n_files);
+uint64_t kvi_ssd_disk_file_data(struct kvi_ssd_disk *base, uint32_t number, uint64_t at);
 void kvi_ssd_disk_file_discard(struct kvi_ssd_disk *base, uint32_t number, uint64_t bytes);
 
 #endif

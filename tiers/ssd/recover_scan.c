@@ -54,7 +54,17 @@ static bool record_look(struct kvi_ssd_recovery *recovery, struct kvi_ssd_used *
          kvi_ssd_record_check(recovery->record, record->bytes, record, true, NULL) == KVS_OK;
 }
 
-/* All whole records of an unsealed file; *end_p: behind the last one. */
+/* The window of this place is read. What cannot be had now is zeros. */
+static void window_read(struct kvi_ssd_recovery *recovery, struct kvi_ssd_used *used, uint64_t at)
+{
+  if (kvi_ssd_recover_io(recovery, KVI_SSD_READ, used->file, at / WINDOW * WINDOW, recovery->window,
+                         WINDOW) == 0)
+    return;
+  memset(recovery->window, 0, WINDOW);
+  used->uncertain = true;
+}
+
+/* All whole records of an unsealed file; *end_p: behind the last one. What was never written, or was punched, is not read. */
 static kvs_status scan(struct kvi_ssd_recovery *recovery, struct kvi_ssd_used *used,
                        struct kvi_ssd_footer *footer, uint64_t *end_p)
 {
@@ -66,13 +76,13 @@ static kvs_status scan(struct kvi_ssd_recovery *recovery, struct kvi_ssd_used *u
   *end_p = KVI_SSD_BLOCK;
   for (uint64_t at = KVI_SSD_BLOCK; at < last;) {
     if (at / WINDOW != window) {
-      uint64_t first = at / WINDOW * WINDOW;
+      uint64_t data = volume->disk->ops->data(volume->disk, used->file, at);
 
+      if (data >= last)
+        break;
+      at = data / KVI_SSD_BLOCK * KVI_SSD_BLOCK;
       window = at / WINDOW;
-      if (kvi_ssd_recover_io(recovery, KVI_SSD_READ, used->file, first, recovery->window, WINDOW) != 0) {
-        memset(recovery->window, 0, WINDOW); /* what is there cannot be had, now */
-        used->uncertain = true;
-      }
+      window_read(recovery, used, at);
     }
     if (!record_look(recovery, used, at, recovery->window + at % WINDOW, &record)) {
       at += KVI_SSD_BLOCK;

@@ -214,6 +214,16 @@ static void fault_discard(struct kvi_ssd_disk *base, uint32_t number, uint64_t b
   image->n_writes = kept;
 }
 
+/* By the byte, as no file system knows it. */
+static uint64_t fault_data(struct kvi_ssd_disk *base, uint32_t number, uint64_t at)
+{
+  const struct fault_image *image = from(base)->image;
+
+  while (at < image->file_bytes && image->files[number].now[at] == 0)
+    at++;
+  return at < image->file_bytes ? at : UINT64_MAX;
+}
+
 static void fault_destroy(struct kvi_ssd_disk *base)
 {
   struct fault_disk *disk = from(base);
@@ -232,6 +242,7 @@ static const struct kvi_ssd_disk_ops fault_ops = {.name = "a disk with faults",
                                                   .wait = fault_wait,
                                                   .wake = fault_wake,
                                                   .discard = fault_discard,
+                                                  .data = fault_data,
                                                   .destroy = fault_destroy};
 
 struct kvi_ssd_disk *fault_disk_open(struct fault_image *image)

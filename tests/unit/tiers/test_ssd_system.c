@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 
 #include "ssd_fixture.h"
 #include "tiers/ssd/format.h"
@@ -101,13 +102,67 @@ static void test_a_file_that_was_cut(void **state)
 {
   struct fixture *f = *state;
 
+  assert_true(length_of(20) > 20 * BLOCK); /* more than one call reads */
   fixture_open(f);
-  assert_int_equal(put_number(f, 1), KVS_OK);
+  assert_int_equal(put_number(f, 20), KVS_OK);
   ends_at = (off_t)(2 * BLOCK);
   answers_short = true;
-  assert_int_equal(get_number(f, 1), KVS_ERR_IO);
+  assert_int_equal(get_number(f, 20), KVS_ERR_IO);
   ends_at = 0;
-  assert_int_equal(get_number(f, 1), KVS_OK);
+  assert_int_equal(get_number(f, 20), KVS_OK);
+}
+
+/* ---- after a kill ---- */
+
+/* Three chunks by a process that ends without a word. */
+static void put_and_die(struct fixture *f)
+{
+  fixture_open(f);
+  for (uint32_t i = 0; i < 3; i++)
+    assert_int_equal(put_number(f, i), KVS_OK);
+  _exit(0);
+}
+
+static bool holes_are_known(const struct fixture *f)
+{
+  char path[128];
+  off_t data;
+  int fd;
+
+  snprintf(path, sizeof(path), "%s/probe", f->folder);
+  fd = open(path, O_RDWR | O_CREAT, 0600);
+  assert_int_equal(fallocate(fd, 0, 0, MIB), 0);
+  data = lseek(fd, 0, SEEK_DATA);
+  close(fd);
+  return data < 0;
+}
+
+/* Of the open file and the prepared one only what was written is read. */
+static void test_little_is_read_after_a_kill(void **state)
+{
+  struct fixture *f = *state;
+  struct kvi_medium_stats stats;
+  int ended;
+  pid_t child;
+
+  if (!holes_are_known(f)) {
+    print_message("the file system does not tell what was not written\n");
+    skip();
+  }
+  f->config.bytes = 32 * MIB;
+  f->config.file_bytes = 8 * MIB;
+  child = fork();
+  assert_true(child >= 0);
+  if (child == 0)
+    put_and_die(f);
+  assert_int_equal(waitpid(child, &ended, 0), child);
+  assert_int_equal(ended, 0);
+  fixture_open(f);
+  assert_int_equal(f->owner.n_found, 3);
+  f->owner.medium->ops->stats(f->owner.medium, &stats);
+  assert_in_range(stats.recovery_read_bytes, 1, 3 * MIB);
+  for (uint32_t i = 0; i < 3; i++)
+    assert_int_equal(get_number(f, i), KVS_OK);
 }
 
 /* ---- directories ---- */
@@ -190,6 +245,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       PLAIN_CASE(test_short_reads_and_writes),
       PLAIN_CASE(test_a_file_that_was_cut),
+      CASE(test_little_is_read_after_a_kill),
       CASE(test_a_directory_without_rights),
       CASE(test_no_parent),
       CASE(test_no_directory),
