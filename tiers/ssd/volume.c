@@ -1,159 +1,10 @@
-/* tiers/ssd/volume.c: a directory's life and its thread. */
+/* tiers/ssd/volume.c: a directory's life. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "proto/limits.h"
 #include "tiers/ssd/volume_private.h"
-
-#define EXPIRE_NS (20 * KVI_NS_PER_MS)
-#define IDLE_NS   (1 * KVI_NS_PER_S)
-#define STOP_NS   (5 * KVI_NS_PER_S) /* how long a device may take for its last operations */
-
-/* ---- the thread ---- */
-
-/* False: there is something to do. *busy_p: requests are under way. */
-static bool sleep_announce(struct kvi_ssd_volume *volume, bool *busy_p)
-{
-  bool quiet;
-
-  pthread_mutex_lock(&volume->lock);
-  quiet = kvi_list_is_empty(&volume->puts_new) && kvi_list_is_empty(&volume->gets_new) &&
-          volume->deletions_come == volume->deletions_seen &&
-          !atomic_load_explicit(&volume->stop, memory_order_relaxed);
-  volume->asleep = quiet;
-  *busy_p = volume->queued > 0 || !kvi_list_is_empty(&volume->settles);
-  pthread_mutex_unlock(&volume->lock);
-  return quiet;
-}
-
-/* Nothing of this directory is to be asked for again. */
-static void all_lost_tell(struct kvi_ssd_volume *volume)
-{
-  uint32_t blocks = volume->n_files * volume->file_blocks;
-
-  if (volume->owner.lost)
-    volume->owner.lost(volume->owner.ctx, (kvi_medium_handle)volume->first_block << 32,
-                       ((kvi_medium_handle)(volume->first_block + blocks) << 32) - 1);
-}
-
-/* More deletions came than can wait: all that was put before is gone. */
-static void emptied_tell(struct kvi_ssd_volume *volume)
-{
-  bool emptied;
-
-  pthread_mutex_lock(&volume->lock);
-  emptied = volume->emptied;
-  volume->emptied = false;
-  pthread_mutex_unlock(&volume->lock);
-  if (!emptied)
-    return;
-  kvi_log_error("%s: more than %u deletions wait to be written: all its chunks are given up", volume->name,
-                volume->config.deletions_max);
-  all_lost_tell(volume);
-}
-
-/* The device is out. */
-static void failed_step(struct kvi_ssd_volume *volume, bool *told)
-{
-  kvi_ssd_waiting_end(volume, KVS_ERR_IO);
-  kvi_ssd_settles_end(volume, KVS_ERR_IO);
-  if (!*told)
-    all_lost_tell(volume);
-  *told = true;
-  pthread_mutex_lock(&volume->lock); /* what comes is nobody's: it must not keep this thread awake */
-  volume->deletions_seen = volume->deletions_come;
-  pthread_mutex_unlock(&volume->lock);
-}
-
-static void step(struct kvi_ssd_volume *volume, bool *told)
-{
-  uint64_t now = kvi_now_ns();
-
-  kvi_ssd_requests_take(volume);
-  if (atomic_load_explicit(&volume->failed, memory_order_relaxed)) {
-    failed_step(volume, told);
-  } else {
-    emptied_tell(volume);
-    kvi_ssd_discard_step(volume, now); /* before one of them is used again */
-    kvi_ssd_deletions_step(volume);
-    kvi_ssd_read_step(volume);
-    kvi_ssd_write_step(volume);
-    kvi_ssd_reclaim_step(volume);
-    kvi_ssd_free_step(volume); /* what was freed just now too */
-    kvi_ssd_scrub_step(volume);
-  }
-  kvi_ssd_settles_step(volume, now);
-  if (now >= volume->expire_next_ns) {
-    kvi_ssd_expire(volume, now, KVS_ERR_DEADLINE, false);
-    volume->expire_next_ns = now + EXPIRE_NS;
-  }
-}
-
-static void stop_waits(struct kvi_ssd_volume *volume, uint64_t until)
-{
-  while (volume->in_flight > 0 && kvi_now_ns() < until)
-    volume->disk->ops->wait(volume->disk, until);
-}
-
-/* What was deleted is written, so that it stays deleted, and the open file sealed, so that the next start reads no data. */
-static void leave_in_order(struct kvi_ssd_volume *volume, uint64_t until)
-{
-  uint64_t come;
-
-  if (volume->in_flight > 0)
-    return;
-  kvi_ssd_reclaim_leave(
-      volume); /* what it waits for does not come any more, and it has the last file to itself */
-  do {
-    if (atomic_load_explicit(&volume->failed, memory_order_relaxed))
-      return;
-    kvi_ssd_free_step(volume);
-    kvi_ssd_ready_step(volume);
-    kvi_ssd_deletions_step(volume);
-    stop_waits(volume, until);
-    pthread_mutex_lock(&volume->lock);
-    come = volume->deletions_come;
-    pthread_mutex_unlock(&volume->lock);
-  } while (!kvi_ssd_deletions_are_safe(volume, come) && !kvi_ssd_deletions_are_stuck(volume) &&
-           kvi_now_ns() < until);
-  if (volume->in_flight > 0)
-    return;
-  if (volume->n_free > 0 || volume->ready != KVI_SSD_NONE)
-    kvi_ssd_seal(
-        volume); /* else it is what something is being moved to, and is written on at the next start */
-  kvi_ssd_ready_cancel(volume);
-}
-
-static void run(void *arg)
-{
-  struct kvi_ssd_volume *volume = arg;
-  uint64_t until;
-  bool told = false, busy;
-
-  while (!atomic_load_explicit(&volume->stop, memory_order_relaxed)) {
-    step(volume, &told);
-    if (!sleep_announce(volume, &busy))
-      continue;
-    until = busy ? volume->expire_next_ns : kvi_now_ns() + IDLE_NS;
-    /* a scrub that reads is woken by what it reads, and one of a device that is out never goes on */
-    if (volume->config.scrub_bytes_per_s > 0 && !told && (!volume->scrub || volume->scrub->paused) &&
-        volume->scrub_next_ns < until)
-      until = volume->scrub_next_ns;
-    volume->disk->ops->wait(volume->disk, until);
-  }
-  kvi_ssd_requests_take(volume);
-  kvi_ssd_waiting_end(volume, KVS_ERR_CLOSED);
-  until = kvi_now_ns() + STOP_NS;
-  stop_waits(volume, until);
-  leave_in_order(volume, until);
-  stop_waits(volume, until);
-  kvi_ssd_settles_step(volume, 0);
-  kvi_ssd_settles_end(volume, KVS_ERR_CLOSED);
-  kvi_ssd_expire(volume, 0, KVS_ERR_CLOSED, true);
-}
-
-/* ---- life ---- */
 
 uint64_t kvi_ssd_volume_load(struct kvi_ssd_volume *volume)
 {
@@ -190,7 +41,7 @@ void kvi_ssd_volume_stats(struct kvi_ssd_volume *volume, struct kvi_medium_stats
 
 static void rates_begin(struct kvi_ssd_volume *volume)
 {
-  volume->expire_next_ns = kvi_now_ns() + EXPIRE_NS;
+  volume->expire_next_ns = kvi_now_ns() + KVI_SSD_EXPIRE_NS;
   volume->scrub_next_ns = kvi_now_ns();
 }
 
@@ -198,7 +49,7 @@ static void rates_begin(struct kvi_ssd_volume *volume)
 static kvs_status not_started(struct kvi_ssd_volume *volume, kvs_status status)
 {
   atomic_store_explicit(&volume->failed, true, memory_order_relaxed);
-  all_lost_tell(volume);
+  kvi_ssd_all_lost_tell(volume);
   return status;
 }
 
@@ -221,7 +72,7 @@ kvs_status kvi_ssd_volume_recover(struct kvi_ssd_volume *volume, const struct kv
                (unsigned long long)volume->config.file_bytes, volume->disk->ops->name);
   rates_begin(volume);
   name[8] = (char)('a' + volume->index);
-  status = kvi_thread_start(&volume->thread, name, run, volume);
+  status = kvi_thread_start(&volume->thread, name, kvi_ssd_run, volume);
   return status == KVS_OK ? KVS_OK : not_started(volume, status);
 }
 

@@ -1,7 +1,7 @@
 /*
  * tiers/ssd/volume_private.h: what the files of a volume share.
  *
- * Files: volume.c (life, the thread), operations.c (what the disk is given, and said), live.c (what the store has in each file), requests.c (what it is
+ * Files: volume.c (life), thread.c (the thread), operations.c (what the disk is given, and said), live.c (what the store has in each file), requests.c (what it is
  * asked), header.c (a file's use begins and ends), write.c (the open log file), seal.c, deletions.c, read.c, walk.c (the records of a sealed file, one
  * after the other), choose.c, move.c, reclaim.c, scrub.c, recover.c.
  *
@@ -185,6 +185,15 @@ struct kvi_ssd_volume {
   uint32_t reads;     /* of requests, under way */
   uint64_t reads_since_ns, reads_bytes;
 };
+
+/* ---- thread.c ---- */
+
+#define KVI_SSD_EXPIRE_NS (20 * KVI_NS_PER_MS) /* how often deadlines are looked at */
+
+/* The thread's function, of a volume. */
+void kvi_ssd_run(void *arg);
+/* Nothing of this directory is to be asked for again. */
+void kvi_ssd_all_lost_tell(struct kvi_ssd_volume *volume);
 
 /* ---- requests.c ---- */
 
