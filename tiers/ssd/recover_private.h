@@ -12,9 +12,9 @@ struct kvi_ssd_used {
   uint8_t *body; /* NULL: none, or of no use */
   bool headless; /* its header was damaged, and is to be written again */
   bool unsealed;
-  bool
-      perhaps_sealed; /* there is a footer that may be good at another start, and would hide what was written behind it: it gets a new one */
-  bool uncertain;     /* not all of it could be read */
+  /* it may have a footer that is good at another start, and would hide what was written behind it: it gets a new one */
+  bool perhaps_sealed;
+  bool uncertain;               /* not all of it could be read */
   struct kvi_ssd_footer footer; /* of an unsealed one */
 };
 
