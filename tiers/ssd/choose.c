@@ -119,9 +119,11 @@ uint32_t kvi_ssd_choose(struct kvi_ssd_volume *volume)
 
   if (kvi_ssd_cramped(volume))
     return choose_cramped(volume);
+  if (volume->ready == KVI_SSD_NONE) /* it comes in a moment, and chunks would be let go for want of it */
+    return KVI_SSD_NONE;
   for (;;) {
     uint32_t file = candidate_find(volume, false, &load);
-    bool bearable = load.live <= file_bytes / 4 * 3 && volume->ready != KVI_SSD_NONE;
+    bool bearable = load.live <= file_bytes / 4 * 3;
     uint64_t more;
 
     if (file == KVI_SSD_NONE && volume->n_bad > 0)

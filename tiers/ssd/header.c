@@ -113,6 +113,7 @@ static void freeing_end(struct kvi_ssd_volume *volume)
   struct kvi_ssd_file *file = &volume->files[volume->freeing];
 
   file->state = KVI_SSD_FREE;
+  file->dirty = false;
   file->oldest = UINT64_MAX;
   file->newest_deleted = 0;
   volume->deletions_kept -= file->deletions;
@@ -128,6 +129,9 @@ static void freeing_end(struct kvi_ssd_volume *volume)
 
 void kvi_ssd_discard_step(struct kvi_ssd_volume *volume, uint64_t now)
 {
+  /* it is done by this thread, which a device that is slow or gone must not keep */
+  if (volume->config.discard_after_ms > 0 && (volume->in_flight > 0 || volume->errors_in_row > 0))
+    return;
   for (uint32_t i = 0; i < volume->n_files && volume->n_discards > 0; i++) {
     struct kvi_ssd_file *file = &volume->files[i];
 
@@ -162,19 +166,20 @@ static void freeing_stepped(struct kvi_ssd_io *io, int error)
   kvi_ssd_device_said(volume, "freeing", io->file, error);
   if (error != 0) {
     freeing_failed(volume);
-  } else if (io->at != 0) {
-    kvi_ssd_header_unused(volume, io->file, io->bytes);
-    io->at = 0;
-    kvi_ssd_submit(volume, io);
   } else if (io->kind == KVI_SSD_WRITE && kvi_ssd_syncs(volume)) {
     io->kind = KVI_SSD_SYNC;
+    kvi_ssd_submit(volume, io);
+  } else if (io->at != 0) {
+    kvi_ssd_header_unused(volume, io->file, io->bytes);
+    io->kind = KVI_SSD_WRITE;
+    io->at = 0;
     kvi_ssd_submit(volume, io);
   } else {
     freeing_end(volume);
   }
 }
 
-/* Its trailer goes before its header does: a header that is damaged later is mended by a trailer, which must not be one of this use. */
+/* Its trailer goes, and that is safe, before its header does: a header that is damaged later is mended by a trailer, which must not be one of this use. */
 static void freeing_write(struct kvi_ssd_volume *volume)
 {
   memset(volume->freeing_block, 0, KVI_SSD_BLOCK);

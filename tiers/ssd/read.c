@@ -76,6 +76,11 @@ static void record_read(struct kvi_ssd_io *io, int error)
     kvi_ssd_get_end(volume, get, status);
 }
 
+static bool is_readable(const struct kvi_ssd_file *file)
+{
+  return (file->state >= KVI_SSD_OPEN && file->state <= KVI_SSD_SEALED) || file->state == KVI_SSD_BAD;
+}
+
 /* The get is over before anything was read. */
 static bool get_refuse(struct kvi_ssd_volume *volume, struct kvi_medium_get *get, kvs_status status)
 {
@@ -98,8 +103,10 @@ static kvs_status places_ask(struct kvi_ssd_op *op, struct kvi_medium_get *get)
 {
   const struct kvi_iov *iov;
   uint32_t n_iov;
-  kvs_status status = get->room(get, &iov, &n_iov);
+  kvs_status status;
 
+  get->table_bytes = (uint32_t)(op->head - KVI_SSD_HEAD);
+  status = get->room(get, &iov, &n_iov);
   if (status == KVS_OK && !kvi_ssd_op_places(op, op->head, iov, n_iov))
     status = KVS_ERR_NOMEM;
   return status;
@@ -114,8 +121,7 @@ static bool get_start(struct kvi_ssd_volume *volume, struct kvi_medium_get *get,
   kvs_status status = KVS_OK;
 
   if (!kvi_ssd_handle_find(volume, get->handle, &file, &at) || bytes == 0 ||
-      at + bytes > volume->config.file_bytes || volume->files[file].state < KVI_SSD_OPEN ||
-      volume->files[file].state > KVI_SSD_SEALED) {
+      at + bytes > volume->config.file_bytes || !is_readable(&volume->files[file])) {
     kvi_list_remove(&volume->gets, node);
     return get_refuse(volume, get, KVS_MISS);
   }
@@ -128,6 +134,10 @@ static bool get_start(struct kvi_ssd_volume *volume, struct kvi_medium_get *get,
     status = places_ask(op, get);
   if (status != KVS_OK) {
     kvi_ssd_op_free(op);
+    if (status == KVS_ERR_FULL && volume->reads > 0) { /* those under way hold room, which they give back */
+      kvi_list_push_front(&volume->gets, node);
+      return false;
+    }
     return get_refuse(volume, get, status);
   }
   op->get = get;

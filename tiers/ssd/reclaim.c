@@ -59,24 +59,36 @@ static void copies_synced(struct kvi_ssd_io *io, int error)
 
   kvi_ssd_device_said(walk->volume, "syncing", io->file, error);
   walk->syncing = false;
-  walk->synced = error == 0; /* freed by the next step, when nobody reads it any more */
   if (error != 0)
     left(walk);
+  else if (walk->volume->files[io->file].dirty)
+    walk->volume->files[io->file].dirty = false; /* others may follow */
+  else
+    walk->synced = true; /* freed by the next step, when nobody reads it any more */
+}
+
+/* Copies may lie there, and are not safe yet: a file whose sealing has failed, or the open one. KVI_SSD_NONE: nowhere. */
+static uint32_t unsafe_file(const struct kvi_ssd_volume *volume)
+{
+  for (uint32_t i = 0; i < volume->n_files; i++)
+    if (volume->files[i].dirty)
+      return i;
+  return volume->writer ? volume->writer->file : KVI_SSD_NONE;
 }
 
 static void copies_sync(struct kvi_ssd_walk *walk)
 {
   struct kvi_ssd_volume *volume = walk->volume;
+  uint32_t file = kvi_ssd_syncs(volume) ? unsafe_file(volume) : KVI_SSD_NONE;
 
   if (walk->syncing)
     return;
-  if (!kvi_ssd_syncs(volume) || !volume->writer) {
+  if (file == KVI_SSD_NONE) {
     walk->synced = true; /* a file that was sealed meanwhile was synced then */
     return;
   }
   walk->syncing = true;
-  walk->io = (struct kvi_ssd_io){
-      .kind = KVI_SSD_SYNC, .file = volume->writer->file, .done = copies_synced, .user = walk};
+  walk->io = (struct kvi_ssd_io){.kind = KVI_SSD_SYNC, .file = file, .done = copies_synced, .user = walk};
   kvi_ssd_submit(volume, &walk->io);
 }
 

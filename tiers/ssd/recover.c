@@ -102,7 +102,7 @@ static kvs_status files_load(struct kvi_ssd_recovery *recovery)
   struct kvi_ssd_volume *volume = recovery->volume;
   kvs_status status = kvi_ssd_recover_headers(recovery);
 
-  for (uint32_t i = 0; i < recovery->n_used && status == KVS_OK; i++) {
+  for (uint32_t i = 0; i < recovery->n_used && status == KVS_OK && !atomic_load(&volume->failed); i++) {
     const struct kvi_ssd_used *used = &recovery->used[i];
     struct kvi_ssd_file *file = &volume->files[used->file];
 
@@ -115,6 +115,8 @@ static kvs_status files_load(struct kvi_ssd_recovery *recovery)
     else /* nothing was found in it; its header says that there may be something */
       kvi_ssd_file_free(volume, used->file);
   }
+  if (status == KVS_OK && atomic_load(&volume->failed))
+    status = KVS_ERR_IO;
   if (status == KVS_OK)
     status = kvi_ssd_recover_unsealed(recovery);
   for (uint32_t i = 0; i < volume->n_files; i++)

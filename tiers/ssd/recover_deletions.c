@@ -120,5 +120,7 @@ bool kvi_ssd_recover_is_deleted(const struct kvi_ssd_recovery *recovery, const s
     return false;
   kvi_ssd_name(&record->identity, name);
   deleted = bsearch(name, recovery->deletions, recovery->n_deletions, sizeof(*deleted), name_compare);
+  while (deleted && deleted > recovery->deletions && name_compare(name, deleted - 1) == 0)
+    deleted--; /* before they are unified a name has several, the greatest first */
   return deleted && record->generation <= deleted->deletion.generation;
 }

@@ -113,6 +113,12 @@ static bool seal(struct kvi_ssd_recovery *recovery, struct kvi_ssd_used *used)
          kvi_ssd_recover_io(recovery, KVI_SSD_SYNC, used->file, 0, NULL, 0) == 0;
 }
 
+static void leave_unsealed(struct kvi_ssd_volume *volume, struct kvi_ssd_used *used)
+{
+  kvi_ssd_list_keep(volume, used->file, &used->footer);
+  volume->files[used->file].dirty = true;
+}
+
 kvs_status kvi_ssd_recover_unsealed(struct kvi_ssd_recovery *recovery)
 {
   struct kvi_ssd_volume *volume = recovery->volume;
@@ -124,7 +130,13 @@ kvs_status kvi_ssd_recover_unsealed(struct kvi_ssd_recovery *recovery)
       continue;
     if (volume->writer || used->perhaps_sealed) {
       if (!seal(recovery, used))
-        kvi_ssd_list_keep(volume, used->file, &used->footer);
+        leave_unsealed(volume, used);
+      continue;
+    }
+    /* what a node that was killed has not synced is found, and is about to be told as safe */
+    if (volume->config.durability == KVI_SSD_DURABLE_PUT &&
+        kvi_ssd_recover_io(recovery, KVI_SSD_SYNC, used->file, 0, NULL, 0) != 0) {
+      leave_unsealed(volume, used);
       continue;
     }
     volume->writer = calloc(1, sizeof(*volume->writer));

@@ -38,6 +38,7 @@ static void seal_end(struct kvi_ssd_writer *writer)
     kvi_ssd_file_free(volume, writer->file);
   else if (!writer->sealed)
     kvi_ssd_list_keep(volume, writer->file, &writer->footer);
+  volume->files[writer->file].dirty = writer->footer.n_records > 0 && !writer->sealed;
   kvi_ssd_footer_clear(&writer->footer);
   free(writer->body);
   free(writer);

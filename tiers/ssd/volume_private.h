@@ -62,6 +62,7 @@ struct kvi_ssd_file {
   enum kvi_ssd_file_state state;
   uint32_t reading;  /* reads under way */
   uint32_t unsynced; /* records that are written, and whose put waits for a sync */
+  bool dirty;        /* sealing it has failed: what was written to it may not be safe */
   struct kvi_ssd_use use;
   uint64_t live_bytes; /* under the lock: records that the store has */
   uint32_t live;       /* under the lock */
