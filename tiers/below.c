@@ -157,11 +157,13 @@ static void object_release(const struct kvi_medium_hold *hold)
   struct kvi_store *store = hold->ctx;
 
   store->dram->ops->close(store->dram, (kvi_tier_object)hold->what);
+  atomic_fetch_sub_explicit(&store->holds, 1, memory_order_relaxed);
 }
 
 void kvi_below_keep(struct kvi_store *store, kvi_tier_object object, struct kvi_medium_hold *hold_p)
 {
-  (void)store->dram->ops->open(store->dram, object); /* not dropped yet: cannot fail */
+  (void)store->dram->ops->open(store->dram, object); /* it has a reference: cannot fail */
+  atomic_fetch_add_explicit(&store->holds, 1, memory_order_relaxed);
   *hold_p = (struct kvi_medium_hold){.release = object_release, .ctx = store, .what = object};
 }
 

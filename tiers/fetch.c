@@ -26,8 +26,10 @@ static struct kvi_fetch *fetch_of(const struct kvi_store *store, uint32_t number
 /* Without lengths (NULL): the segments are told later. */
 static kvs_status object_reserve(struct kvi_fetch *fetch, uint32_t n_segments, const uint32_t *lengths)
 {
-  struct kvi_tier_request wanted = {
-      .length = fetch->length, .n_segments = n_segments, .segment_lengths = lengths};
+  struct kvi_tier_request wanted = {.length = fetch->length,
+                                    .n_segments = n_segments,
+                                    .segment_lengths = lengths,
+                                    .table_bytes = fetch->get.table_bytes};
   kvs_status status;
 
   if (fetch->get.identity.key_length > KVI_KEY_FOLDED) {

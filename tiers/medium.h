@@ -106,12 +106,13 @@ struct kvi_medium_put {
 struct kvi_medium_get {
   struct kvi_medium_identity identity; /* parent, place and unchained are not looked at */
   kvi_medium_handle handle;
-  uint64_t length; /* payload, as the caller knows it. For room */
+  uint64_t length;      /* payload, as the caller knows it. For room */
+  uint32_t table_bytes; /* set before room: the chunk's table has at most so many */
   uint64_t deadline_ns;
   /*
-   * Not NULL: a device may write where the payload goes. room is called at most once, before anything is known of the chunk, and gives places for `length`
-   * bytes: whole blocks but for the last one's end, behind which memory up to the next block may be written too. keep: as of a put. Anything but
-   * KVS_OK ends the get with that status.
+   * Not NULL: a device may write where the payload goes. room is called before anything is known of the chunk, and gives places for `length` bytes: whole
+   * blocks but for the last one's end, behind which memory up to the next block may be written too. keep: as of a put. After KVS_OK it is not
+   * called again; after KVS_ERR_FULL it may be, when other gets have ended; anything else ends the get with that status.
    */
   kvs_status (*room)(struct kvi_medium_get *get, const struct kvi_iov **iov_p, uint32_t *n_iov_p);
   void (*keep)(struct kvi_medium_get *get, struct kvi_medium_hold *hold_p);

@@ -160,7 +160,10 @@ void kvi_store_close(struct kvi_store *store)
     store->config.medium->ops->destroy(store->config.medium);
   kvi_marks_destroy(store->marks);
   kvi_below_destroy(store);
-  if (store->dram)
+  if (atomic_load_explicit(&store->holds, memory_order_relaxed) >
+      0) /* a device that does not answer may yet */
+    kvi_log_warn("the memory tier is left to a device that has not answered");
+  else if (store->dram)
     store->dram->ops->destroy(store->dram);
   if (store->policy)
     store->policy_ops->destroy(store->policy);

@@ -219,6 +219,7 @@ struct kvi_store {
   pthread_cond_t waiter_ended;
   uint32_t waiter_watchers; /* threads in put_unwait that wait for a call to end */
 
+  _Atomic uint32_t holds;              /* objects that a device still uses (kvi_below_keep) */
   struct kvi_below *below;             /* NULL: no tier below. The pointer never changes. */
   const struct kvi_store_lower *lower; /* NULL: nothing */
   struct kvi_marks *marks;             /* NULL: none. Set when the store opens. */

@@ -58,6 +58,7 @@ struct kvi_tier_request {
   uint64_t length;                 /* payload bytes, > 0 */
   uint32_t n_segments;             /* 1 to KVI_SEGMENTS_MAX; 0: told later, by segments */
   const uint32_t *segment_lengths; /* their sum is length; checked by seal. NULL with n_segments 0 */
+  uint32_t table_bytes;            /* with n_segments 0: room that is kept for their table */
   const void *label;               /* copied; NULL with label_length 0 */
   uint32_t label_length;           /* at most KVI_TIER_LABEL_MAX */
 };
@@ -100,8 +101,8 @@ struct kvi_tier_ops {
   kvs_status (*seal)(struct kvi_tier *tier, kvi_tier_object object, uint16_t quality);
 
   /*
-   * Takes a reader's reference. The caller (the store) guarantees that the object is not dropped, and sealed, unless it is its own landing whose
-   * memory has to stay for longer. Lock-free.
+   * Takes a reader's reference. The caller (the store) guarantees that the object is sealed and not dropped; or has a reference already, and wants the memory to
+   * stay for longer. Lock-free.
    */
   kvs_status (*open)(struct kvi_tier *tier, kvi_tier_object object);
   /* The sealed table, checked, valid while opened. KVS_ERR_CORRUPT. */

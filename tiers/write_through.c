@@ -58,12 +58,14 @@ static uint32_t queue_pop_locked(struct kvi_store *store)
   return number;
 }
 
-/* Makes room in the queue if it is full: the oldest is shed, unless its place is all that was left of it. */
+/* Makes room in the queue if it is full: the oldest is shed, unless its place is all that was left of it. Once for each chunk. */
 static void queue_push_locked(struct kvi_store *store, uint32_t number)
 {
   struct kvi_below *below = store->below;
   struct kvi_entry *entry = &store->entries[number];
 
+  if (entry->queued || entry->writing || kvi_below_has(store, number))
+    return;
   if (below->queue.length == below->queue.room) {
     uint32_t shed = queue_pop_one_locked(store);
 
@@ -89,10 +91,18 @@ static void queue_again_locked(struct kvi_store *store)
     struct kvi_queued oldest = ring_pop(&below->again);
     const struct kvi_entry *entry = &store->entries[oldest.entry];
 
-    if (entry->state == KVI_ENTRY_RESIDENT && entry->object == oldest.object && !entry->queued &&
-        !entry->writing && !kvi_below_has(store, oldest.entry))
+    /* it may be another chunk by now, that is to be written when it is used */
+    if (entry->state == KVI_ENTRY_RESIDENT && entry->object == oldest.object && !entry->unwritten)
       queue_push_locked(store, oldest.entry);
   }
+}
+
+/* One that was not taken is tried again, unless it never will be. */
+static void again_push(struct kvi_below *below, uint32_t entry, kvi_tier_object object, kvs_status status)
+{
+  if (status != KVS_ERR_CANCELED && status != KVS_ERR_CLOSED && status != KVS_ERR_TOO_LARGE &&
+      status != KVS_ERR_UNSUPPORTED)
+    ring_push(&below->again, entry, object);
 }
 
 /* ---- writing ---- */
@@ -116,8 +126,8 @@ static void write_done(struct kvi_medium_put *put, kvs_status status)
       kvi_clean_add_locked(store, write->entry);
       store->stats.medium_chunks++;
       queue_again_locked(store);
-    } else if (status != KVS_ERR_CANCELED && status != KVS_ERR_CLOSED) {
-      ring_push(&below->again, write->entry, write->object);
+    } else {
+      again_push(below, write->entry, write->object, status);
     }
   } else if (status == KVS_OK) {
     below->medium->ops->drop(below->medium, NULL, put->handle,
@@ -209,7 +219,7 @@ static bool write_start_locked(struct kvi_store *store, uint32_t number)
   }
   store->dram->ops->close(store->dram, entry->object);
   store->stats.writes_shed++;
-  ring_push(&below->again, number, entry->object);
+  again_push(below, number, entry->object, status);
   return status != KVS_ERR_BUSY && status != KVS_ERR_CLOSED;
 }
 

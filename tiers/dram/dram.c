@@ -70,7 +70,7 @@ static kvs_status dram_open(struct kvi_tier *tier, kvi_tier_object object)
 {
   struct dram_head *head = kvi_dram_head_of(kvi_dram_of(tier), object);
 
-  assert(!head->dropped);
+  assert(atomic_load_explicit(&head->references, memory_order_relaxed) > 0);
   /* relaxed: the store's lock, under which the object is found, orders it after seal and before drop */
   atomic_fetch_add_explicit(&head->references, 1, memory_order_relaxed);
   return KVS_OK;

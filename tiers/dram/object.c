@@ -50,7 +50,8 @@ static kvs_status layout_plan(const struct dram *dram, const struct kvi_tier_req
   uint64_t head = sizeof(struct dram_head) + PLACES_INLINE * sizeof(struct kvi_iov), n_pages;
 
   memset(layout, 0, sizeof(*layout));
-  layout->table_bytes = table_bytes(request->n_segments);
+  layout->table_bytes = request->n_segments > 0 ? table_bytes(request->n_segments)
+                                                : (uint32_t)kvi_dram_align(request->table_bytes, 8);
   layout->table_spilled = kvi_dram_align(head + layout->table_bytes, dram->align) >= dram->page_bytes;
   if (!layout->table_spilled)
     head += layout->table_bytes;
@@ -168,7 +169,7 @@ kvs_status kvi_dram_reserve(struct kvi_tier *tier, const struct kvi_tier_request
   layout_finish(kvi_dram_runs(dram, first), &layout);
   if (layout.places_spilled)
     status = spill_take(dram, layout.n_runs * (uint32_t)sizeof(struct kvi_iov), &spill[0]);
-  if (status == KVS_OK && layout.table_spilled)
+  if (status == KVS_OK && layout.table_spilled && request->n_segments > 0)
     status = spill_take(dram, layout.table_bytes, &spill[1]);
   pthread_mutex_lock(&dram->lock);
   if (status == KVS_OK) {

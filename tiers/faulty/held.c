@@ -118,6 +118,7 @@ static kvs_status get_room(struct kvi_medium_get *get, const struct kvi_iov **io
 {
   struct kvi_medium_get *asked = ((struct kvi_faulty_held *)get->user)->asked.get;
 
+  asked->table_bytes = get->table_bytes;
   return asked->room(asked, iov_p, n_iov_p);
 }
 

@@ -324,6 +324,35 @@ static void what_was_not_taken_is_written_again(void **state)
   kvi_store_close(f.store);
 }
 
+/* A device that is late reads a chunk's memory for longer than the chunk is there, and than the write is waited for. */
+static void memory_is_kept_for_a_late_device(void **state)
+{
+  struct kvi_medium_hold hold;
+  struct kvi_store_stats stats;
+  struct kvi_medium_put *put;
+  uint8_t key[KEY_BYTES];
+  struct fixture f;
+
+  (void)state;
+  open_with_chain(&f, 1 << 20);
+  kvi_store_stats(f.store, &stats);
+  uint64_t objects = stats.dram.objects;
+  testing_key(100, key, KEY_BYTES);
+  assert_int_equal(testing_put(f.store, TENANT, f.space, key, KEY_BYTES, NULL, 0, CHUNK, 1), KVS_OK);
+  put = kvi_list_entry(kvi_list_first(&f.held.puts), struct kvi_medium_put, medium_link);
+  kvi_list_remove(&f.held.puts, kvi_list_first(&f.held.puts));
+  assert_int_equal(kvi_store_delete(f.store, TENANT, f.space, key, KEY_BYTES), KVS_OK);
+  assert_non_null(put->keep);
+  put->keep(put, &hold);
+  put->done(put, KVS_ERR_DEADLINE);
+  kvi_store_stats(f.store, &stats);
+  assert_int_equal(stats.dram.objects, objects + 1);
+  hold.release(&hold);
+  kvi_store_stats(f.store, &stats);
+  assert_int_equal(stats.dram.objects, objects);
+  kvi_store_close(f.store);
+}
+
 static void damage_below_is_named(void **state)
 {
   struct kvi_damage damaged[KVI_DAMAGES_MAX];
@@ -384,6 +413,7 @@ int main(void)
       cmocka_unit_test(damage_below_is_named),
       cmocka_unit_test(as_many_are_read_ahead_as_fit),
       cmocka_unit_test(what_was_not_taken_is_written_again),
+      cmocka_unit_test(memory_is_kept_for_a_late_device),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -334,10 +334,19 @@ static void segments_told_later(void **state)
   assert_int_equal(kvi_chunk_table_segment(&table, 2).length, 6999);
   tier->ops->close(tier, object);
   tier->ops->drop(tier, object);
-  /* more than fit in front of the payload lie elsewhere, and go with it */
-  assert_int_equal(tier->ops->reserve(tier, &request, &object), KVS_OK);
+  /* a table that was announced has its room in front of the payload */
   for (uint32_t i = 0; i < 1000; i++)
     many[i] = 10;
+  request.table_bytes = (uint32_t)kvi_chunk_table_size(1000);
+  assert_int_equal(tier->ops->reserve(tier, &request, &object), KVS_OK);
+  assert_int_equal(tier->ops->segments(tier, object, 1000, many), KVS_OK);
+  assert_int_equal(tier->ops->seal(tier, object, 0), KVS_OK);
+  tier->ops->usage(tier, &usage);
+  assert_int_equal(usage.metadata_bytes, before.metadata_bytes);
+  tier->ops->drop(tier, object);
+  request.table_bytes = 0;
+  /* more than fit in front of the payload lie elsewhere, and go with it */
+  assert_int_equal(tier->ops->reserve(tier, &request, &object), KVS_OK);
   assert_int_equal(tier->ops->segments(tier, object, 1000, many), KVS_OK);
   assert_int_equal(tier->ops->seal(tier, object, 0), KVS_OK);
   tier->ops->usage(tier, &usage);
