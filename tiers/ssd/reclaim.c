@@ -59,12 +59,12 @@ static void copies_synced(struct kvi_ssd_io *io, int error)
 
   kvi_ssd_device_said(walk->volume, "syncing", io->file, error);
   walk->syncing = false;
-  if (error != 0)
+  if (error != 0) {
+    walk->volume->files[io->file].dirty |= walk->was_dirty;
     left(walk);
-  else if (walk->volume->files[io->file].dirty)
-    walk->volume->files[io->file].dirty = false; /* others may follow */
-  else
-    walk->synced = true; /* freed by the next step, when nobody reads it any more */
+  } else if (!walk->was_dirty) { /* else others may follow */
+    walk->synced = true;         /* freed by the next step, when nobody reads it any more */
+  }
 }
 
 /* Copies may lie there, and are not safe yet: a file whose sealing has failed, or the open one. KVI_SSD_NONE: nowhere. */
@@ -88,6 +88,8 @@ static void copies_sync(struct kvi_ssd_walk *walk)
     return;
   }
   walk->syncing = true;
+  walk->was_dirty = volume->files[file].dirty;
+  volume->files[file].dirty = false; /* what comes now is not of this sync */
   walk->io = (struct kvi_ssd_io){.kind = KVI_SSD_SYNC, .file = file, .done = copies_synced, .user = walk};
   kvi_ssd_submit(volume, &walk->io);
 }

@@ -34,11 +34,12 @@ static void seal_end(struct kvi_ssd_writer *writer)
 
   volume->files[writer->file].state = KVI_SSD_SEALED;
   volume->n_sealing--;
-  if (writer->footer.n_records == 0)
+  if (writer->footer.n_records == 0) {
     kvi_ssd_file_free(volume, writer->file);
-  else if (!writer->sealed)
+  } else if (!writer->sealed) {
+    volume->files[writer->file].dirty = true;
     kvi_ssd_list_keep(volume, writer->file, &writer->footer);
-  volume->files[writer->file].dirty = writer->footer.n_records > 0 && !writer->sealed;
+  }
   kvi_ssd_footer_clear(&writer->footer);
   free(writer->body);
   free(writer);

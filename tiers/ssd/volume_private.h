@@ -371,6 +371,7 @@ struct kvi_ssd_walk {
   struct kvi_ssd_deletion kept[2 * KVI_SSD_DELETIONS_BLOCK];
   uint32_t n_kept;
   bool syncing, synced; /* what was moved is safe */
+  bool was_dirty;       /* the file that is being synced */
 
   /* scrub's */
   bool paused;    /* until the rate lets it go on */

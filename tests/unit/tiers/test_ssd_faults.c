@@ -31,6 +31,13 @@ static void put_ended(struct kvi_medium_put *put, kvs_status status)
   test_wait_end(&putting->wait, status);
 }
 
+static void put_keep(struct kvi_medium_put *put, struct kvi_medium_hold *hold_p)
+{
+  struct putting *putting = put->user;
+
+  test_hold(&putting->wait, hold_p);
+}
+
 static void put_some(struct fixture *f, uint32_t first)
 {
   struct test_chunk chunks[AT_ONCE];
@@ -45,12 +52,14 @@ static void put_some(struct fixture *f, uint32_t first)
     test_wait_init(&putting[i].wait);
     test_put_fill(&puts[i], &chunks[i], NULL);
     puts[i].done = put_ended;
+    puts[i].keep = puts[i].keep ? put_keep : NULL;
     puts[i].user = &putting[i];
     accepted[i] = f->owner.medium->ops->put(f->owner.medium, &puts[i]) == KVS_OK;
   }
   for (uint32_t i = 0; i < AT_ONCE; i++) {
     if (accepted[i])
       (void)test_wait_for(&putting[i].wait);
+    test_wait_released(&putting[i].wait);
     test_chunk_free(&chunks[i]);
   }
 }
@@ -145,7 +154,15 @@ static void crash_rounds(struct fixture *f, uint32_t rounds, uint64_t seed)
   free(truth);
 }
 
-static void crashes(void **state, enum kvi_ssd_durability durability, bool misdirects)
+static _Atomic uint32_t n_syncs;
+
+static bool some_syncs(const struct kvi_ssd_io *io)
+{
+  return io->kind == KVI_SSD_SYNC && n_syncs++ % 5 == 4;
+}
+
+static void crashes(void **state, enum kvi_ssd_durability durability, bool misdirects,
+                    bool (*fails)(const struct kvi_ssd_io *io))
 {
   const char *more = getenv("KVASIR_CRASH_SEEDS");
   uint64_t seeds = more ? strtoull(more, NULL, 10) : 6;
@@ -155,6 +172,7 @@ static void crashes(void **state, enum kvi_ssd_durability durability, bool misdi
 
     f->config.durability = durability;
     f->image.misdirects = misdirects;
+    f->image.fails = fails;
     crash_rounds(f, 10, seed * 1000 + (uint64_t)durability);
     teardown(state);
     setup(state);
@@ -163,22 +181,27 @@ static void crashes(void **state, enum kvi_ssd_durability durability, bool misdi
 
 static void test_power_cut_synced_puts(void **state)
 {
-  crashes(state, KVI_SSD_DURABLE_PUT, false);
+  crashes(state, KVI_SSD_DURABLE_PUT, false, NULL);
+}
+
+static void test_power_cut_syncs_fail(void **state)
+{
+  crashes(state, KVI_SSD_DURABLE_PUT, false, some_syncs);
 }
 
 static void test_power_cut_synced_files(void **state)
 {
-  crashes(state, KVI_SSD_DURABLE_SEAL, false);
+  crashes(state, KVI_SSD_DURABLE_SEAL, false, NULL);
 }
 
 static void test_power_cut_never_synced(void **state)
 {
-  crashes(state, KVI_SSD_DURABLE_NONE, false);
+  crashes(state, KVI_SSD_DURABLE_NONE, false, NULL);
 }
 
 static void test_power_cut_misdirected(void **state)
 {
-  crashes(state, KVI_SSD_DURABLE_PUT, true);
+  crashes(state, KVI_SSD_DURABLE_PUT, true, NULL);
 }
 
 /* One operation after the other fails: the tier goes on, and what it said holds. */
@@ -484,6 +507,7 @@ int main(int argc, char **argv)
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
   const struct CMUnitTest tests[] = {
       CASE(test_power_cut_synced_puts),
+      CASE(test_power_cut_syncs_fail),
       CASE(test_power_cut_synced_files),
       CASE(test_power_cut_never_synced),
       CASE(test_power_cut_misdirected),
