@@ -168,4 +168,30 @@ static inline kvs_status owner_recover(struct owner *owner)
   return owner->medium->ops->recover(owner->medium, &ops, owner_found);
 }
 
+static inline kvi_medium_handle owner_handle(struct owner *owner, uint64_t number)
+{
+  kvi_medium_handle handle;
+
+  pthread_mutex_lock(&owner->mutex);
+  handle = owner->handles[number];
+  pthread_mutex_unlock(&owner->mutex);
+  return handle;
+}
+
+/* Gets a chunk; once more if it was moved meanwhile, as the store does. */
+static inline kvs_status owner_get(struct owner *owner, const struct test_chunk *chunk)
+{
+  kvi_medium_handle at, now = owner_handle(owner, chunk->number);
+  kvs_status status = KVS_MISS;
+
+  do {
+    at = now;
+    if (at == 0)
+      return KVS_MISS;
+    status = test_get(owner->medium, chunk, at);
+    now = owner_handle(owner, chunk->number);
+  } while (status == KVS_MISS && now != at);
+  return status;
+}
+
 #endif

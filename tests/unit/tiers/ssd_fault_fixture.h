@@ -73,16 +73,10 @@ static inline int teardown(void **state)
 static inline kvs_status get_number(struct fixture *f, uint32_t number)
 {
   struct test_chunk chunk;
-  kvi_medium_handle handle;
   kvs_status status;
 
-  pthread_mutex_lock(&f->owner.mutex);
-  handle = f->owner.handles[number];
-  pthread_mutex_unlock(&f->owner.mutex);
-  if (handle == 0)
-    return KVS_MISS;
   test_chunk_make(&chunk, number, length_of(number), 1 + number % 20);
-  status = test_get(f->owner.medium, &chunk, handle);
+  status = owner_get(&f->owner, &chunk);
   test_chunk_free(&chunk);
   return status;
 }
