@@ -112,7 +112,7 @@ static void deletes_beside_a_write(void **state)
 /* Beside a get of this node that is under way: it may still have come before the delete, but leaves nothing behind. */
 static void deletes_beside_a_fetch(void **state)
 {
-  static struct getting getting;
+  static struct waiting getting;
   static struct calling deleting;
   uint32_t deleted, unconfirmed;
   struct node one, two;
@@ -233,7 +233,7 @@ static void one_puts_another_gets(void **state)
 static void many_wait_for_one_fetch(void **state)
 {
   enum { N = 20 };
-  static struct getting gettings[N]; /* static: a failed assertion leaves this frame, and what waits stays */
+  static struct waiting gettings[N]; /* static: a failed assertion leaves this frame, and what waits stays */
   kvs_status statuses[N];
   struct node one, two;
 
@@ -262,7 +262,7 @@ static void many_wait_for_one_fetch(void **state)
 
 static void bounds_and_deadlines(void **state)
 {
-  static struct getting gettings[3];
+  static struct waiting gettings[3];
   struct node node;
   uint64_t failed;
   uint32_t cause;
@@ -291,7 +291,7 @@ static void bounds_and_deadlines(void **state)
 /* Closed while gets wait: each is told. */
 static void closed_under_way(void **state)
 {
-  static struct getting gettings[8];
+  static struct waiting gettings[8];
   struct node node;
 
   (void)state;

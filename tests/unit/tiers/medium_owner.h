@@ -168,6 +168,19 @@ static inline kvs_status owner_recover(struct owner *owner)
   return owner->medium->ops->recover(owner->medium, &ops, owner_found);
 }
 
+/* Puts a chunk, and remembers where it is. */
+static inline kvs_status owner_put(struct owner *owner, const struct test_chunk *chunk)
+{
+  kvi_medium_handle handle;
+  kvs_status status = test_put(owner->medium, chunk, &handle);
+
+  pthread_mutex_lock(&owner->mutex);
+  owner->handles[chunk->number] = handle;
+  owner->lengths[chunk->number] = chunk->length;
+  pthread_mutex_unlock(&owner->mutex);
+  return status;
+}
+
 static inline kvi_medium_handle owner_handle(struct owner *owner, uint64_t number)
 {
   kvi_medium_handle handle;

@@ -5,7 +5,7 @@
 #ifndef KVI_TESTS_UNIT_TIERS_SHARED_TESTING_H
 #define KVI_TESTS_UNIT_TIERS_SHARED_TESTING_H
 
-#include "tests/unit/tiers/testing.h"
+#include "tests/unit/tiers/store_waiting.h"
 
 #include <pthread.h>
 #include <unistd.h>
@@ -14,12 +14,7 @@
 #include "base/thread.h"
 #include "tiers/service.h"
 
-#define PATIENCE_MS 60000u /* for what must happen, on a loaded machine */
-#define DELETE_MAX  64u    /* chunks of a delete */
-
-#define AWAIT(condition)                                                                                     \
-  for (kvi_deadline patience = kvi_deadline_from_ms(PATIENCE_MS); !(condition); usleep(500))                 \
-  assert_false(kvi_deadline_expired(patience))
+#define DELETE_MAX 64u /* chunks of a delete */
 
 static const struct kvi_peer peer = {.id = 5, .tenant = TENANT, .name = "test"};
 
@@ -79,28 +74,7 @@ static inline kvs_status put_request(struct node *node, const struct kvi_put_req
 
 /* ---- gets ---- */
 
-struct getting {
-  struct kvi_get_wait wait;
-  pthread_mutex_t mutex;
-  pthread_cond_t ended;
-  uint32_t calls;
-  kvs_status status;
-  uint32_t cause;
-};
-
-static inline void got(struct kvi_get_wait *wait, kvs_status status, uint32_t cause)
-{
-  struct getting *getting = wait->user;
-
-  pthread_mutex_lock(&getting->mutex);
-  getting->calls++;
-  getting->status = status;
-  getting->cause = cause;
-  pthread_cond_signal(&getting->ended);
-  pthread_mutex_unlock(&getting->mutex);
-}
-
-static inline kvs_status get_start(struct node *node, uint64_t n, struct getting *getting)
+static inline kvs_status get_start(struct node *node, uint64_t n, struct waiting *getting)
 {
   uint8_t key[KEY_BYTES];
   uint32_t cause = KVI_MISS_NONE;
@@ -109,7 +83,7 @@ static inline kvs_status get_start(struct node *node, uint64_t n, struct getting
   memset(getting, 0, sizeof(*getting));
   pthread_mutex_init(&getting->mutex, NULL);
   assert_int_equal(kvi_cond_init(&getting->ended), KVS_OK);
-  getting->wait.done = got;
+  getting->wait.done = waiting_done;
   getting->wait.user = getting;
   testing_key(n, key, KEY_BYTES);
   status = node->service->ops->get_open(node->service->self, &peer, node->space, key, KEY_BYTES,
@@ -120,7 +94,7 @@ static inline kvs_status get_start(struct node *node, uint64_t n, struct getting
 }
 
 /* Its status; the bytes are compared. */
-static inline kvs_status get_end(struct node *node, uint64_t n, kvs_status status, struct getting *getting)
+static inline kvs_status get_end(struct node *node, uint64_t n, kvs_status status, struct waiting *getting)
 {
   if (status == KVS_PENDING) {
     pthread_mutex_lock(&getting->mutex);
@@ -141,7 +115,7 @@ static inline kvs_status get_end(struct node *node, uint64_t n, kvs_status statu
 /* cause_p may be NULL. */
 static inline kvs_status get(struct node *node, uint64_t n, uint32_t *cause_p)
 {
-  struct getting getting;
+  struct waiting getting;
   kvs_status status = get_end(node, n, get_start(node, n, &getting), &getting);
 
   if (cause_p)

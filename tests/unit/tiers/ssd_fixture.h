@@ -70,16 +70,11 @@ static inline uint32_t length_of(uint32_t number)
 static inline kvs_status put_number(struct fixture *f, uint32_t number)
 {
   struct test_chunk chunk;
-  kvi_medium_handle handle;
   kvs_status status;
 
   test_chunk_make(&chunk, number, length_of(number), 1 + number % 40);
-  status = test_put(f->owner.medium, &chunk, &handle);
+  status = owner_put(&f->owner, &chunk);
   test_chunk_free(&chunk);
-  pthread_mutex_lock(&f->owner.mutex);
-  f->owner.handles[number] = handle;
-  f->owner.lengths[number] = length_of(number);
-  pthread_mutex_unlock(&f->owner.mutex);
   return status;
 }
 

@@ -1,8 +1,8 @@
-/* store_waiting.h: gets of a store over a medium, to their end, however long the medium takes. */
+/* store_waiting.h: gets that wait for a medium, to their end, however long that takes. */
 #ifndef KVI_TESTS_UNIT_TIERS_STORE_WAITING_H
 #define KVI_TESTS_UNIT_TIERS_STORE_WAITING_H
 
-#include "testing.h"
+#include "tests/unit/tiers/testing.h"
 
 #include <pthread.h>
 #include <unistd.h>
@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/thread.h"
 
-#define PATIENCE_MS 60000u
+#define PATIENCE_MS 60000u /* for what must happen, on a loaded machine */
 
 /* Polls until something holds that other threads are about to make true. */
 #define AWAIT(condition)                                                                                     \
@@ -70,12 +70,7 @@ static inline kvs_status waiting_get(struct kvi_store *store, const char *tenant
   struct kvi_source source;
   kvs_status status = waiting_open(store, tenant, space, key, &source, cause_p);
 
-  if (status != KVS_OK)
-    return status;
-  if (!testing_matches(&source, seed))
-    status = KVS_ERR_CHECKSUM;
-  kvi_store_get_close(store, &source);
-  return status;
+  return testing_compare(store, status, &source, seed);
 }
 
 #endif

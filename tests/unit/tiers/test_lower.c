@@ -143,7 +143,7 @@ static void what_cannot_be_read_is_not_promised(void **state)
 static void waits_are_handed_over_once(void **state)
 {
   enum { GETS = 6, ROUNDS = 120 };
-  static struct getting gettings[GETS];
+  static struct waiting gettings[GETS];
   kvs_status statuses[GETS];
   struct node node;
 
@@ -186,7 +186,7 @@ static void waits_are_handed_over_once(void **state)
 /* A fetch is under way: what it brings is not kept, and who waits for it misses. */
 static void deleted_beside_a_fetch(void **state)
 {
-  static struct getting getting;
+  static struct waiting getting;
   struct calling deleting;
   struct node node;
   uint32_t n_deleted, unconfirmed, cause;
@@ -201,7 +201,7 @@ static void deleted_beside_a_fetch(void **state)
   assert_int_equal(get_start(&node, 1, &getting), KVS_PENDING);
   assert_int_equal(delete_start(&node, 1, 1, &deleting), KVS_PENDING);
   {
-    static struct getting late;
+    static struct waiting late;
 
     assert_int_equal(get_start(&node, 1, &late), KVS_PENDING); /* the same fetch */
     memory_hold(lower, false);

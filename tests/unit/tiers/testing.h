@@ -132,7 +132,19 @@ static inline kvs_status testing_put(struct kvi_store *store, const char *tenant
   return kvi_store_put_commit(store, &landing);
 }
 
-/* KVS_OK with the right bytes, KVS_ERR_CHECKSUM with wrong ones, or the miss with its cause. */
+/* The end of a get that was opened with this status: KVS_OK with the right bytes, KVS_ERR_CHECKSUM with wrong ones. */
+static inline kvs_status testing_compare(struct kvi_store *store, kvs_status status,
+                                         struct kvi_source *source, uint64_t seed)
+{
+  if (status != KVS_OK)
+    return status;
+  if (!testing_matches(source, seed))
+    status = KVS_ERR_CHECKSUM;
+  kvi_store_get_close(store, source);
+  return status;
+}
+
+/* As testing_compare, or the miss with its cause. */
 static inline kvs_status testing_get(struct kvi_store *store, const char *tenant, const uint8_t *space,
                                      const uint8_t *key, uint32_t key_length, uint64_t seed,
                                      uint32_t *cause_p)
@@ -140,12 +152,7 @@ static inline kvs_status testing_get(struct kvi_store *store, const char *tenant
   struct kvi_source source;
   kvs_status status = kvi_store_get_open(store, tenant, space, key, key_length, NULL, &source, cause_p);
 
-  if (status != KVS_OK)
-    return status;
-  if (!testing_matches(&source, seed))
-    status = KVS_ERR_CHECKSUM;
-  kvi_store_get_close(store, &source);
-  return status;
+  return testing_compare(store, status, &source, seed);
 }
 
 #endif
