@@ -112,8 +112,8 @@ struct kvi_ssd_op {
   struct kvi_ssd_walk *walk;                          /* of one of the volume's own */
   void (*own_done)(struct kvi_ssd_op *op, int error); /* of a write of its own: takes the op over */
   bool wants_sync;                                    /* the write has ended when it is safe */
-  kvi_list_node link; /* in ops_free, running or unsynced; what follows is kept */
-  struct iovec *places;
+  kvi_list_node link;   /* in ops_free, running or unsynced; what follows is kept */
+  struct iovec *places; /* grown to what an operation needs, so allocated a few times in a volume's life */
   uint32_t places_room;
 };
 
