@@ -10,6 +10,71 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+/* ---- where the copies are ---- */
+
+kvi_medium_handle kvi_below_handle(const struct kvi_store *store, uint32_t number)
+{
+  const struct kvi_entry *entry = &store->entries[number];
+
+  if (!store->below)
+    return 0;
+  switch ((enum kvi_entry_state)entry->state) {
+  case KVI_ENTRY_BELOW:
+    return entry->handle_low | (kvi_medium_handle)entry->handle_high << 32;
+  case KVI_ENTRY_RESIDENT:
+    return store->below->handles[entry->object];
+  case KVI_ENTRY_FETCHING:
+    return store->below->fetches[entry->object].handle;
+  case KVI_ENTRY_FREE:
+  case KVI_ENTRY_LANDING:
+  case KVI_ENTRY_ZOMBIE:
+    break;
+  }
+  return 0;
+}
+
+void kvi_below_handle_set(struct kvi_store *store, uint32_t number, kvi_medium_handle handle)
+{
+  struct kvi_entry *entry = &store->entries[number];
+
+  if (entry->state == KVI_ENTRY_RESIDENT) {
+    store->below->handles[entry->object] = handle;
+  } else if (entry->state == KVI_ENTRY_FETCHING) {
+    store->below->fetches[entry->object].handle = handle;
+  } else {
+    assert(entry->state == KVI_ENTRY_BELOW);
+    entry->handle_low = (uint32_t)handle;
+    entry->handle_high = (uint32_t)(handle >> 32);
+  }
+}
+
+uint64_t kvi_below_memory(const struct kvi_store *store)
+{
+  const struct kvi_below *below = store->below;
+
+  return below ? (uint64_t)store->dram_attr.objects_max * (sizeof(*below->handles) + sizeof(*below->clean))
+               : 0;
+}
+
+void kvi_entry_land_locked(struct kvi_store *store, uint32_t number, kvi_tier_object object)
+{
+  struct kvi_entry *entry = &store->entries[number];
+  kvi_medium_handle handle = kvi_below_handle(store, number);
+
+  entry->state = KVI_ENTRY_RESIDENT;
+  entry->object = object;
+  if (store->below)
+    store->below->handles[object] = handle;
+}
+
+void kvi_entry_leave_locked(struct kvi_store *store, uint32_t number)
+{
+  kvi_medium_handle handle = kvi_below_handle(store, number);
+
+  store->entries[number].state = KVI_ENTRY_BELOW;
+  kvi_below_handle_set(store, number, handle);
+}
+
 /* ---- what the medium asks ---- */
 
 /* The entry of what a medium names; KVI_NONE. */
@@ -31,7 +96,7 @@ static bool owner_holds(void *ctx, const struct kvi_medium_identity *identity, k
 
   pthread_mutex_lock(&store->lock);
   number = entry_find_locked(store, identity);
-  holds = number != KVI_NONE && store->below->handles[number] == handle;
+  holds = number != KVI_NONE && kvi_below_handle(store, number) == handle;
   pthread_mutex_unlock(&store->lock);
   return holds;
 }
@@ -45,9 +110,9 @@ static bool owner_moved(void *ctx, const struct kvi_medium_identity *identity, k
 
   pthread_mutex_lock(&store->lock);
   number = entry_find_locked(store, identity);
-  held = number != KVI_NONE && store->below->handles[number] == from;
+  held = number != KVI_NONE && kvi_below_handle(store, number) == from;
   if (held)
-    store->below->handles[number] = to;
+    kvi_below_handle_set(store, number, to);
   pthread_mutex_unlock(&store->lock);
   return held;
 }
@@ -91,7 +156,7 @@ static void owner_corrupt(void *ctx, const struct kvi_medium_identity *identity,
 
   pthread_mutex_lock(&store->lock);
   number = entry_find_locked(store, identity);
-  held = number != KVI_NONE && store->below->handles[number] == handle;
+  held = number != KVI_NONE && kvi_below_handle(store, number) == handle;
   if (held) {
     store->stats.corrupt++;
     copy_lost_locked(store, number, KVI_MISS_CORRUPT, true);
@@ -112,9 +177,9 @@ static void owner_lost(void *ctx, kvi_medium_handle first, kvi_medium_handle las
     pthread_mutex_lock(&store->lock);
     end = store->entry_fresh - i < KVI_BATCH_LOCKED ? store->entry_fresh : i + KVI_BATCH_LOCKED;
     for (; i < end; i++) {
-      kvi_medium_handle handle = store->below->handles[i];
+      kvi_medium_handle handle = kvi_below_handle(store, i);
 
-      if (handle >= first && handle <= last && handle != 0 && kvi_entry_is_present(&store->entries[i])) {
+      if (handle >= first && handle <= last && handle != 0) {
         store->stats.medium_lost++;
         copy_lost_locked(store, i, KVI_MISS_TIER, false);
         lost++;
@@ -132,8 +197,8 @@ void kvi_below_drop_locked(struct kvi_store *store, uint32_t number, bool for_go
 {
   struct kvi_below *below = store->below;
 
-  below->medium->ops->drop(below->medium, NULL, below->handles[number], false);
-  below->handles[number] = 0;
+  below->medium->ops->drop(below->medium, NULL, kvi_below_handle(store, number), false);
+  kvi_below_handle_set(store, number, 0);
   store->stats.medium_chunks--;
   if (for_good)
     kvi_below_forget_locked(store, number);
@@ -217,7 +282,7 @@ static void orphans_link_locked(struct kvi_store *store)
 
     if (parent != KVI_NONE && !store->entries[parent].unchained &&
         store->entries[parent].place + 1 == child->place)
-      store->policy_ops->link(store->policy, orphan->entry, parent);
+      kvi_entry_link_locked(store, orphan->entry, parent);
   }
   free(below->orphans);
   below->orphans = NULL;
@@ -238,11 +303,10 @@ static bool found_add_locked(struct kvi_store *store, const struct kvi_medium_fo
     return false;
   entry = &store->entries[number];
   entry->state = KVI_ENTRY_BELOW;
-  entry->object = KVI_NONE;
   entry->length = (uint32_t)found->length;
   entry->place = found->identity.place;
   entry->unchained = found->identity.unchained;
-  store->below->handles[number] = found->handle;
+  kvi_below_handle_set(store, number, found->handle);
   store->policy_ops->insert(store->policy, number, parent_find_locked(store, &found->identity, space, number),
                             entry->length, kvi_now_ns());
   store->policy_ops->move(store->policy, number, KVI_POLICY_MEDIUM);
@@ -271,9 +335,9 @@ static bool found_take(void *ctx, const struct kvi_medium_found *found)
   if (number != KVI_NONE) { /* told again: the later one counts, which has the same bytes */
     taken = store->entries[number].length == found->length;
     if (taken) {
-      store->below->medium->ops->drop(store->below->medium, &found->identity, store->below->handles[number],
+      store->below->medium->ops->drop(store->below->medium, &found->identity, kvi_below_handle(store, number),
                                       false);
-      store->below->handles[number] = found->handle;
+      kvi_below_handle_set(store, number, found->handle);
     }
   } else {
     taken = found_add_locked(store, found, space, folded);
@@ -286,7 +350,7 @@ static bool found_take(void *ctx, const struct kvi_medium_found *found)
 
 static kvs_status parts_create(struct kvi_store *store, struct kvi_below *below)
 {
-  uint32_t n = store->config.max_chunks;
+  uint32_t n = store->dram_attr.objects_max;
 
   below->queue.room = below->again.room = store->config.write_queue;
   below->handles = calloc(n, sizeof(*below->handles));

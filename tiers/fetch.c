@@ -110,11 +110,11 @@ static kvs_status entry_end_locked(struct kvi_store *store, struct kvi_fetch *fe
   if (fetch->entry == KVI_NONE) /* it was dropped under the read; the cause is known */
     return KVS_MISS;
   entry = &store->entries[fetch->entry];
-  entry->state = KVI_ENTRY_BELOW;
-  entry->object = KVI_NONE;
+  if (status == KVS_OK)
+    kvi_entry_land_locked(store, fetch->entry, fetch->object);
+  else
+    kvi_entry_leave_locked(store, fetch->entry);
   if (status == KVS_OK) {
-    entry->state = KVI_ENTRY_RESIDENT;
-    entry->object = fetch->object;
     entry->origin = fetch->waiters ? 0 : store->below->attr.kind & 7;
     store->stats.medium_only--;
     store->stats.promotions++;
@@ -198,10 +198,10 @@ static bool read_again_locked(struct kvi_store *store, struct kvi_fetch *fetch, 
   struct kvi_below *below = store->below;
 
   if (status != KVS_MISS || fetch->again || fetch->landed || fetch->entry == KVI_NONE ||
-      below->handles[fetch->entry] == fetch->get.handle)
+      fetch->handle == fetch->get.handle)
     return false;
   fetch->again = true;
-  fetch->get.handle = below->handles[fetch->entry];
+  fetch->get.handle = fetch->handle;
   return below->medium->ops->get(below->medium, &fetch->get) == KVS_OK;
 }
 
@@ -268,11 +268,12 @@ static kvs_status fetch_start_locked(struct kvi_store *store, uint32_t number, c
   fetch->store = store;
   fetch->entry = number;
   fetch->length = entry->length;
+  fetch->handle = kvi_below_handle(store, number);
   fetch->get = (struct kvi_medium_get){.identity = {.tenant = space->tenant,
                                                     .space = space->digest,
                                                     .key = fetch->key,
                                                     .key_length = space->key_length},
-                                       .handle = below->handles[number],
+                                       .handle = fetch->handle,
                                        .length = entry->length,
                                        .deadline_ns = kvi_now_ns() + FETCH_TIMEOUT_NS,
                                        .room = kvi_below_is_direct(store) ? room : NULL,

@@ -179,6 +179,13 @@ static void entry_free(struct kvi_store *store, uint32_t number)
   store->entry_free = number;
 }
 
+/* What the policy says is free now, if anything. */
+static void zombie_end_locked(struct kvi_store *store, uint32_t number)
+{
+  if (number != KVI_POLICY_NONE)
+    entry_free(store, number);
+}
+
 void kvi_entry_forget_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause)
 {
   struct kvi_entry *entry = &store->entries[number];
@@ -192,11 +199,16 @@ void kvi_entry_forget_locked(struct kvi_store *store, uint32_t number, enum kvi_
   if (cause != KVI_MISS_NONE)
     *ghost_of(store, hash) = ghost_tag(hash) | (uint32_t)cause;
   store->policy_ops->info(store->policy, number, &info);
-  store->policy_ops->remove(store->policy, number);
-  if (info.holds > 0)
+  zombie_end_locked(store, store->policy_ops->remove(store->policy, number));
+  if (info.holds > 0 || info.children > 0)
     entry->state = KVI_ENTRY_ZOMBIE;
   else
     entry_free(store, number);
+}
+
+void kvi_entry_link_locked(struct kvi_store *store, uint32_t number, uint32_t parent)
+{
+  zombie_end_locked(store, store->policy_ops->link(store->policy, number, parent));
 }
 
 void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause)
@@ -230,8 +242,12 @@ void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_mi
 void kvi_entry_unhold_locked(struct kvi_store *store, uint32_t number)
 {
   uint32_t left = store->policy_ops->unhold(store->policy, number);
+  struct kvi_policy_info info;
 
-  if (left == 0 && store->entries[number].state == KVI_ENTRY_ZOMBIE)
+  if (left > 0 || store->entries[number].state != KVI_ENTRY_ZOMBIE)
+    return;
+  store->policy_ops->info(store->policy, number, &info);
+  if (info.children == 0)
     entry_free(store, number);
 }
 

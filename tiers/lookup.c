@@ -92,7 +92,7 @@ static void found_use_locked(struct walk *walk, uint32_t previous, const uint32_
     entry = &store->entries[found[i]];
     if (previous != KVI_NONE && !entry->unchained && !store->entries[previous].unchained &&
         entry->place == store->entries[previous].place + 1)
-      store->policy_ops->link(store->policy, found[i], previous);
+      kvi_entry_link_locked(store, found[i], previous);
     store->policy_ops->touch(store->policy, found[i], walk->now_ns);
     previous = found[i];
   }

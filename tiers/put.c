@@ -95,7 +95,7 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
   if (number != KVI_NONE && kvi_entry_is_present(&store->entries[number])) {
     store->policy_ops->touch(store->policy, number, kvi_now_ns());
     if (!store->entries[number].unchained && store->entries[number].place == request->place)
-      store->policy_ops->link(store->policy, number, parent_find_locked(store, space, request));
+      kvi_entry_link_locked(store, number, parent_find_locked(store, space, request));
     kvi_use_locked(store, number, use); /* somebody else had it to compute, too */
     return KVS_EXISTS;
   }
@@ -291,8 +291,7 @@ kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *lan
   parent = own->parent;
   if (parent != KVI_NONE && store->entries[parent].state == KVI_ENTRY_ZOMBIE)
     parent = KVI_NONE; /* deleted or aborted meanwhile; the number is ours to look at, since it is held */
-  entry->object = own->object;
-  entry->state = KVI_ENTRY_RESIDENT;
+  kvi_entry_land_locked(store, own->entry, own->object);
   store->policy_ops->insert(store->policy, own->entry, parent, entry->length, kvi_now_ns());
   kvi_ghost_clear_locked(store, kvi_key_hash(store, entry->space, entry->key));
   store->spaces[entry->space].chunks++;

@@ -88,8 +88,7 @@ static void take_locked(struct kvi_store *store, uint32_t number, kvi_tier_objec
   if (entry->state ==
       KVI_ENTRY_FETCHING) /* it is being read once more: those who wait ask below, and find it here */
     kvi_fetch_forget_locked(store, number, KVI_MISS_TIER);
-  entry->state = KVI_ENTRY_RESIDENT;
-  entry->object = object;
+  kvi_entry_land_locked(store, number, object);
   entry->origin = store->lower ? store->lower->kind & 7 : 0;
   store->stats.medium_only--;
   store->stats.promotions++;

@@ -30,9 +30,9 @@ enum kvi_entry_state {
   KVI_ENTRY_FREE = 0,
   KVI_ENTRY_LANDING,  /* in the index, not visible to readers; object: the landing's number */
   KVI_ENTRY_RESIDENT, /* in memory, perhaps on the medium too; object: the tier's */
-  KVI_ENTRY_BELOW,    /* on the medium only */
+  KVI_ENTRY_BELOW,    /* on the medium only; handle_low, handle_high: the medium's */
   KVI_ENTRY_FETCHING, /* on the medium, and on its way to memory; object: the fetch's number */
-  KVI_ENTRY_ZOMBIE,   /* out of the index, but held: its number is not used again before the last hold goes */
+  KVI_ENTRY_ZOMBIE, /* out of the index: its number is not used again before the last hold and the last child go */
 };
 
 struct kvi_entry {
@@ -46,11 +46,15 @@ struct kvi_entry {
   uint8_t unwritten : 1; /* to be written to the medium once it is used */
   uint8_t unshared : 1;  /* kvi_store_lower.used is to be called once it is used */
   uint8_t origin : 3;    /* enum kvi_tier_kind: read from there ahead of its get, which has not come yet; 0 */
-  uint32_t object;
+  union {
+    uint32_t object;
+    uint32_t handle_low;
+  };
+  uint32_t handle_high;
   uint32_t length;
   uint32_t place;
 };
-static_assert(sizeof(struct kvi_entry) == 52, "metadata of each chunk; docs/store.md has the sum");
+static_assert(sizeof(struct kvi_entry) == 56, "metadata of each chunk; docs/store.md has the sum");
 
 /* A reader can have it, perhaps not at once. */
 static inline bool kvi_entry_is_present(const struct kvi_entry *entry)
@@ -130,11 +134,12 @@ struct kvi_write {
 struct kvi_fetch {
   struct kvi_medium_get get;
   struct kvi_store *store;
-  uint32_t entry;         /* KVI_NONE: it was dropped meanwhile */
-  uint32_t cause;         /* why it was */
-  kvi_tier_object object; /* where it lands */
-  bool landed;            /* object is set */
-  bool opened;            /* for each waiter */
+  uint32_t entry;           /* KVI_NONE: it was dropped meanwhile */
+  kvi_medium_handle handle; /* the entry's; the get's may be an older one */
+  uint32_t cause;           /* why it was */
+  kvi_tier_object object;   /* where it lands */
+  bool landed;              /* object is set */
+  bool opened;              /* for each waiter */
   uint16_t quality;
   uint32_t length;
   bool again; /* it was moved under the read, and is read once more */
@@ -162,12 +167,14 @@ struct kvi_clean {
   uint32_t next, prev;
   uint32_t stamp; /* last use when it was queued, in units of 2^24 ns, cut */
 };
+static_assert(sizeof(struct kvi_clean) == 12,
+              "for each object that memory may hold; docs/store.md has the sum");
 
 struct kvi_below {
   struct kvi_medium *medium;
   struct kvi_medium_attr attr;
-  kvi_medium_handle *handles; /* by entry; 0: no copy */
-  struct kvi_clean *clean;    /* by entry */
+  kvi_medium_handle *handles; /* of chunks in memory, by object; 0: no copy */
+  struct kvi_clean *clean;    /* by object */
   uint32_t clean_first, clean_last;
   struct kvi_write_queue queue; /* to be written */
   struct kvi_write_queue again; /* shed, or not taken: once more, when the medium has taken others */
@@ -255,6 +262,8 @@ void kvi_entry_forget_locked(struct kvi_store *store, uint32_t number, enum kvi_
 /* A present entry goes: forgotten, its bytes dropped in all tiers, counted out of its space. KVI_MISS_DELETED, KVI_MISS_CORRUPT: for good. */
 void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause);
 void kvi_entry_unhold_locked(struct kvi_store *store, uint32_t number);
+/* Told to the policy, which ignores it when its parent is known already. */
+void kvi_entry_link_locked(struct kvi_store *store, uint32_t number, uint32_t parent);
 
 enum kvi_miss_cause kvi_ghost_cause_locked(const struct kvi_store *store, uint64_t hash);
 void kvi_ghost_clear_locked(struct kvi_store *store, uint64_t hash);
@@ -334,6 +343,16 @@ void kvi_below_destroy(struct kvi_store *store);
 /* What kvi_store_lower.missed is asked: KVS_MISS without one, or when the chunk was deleted. */
 kvs_status kvi_lower_missed(struct kvi_store *store, const struct kvi_medium_identity *identity,
                             uint32_t cause, struct kvi_get_wait *wait);
+/* Where its copy on the medium is; 0: there is none. Where it is remembered depends on the state: call with the lock held. */
+kvi_medium_handle kvi_below_handle(const struct kvi_store *store, uint32_t number);
+/* The entry is present. */
+void kvi_below_handle_set(struct kvi_store *store, uint32_t number, kvi_medium_handle handle);
+/* Its bytes are in memory from now on, in this object: RESIDENT. */
+void kvi_entry_land_locked(struct kvi_store *store, uint32_t number, kvi_tier_object object);
+/* Its bytes are not in memory, or not any longer; it has a copy: BELOW. */
+void kvi_entry_leave_locked(struct kvi_store *store, uint32_t number);
+/* Bytes that the tier below takes for what is in memory, whatever max_chunks is. */
+uint64_t kvi_below_memory(const struct kvi_store *store);
 /* Its copy on the medium is let go of. for_good: and what there may be of it beside. */
 void kvi_below_drop_locked(struct kvi_store *store, uint32_t number, bool for_good);
 /* What there may be of it on the medium is not to come back, whether or not there is a copy that is known. */
@@ -347,7 +366,7 @@ static inline bool kvi_below_is_direct(const struct kvi_store *store)
 void kvi_below_keep(struct kvi_store *store, kvi_tier_object object, struct kvi_medium_hold *hold_p);
 static inline bool kvi_below_has(const struct kvi_store *store, uint32_t number)
 {
-  return store->below && store->below->handles[number] != 0;
+  return kvi_below_handle(store, number) != 0;
 }
 
 /* ---- clean.c ---- */

@@ -121,7 +121,7 @@ static void write_done(struct kvi_medium_put *put, kvs_status status)
   if (entry->state == KVI_ENTRY_RESIDENT && entry->writing && entry->object == write->object) {
     entry->writing = 0;
     if (status == KVS_OK) {
-      below->handles[write->entry] = put->handle;
+      kvi_below_handle_set(store, write->entry, put->handle);
       store->policy_ops->move(store->policy, write->entry, KVI_POLICY_MEDIUM);
       kvi_clean_add_locked(store, write->entry);
       store->stats.medium_chunks++;
