@@ -80,11 +80,11 @@ void kvi_entry_leave_locked(struct kvi_store *store, uint32_t number)
 /* The entry of what a medium names; KVI_NONE. */
 static uint32_t entry_find_locked(const struct kvi_store *store, const struct kvi_medium_identity *identity)
 {
-  uint8_t folded[KVI_KEY_FOLDED];
+  struct kvi_key_tag tag;
   uint32_t number;
 
-  kvi_key_fold(identity->key, identity->key_length, folded);
-  number = kvi_entry_find_locked(store, identity->tenant, identity->space, identity->key_length, folded);
+  kvi_key_tag(store, identity->key, identity->key_length, &tag);
+  number = kvi_entry_find_locked(store, identity->tenant, identity->space, identity->key_length, &tag);
   return number != KVI_NONE && kvi_entry_is_present(&store->entries[number]) ? number : KVI_NONE;
 }
 
@@ -135,16 +135,16 @@ static uint64_t owner_make_room(void *ctx, uint64_t bytes)
   return freed;
 }
 
-/* The copy at this handle is not to be used any more: the chunk stays if it is in memory. for_good: the copy must not come back. */
+/* The copy is not to be used any more: the chunk stays if it is in memory. key not NULL: the copy must not come back. */
 static void copy_lost_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause,
-                             bool for_good)
+                             const uint8_t *key)
 {
   if (store->entries[number].state != KVI_ENTRY_RESIDENT) {
-    kvi_entry_drop_locked(store, number, cause);
+    kvi_entry_drop_locked(store, number, cause, key);
     return;
   }
   kvi_clean_remove_locked(store, number);
-  kvi_below_drop_locked(store, number, for_good);
+  kvi_below_drop_locked(store, number, key);
   store->policy_ops->move(store->policy, number, KVI_POLICY_MEMORY);
 }
 
@@ -159,7 +159,7 @@ static void owner_corrupt(void *ctx, const struct kvi_medium_identity *identity,
   held = number != KVI_NONE && kvi_below_handle(store, number) == handle;
   if (held) {
     store->stats.corrupt++;
-    copy_lost_locked(store, number, KVI_MISS_CORRUPT, true);
+    copy_lost_locked(store, number, KVI_MISS_CORRUPT, identity->key);
   }
   pthread_mutex_unlock(&store->lock);
   if (held)
@@ -181,7 +181,7 @@ static void owner_lost(void *ctx, kvi_medium_handle first, kvi_medium_handle las
 
       if (handle >= first && handle <= last && handle != 0) {
         store->stats.medium_lost++;
-        copy_lost_locked(store, i, KVI_MISS_TIER, false);
+        copy_lost_locked(store, i, KVI_MISS_TIER, NULL);
         lost++;
       }
     }
@@ -193,26 +193,23 @@ static void owner_lost(void *ctx, kvi_medium_handle first, kvi_medium_handle las
   kvi_log_warn("%llu chunks lost their copy on %s", (unsigned long long)lost, store->below->attr.name);
 }
 
-void kvi_below_drop_locked(struct kvi_store *store, uint32_t number, bool for_good)
+void kvi_below_drop_locked(struct kvi_store *store, uint32_t number, const uint8_t *key)
 {
   struct kvi_below *below = store->below;
 
   below->medium->ops->drop(below->medium, NULL, kvi_below_handle(store, number), false);
   kvi_below_handle_set(store, number, 0);
   store->stats.medium_chunks--;
-  if (for_good)
-    kvi_below_forget_locked(store, number);
+  if (key)
+    kvi_below_forget_locked(store, number, key);
 }
 
-void kvi_below_forget_locked(struct kvi_store *store, uint32_t number)
+void kvi_below_forget_locked(struct kvi_store *store, uint32_t number, const uint8_t *key)
 {
   const struct kvi_entry *entry = &store->entries[number];
   const struct kvi_space_entry *space = &store->spaces[entry->space];
-  struct kvi_medium_identity identity = {.tenant = space->tenant,
-                                         .space = space->digest,
-                                         .key = entry->key,
-                                         .key_length = space->key_length,
-                                         .folded = space->key_length > KVI_KEY_FOLDED};
+  struct kvi_medium_identity identity = {
+      .tenant = space->tenant, .space = space->digest, .key = key, .key_length = space->key_length};
 
   store->below->medium->ops->drop(store->below->medium, &identity, 0, true);
 }
@@ -237,7 +234,7 @@ void kvi_below_keep(struct kvi_store *store, kvi_tier_object object, struct kvi_
 /* A child that was told before its parent. */
 struct orphan {
   uint32_t entry;
-  uint8_t parent[KVI_KEY_FOLDED];
+  struct kvi_key_tag parent;
 };
 
 /* The entry of its parent, or KVI_NONE; remembered for the end of the recovery if it is not there yet. */
@@ -245,13 +242,13 @@ static uint32_t parent_find_locked(struct kvi_store *store, const struct kvi_med
                                    uint32_t space, uint32_t number)
 {
   struct kvi_below *below = store->below;
-  uint8_t folded[KVI_KEY_FOLDED];
+  struct kvi_key_tag tag;
   uint32_t parent;
 
   if (identity->unchained || !identity->parent || identity->place == 0)
     return KVI_NONE;
-  kvi_key_fold(identity->parent, identity->key_length, folded);
-  parent = kvi_index_find_locked(store, kvi_key_hash(store, space, folded), space, folded);
+  kvi_key_tag(store, identity->parent, identity->key_length, &tag);
+  parent = kvi_index_find_locked(store, kvi_key_hash(space, &tag), space, &tag);
   if (parent == KVI_NONE) {
     if (below->n_orphans == below->orphans_room) {
       uint32_t room = below->orphans_room ? below->orphans_room * 2 : 1024;
@@ -263,7 +260,7 @@ static uint32_t parent_find_locked(struct kvi_store *store, const struct kvi_med
       below->orphans_room = room;
     }
     below->orphans[below->n_orphans].entry = number;
-    memcpy(below->orphans[below->n_orphans++].parent, folded, KVI_KEY_FOLDED);
+    below->orphans[below->n_orphans++].parent = tag;
     return KVI_NONE;
   }
   return !store->entries[parent].unchained && store->entries[parent].place == identity->place - 1 ? parent
@@ -277,8 +274,8 @@ static void orphans_link_locked(struct kvi_store *store)
   for (uint32_t i = 0; i < below->n_orphans; i++) {
     const struct orphan *orphan = &below->orphans[i];
     const struct kvi_entry *child = &store->entries[orphan->entry];
-    uint32_t parent = kvi_index_find_locked(store, kvi_key_hash(store, child->space, orphan->parent),
-                                            child->space, orphan->parent);
+    uint32_t parent = kvi_index_find_locked(store, kvi_key_hash(child->space, &orphan->parent), child->space,
+                                            &orphan->parent);
 
     if (parent != KVI_NONE && !store->entries[parent].unchained &&
         store->entries[parent].place + 1 == child->place)
@@ -291,14 +288,14 @@ static void orphans_link_locked(struct kvi_store *store)
 
 /* A new entry for what was found. False: the index is full. */
 static bool found_add_locked(struct kvi_store *store, const struct kvi_medium_found *found, uint32_t space,
-                             const uint8_t folded[KVI_KEY_FOLDED])
+                             const struct kvi_key_tag *tag)
 {
-  uint64_t hash = kvi_key_hash(store, space, folded);
-  uint32_t number = kvi_entry_create_locked(store, hash, space, folded);
+  uint64_t hash = kvi_key_hash(space, tag);
+  uint32_t number = kvi_entry_create_locked(store, hash, space, tag);
   struct kvi_entry *entry;
 
   if (number == KVI_NONE && kvi_store_drop_one_locked(store)) /* older ones were told before */
-    number = kvi_entry_create_locked(store, hash, space, folded);
+    number = kvi_entry_create_locked(store, hash, space, tag);
   if (number == KVI_NONE)
     return false;
   entry = &store->entries[number];
@@ -323,15 +320,15 @@ static bool found_take(void *ctx, const struct kvi_medium_found *found)
   struct kvi_store *store = ctx;
   uint32_t space =
       kvi_space_recover(store, found->identity.tenant, found->identity.space, found->identity.key_length);
-  uint8_t folded[KVI_KEY_FOLDED];
+  struct kvi_key_tag tag;
   uint32_t number;
   bool taken;
 
   if (space == KVI_NONE || found->length > store->config.chunk_bytes_max)
     return false;
-  kvi_key_fold(found->identity.key, found->identity.key_length, folded);
+  kvi_key_tag(store, found->identity.key, found->identity.key_length, &tag);
   pthread_mutex_lock(&store->lock);
-  number = kvi_index_find_locked(store, kvi_key_hash(store, space, folded), space, folded);
+  number = kvi_index_find_locked(store, kvi_key_hash(space, &tag), space, &tag);
   if (number != KVI_NONE) { /* told again: the later one counts, which has the same bytes */
     taken = store->entries[number].length == found->length;
     if (taken) {
@@ -340,7 +337,7 @@ static bool found_take(void *ctx, const struct kvi_medium_found *found)
       kvi_below_handle_set(store, number, found->handle);
     }
   } else {
-    taken = found_add_locked(store, found, space, folded);
+    taken = found_add_locked(store, found, space, &tag);
   }
   pthread_mutex_unlock(&store->lock);
   return taken;

@@ -29,13 +29,11 @@ static kvs_status object_reserve(struct kvi_fetch *fetch, uint32_t n_segments, c
   struct kvi_tier_request wanted = {.length = fetch->length,
                                     .n_segments = n_segments,
                                     .segment_lengths = lengths,
-                                    .table_bytes = fetch->get.table_bytes};
+                                    .table_bytes = fetch->get.table_bytes,
+                                    .label = fetch->key,
+                                    .label_length = fetch->get.identity.key_length};
   kvs_status status;
 
-  if (fetch->get.identity.key_length > KVI_KEY_FOLDED) {
-    wanted.label = fetch->key;
-    wanted.label_length = fetch->get.identity.key_length;
-  }
   status = kvi_room_take(fetch->store, &wanted, &fetch->object);
   fetch->landed = status == KVS_OK;
   return status;
@@ -122,12 +120,13 @@ static kvs_status entry_end_locked(struct kvi_store *store, struct kvi_fetch *fe
   } else if (status == KVS_ERR_CORRUPT || status == KVS_MISS) {
     fetch->cause = status == KVS_MISS ? KVI_MISS_EVICTED : KVI_MISS_CORRUPT;
     store->stats.corrupt += status == KVS_ERR_CORRUPT;
-    kvi_entry_drop_locked(store, fetch->entry, (enum kvi_miss_cause)fetch->cause);
+    kvi_entry_drop_locked(store, fetch->entry, (enum kvi_miss_cause)fetch->cause,
+                          status == KVS_ERR_CORRUPT ? fetch->key : NULL);
     status = KVS_MISS;
   } else if (status == KVS_ERR_IO) { /* what cannot be read is not there: no look-up shall promise it */
     fetch->cause = KVI_MISS_TIER;
     store->stats.medium_lost++;
-    kvi_entry_drop_locked(store, fetch->entry, KVI_MISS_TIER);
+    kvi_entry_drop_locked(store, fetch->entry, KVI_MISS_TIER, NULL);
     status = KVS_MISS;
   } else if (status == KVS_ERR_FULL || status == KVS_ERR_NOMEM || status == KVS_ERR_BUSY) {
     store->stats.fetch_refused++;
@@ -304,6 +303,9 @@ kvs_status kvi_fetch_locked(struct kvi_store *store, uint32_t number, const uint
     return KVS_ERR_BUSY;
   }
   if (store->entries[number].state == KVI_ENTRY_FETCHING) {
+    fetch = fetch_of(store, number);
+    if (memcmp(fetch->key, key, fetch->get.identity.key_length) != 0)
+      return KVS_MISS; /* of two keys with one tag the other is here */
     store->stats.fetch_joins++;
   } else {
     status = fetch_start_locked(store, number, key);
