@@ -231,15 +231,15 @@ void kvi_below_keep(struct kvi_store *store, kvi_tier_object object, struct kvi_
 
 /* ---- what it tells at start ---- */
 
-/* A child that was told before its parent. */
+/* A child that was told before its parent. By its tag: it may have gone again, and its entry be another chunk's. */
 struct orphan {
-  uint32_t entry;
-  struct kvi_key_tag parent;
+  uint32_t space;
+  struct kvi_key_tag child, parent;
 };
 
 /* The entry of its parent, or KVI_NONE; remembered for the end of the recovery if it is not there yet. */
 static uint32_t parent_find_locked(struct kvi_store *store, const struct kvi_medium_identity *identity,
-                                   uint32_t space, uint32_t number)
+                                   uint32_t space, const struct kvi_key_tag *child)
 {
   struct kvi_below *below = store->below;
   struct kvi_key_tag tag;
@@ -259,8 +259,7 @@ static uint32_t parent_find_locked(struct kvi_store *store, const struct kvi_med
       below->orphans = grown;
       below->orphans_room = room;
     }
-    below->orphans[below->n_orphans].entry = number;
-    below->orphans[below->n_orphans++].parent = tag;
+    below->orphans[below->n_orphans++] = (struct orphan){.space = space, .child = *child, .parent = tag};
     return KVI_NONE;
   }
   return !store->entries[parent].unchained && store->entries[parent].place == identity->place - 1 ? parent
@@ -273,13 +272,14 @@ static void orphans_link_locked(struct kvi_store *store)
 
   for (uint32_t i = 0; i < below->n_orphans; i++) {
     const struct orphan *orphan = &below->orphans[i];
-    const struct kvi_entry *child = &store->entries[orphan->entry];
-    uint32_t parent = kvi_index_find_locked(store, kvi_key_hash(child->space, &orphan->parent), child->space,
-                                            &orphan->parent);
+    uint32_t child = kvi_index_find_locked(store, kvi_key_hash(orphan->space, &orphan->child), orphan->space,
+                                           &orphan->child);
+    uint32_t parent = kvi_index_find_locked(store, kvi_key_hash(orphan->space, &orphan->parent),
+                                            orphan->space, &orphan->parent);
 
-    if (parent != KVI_NONE && !store->entries[parent].unchained &&
-        store->entries[parent].place + 1 == child->place)
-      kvi_entry_link_locked(store, orphan->entry, parent);
+    if (child != KVI_NONE && parent != KVI_NONE && !store->entries[child].unchained &&
+        !store->entries[parent].unchained && store->entries[parent].place + 1 == store->entries[child].place)
+      kvi_entry_link_locked(store, child, parent);
   }
   free(below->orphans);
   below->orphans = NULL;
@@ -304,7 +304,7 @@ static bool found_add_locked(struct kvi_store *store, const struct kvi_medium_fo
   entry->place = found->identity.place;
   entry->unchained = found->identity.unchained;
   kvi_below_handle_set(store, number, found->handle);
-  store->policy_ops->insert(store->policy, number, parent_find_locked(store, &found->identity, space, number),
+  store->policy_ops->insert(store->policy, number, parent_find_locked(store, &found->identity, space, tag),
                             entry->length, kvi_now_ns());
   store->policy_ops->move(store->policy, number, KVI_POLICY_MEDIUM);
   store->spaces[space].chunks++;

@@ -25,6 +25,8 @@ struct held_medium {
   uint32_t n_records;
   uint32_t refuses; /* so many puts that come next end with KVS_ERR_FULL */
   struct kvi_medium_stats stats;
+  const struct kvi_medium_found *found; /* what it tells at a start, in this order */
+  uint32_t n_found;
 };
 
 static struct held_medium *held_of(struct kvi_medium *medium)
@@ -47,8 +49,11 @@ static void held_stats(struct kvi_medium *medium, struct kvi_medium_stats *stats
 static kvs_status held_recover(struct kvi_medium *medium, const struct kvi_medium_owner *owner,
                                kvi_medium_found_fn *found)
 {
-  (void)found;
-  held_of(medium)->owner = *owner;
+  struct held_medium *held = held_of(medium);
+
+  held->owner = *owner;
+  for (uint32_t i = 0; i < held->n_found; i++)
+    (void)found(owner->ctx, &held->found[i]);
   return KVS_OK;
 }
 
@@ -427,6 +432,43 @@ static void a_write_names_its_parent(void **state)
   kvi_store_close(f.store);
 }
 
+/* Of more than the index has room for the older go, while it is told; what comes in their entries has parents of its own. */
+static void a_start_with_more_than_fits_links_nothing_to_another(void **state)
+{
+  /* told before its parent; another; one whose parent never comes, in the entry of the first; the parent of the first */
+  enum { CHILD, OTHER, STRANGER, PARENT, MISSING, N };
+  uint8_t space[KVS_DIGEST_SIZE] = {1}, keys[N][KEY_BYTES];
+  struct kvi_medium_found found[4];
+  struct held_medium held = {.medium.ops = &held_ops, .found = found, .n_found = 4};
+  struct kvi_store_config config = {.dram_bytes = 262144,
+                                    .dram_page_bytes = 65536,
+                                    .chunk_bytes_max = CHUNK,
+                                    .max_chunks = 2,
+                                    .medium = &held.medium};
+  struct kvi_chunk_info infos[4];
+  struct kvi_store *store;
+  uint64_t cursor = 0;
+
+  (void)state;
+  kvi_list_init(&held.puts);
+  kvi_list_init(&held.gets);
+  for (uint32_t i = 0; i < N; i++)
+    testing_key(i, keys[i], KEY_BYTES);
+  for (uint32_t i = 0; i < 4; i++)
+    found[i] = (struct kvi_medium_found){
+        .identity = {.tenant = TENANT, .space = space, .key = keys[i], .key_length = KEY_BYTES},
+        .handle = i + 1,
+        .length = CHUNK};
+  found[CHILD].identity.place = found[STRANGER].identity.place = 1;
+  found[CHILD].identity.parent = keys[PARENT];
+  found[STRANGER].identity.parent = keys[MISSING];
+  assert_int_equal(kvi_store_open(&config, &store), KVS_OK);
+  assert_int_equal(kvi_store_chunks(store, TENANT, space, &cursor, infos, 4), 2);
+  for (uint32_t i = 0; i < 2; i++)
+    assert_int_equal(infos[i].children, 0);
+  kvi_store_close(store);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -438,6 +480,7 @@ int main(void)
       cmocka_unit_test(what_was_not_taken_is_written_again),
       cmocka_unit_test(memory_is_kept_for_a_late_device),
       cmocka_unit_test(a_write_names_its_parent),
+      cmocka_unit_test(a_start_with_more_than_fits_links_nothing_to_another),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
