@@ -10,7 +10,20 @@ struct found {
   uint32_t space, entry;
   kvi_tier_object object;
   enum kvi_miss_cause cause;
+  bool dropped; /* it was damaged */
 };
+
+/* Its object does not check: the chunk is dropped, unless somebody else did. */
+static void drop_corrupt_locked(struct kvi_store *store, uint32_t number, kvi_tier_object object,
+                                const uint8_t *key)
+{
+  struct kvi_entry *entry = &store->entries[number];
+
+  if (entry->state == KVI_ENTRY_RESIDENT &&
+      entry->object == object) /* open, or not let go of the lock: it cannot be another */
+    kvi_entry_drop_locked(store, number, KVI_MISS_CORRUPT, key);
+  store->stats.corrupt++;
+}
 
 /* Finds it and takes a reader's reference on its bytes, or says why not. */
 static kvs_status find_locked(struct kvi_store *store, const char *tenant, const uint8_t *space,
@@ -34,24 +47,16 @@ static kvs_status find_locked(struct kvi_store *store, const char *tenant, const
   found->object = store->entries[found->entry].object;
   if (store->entries[found->entry].state == KVI_ENTRY_RESIDENT &&
       !kvi_object_is(store, found->object, key, key_length)) {
-    found->cause = KVI_MISS_NEVER; /* of two keys with one tag the other is here */
+    /* memory is damaged, or two keys have one tag, which is far less likely: kept, it would be promised, and could not be put */
+    drop_corrupt_locked(store, found->entry, found->object, key);
+    found->cause = KVI_MISS_CORRUPT;
+    found->dropped = true;
     return KVS_MISS;
   }
   store->policy_ops->touch(store->policy, found->entry, kvi_now_ns());
   if (store->entries[found->entry].state != KVI_ENTRY_RESIDENT)
     return KVS_PENDING;
   return store->dram->ops->open(store->dram, found->object);
-}
-
-/* An open object does not check: the chunk is dropped, unless somebody else did. */
-static void drop_corrupt_locked(struct kvi_store *store, uint32_t number, kvi_tier_object object,
-                                const uint8_t *key)
-{
-  struct kvi_entry *entry = &store->entries[number];
-
-  if (entry->state == KVI_ENTRY_RESIDENT && entry->object == object) /* open: the object cannot be another */
-    kvi_entry_drop_locked(store, number, KVI_MISS_CORRUPT, key);
-  store->stats.corrupt++;
 }
 
 kvs_status kvi_source_fill(struct kvi_store *store, kvi_tier_object object, struct kvi_source *source_p)
@@ -151,6 +156,9 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
   }
   pthread_mutex_unlock(&store->lock);
   if (status != KVS_OK) {
+    if (found.dropped)
+      kvi_damages_note(&store->damages, space, key, key_length, KVI_TIER_DRAM, KVI_DAMAGE_BY_GET);
+    *dropped_p = found.dropped;
     *cause_p = status == KVS_MISS ? found.cause : KVI_MISS_NONE;
     return status;
   }

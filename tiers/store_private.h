@@ -296,7 +296,7 @@ uint32_t kvi_space_recover(struct kvi_store *store, const char *tenant, const ui
 
 /* What a reader sees of an object it has open. */
 kvs_status kvi_source_fill(struct kvi_store *store, kvi_tier_object object, struct kvi_source *source_p);
-/* As kvi_store_get_open; *dropped_p: it was here until now, and its table did not fit its checksum. */
+/* As kvi_store_get_open; *dropped_p: it was here until now, and its table did not fit its checksum, or its key was damaged. */
 kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
                            const uint8_t *key, uint32_t key_length, struct kvi_get_wait *wait,
                            struct kvi_source *source_p, uint32_t *cause_p, bool *dropped_p);

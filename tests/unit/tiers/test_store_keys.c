@@ -68,13 +68,36 @@ static void a_mistaken_chunk_in_memory_is_a_miss(void **state)
   setup(&f);
   mistake(&f);
   assert_true(is_found(&f, f.other)); /* all that the index can tell */
-  assert_int_equal(waiting_get(f.store, TENANT, f.space, f.other, 1, &cause), KVS_MISS);
-  assert_int_equal(cause, KVI_MISS_NEVER);
   assert_int_equal(kvi_store_peek_open(f.store, TENANT, f.space, f.other, KEY_BYTES,
                                        &source), /* as what others keep of it */
                    KVS_MISS);
-  kvi_key_tag(f.store, f.here, KEY_BYTES, &f.store->entries[0].tag);
+  assert_int_equal(waiting_get(f.store, TENANT, f.space, f.other, 1, &cause), KVS_MISS);
+  assert_false(is_found(&f, f.other)); /* so that it can be put */
+  kvi_store_close(f.store);
+}
+
+/* The key of a chunk in memory was overwritten: it goes when it is asked for, as one whose bytes are damaged, and can be put again. */
+static void a_chunk_with_a_damaged_key_goes(void **state)
+{
+  struct kvi_store_stats stats;
+  const void *label;
+  struct fixture f;
+  uint32_t length, cause;
+
+  (void)state;
+  setup(&f);
+  assert_int_equal(f.store->dram->ops->label(f.store->dram, f.store->entries[0].object, &label, &length),
+                   KVS_OK);
+  *(uint8_t *)(uintptr_t)label ^= 1; /* as a device or a stray pointer would */
+  assert_int_equal(waiting_get(f.store, TENANT, f.space, f.here, 1, &cause), KVS_MISS);
+  assert_int_equal(cause, KVI_MISS_CORRUPT);
+  kvi_store_stats(f.store, &stats);
+  assert_int_equal(stats.corrupt, 1);
+  assert_int_equal(stats.chunks, 0);
+  assert_false(is_found(&f, f.here));
+  assert_int_equal(testing_put(f.store, TENANT, f.space, f.here, KEY_BYTES, NULL, 0, CHUNK, 1), KVS_OK);
   assert_int_equal(waiting_get(f.store, TENANT, f.space, f.here, 1, &cause), KVS_OK);
+  memory_settle(f.medium);
   kvi_store_close(f.store);
 }
 
@@ -174,6 +197,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_mistaken_chunk_in_memory_is_a_miss),
+      cmocka_unit_test(a_chunk_with_a_damaged_key_goes),
       cmocka_unit_test(a_mistaken_chunk_below_is_a_miss),
       cmocka_unit_test(a_mistaken_chunk_is_not_waited_for),
       cmocka_unit_test(a_list_has_the_keys_in_memory),
