@@ -26,7 +26,7 @@ kvs_status kvi_index_create(struct kvi_store *store)
   uint32_t capacity = store->config.max_chunks;
   uint32_t ghosts = power_of_two_below(capacity / 8 > GHOSTS_MIN ? capacity / 8 : GHOSTS_MIN);
 
-  if (kvi_random_bytes(&store->hash_seed, sizeof(store->hash_seed)) != KVS_OK)
+  if (kvi_random_bytes(store->hash_secret, sizeof(store->hash_secret)) != KVS_OK)
     return KVS_ERR_SYSTEM;
   store->n_ghosts = ghosts < GHOSTS_MAX ? ghosts : GHOSTS_MAX;
   /* 3 buckets for 4 entries: 1.3 entries a chain when full, and 64 bytes a chunk are kept */
@@ -60,8 +60,14 @@ uint64_t kvi_index_bytes(const struct kvi_store *store)
 void kvi_key_tag(const struct kvi_store *store, const uint8_t *key, uint32_t key_length,
                  struct kvi_key_tag *tag_p)
 {
-  /* The seed is random, so that nobody can choose keys that share a bucket, or a tag. */
-  XXH128_hash_t hash = XXH3_128bits_withSeed(key, key_length, store->hash_seed);
+  /*
+   * All of the secret is random, so that nobody can choose keys that share a bucket, or a tag. A seed would not do: XXH3 adds it to one word of its own
+   * secret and takes it from the next, so that there are pairs of keys that share all 128 bits under many seeds.
+   */
+  XXH128_hash_t hash =
+      XXH3_128bits_withSecret(key, key_length, store->hash_secret, sizeof(store->hash_secret));
+
+  static_assert(sizeof(store->hash_secret) >= XXH3_SECRET_SIZE_MIN, "XXH3 reads so much");
 
   tag_p->word[0] = (uint32_t)hash.low64;
   tag_p->word[1] = (uint32_t)(hash.low64 >> 32);

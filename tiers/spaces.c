@@ -30,9 +30,10 @@ void kvi_spaces_destroy(struct kvi_store *store)
 
 static uint32_t *bucket_of(const struct kvi_store *store, const char *tenant, const uint8_t *digest)
 {
-  uint64_t hash = XXH3_64bits_withSeed(digest, KVS_DIGEST_SIZE, store->hash_seed);
+  uint64_t hash =
+      XXH3_64bits_withSecret(digest, KVS_DIGEST_SIZE, store->hash_secret, sizeof(store->hash_secret));
 
-  hash ^= XXH3_64bits_withSeed(tenant, strlen(tenant), store->hash_seed);
+  hash ^= XXH3_64bits_withSecret(tenant, strlen(tenant), store->hash_secret, sizeof(store->hash_secret));
   return &store->space_buckets[hash & (store->n_space_buckets - 1)];
 }
 

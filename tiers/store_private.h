@@ -200,7 +200,7 @@ struct kvi_store {
   struct kvi_tier_attr dram_attr;
   const struct kvi_policy_ops *policy_ops;
   struct kvi_policy *policy;
-  uint64_t hash_seed;
+  uint64_t hash_secret[17]; /* random; as many as XXH3 wants at least */
 
   pthread_mutex_t lock; /* guards everything below; held for bounded work only */
 

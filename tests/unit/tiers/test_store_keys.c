@@ -3,9 +3,11 @@
  * bytes. Such keys cannot be found by trying, so an entry is given the tag of another key here.
  */
 #include <stdbool.h>
+#include <stdlib.h>
 
 #include "store_testing.h"
 
+#include "base/rand.h"
 #include "memory_medium.h"
 #include "store_waiting.h"
 #include "tiers/store_private.h"
@@ -177,6 +179,32 @@ static void a_list_has_the_keys_in_memory(void **state)
   kvi_store_close(f.store);
 }
 
+/*
+ * With XXH3's own secret, of which a seed is added to one word and taken from the next, these two share all 128 bits under one of 2^21 seeds: someone
+ * who tries so many pairs of that kind needs no seed.
+ */
+static void no_keys_are_known_to_share_a_tag(void **state)
+{
+  const uint64_t one[4] = {UINT64_MAX, 0, 1, 2};
+  const uint64_t other[4] = {UINT64_C(0xdaf6b5da65edffb4), ~UINT64_C(0xdaf6b5da65edffb4), 1, 2};
+  struct kvi_store *store = calloc(1, sizeof(*store));
+  kvi_rand rand;
+
+  (void)state;
+  assert_non_null(store);
+  kvi_rand_seed(&rand, 2);
+  for (uint32_t round = 0; round < 1u << 22; round++) {
+    struct kvi_key_tag tags[2];
+
+    for (uint32_t i = 0; i < sizeof(store->hash_secret) / sizeof(store->hash_secret[0]); i++)
+      store->hash_secret[i] = kvi_rand_next(&rand);
+    kvi_key_tag(store, (const uint8_t *)one, sizeof(one), &tags[0]);
+    kvi_key_tag(store, (const uint8_t *)other, sizeof(other), &tags[1]);
+    assert_int_not_equal(memcmp(&tags[0], &tags[1], sizeof(tags[0])), 0);
+  }
+  free(store);
+}
+
 static void labels(void **state)
 {
   uint8_t label[KVI_TIER_LABEL_MAX], key[KVI_TIER_LABEL_MAX], parent[KVI_TIER_LABEL_MAX];
@@ -201,6 +229,7 @@ int main(void)
       cmocka_unit_test(a_mistaken_chunk_below_is_a_miss),
       cmocka_unit_test(a_mistaken_chunk_is_not_waited_for),
       cmocka_unit_test(a_list_has_the_keys_in_memory),
+      cmocka_unit_test(no_keys_are_known_to_share_a_tag),
       cmocka_unit_test(labels),
   };
 
