@@ -343,6 +343,31 @@ static void a_deleted_parent_keeps_its_number(void **state)
   kvi_store_close(chain.store);
 }
 
+/* Nor can anybody fill the index with such numbers: each goes with the child that keeps it, which can be evicted. */
+static void deleted_parents_deny_nobody(void **state)
+{
+  struct kvi_store_stats stats;
+  struct chain chain;
+
+  (void)state;
+  chain_open_bounded(&chain, 64, 0, 8);
+  for (uint32_t i = 0; i < 40; i += 2) { /* 1 continues 0, 3 continues 2, ...; then what is continued goes */
+    for (uint32_t j = 0; j < 2; j++)
+      assert_int_equal(testing_put(chain.store, TENANT, chain.space, chain_key(&chain, i + j), KEY_BYTES,
+                                   j ? chain_key(&chain, i) : NULL, j, CHUNK, i + j),
+                       KVS_OK);
+    assert_int_equal(kvi_store_delete(chain.store, TENANT, chain.space, chain_key(&chain, i), KEY_BYTES),
+                     KVS_OK);
+  }
+  for (uint32_t i = 50; i < 58; i++)
+    assert_int_equal(
+        testing_put(chain.store, TENANT, chain.space, chain_key(&chain, i), KEY_BYTES, NULL, 0, CHUNK, i),
+        KVS_OK);
+  kvi_store_stats(chain.store, &stats);
+  assert_int_equal(stats.chunks, 8);
+  kvi_store_close(chain.store);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -356,6 +381,7 @@ int main(void)
       cmocka_unit_test(lookup_errors),
       cmocka_unit_test(late_parents_are_linked),
       cmocka_unit_test(a_deleted_parent_keeps_its_number),
+      cmocka_unit_test(deleted_parents_deny_nobody),
   };
 
   return cmocka_run_group_tests_name("tiers/store_lookup", tests, NULL, NULL);

@@ -11,6 +11,7 @@
 
 #include "memory_medium.h"
 #include "store_waiting.h"
+#include "tiers/store_private.h"
 
 #define PAGE             4096u
 #define CHUNK            3000u
@@ -412,6 +413,8 @@ static void close_all(struct model *model)
   assert_int_equal(stats.dram.zombie_bytes, 0);
   assert_int_equal(stats.dram.payload_bytes, 0);
   assert_int_equal(stats.dram.objects, 0);
+  for (uint32_t i = 0; i < model->store->entry_fresh; i++) /* those deleted before their children too */
+    assert_int_equal(model->store->entries[i].state, KVI_ENTRY_FREE);
   kvi_store_close(model->store);
 }
 
