@@ -22,6 +22,7 @@
 #define KVI_CODEC_LAYERS_MAX  1024u
 #define KVI_CODEC_PLANES_MAX  3u
 #define KVI_CODEC_HEADER_SIZE 80u
+#define KVI_CODEC_BYTES_MAX (1u << 30) /* of one layer, and of an object of dtype BYTES */
 
 enum kvi_codec_dtype {
   KVI_CODEC_BYTES = 0,
@@ -64,10 +65,12 @@ size_t kvi_codec_element_size(enum kvi_codec_dtype dtype);
 /* What raw_bytes has to be, for a shape of tensors. */
 uint64_t kvi_codec_raw_bytes(const struct kvi_codec_shape *shape);
 
-/* Tokens that a layer has, bytes of its keys and of its keys and values, and where it begins in the raw bytes. */
+/* Tokens that a layer has, bytes of its keys and of its keys and values, and where it begins in the raw bytes.
+ * The last adds up all layers before it. */
 uint32_t kvi_codec_layer_rows(const struct kvi_codec_shape *shape, uint32_t layer);
 uint64_t kvi_codec_layer_key_bytes(const struct kvi_codec_shape *shape, uint32_t layer);
 uint64_t kvi_codec_layer_bytes(const struct kvi_codec_shape *shape, uint32_t layer);
+uint64_t kvi_codec_layer_bytes_max(const struct kvi_codec_shape *shape); /* of a layer that has all tokens */
 uint64_t kvi_codec_layer_offset(const struct kvi_codec_shape *shape, uint32_t layer);
 
 struct kvi_codec_options {
