@@ -30,9 +30,9 @@ static void count_number(uint32_t histogram[KVI_CACHEGEN_MAGNITUDE], int32_t num
 /* The mean of a column's anchors in steps of 2, -64 to 63. */
 static int32_t half_mean(const struct kvi_cachegen_plane *plane, const int16_t *column)
 {
-  int64_t sum = 0, count = 0;
+  int64_t sum = 0, count = 1 + (plane->rows - 1) / KVI_CACHEGEN_GROUP;
 
-  for (uint32_t r = 0; r < plane->rows; r += KVI_CACHEGEN_GROUP, count++)
+  for (uint32_t r = 0; r < plane->rows; r += KVI_CACHEGEN_GROUP)
     sum += column[(size_t)r * plane->columns];
   /* Rounded: the quotient of a sum made positive. */
   int64_t mean = (sum + 1000 * count + count) / (2 * count) - 500;

@@ -4,7 +4,7 @@
 #include <pthread.h>
 
 #define WIDER            5u /* a class's tails are those of the class so much farther on: 2.8 times wider */
-#define TAIL_SHIFT       6u
+#define TAIL_SHIFT       8u
 #define ESCAPE_FREQUENCY 32u
 
 /* exp(-1 / (2 s^2)) * 2^32, rounded, for s = 0.2 * 2^(0.3 i): part of the format. */

@@ -56,16 +56,22 @@ static inline uint64_t kvi_cachegen_side_bytes(const struct kvi_cachegen_plane *
   return KVI_CACHEGEN_STEP_BYTES * (plane->heads + groups * plane->vectors) + 2 * (uint64_t)plane->columns;
 }
 
+static inline int kvi_cachegen_step_exponent(const uint8_t step[KVI_CACHEGEN_STEP_BYTES])
+{
+  return step[1] < 128 ? step[1] : step[1] - 256;
+}
+
 static inline bool kvi_cachegen_step_ok(const uint8_t step[KVI_CACHEGEN_STEP_BYTES])
 {
-  int e = (int8_t)step[1];
+  int e = kvi_cachegen_step_exponent(step);
+
   return step[0] >= 128 && e >= KVI_CACHEGEN_E_LEAST && e <= KVI_CACHEGEN_E_MOST;
 }
 
 /* Exact: m has 8 bits. */
 static inline float kvi_cachegen_step_value(const uint8_t step[KVI_CACHEGEN_STEP_BYTES])
 {
-  return (float)step[0] * kvi_float_from_bits((uint32_t)((int8_t)step[1] + 127) << 23);
+  return (float)step[0] * kvi_float_from_bits((uint32_t)(kvi_cachegen_step_exponent(step) + 127) << 23);
 }
 
 /*

@@ -154,7 +154,8 @@ static bool delta_steps(const struct kvi_cachegen_plane *plane, double bin, cons
 static bool rows_suffice(const struct kvi_cachegen_plane *plane, const uint8_t *side)
 {
   const uint8_t *steps = side + (size_t)plane->heads * KVI_CACHEGEN_STEP_BYTES;
-  double sum = 0, groups = 0;
+  double sum = 0;
+  uint32_t groups = 0;
 
   for (uint32_t r = 0; r < plane->rows; r += KVI_CACHEGEN_GROUP, groups++) {
     float most = 0;
@@ -166,7 +167,7 @@ static bool rows_suffice(const struct kvi_cachegen_plane *plane, const uint8_t *
   for (uint32_t head = 0; head < plane->heads; head++) {
     double half = 0.5 * (double)kvi_cachegen_step_value(side + (size_t)head * KVI_CACHEGEN_STEP_BYTES);
 
-    if (sum > groups * half * half)
+    if (sum > (double)groups * half * half)
       return false;
   }
   return true;

@@ -35,7 +35,7 @@ uint32_t cachegen_reference_frequency(unsigned class_id, int number)
     curve(class_id, narrow);
     curve(class_id + 5, wide);
     for (int k = 0; k < 128; k++) {
-      narrow[k] += wide[k] / 64;
+      narrow[k] += wide[k] / 256;
       sum += k == 0 ? narrow[k] : 2 * narrow[k];
     }
     for (int k = 1; k < 128; k++) {
