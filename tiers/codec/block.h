@@ -7,8 +7,8 @@
 #include "tiers/codec/codec.h"
 
 #define KVI_BLOCK_COLUMNS 128u
-#define KVI_BLOCK_UNITS 16u /* heads of 8 dimensions */
-#define KVI_BLOCK_HEADER 8u
+#define KVI_BLOCK_UNITS   16u /* heads of 8 dimensions */
+#define KVI_BLOCK_HEADER  8u
 
 enum kvi_block_mode { KVI_BLOCK_RAW = 0, KVI_BLOCK_LOSSLESS = 1, KVI_BLOCK_LADDER = 2 };
 
@@ -19,7 +19,7 @@ struct kvi_block {
   uint32_t unit_columns; /* each unit's, but that the block has only one if they are more than it has */
   uint32_t start;        /* place of the first row's token in its sequence */
   bool is_value;
-  bool is_rotary;       /* MLA's rotary part, kept finer */
+  bool is_rotary;        /* MLA's rotary part, kept finer */
   uint32_t first_column; /* of its plane */
 };
 
@@ -47,10 +47,11 @@ void kvi_block_walk_begin(struct kvi_block_walk *walk, const struct kvi_codec_sh
 bool kvi_block_next(struct kvi_block_walk *walk, struct kvi_block *block_p);
 
 /* Rows of a layer are told from the layer's raw bytes: keys first. The first element of a block, and bytes from row to row. */
-const uint8_t *kvi_block_raw(const struct kvi_codec_shape *shape, const struct kvi_block *block, const uint8_t *layer_raw,
-                             size_t *stride_p);
+const uint8_t *kvi_block_raw(const struct kvi_codec_shape *shape, const struct kvi_block *block,
+                             const uint8_t *layer_raw, size_t *stride_p);
 
 /* The same in a place; NULL if the place has no such plane. */
-uint8_t *kvi_block_place(const struct kvi_block *block, const struct kvi_codec_place *place, size_t *stride_p);
+uint8_t *kvi_block_place(const struct kvi_block *block, const struct kvi_codec_place *place,
+                         size_t *stride_p);
 
 #endif

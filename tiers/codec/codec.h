@@ -22,6 +22,8 @@
 
 #define KVI_CODEC_LAYERS_MAX  1024u
 #define KVI_CODEC_PLANES_MAX  3u
+#define KVI_CODEC_STEP_MIN    20u
+#define KVI_CODEC_STEP_MAX    4000u
 #define KVI_CODEC_HEADER_SIZE 80u
 #define KVI_CODEC_BYTES_MAX   (1u << 30) /* of one layer, and of an object of dtype BYTES */
 
@@ -79,7 +81,7 @@ struct kvi_codec_options {
   uint32_t planes; /* ladder: refinements behind the base, 0 to 3; 2 is the FP8 grade */
   /*
    * Ladder: the base step in thousandths of the standard deviation of a head around its channels' means; 0 = 800, with which
-   * 2 planes give a centred relative L2 error of about 0.0257, 1 plane 0.077. Each plane divides the error by 3. 100 to 4000.
+   * 2 planes give a centred relative L2 error of about 0.0257, 1 plane 0.077. Each plane divides the error by 3. KVI_CODEC_STEP_MIN to KVI_CODEC_STEP_MAX.
    * cachegen: the bins in thousandths of the paper's; 0 = 1000.
    */
   uint32_t step;
@@ -159,7 +161,7 @@ kvs_status kvi_codec_decode_layer(const struct kvi_codec_object *object, uint32_
 kvs_status kvi_codec_decode(const uint8_t *bytes, size_t size, uint32_t max_quality, void *raw, size_t room,
                             uint32_t *quality_p);
 
-/* By what the hot loops run: "scalar", "avx2", "avx2 without gathers". Chosen at the first call that needs it. */
+/* By what the hot loops run: "scalar", "avx2", "avx2-no-gather". Chosen at the first call that needs it. */
 const char *kvi_codec_path(void);
 
 /* For tests and benchmarks: makes this thread use one path; NULL: the chosen one again. KVS_ERR_UNSUPPORTED if this machine lacks it. */

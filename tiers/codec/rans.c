@@ -6,6 +6,9 @@
 #include "base/bytes.h"
 #include "tiers/codec/path.h"
 
+#define ESCAPE_PAIR 0x88u
+#define WORDS_SLACK 16u /* vector stores write so much in front of the words */
+
 kvs_status kvi_rans_open(struct kvi_rans_decoder *decoder, const struct kvi_rans_columns *columns,
                          const uint8_t *bytes, size_t size, size_t *used_p)
 {
@@ -130,6 +133,12 @@ static uint8_t *put_escaped(uint8_t *end, int16_t number)
   return end;
 }
 
+void kvi_rans_put_escaped(struct kvi_rans_encoder *encoder, int16_t first, int16_t second)
+{
+  encoder->escapes = put_escaped(encoder->escapes, second);
+  encoder->escapes = put_escaped(encoder->escapes, first);
+}
+
 static bool codes(int16_t number)
 {
   return number >= -7 && number <= 7;
@@ -140,7 +149,7 @@ uint32_t kvi_rans_symbol(uint32_t class_id, int16_t first, int16_t second)
   uint32_t symbol = ((uint32_t)first & 15) | ((uint32_t)second & 15) << 4;
 
   if (!codes(first) || !codes(second) || kvi_rans_symbols[class_id * 256 + symbol] >> 16 == 0)
-    return 0x88;
+    return ESCAPE_PAIR;
   return symbol;
 }
 
@@ -151,13 +160,9 @@ static void encode_step(const uint8_t *classes, const int16_t *first, const int1
   for (uint32_t lane = KVI_RANS_LANES; lane-- > 0;) {
     uint32_t symbol, entry, frequency, state = encoder->state[lane];
 
-    if (classes[lane] % KVI_CLASSES_LADDER_COUNT == 0 && classes[lane] <= KVI_CLASSES_LADDER_COUNT)
-      continue; /* none */
     symbol = kvi_rans_symbol(classes[lane], first[lane], second[lane]);
-    if (symbol == 0x88) {
-      encoder->escapes = put_escaped(encoder->escapes, second[lane]);
-      encoder->escapes = put_escaped(encoder->escapes, first[lane]);
-    }
+    if (symbol == ESCAPE_PAIR)
+      kvi_rans_put_escaped(encoder, first[lane], second[lane]);
     entry = kvi_rans_symbols[classes[lane] * 256 + symbol];
     frequency = entry >> 16;
     if (state >> (32 - KVI_RANS_SLOT_BITS) >= frequency) {
@@ -184,16 +189,16 @@ size_t kvi_rans_encode(const struct kvi_rans_columns *columns, const int16_t *nu
 {
   size_t pairs = (size_t)rows / 2 * columns->n_groups * KVI_RANS_LANES;
   struct kvi_rans_encoder encoder = {
-      .words = backwards + pairs * 2,
-      .escapes = backwards + pairs * 8,
+      .words = backwards + WORDS_SLACK + pairs * 2,
+      .escapes = backwards + WORDS_SLACK + pairs * 8,
   };
   size_t words, escapes;
 
   for (uint32_t lane = 0; lane < KVI_RANS_LANES; lane++)
     encoder.state[lane] = KVI_RANS_LOW;
   kvi_codec_loops()->rans_encode(columns, numbers, rows, &encoder);
-  words = (size_t)(backwards + pairs * 2 - encoder.words);
-  escapes = (size_t)(backwards + pairs * 8 - encoder.escapes);
+  words = (size_t)(backwards + WORDS_SLACK + pairs * 2 - encoder.words);
+  escapes = (size_t)(backwards + WORDS_SLACK + pairs * 8 - encoder.escapes);
   for (uint32_t lane = 0; lane < KVI_RANS_LANES; lane++)
     kvi_store_le32(out + lane * 4, encoder.state[lane]);
   kvi_store_le32(out + KVI_RANS_LANES * 4, (uint32_t)(words / 2));

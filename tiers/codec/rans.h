@@ -9,31 +9,32 @@
 
 #include "tiers/codec/block.h"
 
-#define KVI_RANS_LANES 32u
+#define KVI_RANS_LANES     32u
 #define KVI_RANS_SLOT_BITS 11u
-#define KVI_RANS_SLOTS (1u << KVI_RANS_SLOT_BITS)
-#define KVI_RANS_LOW (1u << 16)
-#define KVI_RANS_ESCAPE (-8)
-#define KVI_RANS_HEAD (KVI_RANS_LANES * 4u + 8u) /* states and counts, in front of the words */
+#define KVI_RANS_SLOTS     (1u << KVI_RANS_SLOT_BITS)
+#define KVI_RANS_LOW       (1u << 16)
+#define KVI_RANS_ESCAPE    (-8)
+#define KVI_RANS_HEAD      (KVI_RANS_LANES * 4u + 8u) /* states and counts, in front of the words */
 
 #define KVI_TILE_ROWS 10u /* pairs of rows, and fives of rows */
 
 /* The classes' tables: which weights lie behind a class. */
 enum kvi_class_set { KVI_CLASSES_LADDER = 0, KVI_CLASSES_LOSSLESS };
-#define KVI_CLASSES_LADDER_COUNT 32u
+#define KVI_CLASSES_LADDER_COUNT   32u
 #define KVI_CLASSES_LOSSLESS_COUNT 64u
-#define KVI_CLASSES (KVI_CLASSES_LADDER_COUNT + KVI_CLASSES_LOSSLESS_COUNT)
+#define KVI_CLASSES                (KVI_CLASSES_LADDER_COUNT + KVI_CLASSES_LOSSLESS_COUNT)
 
 /* A slot: symbol | frequency << 8 | (slot - start) << 20. Frequency 2048 is written so: it has 12 bits. */
-extern const uint32_t *kvi_rans_slots;  /* KVI_CLASSES x KVI_RANS_SLOTS; after kvi_codec_tables_init */
-extern const uint32_t *kvi_rans_symbols; /* KVI_CLASSES x 256: start | frequency << 16; frequency 0: an escape is needed */
+extern const uint32_t *kvi_rans_slots; /* KVI_CLASSES x KVI_RANS_SLOTS; after kvi_codec_init */
+extern const uint32_t
+    *kvi_rans_symbols; /* KVI_CLASSES x 256: start | frequency << 16; frequency 0: an escape is needed */
 
-/* Makes the tables, once in a process; thread-safe. Nothing fails: the memory is static. */
-void kvi_codec_tables_init(void);
+/* Makes the tables. path.c calls it, once. */
+void kvi_rans_make_tables(void);
 
 /* What the coder needs of a block's columns: for each column its class, counted through both sets; missing ones are class 0 (none). */
 struct kvi_rans_columns {
-  uint32_t n_groups;                    /* of 32 columns */
+  uint32_t n_groups;                  /* of 32 columns */
   uint8_t classes[KVI_BLOCK_COLUMNS]; /* ladder: 0 to 31, lossless: 32 to 95 */
 };
 
@@ -49,8 +50,8 @@ struct kvi_rans_decoder {
  * Opens coded rows that begin at bytes; *used_p is how many they take. Errors: KVS_ERR_CORRUPT (they end too early, a state below
  * KVI_RANS_LOW).
  */
-kvs_status kvi_rans_open(struct kvi_rans_decoder *decoder, const struct kvi_rans_columns *columns, const uint8_t *bytes,
-                         size_t size, size_t *used_p);
+kvs_status kvi_rans_open(struct kvi_rans_decoder *decoder, const struct kvi_rans_columns *columns,
+                         const uint8_t *bytes, size_t size, size_t *used_p);
 
 typedef int16_t kvi_tile[KVI_TILE_ROWS][KVI_BLOCK_COLUMNS];
 
@@ -64,8 +65,8 @@ kvs_status kvi_rans_close(const struct kvi_rans_decoder *decoder);
  * Encoding. numbers is rows x KVI_BLOCK_COLUMNS, row after row, of which the groups' columns are read; rows is even (a missing
  * last row is zeros). Writes the coded rows to out, which has kvi_rans_bound(rows, n_groups), and returns their length. backwards is scratch of the same size.
  */
-size_t kvi_rans_encode(const struct kvi_rans_columns *columns, const int16_t *numbers, uint32_t rows, uint8_t *out,
-                       uint8_t *backwards);
+size_t kvi_rans_encode(const struct kvi_rans_columns *columns, const int16_t *numbers, uint32_t rows,
+                       uint8_t *out, uint8_t *backwards);
 
 static inline size_t kvi_rans_bound(uint32_t rows, uint32_t n_groups)
 {
@@ -74,6 +75,6 @@ static inline size_t kvi_rans_bound(uint32_t rows, uint32_t n_groups)
 }
 
 /* What one number costs by a class in 1/256 bits, by number & 15 (8: an escape, its bytes included), for the encoder's choices. */
-extern const uint16_t (*kvi_rans_costs)[16]; /* KVI_CLASSES of them; after kvi_codec_tables_init */
+extern const uint16_t (*kvi_rans_costs)[16]; /* KVI_CLASSES of them; after kvi_codec_init */
 
 #endif

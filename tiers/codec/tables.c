@@ -1,5 +1,4 @@
 /* From a class's weights to slots, symbols and costs, by integers alone: every machine has the same tables. */
-#include <pthread.h>
 #include <string.h>
 
 #include "tiers/codec/weights.h"
@@ -81,7 +80,7 @@ static uint16_t cost_of(uint32_t weight)
   return (uint16_t)bits;
 }
 
-static void make_tables(void)
+void kvi_rans_make_tables(void)
 {
   for (uint32_t class_id = 0; class_id < KVI_CLASSES; class_id++) {
     uint32_t frequency[256] = {[0] = KVI_RANS_SLOTS};
@@ -94,11 +93,4 @@ static void make_tables(void)
     /* An escape takes its pair with it: the symbol, two bytes, and what the other would have cost less. */
     costs[class_id][8] = (uint16_t)(cost_of(kvi_class_weights[class_id][15]) + 13 * 256);
   }
-}
-
-void kvi_codec_tables_init(void)
-{
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-  pthread_once(&once, make_tables);
 }
