@@ -107,7 +107,7 @@ static int32_t number(struct reader *reader, unsigned class_id)
 
 static float step_at(const uint8_t *bytes, bool *bad)
 {
-  int e = (int8_t)bytes[1];
+  int e = bytes[1] < 128 ? bytes[1] : bytes[1] - 256;
 
   *bad = *bad || bytes[0] < 128 || e < -120 || e > 100;
   return ldexpf((float)bytes[0], e);
