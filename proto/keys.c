@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/digest.h"
-#include "proto/bytes.h"
+#include "base/bytes.h"
 #include "proto/cbor.h"
 
 #define SEED_TEXT_MAX 255u

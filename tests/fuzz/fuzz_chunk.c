@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/crc32c.h"
-#include "proto/bytes.h"
+#include "base/bytes.h"
 #include "proto/chunk.h"
 #include "proto/limits.h"
 

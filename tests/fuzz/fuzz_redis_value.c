@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/crc32c.h"
-#include "proto/bytes.h"
+#include "base/bytes.h"
 #include "tiers/redis/value.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

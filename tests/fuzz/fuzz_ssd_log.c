@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/crc32c.h"
-#include "proto/bytes.h"
+#include "base/bytes.h"
 #include "tiers/ssd/format.h"
 
 #define FILE_BYTES (1u << 20)

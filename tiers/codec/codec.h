@@ -21,7 +21,10 @@
 
 #define KVI_CODEC_LAYERS_MAX  1024u
 #define KVI_CODEC_PLANES_MAX  3u
+#define KVI_CODEC_STEP_MIN    20u
+#define KVI_CODEC_STEP_MAX    4000u
 #define KVI_CODEC_HEADER_SIZE 80u
+#define KVI_CODEC_BYTES_MAX   (1u << 30) /* of one layer, and of an object of dtype BYTES */
 
 enum kvi_codec_dtype {
   KVI_CODEC_BYTES = 0,
@@ -64,10 +67,12 @@ size_t kvi_codec_element_size(enum kvi_codec_dtype dtype);
 /* What raw_bytes has to be, for a shape of tensors. */
 uint64_t kvi_codec_raw_bytes(const struct kvi_codec_shape *shape);
 
-/* Tokens that a layer has, bytes of its keys and of its keys and values, and where it begins in the raw bytes. */
+/* Tokens that a layer has, bytes of its keys and of its keys and values, and where it begins in the raw bytes.
+ * The last adds up all layers before it. */
 uint32_t kvi_codec_layer_rows(const struct kvi_codec_shape *shape, uint32_t layer);
 uint64_t kvi_codec_layer_key_bytes(const struct kvi_codec_shape *shape, uint32_t layer);
 uint64_t kvi_codec_layer_bytes(const struct kvi_codec_shape *shape, uint32_t layer);
+uint64_t kvi_codec_layer_bytes_max(const struct kvi_codec_shape *shape); /* of a layer that has all tokens */
 uint64_t kvi_codec_layer_offset(const struct kvi_codec_shape *shape, uint32_t layer);
 
 struct kvi_codec_options {
@@ -75,7 +80,7 @@ struct kvi_codec_options {
   uint32_t planes; /* ladder: refinements behind the base, 0 to 3; 2 is the FP8 grade */
   /*
    * Ladder: the base step in thousandths of the standard deviation of a head around its channels' means; 0 = 800, with which
-   * 2 planes give a centred relative L2 error of about 0.0257, 1 plane 0.077. Each plane divides the error by 3. 100 to 4000.
+   * 2 planes give a centred relative L2 error of about 0.0257, 1 plane 0.077. Each plane divides the error by 3. KVI_CODEC_STEP_MIN to KVI_CODEC_STEP_MAX.
    * cachegen: the bins in thousandths of the paper's; 0 = 1000.
    */
   uint32_t step;
@@ -155,7 +160,7 @@ kvs_status kvi_codec_decode_layer(const struct kvi_codec_object *object, uint32_
 kvs_status kvi_codec_decode(const uint8_t *bytes, size_t size, uint32_t max_quality, void *raw, size_t room,
                             uint32_t *quality_p);
 
-/* By what the hot loops run: "scalar", "avx2", "avx2 without gathers". Chosen at the first call that needs it. */
+/* By what the hot loops run: "scalar", "avx2", "avx2-no-gather". Chosen at the first call that needs it. */
 const char *kvi_codec_path(void);
 
 /* For tests and benchmarks: makes this thread use one path; NULL: the chosen one again. KVS_ERR_UNSUPPORTED if this machine lacks it. */

@@ -5,7 +5,7 @@
 #include <kvasir/keys.h>
 
 #include "base/crc32c.h"
-#include "proto/bytes.h"
+#include "base/bytes.h"
 #include "tiers/ssd/format.h"
 
 #define SPACE_HEAD  4u  /* key length, tenant length */

@@ -8,7 +8,7 @@
 
 #include "base/crc32c.h"
 #include "base/digest.h"
-#include "proto/bytes.h"
+#include "base/bytes.h"
 #include "proto/limits.h"
 
 #define HEADER_MAGIC  0x4C54564Bu /* "KVTL" */

@@ -2,7 +2,7 @@
 #include "tests/unit/proto/testing.h"
 
 #include "base/crc32c.h"
-#include "proto/bytes.h"
+#include "base/bytes.h"
 #include "proto/chunk.h"
 #include "proto/limits.h"
 #include "tests/unit/proto/vectors.h"

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/crc32c.h"
-#include "proto/bytes.h"
+#include "base/bytes.h"
 #include "ssd_fixture.h"
 #include "tiers/ssd/disk.h"
 #include "tiers/ssd/format.h"

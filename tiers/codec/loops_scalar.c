@@ -1,0 +1,17 @@
+/* The loops in plain C, for every machine, and the reference for the others. */
+#include "tiers/codec/loops_body.h"
+
+const struct kvi_codec_loops kvi_codec_loops_scalar = {
+    .name = "scalar",
+    .rans_pairs = kvi_rans_pairs_scalar,
+    .rans_encode = kvi_rans_encode_scalar,
+    .has_escape = has_escape,
+    .add_trits = add_trits,
+    .reconstruct = reconstruct,
+    .join_bf16 = join_bf16,
+    .to_float = to_float,
+    .add_sums = add_sums,
+    .quantise = quantise,
+    .split_digit = split_digit,
+    .pack_trits = pack_trits,
+};

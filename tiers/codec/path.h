@@ -1,0 +1,78 @@
+/*
+ * tiers/codec/path.h: the hot loops, once in plain C and once for each instruction set, all with the same results.
+ *
+ * loops.c is compiled once for each path; what needs intrinsics is in rans_avx2.c. Which path runs is decided at the first call: the
+ * fastest that the processor has, by a measurement of a millisecond where gathers may be slow.
+ */
+#ifndef KVI_CODEC_PATH_H
+#define KVI_CODEC_PATH_H
+
+#include "tiers/codec/rans.h"
+
+struct kvi_rans_encoder {
+  _Alignas(32) uint32_t state[KVI_RANS_LANES];
+  uint8_t *words;   /* the last word written: they are written from the end */
+  uint8_t *escapes; /* likewise */
+};
+
+struct kvi_codec_loops {
+  const char *name;
+
+  /* Decodes pairs of rows into the tile, escapes left as KVI_RANS_ESCAPE. False: the words end too early. */
+  bool (*rans_pairs)(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile);
+
+  /* All rows, which are even, from the last to the first; states are set. */
+  void (*rans_encode)(const struct kvi_rans_columns *columns, const int16_t *numbers, uint32_t rows,
+                      struct kvi_rans_encoder *encoder);
+
+  /* Whether a row of a tile has an escape. columns is a multiple of 32. */
+  bool (*has_escape)(const int16_t *row, uint32_t columns);
+
+  /* i = 3 i + digit for five rows of a tile from one row of bytes of trits. */
+  void (*add_trits)(int16_t (*rows)[KVI_BLOCK_COLUMNS], const uint8_t *trits, uint32_t columns);
+
+  /* v = i * factor + mean[column]; x = v * half[column], rounded to the dtype, to columns elements at out (any alignment). */
+  void (*reconstruct)(enum kvi_codec_dtype dtype, const int16_t *row, int16_t factor, const int16_t *mean,
+                      const float *half, uint32_t columns, uint8_t *out);
+
+  /* bf16: from number + reference and low byte to elements. */
+  void (*join_bf16)(const int16_t *row, const int16_t *reference, const uint8_t *low, uint32_t columns,
+                    uint8_t *out);
+
+  /* Encoder: sums and sums of squares of each column of rows x columns numbers, the largest |x| of each row. */
+  void (*to_float)(enum kvi_codec_dtype dtype, const uint8_t *row, uint32_t columns, float *out);
+  void (*add_sums)(const float *row, const float *shift, uint32_t columns, float *sum, float *square);
+
+  /* Fine numbers: round((x - mean[column]) * scale[column]) clamped to +-16000; returns the largest of them. */
+  int16_t (*quantise)(const float *row, const float *mean, const float *scale, uint32_t columns,
+                      int16_t *out);
+
+  /* The finest digit of each number into digits (0 to 2), and numbers divided by 3, rounded. */
+  void (*split_digit)(int16_t *row, uint32_t columns, uint8_t *digits);
+
+  /* Five rows of digits, KVI_BLOCK_COLUMNS apart, into bytes of trits. */
+  void (*pack_trits)(const uint8_t *digits, uint32_t columns, uint8_t *out);
+};
+
+/* Makes the tables and chooses the path, once in a process; thread-safe, allocates nothing, cannot fail. Before everything below. */
+void kvi_codec_init(void);
+
+/* The loops of this thread. */
+const struct kvi_codec_loops *kvi_codec_loops(void);
+
+extern const struct kvi_codec_loops kvi_codec_loops_scalar;
+#if defined(__x86_64__)
+extern const struct kvi_codec_loops kvi_codec_loops_avx2;           /* hardware gathers */
+extern const struct kvi_codec_loops kvi_codec_loops_avx2_no_gather; /* loads one by one */
+#endif
+
+/* rans.c: what the loops are made of, and what they are compared with. */
+bool kvi_rans_step_scalar(struct kvi_rans_decoder *decoder, uint32_t group, int16_t *first, int16_t *second);
+bool kvi_rans_pairs_scalar(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile);
+void kvi_rans_encode_scalar(const struct kvi_rans_columns *columns, const int16_t *numbers, uint32_t rows,
+                            struct kvi_rans_encoder *encoder);
+/* The two numbers of an escaped pair, in front of those that are there. */
+void kvi_rans_put_escaped(struct kvi_rans_encoder *encoder, int16_t first, int16_t second);
+uint32_t kvi_rans_symbol(uint32_t class_id, int16_t first, int16_t second); /* 0x88: an escape */
+
+#endif
