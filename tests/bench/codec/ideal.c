@@ -50,7 +50,7 @@ static void quantise(const uint16_t *from, uint16_t *to, uint32_t n, size_t stri
     float q = rintf((codec_from_bf16(from[t * stride]) - mean) / step);
 
     to[t * stride] = codec_to_bf16(mean + q * step);
-    if (fabsf(q) < SYMBOLS / 2 - 1) {
+    if (fabsf(q) < SYMBOLS / 2.0f - 1) {
       count[(int)q + SYMBOLS / 2]++;
     } else {
       count[0]++;

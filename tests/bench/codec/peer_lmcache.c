@@ -35,7 +35,8 @@ static void quantise(const struct codec_set *set, const uint16_t *plane, uint32_
                      uint16_t *decoded)
 {
   size_t columns = codec_set_columns(set);
-  float half = (float)(bins / 2 - 1);
+  uint32_t levels = bins / 2 - 1; /* on each side of 0 */
+  float half = (float)levels;
 
   for (uint32_t t = 0; t < set->n_tokens; t++) {
     float scale = largest(plane + t * columns, columns);

@@ -119,8 +119,10 @@ void codec_plot(const cJSON *sets)
   cJSON_ArrayForEach(set, sets)
   {
     const cJSON *points = cJSON_GetObjectItemCaseSensitive(set, "points");
+    int row = index / 2;
+    int column = index % 2;
 
-    printf("<g transform='translate(%g %g)'>\n", index % 2 * PANEL_WIDTH, index / 2 * PANEL_HEIGHT);
+    printf("<g transform='translate(%g %g)'>\n", column * PANEL_WIDTH, row * PANEL_HEIGHT);
     draw_axes(text(set, "name"));
     for (size_t i = 0; i < KVI_ARRAY_SIZE(curves); i++)
       draw_curve(points, i);

@@ -221,7 +221,7 @@ static void fill_head(const struct codec_set *set, const struct model *model, ui
                       uint32_t head, uint64_t seed, kvi_rand *random)
 {
   struct walk walk = {.started = false};
-  float x[DIM_MAX];
+  float x[DIM_MAX] = {0};
 
   for (uint32_t t = 0; t < set->n_tokens; t++) {
     int sink = sink_of(t, seed);
@@ -267,7 +267,7 @@ static void fill_queries(const struct codec_set *set, const struct model *model,
   for (uint32_t q = 0; q < set->n_queries; q++) {
     for (uint32_t g = 0; g < GROUP; g++) {
       struct walk walk = {.started = false};
-      float x[DIM_MAX];
+      float x[DIM_MAX] = {0};
       float scale;
 
       step(model, &walk, random, x);
