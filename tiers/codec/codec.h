@@ -4,9 +4,10 @@
  * docs/formats/kvc1.md is the format, docs/codec.md says how it works and how good it is. After CacheGen
  * (Liu et al., SIGCOMM 2024), whose own scheme is level "cachegen".
  *
- * The library does no I/O, holds no state between calls and allocates nothing: a caller brings the memory. Every function may be called by any
- * thread, and none blocks. Decoding gives the same bits on every machine and by every path (docs/formats/kvc1.md); what is not a sound object is
- * refused, whatever its bytes are.
+ * The library does no I/O, holds no state between calls and allocates nothing: a caller brings the memory. Level "zstd" alone lets libzstd
+ * allocate for the time of a call, up to 100 MiB to encode at its highest levels, at most 9 MiB to decode (KVS_ERR_NOMEM). Every function
+ * may be called by any thread, and none blocks. Decoding gives the same bits on every machine and by every path (docs/formats/kvc1.md);
+ * what is not a sound object is refused, whatever its bytes are.
  *
  * Tensors lie as layout "tensors" of a space has them: layer, K or V, token, head, dimension; all layers one after another.
  */
@@ -97,7 +98,7 @@ size_t kvi_codec_encode_scratch(const struct kvi_codec_shape *shape, const struc
 /*
  * Encodes raw (shape->raw_bytes bytes, any alignment) to out. Deterministic for one version of the library. On success *length_p bytes
  * of out hold the object. Errors: KVS_ERR_INVALID (shape, options, a level that the dtype does not have: BYTES has raw and zstd),
- * KVS_ERR_BUFFER (room below kvi_codec_bound), KVS_ERR_UNSUPPORTED (a level this build lacks).
+ * KVS_ERR_BUFFER (room below kvi_codec_bound), KVS_ERR_UNSUPPORTED (a level this build lacks), KVS_ERR_NOMEM (zstd).
  */
 kvs_status kvi_codec_encode(const struct kvi_codec_shape *shape, const struct kvi_codec_options *options,
                             const void *raw, void *scratch, uint8_t *out, size_t room, size_t *length_p);
@@ -148,7 +149,7 @@ struct kvi_codec_place {
 /*
  * Decodes one layer at a quality. segments[0..quality] are its bytes as the object has them, whose checksums are compared first. Needs no memory
  * but some 20 KiB of stack. On an error what the place holds is undefined, and nothing outside of it was touched.
- * Errors: KVS_ERR_CORRUPT, KVS_ERR_INVALID (quality or layer out of range), KVS_ERR_UNSUPPORTED (a profile is needed).
+ * Errors: KVS_ERR_CORRUPT, KVS_ERR_INVALID (quality or layer out of range), KVS_ERR_UNSUPPORTED (a profile is needed), KVS_ERR_NOMEM (zstd).
  */
 kvs_status kvi_codec_decode_layer(const struct kvi_codec_object *object, uint32_t layer, uint32_t quality,
                                   const uint8_t *const *segments, const struct kvi_codec_place *place);
