@@ -315,7 +315,7 @@ static int plot(const char *path, const struct comparison *comparison)
   const struct kvi_chart chart = {
       .title = slash != NULL ? slash + 1 : path,
       .x_title = "bits an element, all counted",
-      .y_title = comparison->truth != NULL ? "relative error of attention's output"
+      .y_title = comparison->truth != NULL ? "relative error of the attention output"
                                            : "centred relative L2 of keys and values",
       .curves = curves,
       .n_curves = KVI_ARRAY_SIZE(curves),

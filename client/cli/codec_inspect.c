@@ -208,11 +208,11 @@ static void print_parts(const struct report *report)
   cli_table_print(table, stdout);
 }
 
-static uint64_t largest(const uint64_t classes[2][CLI_CODEC_CLASSES])
+static uint64_t largest(const uint64_t classes[2][KVI_CODEC_CLASSES_MAX])
 {
   uint64_t most = 0;
 
-  for (size_t i = 0; i < CLI_CODEC_CLASSES; i++)
+  for (size_t i = 0; i < KVI_CODEC_CLASSES_MAX; i++)
     if (classes[0][i] + classes[1][i] > most)
       most = classes[0][i] + classes[1][i];
   return most;
@@ -224,14 +224,14 @@ static void print_classes(const struct report *report, size_t set)
   enum { WIDTH = 40 };
   const char *const headings[] = {"CLASS", "KEYS", "VALUES", ""};
   const bool to_the_right[] = {true, true, true, false};
-  const uint64_t(*classes)[CLI_CODEC_CLASSES] = report->survey->classes[set];
+  const uint64_t(*classes)[KVI_CODEC_CLASSES_MAX] = report->survey->classes[set];
   uint64_t most = largest(classes);
   struct cli_table *table;
 
   if (most == 0)
     return;
   table = cli_table_new(KVI_ARRAY_SIZE(headings), headings, to_the_right);
-  for (size_t i = 0; i < CLI_CODEC_CLASSES; i++) {
+  for (size_t i = 0; i < KVI_CODEC_CLASSES_MAX; i++) {
     uint64_t both = classes[0][i] + classes[1][i];
     size_t length = (size_t)((both * WIDTH + most - 1) / most);
     char name[CELL], keys[CELL], values[CELL], bar[WIDTH + 1];
@@ -326,7 +326,7 @@ static void add_classes(const struct report *report, cJSON *document)
     for (size_t plane = 0; plane < KVI_ARRAY_SIZE(planes); plane++) {
       cJSON *counts = cJSON_AddArrayToObject(object, planes[plane]);
 
-      for (size_t i = 0; i < CLI_CODEC_CLASSES; i++)
+      for (size_t i = 0; i < KVI_CODEC_CLASSES_MAX; i++)
         cJSON_AddItemToArray(counts, cJSON_CreateNumber((double)report->survey->classes[set][plane][i]));
     }
   }

@@ -6,7 +6,6 @@
 #include "tiers/codec/inspect.h"
 
 #define CLI_CODEC_QUALITIES (KVI_CODEC_PLANES_MAX + 1u)
-#define CLI_CODEC_CLASSES   64u
 
 enum cli_codec_segment_state { CLI_SEGMENT_NONE, CLI_SEGMENT_CUT, CLI_SEGMENT_DAMAGED, CLI_SEGMENT_SOUND };
 
@@ -25,7 +24,7 @@ struct cli_codec_survey {
   uint32_t n_sound, n_cut, n_damaged; /* segments */
   uint32_t n_damaged_layers;
   uint64_t head, kept, deep, states, words, escapes, verbatim; /* bytes of the bases' parts */
-  uint64_t classes[2][2][CLI_CODEC_CLASSES];                   /* columns: [lossless, ladder][keys, values] */
+  uint64_t classes[2][2][KVI_CODEC_CLASSES_MAX];               /* columns: [lossless, ladder][keys, values] */
   uint64_t depths[KVI_CODEC_DEPTHS];                           /* columns of ladder blocks */
 };
 

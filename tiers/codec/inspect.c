@@ -7,6 +7,10 @@
 #include "base/crc32c.h"
 #include "tiers/codec/ladder_private.h"
 
+_Static_assert(KVI_CLASSES_LOSSLESS_COUNT <= KVI_CODEC_CLASSES_MAX &&
+                   KVI_CLASSES_LADDER_COUNT <= KVI_CODEC_CLASSES_MAX,
+               "a class is told as what it is");
+
 bool kvi_codec_segment_sound(const struct kvi_codec_object *object, uint32_t quality, uint32_t layer,
                              const uint8_t *bytes)
 {
@@ -67,7 +71,7 @@ static bool inspect_lossless(struct rest *rest, struct kvi_codec_block_info *inf
     return false;
   channels = rest->at - channel_bytes;
   for (uint32_t column = 0; column < info->block.columns; column++)
-    info->classes[column] = channels[2 * (size_t)column] & 63;
+    info->classes[column] = channels[2 * (size_t)column] & (KVI_CLASSES_LOSSLESS_COUNT - 1);
   return take_coded(rest, &info->parts) && take(rest, rest->left, &info->parts.verbatim);
 }
 
@@ -99,8 +103,8 @@ static bool inspect_ladder(struct rest *rest, uint32_t kept, struct kvi_codec_bl
   for (uint32_t column = 0; column < block->columns; column++) {
     uint8_t channel = channels[2 * (size_t)column];
 
-    info->classes[column] = channel & 31;
-    info->depths[column] = channel >> 5 & 3;
+    info->classes[column] = channel & (KVI_CLASSES_LADDER_COUNT - 1);
+    info->depths[column] = channel >> 4 & (KVI_CODEC_DEPTHS - 1);
     deep += info->depths[column];
   }
   info->plane_bytes = (uint32_t)kvi_ladder_plane_bytes(block, block->rows - kept);

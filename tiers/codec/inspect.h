@@ -10,7 +10,8 @@
 
 #include "tiers/codec/block.h"
 
-#define KVI_CODEC_DEPTHS 4u /* deep digits of a column: 0 to 3 */
+#define KVI_CODEC_DEPTHS      4u  /* deep digits of a column: 0 to 3 */
+#define KVI_CODEC_CLASSES_MAX 32u /* of either set */
 
 /* Where the bytes of a block's base go; together they are its length. */
 struct kvi_codec_block_parts {

@@ -30,6 +30,16 @@ static void encode_sample(struct sample *sample, const struct kvi_codec_options 
   assert_int_equal(kvi_codec_open(sample->bytes, sample->length, &sample->object), KVS_OK);
 }
 
+/* Makes one column of a layer's keys 16 times as wide, so that it needs deep digits. */
+static void widen(const struct kvi_codec_shape *shape, uint8_t *rows, uint32_t column)
+{
+  for (uint32_t row = 0; row < shape->n_tokens; row++) {
+    uint8_t *at = rows + ((size_t)row * shape->n_heads * shape->key_dim + column) * 2;
+
+    kvi_store_le16(at, (uint16_t)(kvi_load_le16(at) + (4 << 7)));
+  }
+}
+
 /* 2 layers of 3 heads of 96 and 40 dimensions; the last values are broken by a NaN and cannot be quantised. */
 static struct sample make_sample(const struct kvi_codec_options *options)
 {
@@ -44,6 +54,7 @@ static struct sample make_sample(const struct kvi_codec_options *options)
     uint8_t *rows = sample_layer(&sample.shape, layer, layer + 1, 1.0f);
     size_t bytes = (size_t)kvi_codec_layer_bytes(&sample.shape, layer);
 
+    widen(&sample.shape, rows, 100);
     memcpy(sample.raw + at, rows, bytes);
     at += bytes;
     free(rows);
@@ -71,7 +82,7 @@ static uint32_t sum_of(const struct kvi_codec_block_parts *parts)
 }
 
 struct totals {
-  uint32_t blocks, modes[3], columns, kept;
+  uint32_t blocks, modes[3], columns, kept, deep;
   uint64_t base, plane;
 };
 
@@ -89,8 +100,12 @@ static struct totals walk(const struct sample *sample, uint32_t layer)
   while ((status = kvi_codec_inspect_next(&inspection, &info)) == KVS_OK) {
     assert_int_equal(sum_of(&info.parts), info.base_bytes);
     assert_true(info.mode == KVI_BLOCK_LADDER || info.plane_bytes == 0);
-    for (uint32_t column = 0; column < info.block.columns; column++)
+    for (uint32_t column = 0; column < info.block.columns; column++) {
+      assert_true(info.classes[column] < KVI_CODEC_CLASSES_MAX);
       assert_true(info.depths[column] < KVI_CODEC_DEPTHS);
+      assert_true(info.depths[column] == 0 || info.block.first_column + column == 100);
+      totals.deep += info.depths[column];
+    }
     totals.blocks++;
     totals.modes[info.mode]++;
     totals.columns += info.block.columns;
@@ -116,6 +131,7 @@ static void tells_every_byte_of_a_ladder(void **state)
     assert_int_equal(totals.columns, 3 * (96 + 40));
     assert_int_equal(totals.modes[KVI_BLOCK_LADDER], layer == 0 ? 4 : 3);
     assert_true(totals.kept > 0); /* the first tokens */
+    assert_true(totals.deep > 0); /* the wide column, and none but that */
     for (uint32_t plane = 1; plane <= 2; plane++) {
       assert_int_equal(totals.plane, kvi_codec_segment_at(&sample.object, plane, layer).length);
       assert_true(kvi_codec_segment_sound(&sample.object, plane, layer, segment_of(&sample, plane, layer)));
