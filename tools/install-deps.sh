@@ -14,11 +14,11 @@ set -eu
 
 build="cmake ninja-build gcc g++ libc6-dev pkg-config git file dpkg-dev
   libgrpc-dev libprotobuf-c-dev protobuf-c-compiler libisal-dev libyaml-dev libssl-dev libcmocka-dev libmicrohttpd-dev
-  libcjson-dev libxxhash-dev libhiredis-dev liburing-dev"
+  libcjson-dev libxxhash-dev libhiredis-dev liburing-dev libzstd-dev"
 test="redis-server clang-format clang-tidy shellcheck python3 python3-grpcio python3-protobuf protobuf-compiler openssl
   curl mandoc fakeroot"
 fuzz="clang llvm libclang-rt-14-dev"
-run="libgrpc29 libprotobuf-c1 libisal2 libyaml-0-2 libssl3 libmicrohttpd12 libcjson1 libxxhash0 libhiredis0.14 liburing2"
+run="libgrpc29 libprotobuf-c1 libisal2 libyaml-0-2 libssl3 libmicrohttpd12 libcjson1 libxxhash0 libhiredis0.14 liburing2 libzstd1"
 bench="fio redis-server redis-tools"
 quickstart="npm git ca-certificates"
 quickstart_tiers="redis-server"
