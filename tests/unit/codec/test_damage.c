@@ -20,10 +20,20 @@ static void damage(uint8_t *bytes, size_t length, kvi_rand *rand)
     if (kvi_rand_below(rand, 3) == 0 && reach > 600)
       reach = 600;
     at = bytes + header + kvi_rand_below(rand, reach);
-    *at = how == 0   ? (uint8_t)kvi_rand_next(rand)
-          : how == 1 ? (uint8_t)(*at + 1)
-          : how == 2 ? (uint8_t)(*at ^ 1u << kvi_rand_below(rand, 8))
-                     : (uint8_t)(0 - kvi_rand_below(rand, 2));
+    switch (how) {
+    case 0:
+      *at = (uint8_t)kvi_rand_next(rand);
+      break;
+    case 1:
+      *at = (uint8_t)(*at + 1);
+      break;
+    case 2:
+      *at = (uint8_t)(*at ^ 1u << kvi_rand_below(rand, 8));
+      break;
+    default:
+      *at = (uint8_t)(0 - kvi_rand_below(rand, 2));
+      break;
+    }
   }
 }
 
@@ -166,10 +176,10 @@ static void checksums_see_every_byte(void **state)
       uint8_t *decoded;
       kvs_status status;
 
-      object.bytes[at] ^= 1u << at % 8;
+      object.bytes[at] = (uint8_t)(object.bytes[at] ^ 1u << at % 8);
       status = decode_object(object.bytes, object.length, 3, shape.raw_bytes, &decoded, &quality);
       assert_true(status == KVS_ERR_CORRUPT || (status == KVS_ERR_UNSUPPORTED && at >= 4 && at <= 6));
-      object.bytes[at] ^= 1u << at % 8;
+      object.bytes[at] = (uint8_t)(object.bytes[at] ^ 1u << at % 8);
       free(decoded);
     }
     for (size_t length = 0; length < object.length; length++) {
