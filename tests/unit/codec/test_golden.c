@@ -156,12 +156,79 @@ static void print_header(void **state)
   printf("};\n");
 }
 
+/* ---- seeds of the fuzzers ---- */
+
+static const char *corpus; /* the folder that holds a folder for each fuzzer */
+
+static void write_seed(const char *fuzzer, const char *name, const uint8_t *head, size_t head_size,
+                       const uint8_t *bytes, size_t size)
+{
+  char path[512];
+  FILE *file;
+
+  snprintf(path, sizeof path, "%s/%s/%s", corpus, fuzzer, name);
+  for (char *at = path + strlen(path) - strlen(name); *at != 0; at++)
+    *at = *at == ' ' ? '_' : *at;
+  file = fopen(path, "wb");
+  assert_non_null(file);
+  assert_int_equal(fwrite(head, 1, head_size, file), head_size);
+  assert_int_equal(fwrite(bytes, 1, size, file), size);
+  assert_int_equal(fclose(file), 0);
+}
+
+/* The first block of the base, with what fuzz_codec_block.c wants to know in front of it. */
+static void write_block(const char *name, const struct kvi_codec_object *object, const uint8_t *bytes)
+{
+  const struct kvi_codec_shape *shape = &object->shape;
+  const uint8_t *block = bytes + object->header_length;
+  uint32_t columns = shape->key_dim > 128 ? 128 : shape->n_heads * shape->key_dim;
+  uint8_t head[8] = {(uint8_t)(shape->dtype - KVI_CODEC_BF16),
+                     (uint8_t)(kvi_codec_layer_rows(shape, 0) - 1),
+                     (uint8_t)(columns / 8 - 1),
+                     0,
+                     (uint8_t)((block[0] == 2) | object->planes << 1),
+                     block[2],
+                     block[3],
+                     0};
+
+  if (block[0] > 0)
+    write_seed("codec_block", name, head, sizeof head, block + 8, kvi_load_le32(block + 4) - 8);
+}
+
+static void write_corpus(void **state)
+{
+  (void)state;
+  for (size_t i = 0; i < N_GOLDEN; i++) {
+    struct object_bytes object = object_of(&golden_objects[i]);
+    struct kvi_codec_object opened;
+
+    assert_int_equal(kvi_codec_open(object.bytes, object.length, &opened), KVS_OK);
+    write_seed("codec_object", golden_objects[i].name, NULL, 0, object.bytes, object.length);
+    if (opened.shape.n_layers > 1 || opened.level != KVI_CODEC_LOSSLESS)
+      write_seed("codec_header", golden_objects[i].name, NULL, 0, object.bytes, opened.header_length);
+    if (opened.level == KVI_CODEC_LOSSLESS || opened.level == KVI_CODEC_LADDER)
+      write_block(golden_objects[i].name, &opened, object.bytes);
+    if (opened.planes > 0) {
+      const uint8_t head[2] = {(uint8_t)(opened.shape.dtype - KVI_CODEC_BF16),
+                               (uint8_t)(i % 2 == 0 ? 0 : 250)};
+
+      write_seed("codec_planes", golden_objects[i].name, head, 2, object.bytes + opened.quality_end[0], 40);
+    }
+    free(object.bytes);
+  }
+}
+
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {cmocka_unit_test(what_was_written_is_read)};
   const struct CMUnitTest print[] = {cmocka_unit_test(print_header)};
+  const struct CMUnitTest seeds[] = {cmocka_unit_test(write_corpus)};
 
   if (argc > 1 && strcmp(argv[1], "print") == 0)
     return cmocka_run_group_tests(print, NULL, NULL);
+  if (argc > 2 && strcmp(argv[1], "corpus") == 0) {
+    corpus = argv[2];
+    return cmocka_run_group_tests(seeds, NULL, NULL);
+  }
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
