@@ -62,19 +62,19 @@ def exponent(mean, sigma, cdf):
 
 def main():
     rows = [[0] * 16]
-    for i in range(31):
-        rows.append(quantised(0.06 * (2.6 / 0.06) ** (i / 30)))
+    for i in range(15):
+        rows.append(quantised(0.06 * (2.6 / 0.06) ** (i / 14)))
     rows.append([0] * 16)
     for cdf in (gauss, laplace):
         for quarter in range(4):
             rows.append(exponent(0.0, 2 ** (quarter / 4), cdf))
-    for ratio, parts in ((0.5, 4), (1, 4), (1.5, 4), (2, 5), (2.5, 5), (3, 5), (4, 5), (6, 6), (9, 6), (14, 6)):
+    for ratio, parts in ((0.5, 2), (1, 2), (1.5, 2), (2, 3), (3, 3), (4, 3), (7, 3)):
         for part in range(parts):
             sigma = 2 ** (part / parts)
             rows.append(exponent(ratio * sigma, sigma, gauss))
     for p in (0.5, 0.2, 0.05, 0.01, 0.001):
         rows.append(weights([0.0] * 7 + [1 - p - 0.0005, p] + [0.0] * 6))
-    assert len(rows) == 96 and all(sum(row) in (0, 32768) for row in rows)
+    assert len(rows) == 48 and all(sum(row) in (0, 32768) for row in rows)
     print(HEAD)
     for row in rows:
         print("    {" + ", ".join(str(w) for w in row) + "},")

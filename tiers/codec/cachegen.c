@@ -17,6 +17,7 @@ static struct kvi_cachegen_plane plane_of(const struct kvi_codec_shape *shape, u
       .heads = shape->n_heads,
       .dim = dim,
       .columns = shape->n_heads * dim,
+      .vectors = shape->n_heads,
       .element_size = kvi_codec_element_size(shape->dtype),
   };
 }
@@ -51,18 +52,23 @@ static double bin_of(const struct kvi_codec_shape *shape, const struct kvi_codec
 }
 
 /* A plane with its header; nothing for a plane without elements. */
-static size_t encode_plane(const struct kvi_cachegen_plane *plane, double bin, const uint8_t *raw,
-                           void *scratch, uint8_t *out)
+static size_t encode_plane(struct kvi_cachegen_plane *plane, double bin, const uint8_t *raw, void *scratch,
+                           uint8_t *out)
 {
   size_t size = (size_t)plane_bytes(plane), coded;
+  uint32_t mode = KVI_CACHEGEN_RAW;
 
   if (size == 0)
     return 0;
   coded = kvi_cachegen_encode_plane(plane, bin, raw, scratch, out + KVI_CACHEGEN_HEADER, size);
-  if (coded == 0)
+  if (coded == 0) {
     memcpy(out + KVI_CACHEGEN_HEADER, raw, size);
-  kvi_store_le32(out, coded != 0 ? KVI_CACHEGEN_CODED : KVI_CACHEGEN_RAW);
-  size = KVI_CACHEGEN_HEADER + (coded != 0 ? coded : size);
+  } else {
+    size = coded;
+    mode = plane->vectors == plane->heads ? KVI_CACHEGEN_BY_HEAD : KVI_CACHEGEN_BY_ROW;
+  }
+  size += KVI_CACHEGEN_HEADER;
+  kvi_store_le32(out, mode);
   kvi_store_le32(out + 4, (uint32_t)size);
   return size;
 }
@@ -87,17 +93,17 @@ static kvs_status encode(const struct kvi_codec_shape *shape, const struct kvi_c
 }
 
 /* The number of a symbol, in any class; false if no encoder wrote this. */
-static inline bool decode_number(struct kvi_range_decoder *decoder, const kvi_cachegen_starts starts,
+static inline bool decode_number(struct kvi_range_decoder *decoder, const struct kvi_cachegen_class *class,
                                  int32_t *number_p)
 {
-  uint32_t slot = kvi_range_slot(decoder), symbol = 0;
+  uint32_t slot = kvi_range_slot(decoder), symbol;
 
   if (slot >= 1u << KVI_RANGE_TOTAL_BITS)
     return false;
-  /* The last symbol that begins at the slot or before: 256 symbols, 8 questions. */
-  for (uint32_t step = KVI_CACHEGEN_SYMBOLS / 2; step > 0; step /= 2)
-    symbol += starts[symbol + step] <= slot ? step : 0;
-  kvi_range_advance(decoder, starts[symbol], starts[symbol + 1] - starts[symbol]);
+  symbol = class->at[slot >> 8];
+  while (class->starts[symbol + 1] <= slot)
+    symbol++;
+  kvi_range_advance(decoder, class->starts[symbol], class->starts[symbol + 1] - class->starts[symbol]);
   if (symbol != KVI_CACHEGEN_ESCAPE) {
     *number_p = (int32_t)symbol - KVI_CACHEGEN_LARGEST;
     return true;
@@ -111,21 +117,22 @@ static inline bool decode_number(struct kvi_range_decoder *decoder, const kvi_ca
 }
 
 /* One row; anchor is where its group's anchor was decoded to, NULL if it is the anchor itself. */
-static bool decode_row(const struct kvi_cachegen_plane *plane, const kvi_cachegen_starts *classes,
+static bool decode_row(const struct kvi_cachegen_plane *plane, const struct kvi_cachegen_class *classes,
                        const uint8_t *steps, const uint8_t *model, struct kvi_range_decoder *decoder,
                        const uint8_t *anchor, uint8_t *out)
 {
-  for (uint32_t head = 0; head < plane->heads; head++, steps += KVI_CACHEGEN_STEP_BYTES) {
-    float step = kvi_cachegen_step_value(steps);
+  for (uint32_t head = 0; head < plane->heads; head++) {
+    float step = kvi_cachegen_step_value(anchor == NULL ? kvi_cachegen_anchor_step(plane, steps, head)
+                                                        : steps + (size_t)head * KVI_CACHEGEN_STEP_BYTES);
 
     for (uint32_t d = 0; d < plane->dim; d++, model += 2, out += plane->element_size) {
       uint32_t m = kvi_load_le16(model);
       float base = 0.0f;
       int32_t number;
 
-      if (!decode_number(decoder,
-                         classes[anchor == NULL ? KVI_CACHEGEN_ANCHOR_CLASS(m) : KVI_CACHEGEN_DELTA_CLASS(m)],
-                         &number))
+      if (!decode_number(
+              decoder, &classes[anchor == NULL ? KVI_CACHEGEN_ANCHOR_CLASS(m) : KVI_CACHEGEN_DELTA_CLASS(m)],
+              &number))
         return false;
       if (anchor == NULL) {
         number += KVI_CACHEGEN_MEAN(m);
@@ -142,10 +149,10 @@ static bool decode_row(const struct kvi_cachegen_plane *plane, const kvi_cachege
 static kvs_status decode_coded(const struct kvi_cachegen_plane *plane, const uint8_t *bytes, size_t length,
                                uint8_t *out, size_t stride)
 {
-  const kvi_cachegen_starts *classes = kvi_cachegen_classes();
+  const struct kvi_cachegen_class *classes = kvi_cachegen_classes();
   uint64_t side_bytes = kvi_cachegen_side_bytes(plane);
-  size_t steps_bytes = (size_t)plane->heads * KVI_CACHEGEN_STEP_BYTES;
-  const uint8_t *anchor_steps = bytes + steps_bytes, *model, *anchor = NULL;
+  const uint8_t *anchor_steps = bytes + (size_t)plane->heads * KVI_CACHEGEN_STEP_BYTES, *model,
+                *anchor = NULL;
   struct kvi_range_decoder decoder;
 
   if (length < side_bytes)
@@ -164,14 +171,14 @@ static kvs_status decode_coded(const struct kvi_cachegen_plane *plane, const uin
       return KVS_ERR_CORRUPT;
     if (is_anchor) {
       anchor = out;
-      anchor_steps += steps_bytes;
+      anchor_steps += (size_t)plane->vectors * KVI_CACHEGEN_STEP_BYTES;
     }
   }
   return kvi_range_decoder_at_end(&decoder) ? KVS_OK : KVS_ERR_CORRUPT;
 }
 
 /* Decodes the plane that bytes begin with and sets *used_p to what it took of them. */
-static kvs_status decode_plane(const struct kvi_cachegen_plane *plane, const uint8_t *bytes, size_t length,
+static kvs_status decode_plane(struct kvi_cachegen_plane *plane, const uint8_t *bytes, size_t length,
                                void *out, size_t stride, size_t *used_p)
 {
   size_t row_bytes = kvi_cachegen_row_bytes(plane), size;
@@ -189,7 +196,9 @@ static kvs_status decode_plane(const struct kvi_cachegen_plane *plane, const uin
   *used_p = size;
   bytes += KVI_CACHEGEN_HEADER;
   size -= KVI_CACHEGEN_HEADER;
-  if (mode == KVI_CACHEGEN_CODED)
+  if (mode == KVI_CACHEGEN_BY_ROW)
+    plane->vectors = 1;
+  if (mode == KVI_CACHEGEN_BY_HEAD || mode == KVI_CACHEGEN_BY_ROW)
     return decode_coded(plane, bytes, size, out, stride);
   if (mode != KVI_CACHEGEN_RAW || size != plane_bytes(plane))
     return KVS_ERR_CORRUPT;

@@ -30,9 +30,9 @@ static void count_number(uint32_t histogram[KVI_CACHEGEN_MAGNITUDE], int32_t num
 /* The mean of a column's anchors in steps of 2, -64 to 63. */
 static int32_t half_mean(const struct kvi_cachegen_plane *plane, const int16_t *column)
 {
-  int64_t sum = 0, count = 0;
+  int64_t sum = 0, count = 1 + (plane->rows - 1) / KVI_CACHEGEN_GROUP;
 
-  for (uint32_t r = 0; r < plane->rows; r += KVI_CACHEGEN_GROUP, count++)
+  for (uint32_t r = 0; r < plane->rows; r += KVI_CACHEGEN_GROUP)
     sum += column[(size_t)r * plane->columns];
   /* Rounded: the quotient of a sum made positive. */
   int64_t mean = (sum + 1000 * count + count) / (2 * count) - 500;
@@ -55,25 +55,25 @@ static uint16_t model_of(const struct kvi_cachegen_plane *plane, const int16_t *
                     ((uint32_t)mean & 127u) << 9);
 }
 
-static void code_number(struct kvi_range_encoder *encoder, const kvi_cachegen_starts starts, int32_t number)
+static void code_number(struct kvi_range_encoder *encoder, const struct kvi_cachegen_class *class,
+                        int32_t number)
 {
-  uint32_t symbol = (uint32_t)(number + KVI_CACHEGEN_LARGEST), frequency = 0;
+  const uint32_t *starts = class->starts;
+  uint32_t symbol = KVI_CACHEGEN_ESCAPE;
 
   if (number >= -KVI_CACHEGEN_LARGEST && number <= KVI_CACHEGEN_LARGEST)
-    frequency = starts[symbol + 1] - starts[symbol];
-  if (frequency > 0) {
-    kvi_range_encode(encoder, starts[symbol], frequency);
-    return;
-  }
-  kvi_range_encode(encoder, starts[KVI_CACHEGEN_ESCAPE],
-                   starts[KVI_CACHEGEN_ESCAPE + 1] - starts[KVI_CACHEGEN_ESCAPE]);
-  kvi_range_encode(encoder, (uint32_t)(number - KVI_CACHEGEN_NUMBER_LEAST), 1);
+    symbol = (uint32_t)(number + KVI_CACHEGEN_LARGEST);
+  if (starts[symbol + 1] == starts[symbol])
+    symbol = KVI_CACHEGEN_ESCAPE;
+  kvi_range_encode(encoder, starts[symbol], starts[symbol + 1] - starts[symbol]);
+  if (symbol == KVI_CACHEGEN_ESCAPE)
+    kvi_range_encode(encoder, (uint32_t)(number - KVI_CACHEGEN_NUMBER_LEAST), 1);
 }
 
 static void code_rows(const struct kvi_cachegen_plane *plane, const int16_t *numbers, const uint8_t *model,
                       struct kvi_range_encoder *encoder)
 {
-  const kvi_cachegen_starts *classes = kvi_cachegen_classes();
+  const struct kvi_cachegen_class *classes = kvi_cachegen_classes();
 
   for (uint32_t r = 0; r < plane->rows && !encoder->full; r++, numbers += plane->columns) {
     bool is_anchor = kvi_cachegen_is_anchor(r);
@@ -82,26 +82,30 @@ static void code_rows(const struct kvi_cachegen_plane *plane, const int16_t *num
       uint32_t m = kvi_load_le16(model + 2 * (size_t)c);
 
       if (is_anchor)
-        code_number(encoder, classes[KVI_CACHEGEN_ANCHOR_CLASS(m)], numbers[c] - KVI_CACHEGEN_MEAN(m));
+        code_number(encoder, &classes[KVI_CACHEGEN_ANCHOR_CLASS(m)], numbers[c] - KVI_CACHEGEN_MEAN(m));
       else
-        code_number(encoder, classes[KVI_CACHEGEN_DELTA_CLASS(m)], numbers[c]);
+        code_number(encoder, &classes[KVI_CACHEGEN_DELTA_CLASS(m)], numbers[c]);
     }
   }
 }
 
-size_t kvi_cachegen_encode_plane(const struct kvi_cachegen_plane *plane, double bin, const uint8_t *raw,
+size_t kvi_cachegen_encode_plane(struct kvi_cachegen_plane *plane, double bin, const uint8_t *raw,
                                  void *scratch, uint8_t *out, size_t limit)
 {
   struct kvi_range_encoder encoder;
-  uint64_t side_bytes = kvi_cachegen_side_bytes(plane);
   double *totals = scratch;
-  uint8_t *model = out + (side_bytes - 2 * (uint64_t)plane->columns), *end;
   float *row = (float *)((char *)scratch + padded(2 * sizeof(double) * (uint64_t)plane->heads));
   float *anchor = (float *)((char *)row + padded(sizeof(float) * (uint64_t)plane->columns));
   int16_t *numbers = (int16_t *)((char *)anchor + padded(sizeof(float) * (uint64_t)plane->columns));
+  uint64_t side_bytes;
+  uint8_t *model, *end;
 
-  if (side_bytes >= limit || !kvi_cachegen_quantise(plane, bin, raw, row, anchor, totals, out, numbers))
+  plane->vectors = plane->heads; /* the most */
+  if (kvi_cachegen_side_bytes(plane) >= limit ||
+      !kvi_cachegen_quantise(plane, bin, raw, row, anchor, totals, out, numbers))
     return 0;
+  side_bytes = kvi_cachegen_side_bytes(plane);
+  model = out + (side_bytes - 2 * (uint64_t)plane->columns);
   for (uint32_t c = 0; c < plane->columns; c++)
     kvi_store_le16(model + 2 * (size_t)c, model_of(plane, numbers + c));
   kvi_range_encoder_begin(&encoder, out + side_bytes, out + limit);

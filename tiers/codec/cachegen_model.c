@@ -4,7 +4,7 @@
 #include <pthread.h>
 
 #define WIDER            5u /* a class's tails are those of the class so much farther on: 2.8 times wider */
-#define TAIL_SHIFT       6u
+#define TAIL_SHIFT       8u
 #define ESCAPE_FREQUENCY 32u
 
 /* exp(-1 / (2 s^2)) * 2^32, rounded, for s = 0.2 * 2^(0.3 i): part of the format. */
@@ -16,7 +16,7 @@ static const uint32_t ratios[KVI_CACHEGEN_CLASSES + WIDER] = {
     4294878153u, 4294908483u, 4294928494u, 4294941696u, 4294950406u,
 };
 
-static kvi_cachegen_starts starts[KVI_CACHEGEN_CLASSES];
+static struct kvi_cachegen_class classes[KVI_CACHEGEN_CLASSES];
 static uint16_t costs[KVI_CACHEGEN_CLASSES][KVI_CACHEGEN_MAGNITUDE]; /* in 1/256 bit */
 
 /* curve[k] = 2^31 * exp(-k^2 / (2 s^2)), each from the one before by the ratio between the two, which shrinks likewise. */
@@ -69,30 +69,43 @@ static uint32_t cost_of(uint32_t frequency)
   return bits;
 }
 
+static void place_symbols(struct kvi_cachegen_class *class,
+                          const uint32_t frequency[KVI_CACHEGEN_LARGEST + 1])
+{
+  uint32_t start = 0, symbol = 0;
+
+  for (int number = -KVI_CACHEGEN_LARGEST; number <= KVI_CACHEGEN_LARGEST; number++) {
+    class->starts[number + KVI_CACHEGEN_LARGEST] = start;
+    start += frequency[number < 0 ? -number : number];
+  }
+  class->starts[KVI_CACHEGEN_ESCAPE] = start;
+  class->starts[KVI_CACHEGEN_SYMBOLS] = 1u << 16;
+  for (uint32_t slot = 0; slot < 1u << 16; slot += 256) {
+    while (class->starts[symbol + 1] <= slot)
+      symbol++;
+    class->at[slot >> 8] = (uint8_t)symbol;
+  }
+}
+
 static void make_classes(void)
 {
   for (uint32_t class_id = 0; class_id < KVI_CACHEGEN_CLASSES; class_id++) {
-    uint32_t frequency[KVI_CACHEGEN_LARGEST + 1], start = 0, escape = cost_of(ESCAPE_FREQUENCY) + 16 * 256;
+    uint32_t frequency[KVI_CACHEGEN_LARGEST + 1], escape = cost_of(ESCAPE_FREQUENCY) + 16 * 256;
 
     frequencies(class_id, frequency);
-    for (int number = -KVI_CACHEGEN_LARGEST; number <= KVI_CACHEGEN_LARGEST; number++) {
-      starts[class_id][number + KVI_CACHEGEN_LARGEST] = start;
-      start += frequency[number < 0 ? -number : number];
-    }
-    starts[class_id][KVI_CACHEGEN_ESCAPE] = start;
-    starts[class_id][KVI_CACHEGEN_SYMBOLS] = 1u << 16;
+    place_symbols(&classes[class_id], frequency);
     for (int k = 0; k <= KVI_CACHEGEN_LARGEST; k++)
       costs[class_id][k] = (uint16_t)(frequency[k] > 0 ? cost_of(frequency[k]) : escape);
     costs[class_id][KVI_CACHEGEN_LARGEST + 1] = (uint16_t)escape;
   }
 }
 
-const kvi_cachegen_starts *kvi_cachegen_classes(void)
+const struct kvi_cachegen_class *kvi_cachegen_classes(void)
 {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
 
   pthread_once(&once, make_classes);
-  return (const kvi_cachegen_starts *)starts;
+  return classes;
 }
 
 uint32_t kvi_cachegen_choose_class(const uint32_t histogram[KVI_CACHEGEN_MAGNITUDE], uint32_t first,

@@ -12,11 +12,17 @@
 #define KVI_CACHEGEN_SYMBOLS   256u
 #define KVI_CACHEGEN_MAGNITUDE 129u /* magnitudes of a histogram: 0 to 127, and all that is larger */
 
-/* starts[class][symbol], and 2^16 behind the last one. A symbol's frequency may be 0: the number is an escape then. */
-typedef uint32_t kvi_cachegen_starts[KVI_CACHEGEN_SYMBOLS + 1];
+/*
+ * One class. The slots of a symbol are starts[symbol] to starts[symbol + 1]; none if the number is an escape. 2^16 stands behind the last one.
+ * A slot's symbol is at[slot >> 8] or a little behind it.
+ */
+struct kvi_cachegen_class {
+  uint32_t starts[KVI_CACHEGEN_SYMBOLS + 1];
+  uint8_t at[256];
+};
 
-/* Computed by the first call of the process, the same on every machine. Any thread. */
-const kvi_cachegen_starts *kvi_cachegen_classes(void);
+/* KVI_CACHEGEN_CLASSES of them, computed by the first call of the process, the same on every machine. Any thread. */
+const struct kvi_cachegen_class *kvi_cachegen_classes(void);
 
 /*
  * For the encoder: the class among first, first + stride, ... (count of them) that codes numbers of this histogram with the fewest bits.

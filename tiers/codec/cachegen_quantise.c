@@ -61,7 +61,7 @@ static void rebuild_anchor(const struct kvi_cachegen_plane *plane, const int16_t
                            const uint8_t *steps, float *anchor)
 {
   for (uint32_t c = 0; c < plane->columns; c++) {
-    float step = kvi_cachegen_step_value(steps + (size_t)c / plane->dim * KVI_CACHEGEN_STEP_BYTES);
+    float step = kvi_cachegen_step_value(kvi_cachegen_anchor_step(plane, steps, c / plane->dim));
     uint8_t element[2];
 
     kvi_codec_from_float(plane->dtype, kvi_cachegen_value(0.0f, numbers[c], step), element);
@@ -69,20 +69,22 @@ static void rebuild_anchor(const struct kvi_cachegen_plane *plane, const int16_t
   }
 }
 
-/* Vector by vector at 8 bit, where a vector is a head of the token. */
+/* Vector by vector at 8 bit. */
 static bool quantise_anchor(const struct kvi_cachegen_plane *plane, const float *row, uint8_t *steps,
                             int16_t *numbers)
 {
-  for (uint32_t head = 0; head < plane->heads; head++, row += plane->dim, numbers += plane->dim) {
-    uint8_t *step = steps + (size_t)head * KVI_CACHEGEN_STEP_BYTES;
+  uint32_t length = plane->columns / plane->vectors;
+
+  for (uint32_t v = 0; v < plane->vectors;
+       v++, row += length, numbers += length, steps += KVI_CACHEGEN_STEP_BYTES) {
     float most = 0;
 
-    for (uint32_t d = 0; d < plane->dim; d++)
-      most = fmaxf(most, fabsf(row[d]));
-    if (!step_above(at_least(plane, most / ANCHOR_MOST), step))
+    for (uint32_t i = 0; i < length; i++)
+      most = fmaxf(most, fabsf(row[i]));
+    if (!step_above(at_least(plane, most / ANCHOR_MOST), steps))
       return false;
-    for (uint32_t d = 0; d < plane->dim; d++)
-      numbers[d] = number_of(row[d], kvi_cachegen_step_value(step), ANCHOR_MOST);
+    for (uint32_t i = 0; i < length; i++)
+      numbers[i] = number_of(row[i], kvi_cachegen_step_value(steps), ANCHOR_MOST);
   }
   return true;
 }
@@ -119,7 +121,7 @@ static bool first_pass(const struct kvi_cachegen_plane *plane, const uint8_t *ra
       if (!quantise_anchor(plane, row, steps, numbers))
         return false;
       rebuild_anchor(plane, numbers, steps, anchor);
-      steps += (size_t)plane->heads * KVI_CACHEGEN_STEP_BYTES;
+      steps += (size_t)plane->vectors * KVI_CACHEGEN_STEP_BYTES;
     } else {
       measure_deltas(plane, row, anchor, totals);
     }
@@ -145,19 +147,42 @@ static bool delta_steps(const struct kvi_cachegen_plane *plane, double bin, cons
   return true;
 }
 
-bool kvi_cachegen_quantise(const struct kvi_cachegen_plane *plane, double bin, const uint8_t *raw, float *row,
-                           float *anchor, double *totals, uint8_t *side, int16_t *numbers)
+/*
+ * Whether one step for all heads of an anchor would do: the steps that the heads with the largest numbers need are, in the mean square
+ * over the groups, at most half of every head's bin. (A model with a large bias in some keys has heads that would lose everything.)
+ */
+static bool rows_suffice(const struct kvi_cachegen_plane *plane, const uint8_t *side)
 {
-  size_t steps_bytes = (size_t)plane->heads * KVI_CACHEGEN_STEP_BYTES;
-  const uint8_t *steps = side + steps_bytes;
+  const uint8_t *steps = side + (size_t)plane->heads * KVI_CACHEGEN_STEP_BYTES;
+  double sum = 0;
+  uint32_t groups = 0;
 
-  if (!first_pass(plane, raw, row, anchor, totals, side + steps_bytes, numbers) ||
-      !delta_steps(plane, bin, totals, side))
-    return false;
+  for (uint32_t r = 0; r < plane->rows; r += KVI_CACHEGEN_GROUP, groups++) {
+    float most = 0;
+
+    for (uint32_t head = 0; head < plane->heads; head++, steps += KVI_CACHEGEN_STEP_BYTES)
+      most = fmaxf(most, kvi_cachegen_step_value(steps));
+    sum += (double)most * (double)most;
+  }
+  for (uint32_t head = 0; head < plane->heads; head++) {
+    double half = 0.5 * (double)kvi_cachegen_step_value(side + (size_t)head * KVI_CACHEGEN_STEP_BYTES);
+
+    if (sum > (double)groups * half * half)
+      return false;
+  }
+  return true;
+}
+
+/* Second pass: the deltas, with their steps. */
+static void second_pass(const struct kvi_cachegen_plane *plane, const uint8_t *raw, float *row, float *anchor,
+                        const uint8_t *side, int16_t *numbers)
+{
+  const uint8_t *steps = side + (size_t)plane->heads * KVI_CACHEGEN_STEP_BYTES;
+
   for (uint32_t r = 0; r < plane->rows; r++, numbers += plane->columns) {
     if (kvi_cachegen_is_anchor(r)) {
       rebuild_anchor(plane, numbers, steps, anchor);
-      steps += steps_bytes;
+      steps += (size_t)plane->vectors * KVI_CACHEGEN_STEP_BYTES;
       continue;
     }
     (void)load_row(plane, raw, r, row); /* was finite before */
@@ -167,5 +192,22 @@ bool kvi_cachegen_quantise(const struct kvi_cachegen_plane *plane, double bin, c
       numbers[c] = number_of(row[c] - anchor[c], step, DELTA_MOST);
     }
   }
+}
+
+bool kvi_cachegen_quantise(struct kvi_cachegen_plane *plane, double bin, const uint8_t *raw, float *row,
+                           float *anchor, double *totals, uint8_t *side, int16_t *numbers)
+{
+  uint8_t *steps = side + (size_t)plane->heads * KVI_CACHEGEN_STEP_BYTES;
+
+  plane->vectors = plane->heads;
+  if (!first_pass(plane, raw, row, anchor, totals, steps, numbers) || !delta_steps(plane, bin, totals, side))
+    return false;
+  if (plane->heads > 1 && rows_suffice(plane, side)) {
+    plane->vectors = 1;
+    if (!first_pass(plane, raw, row, anchor, totals, steps, numbers) ||
+        !delta_steps(plane, bin, totals, side))
+      return false;
+  }
+  second_pass(plane, raw, row, anchor, side, numbers);
   return true;
 }

@@ -98,7 +98,7 @@ size_t kvi_codec_encode_scratch(const struct kvi_codec_shape *shape, const struc
 /*
  * Encodes raw (shape->raw_bytes bytes, any alignment) to out. Deterministic for one version of the library. On success *length_p bytes
  * of out hold the object. Errors: KVS_ERR_INVALID (shape, options, a level that the dtype does not have: BYTES has raw and zstd),
- * KVS_ERR_BUFFER (room below kvi_codec_bound), KVS_ERR_UNSUPPORTED (a level this build lacks).
+ * KVS_ERR_BUFFER (room below kvi_codec_bound), KVS_ERR_UNSUPPORTED (a level this build lacks), KVS_ERR_NOMEM (zstd).
  */
 kvs_status kvi_codec_encode(const struct kvi_codec_shape *shape, const struct kvi_codec_options *options,
                             const void *raw, void *scratch, uint8_t *out, size_t room, size_t *length_p);
@@ -149,7 +149,7 @@ struct kvi_codec_place {
 /*
  * Decodes one layer at a quality. segments[0..quality] are its bytes as the object has them, whose checksums are compared first. Needs no memory
  * but some 20 KiB of stack. On an error what the place holds is undefined, and nothing outside of it was touched.
- * Errors: KVS_ERR_CORRUPT, KVS_ERR_INVALID (quality or layer out of range), KVS_ERR_UNSUPPORTED (a profile is needed).
+ * Errors: KVS_ERR_CORRUPT, KVS_ERR_INVALID (quality or layer out of range), KVS_ERR_UNSUPPORTED (a profile is needed), KVS_ERR_NOMEM (zstd).
  */
 kvs_status kvi_codec_decode_layer(const struct kvi_codec_object *object, uint32_t layer, uint32_t quality,
                                   const uint8_t *const *segments, const struct kvi_codec_place *place);

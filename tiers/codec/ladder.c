@@ -13,16 +13,17 @@ static const uint16_t power_of_3[] = {1, 3, 9, 27, 81, 243, 729};
 /* What is read in front of the coded rows. */
 struct ladder_head {
   struct kvi_rans_columns columns;
-  uint8_t depth[KVI_BLOCK_COLUMNS];
-  _Alignas(32) int16_t mean[KVI_BLOCK_COLUMNS]; /* in fine half steps */
-  _Alignas(32) float half[KVI_BLOCK_COLUMNS];
+  uint32_t n_deep; /* columns that have deep digits, and how many */
+  uint8_t deep_column[KVI_BLOCK_COLUMNS], depth[KVI_BLOCK_COLUMNS];
+  struct kvi_codec_scale scale;
   const uint8_t *kept;   /* entries of rows kept apart */
   const uint8_t *digits; /* deep digits */
 };
 
 float kvi_ladder_half(const uint8_t *bytes)
 {
-  return ldexpf((float)bytes[0], (int8_t)bytes[1]);
+  /* m * 2^e by the power's bits: -100 <= e <= 100 is checked before the number is used. */
+  return (float)bytes[0] * kvi_float_from_bits((uint32_t)(127 + (int8_t)bytes[1]) << 23);
 }
 
 static bool half_ok(const uint8_t *bytes)
@@ -74,6 +75,7 @@ static size_t read_head(const struct kvi_block *block, uint32_t n_planes, uint32
   uint32_t units = kvi_block_units(block);
   size_t used = (size_t)units * 2 + (size_t)block->columns * 2, kept_bytes, deep = 0;
   size_t digit_bytes = (block->rows - kept + 4) / 5;
+  float half = 0;
 
   memset(head, 0, sizeof *head);
   head->columns.n_groups = kvi_ladder_groups(block);
@@ -84,12 +86,18 @@ static size_t read_head(const struct kvi_block *block, uint32_t n_planes, uint32
       return 0;
   for (uint32_t column = 0; column < block->columns; column++) {
     uint16_t channel = kvi_load_le16(bytes + units * 2 + (size_t)column * 2);
+    uint8_t depth = channel >> 4 & 3;
 
-    head->columns.classes[column] = channel & 31;
-    head->depth[column] = channel >> 5 & 3;
-    head->mean[column] = (int16_t)(((int16_t)channel >> 7) * power_of_3[n_planes + head->depth[column]]);
-    head->half[column] = kvi_ladder_half(bytes + column / block->unit_columns * 2);
-    deep += head->depth[column];
+    head->columns.classes[column] = channel & 15;
+    head->scale.mean[column] = (int16_t)(((int16_t)channel >> 6) * power_of_3[n_planes + depth]);
+    if (column % block->unit_columns == 0)
+      half = kvi_ladder_half(bytes + column / block->unit_columns * 2);
+    head->scale.half[column] = half;
+    if (depth == 0)
+      continue;
+    head->deep_column[head->n_deep] = (uint8_t)column;
+    head->depth[head->n_deep++] = depth;
+    deep += depth;
   }
   head->kept = bytes + used;
   kept_bytes = check_kept(block, kept, bytes + used, size - used);
@@ -102,40 +110,49 @@ static size_t read_head(const struct kvi_block *block, uint32_t n_planes, uint32
   return used + deep * digit_bytes;
 }
 
-/* The digits of deep columns for a tile whose first row is the so-manieth of the coded rows. */
-static void add_deep_digits(const struct kvi_block *block, const struct ladder_head *head, uint32_t n,
-                            uint32_t first, uint32_t rows, kvi_tile tile)
+/* One column's digits of five rows at most. */
+static void add_five_digits(uint8_t trits, uint32_t rows, int16_t *column)
 {
-  const uint8_t *digits = head->digits;
+  uint32_t left = trits;
+
+  for (uint32_t row = 0; row < rows; row++, column += KVI_BLOCK_COLUMNS) {
+    uint32_t digit = row == 4 ? left : left % 3;
+
+    *column = (int16_t)(3 * *column + (int)digit - 1);
+    left /= 3;
+  }
+}
+
+/* The digits of deep columns for a tile whose first row is the so-manieth of the coded rows, a multiple of 5. */
+static void add_deep_digits(const struct ladder_head *head, uint32_t n, uint32_t first, uint32_t rows,
+                            kvi_tile tile)
+{
+  const uint8_t *digits = head->digits + first / 5;
   size_t digit_bytes = (n + 4) / 5;
 
-  for (uint32_t column = 0; column < block->columns; column++)
-    for (uint32_t digit = 0; digit < head->depth[column]; digit++, digits += digit_bytes)
-      for (uint32_t row = 0; row < rows; row++) {
-        uint32_t trit = digits[(first + row) / 5], place = (first + row) % 5;
-
-        trit = place == 4 ? trit / 81 : trit / power_of_3[place] % 3;
-        tile[row][column] = (int16_t)(3 * tile[row][column] + (int)trit - 1);
-      }
+  for (uint32_t i = 0; i < head->n_deep; i++)
+    for (uint32_t digit = 0; digit < head->depth[i]; digit++, digits += digit_bytes)
+      for (uint32_t five = 0; five < rows; five += 5)
+        add_five_digits(digits[five / 5], rows - five < 5 ? rows - five : 5,
+                        &tile[five][head->deep_column[i]]);
 }
 
 /* One row kept apart, finer than the others. */
 static void place_kept_row(const struct kvi_block *block, const struct ladder_head *head,
                            const uint8_t *entry, uint8_t *out)
 {
-  size_t element = kvi_codec_element_size(block->dtype);
   const uint8_t *numbers = entry + 4 + (size_t)kvi_block_units(block) * 2;
+  _Alignas(32) float kept_half[KVI_BLOCK_COLUMNS];
 
   if (kvi_load_le16(entry + 2) == KVI_KEPT_RAW) {
-    memcpy(out, entry + 4, block->columns * element);
+    memcpy(out, entry + 4, block->columns * kvi_codec_element_size(block->dtype));
     return;
   }
-  for (uint32_t column = 0; column < block->columns; column++) {
-    float half = kvi_ladder_half(entry + 4 + column / block->unit_columns * 2);
-    float x = (float)head->mean[column] * head->half[column] + (float)(int8_t)numbers[column] * half;
-
-    kvi_codec_from_float(block->dtype, x, out + column * element);
-  }
+  for (uint32_t unit = 0; unit < kvi_block_units(block); unit++)
+    for (uint32_t column = 0; column < block->unit_columns; column++)
+      kept_half[unit * block->unit_columns + column] = kvi_ladder_half(entry + 4 + unit * 2);
+  kvi_codec_loops()->place_kept(block->dtype, (const int8_t *)numbers, kept_half, &head->scale,
+                                block->columns, out);
 }
 
 /* Which rows the coded ones are: all but those kept apart, which are placed on the way. */
@@ -160,12 +177,27 @@ static void place_kept(struct row_walk *walk)
   }
 }
 
+/* Five coded rows, or what is left of them, to where they belong; rows that are not there go nowhere. */
+static void place_five(struct row_walk *walk, int16_t (*numbers)[KVI_BLOCK_COLUMNS], uint32_t rows,
+                       const uint8_t *const *trits, uint32_t n_planes)
+{
+  uint8_t nowhere[KVI_BLOCK_COLUMNS * 2], *out[5];
+
+  for (uint32_t row = 0; row < 5; row++) {
+    out[row] = nowhere;
+    if (row >= rows)
+      continue;
+    place_kept(walk);
+    out[row] = walk->place + (size_t)walk->row++ * walk->stride;
+  }
+  kvi_codec_loops()->finish_rows(walk->block->dtype, numbers, trits, n_planes, &walk->head->scale,
+                                 walk->block->columns, out);
+}
+
 kvs_status kvi_ladder_decode(const struct kvi_block *block, uint32_t n_planes, uint32_t quality,
                              uint32_t kept, const uint8_t *bytes, size_t size, const uint8_t *const *planes,
                              uint8_t *place, size_t stride)
 {
-  const struct kvi_codec_loops *loops = kvi_codec_loops();
-  int16_t factor = (int16_t)(2 * power_of_3[n_planes - quality]);
   struct kvi_rans_decoder decoder;
   struct ladder_head head;
   struct row_walk walk;
@@ -180,21 +212,21 @@ kvs_status kvi_ladder_decode(const struct kvi_block *block, uint32_t n_planes, u
   if (used == 0 || kvi_rans_open(&decoder, &head.columns, bytes + used, size - used, &coded) != KVS_OK ||
       used + coded != size)
     return KVS_ERR_CORRUPT;
+  head.scale.factor = (int16_t)(2 * power_of_3[n_planes - quality]);
   walk = (struct row_walk){block, &head, head.kept, kept, 0, place, stride};
+  memset(tile, 0, sizeof tile);
   for (uint32_t first = 0; first < n; first += KVI_TILE_ROWS) {
     uint32_t rows = n - first < KVI_TILE_ROWS ? n - first : KVI_TILE_ROWS;
 
     if (kvi_rans_rows(&decoder, rows, tile) != KVS_OK)
       return KVS_ERR_CORRUPT;
-    add_deep_digits(block, &head, n, first, rows, tile);
-    for (uint32_t plane = 0; plane < quality; plane++)
-      for (uint32_t five = 0; five < rows; five += 5)
-        loops->add_trits(tile + five, planes[plane] + (size_t)((first + five) / 5) * block->columns,
-                         block->columns);
-    for (uint32_t row = 0; row < rows; row++, walk.row++) {
-      place_kept(&walk);
-      loops->reconstruct(block->dtype, tile[row], factor, head.mean, head.half, block->columns,
-                         place + (size_t)walk.row * stride);
+    add_deep_digits(&head, n, first, rows, tile);
+    for (uint32_t five = 0; five < rows; five += 5) {
+      const uint8_t *trits[KVI_CODEC_PLANES_MAX];
+
+      for (uint32_t plane = 0; plane < quality; plane++)
+        trits[plane] = planes[plane] + (size_t)((first + five) / 5) * block->columns;
+      place_five(&walk, tile + five, rows - five < 5 ? rows - five : 5, trits, quality);
     }
   }
   place_kept(&walk);

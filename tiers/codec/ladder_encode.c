@@ -123,8 +123,8 @@ static bool choose_steps(struct ladder_encoder *encoder)
 /* The class of numbers with so many steps of deviation: those of tools/make-codec-weights.py, nearest in the logarithm. */
 static uint32_t class_of(float deviation)
 {
-  const float growth = 1.133859f; /* (2.6 / 0.06)^(1/30) */
-  float bound = 0.06f * 1.064828f;
+  const float growth = 1.308928f; /* (2.6 / 0.06)^(1/14) */
+  float bound = 0.06f * 1.144084f;
   uint32_t i = 1;
 
   for (; i < KVI_CLASSES_LADDER_COUNT - 1 && deviation > bound; i++)
@@ -161,7 +161,7 @@ static bool choose_channels(struct ladder_encoder *encoder)
     encoder->depth[column] = depth;
     encoder->columns.classes[column] =
         (uint8_t)class_of(deviation / (float)power_of_3[encoder->n_planes + depth]);
-    encoder->channel[column] = (uint16_t)(encoder->columns.classes[column] | depth << 5 | (uint32_t)v << 7);
+    encoder->channel[column] = (uint16_t)(encoder->columns.classes[column] | depth << 4 | (uint32_t)v << 6);
     v *= power_of_3[encoder->n_planes + depth];
     encoder->mean[column] = (float)v * half;
     encoder->scale[column] = 0.5f / half;

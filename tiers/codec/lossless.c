@@ -182,7 +182,7 @@ size_t kvi_lossless_encode(const struct kvi_block *block, const uint8_t *raw, si
       counts[high_of(parts, load_element(block->dtype, raw + row * stride, column))]++;
     channel = choose_channel(counts, (1u << parts.high_bits) - 1);
     kvi_store_le16(at, channel);
-    columns.classes[column] = (uint8_t)(KVI_CLASSES_LADDER_COUNT + (channel & 63));
+    columns.classes[column] = (uint8_t)(KVI_CLASSES_LADDER_COUNT + (channel & 31));
     for (uint32_t row = 0; row < block->rows; row++)
       numbers[row * KVI_BLOCK_COLUMNS + column] =
           (int16_t)((int)high_of(parts, load_element(block->dtype, raw + row * stride, column)) -
@@ -233,7 +233,7 @@ kvs_status kvi_lossless_decode(const struct kvi_block *block, const uint8_t *byt
   for (uint32_t column = 0; column < block->columns; column++) {
     uint16_t channel = kvi_load_le16(bytes + 4 + 2 * (size_t)column);
 
-    columns.classes[column] = (uint8_t)(KVI_CLASSES_LADDER_COUNT + (channel & 63));
+    columns.classes[column] = (uint8_t)(KVI_CLASSES_LADDER_COUNT + (channel & 31));
     references[column] = (int16_t)(channel >> 8);
   }
   if (kvi_rans_open(&decoder, &columns, bytes + head, size - head, &used) != KVS_OK ||

@@ -15,6 +15,13 @@ struct kvi_rans_encoder {
   uint8_t *escapes; /* likewise */
 };
 
+/* How numbers become elements. */
+struct kvi_codec_scale {
+  _Alignas(32) int16_t mean[KVI_BLOCK_COLUMNS]; /* in fine half steps */
+  _Alignas(32) float half[KVI_BLOCK_COLUMNS];   /* the fine half step */
+  int16_t factor;                               /* a number's worth in fine half steps */
+};
+
 struct kvi_codec_loops {
   const char *name;
 
@@ -25,15 +32,20 @@ struct kvi_codec_loops {
   void (*rans_encode)(const struct kvi_rans_columns *columns, const int16_t *numbers, uint32_t rows,
                       struct kvi_rans_encoder *encoder);
 
-  /* Whether a row of a tile has an escape. columns is a multiple of 32. */
-  bool (*has_escape)(const int16_t *row, uint32_t columns);
+  /* Which of 32 numbers are KVI_RANS_ESCAPE. */
+  uint32_t (*escapes)(const int16_t *numbers);
 
-  /* i = 3 i + digit for five rows of a tile from one row of bytes of trits. */
-  void (*add_trits)(int16_t (*rows)[KVI_BLOCK_COLUMNS], const uint8_t *trits, uint32_t columns);
+  /*
+   * Five rows of a tile to elements: for each of so many planes i = 3 i + digit, by a row of bytes of trits; then v = i * factor +
+   * mean[column] and x = v * half[column], rounded to the dtype, to out[0] to out[4] (any alignment, each for columns elements).
+   */
+  void (*finish_rows)(enum kvi_codec_dtype dtype, int16_t (*rows)[KVI_BLOCK_COLUMNS],
+                      const uint8_t *const *trits, uint32_t n_planes, const struct kvi_codec_scale *scale,
+                      uint32_t columns, uint8_t *const *out);
 
-  /* v = i * factor + mean[column]; x = v * half[column], rounded to the dtype, to columns elements at out (any alignment). */
-  void (*reconstruct)(enum kvi_codec_dtype dtype, const int16_t *row, int16_t factor, const int16_t *mean,
-                      const float *half, uint32_t columns, uint8_t *out);
+  /* A row kept apart: mean[column] * half[column] + numbers[column] * kept_half[column], rounded to the dtype. */
+  void (*place_kept)(enum kvi_codec_dtype dtype, const int8_t *numbers, const float *kept_half,
+                     const struct kvi_codec_scale *scale, uint32_t columns, uint8_t *out);
 
   /* bf16: from number + reference and low byte to elements. */
   void (*join_bf16)(const int16_t *row, const int16_t *reference, const uint8_t *low, uint32_t columns,

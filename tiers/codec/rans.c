@@ -32,6 +32,7 @@ kvs_status kvi_rans_open(struct kvi_rans_decoder *decoder, const struct kvi_rans
   decoder->words = bytes + KVI_RANS_HEAD;
   decoder->words_end = decoder->escapes = decoder->words + words * 2;
   decoder->escapes_end = decoder->escapes + escapes;
+  decoder->in_tail = false;
   *used_p = (size_t)(KVI_RANS_HEAD + words * 2 + escapes);
   return KVS_OK;
 }
@@ -86,14 +87,15 @@ static bool escaped(struct kvi_rans_decoder *decoder, int16_t *number_p)
   return true;
 }
 
-static bool resolve_escapes(struct kvi_rans_decoder *decoder, int16_t *first, int16_t *second)
+/* The escapes of 32 lanes, which both rows have alike. */
+static bool resolve_escapes(struct kvi_rans_decoder *decoder, uint32_t mask, int16_t *first, int16_t *second)
 {
-  uint32_t columns = decoder->n_groups * KVI_RANS_LANES;
+  for (; mask != 0; mask &= mask - 1) {
+    uint32_t lane = (uint32_t)__builtin_ctz(mask);
 
-  for (uint32_t column = 0; column < columns; column++)
-    if (first[column] == KVI_RANS_ESCAPE &&
-        (!escaped(decoder, &first[column]) || !escaped(decoder, &second[column])))
+    if (!escaped(decoder, &first[lane]) || !escaped(decoder, &second[lane]))
       return false;
+  }
   return true;
 }
 
@@ -105,9 +107,12 @@ kvs_status kvi_rans_rows(struct kvi_rans_decoder *decoder, uint32_t n_rows, kvi_
   if (!loops->rans_pairs(decoder, pairs, tile))
     return KVS_ERR_CORRUPT;
   for (uint32_t pair = 0; pair < pairs; pair++)
-    if (loops->has_escape(tile[2 * pair], decoder->n_groups * KVI_RANS_LANES) &&
-        !resolve_escapes(decoder, tile[2 * pair], tile[2 * pair + 1]))
-      return KVS_ERR_CORRUPT;
+    for (uint32_t at = 0; at < decoder->n_groups * KVI_RANS_LANES; at += KVI_RANS_LANES) {
+      uint32_t mask = loops->escapes(tile[2 * pair] + at);
+
+      if (mask != 0 && !resolve_escapes(decoder, mask, tile[2 * pair] + at, tile[2 * pair + 1] + at))
+        return KVS_ERR_CORRUPT;
+    }
   return KVS_OK;
 }
 

@@ -10,21 +10,22 @@
 #include "tiers/codec/block.h"
 
 #define KVI_RANS_LANES     32u
-#define KVI_RANS_SLOT_BITS 11u
+#define KVI_RANS_SLOT_BITS 10u
 #define KVI_RANS_SLOTS     (1u << KVI_RANS_SLOT_BITS)
 #define KVI_RANS_LOW       (1u << 16)
 #define KVI_RANS_ESCAPE    (-8)
 #define KVI_RANS_HEAD      (KVI_RANS_LANES * 4u + 8u) /* states and counts, in front of the words */
 
+#define KVI_RANS_PAIR_BYTES (KVI_BLOCK_COLUMNS * 2u) /* the most words that a pair of rows takes */
+
 #define KVI_TILE_ROWS 10u /* pairs of rows, and fives of rows */
 
-/* The classes' tables: which weights lie behind a class. */
-enum kvi_class_set { KVI_CLASSES_LADDER = 0, KVI_CLASSES_LOSSLESS };
-#define KVI_CLASSES_LADDER_COUNT   32u
-#define KVI_CLASSES_LOSSLESS_COUNT 64u
+/* Classes of both levels, those of the ladder first; the first of each set is "none". */
+#define KVI_CLASSES_LADDER_COUNT   16u
+#define KVI_CLASSES_LOSSLESS_COUNT 32u
 #define KVI_CLASSES                (KVI_CLASSES_LADDER_COUNT + KVI_CLASSES_LOSSLESS_COUNT)
 
-/* A slot: symbol | frequency << 8 | (slot - start) << 20. Frequency 2048 is written so: it has 12 bits. */
+/* A slot: symbol | frequency << 8 | (slot - start) << 20. */
 extern const uint32_t *kvi_rans_slots; /* KVI_CLASSES x KVI_RANS_SLOTS; after kvi_codec_init */
 extern const uint32_t
     *kvi_rans_symbols; /* KVI_CLASSES x 256: start | frequency << 16; frequency 0: an escape is needed */
@@ -35,7 +36,7 @@ void kvi_rans_make_tables(void);
 /* What the coder needs of a block's columns: for each column its class, counted through both sets; missing ones are class 0 (none). */
 struct kvi_rans_columns {
   uint32_t n_groups;                  /* of 32 columns */
-  uint8_t classes[KVI_BLOCK_COLUMNS]; /* ladder: 0 to 31, lossless: 32 to 95 */
+  uint8_t classes[KVI_BLOCK_COLUMNS]; /* ladder: 0 to 15, lossless: 16 to 47 */
 };
 
 struct kvi_rans_decoder {
@@ -44,6 +45,9 @@ struct kvi_rans_decoder {
   uint32_t n_groups;
   const uint8_t *words, *words_end;
   const uint8_t *escapes, *escapes_end;
+  /* The last words are read from here, so that vectors may read on behind them. */
+  bool in_tail;
+  uint8_t tail[2 * KVI_RANS_PAIR_BYTES];
 };
 
 /*
@@ -70,7 +74,7 @@ size_t kvi_rans_encode(const struct kvi_rans_columns *columns, const int16_t *nu
 
 static inline size_t kvi_rans_bound(uint32_t rows, uint32_t n_groups)
 {
-  /* A pair costs at most a word of 16 bits (frequency 1 of 2048 is 11 bits) and 6 bytes of escapes. */
+  /* A pair costs at most a word of 16 bits (frequency 1 of 1024 is 10 bits) and 6 bytes of escapes. */
   return KVI_RANS_HEAD + (size_t)(rows + 1) / 2 * n_groups * KVI_RANS_LANES * 8;
 }
 

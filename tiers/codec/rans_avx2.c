@@ -5,9 +5,8 @@
 #include "tiers/codec/rans_avx2.h"
 
 #include <immintrin.h>
+#include <stddef.h>
 #include <string.h>
-
-#define WORD_BYTES_A_STEP (KVI_RANS_LANES * 2)
 
 /* spread[m]: lane i takes the word that is the so-manieth among the set bits below i. gather_up[m]: the set lanes, in order, at the top. */
 static _Alignas(64) uint32_t spread[256][8];
@@ -96,43 +95,54 @@ static inline void store_pair(__m256i symbols, int16_t *first, int16_t *second)
   store_nibbles(_mm256_and_si256(_mm256_srli_epi16(symbols, 4), nibble), second);
 }
 
+/* One pair of rows of one group. */
+static inline __attribute__((always_inline)) void step32(__m256i state[4], const uint32_t *table,
+                                                         const uint8_t **words, int16_t *first,
+                                                         int16_t *second, bool gather)
+{
+  __m256i a = step8(&state[0], table, words, gather);
+  __m256i b = step8(&state[1], table + 8, words, gather);
+  __m256i c = step8(&state[2], table + 16, words, gather);
+  __m256i d = step8(&state[3], table + 24, words, gather);
+
+  store_pair(symbols_of(a, b, c, d), first, second);
+}
+
+/* Before a pair is read: the last words move to where zeros follow them. False: more was read than there is. */
+static inline bool room_for_pair(struct kvi_rans_decoder *decoder)
+{
+  ptrdiff_t left = decoder->words_end - decoder->words;
+
+  if (left >= (ptrdiff_t)KVI_RANS_PAIR_BYTES || decoder->in_tail)
+    return left >= 0;
+  memset(decoder->tail, 0, sizeof decoder->tail);
+  memcpy(decoder->tail, decoder->words, (size_t)left);
+  decoder->words = decoder->tail;
+  decoder->words_end = decoder->tail + left;
+  decoder->in_tail = true;
+  return true;
+}
+
 static inline __attribute__((always_inline)) bool pairs_avx2(struct kvi_rans_decoder *decoder, uint32_t pairs,
                                                              kvi_tile tile, bool gather)
 {
   __m256i state[4];
-  const uint8_t *words = decoder->words, *words_end = decoder->words_end;
-  uint32_t steps = pairs * decoder->n_groups, step = 0, pair = 0, group = 0;
 
   for (uint32_t i = 0; i < 4; i++)
     state[i] = _mm256_load_si256((const __m256i *)decoder->state + i);
-  /* As long as a step cannot read beyond the words. */
-  for (; step < steps && words_end - words >= WORD_BYTES_A_STEP; step++) {
-    const uint32_t *table = decoder->table + group * KVI_RANS_LANES;
-    __m256i a = step8(&state[0], table, &words, gather);
-    __m256i b = step8(&state[1], table + 8, &words, gather);
-    __m256i c = step8(&state[2], table + 16, &words, gather);
-    __m256i d = step8(&state[3], table + 24, &words, gather);
+  for (uint32_t pair = 0; pair < pairs; pair++) {
+    const uint8_t *words;
 
-    store_pair(symbols_of(a, b, c, d), tile[2 * pair] + group * KVI_RANS_LANES,
-               tile[2 * pair + 1] + group * KVI_RANS_LANES);
-    if (++group == decoder->n_groups) {
-      group = 0;
-      pair++;
-    }
+    if (!room_for_pair(decoder))
+      return false;
+    words = decoder->words;
+    for (uint32_t at = 0; at < decoder->n_groups * KVI_RANS_LANES; at += KVI_RANS_LANES)
+      step32(state, decoder->table + at, &words, tile[2 * pair] + at, tile[2 * pair + 1] + at, gather);
+    decoder->words = words;
   }
   for (uint32_t i = 0; i < 4; i++)
     _mm256_store_si256((__m256i *)decoder->state + i, state[i]);
-  decoder->words = words;
-  for (; step < steps; step++) {
-    if (!kvi_rans_step_scalar(decoder, group, tile[2 * pair] + group * KVI_RANS_LANES,
-                              tile[2 * pair + 1] + group * KVI_RANS_LANES))
-      return false;
-    if (++group == decoder->n_groups) {
-      group = 0;
-      pair++;
-    }
-  }
-  return true;
+  return decoder->words <= decoder->words_end;
 }
 
 bool kvi_rans_pairs_avx2(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile)
@@ -143,6 +153,16 @@ bool kvi_rans_pairs_avx2(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_t
 bool kvi_rans_pairs_avx2_no_gather(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile)
 {
   return pairs_avx2(decoder, pairs, tile, false);
+}
+
+uint32_t kvi_rans_escapes_avx2(const int16_t *numbers)
+{
+  const __m256i escape = _mm256_set1_epi16(KVI_RANS_ESCAPE);
+  __m256i low = _mm256_cmpeq_epi16(_mm256_loadu_si256((const __m256i *)numbers), escape);
+  __m256i high = _mm256_cmpeq_epi16(_mm256_loadu_si256((const __m256i *)(numbers + 16)), escape);
+  __m256i bytes = _mm256_permute4x64_epi64(_mm256_packs_epi16(low, high), 0xd8);
+
+  return (uint32_t)_mm256_movemask_epi8(bytes);
 }
 
 /* Entries of 8 lanes' symbols. */

@@ -26,7 +26,7 @@ static void pair_frequencies(const uint16_t weights[16], uint32_t frequency[256]
       likeliest = a;
     for (int b = -7; b <= 7; b++) {
       uint32_t product = (uint32_t)weights[a + 7] * weights[b + 7];
-      uint32_t f = (product + (1u << 18)) >> 19;
+      uint32_t f = (product + (1u << 19)) >> 20;
 
       if (f == 0)
         continue;
@@ -35,7 +35,7 @@ static void pair_frequencies(const uint16_t weights[16], uint32_t frequency[256]
       sum += f;
     }
   }
-  frequency[ESCAPE_PAIR] = (uint32_t)(((1u << 30) - covered + (1u << 18)) >> 19);
+  frequency[ESCAPE_PAIR] = (uint32_t)(((1u << 30) - covered + (1u << 19)) >> 20);
   if (frequency[ESCAPE_PAIR] == 0)
     frequency[ESCAPE_PAIR] = 1;
   sum += frequency[ESCAPE_PAIR];

@@ -35,7 +35,7 @@ uint32_t cachegen_reference_frequency(unsigned class_id, int number)
     curve(class_id, narrow);
     curve(class_id + 5, wide);
     for (int k = 0; k < 128; k++) {
-      narrow[k] += wide[k] / 64;
+      narrow[k] += wide[k] / 256;
       sum += k == 0 ? narrow[k] : 2 * narrow[k];
     }
     for (int k = 1; k < 128; k++) {
@@ -107,22 +107,22 @@ static int32_t number(struct reader *reader, unsigned class_id)
 
 static float step_at(const uint8_t *bytes, bool *bad)
 {
-  int e = (int8_t)bytes[1];
+  int e = bytes[1] < 128 ? bytes[1] : bytes[1] - 256;
 
   *bad = *bad || bytes[0] < 128 || e < -120 || e > 100;
   return ldexpf((float)bytes[0], e);
 }
 
-static bool coded(enum kvi_codec_dtype dtype, uint32_t rows, uint32_t heads, uint32_t dim,
+static bool coded(unsigned mode, enum kvi_codec_dtype dtype, uint32_t rows, uint32_t heads, uint32_t dim,
                   const uint8_t *bytes, size_t length, uint8_t *out)
 {
   size_t columns = (size_t)heads * dim, size = kvi_codec_element_size(dtype), groups = (rows + 9) / 10;
-  size_t model = 2 * heads * (1 + groups), begin = model + 2 * columns;
+  size_t vectors = mode == 1 ? heads : 1, model = 2 * (heads + groups * vectors), begin = model + 2 * columns;
   struct reader reader = {.bytes = bytes, .at = begin, .length = length, .range = 0xffffffff};
 
   if (length < begin)
     return false;
-  for (size_t i = 0; i < heads * (1 + groups); i++)
+  for (size_t i = 0; i < heads + groups * vectors; i++)
     (void)step_at(bytes + 2 * i, &reader.bad);
   for (int i = 0; i < 4; i++)
     reader.code = reader.code * 256 + byte(&reader);
@@ -131,8 +131,9 @@ static bool coded(enum kvi_codec_dtype dtype, uint32_t rows, uint32_t heads, uin
       unsigned m = bytes[model + 2 * c] | (unsigned)bytes[model + 2 * c + 1] << 8;
       bool anchor = row % 10 == 0;
       int n = number(&reader, anchor ? 1 + 2 * (m / 32 % 16) : m % 32), mean = (int)(m / 512);
-      float step = step_at(bytes + 2 * ((anchor ? 1 + row / 10 : 0) * heads + c / dim), &reader.bad),
-            base = 0;
+      size_t head = c / dim, vector = mode == 1 ? head : 0;
+      float step = step_at(bytes + 2 * (anchor ? heads + row / 10 * vectors + vector : head), &reader.bad);
+      float base = 0;
 
       if (anchor)
         n += 2 * (mean >= 64 ? mean - 128 : mean);
@@ -151,15 +152,15 @@ static bool plane(enum kvi_codec_dtype dtype, uint32_t rows, uint32_t heads, uin
 
   if (raw == 0)
     return true;
-  if (*length < 8 || bytes[0] > 1 || bytes[1] != 0 || bytes[2] != 0 || bytes[3] != 0)
+  if (*length < 8 || bytes[0] > 2 || bytes[1] != 0 || bytes[2] != 0 || bytes[3] != 0)
     return false;
   size = bytes[4] | (size_t)bytes[5] << 8 | (size_t)bytes[6] << 16 | (size_t)bytes[7] << 24;
   if (size < 8 || size > *length)
     return false;
   *segment += size;
   *length -= size;
-  if (bytes[0] == 1)
-    return coded(dtype, rows, heads, dim, bytes + 8, size - 8, out);
+  if (bytes[0] != 0)
+    return coded(bytes[0], dtype, rows, heads, dim, bytes + 8, size - 8, out);
   if (size != raw + 8)
     return false;
   memcpy(out, bytes + 8, raw);
