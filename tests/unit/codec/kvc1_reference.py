@@ -13,7 +13,9 @@ import sys
 RAW, LOSSLESS, LADDER = 0, 1, 2
 BYTES, BF16, FP16, E4M3, E5M2, INT8 = range(6)
 ELEMENT = {BYTES: 1, BF16: 2, FP16: 2, E4M3: 1, E5M2: 1, INT8: 1}
-LADDER_CLASSES = 32
+LADDER_CLASSES = 16
+SLOT_BITS = 10
+SLOTS = 1 << SLOT_BITS
 LANES = 32
 MASK32 = 0xFFFFFFFF
 
@@ -53,33 +55,33 @@ def read_weights(path):
     with open(path, encoding="utf-8") as source:
         rows = re.findall(r"^    \{([0-9, ]+)\},$", source.read(), re.M)
     weights = [[int(number) for number in row.split(",")] for row in rows]
-    assert len(weights) == 96 and all(len(row) == 16 for row in weights)
+    assert len(weights) == 48 and all(len(row) == 16 for row in weights)
     return weights
 
 
 def make_class(weights):
-    """Slots of a class: (symbol, frequency, slot - start) of each of the 2048."""
+    """Slots of a class: (symbol, frequency, slot - start) of each."""
     frequency, covered = {}, 0
     for a in range(-7, 8):
         for b in range(-7, 8):
             product = weights[a + 7] * weights[b + 7]
-            f = (product + (1 << 18)) >> 19
+            f = (product + (1 << 19)) >> 20
             if f > 0:
                 frequency[(a & 15) | (b & 15) << 4] = f
                 covered += product
-    frequency[0x88] = max(1, ((1 << 30) - covered + (1 << 18)) >> 19)
+    frequency[0x88] = max(1, ((1 << 30) - covered + (1 << 19)) >> 20)
     m = max(range(-7, 8), key=lambda number: (weights[number + 7], -number))
     likeliest = (m & 15) * 17
-    frequency[likeliest] = frequency.get(likeliest, 0) + 2048 - sum(frequency.values())
+    frequency[likeliest] = frequency.get(likeliest, 0) + SLOTS - sum(frequency.values())
     slots = []
     for symbol in range(256):
         f = frequency.get(symbol, 0)
         slots += [(symbol, f, i) for i in range(f)]
-    assert len(slots) == 2048
+    assert len(slots) == SLOTS
     return slots
 
 
-NONE_CLASS = [(0, 2048, slot) for slot in range(2048)]
+NONE_CLASS = [(0, SLOTS, slot) for slot in range(SLOTS)]
 CLASSES = []
 
 
@@ -159,8 +161,8 @@ def coded_rows(data, classes, n):
             for lane in range(LANES):
                 column = group * LANES + lane
                 state = states[lane]
-                symbol, frequency, offset = tables[column][state & 2047]
-                state = frequency * (state >> 11) + offset
+                symbol, frequency, offset = tables[column][state & SLOTS - 1]
+                state = frequency * (state >> SLOT_BITS) + offset
                 if state < 1 << 16:
                     word = next(words, None)
                     require(word is not None)
@@ -197,7 +199,7 @@ def lossless_block(block, dtype, rows, columns):
     low_bits = 8 * ELEMENT[dtype] - bits
     require(len(block) >= 4 + 2 * columns)
     channels = struct.unpack_from("<%dH" % columns, block, 4)
-    classes = [LADDER_CLASSES + (channel & 63) for channel in channels]
+    classes = [LADDER_CLASSES + (channel & 31) for channel in channels]
     numbers, used = coded_rows(block[4 + 2 * columns :], classes, rows)
     lows = block[4 + 2 * columns + used :]
     whole = columns if low_bits >= 8 else 0
@@ -246,9 +248,9 @@ def ladder_block(block, kept, dtype, rows, columns, unit_columns, n_planes, plan
     steps = [step_at(block, 2 * unit) for unit in range(units)]
     require(len(block) >= 2 * units + 2 * columns)
     channels = struct.unpack_from("<%dH" % columns, block, 2 * units)
-    depths = [channel >> 5 & 3 for channel in channels]
+    depths = [channel >> 4 & 3 for channel in channels]
     means = [
-        to_int16(((channel >> 7 ^ 256) - 256) * 3 ** (n_planes + depth)) for channel, depth in zip(channels, depths)
+        to_int16(((channel >> 6 ^ 512) - 512) * 3 ** (n_planes + depth)) for channel, depth in zip(channels, depths)
     ]
     entries, at = kept_rows(block, 2 * units + 2 * columns, kept, dtype, rows, columns, units)
     n = rows - kept
@@ -258,7 +260,7 @@ def ladder_block(block, kept, dtype, rows, columns, unit_columns, n_planes, plan
         deep.append([block[at + i * digit_bytes : at + (i + 1) * digit_bytes] for i in range(depth)])
         at += depth * digit_bytes
     require(at <= len(block))
-    numbers, used = coded_rows(block[at:], [channel & 31 for channel in channels], n)
+    numbers, used = coded_rows(block[at:], [channel & 15 for channel in channels], n)
     require(at + used == len(block))
     out, coded = [], 0
     for row in range(rows):

@@ -123,7 +123,7 @@ static void one_count_too_many_or_few(void **state)
 
     assert_int_equal(object.bytes[header], level == 0 ? 2 : 1); /* coded, and not as it is */
     for (size_t column = 0; level == 0 && column < 32; column++)
-      states += (kvi_load_le16(object.bytes + header + 10 + 2 * column) >> 5 & 3) * 4; /* deep digits */
+      states += (kvi_load_le16(object.bytes + header + 10 + 2 * column) >> 4 & 3) * 4; /* deep digits */
 
     for (size_t count = 0; count < 2; count++)
       for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {

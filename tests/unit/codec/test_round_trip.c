@@ -104,11 +104,13 @@ static void every_length_and_head_size(void **state)
   (void)state;
   for (size_t t = 0; t < sizeof tokens / sizeof tokens[0]; t++)
     for (size_t d = 0; d < sizeof dims / sizeof dims[0]; d++, seed++) {
-      struct kvi_codec_shape shape =
-          heads_of(dtypes[seed % N_DTYPES], tokens[t], dims[d] > 64 ? 2 : 5, dims[d]);
+      uint32_t heads = dims[d] > 64 ? 1 : 3;
+      struct kvi_codec_shape shape = heads_of(dtypes[seed % N_DTYPES], tokens[t], heads, dims[d]);
 
       there_and_back(&shape, (enum sample_kind)(seed % SAMPLE_KINDS), seed);
-      shape = heads_of(KVI_CODEC_BF16, tokens[t], 1, dims[d]);
+      if (tokens[t] > 12)
+        continue;
+      shape = heads_of(KVI_CODEC_BF16, tokens[t], 2, dims[d]);
       there_and_back(&shape, (enum sample_kind)((seed + 3) % SAMPLE_KINDS), seed + 1);
     }
 }
@@ -123,7 +125,7 @@ static void every_kind_of_every_dtype(void **state)
       struct kvi_codec_shape shape = heads_of(dtypes[i], 61, 3, 48);
 
       there_and_back(&shape, (enum sample_kind)kind, seed);
-      shape = heads_of(dtypes[i], 300, 1, 128);
+      shape = heads_of(dtypes[i], 270, 1, 128);
       there_and_back(&shape, (enum sample_kind)kind, seed);
     }
 }
@@ -252,18 +254,20 @@ static void bytes_of_no_shape(void **state)
     }
 }
 
-/* The most that a block can cost: nothing that a class expects. */
+/* The most that a block can cost: nothing that a class expects, and every step there is. */
 static void noise_stays_within_the_bound(void **state)
 {
+  static const enum sample_kind kinds[] = {SAMPLE_NOISE, SAMPLE_EXTREMES, SAMPLE_WILD_CHANNEL};
+
   (void)state;
   for (size_t d = 0; d < N_DTYPES; d++)
     for (uint32_t planes = 0; planes <= KVI_CODEC_PLANES_MAX; planes++)
       for (uint32_t step = KVI_CODEC_STEP_MIN; step <= KVI_CODEC_STEP_MAX; step *= 7) {
-        struct kvi_codec_shape shape = heads_of(dtypes[d], 53, 17, 8);
+        struct kvi_codec_shape shape = heads_of(dtypes[d], 27, 17, 8);
         const struct kvi_codec_options options = {.level = KVI_CODEC_LADDER, .planes = planes, .step = step};
 
-        for (int kind = 0; kind < SAMPLE_KINDS; kind++) {
-          uint8_t *raw = sample_raw(&shape, (enum sample_kind)kind, planes);
+        for (size_t kind = 0; kind < sizeof kinds / sizeof kinds[0]; kind++) {
+          uint8_t *raw = sample_raw(&shape, kinds[kind], planes);
           struct object_bytes object = encode_alike(&shape, &options, raw);
 
           check_object(&object, NULL);
