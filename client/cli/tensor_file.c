@@ -300,8 +300,11 @@ static kvs_status read_header(const struct bytes *bytes, struct kvi_tensor_file 
 static kvs_status parse(struct bytes *bytes, size_t max_bytes, struct kvi_tensor_file *file, char *why)
 {
   size_t begin = 0;
-  kvs_status status = read_header(bytes, file, &begin, why);
+  kvs_status status;
 
+  if (bytes->at == NULL)
+    return fail(why, KVS_ERR_CORRUPT, "it is empty");
+  status = read_header(bytes, file, &begin, why);
   if (status != KVS_OK)
     return status;
   if (!data_bytes(file, &file->bytes) || file->bytes != bytes->length - begin)
