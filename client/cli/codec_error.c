@@ -194,10 +194,12 @@ static double compare_attention(const struct kvi_codec_shape *shape, const struc
     double error = 0, size = 0;
 
     for (size_t i = 0; i < n; i++, was++, is++) {
+      if (isnan(*was) && isnan(*is)) /* kept as it was */
+        continue;
       error += ((double)*was - *is) * ((double)*was - *is);
       size += (double)*was * *was;
     }
-    sum += ratio_of(error, size);
+    sum += error == 0 ? 0 : ratio_of(error, size);
   }
   return sqrt(sum / vectors);
 }

@@ -206,6 +206,45 @@ def damaged_objects(whole, ends):
     check(not os.path.exists("none.bin"), "a failure left a file")
 
 
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def raw_object(first_tokens, profile):
+    """An object of level raw, bf16, 4 tokens of one head with keys of 8, by docs/formats/kvc1.md and not by our encoder."""
+    rows = [bytes([layer + 1]) * (16 * (4 - first)) for layer, first in enumerate(first_tokens)]
+    windows = struct.pack(f"<{len(rows)}H", *first_tokens)
+    windows += bytes(-len(windows) % 8)
+    table = b"".join(struct.pack("<II", len(row), crc32c(row)) for row in rows)
+    length = 80 + len(windows) + len(table)
+    total = sum(len(row) for row in rows)
+    head = b"KVC1" + struct.pack("<BBBBIIQQ", 1, 0, 1, 0, length, 0, length + total, 0) + profile
+    head += struct.pack("<HHHHHHIQHHI", len(rows), 4, 1, 8, 0, 0, 100, total, 1, 0, 0)
+    head += windows + table
+    return head[:12] + struct.pack("<I", crc32c(head)) + head[16:] + b"".join(rows), b"".join(rows)
+
+
+def sliding_windows_and_profiles():
+    whole, rows = raw_object([0, 3], bytes(16))
+    write("window.kvc", whole)
+    out, _ = run(0, "inspect", "window.kvc")
+    check("sliding windows" in out and "from token 100" in out and "sound:" in out, out)
+    run(0, "decode", "window.kvc", "-o", "window.bin")
+    check(content("window.bin") == rows, "the raw bytes of windows are not what the layers have")
+    run(0, "decode", "window.kvc", "-o", "window.npy")
+    check(npy_data("window.npy")[1] == b"\x01" * 64 + bytes(48) + b"\x02" * 16, "a window is not at its tokens' place")
+    whole, _ = raw_object([0, 3], b"profile" + bytes(9))
+    write("profile.kvc", whole)
+    complains(4, "needs a profile", "decode", "profile.kvc", "-o", "none.bin")
+    out, _ = run(0, "inspect", "profile.kvc")
+    check("needs a profile" in out and "cannot be decoded here" in out, out)
+
+
 def any_bytes():
     data = b"what is no tensor " * 500
     write("state.bin", data)
@@ -239,6 +278,14 @@ def compare():
         check(better["bits_per_element"] > worse["bits_per_element"], out)
     check(0.01 < ladders[2]["keys"] < 0.04, f"2 planes are not of the FP8 grade: {out}")
     run(0, "compare", "k.npy")
+    e4m3 = bytes(random.Random(5).randrange(0x40) for _ in range(LAYERS * TOKENS * HEADS * KEY_DIM))
+    npy("k8.npy", "|u1", (LAYERS, TOKENS, HEADS, KEY_DIM), e4m3)
+    run(0, "compare", "k8.npy", "--values", "k8.npy", "--dtype", "e4m3", "--queries", "q.npy")  # these are bf16
+    not_numbers = array.array("H", npy_data("v.npy")[1])
+    not_numbers[5] = 0x7FC0
+    npy("nan.npy", "<u2", (LAYERS, TOKENS, HEADS, VALUE_DIM), not_numbers.tobytes())
+    out, _ = run(0, "compare", "k.npy", "--values", "nan.npy", "--queries", "q.npy", "--json")
+    json.loads(out, parse_constant=lambda name: check(False, f"{name} is no JSON"))
     complains(2, "needs keys and", "compare", "k.npy", "--queries", "q.npy")
     complains(4, "query heads", "compare", "k.npy", "--values", "v.npy", "--queries", "odd.npy")
 
@@ -319,6 +366,7 @@ def main():
         whole, ends = ladder()
         cut_objects(whole, ends)
         damaged_objects(whole, ends)
+        sliding_windows_and_profiles()
         any_bytes()
         mistakes()
         compare()
