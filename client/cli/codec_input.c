@@ -381,7 +381,7 @@ int cli_codec_read_queries(const struct cli_command *command, const char *path,
       fits = fits && kvi_size_mul(bytes, tensor.size[axis], &bytes);
     queries_p->n_queries = (uint32_t)tensor.size[TOKEN];
     queries_p->n_heads = (uint32_t)tensor.size[HEAD];
-    queries_p->numbers = fits ? malloc(bytes) : NULL;
+    queries_p->numbers = fits && bytes > 0 ? malloc(bytes) : NULL;
     if (queries_p->numbers == NULL)
       code = cli_codec_fail(path, "there is no memory for it");
     else
