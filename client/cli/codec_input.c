@@ -281,7 +281,7 @@ static int read_tensors(const struct cli_command *command, const struct tensor *
     code = set_shape(command, keys, values, &chunk->shape);
   if (code != CLI_OK)
     return code;
-  at = chunk->raw = malloc((size_t)chunk->shape.raw_bytes);
+  at = chunk->raw = malloc((size_t)chunk->shape.raw_bytes + 1);
   if (at == NULL)
     return cli_codec_fail(keys->path, "there is no memory for it");
   for (uint32_t layer = 0; layer < chunk->shape.n_layers; layer++) {
