@@ -45,6 +45,9 @@ extern struct cli_codec_input cli_codec_input;
   {0, "bytes", NULL, "take the file as bytes, whatever it is", CLI_FLAG, &cli_codec_input.bytes}
 /* clang-format on */
 
+/* By its name and the options: tensors, or any bytes. */
+bool cli_codec_is_tensor(const char *path);
+
 struct cli_codec_chunk {
   struct kvi_codec_shape shape;
   uint8_t *raw; /* to be freed */

@@ -69,9 +69,8 @@ static bool allocate(struct writing *writing)
     rows = 1;
     writing->key_row = (size_t)shape->raw_bytes;
   }
-  /* Zeroed: what a layer does not have of the first tokens is written as zeros. */
-  writing->key_rows = calloc(rows, writing->key_row + 1);
-  writing->value_rows = calloc(rows, writing->value_row + 1);
+  writing->key_rows = malloc(rows * writing->key_row + 1);
+  writing->value_rows = malloc(rows * writing->value_row + 1);
   return writing->key_rows != NULL && writing->value_rows != NULL;
 }
 
@@ -120,9 +119,21 @@ static kvs_status decode_layer(const struct cli_codec_object *object, uint32_t l
   };
   const uint8_t *segments[KVI_CODEC_PLANES_MAX + 1];
 
+  /* What a layer does not have of the first tokens is zeros, not what the layer before had. */
+  memset(writing->key_rows, 0, first * writing->key_row);
+  memset(writing->value_rows, 0, first * writing->value_row);
   for (uint32_t i = 0; i <= at_quality; i++)
     segments[i] = object->bytes + kvi_codec_segment_at(&object->object, i, layer).offset;
   return kvi_codec_decode_layer(&object->object, layer, at_quality, segments, &place);
+}
+
+static const char *reason_of(kvs_status status)
+{
+  if (status == KVS_ERR_CORRUPT)
+    return "is damaged: 'kvasirctl codec inspect' tells more";
+  if (status == KVS_ERR_UNSUPPORTED)
+    return "needs a profile or a level that this kvasirctl does not have";
+  return kvs_status_text(status);
 }
 
 static int decode_all(const char *path, const struct cli_codec_object *object, uint32_t at_quality,
@@ -137,9 +148,7 @@ static int decode_all(const char *path, const struct cli_codec_object *object, u
     kvs_status status = decode_layer(object, layer, at_quality, writing);
 
     if (status != KVS_OK)
-      code = cli_codec_fail(path, "layer %" PRIu32 " %s", layer,
-                            status == KVS_ERR_CORRUPT ? "is damaged: 'kvasirctl codec inspect' tells more"
-                                                      : kvs_status_text(status));
+      code = cli_codec_fail(path, "layer %" PRIu32 " %s", layer, reason_of(status));
     else
       code = write_layer(writing, layer);
     cli_progress_at(&progress, writing->shape->raw_bytes / n_layers * (layer + 1));

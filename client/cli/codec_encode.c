@@ -24,10 +24,8 @@ static const struct cli_option options[] = {
 };
 
 /* What belongs to another level is a mistake, not a thing to pass over. */
-static int check_options(const struct kvi_codec_shape *shape, struct kvi_codec_options *coding)
+static int check_options(bool bytes, struct kvi_codec_options *coding)
 {
-  bool bytes = shape->dtype == KVI_CODEC_BYTES;
-
   if (level_name == NULL)
     coding->level = bytes ? KVI_CODEC_ZSTD : KVI_CODEC_LOSSLESS;
   else if (!cli_codec_level(level_name, &coding->level))
@@ -110,16 +108,16 @@ static int run(struct cli *cli, int n, char **arguments)
 {
   struct kvi_codec_options coding = {0};
   struct cli_codec_coder coder = {0};
-  struct cli_codec_chunk chunk;
+  struct cli_codec_chunk chunk = {0};
   kvs_status status;
   int code;
 
   (void)n;
   if (output == NULL)
     return cli_usage(&cli_codec_encode, "say with --output where the object goes");
-  code = cli_codec_read(&cli_codec_encode, arguments[0], &chunk);
+  code = check_options(!cli_codec_is_tensor(arguments[0]), &coding);
   if (code == CLI_OK)
-    code = check_options(&chunk.shape, &coding);
+    code = cli_codec_read(&cli_codec_encode, arguments[0], &chunk);
   if (code == CLI_OK) {
     status = cli_codec_coder_open(&chunk.shape, &coding, &coder);
     if (status == KVS_OK)

@@ -34,7 +34,7 @@ static bool ends_in(const char *text, const char *end)
   return length >= n && strcmp(text + length - n, end) == 0;
 }
 
-static bool is_tensor(const char *path)
+bool cli_codec_is_tensor(const char *path)
 {
   return !cli_codec_input.bytes && (ends_in(path, ".npy") || ends_in(path, ".npy.zst"));
 }
@@ -109,35 +109,54 @@ static bool kind_fits(const struct kvi_tensor_file *file, enum kvi_codec_dtype d
   return file->element_bits == 8 * kvi_codec_element_size(dtype);
 }
 
+/* What a file holds if nothing is said. False: that cannot be known. */
+static bool usual_dtype(const struct kvi_tensor_file *file, enum kvi_codec_dtype *dtype_p)
+{
+  if (file->element_bits == 32 || (file->kind == KVI_TENSOR_UNSIGNED && file->element_bits == 8))
+    return false;
+  *dtype_p = file->kind == KVI_TENSOR_UNSIGNED ? KVI_CODEC_BF16 /* NumPy has none */
+             : file->kind == KVI_TENSOR_FLOAT  ? KVI_CODEC_FP16
+                                               : KVI_CODEC_INT8;
+  return true;
+}
+
 static int set_dtype(const struct cli_command *command, struct tensor *tensor)
 {
   const struct kvi_tensor_file *file = &tensor->file;
   const char *name = cli_codec_input.dtype;
 
-  if (name == NULL && file->kind == KVI_TENSOR_UNSIGNED && file->element_bits == 16)
-    tensor->dtype = KVI_CODEC_BF16; /* NumPy has no bf16 */
-  else if (name == NULL && file->kind == KVI_TENSOR_FLOAT && file->element_bits == 16)
-    tensor->dtype = KVI_CODEC_FP16;
-  else if (name == NULL && file->kind == KVI_TENSOR_SIGNED)
-    tensor->dtype = KVI_CODEC_INT8;
-  else if (name == NULL)
+  if (name == NULL && !usual_dtype(file, &tensor->dtype))
     return cli_usage(command, "%s holds %s: say with --dtype what that is (%s)", tensor->path,
                      kind_name(file),
                      file->element_bits == 8 ? "e4m3, e5m2 or int8" : "f4 is rounded, to bf16 for example");
-  else if (!cli_codec_dtype(name, &tensor->dtype))
+  if (name != NULL && !cli_codec_dtype(name, &tensor->dtype))
     return cli_usage(command, "--dtype '%s': it takes bf16, fp16, e4m3, e5m2 or int8", name);
   if (!kind_fits(file, tensor->dtype))
-    return cli_usage(
-        command,
-        "%s holds %s, which cannot be %s: bf16 lies in u2, fp16 in f2 or u2, e4m3 and e5m2 in u1, "
-        "int8 in i1 or u1; f4 is rounded to any of them",
-        tensor->path, kind_name(file), cli_codec_dtype_name(tensor->dtype));
+    return cli_usage(command,
+                     "%s holds %s, which cannot be %s: bf16 lies in u2, fp16 in f2 or u2, e4m3 and e5m2 in "
+                     "u1, int8 in i1 or u1; f4 is rounded to any of them",
+                     tensor->path, kind_name(file), cli_codec_dtype_name(tensor->dtype));
   return CLI_OK;
+}
+
+/* Queries need not be of the keys' dtype, which --dtype tells: theirs is the usual one where that does not fit. f4 stays. */
+static int set_query_dtype(const struct cli_command *command, struct tensor *tensor)
+{
+  enum kvi_codec_dtype said;
+  const char *name = cli_codec_input.dtype;
+
+  if (tensor->file.element_bits == 32)
+    return CLI_OK;
+  if ((name == NULL || !cli_codec_dtype(name, &said) || !kind_fits(&tensor->file, said)) &&
+      usual_dtype(&tensor->file, &tensor->dtype))
+    return CLI_OK;
+  return set_dtype(command, tensor);
 }
 
 /* ---- tensors ---- */
 
-static int open_tensor(const struct cli_command *command, const char *path, struct tensor *tensor)
+static int open_tensor(const struct cli_command *command, const char *path, bool queries,
+                       struct tensor *tensor)
 {
   char why[KVI_TENSOR_WHY_SIZE];
   int code;
@@ -146,7 +165,7 @@ static int open_tensor(const struct cli_command *command, const char *path, stru
   tensor->path = path;
   if (kvi_tensor_file_open(path, FILE_BYTES_MAX, &tensor->file, why) != KVS_OK)
     return cli_codec_fail(path, "%s", why);
-  code = set_dtype(command, tensor);
+  code = queries ? set_query_dtype(command, tensor) : set_dtype(command, tensor);
   if (code == CLI_OK)
     code = set_axes(command, tensor);
   if (code != CLI_OK)
@@ -262,7 +281,7 @@ static int read_tensors(const struct cli_command *command, const struct tensor *
     code = set_shape(command, keys, values, &chunk->shape);
   if (code != CLI_OK)
     return code;
-  at = chunk->raw = malloc((size_t)chunk->shape.raw_bytes);
+  at = chunk->raw = malloc((size_t)chunk->shape.raw_bytes + 1);
   if (at == NULL)
     return cli_codec_fail(keys->path, "there is no memory for it");
   for (uint32_t layer = 0; layer < chunk->shape.n_layers; layer++) {
@@ -291,13 +310,13 @@ int cli_codec_read(const struct cli_command *command, const char *path, struct c
   int code;
 
   memset(chunk_p, 0, sizeof *chunk_p);
-  if (!is_tensor(path))
+  if (!cli_codec_is_tensor(path))
     return read_bytes(command, path, chunk_p);
-  code = open_tensor(command, path, &keys);
+  code = open_tensor(command, path, false, &keys);
   if (code != CLI_OK)
     return code;
   if (cli_codec_input.values != NULL)
-    code = open_tensor(command, cli_codec_input.values, &values);
+    code = open_tensor(command, cli_codec_input.values, false, &values);
   if (code == CLI_OK)
     code = read_tensors(command, &keys, cli_codec_input.values != NULL ? &values : NULL, chunk_p);
   kvi_tensor_file_close(&keys.file);
@@ -353,7 +372,7 @@ int cli_codec_read_queries(const struct cli_command *command, const char *path,
   int code;
 
   memset(queries_p, 0, sizeof *queries_p);
-  code = open_tensor(command, path, &tensor);
+  code = open_tensor(command, path, true, &tensor);
   if (code != CLI_OK)
     return code;
   code = check_queries(&tensor, shape);
@@ -362,7 +381,7 @@ int cli_codec_read_queries(const struct cli_command *command, const char *path,
       fits = fits && kvi_size_mul(bytes, tensor.size[axis], &bytes);
     queries_p->n_queries = (uint32_t)tensor.size[TOKEN];
     queries_p->n_heads = (uint32_t)tensor.size[HEAD];
-    queries_p->numbers = fits ? malloc(bytes) : NULL;
+    queries_p->numbers = fits && bytes > 0 ? malloc(bytes) : NULL;
     if (queries_p->numbers == NULL)
       code = cli_codec_fail(path, "there is no memory for it");
     else

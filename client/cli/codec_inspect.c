@@ -68,14 +68,18 @@ static void print_state(const struct report *report)
                                      : "with the qualities that the table names");
   else if (report->file->size > length)
     printf("%" PRIu64 " bytes stand behind its end\n", (uint64_t)(report->file->size - length));
-  if (survey->n_damaged + survey->n_damaged_layers == 0)
-    printf("sound: the checksums of header and %" PRIu32
-           " segments fit, and every layer that is there decodes\n",
-           survey->n_sound);
-  else
+  if (survey->n_damaged + survey->n_damaged_layers > 0)
     printf("DAMAGED: %" PRIu32 " segments do not fit their checksums, %" PRIu32
            " layers do not decode or not wholly\n",
            survey->n_damaged, survey->n_damaged_layers);
+  else if (survey->n_untried > 0)
+    printf("the checksums of header and %" PRIu32 " segments fit; %" PRIu32
+           " layers cannot be decoded here, so more is not known\n",
+           survey->n_sound, survey->n_untried);
+  else
+    printf("sound: the checksums of header and %" PRIu32
+           " segments fit, and every layer that is there decodes\n",
+           survey->n_sound);
 }
 
 static void print_qualities(const struct report *report)

@@ -89,13 +89,17 @@ static void try_decoding(const struct cli_codec_object *object, uint32_t index, 
 {
   struct cli_codec_layer *layer = &survey->layers[index];
   const uint8_t *segments[CLI_CODEC_QUALITIES];
+  kvs_status status = KVS_OK;
   uint32_t n = 0;
 
   for (; n <= object->object.planes && layer->state[n] == CLI_SEGMENT_SOUND; n++)
     segments[n] = object->bytes + kvi_codec_segment_at(&object->object, n, index).offset;
-  if (n > 0 &&
-      kvi_codec_decode_layer(&object->object, index, n - 1, segments, &landing->place) == KVS_ERR_CORRUPT)
+  if (n > 0)
+    status = kvi_codec_decode_layer(&object->object, index, n - 1, segments, &landing->place);
+  if (status == KVS_ERR_CORRUPT)
     layer->damaged = true;
+  else if (status != KVS_OK)
+    survey->n_untried++;
 }
 
 bool cli_codec_survey(const struct cli_codec_object *object, struct cli_codec_survey *survey_p)

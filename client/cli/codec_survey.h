@@ -23,6 +23,7 @@ struct cli_codec_survey {
   bool has_blocks;                    /* of the level */
   uint32_t n_sound, n_cut, n_damaged; /* segments */
   uint32_t n_damaged_layers;
+  uint32_t n_untried; /* layers that this program cannot decode, such as those that need a profile */
   uint64_t head, kept, deep, states, words, escapes, verbatim; /* bytes of the bases' parts */
   uint64_t classes[2][2][KVI_CODEC_CLASSES_MAX];               /* columns: [lossless, ladder][keys, values] */
   uint64_t depths[KVI_CODEC_DEPTHS];                           /* columns of ladder blocks */
