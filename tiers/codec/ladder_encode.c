@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/bytes.h"
 #include "tiers/codec/element.h"
 #include "tiers/codec/ladder_private.h"
 #include "tiers/codec/path.h"
 
+#define FILL_ROWS          5u  /* that pairs and fives of rows may read behind the last one */
 #define SINKS              4u  /* places 0 to 3 of a sequence */
 #define OUTLIER_DEVIATIONS 12  /* beyond so many a row stands out */
 #define BROADEST_CLASS     2.2 /* deviations a step: a channel that is wider gets deep digits */
@@ -33,13 +35,13 @@ struct ladder_encoder {
   int16_t largest_ok; /* a row with a larger fine number stands out */
 
   uint32_t kept;
-  uint8_t *kept_end; /* entries are written in front of the deep digits */
-  int16_t *numbers;
+  uint8_t *kept_end;                     /* entries are written in front of the deep digits */
+  int16_t (*numbers)[KVI_BLOCK_COLUMNS]; /* of the rows not kept apart, then FILL_ROWS of zeros */
 };
 
 size_t kvi_ladder_scratch(uint32_t rows)
 {
-  return ((size_t)rows + 1) * KVI_BLOCK_COLUMNS * sizeof(int16_t) +
+  return ((size_t)rows + FILL_ROWS) * KVI_BLOCK_COLUMNS * sizeof(int16_t) +
          kvi_rans_bound(rows, KVI_BLOCK_COLUMNS / KVI_RANS_LANES);
 }
 
@@ -54,8 +56,11 @@ size_t kvi_ladder_bound(const struct kvi_block *block)
 
 static void load_row(const struct ladder_encoder *encoder, uint32_t row, float *out)
 {
-  kvi_codec_loops()->to_float(encoder->block->dtype, encoder->raw + row * encoder->stride,
-                              encoder->block->columns, out);
+  size_t element = kvi_codec_element_size(encoder->block->dtype);
+
+  for (uint32_t column = 0; column < encoder->block->columns; column++)
+    out[column] =
+        kvi_codec_to_float(encoder->block->dtype, encoder->raw + row * encoder->stride + column * element);
 }
 
 static bool is_sink(const struct kvi_block *block, uint32_t row)
@@ -69,17 +74,18 @@ static bool measure(struct ladder_encoder *encoder)
 {
   const struct kvi_codec_loops *loops = kvi_codec_loops();
   const struct kvi_block *block = encoder->block;
-  _Alignas(32) float row_floats[KVI_BLOCK_COLUMNS], shift[KVI_BLOCK_COLUMNS];
+  _Alignas(32) float shift[KVI_BLOCK_COLUMNS];
   float n = 0;
 
   memset(encoder->sum, 0, sizeof encoder->sum);
   memset(encoder->square, 0, sizeof encoder->square);
   load_row(encoder, block->rows - 1, shift);
   for (uint32_t row = 0; row < block->rows; row++) {
+    kvi_block_prefetch(block, encoder->raw + (row + KVI_BLOCK_PREFETCH_ROWS) * encoder->stride);
     if (is_sink(block, row))
       continue;
-    load_row(encoder, row, row_floats);
-    loops->add_sums(row_floats, shift, block->columns, encoder->sum, encoder->square);
+    loops->add_sums(block->dtype, encoder->raw + row * encoder->stride, shift, block->columns, encoder->sum,
+                    encoder->square);
     n++;
   }
   for (uint32_t column = 0; column < block->columns; column++) {
@@ -120,15 +126,15 @@ static bool choose_steps(struct ladder_encoder *encoder)
   return true;
 }
 
-/* The class of numbers with so many steps of deviation: those of tools/make-codec-weights.py, nearest in the logarithm. */
+/* The class of numbers with so many steps of deviation: of those of tools/make-codec-weights.py the nearest in the logarithm. */
 static uint32_t class_of(float deviation)
 {
-  const float growth = 1.308928f; /* (2.6 / 0.06)^(1/14) */
-  float bound = 0.06f * 1.144084f;
+  static const float bounds[] = {0.068645f, 0.089851f, 0.117609f, 0.153942f, 0.201499f, 0.263748f, 0.345227f,
+                                 0.451877f, 0.591475f, 0.774198f, 1.013369f, 1.326428f, 1.736199f, 2.272560f};
   uint32_t i = 1;
 
-  for (; i < KVI_CLASSES_LADDER_COUNT - 1 && deviation > bound; i++)
-    bound *= growth;
+  for (uint32_t bound = 0; bound < KVI_ARRAY_SIZE(bounds); bound++)
+    i += deviation > bounds[bound];
   return i;
 }
 
@@ -224,43 +230,53 @@ static void keep_row(struct ladder_encoder *encoder, uint32_t row)
 static uint32_t quantise_rows(struct ladder_encoder *encoder)
 {
   const struct kvi_codec_loops *loops = kvi_codec_loops();
-  _Alignas(32) float x[KVI_BLOCK_COLUMNS];
-  uint32_t columns = encoder->block->columns, n = 0;
+  const struct kvi_block *block = encoder->block;
+  uint32_t n = 0;
 
-  for (uint32_t row = 0; row < encoder->block->rows; row++) {
-    int16_t *numbers = encoder->numbers + (size_t)n * KVI_BLOCK_COLUMNS;
+  for (uint32_t row = 0; row < block->rows; row++) {
+    int16_t *numbers = encoder->numbers[n];
 
-    if (!is_sink(encoder->block, row)) {
-      load_row(encoder, row, x);
-      memset(numbers + columns, 0,
-             (KVI_BLOCK_COLUMNS - columns) * sizeof numbers[0]); /* lanes of class none */
-      if (loops->quantise(x, encoder->mean, encoder->scale, columns, numbers) <= encoder->largest_ok) {
+    if (!is_sink(block, row)) {
+      memset(numbers + block->columns, 0,
+             (KVI_BLOCK_COLUMNS - block->columns) * sizeof numbers[0]); /* lanes of class none */
+      if (loops->quantise(block->dtype, encoder->raw + row * encoder->stride, encoder->mean, encoder->scale,
+                          block->columns, numbers) <= encoder->largest_ok) {
         n++;
         continue;
       }
     }
     keep_row(encoder, row);
   }
+  memset(encoder->numbers[n], 0, FILL_ROWS * sizeof encoder->numbers[0]);
   return n;
 }
 
-/* Takes the planes' digits from all numbers, the finest first. */
+/* Takes the planes' digits from all numbers, the finest first. Rows of zeros behind the last have digits of zero. */
 static void split_planes(struct ladder_encoder *encoder, uint32_t n, uint8_t *const *planes)
 {
   const struct kvi_codec_loops *loops = kvi_codec_loops();
   uint32_t columns = encoder->block->columns;
-  uint8_t digits[5][KVI_BLOCK_COLUMNS];
 
   for (uint32_t first = 0; first < n; first += 5)
-    for (uint32_t plane = encoder->n_planes; plane-- > 0;) {
-      for (uint32_t row = 0; row < 5; row++)
-        if (first + row < n)
-          loops->split_digit(encoder->numbers + (size_t)(first + row) * KVI_BLOCK_COLUMNS, columns,
-                             digits[row]);
-        else
-          memset(digits[row], 1, columns);
-      loops->pack_trits(digits[0], columns, planes[plane] + (size_t)(first / 5) * columns);
+    for (uint32_t plane = encoder->n_planes; plane-- > 0;)
+      loops->split_digits(encoder->numbers + first, columns, planes[plane] + (size_t)(first / 5) * columns);
+}
+
+/* One digit of one column, from the numbers of all rows. */
+static void split_column(struct ladder_encoder *encoder, uint32_t column, uint32_t n, uint8_t *trits)
+{
+  for (uint32_t first = 0; first < n; first += 5) {
+    int32_t byte = 0;
+
+    for (uint32_t row = 5; row-- > 0;) {
+      int16_t *number = &encoder->numbers[first + row][column];
+      int32_t third = (((int32_t)*number * 10923 >> 14) + 1) >> 1; /* as loops_body.h has it */
+
+      byte = 3 * byte + *number - 3 * third + 1;
+      *number = (int16_t)third;
     }
+    *trits++ = (uint8_t)byte;
+  }
 }
 
 /* Takes the deep columns' digits, the last one first. Returns where they end. */
@@ -269,22 +285,9 @@ static uint8_t *split_deep(struct ladder_encoder *encoder, uint32_t n, uint8_t *
   size_t digit_bytes = (n + 4) / 5;
 
   for (uint32_t column = 0; column < encoder->block->columns; column++) {
-    uint32_t depth = encoder->depth[column];
-
-    for (uint32_t digit = depth; digit-- > 0;) {
-      uint8_t *trits = out + digit * digit_bytes;
-
-      memset(trits, 0, digit_bytes);
-      for (uint32_t row = 0; row < digit_bytes * 5; row++) {
-        int16_t *number = &encoder->numbers[(size_t)row * KVI_BLOCK_COLUMNS + column];
-        uint8_t trit = 1;
-
-        if (row < n)
-          kvi_codec_loops()->split_digit(number, 1, &trit);
-        trits[row / 5] = (uint8_t)(trits[row / 5] + trit * power_of_3[row % 5]);
-      }
-    }
-    out += depth * digit_bytes;
+    for (uint32_t digit = encoder->depth[column]; digit-- > 0;)
+      split_column(encoder, column, n, out + digit * digit_bytes);
+    out += encoder->depth[column] * digit_bytes;
   }
   return out;
 }
@@ -309,10 +312,8 @@ size_t kvi_ladder_encode(const struct kvi_block *block, uint32_t n_planes, uint3
   n = quantise_rows(&encoder);
   split_planes(&encoder, n, planes);
   at = split_deep(&encoder, n, encoder.kept_end);
-  if (n % 2 == 1)
-    memset(encoder.numbers + (size_t)n * KVI_BLOCK_COLUMNS, 0, KVI_BLOCK_COLUMNS * sizeof encoder.numbers[0]);
-  at += kvi_rans_encode(&encoder.columns, encoder.numbers, n + n % 2, at,
-                        (uint8_t *)(encoder.numbers + ((size_t)n + n % 2) * KVI_BLOCK_COLUMNS));
+  at += kvi_rans_encode(&encoder.columns, encoder.numbers[0], n + n % 2, at,
+                        (uint8_t *)encoder.numbers[n + FILL_ROWS]);
   *kept_p = encoder.kept;
   return (size_t)(at - out);
 }

@@ -3,6 +3,9 @@
  * compiled for its instruction set: the same C, and no operation in it whose result could depend on how it is compiled
  * (docs/formats/kvc1.md, "Ladder blocks", on the one product).
  */
+#ifndef KVI_CODEC_LOOPS_BODY_H
+#define KVI_CODEC_LOOPS_BODY_H
+
 #include "tiers/codec/element.h"
 #include "tiers/codec/path.h"
 
@@ -174,47 +177,28 @@ static void join_bf16(const int16_t *row, const int16_t *reference, const uint8_
   WIDTHS(columns, join_bf16_to(row, reference, low, width, (element16 *)out));
 }
 
-static inline void bf16_to_float(const element16 *restrict row, uint32_t columns, float *restrict out)
-{
-  for (uint32_t column = 0; column < columns; column++)
-    out[column] = kvi_bf16_to_float(row[column]);
-}
-
-static void to_float(enum kvi_codec_dtype dtype, const uint8_t *row, uint32_t columns, float *out)
+#ifndef KVI_LOOPS_OWN_ENCODER
+static void add_sums(enum kvi_codec_dtype dtype, const uint8_t *row, const float *shift, uint32_t columns,
+                     float *sum, float *square)
 {
   size_t element = kvi_codec_element_size(dtype);
 
-  if (dtype == KVI_CODEC_BF16) {
-    WIDTHS(columns, bf16_to_float((const element16 *)row, width, out));
-    return;
-  }
-  for (uint32_t column = 0; column < columns; column++)
-    out[column] = kvi_codec_to_float(dtype, row + column * element);
-}
-
-static inline void add_sums_to(const float *restrict row, const float *restrict shift, uint32_t columns,
-                               float *restrict sum, float *restrict square)
-{
   for (uint32_t column = 0; column < columns; column++) {
-    float x = row[column] - shift[column];
+    float x = kvi_codec_to_float(dtype, row + column * element) - shift[column];
 
     sum[column] += x;
     square[column] += x * x;
   }
 }
 
-static void add_sums(const float *row, const float *shift, uint32_t columns, float *sum, float *square)
+static int16_t quantise(enum kvi_codec_dtype dtype, const uint8_t *row, const float *mean, const float *scale,
+                        uint32_t columns, int16_t *out)
 {
-  WIDTHS(columns, add_sums_to(row, shift, width, sum, square));
-}
-
-static inline int16_t quantise_to(const float *restrict row, const float *restrict mean,
-                                  const float *restrict scale, uint32_t columns, int16_t *restrict out)
-{
+  size_t element = kvi_codec_element_size(dtype);
   int16_t largest = 0;
 
   for (uint32_t column = 0; column < columns; column++) {
-    float x = (row[column] - mean[column]) * scale[column];
+    float x = (kvi_codec_to_float(dtype, row + column * element) - mean[column]) * scale[column];
     int16_t magnitude;
 
     x = x > 16000.0f ? 16000.0f : x;
@@ -226,47 +210,33 @@ static inline int16_t quantise_to(const float *restrict row, const float *restri
   }
   return largest;
 }
+#endif
 
-static int16_t quantise(const float *row, const float *mean, const float *scale, uint32_t columns,
-                        int16_t *out)
-{
-  int16_t largest;
-
-  WIDTHS(columns, largest = quantise_to(row, mean, scale, width, out));
-  return largest;
-}
-
-/* The nearest integer to x / 3, for |x| <= 16000: one product of 16 bits, rounded and shifted as pmulhrsw does. */
+/* The nearest integer to x / 3, for |x| <= 16000, written as what pmulhrsw does. */
 static inline int16_t third_of(int16_t x)
 {
-  return (int16_t)((x * 10923 + 16384) >> 15);
+  return (int16_t)((((int32_t)x * 10923 >> 14) + 1) >> 1);
 }
 
-static inline void split_digit_to(int16_t *restrict row, uint32_t columns, uint8_t *restrict digits)
+static inline void split_digits_of(int16_t (*restrict rows)[KVI_BLOCK_COLUMNS], uint32_t columns,
+                                   uint8_t *restrict trits)
 {
   for (uint32_t column = 0; column < columns; column++) {
-    int16_t third = third_of(row[column]);
+    uint16_t byte = 0;
 
-    digits[column] = (uint8_t)(row[column] - 3 * third + 1);
-    row[column] = third;
+    for (uint32_t row = 5; row-- > 0;) {
+      int16_t x = rows[row][column], third = third_of(x);
+
+      rows[row][column] = third;
+      byte = (uint16_t)(3 * byte + x - 3 * third + 1);
+    }
+    trits[column] = (uint8_t)byte;
   }
 }
 
-static void split_digit(int16_t *row, uint32_t columns, uint8_t *digits)
+static void split_digits(int16_t (*rows)[KVI_BLOCK_COLUMNS], uint32_t columns, uint8_t *trits)
 {
-  WIDTHS(columns, split_digit_to(row, width, digits));
+  WIDTHS(columns, split_digits_of(rows, width, trits));
 }
 
-static inline void pack_trits_to(const uint8_t *restrict digits, uint32_t columns, uint8_t *restrict out)
-{
-  for (uint32_t column = 0; column < columns; column++)
-    out[column] =
-        (uint8_t)(digits[column] + 3 * digits[KVI_BLOCK_COLUMNS + column] +
-                  9 * digits[2 * KVI_BLOCK_COLUMNS + column] + 27 * digits[3 * KVI_BLOCK_COLUMNS + column] +
-                  81 * digits[4 * KVI_BLOCK_COLUMNS + column]);
-}
-
-static void pack_trits(const uint8_t *digits, uint32_t columns, uint8_t *out)
-{
-  WIDTHS(columns, pack_trits_to(digits, width, out));
-}
+#endif

@@ -9,9 +9,7 @@ const struct kvi_codec_loops kvi_codec_loops_scalar = {
     .finish_rows = finish_rows,
     .place_kept = place_kept,
     .join_bf16 = join_bf16,
-    .to_float = to_float,
     .add_sums = add_sums,
     .quantise = quantise,
-    .split_digit = split_digit,
-    .pack_trits = pack_trits,
+    .split_digits = split_digits,
 };

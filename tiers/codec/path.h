@@ -51,19 +51,16 @@ struct kvi_codec_loops {
   void (*join_bf16)(const int16_t *row, const int16_t *reference, const uint8_t *low, uint32_t columns,
                     uint8_t *out);
 
-  /* Encoder: sums and sums of squares of each column of rows x columns numbers, the largest |x| of each row. */
-  void (*to_float)(enum kvi_codec_dtype dtype, const uint8_t *row, uint32_t columns, float *out);
-  void (*add_sums)(const float *row, const float *shift, uint32_t columns, float *sum, float *square);
+  /* Encoder: adds x - shift[column] and its square of a row of elements. */
+  void (*add_sums)(enum kvi_codec_dtype dtype, const uint8_t *row, const float *shift, uint32_t columns,
+                   float *sum, float *square);
 
-  /* Fine numbers: round((x - mean[column]) * scale[column]) clamped to +-16000; returns the largest of them. */
-  int16_t (*quantise)(const float *row, const float *mean, const float *scale, uint32_t columns,
-                      int16_t *out);
+  /* Encoder: round((x - mean[column]) * scale[column]) of a row of elements, within +-16000. Returns the largest magnitude. */
+  int16_t (*quantise)(enum kvi_codec_dtype dtype, const uint8_t *row, const float *mean, const float *scale,
+                      uint32_t columns, int16_t *out);
 
-  /* The finest digit of each number into digits (0 to 2), and numbers divided by 3, rounded. */
-  void (*split_digit)(int16_t *row, uint32_t columns, uint8_t *digits);
-
-  /* Five rows of digits, KVI_BLOCK_COLUMNS apart, into bytes of trits. */
-  void (*pack_trits)(const uint8_t *digits, uint32_t columns, uint8_t *out);
+  /* Encoder: takes the finest digit from the numbers of five rows, which are divided by 3 and rounded, to a row of bytes of trits. */
+  void (*split_digits)(int16_t (*rows)[KVI_BLOCK_COLUMNS], uint32_t columns, uint8_t *trits);
 };
 
 /* Makes the tables and chooses the path, once in a process; thread-safe, allocates nothing, cannot fail. Before everything below. */

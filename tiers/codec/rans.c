@@ -77,7 +77,7 @@ static bool escaped(struct kvi_rans_decoder *decoder, int16_t *number_p)
   if (left < 1)
     return false;
   if (decoder->escapes[0] != 0x80) {
-    *number_p = (int8_t)*decoder->escapes++;
+    *number_p = (int16_t)((*decoder->escapes++ ^ 0x80) - 0x80);
     return true;
   }
   if (left < 3)

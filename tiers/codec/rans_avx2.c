@@ -27,12 +27,12 @@ void kvi_rans_avx2_init(void)
   }
 }
 
-static inline __m256i slots_by_gather(__m256i index)
+static inline __m256i by_gather(const uint32_t *table, __m256i index)
 {
-  return _mm256_i32gather_epi32((const int *)kvi_rans_slots, index, 4);
+  return _mm256_i32gather_epi32((const int *)table, index, 4);
 }
 
-static inline __m256i slots_by_loads(__m256i index)
+static inline __m256i by_loads(const uint32_t *table, __m256i index)
 {
   uint64_t two[4];
 
@@ -40,9 +40,16 @@ static inline __m256i slots_by_loads(__m256i index)
   two[1] = (uint64_t)_mm256_extract_epi64(index, 1);
   two[2] = (uint64_t)_mm256_extract_epi64(index, 2);
   two[3] = (uint64_t)_mm256_extract_epi64(index, 3);
-#define LANE(i) ((int)kvi_rans_slots[(uint32_t)(two[(i) / 2] >> ((i) % 2 * 32))])
+#define LANE(i) ((int)table[(uint32_t)(two[(i) / 2] >> ((i) % 2 * 32))])
   return _mm256_setr_epi32(LANE(0), LANE(1), LANE(2), LANE(3), LANE(4), LANE(5), LANE(6), LANE(7));
 #undef LANE
+}
+
+/* table[index] for 8 indices. gather is a constant where this is inlined. */
+static inline __attribute__((always_inline)) __m256i look_up(const uint32_t *table, __m256i index,
+                                                             bool gather)
+{
+  return gather ? by_gather(table, index) : by_loads(table, index);
 }
 
 /* 8 lanes: new states, and what their slots hold. */
@@ -53,7 +60,7 @@ static inline __m256i step8(__m256i *state, const uint32_t *table, const uint8_t
   uint32_t mask;
 
   slot = _mm256_add_epi32(_mm256_and_si256(x, slot_mask), _mm256_load_si256((const __m256i *)table));
-  slot = gather ? slots_by_gather(slot) : slots_by_loads(slot);
+  slot = look_up(kvi_rans_slots, slot, gather);
   low = _mm256_and_si256(_mm256_srli_epi32(slot, 8), frequency_mask);
   x = _mm256_add_epi32(_mm256_mullo_epi32(low, _mm256_srli_epi32(x, KVI_RANS_SLOT_BITS)),
                        _mm256_srli_epi32(slot, 20));
@@ -166,13 +173,13 @@ uint32_t kvi_rans_escapes_avx2(const int16_t *numbers)
 }
 
 /* Entries of 8 lanes' symbols. */
-static inline __m256i entries8(const uint8_t *classes, __m128i symbols)
+static inline __attribute__((always_inline)) __m256i entries8(const uint8_t *classes, __m128i symbols,
+                                                              bool gather)
 {
   __m256i class_id = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)classes));
 
-  return _mm256_i32gather_epi32(
-      (const int *)kvi_rans_symbols,
-      _mm256_add_epi32(_mm256_slli_epi32(class_id, 8), _mm256_cvtepu8_epi32(symbols)), 4);
+  return look_up(kvi_rans_symbols,
+                 _mm256_add_epi32(_mm256_slli_epi32(class_id, 8), _mm256_cvtepu8_epi32(symbols)), gather);
 }
 
 /* 8 lanes of encoding: words go in front of those that are there. */
@@ -234,12 +241,14 @@ struct entries {
   __m256i of[4];
 };
 
-static inline struct entries entries32(const uint8_t *classes, __m256i symbols)
+static inline __attribute__((always_inline)) struct entries entries32(const uint8_t *classes, __m256i symbols,
+                                                                      bool gather)
 {
   __m128i low = _mm256_castsi256_si128(symbols), high = _mm256_extracti128_si256(symbols, 1);
 
-  return (struct entries){{entries8(classes, low), entries8(classes + 8, _mm_srli_si128(low, 8)),
-                           entries8(classes + 16, high), entries8(classes + 24, _mm_srli_si128(high, 8))}};
+  return (struct entries){
+      {entries8(classes, low, gather), entries8(classes + 8, _mm_srli_si128(low, 8), gather),
+       entries8(classes + 16, high, gather), entries8(classes + 24, _mm_srli_si128(high, 8), gather)}};
 }
 
 /* Lanes whose symbol has no frequency. */
@@ -272,8 +281,9 @@ static __m256i escape_lanes(__m256i symbols, uint32_t lanes, const int16_t *firs
   return _mm256_loadu_si256((const __m256i *)bytes);
 }
 
-void kvi_rans_encode_avx2(const struct kvi_rans_columns *columns, const int16_t *numbers, uint32_t rows,
-                          struct kvi_rans_encoder *encoder)
+static inline __attribute__((always_inline)) void encode_avx2(const struct kvi_rans_columns *columns,
+                                                              const int16_t *numbers, uint32_t rows,
+                                                              struct kvi_rans_encoder *encoder, bool gather)
 {
   __m256i state[4];
   uint8_t *words = encoder->words;
@@ -287,12 +297,12 @@ void kvi_rans_encode_avx2(const struct kvi_rans_columns *columns, const int16_t 
       const int16_t *second = first + KVI_BLOCK_COLUMNS;
       uint32_t outside;
       __m256i symbols = symbols32(first, second, &outside);
-      struct entries entries = entries32(classes, symbols);
+      struct entries entries = entries32(classes, symbols, gather);
 
       outside |= without_frequency(&entries);
       if (outside != 0) {
         symbols = escape_lanes(symbols, outside, first, second, encoder);
-        entries = entries32(classes, symbols);
+        entries = entries32(classes, symbols, gather);
       }
       for (uint32_t i = 4; i-- > 0;)
         encode8(&state[i], entries.of[i], &words);
@@ -300,4 +310,16 @@ void kvi_rans_encode_avx2(const struct kvi_rans_columns *columns, const int16_t 
   for (uint32_t i = 0; i < 4; i++)
     _mm256_store_si256((__m256i *)encoder->state + i, state[i]);
   encoder->words = words;
+}
+
+void kvi_rans_encode_avx2(const struct kvi_rans_columns *columns, const int16_t *numbers, uint32_t rows,
+                          struct kvi_rans_encoder *encoder)
+{
+  encode_avx2(columns, numbers, rows, encoder, true);
+}
+
+void kvi_rans_encode_avx2_no_gather(const struct kvi_rans_columns *columns, const int16_t *numbers,
+                                    uint32_t rows, struct kvi_rans_encoder *encoder)
+{
+  encode_avx2(columns, numbers, rows, encoder, false);
 }

@@ -13,6 +13,8 @@ uint32_t kvi_rans_escapes_avx2(const int16_t *numbers);
 
 void kvi_rans_encode_avx2(const struct kvi_rans_columns *columns, const int16_t *numbers, uint32_t rows,
                           struct kvi_rans_encoder *encoder);
+void kvi_rans_encode_avx2_no_gather(const struct kvi_rans_columns *columns, const int16_t *numbers,
+                                    uint32_t rows, struct kvi_rans_encoder *encoder);
 
 /* Makes the permutations, once. */
 void kvi_rans_avx2_init(void);
