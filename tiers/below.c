@@ -10,16 +10,81 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+/* ---- where the copies are ---- */
+
+kvi_medium_handle kvi_below_handle(const struct kvi_store *store, uint32_t number)
+{
+  const struct kvi_entry *entry = &store->entries[number];
+
+  if (!store->below)
+    return 0;
+  switch ((enum kvi_entry_state)entry->state) {
+  case KVI_ENTRY_BELOW:
+    return entry->handle_low | (kvi_medium_handle)entry->handle_high << 32;
+  case KVI_ENTRY_RESIDENT:
+    return store->below->handles[entry->object];
+  case KVI_ENTRY_FETCHING:
+    return store->below->fetches[entry->object].handle;
+  case KVI_ENTRY_FREE:
+  case KVI_ENTRY_LANDING:
+  case KVI_ENTRY_ZOMBIE:
+    break;
+  }
+  return 0;
+}
+
+void kvi_below_handle_set(struct kvi_store *store, uint32_t number, kvi_medium_handle handle)
+{
+  struct kvi_entry *entry = &store->entries[number];
+
+  if (entry->state == KVI_ENTRY_RESIDENT) {
+    store->below->handles[entry->object] = handle;
+  } else if (entry->state == KVI_ENTRY_FETCHING) {
+    store->below->fetches[entry->object].handle = handle;
+  } else {
+    assert(entry->state == KVI_ENTRY_BELOW);
+    entry->handle_low = (uint32_t)handle;
+    entry->handle_high = (uint32_t)(handle >> 32);
+  }
+}
+
+uint64_t kvi_below_memory(const struct kvi_store *store)
+{
+  const struct kvi_below *below = store->below;
+
+  return below ? (uint64_t)store->dram_attr.objects_max * (sizeof(*below->handles) + sizeof(*below->clean))
+               : 0;
+}
+
+void kvi_entry_land_locked(struct kvi_store *store, uint32_t number, kvi_tier_object object)
+{
+  struct kvi_entry *entry = &store->entries[number];
+  kvi_medium_handle handle = kvi_below_handle(store, number);
+
+  entry->state = KVI_ENTRY_RESIDENT;
+  entry->object = object;
+  if (store->below)
+    store->below->handles[object] = handle;
+}
+
+void kvi_entry_leave_locked(struct kvi_store *store, uint32_t number)
+{
+  kvi_medium_handle handle = kvi_below_handle(store, number);
+
+  store->entries[number].state = KVI_ENTRY_BELOW;
+  kvi_below_handle_set(store, number, handle);
+}
+
 /* ---- what the medium asks ---- */
 
 /* The entry of what a medium names; KVI_NONE. */
 static uint32_t entry_find_locked(const struct kvi_store *store, const struct kvi_medium_identity *identity)
 {
-  uint8_t folded[KVI_KEY_FOLDED];
+  struct kvi_key_tag tag;
   uint32_t number;
 
-  kvi_key_fold(identity->key, identity->key_length, folded);
-  number = kvi_entry_find_locked(store, identity->tenant, identity->space, identity->key_length, folded);
+  kvi_key_tag(store, identity->key, identity->key_length, &tag);
+  number = kvi_entry_find_locked(store, identity->tenant, identity->space, identity->key_length, &tag);
   return number != KVI_NONE && kvi_entry_is_present(&store->entries[number]) ? number : KVI_NONE;
 }
 
@@ -31,7 +96,7 @@ static bool owner_holds(void *ctx, const struct kvi_medium_identity *identity, k
 
   pthread_mutex_lock(&store->lock);
   number = entry_find_locked(store, identity);
-  holds = number != KVI_NONE && store->below->handles[number] == handle;
+  holds = number != KVI_NONE && kvi_below_handle(store, number) == handle;
   pthread_mutex_unlock(&store->lock);
   return holds;
 }
@@ -45,9 +110,9 @@ static bool owner_moved(void *ctx, const struct kvi_medium_identity *identity, k
 
   pthread_mutex_lock(&store->lock);
   number = entry_find_locked(store, identity);
-  held = number != KVI_NONE && store->below->handles[number] == from;
+  held = number != KVI_NONE && kvi_below_handle(store, number) == from;
   if (held)
-    store->below->handles[number] = to;
+    kvi_below_handle_set(store, number, to);
   pthread_mutex_unlock(&store->lock);
   return held;
 }
@@ -70,16 +135,16 @@ static uint64_t owner_make_room(void *ctx, uint64_t bytes)
   return freed;
 }
 
-/* The copy at this handle is not to be used any more: the chunk stays if it is in memory. for_good: the copy must not come back. */
+/* The copy is not to be used any more: the chunk stays if it is in memory. key not NULL: the copy must not come back. */
 static void copy_lost_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause,
-                             bool for_good)
+                             const uint8_t *key)
 {
   if (store->entries[number].state != KVI_ENTRY_RESIDENT) {
-    kvi_entry_drop_locked(store, number, cause);
+    kvi_entry_drop_locked(store, number, cause, key);
     return;
   }
   kvi_clean_remove_locked(store, number);
-  kvi_below_drop_locked(store, number, for_good);
+  kvi_below_drop_locked(store, number, key);
   store->policy_ops->move(store->policy, number, KVI_POLICY_MEMORY);
 }
 
@@ -91,10 +156,10 @@ static void owner_corrupt(void *ctx, const struct kvi_medium_identity *identity,
 
   pthread_mutex_lock(&store->lock);
   number = entry_find_locked(store, identity);
-  held = number != KVI_NONE && store->below->handles[number] == handle;
+  held = number != KVI_NONE && kvi_below_handle(store, number) == handle;
   if (held) {
     store->stats.corrupt++;
-    copy_lost_locked(store, number, KVI_MISS_CORRUPT, true);
+    copy_lost_locked(store, number, KVI_MISS_CORRUPT, identity->key);
   }
   pthread_mutex_unlock(&store->lock);
   if (held)
@@ -112,11 +177,11 @@ static void owner_lost(void *ctx, kvi_medium_handle first, kvi_medium_handle las
     pthread_mutex_lock(&store->lock);
     end = store->entry_fresh - i < KVI_BATCH_LOCKED ? store->entry_fresh : i + KVI_BATCH_LOCKED;
     for (; i < end; i++) {
-      kvi_medium_handle handle = store->below->handles[i];
+      kvi_medium_handle handle = kvi_below_handle(store, i);
 
-      if (handle >= first && handle <= last && handle != 0 && kvi_entry_is_present(&store->entries[i])) {
+      if (handle >= first && handle <= last && handle != 0) {
         store->stats.medium_lost++;
-        copy_lost_locked(store, i, KVI_MISS_TIER, false);
+        copy_lost_locked(store, i, KVI_MISS_TIER, NULL);
         lost++;
       }
     }
@@ -128,26 +193,23 @@ static void owner_lost(void *ctx, kvi_medium_handle first, kvi_medium_handle las
   kvi_log_warn("%llu chunks lost their copy on %s", (unsigned long long)lost, store->below->attr.name);
 }
 
-void kvi_below_drop_locked(struct kvi_store *store, uint32_t number, bool for_good)
+void kvi_below_drop_locked(struct kvi_store *store, uint32_t number, const uint8_t *key)
 {
   struct kvi_below *below = store->below;
 
-  below->medium->ops->drop(below->medium, NULL, below->handles[number], false);
-  below->handles[number] = 0;
+  below->medium->ops->drop(below->medium, NULL, kvi_below_handle(store, number), false);
+  kvi_below_handle_set(store, number, 0);
   store->stats.medium_chunks--;
-  if (for_good)
-    kvi_below_forget_locked(store, number);
+  if (key)
+    kvi_below_forget_locked(store, number, key);
 }
 
-void kvi_below_forget_locked(struct kvi_store *store, uint32_t number)
+void kvi_below_forget_locked(struct kvi_store *store, uint32_t number, const uint8_t *key)
 {
   const struct kvi_entry *entry = &store->entries[number];
   const struct kvi_space_entry *space = &store->spaces[entry->space];
-  struct kvi_medium_identity identity = {.tenant = space->tenant,
-                                         .space = space->digest,
-                                         .key = entry->key,
-                                         .key_length = space->key_length,
-                                         .folded = space->key_length > KVI_KEY_FOLDED};
+  struct kvi_medium_identity identity = {
+      .tenant = space->tenant, .space = space->digest, .key = key, .key_length = space->key_length};
 
   store->below->medium->ops->drop(store->below->medium, &identity, 0, true);
 }
@@ -172,7 +234,7 @@ void kvi_below_keep(struct kvi_store *store, kvi_tier_object object, struct kvi_
 /* A child that was told before its parent. */
 struct orphan {
   uint32_t entry;
-  uint8_t parent[KVI_KEY_FOLDED];
+  struct kvi_key_tag parent;
 };
 
 /* The entry of its parent, or KVI_NONE; remembered for the end of the recovery if it is not there yet. */
@@ -180,13 +242,13 @@ static uint32_t parent_find_locked(struct kvi_store *store, const struct kvi_med
                                    uint32_t space, uint32_t number)
 {
   struct kvi_below *below = store->below;
-  uint8_t folded[KVI_KEY_FOLDED];
+  struct kvi_key_tag tag;
   uint32_t parent;
 
   if (identity->unchained || !identity->parent || identity->place == 0)
     return KVI_NONE;
-  kvi_key_fold(identity->parent, identity->key_length, folded);
-  parent = kvi_index_find_locked(store, kvi_key_hash(store, space, folded), space, folded);
+  kvi_key_tag(store, identity->parent, identity->key_length, &tag);
+  parent = kvi_index_find_locked(store, kvi_key_hash(space, &tag), space, &tag);
   if (parent == KVI_NONE) {
     if (below->n_orphans == below->orphans_room) {
       uint32_t room = below->orphans_room ? below->orphans_room * 2 : 1024;
@@ -198,7 +260,7 @@ static uint32_t parent_find_locked(struct kvi_store *store, const struct kvi_med
       below->orphans_room = room;
     }
     below->orphans[below->n_orphans].entry = number;
-    memcpy(below->orphans[below->n_orphans++].parent, folded, KVI_KEY_FOLDED);
+    below->orphans[below->n_orphans++].parent = tag;
     return KVI_NONE;
   }
   return !store->entries[parent].unchained && store->entries[parent].place == identity->place - 1 ? parent
@@ -212,12 +274,12 @@ static void orphans_link_locked(struct kvi_store *store)
   for (uint32_t i = 0; i < below->n_orphans; i++) {
     const struct orphan *orphan = &below->orphans[i];
     const struct kvi_entry *child = &store->entries[orphan->entry];
-    uint32_t parent = kvi_index_find_locked(store, kvi_key_hash(store, child->space, orphan->parent),
-                                            child->space, orphan->parent);
+    uint32_t parent = kvi_index_find_locked(store, kvi_key_hash(child->space, &orphan->parent), child->space,
+                                            &orphan->parent);
 
     if (parent != KVI_NONE && !store->entries[parent].unchained &&
         store->entries[parent].place + 1 == child->place)
-      store->policy_ops->link(store->policy, orphan->entry, parent);
+      kvi_entry_link_locked(store, orphan->entry, parent);
   }
   free(below->orphans);
   below->orphans = NULL;
@@ -226,23 +288,22 @@ static void orphans_link_locked(struct kvi_store *store)
 
 /* A new entry for what was found. False: the index is full. */
 static bool found_add_locked(struct kvi_store *store, const struct kvi_medium_found *found, uint32_t space,
-                             const uint8_t folded[KVI_KEY_FOLDED])
+                             const struct kvi_key_tag *tag)
 {
-  uint64_t hash = kvi_key_hash(store, space, folded);
-  uint32_t number = kvi_entry_create_locked(store, hash, space, folded);
+  uint64_t hash = kvi_key_hash(space, tag);
+  uint32_t number = kvi_entry_create_locked(store, hash, space, tag);
   struct kvi_entry *entry;
 
   if (number == KVI_NONE && kvi_store_drop_one_locked(store)) /* older ones were told before */
-    number = kvi_entry_create_locked(store, hash, space, folded);
+    number = kvi_entry_create_locked(store, hash, space, tag);
   if (number == KVI_NONE)
     return false;
   entry = &store->entries[number];
   entry->state = KVI_ENTRY_BELOW;
-  entry->object = KVI_NONE;
   entry->length = (uint32_t)found->length;
   entry->place = found->identity.place;
   entry->unchained = found->identity.unchained;
-  store->below->handles[number] = found->handle;
+  kvi_below_handle_set(store, number, found->handle);
   store->policy_ops->insert(store->policy, number, parent_find_locked(store, &found->identity, space, number),
                             entry->length, kvi_now_ns());
   store->policy_ops->move(store->policy, number, KVI_POLICY_MEDIUM);
@@ -259,24 +320,24 @@ static bool found_take(void *ctx, const struct kvi_medium_found *found)
   struct kvi_store *store = ctx;
   uint32_t space =
       kvi_space_recover(store, found->identity.tenant, found->identity.space, found->identity.key_length);
-  uint8_t folded[KVI_KEY_FOLDED];
+  struct kvi_key_tag tag;
   uint32_t number;
   bool taken;
 
   if (space == KVI_NONE || found->length > store->config.chunk_bytes_max)
     return false;
-  kvi_key_fold(found->identity.key, found->identity.key_length, folded);
+  kvi_key_tag(store, found->identity.key, found->identity.key_length, &tag);
   pthread_mutex_lock(&store->lock);
-  number = kvi_index_find_locked(store, kvi_key_hash(store, space, folded), space, folded);
+  number = kvi_index_find_locked(store, kvi_key_hash(space, &tag), space, &tag);
   if (number != KVI_NONE) { /* told again: the later one counts, which has the same bytes */
     taken = store->entries[number].length == found->length;
     if (taken) {
-      store->below->medium->ops->drop(store->below->medium, &found->identity, store->below->handles[number],
+      store->below->medium->ops->drop(store->below->medium, &found->identity, kvi_below_handle(store, number),
                                       false);
-      store->below->handles[number] = found->handle;
+      kvi_below_handle_set(store, number, found->handle);
     }
   } else {
-    taken = found_add_locked(store, found, space, folded);
+    taken = found_add_locked(store, found, space, &tag);
   }
   pthread_mutex_unlock(&store->lock);
   return taken;
@@ -286,7 +347,7 @@ static bool found_take(void *ctx, const struct kvi_medium_found *found)
 
 static kvs_status parts_create(struct kvi_store *store, struct kvi_below *below)
 {
-  uint32_t n = store->config.max_chunks;
+  uint32_t n = store->dram_attr.objects_max;
 
   below->queue.room = below->again.room = store->config.write_queue;
   below->handles = calloc(n, sizeof(*below->handles));

@@ -14,15 +14,21 @@ static uint64_t last_use(const struct kvi_store *store, uint32_t number)
   return info.last_use_ns;
 }
 
+/* Its place in the queue: the chunk is in memory, and its object is its alone. */
+static struct kvi_clean *place_of(const struct kvi_store *store, uint32_t number)
+{
+  return &store->below->clean[store->entries[number].object];
+}
+
 static void queue_push_locked(struct kvi_store *store, uint32_t number)
 {
   struct kvi_below *below = store->below;
 
-  below->clean[number] = (struct kvi_clean){.next = KVI_NONE,
-                                            .prev = below->clean_last,
-                                            .stamp = (uint32_t)(last_use(store, number) >> STAMP_SHIFT)};
+  *place_of(store, number) = (struct kvi_clean){.next = KVI_NONE,
+                                                .prev = below->clean_last,
+                                                .stamp = (uint32_t)(last_use(store, number) >> STAMP_SHIFT)};
   if (below->clean_last != KVI_NONE)
-    below->clean[below->clean_last].next = number;
+    place_of(store, below->clean_last)->next = number;
   else
     below->clean_first = number;
   below->clean_last = number;
@@ -37,14 +43,14 @@ void kvi_clean_add_locked(struct kvi_store *store, uint32_t number)
 void kvi_clean_remove_locked(struct kvi_store *store, uint32_t number)
 {
   struct kvi_below *below = store->below;
-  const struct kvi_clean *clean = &below->clean[number];
+  const struct kvi_clean *clean = place_of(store, number);
 
   if (clean->prev != KVI_NONE)
-    below->clean[clean->prev].next = clean->next;
+    place_of(store, clean->prev)->next = clean->next;
   else
     below->clean_first = clean->next;
   if (clean->next != KVI_NONE)
-    below->clean[clean->next].prev = clean->prev;
+    place_of(store, clean->next)->prev = clean->prev;
   else
     below->clean_last = clean->prev;
 }
@@ -56,7 +62,7 @@ uint32_t kvi_clean_victim_locked(struct kvi_store *store, uint64_t *last_use_ns_
 
   for (uint32_t i = 0; i < KVI_BATCH_LOCKED && number != KVI_NONE; i++) {
     *last_use_ns_p = last_use(store, number);
-    if ((uint32_t)(*last_use_ns_p >> STAMP_SHIFT) == below->clean[number].stamp)
+    if ((uint32_t)(*last_use_ns_p >> STAMP_SHIFT) == place_of(store, number)->stamp)
       break;
     kvi_clean_remove_locked(store, number);
     queue_push_locked(store, number);
@@ -73,8 +79,7 @@ void kvi_demote_locked(struct kvi_store *store, uint32_t number, enum kvi_demote
 
   kvi_clean_remove_locked(store, number);
   store->dram->ops->drop(store->dram, entry->object);
-  entry->state = KVI_ENTRY_BELOW;
-  entry->object = KVI_NONE;
+  kvi_entry_leave_locked(store, number);
   store->stats.medium_only++;
   store->stats.demotions_by[rule]++;
 }

@@ -29,13 +29,11 @@ static kvs_status object_reserve(struct kvi_fetch *fetch, uint32_t n_segments, c
   struct kvi_tier_request wanted = {.length = fetch->length,
                                     .n_segments = n_segments,
                                     .segment_lengths = lengths,
-                                    .table_bytes = fetch->get.table_bytes};
+                                    .table_bytes = fetch->get.table_bytes,
+                                    .label = fetch->key,
+                                    .label_length = fetch->get.identity.key_length};
   kvs_status status;
 
-  if (fetch->get.identity.key_length > KVI_KEY_FOLDED) {
-    wanted.label = fetch->key;
-    wanted.label_length = fetch->get.identity.key_length;
-  }
   status = kvi_room_take(fetch->store, &wanted, &fetch->object);
   fetch->landed = status == KVS_OK;
   return status;
@@ -110,11 +108,11 @@ static kvs_status entry_end_locked(struct kvi_store *store, struct kvi_fetch *fe
   if (fetch->entry == KVI_NONE) /* it was dropped under the read; the cause is known */
     return KVS_MISS;
   entry = &store->entries[fetch->entry];
-  entry->state = KVI_ENTRY_BELOW;
-  entry->object = KVI_NONE;
+  if (status == KVS_OK)
+    kvi_entry_land_locked(store, fetch->entry, fetch->object);
+  else
+    kvi_entry_leave_locked(store, fetch->entry);
   if (status == KVS_OK) {
-    entry->state = KVI_ENTRY_RESIDENT;
-    entry->object = fetch->object;
     entry->origin = fetch->waiters ? 0 : store->below->attr.kind & 7;
     store->stats.medium_only--;
     store->stats.promotions++;
@@ -122,12 +120,13 @@ static kvs_status entry_end_locked(struct kvi_store *store, struct kvi_fetch *fe
   } else if (status == KVS_ERR_CORRUPT || status == KVS_MISS) {
     fetch->cause = status == KVS_MISS ? KVI_MISS_EVICTED : KVI_MISS_CORRUPT;
     store->stats.corrupt += status == KVS_ERR_CORRUPT;
-    kvi_entry_drop_locked(store, fetch->entry, (enum kvi_miss_cause)fetch->cause);
+    kvi_entry_drop_locked(store, fetch->entry, (enum kvi_miss_cause)fetch->cause,
+                          status == KVS_ERR_CORRUPT ? fetch->key : NULL);
     status = KVS_MISS;
   } else if (status == KVS_ERR_IO) { /* what cannot be read is not there: no look-up shall promise it */
     fetch->cause = KVI_MISS_TIER;
     store->stats.medium_lost++;
-    kvi_entry_drop_locked(store, fetch->entry, KVI_MISS_TIER);
+    kvi_entry_drop_locked(store, fetch->entry, KVI_MISS_TIER, NULL);
     status = KVS_MISS;
   } else if (status == KVS_ERR_FULL || status == KVS_ERR_NOMEM || status == KVS_ERR_BUSY) {
     store->stats.fetch_refused++;
@@ -198,10 +197,10 @@ static bool read_again_locked(struct kvi_store *store, struct kvi_fetch *fetch, 
   struct kvi_below *below = store->below;
 
   if (status != KVS_MISS || fetch->again || fetch->landed || fetch->entry == KVI_NONE ||
-      below->handles[fetch->entry] == fetch->get.handle)
+      fetch->handle == fetch->get.handle)
     return false;
   fetch->again = true;
-  fetch->get.handle = below->handles[fetch->entry];
+  fetch->get.handle = fetch->handle;
   return below->medium->ops->get(below->medium, &fetch->get) == KVS_OK;
 }
 
@@ -268,11 +267,12 @@ static kvs_status fetch_start_locked(struct kvi_store *store, uint32_t number, c
   fetch->store = store;
   fetch->entry = number;
   fetch->length = entry->length;
+  fetch->handle = kvi_below_handle(store, number);
   fetch->get = (struct kvi_medium_get){.identity = {.tenant = space->tenant,
                                                     .space = space->digest,
                                                     .key = fetch->key,
                                                     .key_length = space->key_length},
-                                       .handle = below->handles[number],
+                                       .handle = fetch->handle,
                                        .length = entry->length,
                                        .deadline_ns = kvi_now_ns() + FETCH_TIMEOUT_NS,
                                        .room = kvi_below_is_direct(store) ? room : NULL,
@@ -303,6 +303,9 @@ kvs_status kvi_fetch_locked(struct kvi_store *store, uint32_t number, const uint
     return KVS_ERR_BUSY;
   }
   if (store->entries[number].state == KVI_ENTRY_FETCHING) {
+    fetch = fetch_of(store, number);
+    if (memcmp(fetch->key, key, fetch->get.identity.key_length) != 0)
+      return KVS_MISS; /* of two keys with one tag the other is here */
     store->stats.fetch_joins++;
   } else {
     status = fetch_start_locked(store, number, key);

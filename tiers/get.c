@@ -14,7 +14,8 @@ struct found {
 
 /* Finds it and takes a reader's reference on its bytes, or says why not. */
 static kvs_status find_locked(struct kvi_store *store, const char *tenant, const uint8_t *space,
-                              uint32_t key_length, const uint8_t *folded, struct found *found)
+                              const uint8_t *key, uint32_t key_length, const struct kvi_key_tag *tag,
+                              struct found *found)
 {
   uint64_t hash;
 
@@ -24,13 +25,18 @@ static kvs_status find_locked(struct kvi_store *store, const char *tenant, const
     return KVS_MISS;
   if (store->spaces[found->space].key_length != key_length)
     return KVS_ERR_KEY_LENGTH;
-  hash = kvi_key_hash(store, found->space, folded);
-  found->entry = kvi_index_find_locked(store, hash, found->space, folded);
+  hash = kvi_key_hash(found->space, tag);
+  found->entry = kvi_index_find_locked(store, hash, found->space, tag);
   if (found->entry == KVI_NONE || !kvi_entry_is_present(&store->entries[found->entry])) {
     found->cause = kvi_ghost_cause_locked(store, hash);
     return KVS_MISS;
   }
   found->object = store->entries[found->entry].object;
+  if (store->entries[found->entry].state == KVI_ENTRY_RESIDENT &&
+      !kvi_object_is(store, found->object, key, key_length)) {
+    found->cause = KVI_MISS_NEVER; /* of two keys with one tag the other is here */
+    return KVS_MISS;
+  }
   store->policy_ops->touch(store->policy, found->entry, kvi_now_ns());
   if (store->entries[found->entry].state != KVI_ENTRY_RESIDENT)
     return KVS_PENDING;
@@ -38,12 +44,13 @@ static kvs_status find_locked(struct kvi_store *store, const char *tenant, const
 }
 
 /* An open object does not check: the chunk is dropped, unless somebody else did. */
-static void drop_corrupt_locked(struct kvi_store *store, uint32_t number, kvi_tier_object object)
+static void drop_corrupt_locked(struct kvi_store *store, uint32_t number, kvi_tier_object object,
+                                const uint8_t *key)
 {
   struct kvi_entry *entry = &store->entries[number];
 
   if (entry->state == KVI_ENTRY_RESIDENT && entry->object == object) /* open: the object cannot be another */
-    kvi_entry_drop_locked(store, number, KVI_MISS_CORRUPT);
+    kvi_entry_drop_locked(store, number, KVI_MISS_CORRUPT, key);
   store->stats.corrupt++;
 }
 
@@ -71,7 +78,7 @@ static void miss_count(struct kvi_store *store, enum kvi_miss_cause cause)
 kvs_status kvi_store_peek_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
                                const uint8_t *key, uint32_t key_length, struct kvi_source *source_p)
 {
-  uint8_t folded[KVI_KEY_FOLDED];
+  struct kvi_key_tag tag;
   uint32_t entry;
   kvi_tier_object object = 0;
   kvs_status status = KVS_MISS;
@@ -79,10 +86,11 @@ kvs_status kvi_store_peek_open(struct kvi_store *store, const char *tenant, cons
   memset(source_p, 0, sizeof(*source_p));
   if (key_length < KVS_KEY_MIN || key_length > KVS_KEY_MAX)
     return KVS_ERR_KEY_LENGTH;
-  kvi_key_fold(key, key_length, folded);
+  kvi_key_tag(store, key, key_length, &tag);
   pthread_mutex_lock(&store->lock);
-  entry = kvi_entry_find_locked(store, tenant, space, key_length, folded);
-  if (entry != KVI_NONE && store->entries[entry].state == KVI_ENTRY_RESIDENT) {
+  entry = kvi_entry_find_locked(store, tenant, space, key_length, &tag);
+  if (entry != KVI_NONE && store->entries[entry].state == KVI_ENTRY_RESIDENT &&
+      kvi_object_is(store, store->entries[entry].object, key, key_length)) {
     object = store->entries[entry].object;
     status = store->dram->ops->open(store->dram, object);
   }
@@ -116,7 +124,7 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
                            const uint8_t *key, uint32_t key_length, struct kvi_get_wait *wait,
                            struct kvi_source *source_p, uint32_t *cause_p, bool *dropped_p)
 {
-  uint8_t folded[KVI_KEY_FOLDED];
+  struct kvi_key_tag tag;
   struct found found = {0};
   struct kvi_use use;
   kvs_status status;
@@ -127,10 +135,10 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
   *dropped_p = false;
   if (key_length < KVS_KEY_MIN || key_length > KVS_KEY_MAX)
     return KVS_ERR_KEY_LENGTH;
-  kvi_key_fold(key, key_length, folded);
+  kvi_key_tag(store, key, key_length, &tag);
   pthread_mutex_lock(&store->lock);
   store->stats.gets++;
-  status = find_locked(store, tenant, space, key_length, folded, &found);
+  status = find_locked(store, tenant, space, key, key_length, &tag, &found);
   if (status == KVS_PENDING && wait) {
     status = kvi_fetch_locked(store, found.entry, key, wait); /* counted when it ends */
     found.cause = KVI_MISS_TIER;
@@ -150,7 +158,7 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
   if (status != KVS_OK) {
     kvi_damages_note(&store->damages, space, key, key_length, KVI_TIER_DRAM, KVI_DAMAGE_BY_GET);
     pthread_mutex_lock(&store->lock);
-    drop_corrupt_locked(store, found.entry, found.object);
+    drop_corrupt_locked(store, found.entry, found.object, key);
     pthread_mutex_unlock(&store->lock);
     store->dram->ops->close(store->dram, found.object);
     miss_count(store, KVI_MISS_CORRUPT);
@@ -182,14 +190,14 @@ bool kvi_store_ahead_fits(struct kvi_store *store, const char *tenant, const uin
 void kvi_store_get_ahead(struct kvi_store *store, const char *tenant, const uint8_t *space,
                          const uint8_t *key, uint32_t key_length)
 {
-  uint8_t folded[KVI_KEY_FOLDED];
+  struct kvi_key_tag tag;
   uint32_t entry;
 
   if (!store->below || key_length < KVS_KEY_MIN || key_length > KVS_KEY_MAX)
     return;
-  kvi_key_fold(key, key_length, folded);
+  kvi_key_tag(store, key, key_length, &tag);
   pthread_mutex_lock(&store->lock);
-  entry = kvi_entry_find_locked(store, tenant, space, key_length, folded);
+  entry = kvi_entry_find_locked(store, tenant, space, key_length, &tag);
   if (entry != KVI_NONE && store->entries[entry].state == KVI_ENTRY_BELOW &&
       kvi_fetch_locked(store, entry, key, NULL) == KVS_PENDING)
     store->stats.fetches_ahead++;
@@ -217,13 +225,13 @@ void kvi_source_drop_corrupt(struct kvi_store *store, const char *tenant, const 
                              const uint8_t *key, uint32_t key_length, const struct kvi_source *source)
 {
   kvi_tier_object object = (kvi_tier_object)((uintptr_t)source->handle - 1);
-  uint8_t folded[KVI_KEY_FOLDED];
+  struct kvi_key_tag tag;
   uint32_t entry;
 
-  kvi_key_fold(key, key_length, folded);
+  kvi_key_tag(store, key, key_length, &tag);
   pthread_mutex_lock(&store->lock);
-  entry = kvi_entry_find_locked(store, tenant, space, key_length, folded);
+  entry = kvi_entry_find_locked(store, tenant, space, key_length, &tag);
   if (entry != KVI_NONE)
-    drop_corrupt_locked(store, entry, object);
+    drop_corrupt_locked(store, entry, object, key);
   pthread_mutex_unlock(&store->lock);
 }

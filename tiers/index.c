@@ -5,7 +5,6 @@
 #define XXH_INLINE_ALL /* one key of 32 bytes: the call would cost more than the hash */
 #include <xxhash.h>
 
-#include "base/digest.h"
 #include "base/rand.h"
 #include "tiers/store_private.h"
 
@@ -30,7 +29,7 @@ kvs_status kvi_index_create(struct kvi_store *store)
   if (kvi_random_bytes(&store->hash_seed, sizeof(store->hash_seed)) != KVS_OK)
     return KVS_ERR_SYSTEM;
   store->n_ghosts = ghosts < GHOSTS_MAX ? ghosts : GHOSTS_MAX;
-  /* 3 buckets for 4 entries: 1.3 entries a chain when full, and 96 bytes a chunk are kept */
+  /* 3 buckets for 4 entries: 1.3 entries a chain when full, and 64 bytes a chunk are kept */
   store->n_buckets = (uint32_t)((uint64_t)capacity * 3 / 4) + 1;
   store->entries = malloc((size_t)capacity * sizeof(*store->entries));
   store->buckets = malloc((size_t)store->n_buckets * sizeof(*store->buckets));
@@ -58,22 +57,20 @@ uint64_t kvi_index_bytes(const struct kvi_store *store)
 
 /* ---- keys ---- */
 
-void kvi_key_fold(const uint8_t *key, uint32_t key_length, uint8_t folded[KVI_KEY_FOLDED])
+void kvi_key_tag(const struct kvi_store *store, const uint8_t *key, uint32_t key_length,
+                 struct kvi_key_tag *tag_p)
 {
-  /* Key length is fixed for each space, so a short key and a hash never meet. */
-  if (key_length > KVI_KEY_FOLDED) {
-    kvi_sha256(key, key_length, folded);
-    return;
-  }
-  memcpy(folded, key, key_length);
-  memset(folded + key_length, 0, KVI_KEY_FOLDED - key_length);
+  /* The seed is random, so that nobody can choose keys that share a bucket, or a tag. */
+  XXH128_hash_t hash = XXH3_128bits_withSeed(key, key_length, store->hash_seed);
+
+  tag_p->word[0] = (uint32_t)hash.low64;
+  tag_p->word[1] = (uint32_t)(hash.low64 >> 32);
+  tag_p->word[2] = (uint32_t)hash.high64;
 }
 
-uint64_t kvi_key_hash(const struct kvi_store *store, uint32_t space, const uint8_t folded[KVI_KEY_FOLDED])
+uint64_t kvi_key_hash(uint32_t space, const struct kvi_key_tag *tag)
 {
-  /* The seed is random, so that nobody can choose keys that share a bucket. */
-  return XXH3_64bits_withSeed(folded, KVI_KEY_FOLDED,
-                              store->hash_seed + space * UINT64_C(0x9E3779B97F4A7C15));
+  return (tag->word[0] | (uint64_t)tag->word[1] << 32) + space * UINT64_C(0x9E3779B97F4A7C15);
 }
 
 static uint32_t *bucket_of(const struct kvi_store *store, uint64_t hash)
@@ -93,40 +90,40 @@ static uint32_t ghost_tag(uint64_t hash)
 
 /* ---- finding ---- */
 
-static bool entry_is(const struct kvi_entry *entry, uint32_t space, const uint8_t folded[KVI_KEY_FOLDED])
+static bool entry_is(const struct kvi_entry *entry, uint32_t space, const struct kvi_key_tag *tag)
 {
-  return entry->space == space && memcmp(entry->key, folded, KVI_KEY_FOLDED) == 0;
+  return entry->space == space && memcmp(&entry->tag, tag, sizeof(*tag)) == 0;
 }
 
 uint32_t kvi_index_find_locked(const struct kvi_store *store, uint64_t hash, uint32_t space,
-                               const uint8_t folded[KVI_KEY_FOLDED])
+                               const struct kvi_key_tag *tag)
 {
   uint32_t number = *bucket_of(store, hash);
 
-  while (number != KVI_NONE && !entry_is(&store->entries[number], space, folded))
+  while (number != KVI_NONE && !entry_is(&store->entries[number], space, tag))
     number = store->entries[number].next;
   return number;
 }
 
 uint32_t kvi_entry_find_locked(const struct kvi_store *store, const char *tenant, const uint8_t *space,
-                               uint32_t key_length, const uint8_t folded[KVI_KEY_FOLDED])
+                               uint32_t key_length, const struct kvi_key_tag *tag)
 {
   uint32_t number = kvi_space_find_locked(store, tenant, space);
 
   if (number == KVI_NONE || store->spaces[number].key_length != key_length)
     return KVI_NONE;
-  return kvi_index_find_locked(store, kvi_key_hash(store, number, folded), number, folded);
+  return kvi_index_find_locked(store, kvi_key_hash(number, tag), number, tag);
 }
 
 /* Three passes, so that the cache misses of all keys are under way together rather than one after the other. */
 void kvi_index_find_batch_locked(const struct kvi_store *store, uint32_t space,
-                                 const uint8_t (*folded)[KVI_KEY_FOLDED], uint32_t n, uint32_t *found)
+                                 const struct kvi_key_tag *tags, uint32_t n, uint32_t *found)
 {
   uint32_t *buckets[KVI_BATCH_LOCKED];
 
   assert(n <= KVI_BATCH_LOCKED);
   for (uint32_t i = 0; i < n; i++) {
-    buckets[i] = bucket_of(store, kvi_key_hash(store, space, folded[i]));
+    buckets[i] = bucket_of(store, kvi_key_hash(space, &tags[i]));
     __builtin_prefetch(buckets[i]); /* GNU: the standard has no prefetch */
   }
   for (uint32_t i = 0; i < n; i++) {
@@ -135,10 +132,10 @@ void kvi_index_find_batch_locked(const struct kvi_store *store, uint32_t space,
       continue;
     __builtin_prefetch(&store->entries[found[i]]);
     __builtin_prefetch((const uint8_t *)(&store->entries[found[i]] + 1) -
-                       1); /* 52 bytes may lie on two lines */
+                       1); /* 36 bytes may lie on two lines */
   }
   for (uint32_t i = 0; i < n; i++) {
-    while (found[i] != KVI_NONE && !entry_is(&store->entries[found[i]], space, folded[i]))
+    while (found[i] != KVI_NONE && !entry_is(&store->entries[found[i]], space, &tags[i]))
       found[i] = store->entries[found[i]].next;
     if (found[i] != KVI_NONE && !kvi_entry_is_present(&store->entries[found[i]]))
       found[i] = KVI_NONE;
@@ -148,7 +145,7 @@ void kvi_index_find_batch_locked(const struct kvi_store *store, uint32_t space,
 /* ---- coming and going ---- */
 
 uint32_t kvi_entry_create_locked(struct kvi_store *store, uint64_t hash, uint32_t space,
-                                 const uint8_t folded[KVI_KEY_FOLDED])
+                                 const struct kvi_key_tag *tag)
 {
   uint32_t number = store->entry_free;
   uint32_t *bucket = bucket_of(store, hash);
@@ -162,7 +159,7 @@ uint32_t kvi_entry_create_locked(struct kvi_store *store, uint64_t hash, uint32_
     return KVI_NONE;
   entry = &store->entries[number];
   memset(entry, 0, sizeof(*entry));
-  memcpy(entry->key, folded, KVI_KEY_FOLDED);
+  entry->tag = *tag;
   entry->space = (uint16_t)space;
   entry->state = KVI_ENTRY_LANDING;
   entry->next = *bucket;
@@ -179,10 +176,17 @@ static void entry_free(struct kvi_store *store, uint32_t number)
   store->entry_free = number;
 }
 
+/* What the policy says is free now, if anything. */
+static void zombie_end_locked(struct kvi_store *store, uint32_t number)
+{
+  if (number != KVI_POLICY_NONE)
+    entry_free(store, number);
+}
+
 void kvi_entry_forget_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause)
 {
   struct kvi_entry *entry = &store->entries[number];
-  uint64_t hash = kvi_key_hash(store, entry->space, entry->key);
+  uint64_t hash = kvi_key_hash(entry->space, &entry->tag);
   struct kvi_policy_info info;
   uint32_t *link = bucket_of(store, hash);
 
@@ -192,20 +196,26 @@ void kvi_entry_forget_locked(struct kvi_store *store, uint32_t number, enum kvi_
   if (cause != KVI_MISS_NONE)
     *ghost_of(store, hash) = ghost_tag(hash) | (uint32_t)cause;
   store->policy_ops->info(store->policy, number, &info);
-  store->policy_ops->remove(store->policy, number);
-  if (info.holds > 0)
+  zombie_end_locked(store, store->policy_ops->remove(store->policy, number));
+  if (info.holds > 0 || info.children > 0)
     entry->state = KVI_ENTRY_ZOMBIE;
   else
     entry_free(store, number);
 }
 
-void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause)
+void kvi_entry_link_locked(struct kvi_store *store, uint32_t number, uint32_t parent)
+{
+  zombie_end_locked(store, store->policy_ops->link(store->policy, number, parent));
+}
+
+void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause,
+                           const uint8_t *key)
 {
   struct kvi_entry *entry = &store->entries[number];
   struct kvi_space_entry *space = &store->spaces[entry->space];
-  bool for_good = cause == KVI_MISS_DELETED || cause == KVI_MISS_CORRUPT;
 
   assert(kvi_entry_is_present(entry));
+  assert((key != NULL) == (cause == KVI_MISS_DELETED || cause == KVI_MISS_CORRUPT));
   space->chunks--;
   space->bytes -= entry->length;
   store->stats.chunks--;
@@ -220,9 +230,9 @@ void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_mi
       kvi_clean_remove_locked(store, number);
     else
       store->stats.medium_only--;
-    kvi_below_drop_locked(store, number, for_good);
-  } else if (store->below && for_good) {
-    kvi_below_forget_locked(store, number); /* an older copy, or one that is being written */
+    kvi_below_drop_locked(store, number, key);
+  } else if (store->below && key) {
+    kvi_below_forget_locked(store, number, key); /* an older copy, or one that is being written */
   }
   kvi_entry_forget_locked(store, number, cause);
 }
@@ -230,8 +240,12 @@ void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_mi
 void kvi_entry_unhold_locked(struct kvi_store *store, uint32_t number)
 {
   uint32_t left = store->policy_ops->unhold(store->policy, number);
+  struct kvi_policy_info info;
 
-  if (left == 0 && store->entries[number].state == KVI_ENTRY_ZOMBIE)
+  if (left > 0 || store->entries[number].state != KVI_ENTRY_ZOMBIE)
+    return;
+  store->policy_ops->info(store->policy, number, &info);
+  if (info.children == 0)
     entry_free(store, number);
 }
 

@@ -11,16 +11,16 @@ kvs_status kvi_store_delete(struct kvi_store *store, const char *tenant, const u
 {
   struct kvi_medium_identity identity = {
       .tenant = tenant, .space = space, .key = key, .key_length = key_length};
-  uint8_t folded[KVI_KEY_FOLDED];
+  struct kvi_key_tag tag;
   uint32_t entry;
 
   if (key_length < KVS_KEY_MIN || key_length > KVS_KEY_MAX)
     return KVS_MISS;
-  kvi_key_fold(key, key_length, folded);
+  kvi_key_tag(store, key, key_length, &tag);
   pthread_mutex_lock(&store->lock);
-  entry = kvi_entry_find_locked(store, tenant, space, key_length, folded);
+  entry = kvi_entry_find_locked(store, tenant, space, key_length, &tag);
   if (entry != KVI_NONE && kvi_entry_is_present(&store->entries[entry])) {
-    kvi_entry_drop_locked(store, entry, KVI_MISS_DELETED);
+    kvi_entry_drop_locked(store, entry, KVI_MISS_DELETED, key);
     store->stats.deletes++;
   } else {
     entry = KVI_NONE;
@@ -69,21 +69,13 @@ static void chunk_info_locked(struct kvi_store *store, uint32_t number, uint64_t
                               struct kvi_chunk_info *info)
 {
   const struct kvi_entry *entry = &store->entries[number];
-  uint32_t key_length = store->spaces[entry->space].key_length;
   struct kvi_policy_info policy;
   struct kvi_chunk_table table;
-  const void *label;
-  uint32_t label_length;
   bool here = entry->state == KVI_ENTRY_RESIDENT;
 
   memset(info, 0, sizeof(*info));
-  info->key_length = key_length;
-  if (key_length <= KVI_KEY_FOLDED)
-    memcpy(info->key, entry->key, key_length);
-  else if (here && store->dram->ops->label(store->dram, entry->object, &label, &label_length) == KVS_OK)
-    memcpy(info->key, label, label_length);
-  else
-    info->key_length = 0; /* a long key lies with the bytes, on the medium */
+  if (kvi_entry_key_locked(store, number, info->key)) /* else it lies with the bytes, on the medium */
+    info->key_length = store->spaces[entry->space].key_length;
   store->policy_ops->info(store->policy, number, &policy);
   info->place = entry->place;
   info->children = policy.children;

@@ -69,12 +69,12 @@ static kvs_status spaces_find(struct walk *walk)
 static uint32_t previous_find_locked(const struct walk *walk, uint32_t space, uint32_t first)
 {
   const struct kvi_store_lookup *lookup = walk->lookup;
-  uint8_t folded[KVI_KEY_FOLDED];
+  struct kvi_key_tag tag;
 
   if (first == 0)
     return KVI_NONE;
-  kvi_key_fold(lookup->keys + (size_t)(first - 1) * lookup->key_length, lookup->key_length, folded);
-  return kvi_index_find_locked(walk->store, kvi_key_hash(walk->store, space, folded), space, folded);
+  kvi_key_tag(walk->store, lookup->keys + (size_t)(first - 1) * lookup->key_length, lookup->key_length, &tag);
+  return kvi_index_find_locked(walk->store, kvi_key_hash(space, &tag), space, &tag);
 }
 
 /* Told once more that they were used, and linked, which mends the link of a chunk whose parent came after it. */
@@ -92,7 +92,7 @@ static void found_use_locked(struct walk *walk, uint32_t previous, const uint32_
     entry = &store->entries[found[i]];
     if (previous != KVI_NONE && !entry->unchained && !store->entries[previous].unchained &&
         entry->place == store->entries[previous].place + 1)
-      store->policy_ops->link(store->policy, found[i], previous);
+      kvi_entry_link_locked(store, found[i], previous);
     store->policy_ops->touch(store->policy, found[i], walk->now_ns);
     previous = found[i];
   }
@@ -144,18 +144,19 @@ static void step_answer_locked(struct walk *walk, uint32_t first, uint32_t n, ui
 static void step(struct walk *walk, uint32_t first, uint32_t n)
 {
   const struct kvi_store_lookup *lookup = walk->lookup;
-  uint8_t folded[KVI_BATCH_LOCKED][KVI_KEY_FOLDED];
+  struct kvi_key_tag tags[KVI_BATCH_LOCKED];
   /* n_spaces * n <= 64, so only a corner of it is touched */
   uint32_t found[KVI_LOOKUP_SPACES_MAX][KVI_BATCH_LOCKED];
   uint64_t mask = n == 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1;
 
   for (uint32_t i = 0; i < n; i++)
-    kvi_key_fold(lookup->keys + (size_t)(first + i) * lookup->key_length, lookup->key_length, folded[i]);
+    kvi_key_tag(walk->store, lookup->keys + (size_t)(first + i) * lookup->key_length, lookup->key_length,
+                &tags[i]);
   pthread_mutex_lock(&walk->store->lock);
   for (uint32_t s = 0; s < lookup->n_spaces; s++) {
     uint64_t have = 0;
 
-    kvi_index_find_batch_locked(walk->store, walk->spaces[s], folded, n, found[s]);
+    kvi_index_find_batch_locked(walk->store, walk->spaces[s], tags, n, found[s]);
     if (!lookup->peek)
       found_use_locked(walk,
                        lookup->unchained ? KVI_NONE : previous_find_locked(walk, walk->spaces[s], first),

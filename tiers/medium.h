@@ -37,7 +37,6 @@ struct kvi_medium_identity {
   const uint8_t *space; /* digest, KVS_DIGEST_SIZE bytes */
   const uint8_t *key;
   uint32_t key_length;
-  bool folded;           /* drop only: key is not the key, which is longer than 32 bytes, but its SHA-256 */
   const uint8_t *parent; /* key_length bytes; NULL: place 0, unchained, or not known */
   uint32_t place;
   bool unchained;

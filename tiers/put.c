@@ -57,13 +57,13 @@ kvs_status kvi_put_check(const struct kvi_store *store, const struct kvi_put_req
 static uint32_t parent_find_locked(const struct kvi_store *store, uint32_t space,
                                    const struct kvi_put_request *request)
 {
-  uint8_t folded[KVI_KEY_FOLDED];
+  struct kvi_key_tag tag;
   uint32_t parent;
 
   if (request->unchained || !request->parent || request->place == 0)
     return KVI_NONE;
-  kvi_key_fold(request->parent, request->key_length, folded);
-  parent = kvi_index_find_locked(store, kvi_key_hash(store, space, folded), space, folded);
+  kvi_key_tag(store, request->parent, request->key_length, &tag);
+  parent = kvi_index_find_locked(store, kvi_key_hash(space, &tag), space, &tag);
   if (parent == KVI_NONE || store->entries[parent].unchained ||
       store->entries[parent].place != request->place - 1)
     return KVI_NONE;
@@ -72,30 +72,30 @@ static uint32_t parent_find_locked(const struct kvi_store *store, uint32_t space
 
 /* An entry, making one free if need be. */
 static uint32_t entry_take_locked(struct kvi_store *store, uint64_t hash, uint32_t space,
-                                  const uint8_t *folded)
+                                  const struct kvi_key_tag *tag)
 {
-  uint32_t number = kvi_entry_create_locked(store, hash, space, folded);
+  uint32_t number = kvi_entry_create_locked(store, hash, space, tag);
 
   if (number == KVI_NONE && kvi_store_drop_one_locked(store))
-    number = kvi_entry_create_locked(store, hash, space, folded);
+    number = kvi_entry_create_locked(store, hash, space, tag);
   return number;
 }
 
 /* KVS_OK: *landing_p is its number. Otherwise as put_begin. */
 static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
-                                      const struct kvi_put_request *request, const uint8_t *folded,
+                                      const struct kvi_put_request *request, const struct kvi_key_tag *tag,
                                       kvi_put_wait_fn *wait_fn, void *wait_ctx, struct kvi_use *use,
                                       uint32_t *landing_p)
 {
-  uint64_t hash = kvi_key_hash(store, space, folded);
-  uint32_t number = kvi_index_find_locked(store, hash, space, folded);
+  uint64_t hash = kvi_key_hash(space, tag);
+  uint32_t number = kvi_index_find_locked(store, hash, space, tag);
   struct kvi_store_landing *landing;
   uint32_t parent;
 
   if (number != KVI_NONE && kvi_entry_is_present(&store->entries[number])) {
     store->policy_ops->touch(store->policy, number, kvi_now_ns());
     if (!store->entries[number].unchained && store->entries[number].place == request->place)
-      store->policy_ops->link(store->policy, number, parent_find_locked(store, space, request));
+      kvi_entry_link_locked(store, number, parent_find_locked(store, space, request));
     kvi_use_locked(store, number, use); /* somebody else had it to compute, too */
     return KVS_EXISTS;
   }
@@ -106,7 +106,7 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
   parent = parent_find_locked(store, space, request);
   if (parent != KVI_NONE)
     store->policy_ops->hold(store->policy, parent); /* before room is made */
-  number = entry_take_locked(store, hash, space, folded);
+  number = entry_take_locked(store, hash, space, tag);
   if (number == KVI_NONE) {
     if (parent != KVI_NONE)
       kvi_entry_unhold_locked(store, parent);
@@ -127,7 +127,7 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
 }
 
 static kvs_status begin_locked(struct kvi_store *store, const char *tenant,
-                               const struct kvi_put_request *request, const uint8_t *folded,
+                               const struct kvi_put_request *request, const struct kvi_key_tag *tag,
                                kvi_put_wait_fn *wait_fn, void *wait_ctx, struct kvi_use *use,
                                uint32_t *landing_p)
 {
@@ -139,7 +139,7 @@ static kvs_status begin_locked(struct kvi_store *store, const char *tenant,
     return KVS_ERR_KEY_LENGTH;
   if (store->spaces[space].chunk_bytes != 0 && store->spaces[space].chunk_bytes != request->length)
     return KVS_ERR_SPACE_MISMATCH;
-  return landing_open_locked(store, space, request, folded, wait_fn, wait_ctx, use, landing_p);
+  return landing_open_locked(store, space, request, tag, wait_fn, wait_ctx, use, landing_p);
 }
 
 kvs_status kvi_room_take(struct kvi_store *store, const struct kvi_tier_request *wanted,
@@ -170,14 +170,15 @@ kvs_status kvi_room_take(struct kvi_store *store, const struct kvi_tier_request 
 kvs_status kvi_put_room_take(struct kvi_store *store, const struct kvi_put_request *request,
                              kvi_tier_object *object_p)
 {
+  bool in_chain = !request->unchained && request->place > 0;
+  uint8_t label[KVI_TIER_LABEL_MAX];
   struct kvi_tier_request wanted = {.length = request->length,
                                     .n_segments = request->n_segments,
                                     .segment_lengths = request->segment_lengths};
 
-  if (request->key_length > KVI_KEY_FOLDED) { /* the index has its hash only */
-    wanted.label = request->key;
-    wanted.label_length = request->key_length;
-  }
+  wanted.label = label;
+  wanted.label_length =
+      kvi_label_write(label, request->key, in_chain ? request->parent : NULL, request->key_length);
   return kvi_room_take(store, &wanted, object_p);
 }
 
@@ -215,7 +216,7 @@ kvs_status kvi_store_put_begin(struct kvi_store *store, const char *tenant,
                                const struct kvi_put_request *request, kvi_put_wait_fn *wait_fn,
                                void *wait_ctx, struct kvi_landing *landing_p)
 {
-  uint8_t folded[KVI_KEY_FOLDED];
+  struct kvi_key_tag tag;
   kvi_tier_object object = 0;
   struct kvi_tier_places places;
   uint32_t number = KVI_NONE;
@@ -228,17 +229,17 @@ kvs_status kvi_store_put_begin(struct kvi_store *store, const char *tenant,
     return KVS_ERR_KEY_LENGTH;
   status = kvi_put_check(store, request);
   if (status == KVS_OK)
-    kvi_key_fold(request->key, request->key_length, folded);
+    kvi_key_tag(store, request->key, request->key_length, &tag);
   pthread_mutex_lock(&store->lock);
   store->stats.puts++;
   if (status == KVS_OK)
-    status = begin_locked(store, tenant, request, folded, wait_fn, wait_ctx, &use, &number);
+    status = begin_locked(store, tenant, request, &tag, wait_fn, wait_ctx, &use, &number);
   if (status ==
       KVS_ERR_FULL) { /* every entry is held: leases that have run out may be all that is in the way */
     pthread_mutex_unlock(&store->lock);
     kvi_store_expire(store);
     pthread_mutex_lock(&store->lock);
-    status = begin_locked(store, tenant, request, folded, wait_fn, wait_ctx, &use, &number);
+    status = begin_locked(store, tenant, request, &tag, wait_fn, wait_ctx, &use, &number);
   }
   store->stats.put_exists += status == KVS_EXISTS;
   store->stats.put_pending += status == KVS_PENDING;
@@ -291,10 +292,9 @@ kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *lan
   parent = own->parent;
   if (parent != KVI_NONE && store->entries[parent].state == KVI_ENTRY_ZOMBIE)
     parent = KVI_NONE; /* deleted or aborted meanwhile; the number is ours to look at, since it is held */
-  entry->object = own->object;
-  entry->state = KVI_ENTRY_RESIDENT;
+  kvi_entry_land_locked(store, own->entry, own->object);
   store->policy_ops->insert(store->policy, own->entry, parent, entry->length, kvi_now_ns());
-  kvi_ghost_clear_locked(store, kvi_key_hash(store, entry->space, entry->key));
+  kvi_ghost_clear_locked(store, kvi_key_hash(entry->space, &entry->tag));
   store->spaces[entry->space].chunks++;
   store->spaces[entry->space].bytes += entry->length;
   store->stats.chunks++;

@@ -33,12 +33,12 @@ kvs_status kvi_lower_missed(struct kvi_store *store, const struct kvi_medium_ide
 static uint32_t find_locked(struct kvi_store *store, const char *tenant, const uint8_t *space,
                             const uint8_t *key, uint32_t key_length, uint64_t length, kvs_status *status_p)
 {
-  uint8_t folded[KVI_KEY_FOLDED];
+  struct kvi_key_tag tag;
   uint32_t entry;
 
   *status_p = KVS_MISS;
-  kvi_key_fold(key, key_length, folded);
-  entry = kvi_entry_find_locked(store, tenant, space, key_length, folded);
+  kvi_key_tag(store, key, key_length, &tag);
+  entry = kvi_entry_find_locked(store, tenant, space, key_length, &tag);
   if (entry == KVI_NONE || !kvi_entry_is_present(&store->entries[entry]))
     return KVI_NONE;
   *status_p = store->entries[entry].state == KVI_ENTRY_RESIDENT ? KVS_EXISTS
@@ -88,8 +88,7 @@ static void take_locked(struct kvi_store *store, uint32_t number, kvi_tier_objec
   if (entry->state ==
       KVI_ENTRY_FETCHING) /* it is being read once more: those who wait ask below, and find it here */
     kvi_fetch_forget_locked(store, number, KVI_MISS_TIER);
-  entry->state = KVI_ENTRY_RESIDENT;
-  entry->object = object;
+  kvi_entry_land_locked(store, number, object);
   entry->origin = store->lower ? store->lower->kind & 7 : 0;
   store->stats.medium_only--;
   store->stats.promotions++;

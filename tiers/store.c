@@ -217,6 +217,7 @@ void kvi_store_stats(struct kvi_store *store, struct kvi_store_stats *stats_p)
     store->below->medium->ops->stats(store->below->medium, &stats_p->medium);
   }
   store->dram->ops->usage(store->dram, &stats_p->dram);
+  stats_p->dram.metadata_bytes += kvi_below_memory(store);
   stats_p->dram_bytes_per_s = store->dram_attr.read_bytes_per_s;
   stats_p->index_bytes = index;
   stats_p->index_bytes_per_chunk = (index + store->config.max_chunks - 1) / store->config.max_chunks;

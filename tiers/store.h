@@ -235,7 +235,8 @@ size_t kvi_store_spaces(struct kvi_store *store, const char *tenant, uint64_t *c
 
 struct kvi_chunk_info {
   uint8_t key[64];
-  uint32_t key_length, place, segments, children;
+  uint32_t key_length; /* 0: it is on the medium only, and its key too */
+  uint32_t place, segments, children;
   uint64_t length, idle_ms;
   enum kvi_tier_kind tier;
   bool leased;
@@ -272,7 +273,7 @@ struct kvi_store_stats {
   uint64_t leases_granted, leases_expired, leases_refused;
   uint64_t chunks, spaces, leases, landings; /* now */
   uint64_t index_bytes,
-      index_bytes_per_chunk; /* entries, hash, ghosts and policy; for each of max_chunks, rounded up */
+      index_bytes_per_chunk; /* entries, hash, ghosts and policy: all that a chunk on a medium only takes; for each of max_chunks, rounded up */
   struct kvi_tier_usage dram;
   uint64_t dram_bytes_per_s; /* reading, measured at start */
 

@@ -2,7 +2,7 @@
  * tiers/store_private.h: what the files of the store share. docs/store.md draws it.
  *
  * Files: store.c (life, counters), index.c (entries, hash, ghosts), spaces.c, put.c (landings), waiters.c (equal puts), get.c,
- * lookup.c, lease.c, evict.c, list.c; and for a tier below: below.c (its owner's side, recovery), clean.c, marks.c, write_through.c, fetch.c, refill.c, use.c. Functions that end in _locked are called with store->lock held; all others without it.
+ * lookup.c, lease.c, evict.c, list.c, key.c; and for a tier below: below.c (its owner's side, recovery), clean.c, marks.c, write_through.c, fetch.c, refill.c, use.c. Functions that end in _locked are called with store->lock held; all others without it.
  */
 #ifndef KVASIR_TIERS_STORE_PRIVATE_H
 #define KVASIR_TIERS_STORE_PRIVATE_H
@@ -20,23 +20,30 @@
 #include "tiers/store.h"
 
 #define KVI_NONE         UINT32_MAX
-#define KVI_KEY_FOLDED   32u /* bytes of a key in the index: zero-padded, or its SHA-256 when it is longer */
 #define KVI_BATCH_LOCKED 64u /* keys, holds or victims handled in one hold of the lock */
 #define KVI_SPACES_LIMIT UINT16_MAX
 
 /* ---- entries: one a chunk ---- */
 
+/*
+ * What the index knows of a key: 96 bits of its hash with the store's seed, since the key itself lies with the bytes: as the label of an object in memory, in
+ * the record on a medium. Two keys with one tag are taken for one until there are bytes: whoever has these compares the key, and has a miss if it is another.
+ */
+struct kvi_key_tag {
+  uint32_t word[3];
+};
+
 enum kvi_entry_state {
   KVI_ENTRY_FREE = 0,
   KVI_ENTRY_LANDING,  /* in the index, not visible to readers; object: the landing's number */
   KVI_ENTRY_RESIDENT, /* in memory, perhaps on the medium too; object: the tier's */
-  KVI_ENTRY_BELOW,    /* on the medium only */
+  KVI_ENTRY_BELOW,    /* on the medium only; handle_low, handle_high: the medium's */
   KVI_ENTRY_FETCHING, /* on the medium, and on its way to memory; object: the fetch's number */
-  KVI_ENTRY_ZOMBIE,   /* out of the index, but held: its number is not used again before the last hold goes */
+  KVI_ENTRY_ZOMBIE, /* out of the index: its number is not used again before the last hold and the last child go */
 };
 
 struct kvi_entry {
-  uint8_t key[KVI_KEY_FOLDED];
+  struct kvi_key_tag tag;
   uint32_t next; /* in its bucket, or in the free list */
   uint16_t space;
   uint8_t state;
@@ -46,11 +53,15 @@ struct kvi_entry {
   uint8_t unwritten : 1; /* to be written to the medium once it is used */
   uint8_t unshared : 1;  /* kvi_store_lower.used is to be called once it is used */
   uint8_t origin : 3;    /* enum kvi_tier_kind: read from there ahead of its get, which has not come yet; 0 */
-  uint32_t object;
+  union {
+    uint32_t object;
+    uint32_t handle_low;
+  };
+  uint32_t handle_high;
   uint32_t length;
   uint32_t place;
 };
-static_assert(sizeof(struct kvi_entry) == 52, "metadata of each chunk; docs/store.md has the sum");
+static_assert(sizeof(struct kvi_entry) == 36, "metadata of each chunk; docs/store.md has the sum");
 
 /* A reader can have it, perhaps not at once. */
 static inline bool kvi_entry_is_present(const struct kvi_entry *entry)
@@ -130,11 +141,12 @@ struct kvi_write {
 struct kvi_fetch {
   struct kvi_medium_get get;
   struct kvi_store *store;
-  uint32_t entry;         /* KVI_NONE: it was dropped meanwhile */
-  uint32_t cause;         /* why it was */
-  kvi_tier_object object; /* where it lands */
-  bool landed;            /* object is set */
-  bool opened;            /* for each waiter */
+  uint32_t entry;           /* KVI_NONE: it was dropped meanwhile */
+  kvi_medium_handle handle; /* the entry's; the get's may be an older one */
+  uint32_t cause;           /* why it was */
+  kvi_tier_object object;   /* where it lands */
+  bool landed;              /* object is set */
+  bool opened;              /* for each waiter */
   uint16_t quality;
   uint32_t length;
   bool again; /* it was moved under the read, and is read once more */
@@ -162,12 +174,14 @@ struct kvi_clean {
   uint32_t next, prev;
   uint32_t stamp; /* last use when it was queued, in units of 2^24 ns, cut */
 };
+static_assert(sizeof(struct kvi_clean) == 12,
+              "for each object that memory may hold; docs/store.md has the sum");
 
 struct kvi_below {
   struct kvi_medium *medium;
   struct kvi_medium_attr attr;
-  kvi_medium_handle *handles; /* by entry; 0: no copy */
-  struct kvi_clean *clean;    /* by entry */
+  kvi_medium_handle *handles; /* of chunks in memory, by object; 0: no copy */
+  struct kvi_clean *clean;    /* by object */
   uint32_t clean_first, clean_last;
   struct kvi_write_queue queue; /* to be written */
   struct kvi_write_queue again; /* shed, or not taken: once more, when the medium has taken others */
@@ -234,27 +248,35 @@ kvs_status kvi_index_create(struct kvi_store *store);
 void kvi_index_destroy(struct kvi_store *store);
 uint64_t kvi_index_bytes(const struct kvi_store *store);
 
-void kvi_key_fold(const uint8_t *key, uint32_t key_length, uint8_t folded[KVI_KEY_FOLDED]);
-uint64_t kvi_key_hash(const struct kvi_store *store, uint32_t space, const uint8_t folded[KVI_KEY_FOLDED]);
+/* Needs no lock. */
+void kvi_key_tag(const struct kvi_store *store, const uint8_t *key, uint32_t key_length,
+                 struct kvi_key_tag *tag_p);
+uint64_t kvi_key_hash(uint32_t space, const struct kvi_key_tag *tag);
 
 /* The entry with this key, whatever its state but ZOMBIE; KVI_NONE. */
 uint32_t kvi_index_find_locked(const struct kvi_store *store, uint64_t hash, uint32_t space,
-                               const uint8_t folded[KVI_KEY_FOLDED]);
+                               const struct kvi_key_tag *tag);
 /* The same by a tenant's name of the chunk. KVI_NONE too: no such space, or its keys have another length. */
 uint32_t kvi_entry_find_locked(const struct kvi_store *store, const char *tenant, const uint8_t *space,
-                               uint32_t key_length, const uint8_t folded[KVI_KEY_FOLDED]);
+                               uint32_t key_length, const struct kvi_key_tag *tag);
 /* n <= KVI_BATCH_LOCKED keys of one space; found[i]: a present entry, or KVI_NONE. */
 void kvi_index_find_batch_locked(const struct kvi_store *store, uint32_t space,
-                                 const uint8_t (*folded)[KVI_KEY_FOLDED], uint32_t n, uint32_t *found);
+                                 const struct kvi_key_tag *tags, uint32_t n, uint32_t *found);
 
 /* A fresh entry in state LANDING, in the index. KVI_NONE: all are taken. */
 uint32_t kvi_entry_create_locked(struct kvi_store *store, uint64_t hash, uint32_t space,
-                                 const uint8_t folded[KVI_KEY_FOLDED]);
+                                 const struct kvi_key_tag *tag);
 /* Out of the index; cause is remembered in the ghost table (KVI_MISS_NONE: not). Its number is free now or after the last hold. */
 void kvi_entry_forget_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause);
-/* A present entry goes: forgotten, its bytes dropped in all tiers, counted out of its space. KVI_MISS_DELETED, KVI_MISS_CORRUPT: for good. */
-void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause);
+/*
+ * A present entry goes: forgotten, its bytes dropped in all tiers, counted out of its space. KVI_MISS_DELETED, KVI_MISS_CORRUPT: for good, and key is its key;
+ * else key is NULL.
+ */
+void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause,
+                           const uint8_t *key);
 void kvi_entry_unhold_locked(struct kvi_store *store, uint32_t number);
+/* Told to the policy, which ignores it when its parent is known already. */
+void kvi_entry_link_locked(struct kvi_store *store, uint32_t number, uint32_t parent);
 
 enum kvi_miss_cause kvi_ghost_cause_locked(const struct kvi_store *store, uint64_t hash);
 void kvi_ghost_clear_locked(struct kvi_store *store, uint64_t hash);
@@ -291,6 +313,21 @@ kvs_status kvi_lease_prepare(struct kvi_store *store, uint64_t owner, uint32_t r
 void kvi_lease_hold_locked(struct kvi_store *store, uint32_t number, uint32_t entry);
 /* Grants it, and returns its id; with no holds: gives it back, and returns 0. */
 uint64_t kvi_lease_grant(struct kvi_store *store, uint32_t number, uint64_t expires_ns);
+
+/* ---- key.c ---- */
+
+/*
+ * The label of an object: the chunk's key, and its parent's behind it if there is one and both fit. label: KVI_TIER_LABEL_MAX bytes. parent NULL: none, or not
+ * known. Returns the length.
+ */
+uint32_t kvi_label_write(uint8_t *label, const uint8_t *key, const uint8_t *parent, uint32_t key_length);
+/* Are these the bytes of that key? The object cannot go meanwhile: the lock is held, or it is open. */
+bool kvi_object_is(const struct kvi_store *store, kvi_tier_object object, const uint8_t *key,
+                   uint32_t key_length);
+/* Copies the key of an entry. False: it is not in memory, so the key is not either. */
+bool kvi_entry_key_locked(const struct kvi_store *store, uint32_t number, uint8_t *key);
+/* The same of the one before it in its chain, which a chunk in memory may know though that one is not there. */
+bool kvi_entry_parent_key_locked(const struct kvi_store *store, uint32_t number, uint8_t *key);
 
 /* ---- put.c, waiters.c ---- */
 
@@ -334,10 +371,20 @@ void kvi_below_destroy(struct kvi_store *store);
 /* What kvi_store_lower.missed is asked: KVS_MISS without one, or when the chunk was deleted. */
 kvs_status kvi_lower_missed(struct kvi_store *store, const struct kvi_medium_identity *identity,
                             uint32_t cause, struct kvi_get_wait *wait);
-/* Its copy on the medium is let go of. for_good: and what there may be of it beside. */
-void kvi_below_drop_locked(struct kvi_store *store, uint32_t number, bool for_good);
+/* Where its copy on the medium is; 0: there is none. Where it is remembered depends on the state: call with the lock held. */
+kvi_medium_handle kvi_below_handle(const struct kvi_store *store, uint32_t number);
+/* The entry is present. */
+void kvi_below_handle_set(struct kvi_store *store, uint32_t number, kvi_medium_handle handle);
+/* Its bytes are in memory from now on, in this object: RESIDENT. */
+void kvi_entry_land_locked(struct kvi_store *store, uint32_t number, kvi_tier_object object);
+/* Its bytes are not in memory, or not any longer; it has a copy: BELOW. */
+void kvi_entry_leave_locked(struct kvi_store *store, uint32_t number);
+/* Bytes that the tier below takes for what is in memory, whatever max_chunks is. */
+uint64_t kvi_below_memory(const struct kvi_store *store);
+/* Its copy on the medium is let go of. key not NULL: for good, and what there may be of it beside. */
+void kvi_below_drop_locked(struct kvi_store *store, uint32_t number, const uint8_t *key);
 /* What there may be of it on the medium is not to come back, whether or not there is a copy that is known. */
-void kvi_below_forget_locked(struct kvi_store *store, uint32_t number);
+void kvi_below_forget_locked(struct kvi_store *store, uint32_t number, const uint8_t *key);
 /* Memory of chunks is as devices want it (kvi_medium_put.keep). */
 static inline bool kvi_below_is_direct(const struct kvi_store *store)
 {
@@ -347,7 +394,7 @@ static inline bool kvi_below_is_direct(const struct kvi_store *store)
 void kvi_below_keep(struct kvi_store *store, kvi_tier_object object, struct kvi_medium_hold *hold_p);
 static inline bool kvi_below_has(const struct kvi_store *store, uint32_t number)
 {
-  return store->below && store->below->handles[number] != 0;
+  return kvi_below_handle(store, number) != 0;
 }
 
 /* ---- clean.c ---- */
@@ -363,8 +410,6 @@ void kvi_demote_locked(struct kvi_store *store, uint32_t number, enum kvi_demote
 
 /* It was published in memory, or used `uses` times since: queued for the medium, if admission lets it, and what may be started is. */
 void kvi_write_through_locked(struct kvi_store *store, uint32_t number, uint32_t uses);
-/* The key of an entry in full. False: it is long, and not in memory. */
-bool kvi_entry_key_locked(struct kvi_store *store, uint32_t number, uint8_t *key, uint32_t key_length);
 
 /* ---- use.c ---- */
 

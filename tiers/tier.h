@@ -40,6 +40,7 @@ struct kvi_tier_attr {
   uint32_t block_bytes;
   uint64_t capacity_bytes; /* hard bound on room taken */
   uint64_t object_bytes_max;
+  uint32_t objects_max;      /* in-place tiers: names of objects are below it */
   uint64_t read_bytes_per_s; /* measured or configured estimate, for predicted fetch times */
   uint32_t read_latency_us;
 };

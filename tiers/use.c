@@ -9,19 +9,16 @@ static void identity_fill_locked(struct kvi_store *store, uint32_t number, struc
 {
   const struct kvi_entry *entry = &store->entries[number];
   const struct kvi_space_entry *space = &store->spaces[entry->space];
-  struct kvi_policy_info info;
 
-  if (!kvi_entry_key_locked(store, number, use->key, space->key_length))
+  if (!kvi_entry_key_locked(store, number, use->key))
     return;
-  store->policy_ops->info(store->policy, number, &info);
   use->identity = (struct kvi_medium_identity){.tenant = space->tenant,
                                                .space = space->digest,
                                                .key = use->key,
                                                .key_length = space->key_length,
                                                .place = entry->place,
                                                .unchained = entry->unchained};
-  if (info.parent != KVI_POLICY_NONE &&
-      kvi_entry_key_locked(store, info.parent, use->parent, space->key_length))
+  if (kvi_entry_parent_key_locked(store, number, use->parent))
     use->identity.parent = use->parent;
   use->lower = store->lower;
 }
@@ -52,12 +49,12 @@ void kvi_use_tell(const struct kvi_use *use)
 void kvi_store_await_use(struct kvi_store *store, const char *tenant, const uint8_t *space,
                          const uint8_t *key, uint32_t key_length)
 {
-  uint8_t folded[KVI_KEY_FOLDED];
+  struct kvi_key_tag tag;
   uint32_t entry;
 
-  kvi_key_fold(key, key_length, folded);
+  kvi_key_tag(store, key, key_length, &tag);
   pthread_mutex_lock(&store->lock);
-  entry = kvi_entry_find_locked(store, tenant, space, key_length, folded);
+  entry = kvi_entry_find_locked(store, tenant, space, key_length, &tag);
   if (entry != KVI_NONE && kvi_entry_is_present(&store->entries[entry]))
     store->entries[entry].unshared = 1;
   pthread_mutex_unlock(&store->lock);

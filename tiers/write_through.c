@@ -121,7 +121,7 @@ static void write_done(struct kvi_medium_put *put, kvs_status status)
   if (entry->state == KVI_ENTRY_RESIDENT && entry->writing && entry->object == write->object) {
     entry->writing = 0;
     if (status == KVS_OK) {
-      below->handles[write->entry] = put->handle;
+      kvi_below_handle_set(store, write->entry, put->handle);
       store->policy_ops->move(store->policy, write->entry, KVI_POLICY_MEDIUM);
       kvi_clean_add_locked(store, write->entry);
       store->stats.medium_chunks++;
@@ -149,33 +149,14 @@ static void keep(struct kvi_medium_put *put, struct kvi_medium_hold *hold_p)
   kvi_below_keep(write->store, write->object, hold_p);
 }
 
-bool kvi_entry_key_locked(struct kvi_store *store, uint32_t number, uint8_t *key, uint32_t key_length)
-{
-  const struct kvi_entry *entry = &store->entries[number];
-  const void *label;
-  uint32_t length;
-
-  if (key_length <= KVI_KEY_FOLDED) {
-    memcpy(key, entry->key, key_length);
-    return true;
-  }
-  if (entry->state != KVI_ENTRY_RESIDENT ||
-      store->dram->ops->label(store->dram, entry->object, &label, &length) != KVS_OK || length != key_length)
-    return false;
-  memcpy(key, label, length);
-  return true;
-}
-
 static void write_fill_locked(struct kvi_store *store, struct kvi_write *write, uint32_t number)
 {
   const struct kvi_entry *entry = &store->entries[number];
   const struct kvi_space_entry *space = &store->spaces[entry->space];
-  struct kvi_policy_info info;
   struct kvi_tier_places places;
 
-  store->policy_ops->info(store->policy, number, &info);
-  (void)store->dram->ops->places(store->dram, entry->object, &places);      /* in place: cannot fail */
-  (void)kvi_entry_key_locked(store, number, write->key, space->key_length); /* resident: cannot fail */
+  (void)store->dram->ops->places(store->dram, entry->object, &places); /* in place: cannot fail */
+  (void)kvi_entry_key_locked(store, number, write->key);               /* resident: cannot fail */
   write->store = store;
   write->entry = number;
   write->object = entry->object;
@@ -186,8 +167,7 @@ static void write_fill_locked(struct kvi_store *store, struct kvi_write *write, 
                                                      .key_length = space->key_length,
                                                      .place = entry->place,
                                                      .unchained = entry->unchained};
-  if (info.parent != KVI_POLICY_NONE &&
-      kvi_entry_key_locked(store, info.parent, write->parent, space->key_length))
+  if (kvi_entry_parent_key_locked(store, number, write->parent))
     write->put.identity.parent = write->parent;
   write->put.iov = places.iov;
   write->put.n_iov = places.n_iov;

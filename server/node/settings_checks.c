@@ -11,7 +11,7 @@
 #include "server/node/settings.h"
 #include "tiers/faulty/faulty_tier.h"
 
-#define INDEX_BYTES_PER_CHUNK 96u /* at most, and with an SSD tier 20 more; docs/store.md has the sum */
+#define INDEX_BYTES_PER_CHUNK 64u /* at most; docs/store.md has the sum */
 
 static bool parse_mode(const char *text, uint32_t *mode_p)
 {

@@ -20,6 +20,7 @@ static void dram_attr(const struct kvi_tier *tier, struct kvi_tier_attr *attr_p)
   const struct dram *dram = kvi_dram_of(tier);
 
   *attr_p = (struct kvi_tier_attr){.kind = KVI_TIER_DRAM,
+                                   .objects_max = dram->n_pages,
                                    .in_place = true,
                                    .block_bytes = dram->align,
                                    .capacity_bytes = (uint64_t)dram->n_pages * dram->page_bytes,

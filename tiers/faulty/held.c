@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/digest.h"
 #include "tiers/faulty/faulty_private.h"
 
 /* ---- ends ---- */
@@ -206,23 +205,11 @@ static void waiting_add_locked(struct kvi_faulty *faulty, struct kvi_faulty_held
 static bool is_put_of(const struct kvi_faulty_held *held, const struct kvi_medium_identity *identity)
 {
   const struct kvi_medium_identity *own;
-  uint8_t digest[KVI_SHA256_BYTES];
-  const uint8_t *key;
-  uint32_t length;
 
   if (held->op != KVI_FAULTY_WRITE)
     return false;
   own = &held->asked.put->identity;
-  key = own->key;
-  length = own->key_length;
-  if (length != identity->key_length)
-    return false;
-  if (identity->folded) {
-    kvi_sha256(own->key, length, digest);
-    key = digest;
-    length = sizeof(digest);
-  }
-  return memcmp(key, identity->key, length) == 0 &&
+  return own->key_length == identity->key_length && memcmp(own->key, identity->key, own->key_length) == 0 &&
          memcmp(own->space, identity->space, KVS_DIGEST_SIZE) == 0 &&
          strcmp(own->tenant, identity->tenant) == 0;
 }

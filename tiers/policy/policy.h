@@ -29,10 +29,10 @@ struct kvi_policy;
 
 /* What a policy knows of one handle. */
 struct kvi_policy_info {
-  uint32_t parent; /* KVI_POLICY_NONE: none, or it is gone */
-  uint32_t children;
+  uint32_t parent;   /* KVI_POLICY_NONE: none, or it is gone */
+  uint32_t children; /* of a handle that was removed too, until they have left it */
   uint32_t holds;
-  uint64_t last_use_ns; /* 0: not resident */
+  uint64_t last_use_ns; /* rounded down a little; 0: not resident */
   uint64_t rank; /* the lower, the sooner it would be evicted; comparable between handles of one policy */
 };
 
@@ -47,16 +47,19 @@ struct kvi_policy_ops {
   /* A chunk became resident, in group memory. bytes: what it takes. The handle is not resident yet; it may have children and holds already. */
   void (*insert)(struct kvi_policy *policy, uint32_t handle, uint32_t parent, uint64_t bytes,
                  uint64_t now_ns);
-  /* Told later than insert: the parent came after its child. Ignored when the handle has a parent that is still there. O(log n). */
-  void (*link)(struct kvi_policy *policy, uint32_t handle, uint32_t parent);
+  /* Told later than insert: the parent came after its child. Ignored when the handle has a parent that is still there. Returns as remove. O(log n). */
+  uint32_t (*link)(struct kvi_policy *policy, uint32_t handle, uint32_t parent);
   /* It was read or found by a lookup. Time never goes back. O(1). Ignored when not resident. */
   void (*touch)(struct kvi_policy *policy, uint32_t handle, uint64_t now_ns);
   /* It may not be evicted (a lease) / it may again. Calls nest, and may come before insert. unhold returns the holds left. */
   void (*hold)(struct kvi_policy *policy, uint32_t handle);
   uint32_t (*unhold)(struct kvi_policy *policy, uint32_t handle);
-  /* It is gone (evicted, deleted), or will not come after all. Its children, if any, become roots. Its holds stay, and the caller
-   * does not use the handle for another chunk before they are given back. */
-  void (*remove)(struct kvi_policy *policy, uint32_t handle);
+  /*
+   * It is gone (evicted, deleted), or will not come after all. Its children, if any, become roots. Its holds stay, and so does the count of its children; the
+   * caller does not use the handle for another chunk before the holds are given back and the children are removed or linked to another.
+   * Returns a handle that was removed before and is free now, since this was the last of its children; KVI_POLICY_NONE: none.
+   */
+  uint32_t (*remove)(struct kvi_policy *policy, uint32_t handle);
   /* It is of this group from now on. Ignored when not resident. O(log n). */
   void (*move)(struct kvi_policy *policy, uint32_t handle, enum kvi_policy_group group);
   /* The chunk of a group to evict next, without removing it: a leaf, not held. KVI_POLICY_NONE when there is none. O(log n) for each chunk

@@ -217,8 +217,8 @@ void kvi_ssd_name(const struct kvi_medium_identity *identity, uint8_t name[KVI_S
   uint8_t digest[KVI_SHA256_BYTES], key[KVI_SHA256_BYTES] = {0}, length = (uint8_t)identity->key_length;
   kvi_sha256_ctx sha;
 
-  if (identity->folded || identity->key_length <= sizeof(key))
-    memcpy(key, identity->key, identity->folded ? sizeof(key) : identity->key_length);
+  if (identity->key_length <= sizeof(key))
+    memcpy(key, identity->key, identity->key_length);
   else
     kvi_sha256(identity->key, identity->key_length, key);
   kvi_sha256_init(&sha);

@@ -130,7 +130,7 @@ static void test_listeners(void **state)
 
 static void test_memory(void **state)
 {
-  uint64_t chunks = kvi_machine_memory_bytes() / 90;
+  uint64_t chunks = kvi_machine_memory_bytes() / 60;
   struct kvi_settings *settings;
   char option[64];
 

@@ -34,17 +34,22 @@ static inline kvs_status chain_put(struct chain *chain, uint32_t i)
                      i ? chain_key(chain, i - 1) : NULL, i, CHUNK, i);
 }
 
-/* A store of so many chunks' room, and a chain of n in it. */
-static inline void chain_open(struct chain *chain, uint32_t pages, uint32_t n)
+/* A store of so many chunks' room and entries (0: enough), and a chain of n in it. */
+static inline void chain_open_bounded(struct chain *chain, uint32_t pages, uint32_t n, uint32_t max_chunks)
 {
   kvs_space_desc desc = testing_space("chain", KEY_BYTES);
 
-  chain->store = open_store(pages, 0);
+  chain->store = open_store(pages, max_chunks);
   testing_space_open(chain->store, TENANT, &desc, chain->space);
   for (uint32_t i = 0; i < 128; i++)
     testing_key(i, chain_key(chain, i), KEY_BYTES);
   for (uint32_t i = 0; i < n; i++)
     assert_int_equal(chain_put(chain, i), KVS_OK);
+}
+
+static inline void chain_open(struct chain *chain, uint32_t pages, uint32_t n)
+{
+  chain_open_bounded(chain, pages, n, 0);
 }
 
 static inline struct kvi_store_lookup_result chain_lookup(struct chain *chain, uint32_t n, uint64_t owner,

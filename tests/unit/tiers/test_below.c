@@ -404,6 +404,29 @@ static void as_many_are_read_ahead_as_fit(void **state)
   kvi_store_close(f.store);
 }
 
+/* A record names what it continues, so that a restart knows the chain, though that is not in memory any longer. */
+static void a_write_names_its_parent(void **state)
+{
+  uint8_t key[KEY_BYTES];
+  const struct kvi_medium_put *put;
+  uint8_t tiers[CHUNKS];
+  struct fixture f;
+
+  (void)state;
+  open_with_chain(&f, 262144); /* two chunks */
+  (void)look(&f, tiers);
+  assert_int_equal(tiers[0], KVI_TIER_SSD);
+  testing_key(100, key, KEY_BYTES);
+  assert_int_equal(testing_put(f.store, TENANT, f.space, key, KEY_BYTES, key_of(&f, 0), 1, CHUNK, 100),
+                   KVS_OK);
+  put = kvi_list_entry(kvi_list_first(&f.held.puts), struct kvi_medium_put, medium_link);
+  assert_memory_equal(put->identity.key, key, KEY_BYTES);
+  assert_non_null(put->identity.parent);
+  assert_memory_equal(put->identity.parent, key_of(&f, 0), KEY_BYTES);
+  held_go_on(&f.held);
+  kvi_store_close(f.store);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -414,6 +437,7 @@ int main(void)
       cmocka_unit_test(as_many_are_read_ahead_as_fit),
       cmocka_unit_test(what_was_not_taken_is_written_again),
       cmocka_unit_test(memory_is_kept_for_a_late_device),
+      cmocka_unit_test(a_write_names_its_parent),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

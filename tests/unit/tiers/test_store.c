@@ -274,8 +274,8 @@ static void metadata_of_a_chunk(void **state)
 
   (void)state;
   kvi_store_stats(store, &stats);
-  assert_true(stats.index_bytes_per_chunk > 52);
-  assert_true(stats.index_bytes_per_chunk <= 96);
+  assert_true(stats.index_bytes_per_chunk > 60);
+  assert_true(stats.index_bytes_per_chunk <= 64);
   kvi_store_close(store);
 }
 

@@ -304,6 +304,45 @@ static void late_parents_are_linked(void **state)
   kvi_store_close(chain.store);
 }
 
+/* A chunk that was deleted before its children keeps its number, which is one entry of max_chunks, until they have another parent or are gone. */
+static void a_deleted_parent_keeps_its_number(void **state)
+{
+  struct kvi_store_stats stats;
+  struct chain chain;
+
+  (void)state;
+  chain_open_bounded(&chain, 64, 3, 4);
+  assert_int_equal(kvi_store_delete(chain.store, TENANT, chain.space, chain_key(&chain, 1), KEY_BYTES),
+                   KVS_OK);
+  assert_int_equal(chain_put(&chain, 1), KVS_OK); /* the fourth entry: 0, 2, and two for 1 */
+  kvi_store_stats(chain.store, &stats);
+  assert_int_equal(stats.evictions, 0);
+  assert_int_equal(stats.chunks, 3);
+  assert_int_equal(chain_lookup(&chain, 3, 0, 0, NULL).prefix, 3); /* 2 is linked to the new one */
+  assert_int_equal(chain_put(&chain, 3), KVS_OK);
+  kvi_store_stats(chain.store, &stats);
+  assert_int_equal(stats.evictions, 0);
+  assert_int_equal(stats.chunks, 4);
+
+  assert_int_equal(kvi_store_delete(chain.store, TENANT, chain.space, chain_key(&chain, 2), KEY_BYTES),
+                   KVS_OK);
+  assert_int_equal(kvi_store_delete(chain.store, TENANT, chain.space, chain_key(&chain, 3), KEY_BYTES),
+                   KVS_OK); /* its child: both are free */
+  assert_int_equal(chain_put(&chain, 2), KVS_OK);
+  assert_int_equal(chain_put(&chain, 3), KVS_OK);
+  kvi_store_stats(chain.store, &stats);
+  assert_int_equal(stats.evictions, 0);
+  assert_int_equal(stats.chunks, 4);
+
+  assert_int_equal(kvi_store_delete(chain.store, TENANT, chain.space, chain_key(&chain, 0), KEY_BYTES),
+                   KVS_OK);
+  assert_int_equal(chain_put(&chain, 10), KVS_OK); /* three beside the one kept: the end of the chain went */
+  kvi_store_stats(chain.store, &stats);
+  assert_int_equal(stats.evictions, 1);
+  assert_int_equal(stats.chunks, 3);
+  kvi_store_close(chain.store);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -316,6 +355,7 @@ int main(void)
       cmocka_unit_test(lookup_over_spaces),
       cmocka_unit_test(lookup_errors),
       cmocka_unit_test(late_parents_are_linked),
+      cmocka_unit_test(a_deleted_parent_keeps_its_number),
   };
 
   return cmocka_run_group_tests_name("tiers/store_lookup", tests, NULL, NULL);
