@@ -124,7 +124,7 @@ kvs_status kvi_codec_header_length(const uint8_t *bytes, uint32_t *length_p);
 /*
  * Opens an object of which the first size bytes are there, at least the header with its tables; they have to stay while *object_p is used.
  * Errors: KVS_ERR_CORRUPT (not an object, cut within the header, a checksum, a field out of bounds), KVS_ERR_UNSUPPORTED (another
- * version, an unknown level or dtype).
+ * version, an unknown level or dtype), KVS_ERR_INVALID (bytes at an odd address: first_token is read where it lies).
  */
 kvs_status kvi_codec_open(const uint8_t *bytes, size_t size, struct kvi_codec_object *object_p);
 

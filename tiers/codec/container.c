@@ -103,6 +103,15 @@ static void read_shape(const uint8_t *header, struct kvi_codec_shape *shape)
     shape->first_token = (const uint16_t *)(const void *)(header + KVI_CODEC_HEADER_SIZE);
 }
 
+/* What the table of first tokens is filled up with. */
+static bool padding_is_zero(const struct kvi_codec_shape *shape)
+{
+  for (uint32_t layer = shape->n_layers; layer * 2 < first_token_bytes(shape); layer++)
+    if (shape->first_token[layer] != 0)
+      return false;
+  return true;
+}
+
 /* The ends of the qualities, and that the segments fill the object. */
 static bool measure_segments(struct kvi_codec_object *object)
 {
@@ -146,7 +155,8 @@ kvs_status kvi_codec_open(const uint8_t *bytes, size_t size, struct kvi_codec_ob
   object_p->table = bytes + length - (size_t)(object_p->planes + 1) * kvi_load_le16(bytes + 48) * 8;
   read_shape(bytes, &object_p->shape);
   if (kvi_codec_shape_check(&object_p->shape) != KVS_OK || !measure_segments(object_p) ||
-      !level_fits(object_p) || kvi_load_le16(bytes + 74) != 0 || kvi_load_le32(bytes + 76) != 0)
+      !level_fits(object_p) || !padding_is_zero(&object_p->shape) || kvi_load_le16(bytes + 74) != 0 ||
+      kvi_load_le32(bytes + 76) != 0)
     return KVS_ERR_CORRUPT;
   return KVS_OK;
 }

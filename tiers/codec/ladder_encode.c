@@ -13,9 +13,11 @@
 #include "tiers/codec/ladder_private.h"
 #include "tiers/codec/path.h"
 
-#define FILL_ROWS          5u  /* that pairs and fives of rows may read behind the last one */
-#define SINKS              4u  /* places 0 to 3 of a sequence */
-#define OUTLIER_DEVIATIONS 12  /* beyond so many a row stands out */
+#define FILL_ROWS          5u /* that pairs and fives of rows may read behind the last one */
+#define SINKS              4u /* places 0 to 3 of a sequence */
+#define OUTLIER_DEVIATIONS 12 /* beyond so many a row stands out */
+#define OUTLIER_FACTOR     4  /* times the mean of the rows' largest numbers: not measured */
+#define OUTLIER_ATTEMPTS   3
 #define BROADEST_CLASS     2.2 /* deviations a step: a channel that is wider gets deep digits */
 
 static const int32_t power_of_3[] = {1, 3, 9, 27, 81, 243, 729};
@@ -32,7 +34,12 @@ struct ladder_encoder {
   struct kvi_rans_columns columns;
   _Alignas(32) float sum[KVI_BLOCK_COLUMNS], square[KVI_BLOCK_COLUMNS]; /* then mean and deviation */
   _Alignas(32) float mean[KVI_BLOCK_COLUMNS], scale[KVI_BLOCK_COLUMNS]; /* as the decoder has the mean */
-  int16_t largest_ok; /* a row with a larger fine number stands out */
+  int16_t largest_ok; /* a row with a larger fine number is kept apart */
+
+  uint64_t stands_out[(UINT16_MAX + 64) / 64]; /* a bit a row: not measured */
+  uint64_t largest_sum;                        /* of the largest fine numbers of the rows that are measured */
+  uint32_t largest_rows;
+  int16_t largest_of_all;
 
   uint32_t kept;
   uint8_t *kept_end;                     /* entries are written in front of the deep digits */
@@ -69,20 +76,29 @@ static bool is_sink(const struct kvi_block *block, uint32_t row)
   return block->rows > SINKS && block->start < SINKS && row < SINKS - block->start;
 }
 
+/* Rows that say nothing about the others: sinks, and those that were seen to stand out. */
+static bool is_apart(const struct ladder_encoder *encoder, uint32_t row)
+{
+  return is_sink(encoder->block, row) || (encoder->stands_out[row / 64] >> row % 64 & 1) != 0;
+}
+
 /* Means and deviations of the columns. False: something is not finite, or too large to square. */
 static bool measure(struct ladder_encoder *encoder)
 {
   const struct kvi_codec_loops *loops = kvi_codec_loops();
   const struct kvi_block *block = encoder->block;
   _Alignas(32) float shift[KVI_BLOCK_COLUMNS];
+  uint32_t last = block->rows - 1;
   float n = 0;
 
   memset(encoder->sum, 0, sizeof encoder->sum);
   memset(encoder->square, 0, sizeof encoder->square);
-  load_row(encoder, block->rows - 1, shift);
+  while (is_apart(encoder, last))
+    last--;
+  load_row(encoder, last, shift);
   for (uint32_t row = 0; row < block->rows; row++) {
     kvi_block_prefetch(block, encoder->raw + (row + KVI_BLOCK_PREFETCH_ROWS) * encoder->stride);
-    if (is_sink(block, row))
+    if (is_apart(encoder, row))
       continue;
     loops->add_sums(block->dtype, encoder->raw + row * encoder->stride, shift, block->columns, encoder->sum,
                     encoder->square);
@@ -205,6 +221,8 @@ static void keep_row(struct ladder_encoder *encoder, uint32_t row)
       fine = fine && kvi_float_is_finite(magnitude);
       largest = magnitude > largest ? magnitude : largest;
     }
+    if (!fine)
+      break;
     step = largest / 127.0f > half / 16 ? largest / 127.0f : half / 16;
     m = (int)ceilf(frexpf(step, &exponent) * 256.0f);
     exponent -= m == 256 ? 7 : 8;
@@ -226,6 +244,13 @@ static void keep_row(struct ladder_encoder *encoder, uint32_t row)
   encoder->kept++;
 }
 
+static void note_largest(struct ladder_encoder *encoder, int16_t largest)
+{
+  encoder->largest_sum += (uint16_t)largest;
+  encoder->largest_rows++;
+  encoder->largest_of_all = largest > encoder->largest_of_all ? largest : encoder->largest_of_all;
+}
+
 /* Fine numbers of all rows that are not kept apart. Returns how many. */
 static uint32_t quantise_rows(struct ladder_encoder *encoder)
 {
@@ -233,14 +258,19 @@ static uint32_t quantise_rows(struct ladder_encoder *encoder)
   const struct kvi_block *block = encoder->block;
   uint32_t n = 0;
 
+  encoder->largest_sum = encoder->largest_rows = 0;
+  encoder->largest_of_all = 0;
   for (uint32_t row = 0; row < block->rows; row++) {
-    int16_t *numbers = encoder->numbers[n];
+    int16_t *numbers = encoder->numbers[n], largest;
 
     if (!is_sink(block, row)) {
       memset(numbers + block->columns, 0,
              (KVI_BLOCK_COLUMNS - block->columns) * sizeof numbers[0]); /* lanes of class none */
-      if (loops->quantise(block->dtype, encoder->raw + row * encoder->stride, encoder->mean, encoder->scale,
-                          block->columns, numbers) <= encoder->largest_ok) {
+      largest = loops->quantise(block->dtype, encoder->raw + row * encoder->stride, encoder->mean,
+                                encoder->scale, block->columns, numbers);
+      if (!is_apart(encoder, row))
+        note_largest(encoder, largest);
+      if (largest <= encoder->largest_ok) {
         n++;
         continue;
       }
@@ -249,6 +279,47 @@ static uint32_t quantise_rows(struct ladder_encoder *encoder)
   }
   memset(encoder->numbers[n], 0, FILL_ROWS * sizeof encoder->numbers[0]);
   return n;
+}
+
+/*
+ * Marks rows whose largest number is far beyond the others'. Such a row widens the deviation that the step is made of, so that all the others
+ * would be as coarse as if they were like it. False: there are none.
+ */
+static bool mark_outliers(struct ladder_encoder *encoder)
+{
+  const struct kvi_codec_loops *loops = kvi_codec_loops();
+  const struct kvi_block *block = encoder->block;
+  uint64_t limit = OUTLIER_FACTOR * encoder->largest_sum;
+
+  if ((uint64_t)encoder->largest_of_all * encoder->largest_rows <= limit)
+    return false;
+  for (uint32_t row = 0; row < block->rows; row++) {
+    int16_t largest;
+
+    if (is_apart(encoder, row))
+      continue;
+    largest = loops->quantise(block->dtype, encoder->raw + row * encoder->stride, encoder->mean,
+                              encoder->scale, block->columns, encoder->numbers[0]);
+    if ((uint64_t)largest * encoder->largest_rows > limit)
+      encoder->stands_out[row / 64] |= (uint64_t)1 << row % 64;
+  }
+  return true;
+}
+
+/* Steps and channels, which the block begins with, and what follows from them: rows kept apart and numbers. False: it cannot be quantised. */
+static bool quantise_block(struct ladder_encoder *encoder, uint8_t *out, uint32_t *n_p)
+{
+  size_t unit_bytes = (size_t)kvi_block_units(encoder->block) * 2;
+
+  if (!measure(encoder) || !choose_steps(encoder) || !choose_channels(encoder))
+    return false;
+  memcpy(out, encoder->half_bytes, unit_bytes);
+  for (uint32_t column = 0; column < encoder->block->columns; column++)
+    kvi_store_le16(out + unit_bytes + (size_t)column * 2, encoder->channel[column]);
+  encoder->kept = 0;
+  encoder->kept_end = out + unit_bytes + (size_t)encoder->block->columns * 2;
+  *n_p = quantise_rows(encoder);
+  return true;
 }
 
 /* Takes the planes' digits from all numbers, the finest first. Rows of zeros behind the last have digits of zero. */
@@ -297,19 +368,16 @@ size_t kvi_ladder_encode(const struct kvi_block *block, uint32_t n_planes, uint3
 {
   struct ladder_encoder encoder = {
       .block = block, .n_planes = n_planes, .step = step, .raw = raw, .stride = stride, .numbers = scratch};
-  size_t head = (size_t)kvi_block_units(block) * 2 + (size_t)block->columns * 2;
-  uint8_t *at = out;
+  uint8_t *at;
   uint32_t n;
 
   *kept_p = 0;
-  if (block->rows == 0 || !measure(&encoder) || !choose_steps(&encoder) || !choose_channels(&encoder))
+  if (block->rows == 0 || !quantise_block(&encoder, out, &n))
     return 0;
-  memcpy(at, encoder.half_bytes, (size_t)kvi_block_units(block) * 2);
-  at += (size_t)kvi_block_units(block) * 2;
-  for (uint32_t column = 0; column < block->columns; column++, at += 2)
-    kvi_store_le16(at, encoder.channel[column]);
-  encoder.kept_end = out + head;
-  n = quantise_rows(&encoder);
+  /* The largest hide others behind them. */
+  for (uint32_t attempt = 0; attempt < OUTLIER_ATTEMPTS && mark_outliers(&encoder); attempt++)
+    if (!quantise_block(&encoder, out, &n))
+      return 0;
   split_planes(&encoder, n, planes);
   at = split_deep(&encoder, n, encoder.kept_end);
   at += kvi_rans_encode(&encoder.columns, encoder.numbers[0], n + n % 2, at,

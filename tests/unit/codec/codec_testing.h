@@ -21,6 +21,7 @@ enum sample_kind {
   SAMPLE_CONSTANT, /* each channel has one number */
   SAMPLE_EXTREMES, /* NaN, infinities, -0, subnormals, the largest numbers among ordinary ones */
   SAMPLE_TINY,     /* subnormals */
+  SAMPLE_TAILS,    /* hundreds, some of them six times as large, some 0 */
   SAMPLE_NOISE,    /* any bits */
   SAMPLE_KINDS
 };
@@ -45,6 +46,11 @@ static inline float sample_number(enum sample_kind kind, uint32_t rows, uint32_t
   if (kind == SAMPLE_CONSTANT)
     return mean;
   x = sample_normal(rand) * deviation;
+  if (kind == SAMPLE_TAILS) {
+    uint64_t bits = kvi_rand_next(rand);
+
+    return bits % 101 == 0 ? 0.0f : (x * (bits % 37 == 0 ? 6.0f : 1.0f) + mean) * 256.0f;
+  }
   if (kind == SAMPLE_LARGE_MEANS && column % 16 == 3)
     return x + 40.0f * (column % 32 == 3 ? 1.0f : -1.0f);
   if (kind == SAMPLE_WILD_CHANNEL && column == 5)

@@ -147,6 +147,7 @@ static void each_field_is_checked(void **state)
       {80, 2, 1, KVS_ERR_CORRUPT},  /* the raw bytes do not fit */
       {80, 2, 20, KVS_ERR_CORRUPT}, /* a layer of nothing */
       {84, 2, UINT16_MAX, KVS_ERR_CORRUPT},
+      {86, 2, 1, KVS_ERR_CORRUPT}, /* behind the table of first tokens */
       {88, 4, 0, KVS_ERR_CORRUPT},
       {88, 4, UINT32_MAX, KVS_ERR_CORRUPT},
   };
@@ -212,6 +213,21 @@ static void only_the_header_is_needed_to_open(void **state)
     assert_int_equal(kvi_codec_open(cut.bytes, size, &opened), size < length ? KVS_ERR_CORRUPT : KVS_OK);
     free(cut.bytes);
   }
+  free(object.bytes);
+}
+
+/* Numbers of two bytes are read where they lie. */
+static void an_odd_address_is_told(void **state)
+{
+  struct object_bytes object = sound_object();
+  uint8_t *odd = malloc(object.length + 1);
+  struct kvi_codec_object opened;
+
+  (void)state;
+  assert_non_null(odd);
+  memcpy(odd + 1, object.bytes, object.length);
+  assert_int_equal(kvi_codec_open(odd + 1, object.length, &opened), KVS_ERR_INVALID);
+  free(odd);
   free(object.bytes);
 }
 
@@ -389,6 +405,7 @@ int main(void)
       cmocka_unit_test(each_field_is_checked),
       cmocka_unit_test(what_is_free_is_accepted),
       cmocka_unit_test(only_the_header_is_needed_to_open),
+      cmocka_unit_test(an_odd_address_is_told),
       cmocka_unit_test(shapes_out_of_bounds),
       cmocka_unit_test(large_shapes),
       cmocka_unit_test(options_out_of_bounds),

@@ -51,6 +51,7 @@ static void what_was_written_is_read(void **state)
 static const uint16_t windows[] = {0, 8, 29};
 
 #define FEW_ROWS .n_layers = 1, .n_tokens = 5, .n_heads = 1, .key_dim = 24, .value_dim = 8
+#define ODD_ROWS .n_layers = 1, .n_tokens = 57, .n_heads = 1, .key_dim = 40, .start = 3
 #define ONE_HEAD .n_layers = 1, .n_tokens = 48, .n_heads = 1, .key_dim = 24, .value_dim = 8
 #define WINDOWS                                                                                              \
   .n_layers = 3, .n_tokens = 30, .n_heads = 2, .key_dim = 24, .value_dim = 8, .first_token = windows
@@ -65,7 +66,7 @@ static const struct recipe {
     {"raw bf16", {.dtype = KVI_CODEC_BF16, FEW_ROWS}, {.level = KVI_CODEC_RAW}, SAMPLE_NOISE},
     {"zstd bf16", {.dtype = KVI_CODEC_BF16, FEW_ROWS}, {.level = KVI_CODEC_ZSTD}, SAMPLE_ZEROS},
     {"cachegen bf16", {.dtype = KVI_CODEC_BF16, FEW_ROWS}, {.level = KVI_CODEC_CACHEGEN}, SAMPLE_GAUSSIAN},
-    {"lossless bf16", {.dtype = KVI_CODEC_BF16, ONE_HEAD}, {.level = KVI_CODEC_LOSSLESS}, SAMPLE_EXTREMES},
+    {"lossless bf16", {.dtype = KVI_CODEC_BF16, ONE_HEAD}, {.level = KVI_CODEC_LOSSLESS}, SAMPLE_TAILS},
     {"lossless fp16", {.dtype = KVI_CODEC_FP16, ONE_HEAD}, {.level = KVI_CODEC_LOSSLESS}, SAMPLE_GAUSSIAN},
     {"lossless e4m3", {.dtype = KVI_CODEC_E4M3, ONE_HEAD}, {.level = KVI_CODEC_LOSSLESS}, SAMPLE_GAUSSIAN},
     {"lossless e5m2", {.dtype = KVI_CODEC_E5M2, ONE_HEAD}, {.level = KVI_CODEC_LOSSLESS}, SAMPLE_GAUSSIAN},
@@ -98,6 +99,14 @@ static const struct recipe {
     {"ladder latent",
      {.dtype = KVI_CODEC_BF16, LATENT},
      {.level = KVI_CODEC_LADDER, .planes = 2},
+     SAMPLE_SINKS},
+    {"ladder tails",
+     {.dtype = KVI_CODEC_FP16, ODD_ROWS},
+     {.level = KVI_CODEC_LADDER, .planes = 1},
+     SAMPLE_TAILS},
+    {"ladder of nothing but sinks",
+     {.dtype = KVI_CODEC_BF16, FEW_ROWS},
+     {.level = KVI_CODEC_LADDER, .planes = 1},
      SAMPLE_SINKS},
     {"ladder extremes",
      {.dtype = KVI_CODEC_BF16, ONE_HEAD},

@@ -251,12 +251,47 @@ static void sinks_are_kept_apart(void **state)
   }
 }
 
+/* A row of a huge activation, wherever it is, leaves the others as good as they were and is as good itself. */
+static void outliers_do_not_spoil_the_others(void **state)
+{
+  static const uint32_t rows[] = {16, 64, 150, 256}, factors[] = {20, 100, 1000};
+
+  (void)state;
+  for (size_t n = 0; n < sizeof rows / sizeof rows[0]; n++)
+    for (size_t f = 0; f < sizeof factors / sizeof factors[0]; f++)
+      for (uint32_t place = 0; place < 3; place++) {
+        struct kvi_codec_shape shape = keys_of(KVI_CODEC_BF16, rows[n], 2, 64, 100);
+        uint32_t outlier = place * (rows[n] - 1) / 2;
+        uint8_t *raw = sample_raw(&shape, SAMPLE_GAUSSIAN, 9), *plain, *decoded;
+        size_t row_bytes = 256, length;
+        double without, beside;
+
+        plain = through(&shape, 2, 0, 2, raw, &length);
+        without = centred_error(&shape, raw, plain, 0, 0, rows[n]);
+        for (size_t at = outlier * row_bytes; at < (outlier + 1) * row_bytes; at += 2)
+          kvi_codec_from_float(shape.dtype, (float)factors[f] * kvi_codec_to_float(shape.dtype, raw + at),
+                               raw + at);
+        decoded = through(&shape, 2, 0, 2, raw, &length);
+        assert_true(centred_error(&shape, raw, decoded, 0, outlier, outlier + 1) <= 0.02);
+        /* The others alone: the row is taken from the end of what is compared. */
+        memcpy(raw + outlier * row_bytes, raw + (rows[n] - 1) * row_bytes, row_bytes);
+        memcpy(decoded + outlier * row_bytes, decoded + (rows[n] - 1) * row_bytes, row_bytes);
+        shape.n_tokens--;
+        beside = centred_error(&shape, raw, decoded, 0, 0, rows[n] - 1);
+        assert_true(beside <= without * 1.1);
+        free(decoded);
+        free(plain);
+        free(raw);
+      }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(no_number_is_off_by_more_than_half_a_step), cmocka_unit_test(rotary_columns_are_finer),
       cmocka_unit_test(each_plane_divides_the_error_by_three),     cmocka_unit_test(the_step_is_the_callers),
       cmocka_unit_test(large_means_do_not_spoil_the_rest),         cmocka_unit_test(sinks_are_kept_apart),
+      cmocka_unit_test(outliers_do_not_spoil_the_others),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
