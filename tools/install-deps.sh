@@ -19,11 +19,7 @@ test="redis-server clang-format clang-tidy shellcheck python3 python3-grpcio pyt
   curl mandoc fakeroot"
 fuzz="clang llvm libclang-rt-14-dev"
 run="libgrpc29 libprotobuf-c1 libisal2 libyaml-0-2 libssl3 libmicrohttpd12 libcjson1 libxxhash0 libhiredis0.14 liburing2 libzstd1"
-<<<<<<< HEAD
 bench="fio redis-server redis-tools liblz4-dev"
-=======
-bench="fio redis-server redis-tools"
->>>>>>> codec
 quickstart="npm git ca-certificates"
 quickstart_tiers="redis-server"
 engines="python3 python3-venv python3-dev g++ ca-certificates libnuma1"
