@@ -227,7 +227,7 @@ static double divergence(const float *p, const float *q, uint32_t n)
 
   for (uint32_t t = 0; t < n; t++)
     if (p[t] > 0)
-      sum += (double)(p[t] * logf(p[t] / fmaxf(q[t], 1e-30f)));
+      sum += (double)(p[t] * logf(p[t] / (q[t] > 1e-30f ? q[t] : 1e-30f)));
   return isfinite(sum) ? fmax(sum, 0.0) : INFINITY;
 }
 

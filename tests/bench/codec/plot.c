@@ -99,10 +99,10 @@ static void draw_curve(const cJSON *points, size_t curve)
 static void draw_legend(void)
 {
   for (size_t i = 0; i < KVI_ARRAY_SIZE(curves); i++) {
-    double y = TOP + 10 + 15 * (double)i;
+    double y = PANEL_HEIGHT - BOTTOM - 90 + 15 * (double)i; /* where no curve comes */
 
-    printf("<circle cx='%g' cy='%g' r='3' fill='%s'/><text x='%g' y='%g'>%s</text>\n", PANEL_WIDTH - 200.0, y,
-           curves[i].colour, PANEL_WIDTH - 190.0, y + 4, curves[i].title);
+    printf("<circle cx='%g' cy='%g' r='3' fill='%s'/><text x='%g' y='%g'>%s</text>\n", LEFT + 12, y,
+           curves[i].colour, LEFT + 22, y + 4, curves[i].title);
   }
 }
 

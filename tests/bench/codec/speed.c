@@ -171,6 +171,30 @@ static kvs_status operate(struct bench *bench, const struct speed_case *what, ui
 
 static const char *const paths[] = {"scalar", "avx2", "avx2-no-gather"};
 
+static bool is_wanted(const struct bench *bench, const char *name)
+{
+  return bench->options->only == NULL || regexec(bench->options->only, name, 0, NULL, 0) == 0;
+}
+
+/* Whether any of a level's rows is, so that the others need not be encoded. */
+static bool level_is_wanted(const struct bench *bench, const char *level)
+{
+  static const char *const verbs[] = {"encode", "decode", "crc32c"};
+  char name[CODEC_ROW_NAME_MAX];
+
+  for (size_t verb = 0; verb < KVI_ARRAY_SIZE(verbs); verb++) {
+    snprintf(name, sizeof name, "%s-%s", verbs[verb], level);
+    if (is_wanted(bench, name))
+      return true;
+    for (size_t i = 0; i < KVI_ARRAY_SIZE(paths); i++) {
+      snprintf(name, sizeof name, "%s-%s-%s", verbs[verb], level, paths[i]);
+      if (is_wanted(bench, name))
+        return true;
+    }
+  }
+  return false;
+}
+
 /* Each path encodes the same bytes and decodes the same bits. */
 static kvs_status check_path(struct bench *bench, const struct level *level, const char *path,
                              const uint16_t *expected)
@@ -239,11 +263,6 @@ static kvs_status make_level(struct bench *bench, const char *name)
 
 /* ---- cases ---- */
 
-static bool is_wanted(const struct bench *bench, const char *name)
-{
-  return bench->options->only == NULL || regexec(bench->options->only, name, 0, NULL, 0) == 0;
-}
-
 static void add_case(struct bench *bench, enum operation operation, const struct level *level,
                      const char *path, const char *name)
 {
@@ -280,14 +299,22 @@ static void add_cases(struct bench *bench, const struct level *level)
     add_case(bench, CHECKSUM, level, NULL, name);
 }
 
+/* Without a case there is nothing to measure. */
 static kvs_status prepare(struct bench *bench)
 {
-  kvs_status status = make_chunk(bench);
+  bool wanted = false;
+  kvs_status status;
 
+  for (size_t i = 0; codec_speed_levels[i] != NULL; i++)
+    wanted = wanted || level_is_wanted(bench, codec_speed_levels[i]);
+  if (!wanted && !is_wanted(bench, "memcpy"))
+    return KVS_OK;
+  status = make_chunk(bench);
   if (status == KVS_OK)
     status = make_room(bench);
   for (size_t i = 0; codec_speed_levels[i] != NULL && status == KVS_OK; i++)
-    status = make_level(bench, codec_speed_levels[i]);
+    if (level_is_wanted(bench, codec_speed_levels[i]))
+      status = make_level(bench, codec_speed_levels[i]);
   if (status != KVS_OK)
     return status;
   add_case(bench, COPY, NULL, NULL, "memcpy");
@@ -459,7 +486,7 @@ kvs_status codec_speed_run(const struct codec_speed_options *options, struct cod
   bench->options = options;
   bench->document = document;
   status = prepare(bench);
-  if (status == KVS_OK)
+  if (status == KVS_OK && bench->n_cases > 0)
     status = measure(bench);
   if (status != KVS_OK)
     fprintf(stderr, "kvasir-bench: speed: %s\n", kvs_status_text(status));
