@@ -130,10 +130,10 @@ static void costs_fall_with_weights(void **state)
 
       /* 256 bits' fractions: the weight's logarithm within one of them. */
       if (weights[a + 7] > 0) {
-        double bits = 0, weight = weights[a + 7];
+        uint32_t bits = 0;
 
-        for (; weight < 32768; weight *= 2)
-          bits += 1;
+        while ((uint32_t)weights[a + 7] << bits < 32768)
+          bits++;
         assert_in_range(cost + 256, bits * 256 - 1, bits * 256 + 256);
       }
       for (int b = -7; b <= 7; b++)
