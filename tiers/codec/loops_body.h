@@ -177,6 +177,47 @@ static void join_bf16(const int16_t *row, const int16_t *reference, const uint8_
   WIDTHS(columns, join_bf16_to(row, reference, low, width, (element16 *)out));
 }
 
+static inline void exponents_of(const element16 *restrict row, uint32_t columns, int16_t *restrict out)
+{
+  for (uint32_t column = 0; column < columns; column++)
+    out[column] = (int16_t)(row[column] >> 7 & 255);
+}
+
+static void exponents_bf16(const uint8_t *row, uint32_t columns, int16_t *out)
+{
+  WIDTHS(columns, exponents_of((const element16 *)row, width, out));
+}
+
+static inline void lows_of(const element16 *restrict row, uint32_t columns, uint8_t *restrict out)
+{
+  for (uint32_t column = 0; column < columns; column++)
+    out[column] = (uint8_t)((row[column] >> 8 & 128) | (row[column] & 127));
+}
+
+static void lows_bf16(const uint8_t *row, uint32_t columns, uint8_t *out)
+{
+  WIDTHS(columns, lows_of((const element16 *)row, width, out));
+}
+
+static uint32_t cheapest_class(const int16_t counts[16], uint32_t first, uint32_t last, uint32_t *class_p)
+{
+  uint32_t least = UINT32_MAX;
+
+  *class_p = first;
+  for (uint32_t class_id = first; class_id < last; class_id++) {
+    const int16_t *costs = (const int16_t *)kvi_rans_costs[class_id]; /* below 2^15 */
+    int32_t cost = 0;
+
+    for (uint32_t i = 0; i < 16; i++)
+      cost += (int32_t)counts[i] * costs[i];
+    if ((uint32_t)cost < least) {
+      least = (uint32_t)cost;
+      *class_p = class_id;
+    }
+  }
+  return least;
+}
+
 #ifndef KVI_LOOPS_OWN_ENCODER
 static void add_sums(enum kvi_codec_dtype dtype, const uint8_t *row, const float *shift, uint32_t columns,
                      float *sum, float *square)

@@ -6,9 +6,13 @@
 
 #include <string.h>
 
+#include "base/array.h"
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "tiers/codec/path.h"
+
+#define HIGH_SPAN   24u  /* high parts that far below the greatest are counted apart */
+#define SAMPLE_ROWS 128u /* and so many rows tell the distribution */
 
 /* How an element of a dtype is taken apart: high part << shift, between the sign above it and the fraction below. */
 struct parts {
@@ -122,81 +126,149 @@ size_t kvi_lossless_scratch(uint32_t rows)
          kvi_rans_bound(rows, KVI_BLOCK_COLUMNS / KVI_RANS_LANES);
 }
 
-/* The class and reference by which a channel costs least. counts has how often each high part is there. */
-static uint16_t choose_channel(const uint16_t counts[256], uint32_t last)
+/* A channel's high parts: the greatest, and how often each is that less so many. */
+struct high_counts {
+  uint16_t top, total;
+  uint16_t below[HIGH_SPAN]; /* the last one: all that are further below */
+};
+
+/* The window of 15 numbers, and the escapes, when the greatest high part is number 7 - up. Counts as the loops take them: 15 bits. */
+static void window_of(const struct high_counts *counts, uint32_t up, int16_t window[16])
 {
-  uint64_t least = UINT64_MAX;
-  uint16_t choice = 0;
-  uint32_t top = last;
+  uint32_t outside = 0;
 
-  while (top > 0 && counts[top] == 0)
-    top--;
-  /* From the reference that has the greatest at 7 to the one that has it at -1: lower ones leave too much to escapes. */
-  for (uint32_t up = 0; up < 9; up++) {
-    uint32_t reference = top + up > 7 ? top + up - 7 : 0;
-    uint32_t window[16] = {0}, inside = 0, total = 0;
+  memset(window, 0, 16 * sizeof window[0]);
+  for (uint32_t below = 0; below < HIGH_SPAN; below++) {
+    int number = 7 - (int)(up + below);
+    uint16_t count = counts->below[below] < INT16_MAX ? counts->below[below] : INT16_MAX;
 
-    for (uint32_t high = 0; high <= top; high++)
-      total += counts[high];
-    for (int number = -7; number <= 7; number++) {
-      int high = (int)reference + number;
+    if (number >= -7 && below < HIGH_SPAN - 1)
+      window[number & 15] = (int16_t)count;
+    else
+      outside += count;
+  }
+  window[8] = (int16_t)(outside < INT16_MAX ? outside : INT16_MAX);
+}
 
-      if (high >= 0 && high <= (int)top)
-        inside += window[number & 15] = counts[high];
-    }
-    window[8] = total - inside;
-    for (uint32_t i = 1; i < KVI_CLASSES_LOSSLESS_COUNT; i++) {
-      uint64_t cost = 0;
+/*
+ * The class and reference by which a channel costs least. The classes have the greatest at 7 or 6, those of channels that hardly vary
+ * at 1 or 0: no other references are tried.
+ */
+static uint16_t choose_channel(const struct high_counts *counts)
+{
+  static const uint8_t ups[] = {0, 1, 6, 7};
+  bool hardly_varies = counts->below[0] + counts->below[1] > counts->total / 8 * 7;
+  uint32_t least = UINT32_MAX;
+  uint16_t choice = 1;
 
-      for (uint32_t number = 0; number < 16; number++)
-        cost += (uint64_t)window[number] * kvi_rans_costs[KVI_CLASSES_LADDER_COUNT + i][number];
-      if (cost < least) {
-        least = cost;
-        choice = (uint16_t)(i | reference << 8);
-      }
-    }
+  for (uint32_t i = 0; i < KVI_ARRAY_SIZE(ups); i++) {
+    int16_t window[16];
+    uint32_t up, class_id, cost;
+
+    up = counts->top + ups[i] < 7 ? 7u - counts->top : ups[i]; /* references are not negative */
+    if (ups[i] > 1 && !hardly_varies)
+      continue;
+    window_of(counts, up, window);
+    cost = kvi_codec_loops()->cheapest_class(window, KVI_CLASSES_LADDER_COUNT + 1, KVI_CLASSES, &class_id);
+    if (cost >= least)
+      continue;
+    least = cost;
+    choice = (uint16_t)((class_id - KVI_CLASSES_LADDER_COUNT) | (uint32_t)(counts->top + up - 7) << 8);
   }
   return choice;
+}
+
+/* The high parts of all rows, and the greatest of each column. */
+static void load_highs(const struct kvi_block *block, const uint8_t *raw, size_t stride,
+                       int16_t (*numbers)[KVI_BLOCK_COLUMNS], int16_t *top)
+{
+  struct parts parts = dtype_parts[block->dtype];
+
+  memset(top, 0, KVI_BLOCK_COLUMNS * sizeof top[0]);
+  for (uint32_t row = 0; row < block->rows; row++) {
+    const uint8_t *elements = raw + row * stride;
+
+    kvi_block_prefetch(block, elements + KVI_BLOCK_PREFETCH_ROWS * stride);
+    if (block->dtype == KVI_CODEC_BF16)
+      kvi_codec_loops()->exponents_bf16(elements, block->columns, numbers[row]);
+    else
+      for (uint32_t column = 0; column < block->columns; column++)
+        numbers[row][column] = (int16_t)high_of(parts, load_element(block->dtype, elements, column));
+    for (uint32_t column = 0; column < block->columns; column++)
+      top[column] = numbers[row][column] > top[column] ? numbers[row][column] : top[column];
+  }
+}
+
+/* Class and reference of each column, written to out, and the numbers that are left to code. */
+static void choose_channels(const struct kvi_block *block, int16_t (*numbers)[KVI_BLOCK_COLUMNS],
+                            const int16_t *top, struct kvi_rans_columns *columns, uint8_t *out)
+{
+  struct high_counts counts[KVI_BLOCK_COLUMNS];
+  int16_t references[KVI_BLOCK_COLUMNS];
+  uint32_t sample = block->rows >= 2 * SAMPLE_ROWS ? block->rows / SAMPLE_ROWS : 1, total = 0;
+
+  memset(counts, 0, sizeof counts);
+  for (uint32_t row = 0; row < block->rows; row += sample, total++)
+    for (uint32_t column = 0; column < block->columns; column++) {
+      uint32_t below = (uint32_t)(top[column] - numbers[row][column]);
+
+      counts[column].below[below < HIGH_SPAN - 1 ? below : HIGH_SPAN - 1]++;
+    }
+  for (uint32_t column = 0; column < block->columns; column++, out += 2) {
+    uint16_t channel;
+
+    counts[column].top = (uint16_t)top[column];
+    counts[column].total = (uint16_t)total;
+    channel = choose_channel(&counts[column]);
+    kvi_store_le16(out, channel);
+    columns->classes[column] = (uint8_t)(KVI_CLASSES_LADDER_COUNT + (channel & 31));
+    references[column] = (int16_t)(channel >> 8);
+  }
+  for (uint32_t row = 0; row < block->rows; row++)
+    for (uint32_t column = 0; column < block->columns; column++)
+      numbers[row][column] = (int16_t)(numbers[row][column] - references[column]);
+}
+
+static uint8_t *store_lows(const struct kvi_block *block, const uint8_t *raw, size_t stride, uint8_t *out)
+{
+  struct parts parts = dtype_parts[block->dtype];
+  size_t low_bytes = low_row_bytes(parts, block->columns);
+
+  for (uint32_t row = 0; row < block->rows; row++, out += low_bytes) {
+    uint16_t low[KVI_BLOCK_COLUMNS];
+
+    if (block->dtype == KVI_CODEC_BF16) {
+      kvi_codec_loops()->lows_bf16(raw + row * stride, block->columns, out);
+      continue;
+    }
+    for (uint32_t column = 0; column < block->columns; column++)
+      low[column] = (uint16_t)low_of(parts, load_element(block->dtype, raw + row * stride, column));
+    store_low_row(parts, low, block->columns, out);
+  }
+  return out;
 }
 
 size_t kvi_lossless_encode(const struct kvi_block *block, const uint8_t *raw, size_t stride, void *scratch,
                            uint8_t *out)
 {
-  struct parts parts = dtype_parts[block->dtype];
-  size_t row_bytes = block->columns * kvi_codec_element_size(block->dtype),
-         low_bytes = low_row_bytes(parts, block->columns);
-  int16_t *numbers = scratch;
-  uint8_t *backwards = (uint8_t *)(numbers + even(block->rows) * KVI_BLOCK_COLUMNS);
+  size_t row_bytes = block->columns * kvi_codec_element_size(block->dtype);
+  int16_t(*numbers)[KVI_BLOCK_COLUMNS] = scratch;
   struct kvi_rans_columns columns = {.n_groups = groups_of(block)};
-  uint8_t *at = out + 4;
+  uint8_t *at = out + 4 + 2 * (size_t)block->columns;
+  int16_t top[KVI_BLOCK_COLUMNS];
   uint32_t crc = 0;
 
-  memset(numbers, 0, even(block->rows) * KVI_BLOCK_COLUMNS * sizeof numbers[0]);
+  /* Lanes of class none, and the row that an odd last one is paired with, are zeros. */
+  memset(numbers, 0, block->columns % KVI_RANS_LANES != 0 ? even(block->rows) * sizeof numbers[0] : 0);
+  memset(numbers[even(block->rows) - 1], 0, sizeof numbers[0]);
+  load_highs(block, raw, stride, numbers, top);
   for (uint32_t row = 0; row < block->rows; row++)
     crc = kvi_crc32c_update(crc, raw + row * stride, row_bytes);
   kvi_store_le32(out, crc);
-  for (uint32_t column = 0; column < block->columns; column++, at += 2) {
-    uint16_t counts[256] = {0}, channel;
-
-    for (uint32_t row = 0; row < block->rows; row++)
-      counts[high_of(parts, load_element(block->dtype, raw + row * stride, column))]++;
-    channel = choose_channel(counts, (1u << parts.high_bits) - 1);
-    kvi_store_le16(at, channel);
-    columns.classes[column] = (uint8_t)(KVI_CLASSES_LADDER_COUNT + (channel & 31));
-    for (uint32_t row = 0; row < block->rows; row++)
-      numbers[row * KVI_BLOCK_COLUMNS + column] =
-          (int16_t)((int)high_of(parts, load_element(block->dtype, raw + row * stride, column)) -
-                    (channel >> 8));
-  }
-  at += kvi_rans_encode(&columns, numbers, (uint32_t)even(block->rows), at, backwards);
-  for (uint32_t row = 0; row < block->rows; row++, at += low_bytes) {
-    uint16_t low[KVI_BLOCK_COLUMNS];
-
-    for (uint32_t column = 0; column < block->columns; column++)
-      low[column] = (uint16_t)low_of(parts, load_element(block->dtype, raw + row * stride, column));
-    store_low_row(parts, low, block->columns, at);
-  }
-  return (size_t)(at - out);
+  choose_channels(block, numbers, top, &columns, out + 4);
+  at += kvi_rans_encode(&columns, numbers[0], (uint32_t)even(block->rows), at,
+                        (uint8_t *)numbers[even(block->rows)]);
+  return (size_t)(store_lows(block, raw, stride, at) - out);
 }
 
 static void join_row(const struct kvi_block *block, const int16_t *numbers, const int16_t *references,

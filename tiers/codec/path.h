@@ -51,6 +51,13 @@ struct kvi_codec_loops {
   void (*join_bf16)(const int16_t *row, const int16_t *reference, const uint8_t *low, uint32_t columns,
                     uint8_t *out);
 
+  /* Encoder, bf16: exponents of a row of elements, and what is left of each: sign and fraction. */
+  void (*exponents_bf16)(const uint8_t *row, uint32_t columns, int16_t *out);
+  void (*lows_bf16)(const uint8_t *row, uint32_t columns, uint8_t *out);
+
+  /* Encoder: of the classes from first to last - 1 that by which numbers so often there cost least, and the cost in 1/256 bits. */
+  uint32_t (*cheapest_class)(const int16_t counts[16], uint32_t first, uint32_t last, uint32_t *class_p);
+
   /* Encoder: adds x - shift[column] and its square of a row of elements. */
   void (*add_sums)(enum kvi_codec_dtype dtype, const uint8_t *row, const float *shift, uint32_t columns,
                    float *sum, float *square);
