@@ -28,7 +28,7 @@ float kvi_ladder_half(const uint8_t *bytes)
 
 static bool half_ok(const uint8_t *bytes)
 {
-  int exponent = (int8_t)bytes[1];
+  int exponent = (bytes[1] ^ 128) - 128; /* a signed byte */
 
   return bytes[0] >= 128 && exponent >= KVI_LADDER_EXPONENT_MIN && exponent <= KVI_LADDER_EXPONENT_MAX;
 }

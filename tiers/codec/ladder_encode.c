@@ -134,7 +134,7 @@ static bool choose_steps(struct ladder_encoder *encoder)
       return false;
     fraction = frexpf(half, &exponent) * 256.0f; /* 128 to 256 */
     exponent -= 8;
-    encoder->half_bytes[unit * 2] = fraction < 255.0f ? (uint8_t)(fraction + 0.5f) : 255;
+    encoder->half_bytes[unit * 2] = fraction < 255.0f ? (uint8_t)lroundf(fraction) : 255;
     if (exponent < KVI_LADDER_EXPONENT_MIN || exponent > KVI_LADDER_EXPONENT_MAX)
       return false;
     encoder->half_bytes[unit * 2 + 1] = (uint8_t)(int8_t)exponent;
@@ -206,7 +206,7 @@ static void keep_row(struct ladder_encoder *encoder, uint32_t row)
   const struct kvi_block *block = encoder->block;
   uint32_t units = kvi_block_units(block);
   uint8_t *entry = encoder->kept_end, *at = entry + 4 + (size_t)units * 2;
-  _Alignas(32) float x[KVI_BLOCK_COLUMNS];
+  _Alignas(32) float x[KVI_BLOCK_COLUMNS] = {0};
   bool fine = true;
 
   load_row(encoder, row, x);

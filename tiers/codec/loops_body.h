@@ -73,7 +73,9 @@ finish_bf16(const int16_t (*restrict rows)[KVI_BLOCK_COLUMNS], const uint8_t *co
   element16 *restrict out3 = (element16 *)out[3], *restrict out4 = (element16 *)out[4];
   int16_t factor = scale->factor;
 
+#ifndef __clang__ /* which does not know it, and needs no hint */
 #pragma GCC ivdep
+#endif
   for (uint32_t column = 0; column < columns; column++) {
     int16_t i0 = rows[0][column], i1 = rows[1][column], i2 = rows[2][column], i3 = rows[3][column],
             i4 = rows[4][column];
