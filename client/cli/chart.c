@@ -96,12 +96,12 @@ static void draw_axes(FILE *out, const struct kvi_chart *chart, const struct ran
   char text[32];
 
   put_label(out, LEFT, 18, "font-size='13'", chart->title);
-  for (double bits = 0; bits <= range->bits_most; bits += 2) {
+  for (int bits = 0; bits <= range->bits_most; bits += 2) {
     put_line(out, x_of(range, bits), TOP, x_of(range, bits), bottom);
-    snprintf(text, sizeof text, "%g", bits);
+    snprintf(text, sizeof text, "%d", bits);
     put_label(out, x_of(range, bits), bottom + 15, "text-anchor='middle'", text);
   }
-  for (double power = range->least; power <= range->most; power += 1) {
+  for (int power = (int)range->least; power <= range->most; power++) {
     put_line(out, LEFT, y_of(range, power), right, y_of(range, power));
     snprintf(text, sizeof text, "%g", pow(10, power));
     put_label(out, LEFT - 6, y_of(range, power) + 4, "text-anchor='end'", text);

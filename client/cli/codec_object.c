@@ -30,7 +30,7 @@ static int read_all(const char *path, int fd, uint8_t *bytes, size_t size)
 int cli_codec_file(const char *path, uint64_t max_bytes, uint8_t **bytes_p, size_t *size_p)
 {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
-  struct stat info;
+  struct stat info = {.st_size = 0};
   int code = CLI_OK;
 
   *bytes_p = NULL;

@@ -11,8 +11,6 @@
 
 #include "client/cli/codec.h"
 
-extern char **environ; /* POSIX: declared by the program that uses it */
-
 static bool ends_in(const char *text, const char *end)
 {
   size_t length = strlen(text), n = strlen(end);

@@ -14,8 +14,9 @@
 struct encoding {
   const struct kvi_codec_shape *shape;
   const struct kvi_codec_options *options;
-  uint8_t *coder_scratch;                /* for one block */
-  uint8_t *block_out;                    /* a coded block before it is known to be smaller */
+  const struct kvi_codec_layer_coder *coder; /* of levels that code a layer by themselves */
+  uint8_t *coder_scratch;                    /* for one block */
+  uint8_t *block_out; /* a coded block before it is known to be smaller; NULL: not coded in blocks */
   uint8_t *planes[KVI_CODEC_PLANES_MAX]; /* of all layers so far */
   size_t plane_length[KVI_CODEC_PLANES_MAX];
 };
@@ -191,16 +192,14 @@ static size_t encode_blocks(struct encoding *encoding, uint32_t layer, const uin
 static kvs_status encode_layer(struct encoding *encoding, uint32_t layer, const uint8_t *raw, uint8_t *out,
                                size_t room, size_t *length_p)
 {
-  const struct kvi_codec_layer_coder *coder = layer_coder(encoding->options->level);
-
-  if (coder != NULL)
-    return coder->encode(encoding->shape, encoding->options, layer, raw, encoding->coder_scratch, out, room,
-                         length_p);
-  if (encoding->options->level == KVI_CODEC_RAW) {
+  if (encoding->coder != NULL)
+    return encoding->coder->encode(encoding->shape, encoding->options, layer, raw, encoding->coder_scratch,
+                                   out, room, length_p);
+  if (encoding->block_out != NULL) {
+    *length_p = encode_blocks(encoding, layer, raw, out);
+  } else {
     *length_p = (size_t)kvi_codec_layer_bytes(encoding->shape, layer);
     memcpy(out, raw, *length_p);
-  } else {
-    *length_p = encode_blocks(encoding, layer, raw, out);
   }
   return KVS_OK;
 }
@@ -218,7 +217,8 @@ static void note_planes(const struct encoding *encoding, uint8_t *header, uint32
 kvs_status kvi_codec_encode(const struct kvi_codec_shape *shape, const struct kvi_codec_options *options,
                             const void *raw, void *scratch, uint8_t *out, size_t room, size_t *length_p)
 {
-  struct encoding encoding = {.shape = shape, .options = options, .coder_scratch = scratch};
+  struct encoding encoding = {
+      .shape = shape, .options = options, .coder = layer_coder(options->level), .coder_scratch = scratch};
   const uint8_t *layer_raw = raw;
   uint8_t *at;
 
@@ -227,7 +227,7 @@ kvs_status kvi_codec_encode(const struct kvi_codec_shape *shape, const struct kv
     return KVS_ERR_INVALID;
   if (room < kvi_codec_bound(shape, options))
     return KVS_ERR_BUFFER;
-  if (layer_coder(options->level) == NULL && options->level != KVI_CODEC_RAW) {
+  if (encoding.coder == NULL && options->level != KVI_CODEC_RAW) {
     kvi_codec_init();
     encoding.block_out = encoding.coder_scratch + block_scratch(shape);
     for (uint32_t plane = 0; plane < planes_of(options); plane++)
@@ -247,7 +247,7 @@ kvs_status kvi_codec_encode(const struct kvi_codec_shape *shape, const struct kv
     at += length;
     layer_raw += kvi_codec_layer_bytes(shape, layer);
   }
-  for (uint32_t plane = 0; plane < planes_of(options); plane++) {
+  for (uint32_t plane = 0; plane < KVI_CODEC_PLANES_MAX && encoding.planes[plane] != NULL; plane++) {
     memcpy(at, encoding.planes[plane], encoding.plane_length[plane]);
     at += encoding.plane_length[plane];
   }
