@@ -35,13 +35,20 @@ static inline uint64_t kvi_block_raw_bytes(const struct kvi_block *block)
 }
 
 /*
- * Rows of a block lie a whole token apart, which processors do not see coming: asks for one ahead of its use. A prefetch may name any
- * address.
+ * Rows of a block lie a whole token apart, which processors do not see coming: asks for one ahead of its use. A prefetch may name
+ * any address.
  */
 static inline void kvi_block_prefetch(const struct kvi_block *block, const uint8_t *row)
 {
   for (size_t byte = 0; byte < block->columns * kvi_codec_element_size(block->dtype); byte += 64)
     __builtin_prefetch(row + byte);
+}
+
+/* The same for a row that will be written. */
+static inline void kvi_block_prefetch_place(const struct kvi_block *block, const uint8_t *row)
+{
+  for (size_t byte = 0; byte < block->columns * kvi_codec_element_size(block->dtype); byte += 64)
+    __builtin_prefetch(row + byte, 1);
 }
 
 /* Goes through the blocks of a layer in the order of the format. */

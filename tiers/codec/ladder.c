@@ -189,6 +189,7 @@ static void place_five(struct row_walk *walk, int16_t (*numbers)[KVI_BLOCK_COLUM
       continue;
     place_kept(walk);
     out[row] = walk->place + (size_t)walk->row++ * walk->stride;
+    kvi_block_prefetch_place(walk->block, out[row] + KVI_BLOCK_PREFETCH_ROWS * walk->stride);
   }
   kvi_codec_loops()->finish_rows(walk->block->dtype, numbers, trits, n_planes, &walk->head->scale,
                                  walk->block->columns, out);

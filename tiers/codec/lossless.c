@@ -320,6 +320,7 @@ kvs_status kvi_lossless_decode(const struct kvi_block *block, const uint8_t *byt
     for (uint32_t row = 0; row < rows; row++, low += low_bytes) {
       uint8_t *out = place + (size_t)(first + row) * stride;
 
+      kvi_block_prefetch_place(block, out + KVI_BLOCK_PREFETCH_ROWS * stride);
       join_row(block, tile[row], references, low, out);
       crc = kvi_crc32c_update(crc, out, row_bytes);
     }
