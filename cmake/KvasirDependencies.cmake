@@ -11,6 +11,8 @@ pkg_check_modules(MICROHTTPD REQUIRED IMPORTED_TARGET libmicrohttpd)
 pkg_check_modules(CJSON REQUIRED IMPORTED_TARGET libcjson)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(URING REQUIRED IMPORTED_TARGET liburing)
+pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(HIREDIS IMPORTED_TARGET hiredis) # kvasir-bench's peer
+pkg_check_modules(LZ4 IMPORTED_TARGET liblz4) # likewise
 pkg_check_modules(CMOCKA IMPORTED_TARGET cmocka)
 find_program(PROTOC_C protoc-c REQUIRED)

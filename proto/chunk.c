@@ -4,8 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/crc32c.h"
-#include "proto/bytes.h"
 #include "proto/limits.h"
 
 #define TABLE_MAGIC   0x3154564Bu /* "KVT1" as it is read little-endian */

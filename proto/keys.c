@@ -4,8 +4,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/digest.h"
-#include "proto/bytes.h"
 #include "proto/cbor.h"
 
 #define SEED_TEXT_MAX 255u

@@ -7,19 +7,19 @@
 #   run         the libraries alone, for a machine that runs what another one built
 #   quickstart  what the quick start fetches llama.cpp with
 #   quickstart-tiers  what it starts besides when it shows the tiers
-#   bench       what kvasir-bench tier measures beside: fio, redis-benchmark (rows of what is missing are left out)
+#   bench       what kvasir-bench tier measures beside: fio, redis-benchmark; and what kvasir-bench codec is built with: LZ4 (rows of what is missing are left out)
 #   engines     what tools/fetch-vllm.sh installs vLLM with, what its wheels link to, and what it compiles kernels with when it runs
 #   --list      print the packages of the sets named after it and do nothing
 set -eu
 
 build="cmake ninja-build gcc g++ libc6-dev pkg-config git file dpkg-dev
   libgrpc-dev libprotobuf-c-dev protobuf-c-compiler libisal-dev libyaml-dev libssl-dev libcmocka-dev libmicrohttpd-dev
-  libcjson-dev libxxhash-dev libhiredis-dev liburing-dev"
+  libcjson-dev libxxhash-dev libhiredis-dev liburing-dev libzstd-dev"
 test="redis-server clang-format clang-tidy shellcheck python3 python3-grpcio python3-protobuf protobuf-compiler openssl
   curl mandoc fakeroot"
 fuzz="clang llvm libclang-rt-14-dev"
-run="libgrpc29 libprotobuf-c1 libisal2 libyaml-0-2 libssl3 libmicrohttpd12 libcjson1 libxxhash0 libhiredis0.14 liburing2"
-bench="fio redis-server redis-tools"
+run="libgrpc29 libprotobuf-c1 libisal2 libyaml-0-2 libssl3 libmicrohttpd12 libcjson1 libxxhash0 libhiredis0.14 liburing2 libzstd1"
+bench="fio redis-server redis-tools liblz4-dev"
 quickstart="npm git ca-certificates"
 quickstart_tiers="redis-server"
 engines="python3 python3-venv python3-dev g++ ca-certificates libnuma1"

@@ -1,6 +1,6 @@
 /*
  * client/cli/cli.h: what the commands of kvasirctl share. Each command is one file that fills a struct cli_command; main.c
- * lists them. Option tables give the parsing, --help and the shells' completion.
+ * lists them, a group such as codec lists its own. Option tables give the parsing, --help and the shells' completion.
  */
 #ifndef KVI_CLIENT_CLI_CLI_H
 #define KVI_CLIENT_CLI_CLI_H
@@ -44,21 +44,27 @@ struct cli {
 };
 
 struct cli_command {
-  const char *name;
+  const char *name;                 /* of a group's command both words: "codec inspect" */
   const char *arguments;            /* "KEY FILE", for --help */
   const char *summary;              /* one line */
   const char *details;              /* more for --help, or NULL */
   const char *words;                /* completion of the arguments: words between spaces, "@file", or NULL */
   const struct cli_option *options; /* may be NULL */
   int min_arguments, max_arguments;
+  bool local;                                /* asks no node: takes none of the options that say which */
+  const struct cli_command *const *commands; /* of a group; NULL ends them. NULL: it is a command */
   /* arguments: those after the options. Returns an exit code. */
   int (*run)(struct cli *cli, int n, char **arguments);
 };
 
 extern const struct cli_command cli_ping, cli_stats, cli_tiers, cli_ls, cli_put, cli_get, cli_evict,
-    cli_config, cli_bench, cli_completion;
+    cli_config, cli_bench, cli_codec, cli_completion;
 extern const struct cli_command *const cli_commands[]; /* NULL ends it */
-extern const struct cli_option cli_common_options[];
+/* What every command takes, and of that what one takes that asks no node. */
+extern const struct cli_option cli_common_options[], cli_local_options[];
+
+/* The last word of a command's name: what is typed. */
+const char *cli_word(const struct cli_command *command);
 
 /* ---- options.c ---- */
 
@@ -117,6 +123,23 @@ void cli_progress_start(struct cli_progress *progress, const char *what, uint64_
 void cli_progress_at(struct cli_progress *progress, uint64_t done);
 /* Wipes it. */
 void cli_progress_end(struct cli_progress *progress);
+
+/* ---- output_file.c ---- */
+
+/* A file that is written beside its target and takes its name when it is whole. */
+struct cli_output {
+  const char *path;
+  char *scratch; /* its name until then */
+  int fd;
+};
+/* Opens it. CLI_OK or CLI_ERROR (told). */
+int cli_output_begin(struct cli_output *output, const char *path);
+/* Writes to its end. CLI_OK or CLI_ERROR (told). */
+int cli_output_write(struct cli_output *output, const void *bytes, size_t length);
+/* With code CLI_OK gives it its name, else takes it away. Returns code, or CLI_ERROR (told). Takes a zeroed one. */
+int cli_output_end(struct cli_output *output, int code);
+/* To any descriptor, all of it; false with errno. */
+bool cli_write_full(int fd, const void *bytes, size_t length);
 
 /* ---- spaces.c ---- */
 

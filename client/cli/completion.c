@@ -9,11 +9,47 @@ static void print_options(const struct cli_option *options)
     printf(" --%s", options->name);
 }
 
+static bool takes_files(const struct cli_command *command)
+{
+  return command->words != NULL && command->words[0] == '@';
+}
+
+static const struct cli_option *common_options(const struct cli_command *command)
+{
+  return command->local ? cli_local_options : cli_common_options;
+}
+
+static void print_bash_words(const struct cli_command *command)
+{
+  fputs("words=\"", stdout);
+  if (command->words != NULL && !takes_files(command))
+    printf("%s", command->words);
+  for (size_t i = 0; command->commands != NULL && command->commands[i] != NULL; i++)
+    printf(" %s", cli_word(command->commands[i]));
+  print_options(command->options);
+  print_options(common_options(command));
+  printf(" --help\"%s", takes_files(command) ? " files=1" : "");
+}
+
+/* A group looks at its own word first, which follows it. */
+static void print_bash_group(const struct cli_command *group)
+{
+  printf("    %s)\n      case ${COMP_WORDS[i + 1]} in\n", group->name);
+  for (size_t i = 0; group->commands[i] != NULL; i++) {
+    printf("        %s) ", cli_word(group->commands[i]));
+    print_bash_words(group->commands[i]);
+    fputs(" ;;\n", stdout);
+  }
+  fputs("      esac\n      ((COMP_CWORD > i + 1)) || { files=; ", stdout);
+  print_bash_words(group);
+  fputs("; } ;;\n", stdout);
+}
+
 static void print_bash(void)
 {
   fputs("# bash completion of kvasirctl, printed by 'kvasirctl completion bash'\n"
         "_kvasirctl()\n{\n"
-        "  local current=${COMP_WORDS[COMP_CWORD]} command= words= word i\n"
+        "  local current=${COMP_WORDS[COMP_CWORD]} command= words= files= word i\n"
         "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
         "    word=${COMP_WORDS[i]}\n"
         "    case $word in\n"
@@ -29,29 +65,23 @@ static void print_bash(void)
         "  case $command in\n",
         stdout);
   for (size_t i = 0; cli_commands[i] != NULL; i++) {
-    const struct cli_command *command = cli_commands[i];
-
-    printf("    %s) words=\"", command->name);
-    if (command->words != NULL && command->words[0] != '@')
-      printf("%s", command->words);
-    print_options(command->options);
-    print_options(cli_common_options);
-    fputs(" --help\" ;;\n", stdout);
+    if (cli_commands[i]->commands != NULL) {
+      print_bash_group(cli_commands[i]);
+      continue;
+    }
+    printf("    %s) ", cli_commands[i]->name);
+    print_bash_words(cli_commands[i]);
+    fputs(" ;;\n", stdout);
   }
   fputs("    \"\") words=\"", stdout);
   for (size_t i = 0; cli_commands[i] != NULL; i++)
     printf("%s ", cli_commands[i]->name);
   print_options(cli_common_options);
-  fputs(" --help --version\" ;;\n  esac\n", stdout);
-  fputs("  COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n"
-        "  case $command in\n",
+  fputs(" --help --version\" ;;\n  esac\n"
+        "  COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n"
+        "  [[ -z $files || $current == -* ]] || COMPREPLY+=($(compgen -f -- \"$current\"))\n"
+        "}\ncomplete -o filenames -F _kvasirctl kvasirctl\n",
         stdout);
-  for (size_t i = 0; cli_commands[i] != NULL; i++) {
-    if (cli_commands[i]->words != NULL && cli_commands[i]->words[0] == '@')
-      printf("    %s) [[ $current == -* ]] || COMPREPLY+=($(compgen -f -- \"$current\")) ;;\n",
-             cli_commands[i]->name);
-  }
-  fputs("  esac\n}\ncomplete -o filenames -F _kvasirctl kvasirctl\n", stdout);
 }
 
 /* What stands in '...[...]' of _arguments, without what would end it. */
@@ -78,6 +108,32 @@ static void print_zsh_options(const struct cli_option *options)
   }
 }
 
+static void print_zsh_command(const struct cli_command *command, const char *blanks)
+{
+  printf("%s%s) _arguments '--help[explain]'", blanks, cli_word(command));
+  print_zsh_options(command->options);
+  print_zsh_options(common_options(command));
+  if (takes_files(command))
+    fputs(" '*:file:_files'", stdout);
+  else if (command->words != NULL)
+    printf(" '1:what:(%s)'", command->words);
+  fputs(" ;;\n", stdout);
+}
+
+/* The group's word shifts its command's arguments by one. */
+static void print_zsh_group(const struct cli_command *group)
+{
+  printf("        %s)\n          if ((CURRENT == 2)); then\n            _values command", group->name);
+  for (size_t i = 0; group->commands[i] != NULL; i++)
+    printf(" %s", cli_word(group->commands[i]));
+  fputs("\n            return\n          fi\n          shift words\n          ((CURRENT--))\n"
+        "          case $words[1] in\n",
+        stdout);
+  for (size_t i = 0; group->commands[i] != NULL; i++)
+    print_zsh_command(group->commands[i], "            ");
+  fputs("          esac\n          ;;\n", stdout);
+}
+
 static void print_zsh(void)
 {
   fputs("#compdef kvasirctl\n"
@@ -98,16 +154,10 @@ static void print_zsh(void)
         "    argument)\n      case $words[1] in\n",
         stdout);
   for (size_t i = 0; cli_commands[i] != NULL; i++) {
-    const struct cli_command *command = cli_commands[i];
-
-    printf("        %s) _arguments '--help[explain]'", command->name);
-    print_zsh_options(command->options);
-    print_zsh_options(cli_common_options);
-    if (command->words != NULL && command->words[0] == '@')
-      fputs(" '*:file:_files'", stdout);
-    else if (command->words != NULL)
-      printf(" '1:what:(%s)'", command->words);
-    fputs(" ;;\n", stdout);
+    if (cli_commands[i]->commands != NULL)
+      print_zsh_group(cli_commands[i]);
+    else
+      print_zsh_command(cli_commands[i], "        ");
   }
   fputs("      esac\n      ;;\n  esac\n}\n_kvasirctl \"$@\"\n", stdout);
 }

@@ -1,10 +1,8 @@
 /* client/cli/get.c: kvasirctl get. */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/cli/cli.h"
@@ -54,21 +52,6 @@ static int get_manifest(struct cli *cli, kvsc_space *space, const char *name, st
   return code;
 }
 
-static bool write_full(int fd, const uint8_t *bytes, size_t length)
-{
-  while (length > 0) {
-    ssize_t n = write(fd, bytes, length);
-
-    if (n < 0 && errno == EINTR)
-      continue;
-    if (n <= 0)
-      return false;
-    bytes += n;
-    length -= (size_t)n;
-  }
-  return true;
-}
-
 /* One batch of parts, checked against their keys and written. */
 static int get_batch(struct cli *cli, kvsc_space *space, const char *name,
                      const struct cli_manifest *manifest, uint32_t first, uint8_t *buffer, int fd)
@@ -96,7 +79,7 @@ static int get_batch(struct cli *cli, kvsc_space *space, const char *name,
       fprintf(stderr, "kvasirctl: part %u of '%s' is not what was put\n", first + i, name);
       return CLI_ERROR;
     }
-    if (!write_full(fd, buffers[i].base, buffers[i].length)) {
+    if (!cli_write_full(fd, buffers[i].base, buffers[i].length)) {
       fprintf(stderr, "kvasirctl: cannot write: %s\n", strerror(errno));
       return CLI_ERROR;
     }
@@ -125,36 +108,16 @@ static int get_parts(struct cli *cli, kvsc_space *space, const char *name,
   return code;
 }
 
-/* Into a file beside the target that takes its name when it is whole: a miss half way leaves the target alone. */
+/* A miss half way leaves the target alone. */
 static int get_into_file(struct cli *cli, kvsc_space *space, const char *name,
                          const struct cli_manifest *manifest, const char *path)
 {
-  size_t size = strlen(path) + sizeof(".XXXXXX");
-  char *scratch = malloc(size);
-  mode_t mask;
-  int code, fd;
+  struct cli_output output;
+  int code = cli_output_begin(&output, path);
 
-  if (scratch == NULL)
-    return cli_fail(cli, "get", KVS_ERR_NOMEM);
-  snprintf(scratch, size, "%s.XXXXXX", path);
-  fd = mkostemp(scratch, O_CLOEXEC);
-  if (fd < 0) {
-    fprintf(stderr, "kvasirctl: %s: %s\n", scratch, strerror(errno));
-    free(scratch);
-    return CLI_ERROR;
-  }
-  mask = umask(0);
-  umask(mask);
-  (void)!fchmod(fd, 0666 & ~mask); /* as a file that was made in the usual way; 0600 is no harm */
-  code = get_parts(cli, space, name, manifest, fd);
-  if (close(fd) != 0 || (code == CLI_OK && rename(scratch, path) != 0)) {
-    fprintf(stderr, "kvasirctl: %s: %s\n", path, strerror(errno));
-    code = CLI_ERROR;
-  }
-  if (code != CLI_OK)
-    unlink(scratch);
-  free(scratch);
-  return code;
+  if (code == CLI_OK)
+    code = get_parts(cli, space, name, manifest, output.fd);
+  return cli_output_end(&output, code);
 }
 
 static int run(struct cli *cli, int n, char **arguments)

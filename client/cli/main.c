@@ -8,8 +8,8 @@
 #endif
 
 const struct cli_command *const cli_commands[] = {
-    &cli_ping,  &cli_stats,  &cli_tiers, &cli_ls,         &cli_put, &cli_get,
-    &cli_evict, &cli_config, &cli_bench, &cli_completion, NULL,
+    &cli_ping,  &cli_stats,  &cli_tiers, &cli_ls,    &cli_put,        &cli_get,
+    &cli_evict, &cli_config, &cli_bench, &cli_codec, &cli_completion, NULL,
 };
 
 static struct cli the_cli = {.timeout_ms = 5000};
@@ -32,6 +32,11 @@ const struct cli_option cli_common_options[] = {
     {0, NULL, NULL, NULL, CLI_FLAG, NULL},
 };
 
+const struct cli_option cli_local_options[] = {
+    {'j', "json", NULL, "print JSON", CLI_FLAG, &the_cli.json},
+    {0, NULL, NULL, NULL, CLI_FLAG, NULL},
+};
+
 static void print_overview(FILE *out)
 {
   fputs("Usage: kvasirctl [OPTION...] COMMAND [ARGUMENT...]\n\nLooks at a Kvasir node and works on what it "
@@ -48,24 +53,37 @@ static void print_overview(FILE *out)
         out);
 }
 
-static const struct cli_command *find_command(const char *name)
+static const struct cli_command *find_command(const struct cli_command *const *commands, const char *word)
 {
-  for (size_t i = 0; cli_commands[i] != NULL; i++) {
-    if (strcmp(cli_commands[i]->name, name) == 0)
-      return cli_commands[i];
+  for (size_t i = 0; commands[i] != NULL; i++) {
+    if (strcmp(cli_word(commands[i]), word) == 0)
+      return commands[i];
   }
   return NULL;
 }
 
-/* Runs a command whose words begin at argv[0]. */
-static int run_command(int argc, char **argv)
+static int run_words(const struct cli_command *group, int argc, char **argv);
+
+/* A group without more words shows what it has. */
+static int run_group(const struct cli_command *group, int argc, char **argv, int first)
 {
-  const struct cli_command *command = find_command(argv[0]);
+  if (first < argc)
+    return run_words(group, argc - first, argv + first);
+  cli_help(group, stderr);
+  return CLI_USAGE;
+}
+
+/* Runs a command, of a group or of kvasirctl itself (NULL), whose words begin at argv[0]. */
+static int run_words(const struct cli_command *group, int argc, char **argv)
+{
+  const struct cli_command *command = find_command(group != NULL ? group->commands : cli_commands, argv[0]);
   bool help;
   int first, code, n;
 
   if (command == NULL) {
-    fprintf(stderr, "kvasirctl: there is no command '%s'; 'kvasirctl --help' lists them\n", argv[0]);
+    fprintf(stderr, "kvasirctl: there is no command '%s%s%s'; 'kvasirctl %s%s--help' lists them\n",
+            group != NULL ? group->name : "", group != NULL ? " " : "", argv[0],
+            group != NULL ? group->name : "", group != NULL ? " " : "");
     return CLI_USAGE;
   }
   code = cli_parse(command, argc, argv, &help, &first);
@@ -75,11 +93,19 @@ static int run_command(int argc, char **argv)
     cli_help(command, stdout);
     return CLI_OK;
   }
+  if (command->commands != NULL)
+    return run_group(command, argc, argv, first);
   n = argc - first;
   if (n < command->min_arguments || n > command->max_arguments)
     return cli_usage(command, "it takes %s",
                      command->arguments[0] != '\0' ? command->arguments : "no arguments");
-  code = command->run(&the_cli, n, argv + first);
+  return command->run(&the_cli, n, argv + first);
+}
+
+static int run_command(int argc, char **argv)
+{
+  int code = run_words(NULL, argc, argv);
+
   kvsc_close(the_cli.client);
   if (fflush(stdout) != 0 && code == CLI_OK) {
     perror("kvasirctl: standard output");

@@ -9,6 +9,18 @@
 
 #define OPTIONS_MAX 24
 
+const char *cli_word(const struct cli_command *command)
+{
+  const char *blank = strrchr(command->name, ' ');
+
+  return blank != NULL ? blank + 1 : command->name;
+}
+
+static const struct cli_option *common_options(const struct cli_command *command)
+{
+  return command != NULL && command->local ? cli_local_options : cli_common_options;
+}
+
 /* The tables of a command as getopt_long wants them. */
 struct parser {
   struct option longs[OPTIONS_MAX + 2];
@@ -78,12 +90,12 @@ int cli_parse(const struct cli_command *command, int argc, char **argv, bool *he
   int value;
 
   *help_p = false;
-  if (command != NULL) {
+  if (command != NULL && command->commands == NULL) {
     parser.shorts[0] = ':'; /* a command's options may stand between its arguments */
     memmove(parser.shorts + 1, parser.shorts + 2, 2);
     add_rows(&parser, command->options);
   }
-  add_rows(&parser, cli_common_options);
+  add_rows(&parser, common_options(command));
   parser.longs[parser.n] = (struct option){.name = "help", .has_arg = no_argument, .val = 'h'};
   optind = 0; /* glibc: start anew, with this string's first character */
   while ((value = getopt_long(argc, argv, parser.shorts, parser.longs, NULL)) != -1) {
@@ -132,6 +144,14 @@ static void print_rows(const struct cli_option *options, FILE *out)
   }
 }
 
+static void print_commands(const struct cli_command *group, FILE *out)
+{
+  fputs("\nCommands:\n", out);
+  for (size_t i = 0; group->commands[i] != NULL; i++)
+    fprintf(out, "  %-11s %s\n", cli_word(group->commands[i]), group->commands[i]->summary);
+  fprintf(out, "\n'kvasirctl %s COMMAND --help' explains a command.\n", group->name);
+}
+
 void cli_help(const struct cli_command *command, FILE *out)
 {
   if (command != NULL) {
@@ -139,10 +159,12 @@ void cli_help(const struct cli_command *command, FILE *out)
             command->arguments[0] != '\0' ? " " : "", command->arguments, command->summary);
     if (command->details != NULL)
       fprintf(out, "\n%s\n", command->details);
+    if (command->commands != NULL)
+      print_commands(command, out);
     fputs("\nOptions:\n", out);
     print_rows(command->options, out);
   }
-  print_rows(cli_common_options, out);
+  print_rows(common_options(command), out);
   fprintf(out, "  -h, %-22s %s\n", "--help", "this text");
   if (command == NULL)
     fprintf(out, "  -V, %-22s %s\n", "--version", "the version");

@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "client/cli/cli.h"
 
-#define COLUMNS_MAX 12
+#define COLUMNS_MAX 16
 
 struct cli_table {
   size_t n_columns, n_cells, room;

@@ -48,6 +48,9 @@ const struct bench_row *bench_document_find(const struct bench_document *documen
 struct bench_summary bench_document_ratio(const struct bench_document *document, const struct bench_row *row,
                                           const char *to);
 
+/* The machine and how the run was made, as each document has it. */
+void bench_machine_json(const struct bench_machine *machine, kvi_strbuf *out);
+
 void bench_document_json(const struct bench_document *document, kvi_strbuf *out);
 
 #endif

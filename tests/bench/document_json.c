@@ -27,7 +27,7 @@ static void read_cpu_name(char *name, size_t size)
   fclose(info);
 }
 
-static void add_machine(const struct bench_machine *machine, kvi_strbuf *out)
+void bench_machine_json(const struct bench_machine *machine, kvi_strbuf *out)
 {
   struct utsname system = {0};
   struct sysinfo memory = {0};
@@ -95,7 +95,7 @@ static void add_row(const struct bench_document *document, const struct bench_ro
 void bench_document_json(const struct bench_document *document, kvi_strbuf *out)
 {
   kvi_strbuf_add(out, "{\"machine\":");
-  add_machine(&document->machine, out);
+  bench_machine_json(&document->machine, out);
   kvi_strbuf_add(out, ",\"rows\":[");
   for (size_t i = 0; i < document->n_rows; i++) {
     if (i > 0)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/bench/codec/codec.h"
 #include "tests/bench/net.h"
 #include "tests/bench/plot.h"
 #include "tests/bench/raw.h"
@@ -14,7 +15,10 @@ static const char usage[] =
     "  tier              the SSD tier beside fio, the Redis tier beside redis-benchmark, DRAM beside memcpy, "
     "and how long\n"
     "                    a volume takes to open; tier --help lists its options\n"
-    "  plot FILE.json    the ratios of a JSON document as an SVG picture, to standard output\n"
+    "  codec             rate, error and speed of the codec's levels beside the alternatives; codec --help "
+    "lists its "
+    "options\n"
+    "  plot FILE.json    the ratios, or curves, of a JSON document as an SVG picture, to standard output\n"
     "  --version, --help\n";
 
 int main(int argc, char **argv)
@@ -26,6 +30,8 @@ int main(int argc, char **argv)
     return bench_net(argc - 1, argv + 1);
   if (strcmp(command, "tier") == 0)
     return bench_tier(argc - 1, argv + 1);
+  if (strcmp(command, "codec") == 0)
+    return bench_codec(argc - 1, argv + 1);
   if (strcmp(command, "plot") == 0 && argc == 3)
     return bench_plot(argv[2]);
   if (strcmp(command, "serve-raw") == 0 && argc == 3) /* our own child: raw.h */

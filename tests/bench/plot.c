@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "tests/bench/codec/plot.h"
 
 #define FILE_MAX  (8u << 20)
 #define BAR_X     330
@@ -108,15 +109,19 @@ int bench_plot(const char *path)
 {
   char *text = read_file(path);
   cJSON *document;
-  const cJSON *rows;
+  const cJSON *rows, *sets;
   int status = EXIT_FAILURE;
 
   if (text == NULL)
     return EXIT_FAILURE;
   document = cJSON_Parse(text);
   rows = cJSON_GetObjectItemCaseSensitive(document, "rows");
+  sets = cJSON_GetObjectItemCaseSensitive(document, "sets"); /* of kvasir-bench codec */
   if (cJSON_IsArray(rows)) {
-    draw_all(rows);
+    if (cJSON_GetArraySize(sets) > 0)
+      codec_plot(sets);
+    else
+      draw_all(rows);
     status = fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
   } else {
     fprintf(stderr, "kvasir-bench: %s is not a document of kvasir-bench --json\n", path);

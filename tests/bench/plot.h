@@ -1,4 +1,4 @@
-/* tests/bench/plot.h: kvasir-bench plot: a document's ratios as bars. */
+/* tests/bench/plot.h: kvasir-bench plot: a document's ratios as bars, or its rate-distortion curves. */
 #ifndef KVASIR_BENCH_PLOT_H
 #define KVASIR_BENCH_PLOT_H
 

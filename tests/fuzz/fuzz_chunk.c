@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/crc32c.h"
-#include "proto/bytes.h"
 #include "proto/chunk.h"
 #include "proto/limits.h"
 

@@ -8,8 +8,8 @@
 
 #include <kvasir/keys.h>
 
+#include "base/bytes.h"
 #include "base/digest.h"
-#include "proto/bytes.h"
 
 #define HEAD       8u /* hash, chunk / block, block, split, extra, room, parent, spare */
 #define TOKENS_MAX 2048u

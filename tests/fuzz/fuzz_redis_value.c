@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/crc32c.h"
-#include "proto/bytes.h"
 #include "tiers/redis/value.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

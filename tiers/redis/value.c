@@ -3,8 +3,8 @@
 
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/crc32c.h"
-#include "proto/bytes.h"
 
 #define VALUE_MAGIC   0x3152564Bu /* "KVR1" as it is read little-endian */
 #define VALUE_VERSION 1u

@@ -4,8 +4,8 @@
 
 #include <kvasir/keys.h>
 
+#include "base/bytes.h"
 #include "base/crc32c.h"
-#include "proto/bytes.h"
 #include "tiers/ssd/format.h"
 
 #define SPACE_HEAD  4u  /* key length, tenant length */

@@ -6,9 +6,9 @@
 
 #include <kvasir/keys.h>
 
+#include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/digest.h"
-#include "proto/bytes.h"
 #include "proto/limits.h"
 
 #define HEADER_MAGIC  0x4C54564Bu /* "KVTL" */

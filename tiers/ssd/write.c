@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/bytes.h"
+#include "base/bytes.h"
 #include "tiers/ssd/volume_private.h"
 
 /* ---- records ---- */

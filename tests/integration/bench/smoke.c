@@ -189,6 +189,104 @@ static void tiers(void **state)
   free(output);
 }
 
+/* A NumPy file of bf16 patterns with sequence, layer, token, head and dimension. */
+static void write_tensor(const char *folder, const char *name, int tokens)
+{
+  char path[256], header[128];
+  FILE *file;
+
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  file = fopen(path, "we");
+  assert_non_null(file);
+  snprintf(header, sizeof header, "{'descr': '<u2', 'fortran_order': False, 'shape': (2, 1, %d, 2, 32), }",
+           tokens);
+  fprintf(file, "%cNUMPY%c%c%c%c%-117s\n", 0x93, 1, 0, 118, 0, header);
+  for (int i = 0; i < 2 * tokens * 2 * 32; i++) {
+    uint16_t pattern = (uint16_t)(0x3F00 + i * 7919 % 256 + (i * 31 % 2 << 15));
+
+    assert_int_equal(fwrite(&pattern, sizeof pattern, 1, file), 1);
+  }
+  assert_int_equal(fclose(file), 0);
+}
+
+static const cJSON *point_named(const cJSON *set, const char *name)
+{
+  const cJSON *point;
+
+  cJSON_ArrayForEach(point, cJSON_GetObjectItemCaseSensitive(set, "points"))
+  {
+    if (strcmp(text(point, "method"), name) == 0)
+      return point;
+  }
+  fail_msg("no method %s", name);
+  return NULL;
+}
+
+static void check_set(const cJSON *set)
+{
+  assert_true(cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(point_named(set, "lossless"), "exact")));
+  assert_true(cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(point_named(set, "zstd-1"), "exact")));
+  assert_true(number(point_named(set, "ladder-p0"), "bits") < number(point_named(set, "ladder-p2"), "bits"));
+  assert_true(number(point_named(set, "ladder-p0"), "keys") > number(point_named(set, "ladder-p2"), "keys"));
+}
+
+/* Rates do not depend on the machine; speeds are there and not judged. The curves can be drawn. */
+static void codec(void **state)
+{
+  static const char *const expected[] = {"synthetic-head64-lossless-bits",
+                                         "synthetic-head64-ladder-p2-attention",
+                                         "synthetic-head64-lmcache-32-16-keys",
+                                         "files-lossless-bits",
+                                         "memcpy",
+                                         "decode-ladder-p2",
+                                         "decode-ladder-p2-scalar",
+                                         "decode-ladder-p2-cycles",
+                                         "cores-ladder-p2-25Gbit"};
+  char folder[] = "/tmp/kvasir-bench-data-XXXXXX", arguments[512];
+  cJSON *document;
+  char *output;
+  FILE *file;
+  int status;
+
+  (void)state;
+  assert_non_null(mkdtemp(folder));
+  write_tensor(folder, "files-k.npy", 24);
+  write_tensor(folder, "files-v.npy", 24);
+  write_tensor(folder, "files-q.npy", 5);
+  snprintf(arguments, sizeof arguments,
+           "codec --json --data %s --synthetic head64 --layers 1 --rounds 1 --seconds 0.01 --only "
+           "'-(lossless|zstd-1|ladder-p[02]|lmcache-32-16)$|^decode-ladder-p2'",
+           folder);
+  output = run(arguments, &status);
+  document = cJSON_Parse(output);
+  assert_int_equal(status, 0);
+  assert_non_null(document);
+  check_document(document, expected, sizeof expected / sizeof expected[0]);
+  assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(document, "sets")), 2);
+  check_set(cJSON_GetArrayItem(cJSON_GetObjectItem(document, "sets"), 0));
+  check_set(cJSON_GetArrayItem(cJSON_GetObjectItem(document, "sets"), 1));
+  cJSON_Delete(document);
+  snprintf(arguments, sizeof arguments, "%s/files-q.npy", folder);
+  file = fopen(arguments, "we"); /* no longer a tensor */
+  assert_non_null(file);
+  assert_int_equal(fwrite(output, 1, strlen(output), file), strlen(output));
+  assert_int_equal(fclose(file), 0);
+  free(output);
+  snprintf(arguments, sizeof arguments, "plot %s/files-q.npy", folder);
+  output = run(arguments, &status);
+  assert_int_equal(status, 0);
+  assert_non_null(strstr(output, "</svg>"));
+  assert_non_null(strstr(output, "synthetic-head64"));
+  free(output);
+  snprintf(arguments, sizeof arguments, "codec --no-speed --synthetic none --data %s 2>&1", folder);
+  output = run(arguments, &status);
+  assert_int_equal(status, 1);
+  assert_non_null(strstr(output, "not a NumPy file"));
+  free(output);
+  snprintf(arguments, sizeof arguments, "rm -r '%s'", folder);
+  assert_int_equal(system(arguments), 0); /* NOLINT(cert-env33-c): a folder of our own */
+}
+
 static void usage_errors(void **state)
 {
   static const char *const wrong[] = {"net --rounds 0 2>&1",
@@ -205,7 +303,14 @@ static void usage_errors(void **state)
                                       "tier --directory /nowhere 2>&1",
                                       "tier --lmcache /nowhere 2>&1",
                                       "tier --pin --no-pin 2>&1",
-                                      "tier --only '(' 2>&1"};
+                                      "tier --only '(' 2>&1",
+                                      "codec --synthetic head7 2>&1",
+                                      "codec --synthetic head64,, 2>&1",
+                                      "codec --data /nowhere 2>&1",
+                                      "codec --layers 0 2>&1",
+                                      "codec --rounds 0 2>&1",
+                                      "codec --only '(' 2>&1",
+                                      "codec extra 2>&1"};
   int status;
 
   (void)state;
@@ -311,6 +416,7 @@ int main(int argc, char **argv)
       cmocka_unit_test(a_server_that_does_not_start),
       cmocka_unit_test(a_document_with_every_way),
       cmocka_unit_test(tiers),
+      cmocka_unit_test(codec),
       cmocka_unit_test(another_program_that_measures),
   };
 

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "proto/bytes.h"
+#include "base/bytes.h"
 #include "proto/frame.h"
 #include "proto/limits.h"
 

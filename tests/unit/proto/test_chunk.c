@@ -1,8 +1,8 @@
 /* The segment table: golden bytes, and every corruption refused. */
 #include "tests/unit/proto/testing.h"
 
+#include "base/bytes.h"
 #include "base/crc32c.h"
-#include "proto/bytes.h"
 #include "proto/chunk.h"
 #include "proto/limits.h"
 #include "tests/unit/proto/vectors.h"

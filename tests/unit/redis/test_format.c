@@ -1,9 +1,9 @@
 /* Keys and values: golden bytes of docs/formats/redis.md, and every damage told from the others. */
 #include "tests/unit/redis/testing.h"
 
+#include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/text.h"
-#include "proto/bytes.h"
 
 static const char golden_key[] = "6b76617369723a010764656661756c74"
                                  "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"

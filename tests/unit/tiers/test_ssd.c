@@ -5,8 +5,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "base/bytes.h"
 #include "base/crc32c.h"
-#include "proto/bytes.h"
 #include "ssd_fixture.h"
 #include "tiers/ssd/disk.h"
 #include "tiers/ssd/format.h"

@@ -1,6 +1,6 @@
-/* proto/bytes.h: little-endian numbers in byte arrays, at any alignment. */
-#ifndef KVASIR_PROTO_BYTES_H
-#define KVASIR_PROTO_BYTES_H
+/* base/bytes.h: little-endian numbers in byte arrays, at any alignment. */
+#ifndef KVI_BASE_BYTES_H
+#define KVI_BASE_BYTES_H
 
 #include <stdint.h>
 

@@ -1,0 +1,297 @@
+/*
+ * How far a ladder's numbers are from what they were: half a step of each quality, what rounding to the dtype adds, and the centred relative
+ * error that docs/codec.md promises. Rows and channels that stand out do not spoil the others.
+ */
+#include <math.h>
+
+#include "codec_testing.h"
+
+#define ROWS  256u
+#define HEADS 4u
+#define DIM   64u
+
+static double element_of(enum kvi_codec_dtype dtype, const uint8_t *raw, size_t at)
+{
+  return (double)kvi_codec_to_float(dtype, raw + at * kvi_codec_element_size(dtype));
+}
+
+/* What rounding to the dtype may add: half of the last place of the result, or of the smallest one. */
+static double rounding(enum kvi_codec_dtype dtype, double x)
+{
+  static const int fraction[] = {0, 8, 11, 4, 3, 0}, smallest[] = {0, -134, -25, -10, -17, -1};
+  double relative = dtype == KVI_CODEC_INT8 ? 0 : ldexp(fabs(x), -fraction[dtype]);
+
+  return fmax(relative, ldexp(1.0, smallest[dtype]));
+}
+
+static struct kvi_codec_shape keys_of(enum kvi_codec_dtype dtype, uint32_t rows, uint32_t heads, uint32_t dim,
+                                      uint32_t start)
+{
+  return layer_shape((struct kvi_codec_shape){
+      .dtype = dtype, .n_layers = 1, .n_tokens = rows, .n_heads = heads, .key_dim = dim, .start = start});
+}
+
+/* A ladder object of keys, decoded. Free it. */
+static uint8_t *through(const struct kvi_codec_shape *shape, uint32_t planes, uint32_t step, uint32_t quality,
+                        const uint8_t *raw, size_t *length_p)
+{
+  const struct kvi_codec_options options = {.level = KVI_CODEC_LADDER, .planes = planes, .step = step};
+  struct object_bytes object = encode_alike(shape, &options, raw);
+  uint32_t got;
+  uint8_t *decoded;
+
+  assert_int_equal(decode_alike(object.bytes, object.length, quality, shape->raw_bytes, &decoded, &got),
+                   KVS_OK);
+  assert_int_equal(got, quality);
+  *length_p = object.length;
+  free(object.bytes);
+  return decoded;
+}
+
+/* Deviation of a unit of columns around its columns' means, of rows from first on. */
+static double unit_deviation(const struct kvi_codec_shape *shape, const uint8_t *raw, uint32_t first,
+                             uint32_t column, uint32_t columns)
+{
+  uint32_t row_columns = shape->n_heads * shape->key_dim, rows = shape->n_tokens - first;
+  double squares = 0;
+
+  for (uint32_t c = column; c < column + columns; c++) {
+    double sum = 0, square = 0;
+
+    for (uint32_t row = first; row < shape->n_tokens; row++)
+      sum += element_of(shape->dtype, raw, (size_t)row * row_columns + c);
+    for (uint32_t row = first; row < shape->n_tokens; row++) {
+      double x = element_of(shape->dtype, raw, (size_t)row * row_columns + c) - sum / rows;
+
+      square += x * x;
+    }
+    squares += square / rows;
+  }
+  return sqrt(squares / columns);
+}
+
+/* No element of a unit's columns is further off than half a step and a rounding. */
+static void check_steps(const struct kvi_codec_shape *shape, const uint8_t *raw, const uint8_t *decoded,
+                        uint32_t column, uint32_t columns, double step)
+{
+  uint32_t row_columns = shape->n_heads * shape->key_dim;
+
+  for (uint32_t row = 0; row < shape->n_tokens; row++)
+    for (uint32_t c = column; c < column + columns; c++) {
+      size_t at = (size_t)row * row_columns + c;
+      double x = element_of(shape->dtype, raw, at), y = element_of(shape->dtype, decoded, at);
+
+      /* A step is kept in 8 bits, and is of a deviation summed in floats. */
+      assert_true(fabs(x - y) <= step / 2 * 1.01 + rounding(shape->dtype, y));
+    }
+}
+
+static void no_number_is_off_by_more_than_half_a_step(void **state)
+{
+  static const enum sample_kind kinds[] = {SAMPLE_GAUSSIAN, SAMPLE_LARGE_MEANS, SAMPLE_WILD_CHANNEL};
+  static const enum kvi_codec_dtype dtypes[] = {KVI_CODEC_BF16, KVI_CODEC_FP16, KVI_CODEC_E4M3,
+                                                KVI_CODEC_E5M2, KVI_CODEC_INT8};
+
+  (void)state;
+  for (size_t d = 0; d < sizeof dtypes / sizeof dtypes[0]; d++)
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++)
+      for (uint32_t planes = 0; planes <= 3; planes++) {
+        struct kvi_codec_shape shape = keys_of(dtypes[d], 101, 3, 32, 4);
+        uint8_t *raw = sample_raw(&shape, kinds[k], planes);
+
+        for (uint32_t quality = 0; quality <= planes; quality++) {
+          size_t length;
+          uint8_t *decoded = through(&shape, planes, 0, quality, raw, &length);
+
+          for (uint32_t head = 0; head < shape.n_heads; head++)
+            check_steps(&shape, raw, decoded, head * 32, 32,
+                        0.8 * unit_deviation(&shape, raw, 0, head * 32, 32) / pow(3, quality));
+          free(decoded);
+        }
+        free(raw);
+      }
+}
+
+/* Multi-head latent attention: the rotary part is nine times finer. */
+static void rotary_columns_are_finer(void **state)
+{
+  struct kvi_codec_shape shape = layer_shape((struct kvi_codec_shape){.dtype = KVI_CODEC_BF16,
+                                                                      .n_layers = 1,
+                                                                      .n_tokens = 100,
+                                                                      .n_heads = 1,
+                                                                      .key_dim = 576,
+                                                                      .rotary_dim = 64,
+                                                                      .start = 4});
+  uint8_t *raw = sample_raw(&shape, SAMPLE_GAUSSIAN, 5), *decoded;
+  size_t length;
+
+  (void)state;
+  decoded = through(&shape, 1, 0, 1, raw, &length);
+  for (uint32_t part = 0; part < 4; part++)
+    check_steps(&shape, raw, decoded, part * 128, 128,
+                0.8 * unit_deviation(&shape, raw, 0, part * 128, 128) / 3);
+  check_steps(&shape, raw, decoded, 512, 64, 0.8 * unit_deviation(&shape, raw, 0, 512, 64) / 27);
+  free(decoded);
+  free(raw);
+}
+
+/* Relative L2 of the error, of rows [first, end), to the numbers around their channels' means over all rows from "from" on. */
+static double centred_error(const struct kvi_codec_shape *shape, const uint8_t *raw, const uint8_t *decoded,
+                            uint32_t from, uint32_t first, uint32_t end)
+{
+  uint32_t columns = shape->n_heads * shape->key_dim;
+  double error = 0, norm = 0;
+
+  for (uint32_t c = 0; c < columns; c++) {
+    double mean = 0;
+
+    for (uint32_t row = from; row < shape->n_tokens; row++)
+      mean += element_of(shape->dtype, raw, (size_t)row * columns + c);
+    mean /= shape->n_tokens - from;
+    for (uint32_t row = first; row < end; row++) {
+      double x = element_of(shape->dtype, raw, (size_t)row * columns + c);
+      double y = element_of(shape->dtype, decoded, (size_t)row * columns + c);
+
+      error += (x - y) * (x - y);
+      norm += (x - mean) * (x - mean);
+    }
+  }
+  return sqrt(error / norm);
+}
+
+static void each_plane_divides_the_error_by_three(void **state)
+{
+  struct kvi_codec_shape shape = keys_of(KVI_CODEC_BF16, ROWS, HEADS, DIM, 100);
+  uint8_t *raw = sample_raw(&shape, SAMPLE_GAUSSIAN, 1);
+  double error[4];
+
+  (void)state;
+  for (uint32_t planes = 0; planes <= 3; planes++)
+    for (uint32_t quality = 0; quality <= planes; quality++) {
+      size_t length;
+      uint8_t *decoded = through(&shape, planes, 0, quality, raw, &length);
+      double one = centred_error(&shape, raw, decoded, 0, 0, ROWS);
+
+      /* The same whatever the number of planes behind. */
+      assert_true(planes == quality || planes == 0 || fabs(one / error[quality] - 1) < 0.02);
+      if (quality == planes)
+        error[quality] = one;
+      free(decoded);
+      assert_true(length * 8 < (size_t)shape.raw_bytes * (planes + 2) * 9 / 8);
+    }
+  assert_true(error[0] <= 0.235 && error[0] >= 0.2);
+  assert_true(error[1] <= 0.078);
+  assert_true(error[2] <= 0.026);
+  assert_true(error[3] <= 0.009);
+  for (int i = 0; i < 3; i++) {
+    assert_true(error[i] / error[i + 1] > 2.8);
+    assert_true(error[i] / error[i + 1] < 3.2);
+  }
+  free(raw);
+}
+
+/* A base step that a caller chooses gives an error in proportion. */
+static void the_step_is_the_callers(void **state)
+{
+  static const uint32_t steps[] = {20, 100, 400, 800, 1600, 4000};
+  struct kvi_codec_shape shape = keys_of(KVI_CODEC_FP16, ROWS, HEADS, DIM, 100);
+  uint8_t *raw = sample_raw(&shape, SAMPLE_GAUSSIAN, 2);
+  size_t before = SIZE_MAX;
+
+  (void)state;
+  for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+    size_t length;
+    uint8_t *decoded = through(&shape, 0, steps[i], 0, raw, &length);
+    double error = centred_error(&shape, raw, decoded, 0, 0, ROWS);
+
+    assert_true(error <= steps[i] / 1000.0 / sqrt(12) * 1.05);
+    assert_true(length <= before);
+    before = length;
+    free(decoded);
+  }
+  free(raw);
+}
+
+/* Means of 40 deviations cost next to nothing, and leave the rest as good as it was. */
+static void large_means_do_not_spoil_the_rest(void **state)
+{
+  struct kvi_codec_shape shape = keys_of(KVI_CODEC_FP16, ROWS, 1, 128, 100);
+  uint8_t *raw = sample_raw(&shape, SAMPLE_LARGE_MEANS, 3), *decoded;
+  size_t length, plain;
+
+  (void)state;
+  decoded = through(&shape, 2, 0, 2, raw, &length);
+  assert_true(centred_error(&shape, raw, decoded, 0, 0, ROWS) <= 0.027);
+  free(decoded);
+  free(raw);
+  raw = sample_raw(&shape, SAMPLE_GAUSSIAN, 3);
+  decoded = through(&shape, 2, 0, 2, raw, &plain);
+  assert_in_range(length, plain * 9 / 10, plain * 11 / 10);
+  free(decoded);
+  free(raw);
+}
+
+/* The sinks' rows are 50 times as large: they are finer in proportion, and the rest is as good as without them. */
+static void sinks_are_kept_apart(void **state)
+{
+  struct kvi_codec_shape shape = keys_of(KVI_CODEC_BF16, ROWS, HEADS, DIM, 0);
+
+  (void)state;
+  for (uint32_t start = 0; start < 4; start++) {
+    uint8_t *raw, *decoded;
+    size_t length;
+
+    shape.start = start;
+    raw = sample_raw(&shape, start == 0 ? SAMPLE_SINKS : SAMPLE_GAUSSIAN, 7);
+    decoded = through(&shape, 2, 0, 2, raw, &length);
+    assert_true(centred_error(&shape, raw, decoded, 4, 4, ROWS) <= 0.026);
+    assert_true(centred_error(&shape, raw, decoded, 4, 0, 4 - start) <= 0.016);
+    free(decoded);
+    free(raw);
+  }
+}
+
+/* A row of a huge activation, wherever it is, leaves the others as good as they were and is as good itself. */
+static void outliers_do_not_spoil_the_others(void **state)
+{
+  static const uint32_t rows[] = {16, 64, 150, 256}, factors[] = {20, 100, 1000};
+
+  (void)state;
+  for (size_t n = 0; n < sizeof rows / sizeof rows[0]; n++)
+    for (size_t f = 0; f < sizeof factors / sizeof factors[0]; f++)
+      for (uint32_t place = 0; place < 3; place++) {
+        struct kvi_codec_shape shape = keys_of(KVI_CODEC_BF16, rows[n], 2, 64, 100);
+        uint32_t outlier = place * (rows[n] - 1) / 2;
+        uint8_t *raw = sample_raw(&shape, SAMPLE_GAUSSIAN, 9), *plain, *decoded;
+        size_t row_bytes = 256, length;
+        double without, beside;
+
+        plain = through(&shape, 2, 0, 2, raw, &length);
+        without = centred_error(&shape, raw, plain, 0, 0, rows[n]);
+        for (size_t at = outlier * row_bytes; at < (outlier + 1) * row_bytes; at += 2)
+          kvi_codec_from_float(shape.dtype, (float)factors[f] * kvi_codec_to_float(shape.dtype, raw + at),
+                               raw + at);
+        decoded = through(&shape, 2, 0, 2, raw, &length);
+        assert_true(centred_error(&shape, raw, decoded, 0, outlier, outlier + 1) <= 0.02);
+        /* The others alone: the row is taken from the end of what is compared. */
+        memcpy(raw + outlier * row_bytes, raw + (rows[n] - 1) * row_bytes, row_bytes);
+        memcpy(decoded + outlier * row_bytes, decoded + (rows[n] - 1) * row_bytes, row_bytes);
+        shape.n_tokens--;
+        beside = centred_error(&shape, raw, decoded, 0, 0, rows[n] - 1);
+        assert_true(beside <= without * 1.1);
+        free(decoded);
+        free(plain);
+        free(raw);
+      }
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(no_number_is_off_by_more_than_half_a_step), cmocka_unit_test(rotary_columns_are_finer),
+      cmocka_unit_test(each_plane_divides_the_error_by_three),     cmocka_unit_test(the_step_is_the_callers),
+      cmocka_unit_test(large_means_do_not_spoil_the_rest),         cmocka_unit_test(sinks_are_kept_apart),
+      cmocka_unit_test(outliers_do_not_spoil_the_others),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

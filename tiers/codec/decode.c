@@ -1,0 +1,228 @@
+/* Decoding: a layer at a time from its segments, or a whole object. */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/crc32c.h"
+#include "tiers/codec/block.h"
+#include "tiers/codec/ladder.h"
+#include "tiers/codec/layer_coder.h"
+#include "tiers/codec/lossless.h"
+#include "tiers/codec/path.h"
+
+/* What is left of a layer's segments while its blocks are gone through. */
+struct segments {
+  uint32_t n_planes, quality;
+  const uint8_t *base;
+  size_t base_left;
+  const uint8_t *planes[KVI_CODEC_PLANES_MAX];
+  size_t plane_left[KVI_CODEC_PLANES_MAX];
+};
+
+static kvs_status decode_raw_rows(uint32_t rows, size_t row_bytes, const uint8_t *bytes, uint8_t *place,
+                                  size_t stride)
+{
+  for (uint32_t row = 0; row < rows; row++)
+    memcpy(place + row * stride, bytes + row * row_bytes, row_bytes);
+  return KVS_OK;
+}
+
+/* Takes a ladder block's part of each plane that is wanted. */
+static bool take_planes(struct segments *segments, size_t plane_bytes,
+                        const uint8_t *planes[KVI_CODEC_PLANES_MAX])
+{
+  for (uint32_t plane = 0; plane < segments->quality; plane++) {
+    if (segments->plane_left[plane] < plane_bytes)
+      return false;
+    planes[plane] = segments->planes[plane];
+    segments->planes[plane] += plane_bytes;
+    segments->plane_left[plane] -= plane_bytes;
+  }
+  return true;
+}
+
+static kvs_status decode_block(enum kvi_codec_level level, const struct kvi_block *block,
+                               struct segments *segments, uint8_t *place, size_t stride)
+{
+  const uint8_t *bytes = segments->base + KVI_BLOCK_HEADER, *planes[KVI_CODEC_PLANES_MAX];
+  size_t length, row_bytes = block->columns * kvi_codec_element_size(block->dtype);
+  uint32_t kept;
+
+  if (segments->base_left < KVI_BLOCK_HEADER)
+    return KVS_ERR_CORRUPT;
+  length = kvi_load_le32(segments->base + 4);
+  kept = kvi_load_le16(segments->base + 2);
+  if (length < KVI_BLOCK_HEADER || length > segments->base_left || segments->base[1] != 0)
+    return KVS_ERR_CORRUPT;
+  switch (segments->base[0]) {
+  case KVI_BLOCK_RAW:
+    if (length - KVI_BLOCK_HEADER != kvi_block_raw_bytes(block) || kept != 0)
+      return KVS_ERR_CORRUPT;
+    decode_raw_rows(block->rows, row_bytes, bytes, place, stride);
+    break;
+  case KVI_BLOCK_LOSSLESS:
+    if (kept != 0 || kvi_lossless_decode(block, bytes, length - KVI_BLOCK_HEADER, place, stride) != KVS_OK)
+      return KVS_ERR_CORRUPT;
+    break;
+  case KVI_BLOCK_LADDER:
+    if (level != KVI_CODEC_LADDER || kept > block->rows ||
+        !take_planes(segments, kvi_ladder_plane_bytes(block, block->rows - kept), planes) ||
+        kvi_ladder_decode(block, segments->n_planes, segments->quality, kept, bytes,
+                          length - KVI_BLOCK_HEADER, planes, place, stride) != KVS_OK)
+      return KVS_ERR_CORRUPT;
+    break;
+  default:
+    return KVS_ERR_CORRUPT;
+  }
+  segments->base += length;
+  segments->base_left -= length;
+  return KVS_OK;
+}
+
+static kvs_status decode_blocks(const struct kvi_codec_object *object, uint32_t layer,
+                                struct segments *segments, const struct kvi_codec_place *place)
+{
+  struct kvi_block_walk walk;
+  struct kvi_block block;
+
+  kvi_codec_init();
+  kvi_block_walk_begin(&walk, &object->shape, layer);
+  while (kvi_block_next(&walk, &block)) {
+    size_t stride;
+    uint8_t *at = kvi_block_place(&block, place, &stride);
+    kvs_status status;
+
+    if (at == NULL)
+      return KVS_ERR_INVALID;
+    status = decode_block(object->level, &block, segments, at, stride);
+    if (status != KVS_OK)
+      return status;
+  }
+  if (segments->base_left != 0)
+    return KVS_ERR_CORRUPT;
+  for (uint32_t plane = 0; plane < segments->quality; plane++)
+    if (segments->plane_left[plane] != 0)
+      return KVS_ERR_CORRUPT;
+  return KVS_OK;
+}
+
+static kvs_status decode_raw_layer(const struct kvi_codec_shape *shape, uint32_t layer, const uint8_t *bytes,
+                                   size_t length, const struct kvi_codec_place *place)
+{
+  uint64_t keys = kvi_codec_layer_key_bytes(shape, layer), all = kvi_codec_layer_bytes(shape, layer);
+  uint32_t rows = kvi_codec_layer_rows(shape, layer);
+
+  if (length != all)
+    return KVS_ERR_CORRUPT;
+  if (shape->dtype == KVI_CODEC_BYTES) {
+    memcpy(place->keys, bytes, length);
+    return KVS_OK;
+  }
+  if (keys > 0)
+    decode_raw_rows(rows, (size_t)(keys / rows), bytes, place->keys, place->key_stride);
+  if (all > keys)
+    decode_raw_rows(rows, (size_t)((all - keys) / rows), bytes + keys, place->values, place->value_stride);
+  return KVS_OK;
+}
+
+/* Segments of known lengths whose checksums fit. */
+static kvs_status open_segments(const struct kvi_codec_object *object, uint32_t layer, uint32_t quality,
+                                const uint8_t *const *bytes, struct segments *segments_p)
+{
+  *segments_p = (struct segments){.n_planes = object->planes, .quality = quality};
+  for (uint32_t i = 0; i <= quality; i++) {
+    struct kvi_codec_segment segment = kvi_codec_segment_at(object, i, layer);
+
+    if (kvi_crc32c_update(0, bytes[i], segment.length) != segment.crc32c)
+      return KVS_ERR_CORRUPT;
+    if (i == 0) {
+      segments_p->base = bytes[0];
+      segments_p->base_left = segment.length;
+    } else {
+      segments_p->planes[i - 1] = bytes[i];
+      segments_p->plane_left[i - 1] = segment.length;
+    }
+  }
+  return KVS_OK;
+}
+
+static bool place_ok(const struct kvi_codec_shape *shape, const struct kvi_codec_place *place)
+{
+  if (shape->dtype == KVI_CODEC_BYTES)
+    return place->keys != NULL;
+  return (shape->key_dim == 0 || place->keys != NULL) && (shape->value_dim == 0 || place->values != NULL);
+}
+
+kvs_status kvi_codec_decode_layer(const struct kvi_codec_object *object, uint32_t layer, uint32_t quality,
+                                  const uint8_t *const *segments, const struct kvi_codec_place *place)
+{
+  static const uint8_t no_profile[sizeof object->profile];
+  struct segments left;
+  kvs_status status;
+
+  if (layer >= object->shape.n_layers || quality > object->planes || !place_ok(&object->shape, place))
+    return KVS_ERR_INVALID;
+  if (memcmp(object->profile, no_profile, sizeof no_profile) != 0)
+    return KVS_ERR_UNSUPPORTED;
+  status = open_segments(object, layer, quality, segments, &left);
+  if (status != KVS_OK)
+    return status;
+  switch (object->level) {
+  case KVI_CODEC_RAW:
+    return decode_raw_layer(&object->shape, layer, left.base, left.base_left, place);
+  case KVI_CODEC_CACHEGEN:
+    return kvi_codec_cachegen.decode(&object->shape, layer, left.base, left.base_left, place);
+  case KVI_CODEC_ZSTD:
+    return kvi_codec_zstd.decode(&object->shape, layer, left.base, left.base_left, place);
+  case KVI_CODEC_LOSSLESS:
+  case KVI_CODEC_LADDER:
+    break;
+  }
+  return decode_blocks(object, layer, &left, place);
+}
+
+/* Where a layer lies in the raw bytes. */
+static struct kvi_codec_place place_in(const struct kvi_codec_shape *shape, uint32_t layer, uint8_t *raw)
+{
+  size_t element = kvi_codec_element_size(shape->dtype);
+
+  return (struct kvi_codec_place){
+      .keys = raw,
+      .values = raw + kvi_codec_layer_key_bytes(shape, layer),
+      .key_stride = (size_t)shape->n_heads * shape->key_dim * element,
+      .value_stride = (size_t)shape->n_heads * shape->value_dim * element,
+  };
+}
+
+kvs_status kvi_codec_decode(const uint8_t *bytes, size_t size, uint32_t max_quality, void *raw, size_t room,
+                            uint32_t *quality_p)
+{
+  struct kvi_codec_object object;
+  uint8_t *layer_raw = raw;
+  kvs_status status;
+  int quality;
+
+  *quality_p = 0;
+  status = kvi_codec_open(bytes, size, &object);
+  if (status != KVS_OK)
+    return status;
+  quality = kvi_codec_quality_in(&object, size);
+  if (quality < 0)
+    return KVS_ERR_CORRUPT;
+  if (room < object.shape.raw_bytes)
+    return KVS_ERR_BUFFER;
+  if ((uint32_t)quality > max_quality)
+    quality = (int)max_quality;
+  for (uint32_t layer = 0; layer < object.shape.n_layers; layer++) {
+    const uint8_t *segments[KVI_CODEC_PLANES_MAX + 1];
+    struct kvi_codec_place place = place_in(&object.shape, layer, layer_raw);
+
+    for (uint32_t i = 0; i <= (uint32_t)quality; i++)
+      segments[i] = bytes + kvi_codec_segment_at(&object, i, layer).offset;
+    status = kvi_codec_decode_layer(&object, layer, (uint32_t)quality, segments, &place);
+    if (status != KVS_OK)
+      return status;
+    layer_raw += kvi_codec_layer_bytes(&object.shape, layer);
+  }
+  *quality_p = (uint32_t)quality;
+  return KVS_OK;
+}

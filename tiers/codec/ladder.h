@@ -1,0 +1,36 @@
+/*
+ * tiers/codec/ladder.h: a block quantised around its channels' means, coarse first, each plane three times finer
+ * (docs/formats/kvc1.md, "Ladder blocks").
+ */
+#ifndef KVI_CODEC_LADDER_H
+#define KVI_CODEC_LADDER_H
+
+#include "tiers/codec/block.h"
+#include "tiers/codec/rans.h"
+
+/* Bytes of one plane of a block of which n rows are in it. */
+static inline size_t kvi_ladder_plane_bytes(const struct kvi_block *block, uint32_t n)
+{
+  return (size_t)((n + 4) / 5) * block->columns;
+}
+
+/* The most bytes of a coded block without its header; scratch for coding a block of so many rows, 64-byte aligned. */
+size_t kvi_ladder_bound(const struct kvi_block *block);
+size_t kvi_ladder_scratch(uint32_t rows);
+
+/*
+ * Codes a block: the base to out, and plane k to planes[k - 1] (kvi_ladder_plane_bytes each). step is the base step in thousandths of a unit's
+ * deviation. Returns the base's length, or 0 if the block cannot be quantised (NaN, infinity, a range too wide); *kept_p rows were kept apart.
+ */
+size_t kvi_ladder_encode(const struct kvi_block *block, uint32_t n_planes, uint32_t step, const uint8_t *raw,
+                         size_t stride, void *scratch, uint8_t *out, uint8_t *const *planes,
+                         uint32_t *kept_p);
+
+/*
+ * Decodes a block with the first "quality" of its n_planes planes. bytes is the base without the block's header. Errors: KVS_ERR_CORRUPT.
+ */
+kvs_status kvi_ladder_decode(const struct kvi_block *block, uint32_t n_planes, uint32_t quality,
+                             uint32_t kept, const uint8_t *bytes, size_t size, const uint8_t *const *planes,
+                             uint8_t *place, size_t stride);
+
+#endif

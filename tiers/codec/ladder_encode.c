@@ -1,0 +1,387 @@
+/*
+ * Coding a ladder block. Nothing here is normative: another choice of steps, means, classes and rows gives another object that decodes.
+ *
+ * Two passes over the elements: means and deviations, then numbers. A row that stands out (an attention sink, a token with a huge
+ * activation) is kept apart, since a step that suits it would be too coarse for the rest.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "base/bytes.h"
+#include "tiers/codec/element.h"
+#include "tiers/codec/ladder_private.h"
+#include "tiers/codec/path.h"
+
+#define FILL_ROWS          5u /* that pairs and fives of rows may read behind the last one */
+#define SINKS              4u /* places 0 to 3 of a sequence */
+#define OUTLIER_DEVIATIONS 12 /* beyond so many a row stands out */
+#define OUTLIER_FACTOR     4  /* times the mean of the rows' largest numbers: not measured */
+#define OUTLIER_ATTEMPTS   3
+#define BROADEST_CLASS     2.2 /* deviations a step: a channel that is wider gets deep digits */
+
+static const int32_t power_of_3[] = {1, 3, 9, 27, 81, 243, 729};
+
+struct ladder_encoder {
+  const struct kvi_block *block;
+  uint32_t n_planes, step;
+  const uint8_t *raw;
+  size_t stride;
+
+  uint8_t half_bytes[KVI_BLOCK_UNITS * 2];
+  uint16_t channel[KVI_BLOCK_COLUMNS];
+  uint32_t depth[KVI_BLOCK_COLUMNS];
+  struct kvi_rans_columns columns;
+  _Alignas(32) float sum[KVI_BLOCK_COLUMNS], square[KVI_BLOCK_COLUMNS]; /* then mean and deviation */
+  _Alignas(32) float mean[KVI_BLOCK_COLUMNS], scale[KVI_BLOCK_COLUMNS]; /* as the decoder has the mean */
+  int16_t largest_ok; /* a row with a larger fine number is kept apart */
+
+  uint64_t stands_out[(UINT16_MAX + 64) / 64]; /* a bit a row: not measured */
+  uint64_t largest_sum;                        /* of the largest fine numbers of the rows that are measured */
+  uint32_t largest_rows;
+  int16_t largest_of_all;
+
+  uint32_t kept;
+  uint8_t *kept_end;                     /* entries are written in front of the deep digits */
+  int16_t (*numbers)[KVI_BLOCK_COLUMNS]; /* of the rows not kept apart, then FILL_ROWS of zeros */
+};
+
+size_t kvi_ladder_scratch(uint32_t rows)
+{
+  return ((size_t)rows + FILL_ROWS) * KVI_BLOCK_COLUMNS * sizeof(int16_t) +
+         kvi_rans_bound(rows, KVI_BLOCK_COLUMNS / KVI_RANS_LANES);
+}
+
+size_t kvi_ladder_bound(const struct kvi_block *block)
+{
+  size_t kept = 4 + 2 * (size_t)KVI_BLOCK_UNITS + (size_t)block->columns * 2;
+
+  return (size_t)KVI_BLOCK_UNITS * 2 + (size_t)block->columns * 2 + block->rows * kept +
+         (size_t)block->columns * KVI_LADDER_DEPTH_MAX * ((block->rows + 4) / 5) +
+         kvi_rans_bound(block->rows, kvi_ladder_groups(block));
+}
+
+static void load_row(const struct ladder_encoder *encoder, uint32_t row, float *out)
+{
+  size_t element = kvi_codec_element_size(encoder->block->dtype);
+
+  for (uint32_t column = 0; column < encoder->block->columns; column++)
+    out[column] =
+        kvi_codec_to_float(encoder->block->dtype, encoder->raw + row * encoder->stride + column * element);
+}
+
+static bool is_sink(const struct kvi_block *block, uint32_t row)
+{
+  /* A block of nothing but sinks has no other rows to learn from. */
+  return block->rows > SINKS && block->start < SINKS && row < SINKS - block->start;
+}
+
+/* Rows that say nothing about the others: sinks, and those that were seen to stand out. */
+static bool is_apart(const struct ladder_encoder *encoder, uint32_t row)
+{
+  return is_sink(encoder->block, row) || (encoder->stands_out[row / 64] >> row % 64 & 1) != 0;
+}
+
+/* Means and deviations of the columns. False: something is not finite, or too large to square. */
+static bool measure(struct ladder_encoder *encoder)
+{
+  const struct kvi_codec_loops *loops = kvi_codec_loops();
+  const struct kvi_block *block = encoder->block;
+  _Alignas(32) float shift[KVI_BLOCK_COLUMNS];
+  uint32_t last = block->rows - 1;
+  float n = 0;
+
+  memset(encoder->sum, 0, sizeof encoder->sum);
+  memset(encoder->square, 0, sizeof encoder->square);
+  while (is_apart(encoder, last))
+    last--;
+  load_row(encoder, last, shift);
+  for (uint32_t row = 0; row < block->rows; row++) {
+    kvi_block_prefetch(block, encoder->raw + (row + KVI_BLOCK_PREFETCH_ROWS) * encoder->stride);
+    if (is_apart(encoder, row))
+      continue;
+    loops->add_sums(block->dtype, encoder->raw + row * encoder->stride, shift, block->columns, encoder->sum,
+                    encoder->square);
+    n++;
+  }
+  for (uint32_t column = 0; column < block->columns; column++) {
+    float mean = encoder->sum[column] / n;
+    float variance = encoder->square[column] / n - mean * mean;
+
+    if (!kvi_float_is_finite(encoder->square[column]) || !kvi_float_is_finite(encoder->sum[column]))
+      return false;
+    encoder->sum[column] = mean + shift[column];
+    encoder->square[column] = variance > 0 ? sqrtf(variance) : 0;
+  }
+  return true;
+}
+
+/* The finest half step {m, e} of each unit. False: a unit does not vary, or in numbers too small or large. */
+static bool choose_steps(struct ladder_encoder *encoder)
+{
+  const struct kvi_block *block = encoder->block;
+  float step = (float)encoder->step / (block->is_rotary ? 9000.0f : 1000.0f);
+
+  for (uint32_t unit = 0; unit < kvi_block_units(block); unit++) {
+    float variance = 0, half, fraction;
+    int exponent;
+
+    for (uint32_t column = unit * block->unit_columns; column < (unit + 1) * block->unit_columns; column++)
+      variance += encoder->square[column] * encoder->square[column];
+    half =
+        sqrtf(variance / (float)block->unit_columns) * step / (2.0f * (float)power_of_3[encoder->n_planes]);
+    if (!(half > 0) || !kvi_float_is_finite(half))
+      return false;
+    fraction = frexpf(half, &exponent) * 256.0f; /* 128 to 256 */
+    exponent -= 8;
+    encoder->half_bytes[unit * 2] = fraction < 255.0f ? (uint8_t)lroundf(fraction) : 255;
+    if (exponent < KVI_LADDER_EXPONENT_MIN || exponent > KVI_LADDER_EXPONENT_MAX)
+      return false;
+    encoder->half_bytes[unit * 2 + 1] = (uint8_t)(int8_t)exponent;
+  }
+  return true;
+}
+
+/* The class of numbers with so many steps of deviation: of those of tools/make-codec-weights.py the nearest in the logarithm. */
+static uint32_t class_of(float deviation)
+{
+  static const float bounds[] = {0.068645f, 0.089851f, 0.117609f, 0.153942f, 0.201499f, 0.263748f, 0.345227f,
+                                 0.451877f, 0.591475f, 0.774198f, 1.013369f, 1.326428f, 1.736199f, 2.272560f};
+  uint32_t i = 1;
+
+  for (uint32_t bound = 0; bound < KVI_ARRAY_SIZE(bounds); bound++)
+    i += deviation > bounds[bound];
+  return i;
+}
+
+/* Depth, mean and class of each column. False: a mean out of reach. */
+static bool choose_channels(struct ladder_encoder *encoder)
+{
+  const struct kvi_block *block = encoder->block;
+  float largest = 0;
+  int32_t largest_mean = 0;
+
+  encoder->columns.n_groups = kvi_ladder_groups(block);
+  for (uint32_t column = 0; column < block->columns; column++) {
+    float half = kvi_ladder_half(encoder->half_bytes + column / block->unit_columns * 2);
+    float deviation = encoder->square[column] / (2.0f * half); /* in fine steps */
+    uint32_t depth = 0;
+    float unit, mean;
+    int32_t v;
+
+    while (depth < KVI_LADDER_DEPTH_MAX &&
+           deviation > (float)BROADEST_CLASS * (float)power_of_3[encoder->n_planes + depth])
+      depth++;
+    while (unit = half * (float)power_of_3[encoder->n_planes + depth], mean = encoder->sum[column] / unit,
+           fabsf(mean) > KVI_LADDER_MEAN_MAX && depth < KVI_LADDER_DEPTH_MAX)
+      depth++;
+    if (!(fabsf(mean) <= KVI_LADDER_MEAN_MAX))
+      return false;
+    v = (int32_t)(mean < 0 ? mean - 0.5f : mean + 0.5f);
+    v = v > KVI_LADDER_MEAN_MAX ? KVI_LADDER_MEAN_MAX : v;
+    v = v < -KVI_LADDER_MEAN_MAX ? -KVI_LADDER_MEAN_MAX : v;
+    encoder->depth[column] = depth;
+    encoder->columns.classes[column] =
+        (uint8_t)class_of(deviation / (float)power_of_3[encoder->n_planes + depth]);
+    encoder->channel[column] = (uint16_t)(encoder->columns.classes[column] | depth << 4 | (uint32_t)v << 6);
+    v *= power_of_3[encoder->n_planes + depth];
+    encoder->mean[column] = (float)v * half;
+    encoder->scale[column] = 0.5f / half;
+    largest_mean = abs(v) > largest_mean ? abs(v) : largest_mean;
+    largest = deviation > largest ? deviation : largest;
+  }
+  if (largest_mean > 30000)
+    return false;
+  largest = largest * OUTLIER_DEVIATIONS < 16000.0f ? largest * OUTLIER_DEVIATIONS : 16000.0f;
+  encoder->largest_ok = (int16_t)largest;
+  /* v = 2 number + mean stays within 16 bits. */
+  if (encoder->largest_ok > (32767 - largest_mean) / 2)
+    encoder->largest_ok = (int16_t)((32767 - largest_mean) / 2);
+  return true;
+}
+
+/* A row kept apart: 8 bits a number if that is as fine as the finest plane, else the elements. */
+static void keep_row(struct ladder_encoder *encoder, uint32_t row)
+{
+  const struct kvi_block *block = encoder->block;
+  uint32_t units = kvi_block_units(block);
+  uint8_t *entry = encoder->kept_end, *at = entry + 4 + (size_t)units * 2;
+  _Alignas(32) float x[KVI_BLOCK_COLUMNS] = {0};
+  bool fine = true;
+
+  load_row(encoder, row, x);
+  kvi_store_le16(entry, (uint16_t)row);
+  for (uint32_t unit = 0; unit < units && fine; unit++) {
+    float largest = 0, half = kvi_ladder_half(encoder->half_bytes + unit * 2), step;
+    int exponent, m;
+
+    for (uint32_t column = unit * block->unit_columns; column < (unit + 1) * block->unit_columns; column++) {
+      float magnitude = fabsf(x[column] - encoder->mean[column]);
+
+      fine = fine && kvi_float_is_finite(magnitude);
+      largest = magnitude > largest ? magnitude : largest;
+    }
+    if (!fine)
+      break;
+    step = largest / 127.0f > half / 16 ? largest / 127.0f : half / 16;
+    m = (int)ceilf(frexpf(step, &exponent) * 256.0f);
+    exponent -= m == 256 ? 7 : 8;
+    m = m == 256 ? 128 : m;
+    fine = fine && step <= 3.0f * half && exponent >= KVI_LADDER_EXPONENT_MIN &&
+           exponent <= KVI_LADDER_EXPONENT_MAX;
+    entry[4 + unit * 2] = (uint8_t)m;
+    entry[5 + unit * 2] = (uint8_t)(int8_t)exponent;
+    step = ldexpf((float)m, exponent);
+    for (uint32_t column = unit * block->unit_columns; fine && column < (unit + 1) * block->unit_columns;
+         column++)
+      *at++ = (uint8_t)(int8_t)rintf((x[column] - encoder->mean[column]) / step);
+  }
+  kvi_store_le16(entry + 2, fine ? KVI_KEPT_FINE : KVI_KEPT_RAW);
+  if (!fine)
+    memcpy(entry + 4, encoder->raw + row * encoder->stride,
+           block->columns * kvi_codec_element_size(block->dtype));
+  encoder->kept_end += kvi_ladder_kept_bytes(block, fine ? KVI_KEPT_FINE : KVI_KEPT_RAW);
+  encoder->kept++;
+}
+
+static void note_largest(struct ladder_encoder *encoder, int16_t largest)
+{
+  encoder->largest_sum += (uint16_t)largest;
+  encoder->largest_rows++;
+  encoder->largest_of_all = largest > encoder->largest_of_all ? largest : encoder->largest_of_all;
+}
+
+/* Fine numbers of all rows that are not kept apart. Returns how many. */
+static uint32_t quantise_rows(struct ladder_encoder *encoder)
+{
+  const struct kvi_codec_loops *loops = kvi_codec_loops();
+  const struct kvi_block *block = encoder->block;
+  uint32_t n = 0;
+
+  encoder->largest_sum = encoder->largest_rows = 0;
+  encoder->largest_of_all = 0;
+  for (uint32_t row = 0; row < block->rows; row++) {
+    int16_t *numbers = encoder->numbers[n], largest;
+
+    if (!is_sink(block, row)) {
+      memset(numbers + block->columns, 0,
+             (KVI_BLOCK_COLUMNS - block->columns) * sizeof numbers[0]); /* lanes of class none */
+      largest = loops->quantise(block->dtype, encoder->raw + row * encoder->stride, encoder->mean,
+                                encoder->scale, block->columns, numbers);
+      if (!is_apart(encoder, row))
+        note_largest(encoder, largest);
+      if (largest <= encoder->largest_ok) {
+        n++;
+        continue;
+      }
+    }
+    keep_row(encoder, row);
+  }
+  memset(encoder->numbers[n], 0, FILL_ROWS * sizeof encoder->numbers[0]);
+  return n;
+}
+
+/*
+ * Marks rows whose largest number is far beyond the others'. Such a row widens the deviation that the step is made of, so that all the others
+ * would be as coarse as if they were like it. False: there are none.
+ */
+static bool mark_outliers(struct ladder_encoder *encoder)
+{
+  const struct kvi_codec_loops *loops = kvi_codec_loops();
+  const struct kvi_block *block = encoder->block;
+  uint64_t limit = OUTLIER_FACTOR * encoder->largest_sum;
+
+  if ((uint64_t)encoder->largest_of_all * encoder->largest_rows <= limit)
+    return false;
+  for (uint32_t row = 0; row < block->rows; row++) {
+    int16_t largest;
+
+    if (is_apart(encoder, row))
+      continue;
+    largest = loops->quantise(block->dtype, encoder->raw + row * encoder->stride, encoder->mean,
+                              encoder->scale, block->columns, encoder->numbers[0]);
+    if ((uint64_t)largest * encoder->largest_rows > limit)
+      encoder->stands_out[row / 64] |= (uint64_t)1 << row % 64;
+  }
+  return true;
+}
+
+/* Steps and channels, which the block begins with, and what follows from them: rows kept apart and numbers. False: it cannot be quantised. */
+static bool quantise_block(struct ladder_encoder *encoder, uint8_t *out, uint32_t *n_p)
+{
+  size_t unit_bytes = (size_t)kvi_block_units(encoder->block) * 2;
+
+  if (!measure(encoder) || !choose_steps(encoder) || !choose_channels(encoder))
+    return false;
+  memcpy(out, encoder->half_bytes, unit_bytes);
+  for (uint32_t column = 0; column < encoder->block->columns; column++)
+    kvi_store_le16(out + unit_bytes + (size_t)column * 2, encoder->channel[column]);
+  encoder->kept = 0;
+  encoder->kept_end = out + unit_bytes + (size_t)encoder->block->columns * 2;
+  *n_p = quantise_rows(encoder);
+  return true;
+}
+
+/* Takes the planes' digits from all numbers, the finest first. Rows of zeros behind the last have digits of zero. */
+static void split_planes(struct ladder_encoder *encoder, uint32_t n, uint8_t *const *planes)
+{
+  const struct kvi_codec_loops *loops = kvi_codec_loops();
+  uint32_t columns = encoder->block->columns;
+
+  for (uint32_t first = 0; first < n; first += 5)
+    for (uint32_t plane = encoder->n_planes; plane-- > 0;)
+      loops->split_digits(encoder->numbers + first, columns, planes[plane] + (size_t)(first / 5) * columns);
+}
+
+/* One digit of one column, from the numbers of all rows. */
+static void split_column(struct ladder_encoder *encoder, uint32_t column, uint32_t n, uint8_t *trits)
+{
+  for (uint32_t first = 0; first < n; first += 5) {
+    int32_t byte = 0;
+
+    for (uint32_t row = 5; row-- > 0;) {
+      int16_t *number = &encoder->numbers[first + row][column];
+      int32_t third = (((int32_t)*number * 10923 >> 14) + 1) >> 1; /* as loops_body.h has it */
+
+      byte = 3 * byte + *number - 3 * third + 1;
+      *number = (int16_t)third;
+    }
+    *trits++ = (uint8_t)byte;
+  }
+}
+
+/* Takes the deep columns' digits, the last one first. Returns where they end. */
+static uint8_t *split_deep(struct ladder_encoder *encoder, uint32_t n, uint8_t *out)
+{
+  size_t digit_bytes = (n + 4) / 5;
+
+  for (uint32_t column = 0; column < encoder->block->columns; column++) {
+    for (uint32_t digit = encoder->depth[column]; digit-- > 0;)
+      split_column(encoder, column, n, out + digit * digit_bytes);
+    out += encoder->depth[column] * digit_bytes;
+  }
+  return out;
+}
+
+size_t kvi_ladder_encode(const struct kvi_block *block, uint32_t n_planes, uint32_t step, const uint8_t *raw,
+                         size_t stride, void *scratch, uint8_t *out, uint8_t *const *planes, uint32_t *kept_p)
+{
+  struct ladder_encoder encoder = {
+      .block = block, .n_planes = n_planes, .step = step, .raw = raw, .stride = stride, .numbers = scratch};
+  uint8_t *at;
+  uint32_t n;
+
+  *kept_p = 0;
+  if (block->rows == 0 || !quantise_block(&encoder, out, &n))
+    return 0;
+  /* The largest hide others behind them. */
+  for (uint32_t attempt = 0; attempt < OUTLIER_ATTEMPTS && mark_outliers(&encoder); attempt++)
+    if (!quantise_block(&encoder, out, &n))
+      return 0;
+  split_planes(&encoder, n, planes);
+  at = split_deep(&encoder, n, encoder.kept_end);
+  at += kvi_rans_encode(&encoder.columns, encoder.numbers[0], n + n % 2, at,
+                        (uint8_t *)encoder.numbers[n + FILL_ROWS]);
+  *kept_p = encoder.kept;
+  return (size_t)(at - out);
+}

@@ -1,0 +1,285 @@
+/*
+ * tiers/codec/loops_body.h: the loops over rows that compilers vectorise by themselves. loops_scalar.c and loops_avx2.c include it, each
+ * compiled for its instruction set: the same C, and no operation in it whose result could depend on how it is compiled
+ * (docs/formats/kvc1.md, "Ladder blocks", on the one product).
+ */
+#ifndef KVI_CODEC_LOOPS_BODY_H
+#define KVI_CODEC_LOOPS_BODY_H
+
+#include "tiers/codec/element.h"
+#include "tiers/codec/path.h"
+
+/* Elements of 16 bits at any address: what memcpy would do, but seen as an array, which compilers vectorise. GNU's attributes. */
+typedef uint16_t element16 __attribute__((aligned(1), may_alias));
+
+/*
+ * Most blocks have 128 columns: WIDTHS calls a loop with that constant, so that it is compiled without a test for a rest, or with
+ * what the block has.
+ */
+#define WIDTHS(columns, call)                                                                                \
+  do {                                                                                                       \
+    if ((columns) == KVI_BLOCK_COLUMNS) {                                                                    \
+      const uint32_t width = KVI_BLOCK_COLUMNS;                                                              \
+      call;                                                                                                  \
+    } else {                                                                                                 \
+      const uint32_t width = (columns);                                                                      \
+      call;                                                                                                  \
+    }                                                                                                        \
+  } while (0)
+
+#ifndef KVI_LOOPS_OWN_ESCAPES
+static uint32_t escapes(const int16_t *numbers)
+{
+  uint32_t mask = 0;
+
+  for (uint32_t i = 0; i < KVI_RANS_LANES; i++)
+    mask |= (uint32_t)(numbers[i] == KVI_RANS_ESCAPE) << i;
+  return mask;
+}
+#endif
+
+static inline uint16_t bf16_of(int16_t number, int16_t factor, int16_t mean, float half)
+{
+  int16_t v = (int16_t)(number * factor + mean);
+  uint32_t bits = kvi_float_bits((float)v * half);
+
+  return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16); /* below 2^124: never infinite */
+}
+
+/* byte / 3^j by multiplication: b * 171 >> 9 is b / 3 for all 256. */
+#define ADD_TRITS(byte)                                                                                      \
+  do {                                                                                                       \
+    uint16_t b0 = (byte);                                                                                    \
+    uint16_t b1 = (uint16_t)(b0 * 171 >> 9), b2 = (uint16_t)(b1 * 171 >> 9);                                 \
+    uint16_t b3 = (uint16_t)(b2 * 171 >> 9), b4 = (uint16_t)(b3 * 171 >> 9);                                 \
+                                                                                                             \
+    i0 = (int16_t)(3 * (i0 - b1) + b0 - 1);                                                                  \
+    i1 = (int16_t)(3 * (i1 - b2) + b1 - 1);                                                                  \
+    i2 = (int16_t)(3 * (i2 - b3) + b2 - 1);                                                                  \
+    i3 = (int16_t)(3 * (i3 - b4) + b3 - 1);                                                                  \
+    i4 = (int16_t)(3 * i4 + b4 - 1);                                                                         \
+  } while (0)
+
+/* n_planes and columns are constants where it matters: the calls below. The rows and planes do not overlap with out. */
+static inline __attribute__((always_inline)) void
+finish_bf16(const int16_t (*restrict rows)[KVI_BLOCK_COLUMNS], const uint8_t *const *trits, uint32_t n_planes,
+            const struct kvi_codec_scale *restrict scale, uint32_t columns, uint8_t *const *out)
+{
+  const uint8_t *restrict plane0 = n_planes > 0 ? trits[0] : NULL, *restrict plane1 =
+                                                                       n_planes > 1 ? trits[1] : NULL;
+  const uint8_t *restrict plane2 = n_planes > 2 ? trits[2] : NULL;
+  element16 *restrict out0 = (element16 *)out[0], *restrict out1 = (element16 *)out[1],
+                      *restrict out2 = (element16 *)out[2];
+  element16 *restrict out3 = (element16 *)out[3], *restrict out4 = (element16 *)out[4];
+  int16_t factor = scale->factor;
+
+#ifndef __clang__ /* which does not know it, and needs no hint */
+#pragma GCC ivdep
+#endif
+  for (uint32_t column = 0; column < columns; column++) {
+    int16_t i0 = rows[0][column], i1 = rows[1][column], i2 = rows[2][column], i3 = rows[3][column],
+            i4 = rows[4][column];
+    int16_t mean = scale->mean[column];
+    float half = scale->half[column];
+
+    if (n_planes > 0)
+      ADD_TRITS(plane0[column]);
+    if (n_planes > 1)
+      ADD_TRITS(plane1[column]);
+    if (n_planes > 2)
+      ADD_TRITS(plane2[column]);
+    out0[column] = bf16_of(i0, factor, mean, half);
+    out1[column] = bf16_of(i1, factor, mean, half);
+    out2[column] = bf16_of(i2, factor, mean, half);
+    out3[column] = bf16_of(i3, factor, mean, half);
+    out4[column] = bf16_of(i4, factor, mean, half);
+  }
+}
+
+static void finish_other(enum kvi_codec_dtype dtype, const int16_t (*rows)[KVI_BLOCK_COLUMNS],
+                         const uint8_t *const *trits, uint32_t n_planes, const struct kvi_codec_scale *scale,
+                         uint32_t columns, uint8_t *const *out)
+{
+  size_t element = kvi_codec_element_size(dtype);
+
+  for (uint32_t column = 0; column < columns; column++) {
+    int16_t i0 = rows[0][column], i1 = rows[1][column], i2 = rows[2][column], i3 = rows[3][column],
+            i4 = rows[4][column];
+
+    for (uint32_t plane = 0; plane < n_planes; plane++)
+      ADD_TRITS(trits[plane][column]);
+    int16_t numbers[5] = {i0, i1, i2, i3, i4};
+    for (uint32_t row = 0; row < 5; row++) {
+      int16_t v = (int16_t)(numbers[row] * scale->factor + scale->mean[column]);
+
+      kvi_codec_from_float(dtype, (float)v * scale->half[column], out[row] + column * element);
+    }
+  }
+}
+
+static void finish_rows(enum kvi_codec_dtype dtype, int16_t (*rows)[KVI_BLOCK_COLUMNS],
+                        const uint8_t *const *trits, uint32_t n_planes, const struct kvi_codec_scale *scale,
+                        uint32_t columns, uint8_t *const *out)
+{
+  const int16_t(*numbers)[KVI_BLOCK_COLUMNS] = (const int16_t(*)[KVI_BLOCK_COLUMNS])rows;
+
+  if (dtype != KVI_CODEC_BF16)
+    finish_other(dtype, numbers, trits, n_planes, scale, columns, out);
+  else if (n_planes == 0)
+    WIDTHS(columns, finish_bf16(numbers, trits, 0, scale, width, out));
+  else if (n_planes == 1)
+    WIDTHS(columns, finish_bf16(numbers, trits, 1, scale, width, out));
+  else if (n_planes == 2)
+    WIDTHS(columns, finish_bf16(numbers, trits, 2, scale, width, out));
+  else
+    WIDTHS(columns, finish_bf16(numbers, trits, 3, scale, width, out));
+}
+
+static inline void kept_bf16(const int8_t *restrict numbers, const float *restrict kept_half,
+                             const struct kvi_codec_scale *restrict scale, uint32_t columns,
+                             element16 *restrict out)
+{
+  for (uint32_t column = 0; column < columns; column++) {
+    /* Both products are exact, so it is the same with a fused addition. */
+    float x = (float)scale->mean[column] * scale->half[column] + (float)numbers[column] * kept_half[column];
+
+    out[column] = kvi_float_to_bf16(x);
+  }
+}
+
+static void place_kept(enum kvi_codec_dtype dtype, const int8_t *numbers, const float *kept_half,
+                       const struct kvi_codec_scale *scale, uint32_t columns, uint8_t *out)
+{
+  size_t element = kvi_codec_element_size(dtype);
+
+  if (dtype == KVI_CODEC_BF16) {
+    WIDTHS(columns, kept_bf16(numbers, kept_half, scale, width, (element16 *)out));
+    return;
+  }
+  for (uint32_t column = 0; column < columns; column++) {
+    float x = (float)scale->mean[column] * scale->half[column] + (float)numbers[column] * kept_half[column];
+
+    kvi_codec_from_float(dtype, x, out + column * element);
+  }
+}
+
+static inline void join_bf16_to(const int16_t *restrict row, const int16_t *restrict reference,
+                                const uint8_t *restrict low, uint32_t columns, element16 *restrict out)
+{
+  for (uint32_t column = 0; column < columns; column++) {
+    uint16_t exponent = (uint16_t)((row[column] + reference[column]) & 255);
+
+    out[column] = (uint16_t)((low[column] & 128) << 8 | exponent << 7 | (low[column] & 127));
+  }
+}
+
+static void join_bf16(const int16_t *row, const int16_t *reference, const uint8_t *low, uint32_t columns,
+                      uint8_t *out)
+{
+  WIDTHS(columns, join_bf16_to(row, reference, low, width, (element16 *)out));
+}
+
+static inline void exponents_of(const element16 *restrict row, uint32_t columns, int16_t *restrict out)
+{
+  for (uint32_t column = 0; column < columns; column++)
+    out[column] = (int16_t)(row[column] >> 7 & 255);
+}
+
+static void exponents_bf16(const uint8_t *row, uint32_t columns, int16_t *out)
+{
+  WIDTHS(columns, exponents_of((const element16 *)row, width, out));
+}
+
+static inline void lows_of(const element16 *restrict row, uint32_t columns, uint8_t *restrict out)
+{
+  for (uint32_t column = 0; column < columns; column++)
+    out[column] = (uint8_t)((row[column] >> 8 & 128) | (row[column] & 127));
+}
+
+static void lows_bf16(const uint8_t *row, uint32_t columns, uint8_t *out)
+{
+  WIDTHS(columns, lows_of((const element16 *)row, width, out));
+}
+
+static uint32_t cheapest_class(const int16_t counts[16], uint32_t first, uint32_t last, uint32_t *class_p)
+{
+  uint32_t least = UINT32_MAX;
+
+  *class_p = first;
+  for (uint32_t class_id = first; class_id < last; class_id++) {
+    const int16_t *costs = (const int16_t *)kvi_rans_costs[class_id]; /* below 2^15 */
+    int32_t cost = 0;
+
+    for (uint32_t i = 0; i < 16; i++)
+      cost += (int32_t)counts[i] * costs[i];
+    if ((uint32_t)cost < least) {
+      least = (uint32_t)cost;
+      *class_p = class_id;
+    }
+  }
+  return least;
+}
+
+#ifndef KVI_LOOPS_OWN_ENCODER
+static void add_sums(enum kvi_codec_dtype dtype, const uint8_t *row, const float *shift, uint32_t columns,
+                     float *sum, float *square)
+{
+  size_t element = kvi_codec_element_size(dtype);
+
+  for (uint32_t column = 0; column < columns; column++) {
+    float x = kvi_codec_to_float(dtype, row + column * element) - shift[column];
+
+    sum[column] += x;
+    square[column] += x * x;
+  }
+}
+
+static int16_t quantise(enum kvi_codec_dtype dtype, const uint8_t *row, const float *mean, const float *scale,
+                        uint32_t columns, int16_t *out)
+{
+  size_t element = kvi_codec_element_size(dtype);
+  int16_t largest = 0;
+
+  for (uint32_t column = 0; column < columns; column++) {
+    float x = (kvi_codec_to_float(dtype, row + column * element) - mean[column]) * scale[column];
+    int16_t magnitude;
+
+    x = x > 16000.0f ? 16000.0f : x;
+    x = x < -16000.0f ? -16000.0f : x;
+    /* Added to 1.5 * 2^23 a float has its nearest integer in its lowest bits. */
+    out[column] = (int16_t)(uint16_t)kvi_float_bits(x + 0x1.8p23f);
+    magnitude = (int16_t)(out[column] < 0 ? -out[column] : out[column]);
+    largest = magnitude > largest ? magnitude : largest;
+  }
+  return largest;
+}
+#endif
+
+/* The nearest integer to x / 3, for |x| <= 16000, written as what pmulhrsw does. */
+static inline int16_t third_of(int16_t x)
+{
+  return (int16_t)((((int32_t)x * 10923 >> 14) + 1) >> 1);
+}
+
+static inline void split_digits_of(int16_t (*restrict rows)[KVI_BLOCK_COLUMNS], uint32_t columns,
+                                   uint8_t *restrict trits)
+{
+  for (uint32_t column = 0; column < columns; column++) {
+    uint16_t byte = 0;
+
+    for (uint32_t row = 5; row-- > 0;) {
+      int16_t x = rows[row][column], third = third_of(x);
+
+      rows[row][column] = third;
+      byte = (uint16_t)(3 * byte + x - 3 * third + 1);
+    }
+    trits[column] = (uint8_t)byte;
+  }
+}
+
+static void split_digits(int16_t (*rows)[KVI_BLOCK_COLUMNS], uint32_t columns, uint8_t *trits)
+{
+  WIDTHS(columns, split_digits_of(rows, width, trits));
+}
+
+#endif

@@ -1,0 +1,331 @@
+/*
+ * Lossless blocks. Of a number's bits only the exponent is alike along a channel: it is coded by a class that knows its distribution
+ * around a reference of the channel. Sign and fraction are noise and lie as they are.
+ */
+#include "tiers/codec/lossless.h"
+
+#include <string.h>
+
+#include "base/array.h"
+#include "base/bytes.h"
+#include "base/crc32c.h"
+#include "tiers/codec/path.h"
+
+#define HIGH_SPAN   24u  /* high parts that far below the greatest are counted apart */
+#define SAMPLE_ROWS 128u /* and so many rows tell the distribution */
+
+/* How an element of a dtype is taken apart: high part << shift, between the sign above it and the fraction below. */
+struct parts {
+  uint8_t fraction_bits; /* below the high part */
+  uint8_t high_bits;
+  uint8_t low_bits; /* fraction, and the sign if there is one */
+};
+
+static const struct parts dtype_parts[] = {
+    [KVI_CODEC_BF16] = {7, 8, 8}, [KVI_CODEC_FP16] = {10, 5, 11}, [KVI_CODEC_E4M3] = {3, 4, 4},
+    [KVI_CODEC_E5M2] = {2, 5, 3}, [KVI_CODEC_INT8] = {4, 4, 4},
+};
+
+static uint32_t load_element(enum kvi_codec_dtype dtype, const uint8_t *row, uint32_t column)
+{
+  if (kvi_codec_element_size(dtype) == 2)
+    return kvi_load_le16(row + 2 * (size_t)column);
+  return dtype == KVI_CODEC_INT8 ? row[column] ^ 0x80u : row[column];
+}
+
+static void store_element(enum kvi_codec_dtype dtype, uint8_t *row, uint32_t column, uint32_t element)
+{
+  if (kvi_codec_element_size(dtype) == 2)
+    kvi_store_le16(row + 2 * (size_t)column, (uint16_t)element);
+  else
+    row[column] = (uint8_t)(dtype == KVI_CODEC_INT8 ? element ^ 0x80u : element);
+}
+
+static uint32_t high_of(struct parts parts, uint32_t element)
+{
+  return element >> parts.fraction_bits & ((1u << parts.high_bits) - 1);
+}
+
+/* The fraction, with what is above the high part behind it. */
+static uint32_t low_of(struct parts parts, uint32_t element)
+{
+  uint32_t fraction = element & ((1u << parts.fraction_bits) - 1);
+
+  return fraction | element >> (parts.fraction_bits + parts.high_bits) << parts.fraction_bits;
+}
+
+static uint32_t element_of(struct parts parts, uint32_t high, uint32_t low)
+{
+  uint32_t fraction = low & ((1u << parts.fraction_bits) - 1);
+
+  high &= (1u << parts.high_bits) - 1;
+  return fraction | high << parts.fraction_bits |
+         low >> parts.fraction_bits << (parts.fraction_bits + parts.high_bits);
+}
+
+/* Bytes of the low parts of a row: whole bytes first, then single bits, each for all columns. */
+static size_t low_row_bytes(struct parts parts, uint32_t columns)
+{
+  uint32_t bits = parts.low_bits % 8;
+
+  return (parts.low_bits >= 8 ? columns : 0) + (size_t)bits * (columns / 8);
+}
+
+static void store_low_row(struct parts parts, const uint16_t *low, uint32_t columns, uint8_t *out)
+{
+  uint32_t bit = 0;
+
+  if (parts.low_bits >= 8) {
+    for (uint32_t column = 0; column < columns; column++)
+      out[column] = (uint8_t)low[column];
+    out += columns;
+    bit = 8;
+  }
+  for (; bit < parts.low_bits; bit++, out += columns / 8) {
+    memset(out, 0, columns / 8);
+    for (uint32_t column = 0; column < columns; column++)
+      out[column / 8] |= (uint8_t)((low[column] >> bit & 1) << column % 8);
+  }
+}
+
+static void load_low_row(struct parts parts, const uint8_t *bytes, uint32_t columns, uint16_t *low)
+{
+  uint32_t bit = 0;
+
+  memset(low, 0, columns * sizeof low[0]);
+  if (parts.low_bits >= 8) {
+    for (uint32_t column = 0; column < columns; column++)
+      low[column] = bytes[column];
+    bytes += columns;
+    bit = 8;
+  }
+  for (; bit < parts.low_bits; bit++, bytes += columns / 8)
+    for (uint32_t column = 0; column < columns; column++)
+      low[column] |= (uint16_t)((bytes[column / 8] >> column % 8 & 1) << bit);
+}
+
+static uint32_t groups_of(const struct kvi_block *block)
+{
+  return (block->columns + KVI_RANS_LANES - 1) / KVI_RANS_LANES;
+}
+
+size_t kvi_lossless_bound(const struct kvi_block *block)
+{
+  return 4 + 2 * (size_t)block->columns + kvi_rans_bound(block->rows, groups_of(block)) +
+         block->rows * low_row_bytes(dtype_parts[block->dtype], block->columns);
+}
+
+static size_t even(uint32_t rows)
+{
+  return rows + (rows & 1);
+}
+
+size_t kvi_lossless_scratch(uint32_t rows)
+{
+  return even(rows) * KVI_BLOCK_COLUMNS * sizeof(int16_t) +
+         kvi_rans_bound(rows, KVI_BLOCK_COLUMNS / KVI_RANS_LANES);
+}
+
+/* A channel's high parts: the greatest, and how often each is that less so many. */
+struct high_counts {
+  uint16_t top, total;
+  uint16_t below[HIGH_SPAN]; /* the last one: all that are further below */
+};
+
+/* The window of 15 numbers, and the escapes, when the greatest high part is number 7 - up. Counts as the loops take them: 15 bits. */
+static void window_of(const struct high_counts *counts, uint32_t up, int16_t window[16])
+{
+  uint32_t outside = 0;
+
+  memset(window, 0, 16 * sizeof window[0]);
+  for (uint32_t below = 0; below < HIGH_SPAN; below++) {
+    int number = 7 - (int)(up + below);
+    uint16_t count = counts->below[below] < INT16_MAX ? counts->below[below] : INT16_MAX;
+
+    if (number >= -7 && below < HIGH_SPAN - 1)
+      window[number & 15] = (int16_t)count;
+    else
+      outside += count;
+  }
+  window[8] = (int16_t)(outside < INT16_MAX ? outside : INT16_MAX);
+}
+
+/*
+ * The class and reference by which a channel costs least. The classes have the greatest at 7 or 6, those of channels that hardly vary
+ * at 1 or 0: no other references are tried.
+ */
+static uint16_t choose_channel(const struct high_counts *counts)
+{
+  static const uint8_t ups[] = {0, 1, 6, 7};
+  bool hardly_varies = counts->below[0] + counts->below[1] > counts->total / 8 * 7;
+  uint32_t least = UINT32_MAX;
+  uint16_t choice = 1;
+
+  for (uint32_t i = 0; i < KVI_ARRAY_SIZE(ups); i++) {
+    int16_t window[16];
+    uint32_t up, class_id, cost;
+
+    up = counts->top + ups[i] < 7 ? 7u - counts->top : ups[i]; /* references are not negative */
+    if (ups[i] > 1 && !hardly_varies)
+      continue;
+    window_of(counts, up, window);
+    cost = kvi_codec_loops()->cheapest_class(window, KVI_CLASSES_LADDER_COUNT + 1, KVI_CLASSES, &class_id);
+    if (cost >= least)
+      continue;
+    least = cost;
+    choice = (uint16_t)((class_id - KVI_CLASSES_LADDER_COUNT) | (uint32_t)(counts->top + up - 7) << 8);
+  }
+  return choice;
+}
+
+/* The high parts of all rows, and the greatest of each column. */
+static void load_highs(const struct kvi_block *block, const uint8_t *raw, size_t stride,
+                       int16_t (*numbers)[KVI_BLOCK_COLUMNS], int16_t *top)
+{
+  struct parts parts = dtype_parts[block->dtype];
+
+  memset(top, 0, KVI_BLOCK_COLUMNS * sizeof top[0]);
+  for (uint32_t row = 0; row < block->rows; row++) {
+    const uint8_t *elements = raw + row * stride;
+
+    kvi_block_prefetch(block, elements + KVI_BLOCK_PREFETCH_ROWS * stride);
+    if (block->dtype == KVI_CODEC_BF16)
+      kvi_codec_loops()->exponents_bf16(elements, block->columns, numbers[row]);
+    else
+      for (uint32_t column = 0; column < block->columns; column++)
+        numbers[row][column] = (int16_t)high_of(parts, load_element(block->dtype, elements, column));
+    for (uint32_t column = 0; column < block->columns; column++)
+      top[column] = numbers[row][column] > top[column] ? numbers[row][column] : top[column];
+  }
+}
+
+/* Class and reference of each column, written to out, and the numbers that are left to code. */
+static void choose_channels(const struct kvi_block *block, int16_t (*numbers)[KVI_BLOCK_COLUMNS],
+                            const int16_t *top, struct kvi_rans_columns *columns, uint8_t *out)
+{
+  struct high_counts counts[KVI_BLOCK_COLUMNS];
+  int16_t references[KVI_BLOCK_COLUMNS];
+  uint32_t sample = block->rows >= 2 * SAMPLE_ROWS ? block->rows / SAMPLE_ROWS : 1, total = 0;
+
+  memset(counts, 0, sizeof counts);
+  for (uint32_t row = 0; row < block->rows; row += sample, total++)
+    for (uint32_t column = 0; column < block->columns; column++) {
+      uint32_t below = (uint32_t)(top[column] - numbers[row][column]);
+
+      counts[column].below[below < HIGH_SPAN - 1 ? below : HIGH_SPAN - 1]++;
+    }
+  for (uint32_t column = 0; column < block->columns; column++, out += 2) {
+    uint16_t channel;
+
+    counts[column].top = (uint16_t)top[column];
+    counts[column].total = (uint16_t)total;
+    channel = choose_channel(&counts[column]);
+    kvi_store_le16(out, channel);
+    columns->classes[column] = (uint8_t)(KVI_CLASSES_LADDER_COUNT + (channel & 31));
+    references[column] = (int16_t)(channel >> 8);
+  }
+  for (uint32_t row = 0; row < block->rows; row++)
+    for (uint32_t column = 0; column < block->columns; column++)
+      numbers[row][column] = (int16_t)(numbers[row][column] - references[column]);
+}
+
+static uint8_t *store_lows(const struct kvi_block *block, const uint8_t *raw, size_t stride, uint8_t *out)
+{
+  struct parts parts = dtype_parts[block->dtype];
+  size_t low_bytes = low_row_bytes(parts, block->columns);
+
+  for (uint32_t row = 0; row < block->rows; row++, out += low_bytes) {
+    uint16_t low[KVI_BLOCK_COLUMNS];
+
+    if (block->dtype == KVI_CODEC_BF16) {
+      kvi_codec_loops()->lows_bf16(raw + row * stride, block->columns, out);
+      continue;
+    }
+    for (uint32_t column = 0; column < block->columns; column++)
+      low[column] = (uint16_t)low_of(parts, load_element(block->dtype, raw + row * stride, column));
+    store_low_row(parts, low, block->columns, out);
+  }
+  return out;
+}
+
+size_t kvi_lossless_encode(const struct kvi_block *block, const uint8_t *raw, size_t stride, void *scratch,
+                           uint8_t *out)
+{
+  size_t row_bytes = block->columns * kvi_codec_element_size(block->dtype);
+  int16_t(*numbers)[KVI_BLOCK_COLUMNS] = scratch;
+  struct kvi_rans_columns columns = {.n_groups = groups_of(block)};
+  uint8_t *at = out + 4 + 2 * (size_t)block->columns;
+  int16_t top[KVI_BLOCK_COLUMNS];
+  uint32_t crc = 0;
+
+  /* Lanes of class none, and the row that an odd last one is paired with, are zeros. */
+  memset(numbers, 0, block->columns % KVI_RANS_LANES != 0 ? even(block->rows) * sizeof numbers[0] : 0);
+  memset(numbers[even(block->rows) - 1], 0, sizeof numbers[0]);
+  load_highs(block, raw, stride, numbers, top);
+  for (uint32_t row = 0; row < block->rows; row++)
+    crc = kvi_crc32c_update(crc, raw + row * stride, row_bytes);
+  kvi_store_le32(out, crc);
+  choose_channels(block, numbers, top, &columns, out + 4);
+  at += kvi_rans_encode(&columns, numbers[0], (uint32_t)even(block->rows), at,
+                        (uint8_t *)numbers[even(block->rows)]);
+  return (size_t)(store_lows(block, raw, stride, at) - out);
+}
+
+static void join_row(const struct kvi_block *block, const int16_t *numbers, const int16_t *references,
+                     const uint8_t *bytes, uint8_t *out)
+{
+  struct parts parts = dtype_parts[block->dtype];
+  uint16_t low[KVI_BLOCK_COLUMNS];
+
+  if (block->dtype == KVI_CODEC_BF16) {
+    kvi_codec_loops()->join_bf16(numbers, references, bytes, block->columns, out);
+    return;
+  }
+  load_low_row(parts, bytes, block->columns, low);
+  for (uint32_t column = 0; column < block->columns; column++)
+    store_element(block->dtype, out, column,
+                  element_of(parts, (uint32_t)(numbers[column] + references[column]), low[column]));
+}
+
+kvs_status kvi_lossless_decode(const struct kvi_block *block, const uint8_t *bytes, size_t size,
+                               uint8_t *place, size_t stride)
+{
+  size_t row_bytes = block->columns * kvi_codec_element_size(block->dtype);
+  size_t low_bytes = low_row_bytes(dtype_parts[block->dtype], block->columns), used,
+         head = 4 + 2 * (size_t)block->columns;
+  struct kvi_rans_columns columns = {.n_groups = groups_of(block)};
+  struct kvi_rans_decoder decoder;
+  int16_t references[KVI_BLOCK_COLUMNS];
+  const uint8_t *low;
+  uint32_t crc = 0;
+  kvi_tile tile;
+
+  if (size < head)
+    return KVS_ERR_CORRUPT;
+  for (uint32_t column = 0; column < block->columns; column++) {
+    uint16_t channel = kvi_load_le16(bytes + 4 + 2 * (size_t)column);
+
+    columns.classes[column] = (uint8_t)(KVI_CLASSES_LADDER_COUNT + (channel & 31));
+    references[column] = (int16_t)(channel >> 8);
+  }
+  if (kvi_rans_open(&decoder, &columns, bytes + head, size - head, &used) != KVS_OK ||
+      size - head - used != block->rows * low_bytes)
+    return KVS_ERR_CORRUPT;
+  low = bytes + head + used;
+  for (uint32_t first = 0; first < block->rows; first += KVI_TILE_ROWS) {
+    uint32_t rows = block->rows - first < KVI_TILE_ROWS ? block->rows - first : KVI_TILE_ROWS;
+
+    if (kvi_rans_rows(&decoder, rows, tile) != KVS_OK)
+      return KVS_ERR_CORRUPT;
+    for (uint32_t row = 0; row < rows; row++, low += low_bytes) {
+      uint8_t *out = place + (size_t)(first + row) * stride;
+
+      kvi_block_prefetch_place(block, out + KVI_BLOCK_PREFETCH_ROWS * stride);
+      join_row(block, tile[row], references, low, out);
+      crc = kvi_crc32c_update(crc, out, row_bytes);
+    }
+  }
+  if (kvi_rans_close(&decoder) != KVS_OK || crc != kvi_load_le32(bytes))
+    return KVS_ERR_CORRUPT;
+  return KVS_OK;
+}

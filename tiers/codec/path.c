@@ -1,0 +1,98 @@
+/* Which loops run. */
+#include "tiers/codec/path.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "base/clock.h"
+#if defined(__x86_64__)
+#include "tiers/codec/rans_avx2.h"
+#endif
+
+static const struct kvi_codec_loops *chosen = &kvi_codec_loops_scalar;
+static _Thread_local const struct kvi_codec_loops *chosen_by_thread;
+
+#if defined(__x86_64__)
+#define TRIAL_STEPS 16u
+
+/* Nanoseconds to decode noise a few times: no sound rows, but the same look-ups. The least of several tries. */
+static uint64_t trial(const struct kvi_codec_loops *loops)
+{
+  static const uint8_t words[TRIAL_STEPS * KVI_TILE_ROWS / 2 * 4 * KVI_RANS_LANES * 2];
+  uint64_t least = UINT64_MAX;
+  kvi_tile tile;
+
+  for (uint32_t attempt = 0; attempt < 8; attempt++) {
+    struct kvi_rans_decoder decoder = {.n_groups = 4, .words = words, .words_end = words + sizeof words};
+    uint64_t before, taken;
+
+    for (uint32_t lane = 0; lane < KVI_RANS_LANES; lane++)
+      decoder.state[lane] = KVI_RANS_LOW + lane * 2654435761u % KVI_RANS_LOW;
+    for (uint32_t column = 0; column < KVI_BLOCK_COLUMNS; column++)
+      decoder.table[column] = (8 + column % 8) * KVI_RANS_SLOTS;
+    before = kvi_now_ns();
+    for (uint32_t step = 0; step < TRIAL_STEPS; step++)
+      loops->rans_pairs(&decoder, KVI_TILE_ROWS / 2, tile);
+    taken = kvi_now_ns() - before;
+    least = taken < least ? taken : least;
+  }
+  return least;
+}
+
+static void choose(void)
+{
+  if (!__builtin_cpu_supports("avx2"))
+    return;
+  kvi_rans_avx2_init();
+  /* Not by the processor's name: whether its gathers are slow is a matter of its microcode. */
+  chosen = trial(&kvi_codec_loops_avx2) <= trial(&kvi_codec_loops_avx2_no_gather)
+               ? &kvi_codec_loops_avx2
+               : &kvi_codec_loops_avx2_no_gather;
+}
+#else
+static void choose(void) {}
+#endif
+
+static void init(void)
+{
+  kvi_rans_make_tables();
+  choose();
+}
+
+void kvi_codec_init(void)
+{
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+  pthread_once(&once, init);
+}
+
+const struct kvi_codec_loops *kvi_codec_loops(void)
+{
+  return chosen_by_thread != NULL ? chosen_by_thread : chosen;
+}
+
+const char *kvi_codec_path(void)
+{
+  kvi_codec_init();
+  return kvi_codec_loops()->name;
+}
+
+kvs_status kvi_codec_use_path(const char *name)
+{
+  static const struct kvi_codec_loops *const paths[] = {
+    &kvi_codec_loops_scalar,
+#if defined(__x86_64__)
+    &kvi_codec_loops_avx2,
+    &kvi_codec_loops_avx2_no_gather,
+#endif
+  };
+
+  kvi_codec_init();
+  chosen_by_thread = NULL;
+  if (name == NULL)
+    return KVS_OK;
+  for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+    if (strcmp(paths[i]->name, name) == 0 && (i == 0 || chosen != &kvi_codec_loops_scalar))
+      chosen_by_thread = paths[i];
+  return chosen_by_thread != NULL ? KVS_OK : KVS_ERR_UNSUPPORTED;
+}

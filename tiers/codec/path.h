@@ -1,0 +1,94 @@
+/*
+ * tiers/codec/path.h: the hot loops, once in plain C and once for each instruction set, all with the same results.
+ *
+ * loops.c is compiled once for each path; what needs intrinsics is in rans_avx2.c. Which path runs is decided at the first call: the
+ * fastest that the processor has, by a measurement of a millisecond where gathers may be slow.
+ */
+#ifndef KVI_CODEC_PATH_H
+#define KVI_CODEC_PATH_H
+
+#include "tiers/codec/rans.h"
+
+struct kvi_rans_encoder {
+  _Alignas(32) uint32_t state[KVI_RANS_LANES];
+  uint8_t *words;   /* the last word written: they are written from the end */
+  uint8_t *escapes; /* likewise */
+};
+
+/* How numbers become elements. */
+struct kvi_codec_scale {
+  _Alignas(32) int16_t mean[KVI_BLOCK_COLUMNS]; /* in fine half steps */
+  _Alignas(32) float half[KVI_BLOCK_COLUMNS];   /* the fine half step */
+  int16_t factor;                               /* a number's worth in fine half steps */
+};
+
+struct kvi_codec_loops {
+  const char *name;
+
+  /* Decodes pairs of rows into the tile, escapes left as KVI_RANS_ESCAPE. False: the words end too early. */
+  bool (*rans_pairs)(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile);
+
+  /* All rows, which are even, from the last to the first; states are set. */
+  void (*rans_encode)(const struct kvi_rans_columns *columns, const int16_t *numbers, uint32_t rows,
+                      struct kvi_rans_encoder *encoder);
+
+  /* Which of 32 numbers are KVI_RANS_ESCAPE. */
+  uint32_t (*escapes)(const int16_t *numbers);
+
+  /*
+   * Five rows of a tile to elements: for each of so many planes i = 3 i + digit, by a row of bytes of trits; then v = i * factor +
+   * mean[column] and x = v * half[column], rounded to the dtype, to out[0] to out[4] (any alignment, each for columns elements).
+   */
+  void (*finish_rows)(enum kvi_codec_dtype dtype, int16_t (*rows)[KVI_BLOCK_COLUMNS],
+                      const uint8_t *const *trits, uint32_t n_planes, const struct kvi_codec_scale *scale,
+                      uint32_t columns, uint8_t *const *out);
+
+  /* A row kept apart: mean[column] * half[column] + numbers[column] * kept_half[column], rounded to the dtype. */
+  void (*place_kept)(enum kvi_codec_dtype dtype, const int8_t *numbers, const float *kept_half,
+                     const struct kvi_codec_scale *scale, uint32_t columns, uint8_t *out);
+
+  /* bf16: from number + reference and low byte to elements. */
+  void (*join_bf16)(const int16_t *row, const int16_t *reference, const uint8_t *low, uint32_t columns,
+                    uint8_t *out);
+
+  /* Encoder, bf16: exponents of a row of elements, and what is left of each: sign and fraction. */
+  void (*exponents_bf16)(const uint8_t *row, uint32_t columns, int16_t *out);
+  void (*lows_bf16)(const uint8_t *row, uint32_t columns, uint8_t *out);
+
+  /* Encoder: of the classes from first to last - 1 that by which numbers so often there cost least, and the cost in 1/256 bits. */
+  uint32_t (*cheapest_class)(const int16_t counts[16], uint32_t first, uint32_t last, uint32_t *class_p);
+
+  /* Encoder: adds x - shift[column] and its square of a row of elements. */
+  void (*add_sums)(enum kvi_codec_dtype dtype, const uint8_t *row, const float *shift, uint32_t columns,
+                   float *sum, float *square);
+
+  /* Encoder: round((x - mean[column]) * scale[column]) of a row of elements, within +-16000. Returns the largest magnitude. */
+  int16_t (*quantise)(enum kvi_codec_dtype dtype, const uint8_t *row, const float *mean, const float *scale,
+                      uint32_t columns, int16_t *out);
+
+  /* Encoder: takes the finest digit from the numbers of five rows, which are divided by 3 and rounded, to a row of bytes of trits. */
+  void (*split_digits)(int16_t (*rows)[KVI_BLOCK_COLUMNS], uint32_t columns, uint8_t *trits);
+};
+
+/* Makes the tables and chooses the path, once in a process; thread-safe, allocates nothing, cannot fail. Before everything below. */
+void kvi_codec_init(void);
+
+/* The loops of this thread. */
+const struct kvi_codec_loops *kvi_codec_loops(void);
+
+extern const struct kvi_codec_loops kvi_codec_loops_scalar;
+#if defined(__x86_64__)
+extern const struct kvi_codec_loops kvi_codec_loops_avx2;           /* hardware gathers */
+extern const struct kvi_codec_loops kvi_codec_loops_avx2_no_gather; /* loads one by one */
+#endif
+
+/* rans.c: what the loops are made of, and what they are compared with. */
+bool kvi_rans_step_scalar(struct kvi_rans_decoder *decoder, uint32_t group, int16_t *first, int16_t *second);
+bool kvi_rans_pairs_scalar(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile);
+void kvi_rans_encode_scalar(const struct kvi_rans_columns *columns, const int16_t *numbers, uint32_t rows,
+                            struct kvi_rans_encoder *encoder);
+/* The two numbers of an escaped pair, in front of those that are there. */
+void kvi_rans_put_escaped(struct kvi_rans_encoder *encoder, int16_t first, int16_t second);
+uint32_t kvi_rans_symbol(uint32_t class_id, int16_t first, int16_t second); /* 0x88: an escape */
+
+#endif

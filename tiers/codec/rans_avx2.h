@@ -1,0 +1,22 @@
+/* tiers/codec/rans_avx2.h: coded rows by AVX2, 8 lanes at a time. Same results as rans.c, which says what is right. */
+#ifndef KVI_CODEC_RANS_AVX2_H
+#define KVI_CODEC_RANS_AVX2_H
+
+#include "tiers/codec/path.h"
+
+bool kvi_rans_pairs_avx2(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile);
+
+/* Without the gather instruction, which some processors run slowly (Intel's with the mitigation of Gather Data Sampling). */
+bool kvi_rans_pairs_avx2_no_gather(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile);
+
+uint32_t kvi_rans_escapes_avx2(const int16_t *numbers);
+
+void kvi_rans_encode_avx2(const struct kvi_rans_columns *columns, const int16_t *numbers, uint32_t rows,
+                          struct kvi_rans_encoder *encoder);
+void kvi_rans_encode_avx2_no_gather(const struct kvi_rans_columns *columns, const int16_t *numbers,
+                                    uint32_t rows, struct kvi_rans_encoder *encoder);
+
+/* Makes the permutations, once. */
+void kvi_rans_avx2_init(void);
+
+#endif
