@@ -40,14 +40,18 @@ static inline uint64_t kvi_block_raw_bytes(const struct kvi_block *block)
  */
 static inline void kvi_block_prefetch(const struct kvi_block *block, const uint8_t *row)
 {
-  for (size_t byte = 0; byte < block->columns * kvi_codec_element_size(block->dtype); byte += 64)
+  size_t bytes = block->columns * kvi_codec_element_size(block->dtype);
+
+  for (size_t byte = 0; byte < bytes; byte += 64)
     __builtin_prefetch(row + byte);
 }
 
 /* The same for a row that will be written. */
 static inline void kvi_block_prefetch_place(const struct kvi_block *block, const uint8_t *row)
 {
-  for (size_t byte = 0; byte < block->columns * kvi_codec_element_size(block->dtype); byte += 64)
+  size_t bytes = block->columns * kvi_codec_element_size(block->dtype);
+
+  for (size_t byte = 0; byte < bytes; byte += 64)
     __builtin_prefetch(row + byte, 1);
 }
 

@@ -1,7 +1,6 @@
 /* The loops for AVX2: loops_body.h vectorised by the compiler, coded rows by hand. Compiled with -mavx2. */
 #include <immintrin.h>
 
-#define KVI_LOOPS_OWN_ESCAPES
 #define KVI_LOOPS_OWN_ENCODER
 #include "tiers/codec/loops_body.h"
 #include "tiers/codec/rans_avx2.h"
@@ -84,9 +83,9 @@ static int16_t quantise(enum kvi_codec_dtype dtype, const uint8_t *row, const fl
 }
 
 #define COMMON_LOOPS                                                                                         \
-  .escapes = kvi_rans_escapes_avx2, .finish_rows = finish_rows, .place_kept = place_kept,                    \
-  .join_bf16 = join_bf16, .exponents_bf16 = exponents_bf16, .lows_bf16 = lows_bf16,                          \
-  .cheapest_class = cheapest_class, .add_sums = add_sums, .quantise = quantise, .split_digits = split_digits
+  .finish_rows = finish_rows, .place_kept = place_kept, .join_bf16 = join_bf16,                              \
+  .exponents_bf16 = exponents_bf16, .lows_bf16 = lows_bf16, .cheapest_class = cheapest_class,                \
+  .add_sums = add_sums, .quantise = quantise, .split_digits = split_digits
 
 const struct kvi_codec_loops kvi_codec_loops_avx2 = {
     .name = "avx2",

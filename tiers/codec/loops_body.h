@@ -27,17 +27,6 @@ typedef uint16_t element16 __attribute__((aligned(1), may_alias));
     }                                                                                                        \
   } while (0)
 
-#ifndef KVI_LOOPS_OWN_ESCAPES
-static uint32_t escapes(const int16_t *numbers)
-{
-  uint32_t mask = 0;
-
-  for (uint32_t i = 0; i < KVI_RANS_LANES; i++)
-    mask |= (uint32_t)(numbers[i] == KVI_RANS_ESCAPE) << i;
-  return mask;
-}
-#endif
-
 static inline uint16_t bf16_of(int16_t number, int16_t factor, int16_t mean, float half)
 {
   int16_t v = (int16_t)(number * factor + mean);

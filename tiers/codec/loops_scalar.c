@@ -5,7 +5,6 @@ const struct kvi_codec_loops kvi_codec_loops_scalar = {
     .name = "scalar",
     .rans_pairs = kvi_rans_pairs_scalar,
     .rans_encode = kvi_rans_encode_scalar,
-    .escapes = escapes,
     .finish_rows = finish_rows,
     .place_kept = place_kept,
     .join_bf16 = join_bf16,

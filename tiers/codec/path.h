@@ -9,6 +9,8 @@
 
 #include "tiers/codec/rans.h"
 
+typedef uint32_t kvi_rans_escapes[KVI_TILE_ROWS / 2][KVI_BLOCK_COLUMNS / KVI_RANS_LANES];
+
 struct kvi_rans_encoder {
   _Alignas(32) uint32_t state[KVI_RANS_LANES];
   uint8_t *words;   /* the last word written: they are written from the end */
@@ -25,15 +27,16 @@ struct kvi_codec_scale {
 struct kvi_codec_loops {
   const char *name;
 
-  /* Decodes pairs of rows into the tile, escapes left as KVI_RANS_ESCAPE. False: the words end too early. */
-  bool (*rans_pairs)(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile);
+  /*
+   * Decodes pairs of rows into the tile, escapes left as KVI_RANS_ESCAPE; escapes[pair][group] tells which lanes have one. False: the words end
+   * too early.
+   */
+  bool (*rans_pairs)(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile,
+                     kvi_rans_escapes escapes);
 
   /* All rows, which are even, from the last to the first; states are set. */
   void (*rans_encode)(const struct kvi_rans_columns *columns, const int16_t *numbers, uint32_t rows,
                       struct kvi_rans_encoder *encoder);
-
-  /* Which of 32 numbers are KVI_RANS_ESCAPE. */
-  uint32_t (*escapes)(const int16_t *numbers);
 
   /*
    * Five rows of a tile to elements: for each of so many planes i = 3 i + digit, by a row of bytes of trits; then v = i * factor +
@@ -83,12 +86,13 @@ extern const struct kvi_codec_loops kvi_codec_loops_avx2_no_gather; /* loads one
 #endif
 
 /* rans.c: what the loops are made of, and what they are compared with. */
-bool kvi_rans_step_scalar(struct kvi_rans_decoder *decoder, uint32_t group, int16_t *first, int16_t *second);
-bool kvi_rans_pairs_scalar(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile);
+bool kvi_rans_pairs_scalar(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile,
+                           kvi_rans_escapes escapes);
 void kvi_rans_encode_scalar(const struct kvi_rans_columns *columns, const int16_t *numbers, uint32_t rows,
                             struct kvi_rans_encoder *encoder);
 /* The two numbers of an escaped pair, in front of those that are there. */
 void kvi_rans_put_escaped(struct kvi_rans_encoder *encoder, int16_t first, int16_t second);
-uint32_t kvi_rans_symbol(uint32_t class_id, int16_t first, int16_t second); /* 0x88: an escape */
+uint32_t kvi_rans_symbol(uint32_t class_id, int16_t first,
+                         int16_t second); /* KVI_RANS_ESCAPE_PAIR: an escape */
 
 #endif

@@ -6,7 +6,6 @@
 #include "base/bytes.h"
 #include "tiers/codec/path.h"
 
-#define ESCAPE_PAIR 0x88u
 #define WORDS_SLACK 16u /* vector stores write so much in front of the words */
 
 kvs_status kvi_rans_open(struct kvi_rans_decoder *decoder, const struct kvi_rans_columns *columns,
@@ -37,9 +36,11 @@ kvs_status kvi_rans_open(struct kvi_rans_decoder *decoder, const struct kvi_rans
   return KVS_OK;
 }
 
-bool kvi_rans_step_scalar(struct kvi_rans_decoder *decoder, uint32_t group, int16_t *first, int16_t *second)
+/* One pair of rows of 32 columns. False: the words end too early. */
+static bool decode_step(struct kvi_rans_decoder *decoder, const uint32_t *table, int16_t *first,
+                        int16_t *second, uint32_t *escapes_p)
 {
-  const uint32_t *table = decoder->table + group * KVI_RANS_LANES;
+  uint32_t escapes = 0;
 
   for (uint32_t lane = 0; lane < KVI_RANS_LANES; lane++) {
     uint32_t state = decoder->state[lane];
@@ -55,17 +56,23 @@ bool kvi_rans_step_scalar(struct kvi_rans_decoder *decoder, uint32_t group, int1
     decoder->state[lane] = state;
     first[lane] = (int16_t)(((slot & 15) ^ 8) - 8);
     second[lane] = (int16_t)(((slot >> 4 & 15) ^ 8) - 8);
+    escapes |= (uint32_t)((slot & 0xff) == KVI_RANS_ESCAPE_PAIR) << lane;
   }
+  *escapes_p = escapes;
   return true;
 }
 
-bool kvi_rans_pairs_scalar(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile)
+bool kvi_rans_pairs_scalar(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile,
+                           kvi_rans_escapes escapes)
 {
   for (uint32_t pair = 0; pair < pairs; pair++)
-    for (uint32_t group = 0; group < decoder->n_groups; group++)
-      if (!kvi_rans_step_scalar(decoder, group, tile[2 * pair] + group * KVI_RANS_LANES,
-                                tile[2 * pair + 1] + group * KVI_RANS_LANES))
+    for (uint32_t group = 0; group < decoder->n_groups; group++) {
+      uint32_t at = group * KVI_RANS_LANES;
+
+      if (!decode_step(decoder, decoder->table + at, tile[2 * pair] + at, tile[2 * pair + 1] + at,
+                       &escapes[pair][group]))
         return false;
+    }
   return true;
 }
 
@@ -101,16 +108,16 @@ static bool resolve_escapes(struct kvi_rans_decoder *decoder, uint32_t mask, int
 
 kvs_status kvi_rans_rows(struct kvi_rans_decoder *decoder, uint32_t n_rows, kvi_tile tile)
 {
-  const struct kvi_codec_loops *loops = kvi_codec_loops();
   uint32_t pairs = (n_rows + 1) / 2;
+  kvi_rans_escapes escapes;
 
-  if (!loops->rans_pairs(decoder, pairs, tile))
+  if (!kvi_codec_loops()->rans_pairs(decoder, pairs, tile, escapes))
     return KVS_ERR_CORRUPT;
   for (uint32_t pair = 0; pair < pairs; pair++)
-    for (uint32_t at = 0; at < decoder->n_groups * KVI_RANS_LANES; at += KVI_RANS_LANES) {
-      uint32_t mask = loops->escapes(tile[2 * pair] + at);
+    for (uint32_t group = 0; group < decoder->n_groups; group++) {
+      uint32_t at = group * KVI_RANS_LANES;
 
-      if (mask != 0 && !resolve_escapes(decoder, mask, tile[2 * pair] + at, tile[2 * pair + 1] + at))
+      if (!resolve_escapes(decoder, escapes[pair][group], tile[2 * pair] + at, tile[2 * pair + 1] + at))
         return KVS_ERR_CORRUPT;
     }
   return KVS_OK;
@@ -154,7 +161,7 @@ uint32_t kvi_rans_symbol(uint32_t class_id, int16_t first, int16_t second)
   uint32_t symbol = ((uint32_t)first & 15) | ((uint32_t)second & 15) << 4;
 
   if (!codes(first) || !codes(second) || kvi_rans_symbols[class_id * 256 + symbol] >> 16 == 0)
-    return ESCAPE_PAIR;
+    return KVI_RANS_ESCAPE_PAIR;
   return symbol;
 }
 
@@ -166,7 +173,7 @@ static void encode_step(const uint8_t *classes, const int16_t *first, const int1
     uint32_t symbol, entry, frequency, state = encoder->state[lane];
 
     symbol = kvi_rans_symbol(classes[lane], first[lane], second[lane]);
-    if (symbol == ESCAPE_PAIR)
+    if (symbol == KVI_RANS_ESCAPE_PAIR)
       kvi_rans_put_escaped(encoder, first[lane], second[lane]);
     entry = kvi_rans_symbols[classes[lane] * 256 + symbol];
     frequency = entry >> 16;

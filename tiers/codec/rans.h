@@ -9,12 +9,13 @@
 
 #include "tiers/codec/block.h"
 
-#define KVI_RANS_LANES     32u
-#define KVI_RANS_SLOT_BITS 10u
-#define KVI_RANS_SLOTS     (1u << KVI_RANS_SLOT_BITS)
-#define KVI_RANS_LOW       (1u << 16)
-#define KVI_RANS_ESCAPE    (-8)
-#define KVI_RANS_HEAD      (KVI_RANS_LANES * 4u + 8u) /* states and counts, in front of the words */
+#define KVI_RANS_LANES       32u
+#define KVI_RANS_SLOT_BITS   10u
+#define KVI_RANS_SLOTS       (1u << KVI_RANS_SLOT_BITS)
+#define KVI_RANS_LOW         (1u << 16)
+#define KVI_RANS_ESCAPE      (-8)
+#define KVI_RANS_ESCAPE_PAIR 0x88u
+#define KVI_RANS_HEAD        (KVI_RANS_LANES * 4u + 8u) /* states and counts, in front of the words */
 
 #define KVI_RANS_PAIR_BYTES (KVI_BLOCK_COLUMNS * 2u) /* the most words that a pair of rows takes */
 

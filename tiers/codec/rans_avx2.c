@@ -94,25 +94,27 @@ static inline void store_nibbles(__m256i nibbles, int16_t *out)
   _mm256_storeu_si256((__m256i *)(out + 16), _mm256_cvtepi8_epi16(_mm256_extracti128_si256(numbers, 1)));
 }
 
-static inline void store_pair(__m256i symbols, int16_t *first, int16_t *second)
+static inline void store_pair(__m256i symbols, int16_t *first, int16_t *second, uint32_t *escapes_p)
 {
   const __m256i nibble = _mm256_set1_epi8(15);
 
   store_nibbles(_mm256_and_si256(symbols, nibble), first);
   store_nibbles(_mm256_and_si256(_mm256_srli_epi16(symbols, 4), nibble), second);
+  *escapes_p = (uint32_t)_mm256_movemask_epi8(
+      _mm256_cmpeq_epi8(symbols, _mm256_set1_epi8((char)KVI_RANS_ESCAPE_PAIR)));
 }
 
 /* One pair of rows of one group. */
 static inline __attribute__((always_inline)) void step32(__m256i state[4], const uint32_t *table,
                                                          const uint8_t **words, int16_t *first,
-                                                         int16_t *second, bool gather)
+                                                         int16_t *second, uint32_t *escapes_p, bool gather)
 {
   __m256i a = step8(&state[0], table, words, gather);
   __m256i b = step8(&state[1], table + 8, words, gather);
   __m256i c = step8(&state[2], table + 16, words, gather);
   __m256i d = step8(&state[3], table + 24, words, gather);
 
-  store_pair(symbols_of(a, b, c, d), first, second);
+  store_pair(symbols_of(a, b, c, d), first, second, escapes_p);
 }
 
 /* Before a pair is read: the last words move to where zeros follow them. False: more was read than there is. */
@@ -131,7 +133,8 @@ static inline bool room_for_pair(struct kvi_rans_decoder *decoder)
 }
 
 static inline __attribute__((always_inline)) bool pairs_avx2(struct kvi_rans_decoder *decoder, uint32_t pairs,
-                                                             kvi_tile tile, bool gather)
+                                                             kvi_tile tile, kvi_rans_escapes escapes,
+                                                             bool gather)
 {
   __m256i state[4];
 
@@ -143,8 +146,12 @@ static inline __attribute__((always_inline)) bool pairs_avx2(struct kvi_rans_dec
     if (!room_for_pair(decoder))
       return false;
     words = decoder->words;
-    for (uint32_t at = 0; at < decoder->n_groups * KVI_RANS_LANES; at += KVI_RANS_LANES)
-      step32(state, decoder->table + at, &words, tile[2 * pair] + at, tile[2 * pair + 1] + at, gather);
+    for (uint32_t group = 0; group < decoder->n_groups; group++) {
+      uint32_t at = group * KVI_RANS_LANES;
+
+      step32(state, decoder->table + at, &words, tile[2 * pair] + at, tile[2 * pair + 1] + at,
+             &escapes[pair][group], gather);
+    }
     decoder->words = words;
   }
   for (uint32_t i = 0; i < 4; i++)
@@ -152,24 +159,16 @@ static inline __attribute__((always_inline)) bool pairs_avx2(struct kvi_rans_dec
   return decoder->words <= decoder->words_end;
 }
 
-bool kvi_rans_pairs_avx2(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile)
+bool kvi_rans_pairs_avx2(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile,
+                         kvi_rans_escapes escapes)
 {
-  return pairs_avx2(decoder, pairs, tile, true);
+  return pairs_avx2(decoder, pairs, tile, escapes, true);
 }
 
-bool kvi_rans_pairs_avx2_no_gather(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile)
+bool kvi_rans_pairs_avx2_no_gather(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile,
+                                   kvi_rans_escapes escapes)
 {
-  return pairs_avx2(decoder, pairs, tile, false);
-}
-
-uint32_t kvi_rans_escapes_avx2(const int16_t *numbers)
-{
-  const __m256i escape = _mm256_set1_epi16(KVI_RANS_ESCAPE);
-  __m256i low = _mm256_cmpeq_epi16(_mm256_loadu_si256((const __m256i *)numbers), escape);
-  __m256i high = _mm256_cmpeq_epi16(_mm256_loadu_si256((const __m256i *)(numbers + 16)), escape);
-  __m256i bytes = _mm256_permute4x64_epi64(_mm256_packs_epi16(low, high), 0xd8);
-
-  return (uint32_t)_mm256_movemask_epi8(bytes);
+  return pairs_avx2(decoder, pairs, tile, escapes, false);
 }
 
 /* Entries of 8 lanes' symbols. */
@@ -274,7 +273,7 @@ static __m256i escape_lanes(__m256i symbols, uint32_t lanes, const int16_t *firs
   while (lanes != 0) {
     uint32_t lane = 31 - (uint32_t)__builtin_clz(lanes);
 
-    bytes[lane] = 0x88;
+    bytes[lane] = KVI_RANS_ESCAPE_PAIR;
     kvi_rans_put_escaped(encoder, first[lane], second[lane]);
     lanes &= ~(1u << lane);
   }

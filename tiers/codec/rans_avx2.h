@@ -4,12 +4,12 @@
 
 #include "tiers/codec/path.h"
 
-bool kvi_rans_pairs_avx2(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile);
+bool kvi_rans_pairs_avx2(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile,
+                         kvi_rans_escapes escapes);
 
 /* Without the gather instruction, which some processors run slowly (Intel's with the mitigation of Gather Data Sampling). */
-bool kvi_rans_pairs_avx2_no_gather(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile);
-
-uint32_t kvi_rans_escapes_avx2(const int16_t *numbers);
+bool kvi_rans_pairs_avx2_no_gather(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile,
+                                   kvi_rans_escapes escapes);
 
 void kvi_rans_encode_avx2(const struct kvi_rans_columns *columns, const int16_t *numbers, uint32_t rows,
                           struct kvi_rans_encoder *encoder);

@@ -3,8 +3,6 @@
 
 #include "tiers/codec/weights.h"
 
-#define ESCAPE_PAIR 0x88u
-
 static _Alignas(64) uint32_t slots[KVI_CLASSES][KVI_RANS_SLOTS];
 static _Alignas(64) uint32_t symbols[KVI_CLASSES][256];
 static uint16_t costs[KVI_CLASSES][16];
@@ -35,10 +33,10 @@ static void pair_frequencies(const uint16_t weights[16], uint32_t frequency[256]
       sum += f;
     }
   }
-  frequency[ESCAPE_PAIR] = (uint32_t)(((1u << 30) - covered + (1u << 19)) >> 20);
-  if (frequency[ESCAPE_PAIR] == 0)
-    frequency[ESCAPE_PAIR] = 1;
-  sum += frequency[ESCAPE_PAIR];
+  frequency[KVI_RANS_ESCAPE_PAIR] = (uint32_t)(((1u << 30) - covered + (1u << 19)) >> 20);
+  if (frequency[KVI_RANS_ESCAPE_PAIR] == 0)
+    frequency[KVI_RANS_ESCAPE_PAIR] = 1;
+  sum += frequency[KVI_RANS_ESCAPE_PAIR];
   frequency[((uint32_t)likeliest & 15) * 17] +=
       KVI_RANS_SLOTS - sum; /* modulo 2^32: also when the sum is too large */
 }
