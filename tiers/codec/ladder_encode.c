@@ -154,41 +154,54 @@ static uint32_t class_of(float deviation)
   return i;
 }
 
+/* Depth and mean of a column whose unit has this half step; its share in fine half steps. False: the mean is out of reach. */
+static bool choose_channel(struct ladder_encoder *encoder, uint32_t column, float half, float per_half,
+                           int32_t *mean_p)
+{
+  const int32_t *power = power_of_3 + encoder->n_planes;
+  float deviation = encoder->square[column] * per_half * 0.5f; /* in fine steps */
+  float mean = encoder->sum[column] * per_half;
+  uint32_t depth = 0, class_id;
+  int32_t v;
+
+  while (depth < KVI_LADDER_DEPTH_MAX && (deviation > (float)BROADEST_CLASS * (float)power[depth] ||
+                                          fabsf(mean) > KVI_LADDER_MEAN_MAX * (float)power[depth]))
+    depth++;
+  if (!(fabsf(mean) <= KVI_LADDER_MEAN_MAX * (float)power[depth]))
+    return false;
+  mean /= (float)power[depth];
+  v = (int32_t)(mean < 0 ? mean - 0.5f : mean + 0.5f);
+  v = v > KVI_LADDER_MEAN_MAX ? KVI_LADDER_MEAN_MAX : v;
+  v = v < -KVI_LADDER_MEAN_MAX ? -KVI_LADDER_MEAN_MAX : v;
+  class_id = class_of(deviation / (float)power[depth]);
+  encoder->depth[column] = depth;
+  encoder->columns.classes[column] = (uint8_t)class_id;
+  encoder->channel[column] = (uint16_t)(class_id | depth << 4 | (uint32_t)v << 6);
+  *mean_p = v * power[depth];
+  encoder->mean[column] = (float)*mean_p * half;
+  encoder->scale[column] = 0.5f * per_half;
+  return true;
+}
+
 /* Depth, mean and class of each column. False: a mean out of reach. */
 static bool choose_channels(struct ladder_encoder *encoder)
 {
   const struct kvi_block *block = encoder->block;
-  float largest = 0;
+  float largest = 0, half = 0, per_half = 0;
   int32_t largest_mean = 0;
 
   encoder->columns.n_groups = kvi_ladder_groups(block);
   for (uint32_t column = 0; column < block->columns; column++) {
-    float half = kvi_ladder_half(encoder->half_bytes + column / block->unit_columns * 2);
-    float deviation = encoder->square[column] / (2.0f * half); /* in fine steps */
-    uint32_t depth = 0;
-    float unit, mean;
-    int32_t v;
+    int32_t mean;
 
-    while (depth < KVI_LADDER_DEPTH_MAX &&
-           deviation > (float)BROADEST_CLASS * (float)power_of_3[encoder->n_planes + depth])
-      depth++;
-    while (unit = half * (float)power_of_3[encoder->n_planes + depth], mean = encoder->sum[column] / unit,
-           fabsf(mean) > KVI_LADDER_MEAN_MAX && depth < KVI_LADDER_DEPTH_MAX)
-      depth++;
-    if (!(fabsf(mean) <= KVI_LADDER_MEAN_MAX))
+    if (column % block->unit_columns == 0) {
+      half = kvi_ladder_half(encoder->half_bytes + column / block->unit_columns * 2);
+      per_half = 1.0f / half;
+    }
+    if (!choose_channel(encoder, column, half, per_half, &mean))
       return false;
-    v = (int32_t)(mean < 0 ? mean - 0.5f : mean + 0.5f);
-    v = v > KVI_LADDER_MEAN_MAX ? KVI_LADDER_MEAN_MAX : v;
-    v = v < -KVI_LADDER_MEAN_MAX ? -KVI_LADDER_MEAN_MAX : v;
-    encoder->depth[column] = depth;
-    encoder->columns.classes[column] =
-        (uint8_t)class_of(deviation / (float)power_of_3[encoder->n_planes + depth]);
-    encoder->channel[column] = (uint16_t)(encoder->columns.classes[column] | depth << 4 | (uint32_t)v << 6);
-    v *= power_of_3[encoder->n_planes + depth];
-    encoder->mean[column] = (float)v * half;
-    encoder->scale[column] = 0.5f / half;
-    largest_mean = abs(v) > largest_mean ? abs(v) : largest_mean;
-    largest = deviation > largest ? deviation : largest;
+    largest_mean = abs(mean) > largest_mean ? abs(mean) : largest_mean;
+    largest = fmaxf(largest, encoder->square[column] * per_half * 0.5f);
   }
   if (largest_mean > 30000)
     return false;
