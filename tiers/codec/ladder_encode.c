@@ -18,7 +18,8 @@
 #define OUTLIER_DEVIATIONS 12 /* beyond so many a row stands out */
 #define OUTLIER_FACTOR     4  /* times the mean of the rows' largest numbers: not measured */
 #define OUTLIER_ATTEMPTS   3
-#define BROADEST_CLASS     2.2 /* deviations a step: a channel that is wider gets deep digits */
+#define NUMBER_END         16000.0f /* where path.h's quantise clamps */
+#define BROADEST_CLASS     2.2      /* deviations a step: a channel that is wider gets deep digits */
 
 static const int32_t power_of_3[] = {1, 3, 9, 27, 81, 243, 729};
 
@@ -159,7 +160,7 @@ static bool choose_channels(struct ladder_encoder *encoder)
 {
   const struct kvi_block *block = encoder->block;
   float largest = 0;
-  int32_t largest_mean = 0;
+  int32_t largest_mean = 0, reach;
 
   encoder->columns.n_groups = kvi_ladder_groups(block);
   for (uint32_t column = 0; column < block->columns; column++) {
@@ -192,11 +193,13 @@ static bool choose_channels(struct ladder_encoder *encoder)
   }
   if (largest_mean > 30000)
     return false;
-  largest = largest * OUTLIER_DEVIATIONS < 16000.0f ? largest * OUTLIER_DEVIATIONS : 16000.0f;
+  /* A number at the end of the range may be one that was clamped to it. */
+  largest = largest * OUTLIER_DEVIATIONS < NUMBER_END ? largest * OUTLIER_DEVIATIONS : NUMBER_END - 1;
   encoder->largest_ok = (int16_t)largest;
-  /* v = 2 number + mean stays within 16 bits. */
-  if (encoder->largest_ok > (32767 - largest_mean) / 2)
-    encoder->largest_ok = (int16_t)((32767 - largest_mean) / 2);
+  /* v = 2 number + mean stays within 16 bits, also where a coarse quality has the number rounded up. */
+  reach = (32767 - largest_mean - (power_of_3[encoder->n_planes] - 1)) / 2;
+  if (encoder->largest_ok > reach)
+    encoder->largest_ok = (int16_t)reach;
   return true;
 }
 
