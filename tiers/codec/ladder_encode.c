@@ -73,8 +73,7 @@ static void load_row(const struct ladder_encoder *encoder, uint32_t row, float *
 
 static bool is_sink(const struct kvi_block *block, uint32_t row)
 {
-  /* A block of nothing but sinks has no other rows to learn from. */
-  return block->rows > SINKS && block->start < SINKS && row < SINKS - block->start;
+  return block->start < SINKS && row < SINKS - block->start;
 }
 
 /* Rows that say nothing about the others: sinks, and those that were seen to stand out. */
@@ -230,7 +229,7 @@ static void keep_row(struct ladder_encoder *encoder, uint32_t row)
     m = (int)ceilf(frexpf(step, &exponent) * 256.0f);
     exponent -= m == 256 ? 7 : 8;
     m = m == 256 ? 128 : m;
-    fine = fine && step <= 3.0f * half && exponent >= KVI_LADDER_EXPONENT_MIN &&
+    fine = ldexpf((float)m, exponent) <= 2.0f * half && exponent >= KVI_LADDER_EXPONENT_MIN &&
            exponent <= KVI_LADDER_EXPONENT_MAX;
     entry[4 + unit * 2] = (uint8_t)m;
     entry[5 + unit * 2] = (uint8_t)(int8_t)exponent;
@@ -375,7 +374,8 @@ size_t kvi_ladder_encode(const struct kvi_block *block, uint32_t n_planes, uint3
   uint32_t n;
 
   *kept_p = 0;
-  if (block->rows == 0 || !quantise_block(&encoder, out, &n))
+  /* A block of nothing but sinks has no other rows to learn from. */
+  if (block->rows == 0 || is_sink(block, block->rows - 1) || !quantise_block(&encoder, out, &n))
     return 0;
   /* The largest hide others behind them. */
   for (uint32_t attempt = 0; attempt < OUTLIER_ATTEMPTS && mark_outliers(&encoder); attempt++)

@@ -353,6 +353,44 @@ static void coarse_qualities_stay_in_range(void **state)
   }
 }
 
+/* Sinks of any size, at the best quality too: none of their numbers is further off than those of other rows may be. */
+static void sinks_are_as_fine_as_the_finest_plane(void **state)
+{
+  struct kvi_codec_shape shape = keys_of(KVI_CODEC_FP16, ROWS, 1, 128, 0);
+
+  (void)state;
+  for (uint32_t planes = 0; planes <= 3; planes++)
+    for (float factor = 1.0f; factor < 64.0f; factor *= 1.25f) {
+      uint8_t *raw = sample_raw(&shape, SAMPLE_GAUSSIAN, 13), *decoded;
+      size_t length;
+
+      for (size_t at = 0; at < 4 * 128 * 2; at += 2)
+        kvi_codec_from_float(shape.dtype, factor * kvi_codec_to_float(shape.dtype, raw + at), raw + at);
+      decoded = through(&shape, planes, 0, planes, raw, &length);
+      check_steps(&shape, raw, decoded, 0, 128,
+                  0.8 * unit_deviation(&shape, raw, 4, 0, 128) / pow(3, planes));
+      free(decoded);
+      free(raw);
+    }
+}
+
+/* The first tokens of a sequence alone in a chunk are no less the sinks. */
+static void a_chunk_of_nothing_but_sinks_is_kept(void **state)
+{
+  (void)state;
+  for (uint32_t start = 0; start < 4; start++)
+    for (uint32_t rows = 1; rows <= 4 - start; rows++) {
+      struct kvi_codec_shape shape = keys_of(KVI_CODEC_BF16, rows, 4, 128, start);
+      uint8_t *raw = sample_raw(&shape, SAMPLE_GAUSSIAN, 14), *decoded;
+      size_t length;
+
+      decoded = through(&shape, 0, 0, 0, raw, &length);
+      assert_memory_equal(decoded, raw, shape.raw_bytes);
+      free(decoded);
+      free(raw);
+    }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -365,6 +403,8 @@ int main(void)
       cmocka_unit_test(outliers_do_not_spoil_the_others),
       cmocka_unit_test(numbers_beyond_the_range_are_not_clamped),
       cmocka_unit_test(coarse_qualities_stay_in_range),
+      cmocka_unit_test(sinks_are_as_fine_as_the_finest_plane),
+      cmocka_unit_test(a_chunk_of_nothing_but_sinks_is_kept),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
