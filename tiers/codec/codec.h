@@ -90,7 +90,7 @@ struct kvi_codec_options {
   uint64_t model_fingerprint; /* told in the header */
 };
 
-/* The most bytes that encoding a shape can give, for any content. */
+/* The most bytes that encoding a shape can give, for any content. Here and below: a shape that kvi_codec_shape_check takes. */
 uint64_t kvi_codec_bound(const struct kvi_codec_shape *shape, const struct kvi_codec_options *options);
 
 /* Scratch memory that encoding needs, 64-byte aligned by the caller. For decoding see kvi_codec_decode_layer: none. */
