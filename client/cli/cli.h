@@ -126,10 +126,10 @@ void cli_progress_end(struct cli_progress *progress);
 
 /* ---- output_file.c ---- */
 
-/* A file that is written beside its target and takes its name when it is whole. */
+/* A file that is written beside its target and takes its name when it is whole; a pipe or device, which is written to. */
 struct cli_output {
   const char *path;
-  char *scratch; /* its name until then */
+  char *scratch; /* its name until then; NULL: a pipe or device */
   int fd;
 };
 /* Opens it. CLI_OK or CLI_ERROR (told). */

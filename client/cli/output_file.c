@@ -1,4 +1,4 @@
-/* client/cli/output_file.c: files that are whole or not there. */
+/* client/cli/output_file.c: files that are whole or not there. Pipes and devices are written as they are. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -31,11 +31,22 @@ static int fail(const char *path, int error)
   return CLI_ERROR;
 }
 
+/* A pipe or a device (/dev/null) cannot be replaced by a file, and must not be. */
+static int open_special(struct cli_output *output)
+{
+  output->fd = open(output->path, O_WRONLY | O_CLOEXEC);
+  return output->fd >= 0 ? CLI_OK : fail(output->path, errno);
+}
+
 int cli_output_begin(struct cli_output *output, const char *path)
 {
   size_t size = strlen(path) + sizeof(".XXXXXX");
+  struct stat info;
   mode_t mask;
 
+  *output = (struct cli_output){.path = path, .fd = -1};
+  if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+    return open_special(output);
   *output = (struct cli_output){.path = path, .scratch = malloc(size), .fd = -1};
   if (output->scratch == NULL)
     return fail(path, ENOMEM);
@@ -56,9 +67,11 @@ int cli_output_write(struct cli_output *output, const void *bytes, size_t length
 
 int cli_output_end(struct cli_output *output, int code)
 {
-  bool made = output->scratch != NULL && output->fd >= 0;
+  /* Not descriptor 0 of an output that was never begun. */
+  bool opened = output->path != NULL && output->fd >= 0, made = opened && output->scratch != NULL;
 
-  if (made && (close(output->fd) != 0 || (code == CLI_OK && rename(output->scratch, output->path) != 0)))
+  if (opened &&
+      (close(output->fd) != 0 || (made && code == CLI_OK && rename(output->scratch, output->path) != 0)))
     code = fail(output->path, errno);
   if (made && code != CLI_OK)
     unlink(output->scratch);

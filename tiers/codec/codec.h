@@ -7,7 +7,8 @@
  * The library does no I/O, holds no state between calls and allocates nothing: a caller brings the memory. Level "zstd" alone lets libzstd
  * allocate for the time of a call, up to 100 MiB to encode at its highest levels, at most 9 MiB to decode (KVS_ERR_NOMEM). Every function
  * may be called by any thread, and none blocks. Decoding gives the same bits on every machine and by every path (docs/formats/kvc1.md);
- * what is not a sound object is refused, whatever its bytes are.
+ * what is not a sound object is refused, whatever its bytes are. Encoding and decoding bring their own floating-point environment: how the
+ * calling thread rounds, or flushes subnormals, does not matter, and is as it was afterwards.
  *
  * Tensors lie as layout "tensors" of a space has them: layer, K or V, token, head, dimension; all layers one after another.
  */
@@ -89,7 +90,7 @@ struct kvi_codec_options {
   uint64_t model_fingerprint; /* told in the header */
 };
 
-/* The most bytes that encoding a shape can give, for any content. */
+/* The most bytes that encoding a shape can give, for any content. Here and below: a shape that kvi_codec_shape_check takes. */
 uint64_t kvi_codec_bound(const struct kvi_codec_shape *shape, const struct kvi_codec_options *options);
 
 /* Scratch memory that encoding needs, 64-byte aligned by the caller. For decoding see kvi_codec_decode_layer: none. */

@@ -1,4 +1,5 @@
 /* Decoding: a layer at a time from its segments, or a whole object. */
+#include <fenv.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -152,11 +153,29 @@ static bool place_ok(const struct kvi_codec_shape *shape, const struct kvi_codec
   return (shape->key_dim == 0 || place->keys != NULL) && (shape->value_dim == 0 || place->values != NULL);
 }
 
+static kvs_status decode_segments(const struct kvi_codec_object *object, uint32_t layer,
+                                  struct segments *left, const struct kvi_codec_place *place)
+{
+  switch (object->level) {
+  case KVI_CODEC_RAW:
+    return decode_raw_layer(&object->shape, layer, left->base, left->base_left, place);
+  case KVI_CODEC_CACHEGEN:
+    return kvi_codec_cachegen.decode(&object->shape, layer, left->base, left->base_left, place);
+  case KVI_CODEC_ZSTD:
+    return kvi_codec_zstd.decode(&object->shape, layer, left->base, left->base_left, place);
+  case KVI_CODEC_LOSSLESS:
+  case KVI_CODEC_LADDER:
+    break;
+  }
+  return decode_blocks(object, layer, left, place);
+}
+
 kvs_status kvi_codec_decode_layer(const struct kvi_codec_object *object, uint32_t layer, uint32_t quality,
                                   const uint8_t *const *segments, const struct kvi_codec_place *place)
 {
   static const uint8_t no_profile[sizeof object->profile];
   struct segments left;
+  fenv_t callers;
   kvs_status status;
 
   if (layer >= object->shape.n_layers || quality > object->planes || !place_ok(&object->shape, place))
@@ -166,18 +185,12 @@ kvs_status kvi_codec_decode_layer(const struct kvi_codec_object *object, uint32_
   status = open_segments(object, layer, quality, segments, &left);
   if (status != KVS_OK)
     return status;
-  switch (object->level) {
-  case KVI_CODEC_RAW:
-    return decode_raw_layer(&object->shape, layer, left.base, left.base_left, place);
-  case KVI_CODEC_CACHEGEN:
-    return kvi_codec_cachegen.decode(&object->shape, layer, left.base, left.base_left, place);
-  case KVI_CODEC_ZSTD:
-    return kvi_codec_zstd.decode(&object->shape, layer, left.base, left.base_left, place);
-  case KVI_CODEC_LOSSLESS:
-  case KVI_CODEC_LADDER:
-    break;
-  }
-  return decode_blocks(object, layer, &left, place);
+  /* Whatever the thread has chosen for its own numbers: rounding, subnormals flushed, traps. */
+  fegetenv(&callers);
+  fesetenv(FE_DFL_ENV);
+  status = decode_segments(object, layer, &left, place);
+  fesetenv(&callers);
+  return status;
 }
 
 /* Where a layer lies in the raw bytes. */

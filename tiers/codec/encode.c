@@ -1,4 +1,5 @@
 /* Encoding an object: layer by layer, block by block; planes wait in scratch memory until the base is whole. */
+#include <fenv.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -214,12 +215,35 @@ static void note_planes(const struct encoding *encoding, uint8_t *header, uint32
                               (uint32_t)(encoding->plane_length[plane] - before[plane]));
 }
 
+/* The bases of all layers to at, and their entries and the planes' to the header out. */
+static kvs_status encode_layers(struct encoding *encoding, const uint8_t *raw, uint8_t *out, size_t room,
+                                uint8_t **at_p)
+{
+  const struct kvi_codec_shape *shape = encoding->shape;
+
+  for (uint32_t layer = 0; layer < shape->n_layers; layer++) {
+    size_t before[KVI_CODEC_PLANES_MAX], length = 0;
+    kvs_status status;
+
+    memcpy(before, encoding->plane_length, sizeof before);
+    status = encode_layer(encoding, layer, raw, *at_p, room - (size_t)(*at_p - out), &length);
+    if (status != KVS_OK)
+      return status;
+    kvi_container_set_segment(out, shape, 0, layer, *at_p, (uint32_t)length);
+    note_planes(encoding, out, layer, before);
+    *at_p += length;
+    raw += kvi_codec_layer_bytes(shape, layer);
+  }
+  return KVS_OK;
+}
+
 kvs_status kvi_codec_encode(const struct kvi_codec_shape *shape, const struct kvi_codec_options *options,
                             const void *raw, void *scratch, uint8_t *out, size_t room, size_t *length_p)
 {
   struct encoding encoding = {
       .shape = shape, .options = options, .coder = layer_coder(options->level), .coder_scratch = scratch};
-  const uint8_t *layer_raw = raw;
+  fenv_t callers;
+  kvs_status status;
   uint8_t *at;
 
   *length_p = 0;
@@ -234,19 +258,13 @@ kvs_status kvi_codec_encode(const struct kvi_codec_shape *shape, const struct kv
       encoding.planes[plane] = encoding.block_out + block_bound(shape) + plane * plane_bound(shape);
   }
   at = out + kvi_container_header_length(shape, planes_of(options));
-  for (uint32_t layer = 0; layer < shape->n_layers; layer++) {
-    size_t before[KVI_CODEC_PLANES_MAX], length = 0;
-    kvs_status status;
-
-    memcpy(before, encoding.plane_length, sizeof before);
-    status = encode_layer(&encoding, layer, layer_raw, at, room - (size_t)(at - out), &length);
-    if (status != KVS_OK)
-      return status;
-    kvi_container_set_segment(out, shape, 0, layer, at, (uint32_t)length);
-    note_planes(&encoding, out, layer, before);
-    at += length;
-    layer_raw += kvi_codec_layer_bytes(shape, layer);
-  }
+  /* Whatever the thread has chosen for its own numbers: rounding, subnormals flushed, traps. */
+  fegetenv(&callers);
+  fesetenv(FE_DFL_ENV);
+  status = encode_layers(&encoding, raw, out, room, &at);
+  fesetenv(&callers);
+  if (status != KVS_OK)
+    return status;
   for (uint32_t plane = 0; plane < KVI_CODEC_PLANES_MAX && encoding.planes[plane] != NULL; plane++) {
     memcpy(at, encoding.planes[plane], encoding.plane_length[plane]);
     at += encoding.plane_length[plane];

@@ -18,7 +18,8 @@
 #define OUTLIER_DEVIATIONS 12 /* beyond so many a row stands out */
 #define OUTLIER_FACTOR     4  /* times the mean of the rows' largest numbers: not measured */
 #define OUTLIER_ATTEMPTS   3
-#define BROADEST_CLASS     2.2 /* deviations a step: a channel that is wider gets deep digits */
+#define NUMBER_END         16000.0f /* where path.h's quantise clamps */
+#define BROADEST_CLASS     2.2      /* deviations a step: a channel that is wider gets deep digits */
 
 static const int32_t power_of_3[] = {1, 3, 9, 27, 81, 243, 729};
 
@@ -72,8 +73,7 @@ static void load_row(const struct ladder_encoder *encoder, uint32_t row, float *
 
 static bool is_sink(const struct kvi_block *block, uint32_t row)
 {
-  /* A block of nothing but sinks has no other rows to learn from. */
-  return block->rows > SINKS && block->start < SINKS && row < SINKS - block->start;
+  return block->start < SINKS && row < SINKS - block->start;
 }
 
 /* Rows that say nothing about the others: sinks, and those that were seen to stand out. */
@@ -188,7 +188,7 @@ static bool choose_channels(struct ladder_encoder *encoder)
 {
   const struct kvi_block *block = encoder->block;
   float largest = 0, half = 0, per_half = 0;
-  int32_t largest_mean = 0;
+  int32_t largest_mean = 0, reach;
 
   encoder->columns.n_groups = kvi_ladder_groups(block);
   for (uint32_t column = 0; column < block->columns; column++) {
@@ -205,11 +205,13 @@ static bool choose_channels(struct ladder_encoder *encoder)
   }
   if (largest_mean > 30000)
     return false;
-  largest = largest * OUTLIER_DEVIATIONS < 16000.0f ? largest * OUTLIER_DEVIATIONS : 16000.0f;
+  /* A number at the end of the range may be one that was clamped to it. */
+  largest = largest * OUTLIER_DEVIATIONS < NUMBER_END ? largest * OUTLIER_DEVIATIONS : NUMBER_END - 1;
   encoder->largest_ok = (int16_t)largest;
-  /* v = 2 number + mean stays within 16 bits. */
-  if (encoder->largest_ok > (32767 - largest_mean) / 2)
-    encoder->largest_ok = (int16_t)((32767 - largest_mean) / 2);
+  /* v = 2 number + mean stays within 16 bits, also where a coarse quality has the number rounded up. */
+  reach = (32767 - largest_mean - (power_of_3[encoder->n_planes] - 1)) / 2;
+  if (encoder->largest_ok > reach)
+    encoder->largest_ok = (int16_t)reach;
   return true;
 }
 
@@ -240,7 +242,7 @@ static void keep_row(struct ladder_encoder *encoder, uint32_t row)
     m = (int)ceilf(frexpf(step, &exponent) * 256.0f);
     exponent -= m == 256 ? 7 : 8;
     m = m == 256 ? 128 : m;
-    fine = fine && step <= 3.0f * half && exponent >= KVI_LADDER_EXPONENT_MIN &&
+    fine = ldexpf((float)m, exponent) <= 2.0f * half && exponent >= KVI_LADDER_EXPONENT_MIN &&
            exponent <= KVI_LADDER_EXPONENT_MAX;
     entry[4 + unit * 2] = (uint8_t)m;
     entry[5 + unit * 2] = (uint8_t)(int8_t)exponent;
@@ -385,7 +387,8 @@ size_t kvi_ladder_encode(const struct kvi_block *block, uint32_t n_planes, uint3
   uint32_t n;
 
   *kept_p = 0;
-  if (block->rows == 0 || !quantise_block(&encoder, out, &n))
+  /* A block of nothing but sinks has no other rows to learn from. */
+  if (block->rows == 0 || is_sink(block, block->rows - 1) || !quantise_block(&encoder, out, &n))
     return 0;
   /* The largest hide others behind them. */
   for (uint32_t attempt = 0; attempt < OUTLIER_ATTEMPTS && mark_outliers(&encoder); attempt++)

@@ -260,6 +260,22 @@ def any_bytes():
     check("zstd -19" in out and "ladder" not in out, out)
 
 
+def pipes_and_devices():
+    """What is no regular file is written to: a device that root names with --output must not give way to a file."""
+    write("small.bin", b"one and only " * 100)
+    run(0, "encode", "small.bin", "-o", "small.kvc")
+    os.mkfifo("pipe")
+    pipe = os.open("pipe", os.O_RDWR | os.O_NONBLOCK)
+    run(0, "encode", "small.bin", "-o", "pipe")
+    check(stat.S_ISFIFO(os.stat("pipe").st_mode), "a pipe gave way to a file")
+    check(os.read(pipe, 65536) == content("small.kvc"), "a pipe got something else than a file")
+    os.close(pipe)
+    os.remove("pipe")
+    os.mkdir("folder")
+    complains(4, "folder: Is a directory", "encode", "small.bin", "-o", "folder")
+    os.rmdir("folder")
+
+
 def compare():
     out, _ = run(0, "compare", "k.npy", "--values", "v.npy", "--queries", "q.npy", "--plot", "curve.svg")
     for words in ("raw", "lossless", "ladder, 0 planes", "ladder, 1 plane ", "ladder, 3 planes", "cachegen", "zstd"):
@@ -368,6 +384,7 @@ def main():
         damaged_objects(whole, ends)
         sliding_windows_and_profiles()
         any_bytes()
+        pipes_and_devices()
         mistakes()
         compare()
         plot_png()

@@ -285,13 +285,126 @@ static void outliers_do_not_spoil_the_others(void **state)
       }
 }
 
+/* A column that says where its numbers lie, among ordinary ones. */
+static void set_column(const struct kvi_codec_shape *shape, uint8_t *raw, uint32_t column, float least,
+                       float most)
+{
+  uint32_t columns = shape->n_heads * shape->key_dim;
+
+  for (uint32_t row = 0; row < shape->n_tokens; row++)
+    kvi_codec_from_float(shape->dtype, least + (most - least) * (float)row / (float)(shape->n_tokens - 1),
+                         raw + ((size_t)row * columns + column) * kvi_codec_element_size(shape->dtype));
+}
+
+/* With steps so fine that a number no longer fits its 16 bits the row is kept apart: it is not clamped. */
+static void numbers_beyond_the_range_are_not_clamped(void **state)
+{
+  struct kvi_codec_shape shape = keys_of(KVI_CODEC_FP16, ROWS, 1, 128, 100);
+
+  (void)state;
+  for (uint32_t planes = 2; planes <= 3; planes++)
+    for (uint32_t step = KVI_CODEC_STEP_MIN; step <= 80; step *= 2) {
+      uint8_t *raw = sample_raw(&shape, SAMPLE_GAUSSIAN, 11), *decoded;
+      size_t length;
+
+      set_column(&shape, raw, 5, -20.0f, 20.0f);
+      kvi_codec_from_float(shape.dtype, 90.0f, raw + (77 * 128 + 5) * 2);
+      decoded = through(&shape, planes, step, planes, raw, &length);
+      check_steps(&shape, raw, decoded, 0, 128,
+                  step / 1000.0 * unit_deviation(&shape, raw, 0, 0, 128) / pow(3, planes));
+      free(decoded);
+      free(raw);
+    }
+}
+
+/* Numbers of one column around a mean of so many fine half steps, as far as they go, coded by a step in thousandths. */
+static void check_far_mean(uint32_t planes, uint32_t step, float half_steps)
+{
+  struct kvi_codec_shape shape = keys_of(KVI_CODEC_FP16, 1200, 1, 128, 100);
+  uint8_t *raw = sample_raw(&shape, SAMPLE_GAUSSIAN, 12);
+  double deviation = unit_deviation(&shape, raw, 0, 0, 128);
+
+  /* The deviation that the step follows from is the column's too. */
+  for (int i = 0; i < 8; i++) {
+    float half = (float)(deviation * step / 2000 / pow(3, planes));
+
+    set_column(&shape, raw, 9, (half_steps - 4000.0f) * half, (half_steps + 4000.0f) * half);
+    deviation = unit_deviation(&shape, raw, 0, 0, 128);
+  }
+  for (uint32_t quality = 0; quality <= planes; quality++) {
+    size_t length;
+    uint8_t *decoded = through(&shape, planes, step, quality, raw, &length);
+
+    check_steps(&shape, raw, decoded, 0, 128, step / 1000.0 * deviation / pow(3, quality));
+    free(decoded);
+  }
+  free(raw);
+}
+
+/* Near the end of the range a coarse quality rounds a number up: it must not go beyond 16 bits and come out with the other sign. */
+static void coarse_qualities_stay_in_range(void **state)
+{
+  (void)state;
+  for (uint32_t step = 180; step < 240; step += 6) {
+    check_far_mean(3, step, 29160.0f); /* 120 times 3^5 */
+    check_far_mean(3, step, -29160.0f);
+    check_far_mean(2, step / 3, 29889.0f); /* 123 times 3^5 */
+    check_far_mean(2, step / 3, -29889.0f);
+  }
+}
+
+/* Sinks of any size, at the best quality too: none of their numbers is further off than those of other rows may be. */
+static void sinks_are_as_fine_as_the_finest_plane(void **state)
+{
+  struct kvi_codec_shape shape = keys_of(KVI_CODEC_FP16, ROWS, 1, 128, 0);
+
+  (void)state;
+  for (uint32_t planes = 0; planes <= 3; planes++)
+    for (float factor = 1.0f; factor < 64.0f; factor *= 1.25f) {
+      uint8_t *raw = sample_raw(&shape, SAMPLE_GAUSSIAN, 13), *decoded;
+      size_t length;
+
+      for (size_t at = 0; at < 4 * 128 * 2; at += 2)
+        kvi_codec_from_float(shape.dtype, factor * kvi_codec_to_float(shape.dtype, raw + at), raw + at);
+      decoded = through(&shape, planes, 0, planes, raw, &length);
+      check_steps(&shape, raw, decoded, 0, 128,
+                  0.8 * unit_deviation(&shape, raw, 4, 0, 128) / pow(3, planes));
+      free(decoded);
+      free(raw);
+    }
+}
+
+/* The first tokens of a sequence alone in a chunk are no less the sinks. */
+static void a_chunk_of_nothing_but_sinks_is_kept(void **state)
+{
+  (void)state;
+  for (uint32_t start = 0; start < 4; start++)
+    for (uint32_t rows = 1; rows <= 4 - start; rows++) {
+      struct kvi_codec_shape shape = keys_of(KVI_CODEC_BF16, rows, 4, 128, start);
+      uint8_t *raw = sample_raw(&shape, SAMPLE_GAUSSIAN, 14), *decoded;
+      size_t length;
+
+      decoded = through(&shape, 0, 0, 0, raw, &length);
+      assert_memory_equal(decoded, raw, shape.raw_bytes);
+      free(decoded);
+      free(raw);
+    }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(no_number_is_off_by_more_than_half_a_step), cmocka_unit_test(rotary_columns_are_finer),
-      cmocka_unit_test(each_plane_divides_the_error_by_three),     cmocka_unit_test(the_step_is_the_callers),
-      cmocka_unit_test(large_means_do_not_spoil_the_rest),         cmocka_unit_test(sinks_are_kept_apart),
+      cmocka_unit_test(no_number_is_off_by_more_than_half_a_step),
+      cmocka_unit_test(rotary_columns_are_finer),
+      cmocka_unit_test(each_plane_divides_the_error_by_three),
+      cmocka_unit_test(the_step_is_the_callers),
+      cmocka_unit_test(large_means_do_not_spoil_the_rest),
+      cmocka_unit_test(sinks_are_kept_apart),
       cmocka_unit_test(outliers_do_not_spoil_the_others),
+      cmocka_unit_test(numbers_beyond_the_range_are_not_clamped),
+      cmocka_unit_test(coarse_qualities_stay_in_range),
+      cmocka_unit_test(sinks_are_as_fine_as_the_finest_plane),
+      cmocka_unit_test(a_chunk_of_nothing_but_sinks_is_kept),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
