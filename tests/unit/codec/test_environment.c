@@ -4,7 +4,7 @@
  */
 #include <fenv.h>
 #if defined(__x86_64__)
-#include <xmmintrin.h>
+#include <immintrin.h>
 #endif
 
 #include "codec_testing.h"
