@@ -13,6 +13,7 @@ CALL_SECONDS = 100      # after which an operation has hung, however slow the ma
 LEASE_MS = 20000
 BUSY, FULL, DEADLINE, DRAINING, NOMEM, IO = -9, -200, -2, -103, -300, -202
 PUT_ENDS = {rpc.OK, rpc.EXISTS, BUSY, FULL, DEADLINE, DRAINING, NOMEM}
+CORRUPT = 5  # KVI_MISS_CORRUPT: the cause of a miss
 GET_ENDS = {rpc.OK, rpc.MISS, BUSY, DEADLINE, DRAINING}
 
 
@@ -74,8 +75,8 @@ class Stream(rpc.Transfer):
         self.send(pb.Frame(header=pb.FrameHeader(cancels=[number])))
 
     def get_chain(self, space, chain, first, n, lease=0):
-        """[(status, bytes, whether each segment fits the checksum that came with it)] of n chunks, in one get. The last is a
-        function: Python is slow at checksums, and right bytes need none."""
+        """[(status, cause of a miss, bytes, whether each segment fits the checksum that came with it)] of n chunks, in one get. The
+        last is a function: Python is slow at checksums, and right bytes need none."""
         number = next(self.ids)
         chunks = chain.chunks[first:first + n]
         start = pb.TransferStart(id=number, space=space, timeout_ms=OP_MS, lengths=[chunk.length for chunk in chunks],
@@ -92,12 +93,12 @@ class Stream(rpc.Transfer):
                     sums[piece.chunk][piece.segment] = piece.crc32c
             for end in frame.header.ends:
                 assert end.id == number and end.chunk not in ends, f"chunk {end.chunk} ended twice"
-                ends[end.chunk] = end.status
+                ends[end.chunk] = (end.status, end.cause)
 
         def sound(i):
             return all(rpc.crc32c(part) == sums[i].get(segment) for segment, part in parts[i].items())
 
-        return [(ends[i], b"".join(parts[i][segment] for segment in sorted(parts[i])), lambda i=i: sound(i)) for i in range(n)]
+        return [(*ends[i], b"".join(parts[i][segment] for segment in sorted(parts[i])), lambda i=i: sound(i)) for i in range(n)]
 
 
 class Worker(threading.Thread):
@@ -109,6 +110,7 @@ class Worker(threading.Thread):
         self.connections = {}
         self.ghosts = 0
         self.doing = "nothing"
+        self.causes = []  # of the misses of the last get
 
     # ---- running ----
 
@@ -180,10 +182,13 @@ class Worker(threading.Thread):
         before = self.truth.look(chain, first, n)
         stream = connection.stream()
         ends = stream.get_chain(connection.spaces[chain.space], chain, first, n, lease)
+        self.causes = [cause for _, cause, *_ in ends]
         stream.end()
-        for i, (status, data, sound) in enumerate(ends):
+        for i, (status, cause, data, sound) in enumerate(ends):
             self.verdict.count("gets")
-            if status == rpc.OK and node.memory_changed and data != chain.chunks[first + i].data() and not sound():
+            if status == rpc.MISS and cause == CORRUPT and node.copies_changed:
+                self.dropped(chain)
+            elif status == rpc.OK and node.memory_changed and data != chain.chunks[first + i].data() and not sound():
                 self.damaged(node, connection, chain, first + i)
             elif status == rpc.OK:
                 self.verdict.count("hits")
@@ -192,6 +197,14 @@ class Worker(threading.Thread):
             elif status not in GET_ENDS:
                 self.verdict.fail("answers", f"{self.doing}: a get ended with {status}")
         return [status for status, *_ in ends]
+
+    def dropped(self, chain):
+        """
+        Memory had changed on purpose before the chunk was written to SSD, which takes the pages as they lie, with the checksums of the put: whoever
+        reads it finds out, maybe long after the fault is off.
+        """
+        self.verdict.count("damage found by a node")
+        chain.damage += 1
 
     def damaged(self, _node, connection, chain, place):
         """Memory has changed on purpose, and the checksum told: the client drops the chunk, as libkvasir does."""
@@ -230,7 +243,7 @@ class Worker(threading.Thread):
             fair = calm is not None and self.world.calm() == calm and chain.damage == damage and time.monotonic() - began < 5
             self.verdict.count("leases kept" if fair else "leases in trouble")
             if fair and rpc.MISS in ends:
-                self.verdict.fail("leases", f"{self.doing}: tiers {list(reply.tiers)}, prefix {reply.prefix}, got {ends}")
+                self.verdict.fail("leases", f"{self.doing}: tiers {list(reply.tiers)}, prefix {reply.prefix}, got {ends}, causes {self.causes}")
             if self.chaos.random() < 0.95:  # the others run out
                 connection.call("Release", pb.ReleaseRequest(leases=[reply.lease]), pb.ReleaseReply)
 

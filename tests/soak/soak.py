@@ -153,7 +153,7 @@ class Soak:
 
         def there():  # a miss may be a deadline of the node's own, on a slow machine; what is lost stays lost
             stream = connection.stream()
-            status, data, _ = stream.get_chain(connection.spaces[chain.space], chain, chunk.place, 1)[0]
+            status, _, data, _ = stream.get_chain(connection.spaces[chain.space], chain, chunk.place, 1)[0]
             stream.end()
             said.append((status, len(data)))
             return status == rpc.OK and data == chunk.data()

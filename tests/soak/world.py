@@ -46,6 +46,7 @@ class SoakNode:
         self.life = 0
         self.up = False
         self.memory_changed = False  # on purpose, in this life
+        self.copies_changed = False  # in any life: what was written to SSD meanwhile stays as it was then
         self.gate = threading.Condition()
         self.open, self.inside = False, 0
 
@@ -153,6 +154,7 @@ class World:
             seed = self.chaos.randrange(1000)
             rules = [f"{text},seed={seed}" if text != "off" else text for text in (ssd, redis, dram)]
             node.memory_changed |= "corrupt" in dram
+            node.copies_changed |= node.memory_changed
             if not node.process.rules(*rules):
                 self.verdict.fail("answers", f"node {node.name} does not take rules: {node.process.log()[-2000:]}")
             said.append(f"{node.name}: {ssd} | {redis} | {dram}")
