@@ -8,8 +8,6 @@
 #include "tiers/codec/ladder_private.h"
 #include "tiers/codec/path.h"
 
-static const uint16_t power_of_3[] = {1, 3, 9, 27, 81, 243, 729};
-
 /* What is read in front of the coded rows. */
 struct ladder_head {
   struct kvi_rans_columns columns;
@@ -78,7 +76,7 @@ static size_t read_head(const struct kvi_block *block, uint32_t n_planes, uint32
   float half = 0;
 
   memset(head, 0, sizeof *head);
-  head->columns.n_groups = kvi_ladder_groups(block);
+  head->columns.n_groups = kvi_rans_groups(block->columns);
   if (size < used)
     return 0;
   for (uint32_t unit = 0; unit < units; unit++)
@@ -89,7 +87,7 @@ static size_t read_head(const struct kvi_block *block, uint32_t n_planes, uint32
     uint8_t depth = channel >> 4 & 3;
 
     head->columns.classes[column] = channel & 15;
-    head->scale.mean[column] = (int16_t)(((int16_t)channel >> 6) * power_of_3[n_planes + depth]);
+    head->scale.mean[column] = (int16_t)(((int16_t)channel >> 6) * kvi_power_of_3[n_planes + depth]);
     if (column % block->unit_columns == 0)
       half = kvi_ladder_half(bytes + column / block->unit_columns * 2);
     head->scale.half[column] = half;
@@ -213,7 +211,7 @@ kvs_status kvi_ladder_decode(const struct kvi_block *block, uint32_t n_planes, u
   if (used == 0 || kvi_rans_open(&decoder, &head.columns, bytes + used, size - used, &coded) != KVS_OK ||
       used + coded != size)
     return KVS_ERR_CORRUPT;
-  head.scale.factor = (int16_t)(2 * power_of_3[n_planes - quality]);
+  head.scale.factor = (int16_t)(2 * kvi_power_of_3[n_planes - quality]);
   walk = (struct row_walk){block, &head, head.kept, kept, 0, place, stride};
   memset(tile, 0, sizeof tile);
   for (uint32_t first = 0; first < n; first += KVI_TILE_ROWS) {

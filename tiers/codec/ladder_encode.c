@@ -18,10 +18,7 @@
 #define OUTLIER_DEVIATIONS 12 /* beyond so many a row stands out */
 #define OUTLIER_FACTOR     4  /* times the mean of the rows' largest numbers: not measured */
 #define OUTLIER_ATTEMPTS   3
-#define NUMBER_END         16000.0f /* where path.h's quantise clamps */
-#define BROADEST_CLASS     2.2      /* deviations a step: a channel that is wider gets deep digits */
-
-static const int32_t power_of_3[] = {1, 3, 9, 27, 81, 243, 729};
+#define BROADEST_CLASS     2.2 /* deviations a step: a channel that is wider gets deep digits */
 
 struct ladder_encoder {
   const struct kvi_block *block;
@@ -59,7 +56,7 @@ size_t kvi_ladder_bound(const struct kvi_block *block)
 
   return (size_t)KVI_BLOCK_UNITS * 2 + (size_t)block->columns * 2 + block->rows * kept +
          (size_t)block->columns * KVI_LADDER_DEPTH_MAX * ((block->rows + 4) / 5) +
-         kvi_rans_bound(block->rows, kvi_ladder_groups(block));
+         kvi_rans_bound(block->rows, kvi_rans_groups(block->columns));
 }
 
 static void load_row(const struct ladder_encoder *encoder, uint32_t row, float *out)
@@ -128,8 +125,8 @@ static bool choose_steps(struct ladder_encoder *encoder)
 
     for (uint32_t column = unit * block->unit_columns; column < (unit + 1) * block->unit_columns; column++)
       variance += encoder->square[column] * encoder->square[column];
-    half =
-        sqrtf(variance / (float)block->unit_columns) * step / (2.0f * (float)power_of_3[encoder->n_planes]);
+    half = sqrtf(variance / (float)block->unit_columns) * step /
+           (2.0f * (float)kvi_power_of_3[encoder->n_planes]);
     if (!(half > 0) || !kvi_float_is_finite(half))
       return false;
     fraction = frexpf(half, &exponent) * 256.0f; /* 128 to 256 */
@@ -158,7 +155,7 @@ static uint32_t class_of(float deviation)
 static bool choose_channel(struct ladder_encoder *encoder, uint32_t column, float half, float per_half,
                            int32_t *mean_p)
 {
-  const int32_t *power = power_of_3 + encoder->n_planes;
+  const int32_t *power = kvi_power_of_3 + encoder->n_planes;
   float deviation = encoder->square[column] * per_half * 0.5f; /* in fine steps */
   float mean = encoder->sum[column] * per_half;
   uint32_t depth = 0, class_id;
@@ -190,7 +187,7 @@ static bool choose_channels(struct ladder_encoder *encoder)
   float largest = 0, half = 0, per_half = 0;
   int32_t largest_mean = 0, reach;
 
-  encoder->columns.n_groups = kvi_ladder_groups(block);
+  encoder->columns.n_groups = kvi_rans_groups(block->columns);
   for (uint32_t column = 0; column < block->columns; column++) {
     int32_t mean;
 
@@ -206,10 +203,10 @@ static bool choose_channels(struct ladder_encoder *encoder)
   if (largest_mean > 30000)
     return false;
   /* A number at the end of the range may be one that was clamped to it. */
-  largest = largest * OUTLIER_DEVIATIONS < NUMBER_END ? largest * OUTLIER_DEVIATIONS : NUMBER_END - 1;
+  largest = largest * OUTLIER_DEVIATIONS < KVI_NUMBER_END ? largest * OUTLIER_DEVIATIONS : KVI_NUMBER_END - 1;
   encoder->largest_ok = (int16_t)largest;
   /* v = 2 number + mean stays within 16 bits, also where a coarse quality has the number rounded up. */
-  reach = (32767 - largest_mean - (power_of_3[encoder->n_planes] - 1)) / 2;
+  reach = (32767 - largest_mean - (kvi_power_of_3[encoder->n_planes] - 1)) / 2;
   if (encoder->largest_ok > reach)
     encoder->largest_ok = (int16_t)reach;
   return true;
@@ -356,10 +353,10 @@ static void split_column(struct ladder_encoder *encoder, uint32_t column, uint32
 
     for (uint32_t row = 5; row-- > 0;) {
       int16_t *number = &encoder->numbers[first + row][column];
-      int32_t third = (((int32_t)*number * 10923 >> 14) + 1) >> 1; /* as loops_body.h has it */
+      int16_t third = kvi_third_of(*number);
 
       byte = 3 * byte + *number - 3 * third + 1;
-      *number = (int16_t)third;
+      *number = third;
     }
     *trits++ = (uint8_t)byte;
   }

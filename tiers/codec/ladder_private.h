@@ -13,10 +13,7 @@
 
 enum kvi_kept_kind { KVI_KEPT_FINE = 0, KVI_KEPT_RAW = 1 };
 
-static inline uint32_t kvi_ladder_groups(const struct kvi_block *block)
-{
-  return (block->columns + KVI_RANS_LANES - 1) / KVI_RANS_LANES;
-}
+static const int32_t kvi_power_of_3[] = {1, 3, 9, 27, 81, 243, 729};
 
 /* {u8 m, i8 e} as a number: exact. */
 float kvi_ladder_half(const uint8_t *bytes);

@@ -36,7 +36,7 @@ static inline __attribute__((always_inline)) void add_sums_of(enum kvi_codec_dty
 /* 8 fine numbers, which fit 16 bits. */
 static inline __m256i quantise8(__m256 x, const float *mean, const float *scale)
 {
-  const __m256 most = _mm256_set1_ps(16000.0f), least = _mm256_set1_ps(-16000.0f);
+  const __m256 most = _mm256_set1_ps(KVI_NUMBER_END), least = _mm256_set1_ps(-KVI_NUMBER_END);
 
   x = _mm256_mul_ps(_mm256_sub_ps(x, _mm256_load_ps(mean)), _mm256_load_ps(scale));
   return _mm256_cvtps_epi32(_mm256_max_ps(_mm256_min_ps(x, most), least));

@@ -233,8 +233,8 @@ static int16_t quantise(enum kvi_codec_dtype dtype, const uint8_t *row, const fl
     float x = (kvi_codec_to_float(dtype, row + column * element) - mean[column]) * scale[column];
     int16_t magnitude;
 
-    x = x > 16000.0f ? 16000.0f : x;
-    x = x < -16000.0f ? -16000.0f : x;
+    x = x > (float)KVI_NUMBER_END ? (float)KVI_NUMBER_END : x;
+    x = x < -(float)KVI_NUMBER_END ? -(float)KVI_NUMBER_END : x;
     /* Added to 1.5 * 2^23 a float has its nearest integer in its lowest bits. */
     out[column] = (int16_t)(uint16_t)kvi_float_bits(x + 0x1.8p23f);
     magnitude = (int16_t)(out[column] < 0 ? -out[column] : out[column]);
@@ -244,12 +244,6 @@ static int16_t quantise(enum kvi_codec_dtype dtype, const uint8_t *row, const fl
 }
 #endif
 
-/* The nearest integer to x / 3, for |x| <= 16000, written as what pmulhrsw does. */
-static inline int16_t third_of(int16_t x)
-{
-  return (int16_t)((((int32_t)x * 10923 >> 14) + 1) >> 1);
-}
-
 static inline void split_digits_of(int16_t (*restrict rows)[KVI_BLOCK_COLUMNS], uint32_t columns,
                                    uint8_t *restrict trits)
 {
@@ -257,7 +251,7 @@ static inline void split_digits_of(int16_t (*restrict rows)[KVI_BLOCK_COLUMNS], 
     uint16_t byte = 0;
 
     for (uint32_t row = 5; row-- > 0;) {
-      int16_t x = rows[row][column], third = third_of(x);
+      int16_t x = rows[row][column], third = kvi_third_of(x);
 
       rows[row][column] = third;
       byte = (uint16_t)(3 * byte + x - 3 * third + 1);

@@ -104,14 +104,9 @@ static void load_low_row(struct parts parts, const uint8_t *bytes, uint32_t colu
       low[column] |= (uint16_t)((bytes[column / 8] >> column % 8 & 1) << bit);
 }
 
-static uint32_t groups_of(const struct kvi_block *block)
-{
-  return (block->columns + KVI_RANS_LANES - 1) / KVI_RANS_LANES;
-}
-
 size_t kvi_lossless_bound(const struct kvi_block *block)
 {
-  return 4 + 2 * (size_t)block->columns + kvi_rans_bound(block->rows, groups_of(block)) +
+  return 4 + 2 * (size_t)block->columns + kvi_rans_bound(block->rows, kvi_rans_groups(block->columns)) +
          block->rows * low_row_bytes(dtype_parts[block->dtype], block->columns);
 }
 
@@ -128,11 +123,11 @@ size_t kvi_lossless_scratch(uint32_t rows)
 
 /* A channel's high parts: the greatest, and how often each is that less so many. */
 struct high_counts {
-  uint16_t top, total;
+  uint16_t top, total;       /* total: below 2 * SAMPLE_ROWS */
   uint16_t below[HIGH_SPAN]; /* the last one: all that are further below */
 };
 
-/* The window of 15 numbers, and the escapes, when the greatest high part is number 7 - up. Counts as the loops take them: 15 bits. */
+/* The window of 15 numbers, and the escapes, when the greatest high part is number 7 - up. */
 static void window_of(const struct high_counts *counts, uint32_t up, int16_t window[16])
 {
   uint32_t outside = 0;
@@ -140,14 +135,13 @@ static void window_of(const struct high_counts *counts, uint32_t up, int16_t win
   memset(window, 0, 16 * sizeof window[0]);
   for (uint32_t below = 0; below < HIGH_SPAN; below++) {
     int number = 7 - (int)(up + below);
-    uint16_t count = counts->below[below] < INT16_MAX ? counts->below[below] : INT16_MAX;
 
     if (number >= -7 && below < HIGH_SPAN - 1)
-      window[number & 15] = (int16_t)count;
+      window[number & 15] = (int16_t)counts->below[below];
     else
-      outside += count;
+      outside += counts->below[below];
   }
-  window[8] = (int16_t)(outside < INT16_MAX ? outside : INT16_MAX);
+  window[8] = (int16_t)outside;
 }
 
 /*
@@ -253,7 +247,7 @@ size_t kvi_lossless_encode(const struct kvi_block *block, const uint8_t *raw, si
 {
   size_t row_bytes = block->columns * kvi_codec_element_size(block->dtype);
   int16_t(*numbers)[KVI_BLOCK_COLUMNS] = scratch;
-  struct kvi_rans_columns columns = {.n_groups = groups_of(block)};
+  struct kvi_rans_columns columns = {.n_groups = kvi_rans_groups(block->columns)};
   uint8_t *at = out + 4 + 2 * (size_t)block->columns;
   int16_t top[KVI_BLOCK_COLUMNS];
   uint32_t crc = 0;
@@ -293,7 +287,7 @@ kvs_status kvi_lossless_decode(const struct kvi_block *block, const uint8_t *byt
   size_t row_bytes = block->columns * kvi_codec_element_size(block->dtype);
   size_t low_bytes = low_row_bytes(dtype_parts[block->dtype], block->columns), used,
          head = 4 + 2 * (size_t)block->columns;
-  struct kvi_rans_columns columns = {.n_groups = groups_of(block)};
+  struct kvi_rans_columns columns = {.n_groups = kvi_rans_groups(block->columns)};
   struct kvi_rans_decoder decoder;
   int16_t references[KVI_BLOCK_COLUMNS];
   const uint8_t *low;

@@ -1,7 +1,7 @@
 /*
  * tiers/codec/path.h: the hot loops, once in plain C and once for each instruction set, all with the same results.
  *
- * loops.c is compiled once for each path; what needs intrinsics is in rans_avx2.c. Which path runs is decided at the first call: the
+ * loops_body.h is compiled once for each path; what needs intrinsics is in loops_avx2.c and rans_avx2.c. Which path runs is decided at the first call: the
  * fastest that the processor has, by a measurement of a millisecond where gathers may be slow.
  */
 #ifndef KVI_CODEC_PATH_H
@@ -16,6 +16,15 @@ struct kvi_rans_encoder {
   uint8_t *words;   /* the last word written: they are written from the end */
   uint8_t *escapes; /* likewise */
 };
+
+#define KVI_NUMBER_END                                                                                       \
+  16000 /* fine numbers are clamped to it: twice as many half steps, and a mean, fit 16 bits */
+
+/* The nearest integer to x / 3, for |x| <= KVI_NUMBER_END: one product, rounded and shifted, which vectors have an instruction for. */
+static inline int16_t kvi_third_of(int16_t x)
+{
+  return (int16_t)((((int32_t)x * 10923 >> 14) + 1) >> 1);
+}
 
 /* How numbers become elements. */
 struct kvi_codec_scale {
@@ -65,7 +74,7 @@ struct kvi_codec_loops {
   void (*add_sums)(enum kvi_codec_dtype dtype, const uint8_t *row, const float *shift, uint32_t columns,
                    float *sum, float *square);
 
-  /* Encoder: round((x - mean[column]) * scale[column]) of a row of elements, within +-16000. Returns the largest magnitude. */
+  /* Encoder: round((x - mean[column]) * scale[column]) of a row of elements, within +-KVI_NUMBER_END. Returns the largest magnitude. */
   int16_t (*quantise)(enum kvi_codec_dtype dtype, const uint8_t *row, const float *mean, const float *scale,
                       uint32_t columns, int16_t *out);
 

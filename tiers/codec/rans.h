@@ -40,6 +40,11 @@ struct kvi_rans_columns {
   uint8_t classes[KVI_BLOCK_COLUMNS]; /* ladder: 0 to 15, lossless: 16 to 47 */
 };
 
+static inline uint32_t kvi_rans_groups(uint32_t columns)
+{
+  return (columns + KVI_RANS_LANES - 1) / KVI_RANS_LANES;
+}
+
 struct kvi_rans_decoder {
   _Alignas(32) uint32_t state[KVI_RANS_LANES];
   _Alignas(32) uint32_t table[KVI_BLOCK_COLUMNS]; /* where each column's class begins in kvi_rans_slots */

@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "layer_sample.h"
+#include "seal.h"
 
 /* ---- tensors ---- */
 
@@ -197,29 +198,6 @@ static inline struct object_bytes encode_alike(const struct kvi_codec_shape *sha
     free(other.bytes);
   }
   return object;
-}
-
-/* Sets a segment's checksum in the table to what its bytes have, if they are within the object. */
-static inline void seal_segments(uint8_t *bytes, size_t length)
-{
-  uint32_t header = kvi_load_le32(bytes + 8), entries = (bytes[7] + 1u) * kvi_load_le16(bytes + 48);
-  size_t at = header;
-
-  for (uint32_t i = 0; i < entries; i++) {
-    uint8_t *entry = bytes + header - (size_t)(entries - i) * 8;
-    uint32_t size = kvi_load_le32(entry);
-
-    if (size > length - at)
-      return;
-    kvi_store_le32(entry + 4, kvi_crc32c_update(0, bytes + at, size));
-    at += size;
-  }
-}
-
-static inline void seal_header(uint8_t *bytes)
-{
-  kvi_store_le32(bytes + 12, 0);
-  kvi_store_le32(bytes + 12, kvi_crc32c_update(0, bytes, kvi_load_le32(bytes + 8)));
 }
 
 /* Decodes a whole object to raw_bytes (of exactly that room) by the path in use. */

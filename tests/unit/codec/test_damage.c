@@ -53,8 +53,8 @@ static void damage_many(const struct kvi_codec_shape *shape, const struct kvi_co
 
     other = copy_bytes(object.bytes, object.length);
     damage(other.bytes, other.length, &rand);
-    seal_segments(other.bytes, other.length);
-    seal_header(other.bytes);
+    seal_segments(other.bytes, other.length, kvi_load_le32(other.bytes + 8));
+    seal_header(other.bytes, kvi_load_le32(other.bytes + 8));
     status = decode_alike(other.bytes, other.length, i % 4, shape->raw_bytes, &decoded, &quality);
     assert_true(status == KVS_OK || status == KVS_ERR_CORRUPT);
     refused += status == KVS_ERR_CORRUPT;
@@ -132,8 +132,8 @@ static void one_count_too_many_or_few(void **state)
         uint32_t was = kvi_load_le32(at);
 
         kvi_store_le32(at, was + (uint32_t)changes[i]);
-        seal_segments(object.bytes, object.length);
-        seal_header(object.bytes);
+        seal_segments(object.bytes, object.length, kvi_load_le32(object.bytes + 8));
+        seal_header(object.bytes, kvi_load_le32(object.bytes + 8));
         assert_int_equal(decode_alike(object.bytes, object.length, 0, shape.raw_bytes, &decoded, &quality),
                          KVS_ERR_CORRUPT);
         kvi_store_le32(at, was);
@@ -144,14 +144,14 @@ static void one_count_too_many_or_few(void **state)
 
       /* Another sound state may well be another sound block: only a lossless one knows. */
       kvi_store_le32(at, lane % 2 == 0 || level == 0 ? 0xffff : was ^ 1);
-      seal_segments(object.bytes, object.length);
-      seal_header(object.bytes);
+      seal_segments(object.bytes, object.length, kvi_load_le32(object.bytes + 8));
+      seal_header(object.bytes, kvi_load_le32(object.bytes + 8));
       assert_int_equal(decode_alike(object.bytes, object.length, 0, shape.raw_bytes, &decoded, &quality),
                        KVS_ERR_CORRUPT);
       kvi_store_le32(at, was);
     }
-    seal_segments(object.bytes, object.length);
-    seal_header(object.bytes);
+    seal_segments(object.bytes, object.length, kvi_load_le32(object.bytes + 8));
+    seal_header(object.bytes, kvi_load_le32(object.bytes + 8));
     assert_int_equal(decode_alike(object.bytes, object.length, 0, shape.raw_bytes, &decoded, &quality),
                      KVS_OK);
     free(decoded);
