@@ -86,7 +86,7 @@ void cli_codec_shape_json(const struct kvi_codec_shape *shape, cJSON *object)
 }
 
 static const struct cli_command *const commands[] = {
-    &cli_codec_inspect, &cli_codec_encode, &cli_codec_decode, &cli_codec_compare, NULL,
+    &cli_codec_inspect, &cli_codec_encode, &cli_codec_decode, &cli_codec_compare, &cli_codec_profile, NULL,
 };
 
 const struct cli_command cli_codec = {

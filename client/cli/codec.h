@@ -4,8 +4,10 @@
 
 #include "client/cli/cli.h"
 #include "tiers/codec/codec.h"
+#include "tiers/codec/profile.h"
 
-extern const struct cli_command cli_codec_inspect, cli_codec_encode, cli_codec_decode, cli_codec_compare;
+extern const struct cli_command cli_codec_inspect, cli_codec_encode, cli_codec_decode, cli_codec_compare,
+    cli_codec_profile;
 
 /* ---- codec.c ---- */
 
@@ -55,6 +57,9 @@ struct cli_codec_chunk {
 /* Reads a tensor file, or any file as bytes. CLI_OK, or CLI_USAGE or CLI_ERROR (told). */
 int cli_codec_read(const struct cli_command *command, const char *path, struct cli_codec_chunk *chunk_p);
 
+/* How many sequences a tensor file has, 1 if it has no such axis. CLI_OK, or CLI_USAGE or CLI_ERROR (told). */
+int cli_codec_count_sequences(const struct cli_command *command, const char *path, uint64_t *n_p);
+
 struct cli_codec_queries {
   uint32_t n_queries, n_heads;
   float *numbers; /* [layer][query head][query][dimension of a key]; to be freed */
@@ -91,5 +96,23 @@ kvs_status cli_codec_coder_open(const struct kvi_codec_shape *shape, const struc
                                 struct cli_codec_coder *coder_p);
 kvs_status cli_codec_coder_encode(struct cli_codec_coder *coder, const uint8_t *raw);
 void cli_codec_coder_close(struct cli_codec_coder *coder); /* takes a zeroed one */
+
+/* ---- codec_profile_file.c ---- */
+
+struct cli_codec_profile {
+  uint8_t *bytes;
+  struct kvi_codec_profile profile;
+};
+/* Reads a profile. CLI_OK or CLI_ERROR (told). */
+int cli_codec_profile_open(const char *path, struct cli_codec_profile *profile_p);
+void cli_codec_profile_close(struct cli_codec_profile *profile); /* takes a zeroed one */
+/* CLI_OK, or CLI_ERROR (told): the profile is for other tensors. */
+int cli_codec_profile_check(const char *path, const struct kvi_codec_profile *profile,
+                            const struct kvi_codec_shape *shape);
+/* By its first bytes. */
+bool cli_codec_is_profile(const char *path);
+int cli_codec_profile_inspect(const struct cli *cli, const char *path);
+void cli_codec_profile_print(const char *path, const struct kvi_codec_profile *profile);
+cJSON *cli_codec_profile_json(const struct kvi_codec_profile *profile); /* to be deleted */
 
 #endif

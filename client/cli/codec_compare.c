@@ -9,13 +9,15 @@
 #include "client/cli/codec_error.h"
 #include "client/cli/codec_plot.h"
 
-static const char *queries_path, *plot_path;
+static const char *queries_path, *plot_path, *profile_path;
 
 static const struct cli_option options[] = {
     {0, "queries", "FILE", "queries like the keys, for the error of attention's output", CLI_TEXT,
      &queries_path},
     {0, "plot", "FILE", "draw rate over error: FILE.svg, or FILE.png if gnuplot is installed", CLI_TEXT,
      &plot_path},
+    {0, "profile", "FILE", "the model's profile: how level ladder fares with it, too", CLI_TEXT,
+     &profile_path},
     CLI_CODEC_INPUT_OPTIONS,
     {0, NULL, NULL, NULL, CLI_FLAG, NULL},
 };
@@ -58,6 +60,7 @@ struct comparison {
   struct cli_codec_chunk chunk;
   struct cli_codec_queries queries;
   float *truth; /* attention with what was; NULL: not asked for */
+  struct cli_codec_profile profile;
   uint8_t *decoded;
   struct row rows[ROWS_MAX];
   size_t n_rows;
@@ -68,8 +71,8 @@ static void name_row(struct row *row)
   const char *level = cli_codec_level_name(row->options.level);
 
   if (row->options.level == KVI_CODEC_LADDER)
-    snprintf(row->name, sizeof row->name, "%s, %" PRIu32 " plane%s", level, row->options.planes,
-             row->options.planes == 1 ? "" : "s");
+    snprintf(row->name, sizeof row->name, "%s, %" PRIu32 " plane%s%s", level, row->options.planes,
+             row->options.planes == 1 ? "" : "s", row->options.profile != NULL ? ", profile" : "");
   else if (row->options.level == KVI_CODEC_CACHEGEN)
     snprintf(row->name, sizeof row->name, "%s, bins x %g", level, row->options.step / 1000.0);
   else if (row->options.level == KVI_CODEC_ZSTD)
@@ -153,21 +156,43 @@ static kvs_status measure(struct comparison *comparison, struct row *row)
   return status;
 }
 
-/* A level that a build lacks has a row that says so; all else that fails is a failure. */
-static int measure_all(const char *path, struct comparison *comparison)
+static void add_level(struct comparison *comparison, const struct kvi_codec_options *level,
+                      const struct kvi_codec_profile *profile)
+{
+  struct row *row = &comparison->rows[comparison->n_rows++];
+
+  row->options = *level;
+  row->options.profile = profile;
+  name_row(row);
+}
+
+/* The ladder's levels with the profile, if there is one, come behind those without. */
+static void list_levels(struct comparison *comparison)
 {
   bool bytes = comparison->chunk.shape.dtype == KVI_CODEC_BYTES;
   const struct kvi_codec_options *levels = bytes ? byte_levels : tensor_levels;
   size_t n = bytes ? KVI_ARRAY_SIZE(byte_levels) : KVI_ARRAY_SIZE(tensor_levels);
+
+  for (size_t i = 0; i < n; i++)
+    add_level(comparison, &levels[i], NULL);
+  for (size_t i = 0; i < n && profile_path != NULL; i++)
+    if (levels[i].level == KVI_CODEC_LADDER)
+      add_level(comparison, &levels[i], &comparison->profile.profile);
+}
+
+/* A level that a build lacks has a row that says so; all else that fails is a failure. */
+static int measure_all(const char *path, struct comparison *comparison)
+{
   struct cli_progress progress;
   int code = CLI_OK;
+  size_t n;
 
+  list_levels(comparison);
+  n = comparison->n_rows;
   cli_progress_start(&progress, path, n * comparison->chunk.shape.raw_bytes);
   for (size_t i = 0; i < n && code == CLI_OK; i++) {
-    struct row *row = &comparison->rows[comparison->n_rows++];
+    struct row *row = &comparison->rows[i];
 
-    row->options = levels[i];
-    name_row(row);
     row->status = measure(comparison, row);
     if (row->status != KVS_OK && row->status != KVS_ERR_UNSUPPORTED) {
       cli_progress_end(&progress);
@@ -262,6 +287,7 @@ static cJSON *row_json(const struct comparison *comparison, const struct row *ro
   cJSON_AddStringToObject(object, "level", cli_codec_level_name(row->options.level));
   cJSON_AddNumberToObject(object, "planes", row->options.planes);
   cJSON_AddNumberToObject(object, "step", row->options.step);
+  cJSON_AddBoolToObject(object, "profile", row->options.profile != NULL);
   cJSON_AddBoolToObject(object, "supported", row->status == KVS_OK);
   if (row->status != KVS_OK)
     return object;
@@ -310,7 +336,8 @@ static double drawn_error(const struct comparison *comparison, const struct cli_
 static int plot(const char *path, const struct comparison *comparison)
 {
   static struct kvi_chart_curve curves[] = {{.name = "ladder", .colour = "#2b6cb0", .line = 1},
-                                            {.name = "cachegen", .colour = "#c53030", .line = 1}};
+                                            {.name = "cachegen", .colour = "#c53030", .line = 1},
+                                            {.name = "ladder, profile", .colour = "#2f855a", .line = 1}};
   const char *slash = strrchr(path, '/');
   const struct kvi_chart chart = {
       .title = slash != NULL ? slash + 1 : path,
@@ -318,14 +345,15 @@ static int plot(const char *path, const struct comparison *comparison)
       .y_title = comparison->truth != NULL ? "relative error of the attention output"
                                            : "centred relative L2 of keys and values",
       .curves = curves,
-      .n_curves = KVI_ARRAY_SIZE(curves),
+      .n_curves = KVI_ARRAY_SIZE(curves) - (profile_path == NULL),
   };
 
   for (size_t i = 0; i < comparison->n_rows; i++) {
     const struct row *row = &comparison->rows[i];
 
     if (row->status == KVS_OK && row->options.level == KVI_CODEC_LADDER)
-      kvi_chart_add(&curves[0], bits_of(comparison, row), drawn_error(comparison, &row->error));
+      kvi_chart_add(&curves[row->options.profile != NULL ? 2 : 0], bits_of(comparison, row),
+                    drawn_error(comparison, &row->error));
     else if (row->status == KVS_OK && row->options.level == KVI_CODEC_CACHEGEN)
       kvi_chart_add(&curves[1], bits_of(comparison, row), drawn_error(comparison, &row->error));
   }
@@ -340,6 +368,8 @@ static int check_options(const struct kvi_codec_shape *shape)
     return cli_usage(&cli_codec_compare,
                      "--queries needs keys and, with --values, values: attention's output is what "
                      "is compared");
+  if (profile_path != NULL && shape->dtype == KVI_CODEC_BYTES)
+    return cli_usage(&cli_codec_compare, "--profile needs tensors");
   if (plot_path != NULL && shape->dtype == KVI_CODEC_BYTES)
     return cli_usage(&cli_codec_compare, "--plot needs tensors: bytes have no error to draw");
   return CLI_OK;
@@ -352,6 +382,10 @@ static int prepare(const char *path, struct comparison *comparison)
 
   if (code == CLI_OK && queries_path != NULL)
     code = cli_codec_read_queries(&cli_codec_compare, queries_path, shape, &comparison->queries);
+  if (code == CLI_OK && profile_path != NULL)
+    code = cli_codec_profile_open(profile_path, &comparison->profile);
+  if (code == CLI_OK && profile_path != NULL)
+    code = cli_codec_profile_check(profile_path, &comparison->profile.profile, shape);
   if (code != CLI_OK)
     return code;
   comparison->decoded = malloc((size_t)shape->raw_bytes);
@@ -389,6 +423,7 @@ static int run(struct cli *cli, int n, char **arguments)
   free(comparison->queries.numbers);
   free(comparison->truth);
   free(comparison->decoded);
+  cli_codec_profile_close(&comparison->profile);
   free(comparison);
   return code;
 }
@@ -403,6 +438,7 @@ const struct cli_command cli_codec_compare = {
                "\n"
                "  kvasirctl codec compare k.npy --values v.npy\n"
                "  kvasirctl codec compare k.npy --values v.npy --queries q.npy --plot curve.svg\n"
+               "  kvasirctl codec compare k.npy --values v.npy --queries q.npy --profile model.kvp\n"
                "  kvasirctl codec compare k.npy --values v.npy --json",
     .words = "@file",
     .options = options,

@@ -5,7 +5,7 @@
 
 #include "client/cli/codec.h"
 
-static const char *output, *level_name;
+static const char *output, *level_name, *profile_path;
 static uint64_t planes = UINT64_MAX, step, zstd_level;
 
 static const struct cli_option options[] = {
@@ -19,6 +19,7 @@ static const struct cli_option options[] = {
      "(1000)",
      CLI_NUMBER, &step},
     {0, "zstd-level", "N", "zstd: 1 to 19 (default 3)", CLI_NUMBER, &zstd_level},
+    {0, "profile", "FILE", "ladder: the model's profile; decoding does not need it", CLI_TEXT, &profile_path},
     CLI_CODEC_INPUT_OPTIONS,
     {0, NULL, NULL, NULL, CLI_FLAG, NULL},
 };
@@ -45,6 +46,8 @@ static int check_options(bool bytes, struct kvi_codec_options *coding)
                      KVI_CODEC_STEP_MIN, KVI_CODEC_STEP_MAX);
   if (zstd_level != 0 && (coding->level != KVI_CODEC_ZSTD || zstd_level > 19))
     return cli_usage(&cli_codec_encode, "--zstd-level goes from 1 to 19, with --level zstd");
+  if (profile_path != NULL && coding->level != KVI_CODEC_LADDER)
+    return cli_usage(&cli_codec_encode, "--profile goes with --level ladder");
   if (coding->level == KVI_CODEC_LADDER)
     coding->planes = planes == UINT64_MAX ? 2 : (uint32_t)planes;
   coding->step = (uint32_t)step;
@@ -109,6 +112,7 @@ static int run(struct cli *cli, int n, char **arguments)
   struct kvi_codec_options coding = {0};
   struct cli_codec_coder coder = {0};
   struct cli_codec_chunk chunk = {0};
+  struct cli_codec_profile profile = {0};
   kvs_status status;
   int code;
 
@@ -118,6 +122,12 @@ static int run(struct cli *cli, int n, char **arguments)
   code = check_options(!cli_codec_is_tensor(arguments[0]), &coding);
   if (code == CLI_OK)
     code = cli_codec_read(&cli_codec_encode, arguments[0], &chunk);
+  if (code == CLI_OK && profile_path != NULL) {
+    code = cli_codec_profile_open(profile_path, &profile);
+    if (code == CLI_OK)
+      code = cli_codec_profile_check(profile_path, &profile.profile, &chunk.shape);
+    coding.profile = &profile.profile;
+  }
   if (code == CLI_OK) {
     status = cli_codec_coder_open(&chunk.shape, &coding, &coder);
     if (status == KVS_OK)
@@ -130,6 +140,7 @@ static int run(struct cli *cli, int n, char **arguments)
   if (code == CLI_OK)
     report(cli, &coder);
   cli_codec_coder_close(&coder);
+  cli_codec_profile_close(&profile);
   free(chunk.raw);
   return code;
 }

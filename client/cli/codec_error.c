@@ -182,26 +182,40 @@ float *cli_codec_attend(const struct kvi_codec_shape *shape, const uint8_t *raw,
   return out;
 }
 
-/* The outputs of one query head in one layer are one vector. */
+/* The squared relative error of one query head's outputs in one layer, which are one vector of n numbers. */
+static double compare_vector(const float *was, const float *is, size_t n)
+{
+  double error = 0, size = 0;
+
+  for (size_t i = 0; i < n; i++) {
+    if (isnan(was[i]) && isnan(is[i])) /* kept as it was */
+      continue;
+    error += ((double)was[i] - is[i]) * ((double)was[i] - is[i]);
+    size += (double)was[i] * was[i];
+  }
+  return error == 0 ? 0 : ratio_of(error, size);
+}
+
+void cli_codec_attention_errors(const struct kvi_codec_shape *shape, const struct cli_codec_queries *queries,
+                                const float *was, const float *is, double *squares)
+{
+  size_t vectors = (size_t)shape->n_layers * queries->n_heads;
+  size_t n = (size_t)queries->n_queries * shape->value_dim;
+
+  for (size_t vector = 0; vector < vectors; vector++)
+    squares[vector] = compare_vector(was + vector * n, is + vector * n, n);
+}
+
 static double compare_attention(const struct kvi_codec_shape *shape, const struct cli_codec_queries *queries,
                                 const float *was, const float *is)
 {
-  uint32_t vectors = shape->n_layers * queries->n_heads;
+  size_t vectors = (size_t)shape->n_layers * queries->n_heads;
   size_t n = (size_t)queries->n_queries * shape->value_dim;
   double sum = 0;
 
-  for (uint32_t vector = 0; vector < vectors; vector++) {
-    double error = 0, size = 0;
-
-    for (size_t i = 0; i < n; i++, was++, is++) {
-      if (isnan(*was) && isnan(*is)) /* kept as it was */
-        continue;
-      error += ((double)*was - *is) * ((double)*was - *is);
-      size += (double)*was * *was;
-    }
-    sum += error == 0 ? 0 : ratio_of(error, size);
-  }
-  return sqrt(sum / vectors);
+  for (size_t vector = 0; vector < vectors; vector++)
+    sum += compare_vector(was + vector * n, is + vector * n, n);
+  return sqrt(sum / (double)vectors);
 }
 
 kvs_status cli_codec_compare_raw(const struct kvi_codec_shape *shape, const uint8_t *was, const uint8_t *is,

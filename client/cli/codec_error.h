@@ -19,6 +19,10 @@ struct cli_codec_error {
 float *cli_codec_attend(const struct kvi_codec_shape *shape, const uint8_t *raw,
                         const struct cli_codec_queries *queries);
 
+/* How far outputs are from what they were: the squared relative error of each [layer][query head]. */
+void cli_codec_attention_errors(const struct kvi_codec_shape *shape, const struct cli_codec_queries *queries,
+                                const float *was, const float *is, double *squares);
+
 /*
  * Compares. truth is what cli_codec_attend gives of was, or NULL: then attention is not compared. KVS_ERR_NOMEM. The shape has no sliding windows.
  */

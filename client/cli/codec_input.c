@@ -324,6 +324,21 @@ int cli_codec_read(const struct cli_command *command, const char *path, struct c
   return code;
 }
 
+int cli_codec_count_sequences(const struct cli_command *command, const char *path, uint64_t *n_p)
+{
+  struct tensor tensor;
+  int code;
+
+  *n_p = 0;
+  cli_codec_input.sequence = 0;
+  code = open_tensor(command, path, false, &tensor);
+  if (code != CLI_OK)
+    return code;
+  *n_p = tensor.size[SEQUENCE];
+  kvi_tensor_file_close(&tensor.file);
+  return CLI_OK;
+}
+
 /* ---- queries ---- */
 
 static int check_queries(const struct tensor *tensor, const struct kvi_codec_shape *shape)

@@ -38,7 +38,8 @@ static void print_head(const struct report *report)
 
   for (size_t i = 0; i < sizeof object->profile; i++)
     profile = profile || object->profile[i] != 0;
-  printf("%s: KVC1 version 1, level %s", report->path, cli_codec_level_name(object->level));
+  printf("%s: KVC1 version %u, level %s", report->path, KVI_CODEC_VERSION,
+         cli_codec_level_name(object->level));
   if (object->level == KVI_CODEC_LADDER)
     printf(", %" PRIu32 " planes", object->planes);
   printf("\n%s", cli_codec_shape_text(report->shape, text));
@@ -267,8 +268,9 @@ static void print_all(const struct report *report)
   for (size_t set = 0; set < KVI_ARRAY_SIZE(class_sets); set++)
     print_classes(report, set);
   if (report->object->level == KVI_CODEC_LADDER)
-    printf("Of them with deep digits: %" PRIu64 " with 1, %" PRIu64 " with 2, %" PRIu64 " with 3.\n",
-           depths[1], depths[2], depths[3]);
+    printf("Of them with deep digits: %" PRIu64 " with 1, %" PRIu64 " with 2, %" PRIu64
+           " with 3. Predicted by the token before: %" PRIu64 ".\n",
+           depths[1], depths[2], depths[3], report->survey->predicted);
 }
 
 /* ---- for programs ---- */
@@ -386,9 +388,12 @@ static int run(struct cli *cli, int n, char **arguments)
                           .object = &object.object,
                           .shape = &object.object.shape,
                           .survey = &survey};
-  int code = cli_codec_object_open(arguments[0], &object);
+  int code;
 
   (void)n;
+  if (cli_codec_is_profile(arguments[0]))
+    return cli_codec_profile_inspect(cli, arguments[0]);
+  code = cli_codec_object_open(arguments[0], &object);
   if (code != CLI_OK)
     return code;
   if (cli_codec_survey(&object, &survey)) {
@@ -414,7 +419,10 @@ const struct cli_command cli_codec_inspect = {
                "bits an element of\n"
                "each layer's base and planes, how its blocks are coded and by which classes. Compares every "
                "checksum and\n"
-               "decodes every layer; what is damaged ends with exit status 4.\n"
+               "decodes every layer; what is damaged ends with exit status 4. Of a profile (KVP1) it shows "
+               "by how much "
+               "each\n"
+               "layer's steps are coarser or finer.\n"
                "\n"
                "  kvasirctl codec inspect chunk.kvc\n"
                "  kvasirctl codec inspect chunk.kvc --json",

@@ -66,9 +66,9 @@ static int fail_open(const char *path, const uint8_t *bytes, size_t size, kvs_st
 
   if (size < 8 || memcmp(bytes, "KVC1", 4) != 0)
     return cli_codec_fail(path, "is no KVC1 object");
-  if (bytes[4] != 1)
-    return cli_codec_fail(
-        path, "has version %u of KVC1, and this kvasirctl reads version 1: take a newer one", bytes[4]);
+  if (bytes[4] != KVI_CODEC_VERSION)
+    return cli_codec_fail(path, "has version %u of KVC1, and this kvasirctl reads version %u: take %s one",
+                          bytes[4], KVI_CODEC_VERSION, bytes[4] > KVI_CODEC_VERSION ? "a newer" : "an older");
   if (status == KVS_ERR_UNSUPPORTED)
     return cli_codec_fail(path, "has a level or dtype that this kvasirctl does not know: take a newer one");
   if (size < KVI_CODEC_HEADER_SIZE)

@@ -62,8 +62,10 @@ static void add_block(const struct kvi_codec_block_info *info, struct cli_codec_
   survey->verbatim += info->parts.verbatim;
   for (uint32_t column = 0; info->mode != KVI_BLOCK_RAW && column < info->block.columns; column++) {
     survey->classes[info->mode == KVI_BLOCK_LADDER][info->block.is_value][info->classes[column]]++;
-    if (info->mode == KVI_BLOCK_LADDER)
+    if (info->mode == KVI_BLOCK_LADDER) {
       survey->depths[info->depths[column]]++;
+      survey->predicted += info->shares[column] > 0;
+    }
   }
 }
 

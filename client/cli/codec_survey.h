@@ -27,6 +27,7 @@ struct cli_codec_survey {
   uint64_t head, kept, deep, states, words, escapes, verbatim; /* bytes of the bases' parts */
   uint64_t classes[2][2][KVI_CODEC_CLASSES_MAX];               /* columns: [lossless, ladder][keys, values] */
   uint64_t depths[KVI_CODEC_DEPTHS];                           /* columns of ladder blocks */
+  uint64_t predicted;                                          /* of them predicted by the token before */
 };
 
 /* Compares every checksum and decodes every layer as far as it is there. False: no memory. */

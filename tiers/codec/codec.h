@@ -22,6 +22,7 @@
 #include <kvasir/status.h>
 
 #define KVI_CODEC_LAYERS_MAX  1024u
+#define KVI_CODEC_HEADS_MAX   1024u
 #define KVI_CODEC_PLANES_MAX  3u
 #define KVI_CODEC_STEP_MIN    20u
 #define KVI_CODEC_STEP_MAX    4000u
@@ -36,6 +37,8 @@ enum kvi_codec_dtype {
   KVI_CODEC_E5M2,
   KVI_CODEC_INT8
 };
+
+#define KVI_CODEC_VERSION 2u /* of the format: what is written, and the only one that is read */
 
 enum kvi_codec_level {
   KVI_CODEC_RAW = 0,
@@ -77,6 +80,8 @@ uint64_t kvi_codec_layer_bytes(const struct kvi_codec_shape *shape, uint32_t lay
 uint64_t kvi_codec_layer_bytes_max(const struct kvi_codec_shape *shape); /* of a layer that has all tokens */
 uint64_t kvi_codec_layer_offset(const struct kvi_codec_shape *shape, uint32_t layer);
 
+struct kvi_codec_profile; /* tiers/codec/profile.h */
+
 struct kvi_codec_options {
   enum kvi_codec_level level;
   uint32_t planes; /* ladder: refinements behind the base, 0 to 3; 2 is the FP8 grade */
@@ -88,6 +93,11 @@ struct kvi_codec_options {
   uint32_t step;
   int zstd_level;             /* zstd: 1 to 19; 0 = 3 */
   uint64_t model_fingerprint; /* told in the header */
+  /*
+   * Ladder: by how much each head's step is coarser or finer, borrowed; NULL: of a layer's keys chosen by their deviations, of values all alike. It has to fit the
+   * shape and the model (kvi_codec_profile_fits), else KVS_ERR_INVALID. Decoding does not need it.
+   */
+  const struct kvi_codec_profile *profile;
 };
 
 /* The most bytes that encoding a shape can give, for any content. Here and below: a shape that kvi_codec_shape_check takes. */
@@ -146,6 +156,10 @@ struct kvi_codec_place {
   void *keys, *values;
   size_t key_stride, value_stride; /* bytes, at least the row's */
 };
+
+/* The places of a layer whose bytes, kvi_codec_layer_bytes of them, lie in one piece at layer_raw. */
+struct kvi_codec_place kvi_codec_place_in(const struct kvi_codec_shape *shape, uint32_t layer,
+                                          void *layer_raw);
 
 /*
  * Decodes one layer at a quality. segments[0..quality] are its bytes as the object has them, whose checksums are compared first. Needs no memory

@@ -6,8 +6,7 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 
-#define MAGIC   0x3143564bu /* KVC1 */
-#define VERSION 1u
+#define MAGIC 0x3143564bu /* KVC1 */
 
 static uint32_t first_token_bytes(const struct kvi_codec_shape *shape)
 {
@@ -37,7 +36,7 @@ void kvi_container_write(uint8_t *header, const struct kvi_codec_shape *shape,
 
   memset(header, 0, KVI_CODEC_HEADER_SIZE + first_token_bytes(shape));
   kvi_store_le32(header, MAGIC);
-  header[4] = VERSION;
+  header[4] = KVI_CODEC_VERSION;
   header[5] = (uint8_t)options->level;
   header[6] = (uint8_t)shape->dtype;
   header[7] = (uint8_t)planes;
@@ -66,7 +65,7 @@ kvs_status kvi_codec_header_length(const uint8_t *bytes, uint32_t *length_p)
   *length_p = 0;
   if (kvi_load_le32(bytes) != MAGIC)
     return KVS_ERR_CORRUPT;
-  if (bytes[4] != VERSION || bytes[5] > KVI_CODEC_ZSTD || bytes[6] > KVI_CODEC_INT8)
+  if (bytes[4] != KVI_CODEC_VERSION || bytes[5] > KVI_CODEC_ZSTD || bytes[6] > KVI_CODEC_INT8)
     return KVS_ERR_UNSUPPORTED;
   if (bytes[7] > KVI_CODEC_PLANES_MAX || (bytes[7] > 0 && bytes[5] != KVI_CODEC_LADDER) || layers < 1 ||
       layers > KVI_CODEC_LAYERS_MAX || windows > 1)

@@ -193,14 +193,14 @@ kvs_status kvi_codec_decode_layer(const struct kvi_codec_object *object, uint32_
   return status;
 }
 
-/* Where a layer lies in the raw bytes. */
-static struct kvi_codec_place place_in(const struct kvi_codec_shape *shape, uint32_t layer, uint8_t *raw)
+struct kvi_codec_place kvi_codec_place_in(const struct kvi_codec_shape *shape, uint32_t layer,
+                                          void *layer_raw)
 {
   size_t element = kvi_codec_element_size(shape->dtype);
 
   return (struct kvi_codec_place){
-      .keys = raw,
-      .values = raw + kvi_codec_layer_key_bytes(shape, layer),
+      .keys = layer_raw,
+      .values = (uint8_t *)layer_raw + kvi_codec_layer_key_bytes(shape, layer),
       .key_stride = (size_t)shape->n_heads * shape->key_dim * element,
       .value_stride = (size_t)shape->n_heads * shape->value_dim * element,
   };
@@ -227,7 +227,7 @@ kvs_status kvi_codec_decode(const uint8_t *bytes, size_t size, uint32_t max_qual
     quality = (int)max_quality;
   for (uint32_t layer = 0; layer < object.shape.n_layers; layer++) {
     const uint8_t *segments[KVI_CODEC_PLANES_MAX + 1];
-    struct kvi_codec_place place = place_in(&object.shape, layer, layer_raw);
+    struct kvi_codec_place place = kvi_codec_place_in(&object.shape, layer, layer_raw);
 
     for (uint32_t i = 0; i <= (uint32_t)quality; i++)
       segments[i] = bytes + kvi_codec_segment_at(&object, i, layer).offset;

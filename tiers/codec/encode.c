@@ -9,6 +9,7 @@
 #include "tiers/codec/layer_coder.h"
 #include "tiers/codec/lossless.h"
 #include "tiers/codec/path.h"
+#include "tiers/codec/profile.h"
 
 #define DEFAULT_STEP 800u
 
@@ -17,9 +18,12 @@ struct encoding {
   const struct kvi_codec_options *options;
   const struct kvi_codec_layer_coder *coder; /* of levels that code a layer by themselves */
   uint8_t *coder_scratch;                    /* for one block */
-  uint8_t *block_out; /* a coded block before it is known to be smaller; NULL: not coded in blocks */
+  uint8_t *block_out; /* a coded block where out has no room for its bound; NULL: not coded in blocks */
   uint8_t *planes[KVI_CODEC_PLANES_MAX]; /* of all layers so far */
   size_t plane_length[KVI_CODEC_PLANES_MAX];
+  uint32_t layer;
+  bool weighs_heads; /* ladder, without a profile: the layer's keys have steps by these factors */
+  float factors[KVI_CODEC_HEADS_MAX];
 };
 
 static const struct kvi_codec_layer_coder *layer_coder(enum kvi_codec_level level)
@@ -39,6 +43,9 @@ static bool options_ok(const struct kvi_codec_shape *shape, const struct kvi_cod
   if (options->step != 0 && (options->step < KVI_CODEC_STEP_MIN || options->step > KVI_CODEC_STEP_MAX))
     return false;
   if (options->zstd_level < 0 || options->zstd_level > 19)
+    return false;
+  if (options->profile != NULL && options->level == KVI_CODEC_LADDER &&
+      !kvi_codec_profile_fits(options->profile, shape, options->model_fingerprint))
     return false;
   return shape->dtype != KVI_CODEC_BYTES || options->level == KVI_CODEC_RAW ||
          options->level == KVI_CODEC_ZSTD;
@@ -115,14 +122,16 @@ uint64_t kvi_codec_bound(const struct kvi_codec_shape *shape, const struct kvi_c
   return bound;
 }
 
-static uint8_t *put_block(uint8_t *out, enum kvi_block_mode mode, uint32_t kept, const uint8_t *bytes,
+/* The header of a block whose bytes are at coded: behind the header already, or to be copied there. Returns the block's end. */
+static uint8_t *put_block(uint8_t *out, enum kvi_block_mode mode, uint32_t kept, const uint8_t *coded,
                           size_t length)
 {
   out[0] = (uint8_t)mode;
   out[1] = 0;
   kvi_store_le16(out + 2, (uint16_t)kept);
   kvi_store_le32(out + 4, (uint32_t)(KVI_BLOCK_HEADER + length));
-  memcpy(out + KVI_BLOCK_HEADER, bytes, length);
+  if (coded != out + KVI_BLOCK_HEADER)
+    memcpy(out + KVI_BLOCK_HEADER, coded, length);
   return out + KVI_BLOCK_HEADER + length;
 }
 
@@ -135,18 +144,38 @@ static uint8_t *put_raw_block(uint8_t *out, const struct kvi_block *block, const
   return put_block(out, KVI_BLOCK_RAW, 0, out + KVI_BLOCK_HEADER, block->rows * row_bytes);
 }
 
-/* A ladder block, if that is smaller than the elements. NULL: it is not, or cannot be. */
+/* What the profile says of a block's units. A head that is cut into parts has one factor for all of them. */
+static void profile_factors(const struct encoding *encoding, const struct kvi_block *block, float *factors)
+{
+  uint32_t dim = block->is_value ? encoding->shape->value_dim : encoding->shape->key_dim;
+  uint32_t head = block->first_column / dim;
+
+  for (uint32_t unit = 0; unit < kvi_block_units(block); unit++)
+    factors[unit] = (float)kvi_codec_profile_factor(encoding->options->profile, encoding->layer,
+                                                    block->is_value, head + unit) /
+                    (float)KVI_PROFILE_ONE;
+}
+
+/* A ladder block, coded at `coded`, if that is smaller than the elements. NULL: it is not, or cannot be. */
 static uint8_t *put_ladder_block(struct encoding *encoding, const struct kvi_block *block, const uint8_t *raw,
-                                 size_t stride, uint8_t *out)
+                                 size_t stride, uint8_t *out, uint8_t *coded)
 {
   uint32_t n_planes = encoding->options->planes, kept, step = encoding->options->step;
+  const float *factors = encoding->weighs_heads && !block->is_value
+                             ? encoding->factors + block->first_column / block->unit_columns
+                             : NULL;
+  float of_profile[KVI_BLOCK_UNITS];
   uint8_t *planes[KVI_CODEC_PLANES_MAX];
   size_t length, plane_bytes;
 
+  if (encoding->options->profile != NULL) {
+    profile_factors(encoding, block, of_profile);
+    factors = of_profile;
+  }
   for (uint32_t plane = 0; plane < n_planes; plane++)
     planes[plane] = encoding->planes[plane] + encoding->plane_length[plane];
-  length = kvi_ladder_encode(block, n_planes, step != 0 ? step : DEFAULT_STEP, raw, stride,
-                             encoding->coder_scratch, encoding->block_out, planes, &kept);
+  length = kvi_ladder_encode(block, n_planes, step != 0 ? step : DEFAULT_STEP, factors, raw, stride,
+                             encoding->coder_scratch, coded, planes, &kept);
   if (length == 0)
     return NULL;
   plane_bytes = kvi_ladder_plane_bytes(block, block->rows - kept);
@@ -154,38 +183,46 @@ static uint8_t *put_ladder_block(struct encoding *encoding, const struct kvi_blo
     return NULL;
   for (uint32_t plane = 0; plane < n_planes; plane++)
     encoding->plane_length[plane] += plane_bytes;
-  return put_block(out, KVI_BLOCK_LADDER, kept, encoding->block_out, length);
+  return put_block(out, KVI_BLOCK_LADDER, kept, coded, length);
 }
 
+/* room: what there is behind out. The last blocks of an object may need more before they are known to be smaller than raw ones. */
 static uint8_t *encode_block(struct encoding *encoding, const struct kvi_block *block, const uint8_t *raw,
-                             size_t stride, uint8_t *out)
+                             size_t stride, uint8_t *out, size_t room)
 {
+  uint8_t *coded =
+      room >= KVI_BLOCK_HEADER + block_bound(encoding->shape) ? out + KVI_BLOCK_HEADER : encoding->block_out;
   size_t length;
 
   if (encoding->options->level == KVI_CODEC_LADDER) {
-    uint8_t *end = put_ladder_block(encoding, block, raw, stride, out);
+    uint8_t *end = put_ladder_block(encoding, block, raw, stride, out, coded);
 
     if (end != NULL)
       return end;
   }
-  length = kvi_lossless_encode(block, raw, stride, encoding->coder_scratch, encoding->block_out);
+  length = kvi_lossless_encode(block, raw, stride, encoding->coder_scratch, coded);
   if (length >= kvi_block_raw_bytes(block))
     return put_raw_block(out, block, raw, stride);
-  return put_block(out, KVI_BLOCK_LOSSLESS, 0, encoding->block_out, length);
+  return put_block(out, KVI_BLOCK_LOSSLESS, 0, coded, length);
 }
 
-static size_t encode_blocks(struct encoding *encoding, uint32_t layer, const uint8_t *raw, uint8_t *out)
+static size_t encode_blocks(struct encoding *encoding, uint32_t layer, const uint8_t *raw, uint8_t *out,
+                            size_t room)
 {
   struct kvi_block_walk walk;
   struct kvi_block block;
   uint8_t *at = out;
 
+  encoding->layer = layer;
+  encoding->weighs_heads = encoding->options->level == KVI_CODEC_LADDER &&
+                           encoding->options->profile == NULL &&
+                           kvi_ladder_weigh_heads(encoding->shape, layer, raw, encoding->factors);
   kvi_block_walk_begin(&walk, encoding->shape, layer);
   while (kvi_block_next(&walk, &block)) {
     size_t stride;
     const uint8_t *block_raw = kvi_block_raw(encoding->shape, &block, raw, &stride);
 
-    at = encode_block(encoding, &block, block_raw, stride, at);
+    at = encode_block(encoding, &block, block_raw, stride, at, room - (size_t)(at - out));
   }
   return (size_t)(at - out);
 }
@@ -197,7 +234,7 @@ static kvs_status encode_layer(struct encoding *encoding, uint32_t layer, const 
     return encoding->coder->encode(encoding->shape, encoding->options, layer, raw, encoding->coder_scratch,
                                    out, room, length_p);
   if (encoding->block_out != NULL) {
-    *length_p = encode_blocks(encoding, layer, raw, out);
+    *length_p = encode_blocks(encoding, layer, raw, out, room);
   } else {
     *length_p = (size_t)kvi_codec_layer_bytes(encoding->shape, layer);
     memcpy(out, raw, *length_p);

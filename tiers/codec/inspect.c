@@ -94,17 +94,18 @@ static bool take_kept(struct rest *rest, uint32_t kept, struct kvi_codec_block_i
 static bool inspect_ladder(struct rest *rest, uint32_t kept, struct kvi_codec_block_info *info)
 {
   const struct kvi_block *block = &info->block;
-  size_t steps = (size_t)kvi_block_units(block) * 2, channel_bytes = 2 * (size_t)block->columns, deep = 0;
-  const uint8_t *channels;
+  struct kvi_ladder_channel channels[KVI_BLOCK_COLUMNS];
+  size_t channel_bytes, deep = 0;
 
-  if (kept > block->rows || !take(rest, steps + channel_bytes, &info->parts.head))
+  if (kept > block->rows || !take(rest, (size_t)kvi_block_units(block) * 2, &info->parts.head))
     return false;
-  channels = rest->at - channel_bytes;
+  channel_bytes = kvi_ladder_channels(rest->at, rest->left, block->columns, channels);
+  if (channel_bytes == 0 || !take(rest, channel_bytes, &info->parts.head))
+    return false;
   for (uint32_t column = 0; column < block->columns; column++) {
-    uint8_t channel = channels[2 * (size_t)column];
-
-    info->classes[column] = channel & (KVI_CLASSES_LADDER_COUNT - 1);
-    info->depths[column] = channel >> 4 & (KVI_CODEC_DEPTHS - 1);
+    info->classes[column] = channels[column].class_id;
+    info->shares[column] = channels[column].share;
+    info->depths[column] = channels[column].depth;
     deep += info->depths[column];
   }
   info->plane_bytes = (uint32_t)kvi_ladder_plane_bytes(block, block->rows - kept);

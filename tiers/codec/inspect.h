@@ -33,6 +33,7 @@ struct kvi_codec_block_info {
   struct kvi_codec_block_parts parts;
   uint8_t classes[KVI_BLOCK_COLUMNS]; /* of each column, of the mode's own set; 0 in a raw block */
   uint8_t depths[KVI_BLOCK_COLUMNS];
+  uint8_t shares[KVI_BLOCK_COLUMNS]; /* of the number before, in eighths: what a number is predicted as */
 };
 
 /* A walk through the blocks of a layer. Its fields are the walk's own. */

@@ -14,6 +14,8 @@ struct ladder_head {
   uint32_t n_deep; /* columns that have deep digits, and how many */
   uint8_t deep_column[KVI_BLOCK_COLUMNS], depth[KVI_BLOCK_COLUMNS];
   struct kvi_codec_scale scale;
+  bool predicts; /* some share is not 0 */
+  _Alignas(32) int16_t share[KVI_BLOCK_COLUMNS];
   const uint8_t *kept;   /* entries of rows kept apart */
   const uint8_t *digits; /* deep digits */
 };
@@ -22,6 +24,30 @@ float kvi_ladder_half(const uint8_t *bytes)
 {
   /* m * 2^e by the power's bits: -100 <= e <= 100 is checked before the number is used. */
   return (float)bytes[0] * kvi_float_from_bits((uint32_t)(127 + (int8_t)bytes[1]) << 23);
+}
+
+size_t kvi_ladder_channels(const uint8_t *bytes, size_t size, uint32_t n, struct kvi_ladder_channel *channels)
+{
+  size_t used = 2 * (size_t)n;
+
+  if (size < used)
+    return 0;
+  for (uint32_t column = 0; column < n; column++) {
+    uint8_t first = bytes[column], mean = bytes[n + column];
+
+    channels[column].class_id = first & 15;
+    channels[column].share = first >> 4 & 7;
+    channels[column].depth = 0;
+    channels[column].mean = (int16_t)((mean ^ 128) - 128); /* a signed byte */
+    if ((first & KVI_LADDER_WIDE) == 0)
+      continue;
+    if (used == size)
+      return 0;
+    channels[column].depth = bytes[used] & 3;
+    channels[column].mean = (int16_t)((((bytes[used] >> 2) ^ 32) - 32) * 256 + mean);
+    used++;
+  }
+  return used;
 }
 
 static bool half_ok(const uint8_t *bytes)
@@ -70,8 +96,9 @@ static size_t check_kept(const struct kvi_block *block, uint32_t kept, const uin
 static size_t read_head(const struct kvi_block *block, uint32_t n_planes, uint32_t kept, const uint8_t *bytes,
                         size_t size, struct ladder_head *head)
 {
+  struct kvi_ladder_channel channels[KVI_BLOCK_COLUMNS];
   uint32_t units = kvi_block_units(block);
-  size_t used = (size_t)units * 2 + (size_t)block->columns * 2, kept_bytes, deep = 0;
+  size_t used = (size_t)units * 2, channel_bytes, kept_bytes, deep = 0;
   size_t digit_bytes = (block->rows - kept + 4) / 5;
   float half = 0;
 
@@ -82,12 +109,17 @@ static size_t read_head(const struct kvi_block *block, uint32_t n_planes, uint32
   for (uint32_t unit = 0; unit < units; unit++)
     if (!half_ok(bytes + unit * 2))
       return 0;
+  channel_bytes = kvi_ladder_channels(bytes + used, size - used, block->columns, channels);
+  if (channel_bytes == 0)
+    return 0;
+  used += channel_bytes;
   for (uint32_t column = 0; column < block->columns; column++) {
-    uint16_t channel = kvi_load_le16(bytes + units * 2 + (size_t)column * 2);
-    uint8_t depth = channel >> 4 & 3;
+    uint8_t depth = channels[column].depth;
 
-    head->columns.classes[column] = channel & 15;
-    head->scale.mean[column] = (int16_t)(((int16_t)channel >> 6) * kvi_power_of_3[n_planes + depth]);
+    head->columns.classes[column] = channels[column].class_id;
+    head->scale.mean[column] = (int16_t)(channels[column].mean * kvi_power_of_3[n_planes + depth]);
+    head->share[column] = (int16_t)(channels[column].share << KVI_LADDER_SHARE_SHIFT);
+    head->predicts = head->predicts || head->share[column] != 0;
     if (column % block->unit_columns == 0)
       half = kvi_ladder_half(bytes + column / block->unit_columns * 2);
     head->scale.half[column] = half;
@@ -202,6 +234,7 @@ kvs_status kvi_ladder_decode(const struct kvi_block *block, uint32_t n_planes, u
   struct row_walk walk;
   size_t used, coded;
   uint32_t n;
+  _Alignas(32) int16_t last[KVI_BLOCK_COLUMNS] = {0};
   kvi_tile tile;
 
   if (kept > block->rows)
@@ -219,6 +252,8 @@ kvs_status kvi_ladder_decode(const struct kvi_block *block, uint32_t n_planes, u
 
     if (kvi_rans_rows(&decoder, rows, tile) != KVS_OK)
       return KVS_ERR_CORRUPT;
+    if (head.predicts)
+      kvi_codec_loops()->add_predictions(head.share, block->columns, rows, last, tile);
     add_deep_digits(&head, n, first, rows, tile);
     for (uint32_t five = 0; five < rows; five += 5) {
       const uint8_t *trits[KVI_CODEC_PLANES_MAX];

@@ -19,12 +19,19 @@ size_t kvi_ladder_bound(const struct kvi_block *block);
 size_t kvi_ladder_scratch(uint32_t rows);
 
 /*
- * Codes a block: the base to out, and plane k to planes[k - 1] (kvi_ladder_plane_bytes each). step is the base step in thousandths of a unit's
- * deviation. Returns the base's length, or 0 if the block cannot be quantised (NaN, infinity, a range too wide); *kept_p rows were kept apart.
+ * For a layer's keys: by how much each head's step is to be coarser or finer, factors has room for all of them. False: all alike, and factors are not set (one
+ * head, or such as are not whole in a block).
  */
-size_t kvi_ladder_encode(const struct kvi_block *block, uint32_t n_planes, uint32_t step, const uint8_t *raw,
-                         size_t stride, void *scratch, uint8_t *out, uint8_t *const *planes,
-                         uint32_t *kept_p);
+bool kvi_ladder_weigh_heads(const struct kvi_codec_shape *shape, uint32_t layer, const uint8_t *layer_raw,
+                            float *factors);
+
+/*
+ * Codes a block: the base to out, and plane k to planes[k - 1] (kvi_ladder_plane_bytes each). step is the base step in thousandths of a unit's
+ * deviation, times the unit's factor if factors is not NULL. Returns the base's length, or 0 if the block cannot be quantised (NaN, infinity, a range too wide); *kept_p rows were kept apart.
+ */
+size_t kvi_ladder_encode(const struct kvi_block *block, uint32_t n_planes, uint32_t step,
+                         const float *factors, const uint8_t *raw, size_t stride, void *scratch, uint8_t *out,
+                         uint8_t *const *planes, uint32_t *kept_p);
 
 /*
  * Decodes a block with the first "quality" of its n_planes planes. bytes is the base without the block's header. Errors: KVS_ERR_CORRUPT.

@@ -7,28 +7,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/array.h"
 #include "base/bytes.h"
 #include "tiers/codec/element.h"
 #include "tiers/codec/ladder_private.h"
 #include "tiers/codec/path.h"
 
 #define FILL_ROWS          5u /* that pairs and fives of rows may read behind the last one */
-#define SINKS              4u /* places 0 to 3 of a sequence */
+#define SUM_ROWS           4u /* that are added at a time */
+#define QUANTISE_AHEAD     4u /* rows, which are in the second cache by then */
 #define OUTLIER_DEVIATIONS 12 /* beyond so many a row stands out */
 #define OUTLIER_FACTOR     4  /* times the mean of the rows' largest numbers: not measured */
 #define OUTLIER_ATTEMPTS   3
-#define BROADEST_CLASS     2.2 /* deviations a step: a channel that is wider gets deep digits */
+#define SHARE_LEAST_GAIN                                                                                     \
+  0.01f /* mean square of the shares: below, a prediction saves less than 0.01 bits a number */
+#define BROADEST_CLASS 2.2 /* deviations a step: a channel that is wider gets deep digits */
 
 struct ladder_encoder {
   const struct kvi_block *block;
   uint32_t n_planes, step;
+  const float *factors; /* of the units' steps; NULL: none */
   const uint8_t *raw;
   size_t stride;
+  uint8_t *const *planes;
 
   uint8_t half_bytes[KVI_BLOCK_UNITS * 2];
-  uint16_t channel[KVI_BLOCK_COLUMNS];
-  uint32_t depth[KVI_BLOCK_COLUMNS];
+  struct kvi_ladder_channel channel[KVI_BLOCK_COLUMNS];
   struct kvi_rans_columns columns;
   _Alignas(32) float sum[KVI_BLOCK_COLUMNS], square[KVI_BLOCK_COLUMNS]; /* then mean and deviation */
   _Alignas(32) float mean[KVI_BLOCK_COLUMNS], scale[KVI_BLOCK_COLUMNS]; /* as the decoder has the mean */
@@ -54,29 +57,41 @@ size_t kvi_ladder_bound(const struct kvi_block *block)
 {
   size_t kept = 4 + 2 * (size_t)KVI_BLOCK_UNITS + (size_t)block->columns * 2;
 
-  return (size_t)KVI_BLOCK_UNITS * 2 + (size_t)block->columns * 2 + block->rows * kept +
+  return (size_t)KVI_BLOCK_UNITS * 2 + (size_t)block->columns * 3 + block->rows * kept +
          (size_t)block->columns * KVI_LADDER_DEPTH_MAX * ((block->rows + 4) / 5) +
          kvi_rans_bound(block->rows, kvi_rans_groups(block->columns));
 }
 
 static void load_row(const struct ladder_encoder *encoder, uint32_t row, float *out)
 {
-  size_t element = kvi_codec_element_size(encoder->block->dtype);
+  const uint8_t *elements = encoder->raw + row * encoder->stride;
+  enum kvi_codec_dtype dtype = encoder->block->dtype;
+  size_t element = kvi_codec_element_size(dtype);
 
   for (uint32_t column = 0; column < encoder->block->columns; column++)
-    out[column] =
-        kvi_codec_to_float(encoder->block->dtype, encoder->raw + row * encoder->stride + column * element);
+    out[column] = dtype == KVI_CODEC_BF16 ? kvi_bf16_to_float(kvi_load_le16(elements + (size_t)column * 2))
+                                          : kvi_codec_to_float(dtype, elements + column * element);
 }
 
 static bool is_sink(const struct kvi_block *block, uint32_t row)
 {
-  return block->start < SINKS && row < SINKS - block->start;
+  return row < kvi_ladder_sinks(block);
 }
 
 /* Rows that say nothing about the others: sinks, and those that were seen to stand out. */
 static bool is_apart(const struct ladder_encoder *encoder, uint32_t row)
 {
   return is_sink(encoder->block, row) || (encoder->stands_out[row / 64] >> row % 64 & 1) != 0;
+}
+
+/* Rows from this one on that are not apart, at most SUM_ROWS. */
+static uint32_t rows_alike(const struct ladder_encoder *encoder, uint32_t row)
+{
+  uint32_t n = 0;
+
+  while (n < SUM_ROWS && row + n < encoder->block->rows && !is_apart(encoder, row + n))
+    n++;
+  return n;
 }
 
 /* Means and deviations of the columns. False: something is not finite, or too large to square. */
@@ -93,13 +108,13 @@ static bool measure(struct ladder_encoder *encoder)
   while (is_apart(encoder, last))
     last--;
   load_row(encoder, last, shift);
-  for (uint32_t row = 0; row < block->rows; row++) {
-    kvi_block_prefetch(block, encoder->raw + (row + KVI_BLOCK_PREFETCH_ROWS) * encoder->stride);
-    if (is_apart(encoder, row))
-      continue;
-    loops->add_sums(block->dtype, encoder->raw + row * encoder->stride, shift, block->columns, encoder->sum,
-                    encoder->square);
-    n++;
+  for (uint32_t row = 0, alike; row < block->rows; row += alike != 0 ? alike : 1) {
+    alike = rows_alike(encoder, row);
+    for (uint32_t ahead = 0; ahead < alike; ahead++)
+      kvi_block_prefetch(block, encoder->raw + (row + ahead + KVI_BLOCK_PREFETCH_ROWS) * encoder->stride);
+    loops->add_sums(block->dtype, encoder->raw + row * encoder->stride, encoder->stride, alike, shift,
+                    block->columns, encoder->sum, encoder->square);
+    n += (float)alike;
   }
   for (uint32_t column = 0; column < block->columns; column++) {
     float mean = encoder->sum[column] / n;
@@ -127,6 +142,8 @@ static bool choose_steps(struct ladder_encoder *encoder)
       variance += encoder->square[column] * encoder->square[column];
     half = sqrtf(variance / (float)block->unit_columns) * step /
            (2.0f * (float)kvi_power_of_3[encoder->n_planes]);
+    if (encoder->factors != NULL)
+      half *= encoder->factors[unit];
     if (!(half > 0) || !kvi_float_is_finite(half))
       return false;
     fraction = frexpf(half, &exponent) * 256.0f; /* 128 to 256 */
@@ -139,15 +156,13 @@ static bool choose_steps(struct ladder_encoder *encoder)
   return true;
 }
 
-/* The class of numbers with so many steps of deviation: of those of tools/make-codec-weights.py the nearest in the logarithm. */
-static uint32_t class_of(float deviation)
+/* The class of numbers whose mean square is this: the nearest in the logarithm. */
+static uint8_t class_of(float square)
 {
-  static const float bounds[] = {0.068645f, 0.089851f, 0.117609f, 0.153942f, 0.201499f, 0.263748f, 0.345227f,
-                                 0.451877f, 0.591475f, 0.774198f, 1.013369f, 1.326428f, 1.736199f, 2.272560f};
-  uint32_t i = 1;
+  uint8_t i = 1;
 
-  for (uint32_t bound = 0; bound < KVI_ARRAY_SIZE(bounds); bound++)
-    i += deviation > bounds[bound];
+  while (i + 1u < KVI_CLASSES_LADDER_COUNT && square * square > kvi_rans_squares[i] * kvi_rans_squares[i + 1])
+    i++;
   return i;
 }
 
@@ -158,7 +173,7 @@ static bool choose_channel(struct ladder_encoder *encoder, uint32_t column, floa
   const int32_t *power = kvi_power_of_3 + encoder->n_planes;
   float deviation = encoder->square[column] * per_half * 0.5f; /* in fine steps */
   float mean = encoder->sum[column] * per_half;
-  uint32_t depth = 0, class_id;
+  uint8_t depth = 0;
   int32_t v;
 
   while (depth < KVI_LADDER_DEPTH_MAX && (deviation > (float)BROADEST_CLASS * (float)power[depth] ||
@@ -167,20 +182,17 @@ static bool choose_channel(struct ladder_encoder *encoder, uint32_t column, floa
   if (!(fabsf(mean) <= KVI_LADDER_MEAN_MAX * (float)power[depth]))
     return false;
   mean /= (float)power[depth];
-  v = (int32_t)(mean < 0 ? mean - 0.5f : mean + 0.5f);
+  v = (int32_t)(mean + copysignf(0.5f, mean));
   v = v > KVI_LADDER_MEAN_MAX ? KVI_LADDER_MEAN_MAX : v;
   v = v < -KVI_LADDER_MEAN_MAX ? -KVI_LADDER_MEAN_MAX : v;
-  class_id = class_of(deviation / (float)power[depth]);
-  encoder->depth[column] = depth;
-  encoder->columns.classes[column] = (uint8_t)class_id;
-  encoder->channel[column] = (uint16_t)(class_id | depth << 4 | (uint32_t)v << 6);
+  encoder->channel[column] = (struct kvi_ladder_channel){.depth = depth, .mean = (int16_t)v};
   *mean_p = v * power[depth];
   encoder->mean[column] = (float)*mean_p * half;
   encoder->scale[column] = 0.5f * per_half;
   return true;
 }
 
-/* Depth, mean and class of each column. False: a mean out of reach. */
+/* Depth and mean of each column. False: a mean out of reach. */
 static bool choose_channels(struct ladder_encoder *encoder)
 {
   const struct kvi_block *block = encoder->block;
@@ -263,7 +275,18 @@ static void note_largest(struct ladder_encoder *encoder, int16_t largest)
   encoder->largest_of_all = largest > encoder->largest_of_all ? largest : encoder->largest_of_all;
 }
 
-/* Fine numbers of all rows that are not kept apart. Returns how many. */
+/* Takes the planes' digits from five rows of numbers, first and on. Rows of zeros have digits of zero. */
+static void split_five(const struct ladder_encoder *encoder, uint32_t first)
+{
+  uint32_t columns = encoder->block->columns;
+  uint8_t *trits[KVI_CODEC_PLANES_MAX];
+
+  for (uint32_t plane = 0; plane < encoder->n_planes; plane++)
+    trits[plane] = encoder->planes[plane] + (size_t)(first / 5) * columns;
+  kvi_codec_loops()->split_digits(encoder->numbers + first, columns, encoder->n_planes, trits);
+}
+
+/* Numbers of all rows that are not kept apart, and the planes' digits taken from them. Returns how many rows. */
 static uint32_t quantise_rows(struct ladder_encoder *encoder)
 {
   const struct kvi_codec_loops *loops = kvi_codec_loops();
@@ -275,6 +298,7 @@ static uint32_t quantise_rows(struct ladder_encoder *encoder)
   for (uint32_t row = 0; row < block->rows; row++) {
     int16_t *numbers = encoder->numbers[n], largest;
 
+    kvi_block_prefetch(block, encoder->raw + (row + QUANTISE_AHEAD) * encoder->stride);
     if (!is_sink(block, row)) {
       memset(numbers + block->columns, 0,
              (KVI_BLOCK_COLUMNS - block->columns) * sizeof numbers[0]); /* lanes of class none */
@@ -283,13 +307,16 @@ static uint32_t quantise_rows(struct ladder_encoder *encoder)
       if (!is_apart(encoder, row))
         note_largest(encoder, largest);
       if (largest <= encoder->largest_ok) {
-        n++;
+        if (++n % 5 == 0)
+          split_five(encoder, n - 5);
         continue;
       }
     }
     keep_row(encoder, row);
   }
   memset(encoder->numbers[n], 0, FILL_ROWS * sizeof encoder->numbers[0]);
+  if (n % 5 != 0)
+    split_five(encoder, n - n % 5);
   return n;
 }
 
@@ -318,6 +345,31 @@ static bool mark_outliers(struct ladder_encoder *encoder)
   return true;
 }
 
+/* A mean that a byte does not hold, or deep digits. */
+static bool is_wide(const struct kvi_ladder_channel *channel)
+{
+  return channel->depth > 0 || channel->mean != (int8_t)channel->mean;
+}
+
+/* Channels to out, as kvi_ladder_channels reads them. Returns their end, which does not depend on classes and shares. */
+static uint8_t *put_channels(const struct ladder_encoder *encoder, uint8_t *out)
+{
+  uint32_t columns = encoder->block->columns;
+  uint8_t *at = out + 2 * (size_t)columns;
+
+  for (uint32_t column = 0; column < columns; column++) {
+    const struct kvi_ladder_channel *channel = &encoder->channel[column];
+
+    out[column] = (uint8_t)(channel->class_id | channel->share << 4);
+    if (is_wide(channel))
+      out[column] |= KVI_LADDER_WIDE;
+    out[columns + column] = (uint8_t)channel->mean;
+    if (is_wide(channel))
+      *at++ = (uint8_t)(channel->depth | ((channel->mean - (channel->mean & 255)) / 256 & 63) << 2);
+  }
+  return at;
+}
+
 /* Steps and channels, which the block begins with, and what follows from them: rows kept apart and numbers. False: it cannot be quantised. */
 static bool quantise_block(struct ladder_encoder *encoder, uint8_t *out, uint32_t *n_p)
 {
@@ -326,23 +378,10 @@ static bool quantise_block(struct ladder_encoder *encoder, uint8_t *out, uint32_
   if (!measure(encoder) || !choose_steps(encoder) || !choose_channels(encoder))
     return false;
   memcpy(out, encoder->half_bytes, unit_bytes);
-  for (uint32_t column = 0; column < encoder->block->columns; column++)
-    kvi_store_le16(out + unit_bytes + (size_t)column * 2, encoder->channel[column]);
   encoder->kept = 0;
-  encoder->kept_end = out + unit_bytes + (size_t)encoder->block->columns * 2;
+  encoder->kept_end = put_channels(encoder, out + unit_bytes);
   *n_p = quantise_rows(encoder);
   return true;
-}
-
-/* Takes the planes' digits from all numbers, the finest first. Rows of zeros behind the last have digits of zero. */
-static void split_planes(struct ladder_encoder *encoder, uint32_t n, uint8_t *const *planes)
-{
-  const struct kvi_codec_loops *loops = kvi_codec_loops();
-  uint32_t columns = encoder->block->columns;
-
-  for (uint32_t first = 0; first < n; first += 5)
-    for (uint32_t plane = encoder->n_planes; plane-- > 0;)
-      loops->split_digits(encoder->numbers + first, columns, planes[plane] + (size_t)(first / 5) * columns);
 }
 
 /* One digit of one column, from the numbers of all rows. */
@@ -368,18 +407,64 @@ static uint8_t *split_deep(struct ladder_encoder *encoder, uint32_t n, uint8_t *
   size_t digit_bytes = (n + 4) / 5;
 
   for (uint32_t column = 0; column < encoder->block->columns; column++) {
-    for (uint32_t digit = encoder->depth[column]; digit-- > 0;)
+    for (uint32_t digit = encoder->channel[column].depth; digit-- > 0;)
       split_column(encoder, column, n, out + digit * digit_bytes);
-    out += encoder->depth[column] * digit_bytes;
+    out += encoder->channel[column].depth * digit_bytes;
   }
   return out;
 }
 
-size_t kvi_ladder_encode(const struct kvi_block *block, uint32_t n_planes, uint32_t step, const uint8_t *raw,
-                         size_t stride, void *scratch, uint8_t *out, uint8_t *const *planes, uint32_t *kept_p)
+/* By how much of its number before each column is predicted, from sums over the rows. False: by nothing that pays. */
+static bool choose_shares(struct ladder_encoder *encoder, uint32_t n, float *square, int16_t *share)
 {
-  struct ladder_encoder encoder = {
-      .block = block, .n_planes = n_planes, .step = step, .raw = raw, .stride = stride, .numbers = scratch};
+  const struct kvi_codec_loops *loops = kvi_codec_loops();
+  _Alignas(32) float product[KVI_BLOCK_COLUMNS] = {0};
+  uint32_t columns = encoder->block->columns;
+  float saved = 0;
+
+  loops->sum_products((const int16_t(*)[KVI_BLOCK_COLUMNS])encoder->numbers, n, columns, square, product);
+  for (uint32_t column = 0; column < columns; column++) {
+    float part = square[column] > 0 ? product[column] / square[column] : 0;
+    int eighths = part > 0 ? (int)(part * 8.0f + 0.5f) : 0;
+
+    encoder->channel[column].share = (uint8_t)(eighths < 7 ? eighths : 7);
+    share[column] = (int16_t)(encoder->channel[column].share << KVI_LADDER_SHARE_SHIFT);
+    saved += part * part;
+  }
+  return saved > SHARE_LEAST_GAIN * (float)columns;
+}
+
+/* Predicts each number by the one before, where that pays, and chooses the classes for what is left. */
+static void choose_classes(struct ladder_encoder *encoder, uint32_t n)
+{
+  const struct kvi_codec_loops *loops = kvi_codec_loops();
+  _Alignas(32) float square[KVI_BLOCK_COLUMNS] = {0};
+  _Alignas(32) int16_t share[KVI_BLOCK_COLUMNS];
+  uint32_t columns = encoder->block->columns;
+
+  if (choose_shares(encoder, n, square, share))
+    loops->take_predictions(share, columns, n, encoder->numbers, square);
+  else
+    for (uint32_t column = 0; column < columns; column++)
+      encoder->channel[column].share = 0;
+  for (uint32_t column = 0; column < columns; column++) {
+    encoder->channel[column].class_id = class_of(n > 0 ? square[column] / (float)n : 0);
+    encoder->columns.classes[column] = encoder->channel[column].class_id;
+  }
+}
+
+size_t kvi_ladder_encode(const struct kvi_block *block, uint32_t n_planes, uint32_t step,
+                         const float *factors, const uint8_t *raw, size_t stride, void *scratch, uint8_t *out,
+                         uint8_t *const *planes, uint32_t *kept_p)
+{
+  struct ladder_encoder encoder = {.block = block,
+                                   .n_planes = n_planes,
+                                   .step = step,
+                                   .factors = factors,
+                                   .raw = raw,
+                                   .stride = stride,
+                                   .planes = planes,
+                                   .numbers = scratch};
   uint8_t *at;
   uint32_t n;
 
@@ -391,8 +476,9 @@ size_t kvi_ladder_encode(const struct kvi_block *block, uint32_t n_planes, uint3
   for (uint32_t attempt = 0; attempt < OUTLIER_ATTEMPTS && mark_outliers(&encoder); attempt++)
     if (!quantise_block(&encoder, out, &n))
       return 0;
-  split_planes(&encoder, n, planes);
   at = split_deep(&encoder, n, encoder.kept_end);
+  choose_classes(&encoder, n);
+  put_channels(&encoder, out + (size_t)kvi_block_units(block) * 2);
   at += kvi_rans_encode(&encoder.columns, encoder.numbers[0], n + n % 2, at,
                         (uint8_t *)encoder.numbers[n + FILL_ROWS]);
   *kept_p = encoder.kept;

@@ -6,6 +6,8 @@
 #ifndef KVI_CODEC_LOOPS_BODY_H
 #define KVI_CODEC_LOOPS_BODY_H
 
+#include <string.h>
+
 #include "tiers/codec/element.h"
 #include "tiers/codec/path.h"
 
@@ -27,14 +29,6 @@ typedef uint16_t element16 __attribute__((aligned(1), may_alias));
     }                                                                                                        \
   } while (0)
 
-static inline uint16_t bf16_of(int16_t number, int16_t factor, int16_t mean, float half)
-{
-  int16_t v = (int16_t)(number * factor + mean);
-  uint32_t bits = kvi_float_bits((float)v * half);
-
-  return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16); /* below 2^124: never infinite */
-}
-
 /* byte / 3^j by multiplication: b * 171 >> 9 is b / 3 for all 256. */
 #define ADD_TRITS(byte)                                                                                      \
   do {                                                                                                       \
@@ -48,6 +42,36 @@ static inline uint16_t bf16_of(int16_t number, int16_t factor, int16_t mean, flo
     i3 = (int16_t)(3 * (i3 - b4) + b3 - 1);                                                                  \
     i4 = (int16_t)(3 * i4 + b4 - 1);                                                                         \
   } while (0)
+
+static void finish_other(enum kvi_codec_dtype dtype, const int16_t (*rows)[KVI_BLOCK_COLUMNS],
+                         const uint8_t *const *trits, uint32_t n_planes, const struct kvi_codec_scale *scale,
+                         uint32_t columns, uint8_t *const *out)
+{
+  size_t element = kvi_codec_element_size(dtype);
+
+  for (uint32_t column = 0; column < columns; column++) {
+    int16_t i0 = rows[0][column], i1 = rows[1][column], i2 = rows[2][column], i3 = rows[3][column],
+            i4 = rows[4][column];
+
+    for (uint32_t plane = 0; plane < n_planes; plane++)
+      ADD_TRITS(trits[plane][column]);
+    int16_t numbers[5] = {i0, i1, i2, i3, i4};
+    for (uint32_t row = 0; row < 5; row++) {
+      int16_t v = (int16_t)(numbers[row] * scale->factor + scale->mean[column]);
+
+      kvi_codec_from_float(dtype, (float)v * scale->half[column], out[row] + column * element);
+    }
+  }
+}
+
+#ifndef KVI_LOOPS_OWN
+static inline uint16_t bf16_of(int16_t number, int16_t factor, int16_t mean, float half)
+{
+  int16_t v = (int16_t)(number * factor + mean);
+  uint32_t bits = kvi_float_bits((float)v * half);
+
+  return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16); /* below 2^124: never infinite */
+}
 
 /* n_planes and columns are constants where it matters: the calls below. The rows and planes do not overlap with out. */
 static inline __attribute__((always_inline)) void
@@ -85,27 +109,6 @@ finish_bf16(const int16_t (*restrict rows)[KVI_BLOCK_COLUMNS], const uint8_t *co
   }
 }
 
-static void finish_other(enum kvi_codec_dtype dtype, const int16_t (*rows)[KVI_BLOCK_COLUMNS],
-                         const uint8_t *const *trits, uint32_t n_planes, const struct kvi_codec_scale *scale,
-                         uint32_t columns, uint8_t *const *out)
-{
-  size_t element = kvi_codec_element_size(dtype);
-
-  for (uint32_t column = 0; column < columns; column++) {
-    int16_t i0 = rows[0][column], i1 = rows[1][column], i2 = rows[2][column], i3 = rows[3][column],
-            i4 = rows[4][column];
-
-    for (uint32_t plane = 0; plane < n_planes; plane++)
-      ADD_TRITS(trits[plane][column]);
-    int16_t numbers[5] = {i0, i1, i2, i3, i4};
-    for (uint32_t row = 0; row < 5; row++) {
-      int16_t v = (int16_t)(numbers[row] * scale->factor + scale->mean[column]);
-
-      kvi_codec_from_float(dtype, (float)v * scale->half[column], out[row] + column * element);
-    }
-  }
-}
-
 static void finish_rows(enum kvi_codec_dtype dtype, int16_t (*rows)[KVI_BLOCK_COLUMNS],
                         const uint8_t *const *trits, uint32_t n_planes, const struct kvi_codec_scale *scale,
                         uint32_t columns, uint8_t *const *out)
@@ -123,6 +126,8 @@ static void finish_rows(enum kvi_codec_dtype dtype, int16_t (*rows)[KVI_BLOCK_CO
   else
     WIDTHS(columns, finish_bf16(numbers, trits, 3, scale, width, out));
 }
+
+#endif
 
 static inline void kept_bf16(const int8_t *restrict numbers, const float *restrict kept_half,
                              const struct kvi_codec_scale *restrict scale, uint32_t columns,
@@ -168,15 +173,20 @@ static void join_bf16(const int16_t *row, const int16_t *reference, const uint8_
   WIDTHS(columns, join_bf16_to(row, reference, low, width, (element16 *)out));
 }
 
-static inline void exponents_of(const element16 *restrict row, uint32_t columns, int16_t *restrict out)
+static inline void exponents_of(const element16 *restrict row, uint32_t columns, uint8_t *restrict out,
+                                uint8_t *restrict greatest)
 {
-  for (uint32_t column = 0; column < columns; column++)
-    out[column] = (int16_t)(row[column] >> 7 & 255);
+  for (uint32_t column = 0; column < columns; column++) {
+    uint8_t exponent = (uint8_t)(row[column] >> 7);
+
+    out[column] = exponent;
+    greatest[column] = exponent > greatest[column] ? exponent : greatest[column];
+  }
 }
 
-static void exponents_bf16(const uint8_t *row, uint32_t columns, int16_t *out)
+static void exponents_bf16(const uint8_t *row, uint32_t columns, uint8_t *out, uint8_t *greatest)
 {
-  WIDTHS(columns, exponents_of((const element16 *)row, width, out));
+  WIDTHS(columns, exponents_of((const element16 *)row, width, out, greatest));
 }
 
 static inline void lows_of(const element16 *restrict row, uint32_t columns, uint8_t *restrict out)
@@ -190,37 +200,61 @@ static void lows_bf16(const uint8_t *row, uint32_t columns, uint8_t *out)
   WIDTHS(columns, lows_of((const element16 *)row, width, out));
 }
 
-static uint32_t cheapest_class(const int16_t counts[16], uint32_t first, uint32_t last, uint32_t *class_p)
+static inline void less_reference_of(const uint8_t *restrict highs, const uint8_t *restrict reference,
+                                     uint32_t columns, int16_t *restrict out)
+{
+  for (uint32_t column = 0; column < columns; column++)
+    out[column] = (int16_t)(highs[column] - reference[column]);
+}
+
+static void less_reference(const uint8_t *highs, const uint8_t *reference, uint32_t columns, int16_t *out)
+{
+  WIDTHS(columns, less_reference_of(highs, reference, width, out));
+}
+
+#ifndef KVI_LOOPS_OWN
+static void count_highs(const uint8_t (*highs)[KVI_BLOCK_COLUMNS], uint32_t rows, uint32_t step,
+                        const uint8_t *greatest, uint32_t columns, uint8_t (*counts)[KVI_BLOCK_COLUMNS])
+{
+  memset(counts, 0, KVI_HIGH_COUNTS * sizeof counts[0]);
+  for (uint32_t row = 0; row < rows; row += step)
+    for (uint32_t column = 0; column < columns; column++) {
+      uint32_t below = (uint32_t)(greatest[column] - highs[row][column]);
+
+      if (below < KVI_HIGH_COUNTS)
+        counts[below][column]++;
+    }
+}
+
+static uint32_t cheapest_class(const int16_t counts[16], uint32_t *class_p)
 {
   uint32_t least = UINT32_MAX;
 
-  *class_p = first;
-  for (uint32_t class_id = first; class_id < last; class_id++) {
-    const int16_t *costs = (const int16_t *)kvi_rans_costs[class_id]; /* below 2^15 */
-    int32_t cost = 0;
+  for (uint32_t class_id = 0; class_id < KVI_CLASSES_LOSSLESS_COUNT; class_id++) {
+    uint32_t cost = 0;
 
     for (uint32_t i = 0; i < 16; i++)
-      cost += (int32_t)counts[i] * costs[i];
-    if ((uint32_t)cost < least) {
-      least = (uint32_t)cost;
-      *class_p = class_id;
-    }
+      cost += (uint32_t)(counts[i] * kvi_rans_pair_costs[i / 2][class_id][i % 2]);
+    if (cost >= least)
+      continue;
+    least = cost;
+    *class_p = class_id;
   }
   return least;
 }
 
-#ifndef KVI_LOOPS_OWN_ENCODER
-static void add_sums(enum kvi_codec_dtype dtype, const uint8_t *row, const float *shift, uint32_t columns,
-                     float *sum, float *square)
+static void add_sums(enum kvi_codec_dtype dtype, const uint8_t *rows, size_t stride, uint32_t n,
+                     const float *shift, uint32_t columns, float *sum, float *square)
 {
   size_t element = kvi_codec_element_size(dtype);
 
-  for (uint32_t column = 0; column < columns; column++) {
-    float x = kvi_codec_to_float(dtype, row + column * element) - shift[column];
+  for (uint32_t row = 0; row < n; row++, rows += stride)
+    for (uint32_t column = 0; column < columns; column++) {
+      float x = kvi_codec_to_float(dtype, rows + column * element) - shift[column];
 
-    sum[column] += x;
-    square[column] += x * x;
-  }
+      sum[column] += x;
+      square[column] += x * x;
+    }
 }
 
 static int16_t quantise(enum kvi_codec_dtype dtype, const uint8_t *row, const float *mean, const float *scale,
@@ -242,27 +276,77 @@ static int16_t quantise(enum kvi_codec_dtype dtype, const uint8_t *row, const fl
   }
   return largest;
 }
-#endif
 
-static inline void split_digits_of(int16_t (*restrict rows)[KVI_BLOCK_COLUMNS], uint32_t columns,
-                                   uint8_t *restrict trits)
+static void split_digits(int16_t (*rows)[KVI_BLOCK_COLUMNS], uint32_t columns, uint32_t n_planes,
+                         uint8_t *const *trits)
 {
-  for (uint32_t column = 0; column < columns; column++) {
-    uint16_t byte = 0;
+  for (uint32_t plane = n_planes; plane-- > 0;)
+    for (uint32_t column = 0; column < columns; column++) {
+      int32_t byte = 0;
 
-    for (uint32_t row = 5; row-- > 0;) {
-      int16_t x = rows[row][column], third = kvi_third_of(x);
+      for (uint32_t row = 5; row-- > 0;) {
+        int16_t x = rows[row][column], third = kvi_third_of(x);
 
-      rows[row][column] = third;
-      byte = (uint16_t)(3 * byte + x - 3 * third + 1);
+        rows[row][column] = third;
+        byte = 3 * byte + x - 3 * third + 1;
+      }
+      trits[plane][column] = (uint8_t)byte;
     }
-    trits[column] = (uint8_t)byte;
-  }
 }
 
-static void split_digits(int16_t (*rows)[KVI_BLOCK_COLUMNS], uint32_t columns, uint8_t *trits)
+static inline void predict_row(const int16_t *restrict before, const int16_t *restrict share,
+                               uint32_t columns, int16_t *restrict row)
 {
-  WIDTHS(columns, split_digits_of(rows, width, trits));
+  for (uint32_t column = 0; column < columns; column++)
+    row[column] = (int16_t)(row[column] + kvi_prediction(before[column], share[column]));
 }
+
+static inline void predict_rows(const int16_t *share, uint32_t columns, uint32_t n_rows, int16_t *last,
+                                int16_t (*rows)[KVI_BLOCK_COLUMNS])
+{
+  predict_row(last, share, columns, rows[0]);
+  for (uint32_t row = 1; row < n_rows; row++)
+    predict_row(rows[row - 1], share, columns, rows[row]);
+  memcpy(last, rows[n_rows - 1], columns * sizeof last[0]);
+}
+
+static void add_predictions(const int16_t *share, uint32_t columns, uint32_t n_rows, int16_t *last,
+                            kvi_tile tile)
+{
+  WIDTHS(columns, predict_rows(share, width, n_rows, last, tile));
+}
+
+static void sum_products(const int16_t (*rows)[KVI_BLOCK_COLUMNS], uint32_t n_rows, uint32_t columns,
+                         float *square, float *product)
+{
+  memset(square, 0, columns * sizeof square[0]);
+  memset(product, 0, columns * sizeof product[0]);
+  for (uint32_t row = 0; row < n_rows; row++)
+    for (uint32_t column = 0; column < columns; column++) {
+      float x = rows[row][column];
+
+      square[column] += x * x;
+      product[column] += row > 0 ? x * (float)rows[row - 1][column] : 0;
+    }
+}
+
+static void take_predictions(const int16_t *share, uint32_t columns, uint32_t n_rows,
+                             int16_t (*rows)[KVI_BLOCK_COLUMNS], float *square)
+{
+  int16_t before[KVI_BLOCK_COLUMNS] = {0};
+
+  memset(square, 0, columns * sizeof square[0]);
+  for (uint32_t row = 0; row < n_rows; row++)
+    for (uint32_t column = 0; column < columns; column++) {
+      int16_t number = rows[row][column];
+      float left;
+
+      rows[row][column] = (int16_t)(number - kvi_prediction(before[column], share[column]));
+      before[column] = number;
+      left = rows[row][column];
+      square[column] += left * left;
+    }
+}
+#endif
 
 #endif

@@ -11,8 +11,7 @@
 #include "base/crc32c.h"
 #include "tiers/codec/path.h"
 
-#define HIGH_SPAN   24u  /* high parts that far below the greatest are counted apart */
-#define SAMPLE_ROWS 128u /* and so many rows tell the distribution */
+#define SAMPLE_ROWS 128u /* so many rows, or up to twice as many, tell the distribution of high parts */
 
 /* How an element of a dtype is taken apart: high part << shift, between the sign above it and the fraction below. */
 struct parts {
@@ -121,27 +120,28 @@ size_t kvi_lossless_scratch(uint32_t rows)
          kvi_rans_bound(rows, KVI_BLOCK_COLUMNS / KVI_RANS_LANES);
 }
 
-/* A channel's high parts: the greatest, and how often each is that less so many. */
-struct high_counts {
-  uint16_t top, total;       /* total: below 2 * SAMPLE_ROWS */
-  uint16_t below[HIGH_SPAN]; /* the last one: all that are further below */
+/* A block's high parts, and the greatest of each column. Lanes without a column are zeros. */
+struct highs {
+  uint8_t (*rows)[KVI_BLOCK_COLUMNS];
+  uint8_t greatest[KVI_BLOCK_COLUMNS];
 };
 
-/* The window of 15 numbers, and the escapes, when the greatest high part is number 7 - up. */
+/* What is known of one channel's high parts, of total rows. */
+struct high_counts {
+  uint32_t greatest, total;
+  int16_t below[KVI_HIGH_COUNTS]; /* how often each is the greatest less so many */
+};
+
+/* The window of 15 numbers from 7 down, and the escapes, when the greatest high part is number 7 - up. */
 static void window_of(const struct high_counts *counts, uint32_t up, int16_t window[16])
 {
-  uint32_t outside = 0;
+  int32_t outside = (int32_t)counts->total;
 
-  memset(window, 0, 16 * sizeof window[0]);
-  for (uint32_t below = 0; below < HIGH_SPAN; below++) {
-    int number = 7 - (int)(up + below);
-
-    if (number >= -7 && below < HIGH_SPAN - 1)
-      window[number & 15] = (int16_t)counts->below[below];
-    else
-      outside += counts->below[below];
-  }
-  window[8] = (int16_t)outside;
+  memset(window, 0, up * sizeof window[0]);
+  memcpy(window + up, counts->below, (KVI_HIGH_COUNTS - up) * sizeof window[0]);
+  for (uint32_t i = 0; i < KVI_HIGH_COUNTS; i++)
+    outside -= window[i];
+  window[KVI_HIGH_COUNTS] = (int16_t)outside;
 }
 
 /*
@@ -151,76 +151,79 @@ static void window_of(const struct high_counts *counts, uint32_t up, int16_t win
 static uint16_t choose_channel(const struct high_counts *counts)
 {
   static const uint8_t ups[] = {0, 1, 6, 7};
-  bool hardly_varies = counts->below[0] + counts->below[1] > counts->total / 8 * 7;
+  bool hardly_varies = (uint32_t)(counts->below[0] + counts->below[1]) > counts->total / 8 * 7;
   uint32_t least = UINT32_MAX;
   uint16_t choice = 1;
 
-  for (uint32_t i = 0; i < KVI_ARRAY_SIZE(ups); i++) {
-    int16_t window[16];
+  for (uint32_t i = 0; i < (hardly_varies ? KVI_ARRAY_SIZE(ups) : 2); i++) {
+    _Alignas(32) int16_t window[16];
     uint32_t up, class_id, cost;
 
-    up = counts->top + ups[i] < 7 ? 7u - counts->top : ups[i]; /* references are not negative */
-    if (ups[i] > 1 && !hardly_varies)
-      continue;
+    up = counts->greatest + ups[i] < 7 ? 7u - counts->greatest : ups[i]; /* references are not negative */
     window_of(counts, up, window);
-    cost = kvi_codec_loops()->cheapest_class(window, KVI_CLASSES_LADDER_COUNT + 1, KVI_CLASSES, &class_id);
+    cost = kvi_codec_loops()->cheapest_class(window, &class_id);
     if (cost >= least)
       continue;
     least = cost;
-    choice = (uint16_t)((class_id - KVI_CLASSES_LADDER_COUNT) | (uint32_t)(counts->top + up - 7) << 8);
+    choice = (uint16_t)(class_id | (counts->greatest + up - 7) << 8);
   }
   return choice;
 }
 
-/* The high parts of all rows, and the greatest of each column. */
-static void load_highs(const struct kvi_block *block, const uint8_t *raw, size_t stride,
-                       int16_t (*numbers)[KVI_BLOCK_COLUMNS], int16_t *top)
+static void load_highs(const struct kvi_block *block, const uint8_t *raw, size_t stride, struct highs *highs)
 {
   struct parts parts = dtype_parts[block->dtype];
 
-  memset(top, 0, KVI_BLOCK_COLUMNS * sizeof top[0]);
+  memset(highs->greatest, 0, sizeof highs->greatest);
   for (uint32_t row = 0; row < block->rows; row++) {
     const uint8_t *elements = raw + row * stride;
+    uint8_t *out = highs->rows[row];
 
     kvi_block_prefetch(block, elements + KVI_BLOCK_PREFETCH_ROWS * stride);
-    if (block->dtype == KVI_CODEC_BF16)
-      kvi_codec_loops()->exponents_bf16(elements, block->columns, numbers[row]);
-    else
-      for (uint32_t column = 0; column < block->columns; column++)
-        numbers[row][column] = (int16_t)high_of(parts, load_element(block->dtype, elements, column));
-    for (uint32_t column = 0; column < block->columns; column++)
-      top[column] = numbers[row][column] > top[column] ? numbers[row][column] : top[column];
+    memset(out + block->columns, 0, KVI_BLOCK_COLUMNS - block->columns);
+    if (block->dtype == KVI_CODEC_BF16) {
+      kvi_codec_loops()->exponents_bf16(elements, block->columns, out, highs->greatest);
+      continue;
+    }
+    for (uint32_t column = 0; column < block->columns; column++) {
+      out[column] = (uint8_t)high_of(parts, load_element(block->dtype, elements, column));
+      highs->greatest[column] = out[column] > highs->greatest[column] ? out[column] : highs->greatest[column];
+    }
   }
 }
 
-/* Class and reference of each column, written to out, and the numbers that are left to code. */
-static void choose_channels(const struct kvi_block *block, int16_t (*numbers)[KVI_BLOCK_COLUMNS],
-                            const int16_t *top, struct kvi_rans_columns *columns, uint8_t *out)
+/* Class and reference of each column, written to out. */
+static void choose_channels(const struct kvi_block *block, const struct highs *highs,
+                            struct kvi_rans_columns *columns, uint8_t *references, uint8_t *out)
 {
-  struct high_counts counts[KVI_BLOCK_COLUMNS];
-  int16_t references[KVI_BLOCK_COLUMNS];
-  uint32_t sample = block->rows >= 2 * SAMPLE_ROWS ? block->rows / SAMPLE_ROWS : 1, total = 0;
+  uint32_t step = block->rows >= 2 * SAMPLE_ROWS ? block->rows / SAMPLE_ROWS : 1;
+  uint8_t below[KVI_HIGH_COUNTS][KVI_BLOCK_COLUMNS];
 
-  memset(counts, 0, sizeof counts);
-  for (uint32_t row = 0; row < block->rows; row += sample, total++)
-    for (uint32_t column = 0; column < block->columns; column++) {
-      uint32_t below = (uint32_t)(top[column] - numbers[row][column]);
-
-      counts[column].below[below < HIGH_SPAN - 1 ? below : HIGH_SPAN - 1]++;
-    }
+  kvi_codec_loops()->count_highs((const uint8_t(*)[KVI_BLOCK_COLUMNS])highs->rows, block->rows, step,
+                                 highs->greatest, block->columns, below);
   for (uint32_t column = 0; column < block->columns; column++, out += 2) {
+    struct high_counts counts = {highs->greatest[column], (block->rows + step - 1) / step, {0}};
     uint16_t channel;
 
-    counts[column].top = (uint16_t)top[column];
-    counts[column].total = (uint16_t)total;
-    channel = choose_channel(&counts[column]);
+    for (uint32_t i = 0; i < KVI_HIGH_COUNTS; i++)
+      counts.below[i] = below[i][column];
+    channel = choose_channel(&counts);
     kvi_store_le16(out, channel);
     columns->classes[column] = (uint8_t)(KVI_CLASSES_LADDER_COUNT + (channel & 31));
-    references[column] = (int16_t)(channel >> 8);
+    references[column] = (uint8_t)(channel >> 8);
   }
-  for (uint32_t row = 0; row < block->rows; row++)
-    for (uint32_t column = 0; column < block->columns; column++)
-      numbers[row][column] = (int16_t)(numbers[row][column] - references[column]);
+}
+
+/* The numbers that are left to code. Lanes of class none, and the row that an odd last one is paired with, are zeros. */
+static void make_numbers(const struct kvi_block *block, const struct highs *highs, const uint8_t *references,
+                         int16_t (*numbers)[KVI_BLOCK_COLUMNS])
+{
+  for (uint32_t row = 0; row < block->rows; row++) {
+    memset(numbers[row] + block->columns, 0, (KVI_BLOCK_COLUMNS - block->columns) * sizeof numbers[row][0]);
+    kvi_codec_loops()->less_reference(highs->rows[row], references, block->columns, numbers[row]);
+  }
+  if (block->rows % 2 != 0)
+    memset(numbers[block->rows], 0, sizeof numbers[0]);
 }
 
 static uint8_t *store_lows(const struct kvi_block *block, const uint8_t *raw, size_t stride, uint8_t *out)
@@ -247,21 +250,19 @@ size_t kvi_lossless_encode(const struct kvi_block *block, const uint8_t *raw, si
 {
   size_t row_bytes = block->columns * kvi_codec_element_size(block->dtype);
   int16_t(*numbers)[KVI_BLOCK_COLUMNS] = scratch;
+  uint8_t *backwards = (uint8_t *)numbers[even(block->rows)];
+  struct highs highs = {.rows = (uint8_t(*)[KVI_BLOCK_COLUMNS])backwards}; /* gone before that is used */
   struct kvi_rans_columns columns = {.n_groups = kvi_rans_groups(block->columns)};
-  uint8_t *at = out + 4 + 2 * (size_t)block->columns;
-  int16_t top[KVI_BLOCK_COLUMNS];
+  uint8_t *at = out + 4 + 2 * (size_t)block->columns, references[KVI_BLOCK_COLUMNS];
   uint32_t crc = 0;
 
-  /* Lanes of class none, and the row that an odd last one is paired with, are zeros. */
-  memset(numbers, 0, block->columns % KVI_RANS_LANES != 0 ? even(block->rows) * sizeof numbers[0] : 0);
-  memset(numbers[even(block->rows) - 1], 0, sizeof numbers[0]);
-  load_highs(block, raw, stride, numbers, top);
+  load_highs(block, raw, stride, &highs);
   for (uint32_t row = 0; row < block->rows; row++)
     crc = kvi_crc32c_update(crc, raw + row * stride, row_bytes);
   kvi_store_le32(out, crc);
-  choose_channels(block, numbers, top, &columns, out + 4);
-  at += kvi_rans_encode(&columns, numbers[0], (uint32_t)even(block->rows), at,
-                        (uint8_t *)numbers[even(block->rows)]);
+  choose_channels(block, &highs, &columns, references, out + 4);
+  make_numbers(block, &highs, references, numbers);
+  at += kvi_rans_encode(&columns, numbers[0], (uint32_t)even(block->rows), at, backwards);
   return (size_t)(store_lows(block, raw, stride, at) - out);
 }
 

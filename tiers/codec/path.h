@@ -26,6 +26,15 @@ static inline int16_t kvi_third_of(int16_t x)
   return (int16_t)((((int32_t)x * 10923 >> 14) + 1) >> 1);
 }
 
+/* What a number is predicted as by the one before it: a share of it, in 2^-15, rounded. Vectors have an instruction for it. */
+static inline int16_t kvi_prediction(int16_t before, int16_t share)
+{
+  return (int16_t)((((int32_t)before * share >> 14) + 1) >> 1);
+}
+
+#define KVI_HIGH_COUNTS                                                                                      \
+  15u /* how far below the greatest high part of a column others are counted: what one class covers */
+
 /* How numbers become elements. */
 struct kvi_codec_scale {
   _Alignas(32) int16_t mean[KVI_BLOCK_COLUMNS]; /* in fine half steps */
@@ -55,6 +64,13 @@ struct kvi_codec_loops {
                       const uint8_t *const *trits, uint32_t n_planes, const struct kvi_codec_scale *scale,
                       uint32_t columns, uint8_t *const *out);
 
+  /*
+   * Adds to each number of a tile's first rows what the row above predicts, share[column] of it; the row above the first is *last, which becomes the
+   * last of these rows.
+   */
+  void (*add_predictions)(const int16_t *share, uint32_t columns, uint32_t n_rows, int16_t *last,
+                          kvi_tile tile);
+
   /* A row kept apart: mean[column] * half[column] + numbers[column] * kept_half[column], rounded to the dtype. */
   void (*place_kept)(enum kvi_codec_dtype dtype, const int8_t *numbers, const float *kept_half,
                      const struct kvi_codec_scale *scale, uint32_t columns, uint8_t *out);
@@ -63,23 +79,42 @@ struct kvi_codec_loops {
   void (*join_bf16)(const int16_t *row, const int16_t *reference, const uint8_t *low, uint32_t columns,
                     uint8_t *out);
 
-  /* Encoder, bf16: exponents of a row of elements, and what is left of each: sign and fraction. */
-  void (*exponents_bf16)(const uint8_t *row, uint32_t columns, int16_t *out);
+  /* Encoder, bf16: exponents of a row of elements, to which the greatest so far are raised, and what is left of each: sign and fraction. */
+  void (*exponents_bf16)(const uint8_t *row, uint32_t columns, uint8_t *out, uint8_t *greatest);
   void (*lows_bf16)(const uint8_t *row, uint32_t columns, uint8_t *out);
 
-  /* Encoder: of the classes from first to last - 1 that by which numbers so often there cost least, and the cost in 1/256 bits. */
-  uint32_t (*cheapest_class)(const int16_t counts[16], uint32_t first, uint32_t last, uint32_t *class_p);
+  /* Encoder: how often, in every step-th of the rows, at most 255 in all, a column has its greatest less 0, less 1 and so on. */
+  void (*count_highs)(const uint8_t (*highs)[KVI_BLOCK_COLUMNS], uint32_t rows, uint32_t step,
+                      const uint8_t *greatest, uint32_t columns, uint8_t (*counts)[KVI_BLOCK_COLUMNS]);
 
-  /* Encoder: adds x - shift[column] and its square of a row of elements. */
-  void (*add_sums)(enum kvi_codec_dtype dtype, const uint8_t *row, const float *shift, uint32_t columns,
-                   float *sum, float *square);
+  /* Encoder: the lossless class by which numbers so often there (7 to -7, then escapes; 255 in all) cost least, and the cost in 1/256 bits. */
+  uint32_t (*cheapest_class)(const int16_t counts[16], uint32_t *class_p);
+
+  /* Encoder: high - reference[column] of a row. */
+  void (*less_reference)(const uint8_t *highs, const uint8_t *reference, uint32_t columns, int16_t *out);
+
+  /* Encoder: adds x - shift[column] and its square of n rows of elements, one after another. */
+  void (*add_sums)(enum kvi_codec_dtype dtype, const uint8_t *rows, size_t stride, uint32_t n,
+                   const float *shift, uint32_t columns, float *sum, float *square);
 
   /* Encoder: round((x - mean[column]) * scale[column]) of a row of elements, within +-KVI_NUMBER_END. Returns the largest magnitude. */
   int16_t (*quantise)(enum kvi_codec_dtype dtype, const uint8_t *row, const float *mean, const float *scale,
                       uint32_t columns, int16_t *out);
 
-  /* Encoder: takes the finest digit from the numbers of five rows, which are divided by 3 and rounded, to a row of bytes of trits. */
-  void (*split_digits)(int16_t (*rows)[KVI_BLOCK_COLUMNS], uint32_t columns, uint8_t *trits);
+  /* Encoder: of the rows of numbers the sum of their squares, and of their products with the row before; that before the first is zeros. */
+  void (*sum_products)(const int16_t (*rows)[KVI_BLOCK_COLUMNS], uint32_t n_rows, uint32_t columns,
+                       float *square, float *product);
+
+  /* Encoder: takes from each row of numbers what the row before, as it was, predicts; square is the sum of the squares of what is left. */
+  void (*take_predictions)(const int16_t *share, uint32_t columns, uint32_t n_rows,
+                           int16_t (*rows)[KVI_BLOCK_COLUMNS], float *square);
+
+  /*
+   * Encoder: takes a digit for each of so many planes, the finest and last one first, from the numbers of five rows, which are divided by 3
+   * and rounded each time, to a row of bytes of trits for each.
+   */
+  void (*split_digits)(int16_t (*rows)[KVI_BLOCK_COLUMNS], uint32_t columns, uint32_t n_planes,
+                       uint8_t *const *trits);
 };
 
 /* Makes the tables and chooses the path, once in a process; thread-safe, allocates nothing, cannot fail. Before everything below. */
@@ -92,6 +127,11 @@ extern const struct kvi_codec_loops kvi_codec_loops_scalar;
 #if defined(__x86_64__)
 extern const struct kvi_codec_loops kvi_codec_loops_avx2;           /* hardware gathers */
 extern const struct kvi_codec_loops kvi_codec_loops_avx2_no_gather; /* loads one by one */
+
+/* finish_avx2.c: finish_rows for bf16. */
+void kvi_finish_bf16_avx2(const int16_t (*rows)[KVI_BLOCK_COLUMNS], const uint8_t *const *trits,
+                          uint32_t n_planes, const struct kvi_codec_scale *scale, uint32_t columns,
+                          uint8_t *const *out);
 #endif
 
 /* rans.c: what the loops are made of, and what they are compared with. */

@@ -87,4 +87,13 @@ static inline size_t kvi_rans_bound(uint32_t rows, uint32_t n_groups)
 /* What one number costs by a class in 1/256 bits, by number & 15 (8: an escape, its bytes included), for the encoder's choices. */
 extern const uint16_t (*kvi_rans_costs)[16]; /* KVI_CLASSES of them; after kvi_codec_init */
 
+/* The mean square of the numbers that each class is made for, likewise. */
+extern float kvi_rans_squares[KVI_CLASSES];
+
+/*
+ * The same of the lossless classes as 16-bit numbers for products of pairs: by two numbers that follow each other (7 and 6, 5 and 4,
+ * ..., -7 and an escape), class, first or second of the two. Class none costs more than any other.
+ */
+extern const int16_t (*kvi_rans_pair_costs)[KVI_CLASSES_LOSSLESS_COUNT][2]; /* 8 of them */
+
 #endif

@@ -1,5 +1,5 @@
 /*
- * Coded rows by AVX2. The 32 coders are 4 vectors of 8 states. Which lanes need a word is a mask of 8 bits; a permutation for each
+ * Decoding of coded rows by AVX2. The 32 coders are 4 vectors of 8 states. Which lanes need a word is a mask of 8 bits; a permutation for each
  * mask hands the next words to those lanes (after Giesen's and htscodecs' vectorised rANS).
  */
 #include "tiers/codec/rans_avx2.h"
@@ -8,23 +8,24 @@
 #include <stddef.h>
 #include <string.h>
 
-/* spread[m]: lane i takes the word that is the so-manieth among the set bits below i. gather_up[m]: the set lanes, in order, at the top. */
-static _Alignas(64) uint32_t spread[256][8];
-static _Alignas(64) uint32_t gather_up[256][8];
+/* spread[m]: bytes of 8 lanes; lane i, if its bit is set, takes the word that is the so-manieth among the set bits below i, else zeros. */
+static _Alignas(64) uint8_t spread[256][32];
+
+#define NO_BYTE 0x80u
 
 void kvi_rans_avx2_init(void)
 {
   for (uint32_t mask = 0; mask < 256; mask++) {
-    uint32_t next = 0, top = 8 - (uint32_t)__builtin_popcount(mask);
+    uint32_t next = 0;
 
-    for (uint32_t lane = 0; lane < 8; lane++) {
-      spread[mask][lane] = next;
+    memset(spread[mask], NO_BYTE, sizeof spread[mask]);
+    for (uint32_t lane = 0; lane < 8; lane++)
       if ((mask >> lane & 1) != 0) {
-        next++;
-        gather_up[mask][top++] = lane;
+        spread[mask][lane * 4] = (uint8_t)(2 * next);
+        spread[mask][lane * 4 + 1] = (uint8_t)(2 * next++ + 1);
       }
-    }
   }
+  kvi_rans_encode_avx2_init();
 }
 
 static inline __m256i by_gather(const uint32_t *table, __m256i index)
@@ -66,10 +67,9 @@ static inline __m256i step8(__m256i *state, const uint32_t *table, const uint8_t
                        _mm256_srli_epi32(slot, 20));
   need = _mm256_cmpeq_epi32(_mm256_srli_epi32(x, 16), _mm256_setzero_si256());
   mask = (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(need));
-  next = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)*words));
-  next = _mm256_permutevar8x32_epi32(next, _mm256_load_si256((const __m256i *)spread[mask]));
-  next = _mm256_or_si256(_mm256_slli_epi32(x, 16), next);
-  *state = _mm256_blendv_epi8(x, next, need);
+  next = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)*words));
+  next = _mm256_shuffle_epi8(next, _mm256_load_si256((const __m256i *)spread[mask]));
+  *state = _mm256_or_si256(_mm256_blendv_epi8(x, _mm256_slli_epi32(x, 16), need), next);
   *words += 2 * (uint32_t)__builtin_popcount(mask);
   return slot;
 }
@@ -169,156 +169,4 @@ bool kvi_rans_pairs_avx2_no_gather(struct kvi_rans_decoder *decoder, uint32_t pa
                                    kvi_rans_escapes escapes)
 {
   return pairs_avx2(decoder, pairs, tile, escapes, false);
-}
-
-/* Entries of 8 lanes' symbols. */
-static inline __attribute__((always_inline)) __m256i entries8(const uint8_t *classes, __m128i symbols,
-                                                              bool gather)
-{
-  __m256i class_id = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)classes));
-
-  return look_up(kvi_rans_symbols,
-                 _mm256_add_epi32(_mm256_slli_epi32(class_id, 8), _mm256_cvtepu8_epi32(symbols)), gather);
-}
-
-/* 8 lanes of encoding: words go in front of those that are there. */
-static inline void encode8(__m256i *state, __m256i entry, uint8_t **words)
-{
-  __m256i frequency = _mm256_srli_epi32(entry, 16),
-          start = _mm256_and_si256(entry, _mm256_set1_epi32(0xffff));
-  __m256i x = *state, top = _mm256_srli_epi32(x, 32 - KVI_RANS_SLOT_BITS), stays, quotient, rest, correction;
-  uint32_t mask;
-  __m256 estimate;
-
-  stays = _mm256_cmpgt_epi32(frequency, top);
-  mask = ~(uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(stays)) & 0xff;
-  if (mask != 0) {
-    __m256i low = _mm256_permutevar8x32_epi32(_mm256_and_si256(x, _mm256_set1_epi32(0xffff)),
-                                              _mm256_load_si256((const __m256i *)gather_up[mask]));
-    __m128i packed = _mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
-
-    _mm_storeu_si128((__m128i *)(*words - 16), packed);
-    *words -= 2 * (uint32_t)__builtin_popcount(mask);
-    x = _mm256_blendv_epi8(_mm256_srli_epi32(x, 16), x, stays);
-  }
-  /* x / frequency, at most 2^21: a float quotient is at most one off, and the rest tells which way. */
-  estimate = _mm256_div_ps(_mm256_cvtepi32_ps(_mm256_srli_epi32(x, 1)), _mm256_cvtepi32_ps(frequency));
-  quotient = _mm256_cvttps_epi32(_mm256_add_ps(estimate, estimate));
-  rest = _mm256_sub_epi32(x, _mm256_mullo_epi32(quotient, frequency));
-  correction = _mm256_srai_epi32(rest, 31); /* -1: too large */
-  quotient = _mm256_add_epi32(quotient, correction);
-  rest = _mm256_add_epi32(rest, _mm256_and_si256(correction, frequency));
-  correction =
-      _mm256_cmpgt_epi32(rest, _mm256_sub_epi32(frequency, _mm256_set1_epi32(1))); /* -1: too small */
-  quotient = _mm256_sub_epi32(quotient, correction);
-  rest = _mm256_sub_epi32(rest, _mm256_and_si256(correction, frequency));
-  *state = _mm256_add_epi32(_mm256_slli_epi32(quotient, KVI_RANS_SLOT_BITS), _mm256_add_epi32(rest, start));
-}
-
-/* Numbers of two rows as symbols; lanes that no symbol covers are told in *outside. */
-static inline __m256i symbols32(const int16_t *first, const int16_t *second, uint32_t *outside)
-{
-  const __m256i order = _mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7), nibble = _mm256_set1_epi8(15),
-                seven = _mm256_set1_epi8(7);
-  __m256i a = _mm256_packs_epi16(_mm256_loadu_si256((const __m256i *)first),
-                                 _mm256_loadu_si256((const __m256i *)(first + 16)));
-  __m256i b = _mm256_packs_epi16(_mm256_loadu_si256((const __m256i *)second),
-                                 _mm256_loadu_si256((const __m256i *)(second + 16)));
-  __m256i wide;
-
-  a = _mm256_permutevar8x32_epi32(a, order);
-  b = _mm256_permutevar8x32_epi32(b, order);
-  wide = _mm256_or_si256(_mm256_cmpgt_epi8(_mm256_abs_epi8(a), seven),
-                         _mm256_cmpgt_epi8(_mm256_abs_epi8(b), seven));
-  wide = _mm256_or_si256(wide, _mm256_or_si256(_mm256_cmpeq_epi8(a, _mm256_set1_epi8(-128)),
-                                               _mm256_cmpeq_epi8(b, _mm256_set1_epi8(-128))));
-  *outside = (uint32_t)_mm256_movemask_epi8(wide);
-  return _mm256_or_si256(_mm256_and_si256(a, nibble), _mm256_slli_epi16(_mm256_and_si256(b, nibble), 4));
-}
-
-struct entries {
-  __m256i of[4];
-};
-
-static inline __attribute__((always_inline)) struct entries entries32(const uint8_t *classes, __m256i symbols,
-                                                                      bool gather)
-{
-  __m128i low = _mm256_castsi256_si128(symbols), high = _mm256_extracti128_si256(symbols, 1);
-
-  return (struct entries){
-      {entries8(classes, low, gather), entries8(classes + 8, _mm_srli_si128(low, 8), gather),
-       entries8(classes + 16, high, gather), entries8(classes + 24, _mm_srli_si128(high, 8), gather)}};
-}
-
-/* Lanes whose symbol has no frequency. */
-static inline uint32_t without_frequency(const struct entries *entries)
-{
-  uint32_t mask = 0;
-
-  for (uint32_t i = 0; i < 4; i++) {
-    __m256i none = _mm256_cmpeq_epi32(_mm256_srli_epi32(entries->of[i], 16), _mm256_setzero_si256());
-
-    mask |= (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(none)) << (8 * i);
-  }
-  return mask;
-}
-
-/* Replaces the symbols of these lanes by the escape and lists their numbers, the last lane first. */
-static __m256i escape_lanes(__m256i symbols, uint32_t lanes, const int16_t *first, const int16_t *second,
-                            struct kvi_rans_encoder *encoder)
-{
-  uint8_t bytes[32];
-
-  _mm256_storeu_si256((__m256i *)bytes, symbols);
-  while (lanes != 0) {
-    uint32_t lane = 31 - (uint32_t)__builtin_clz(lanes);
-
-    bytes[lane] = KVI_RANS_ESCAPE_PAIR;
-    kvi_rans_put_escaped(encoder, first[lane], second[lane]);
-    lanes &= ~(1u << lane);
-  }
-  return _mm256_loadu_si256((const __m256i *)bytes);
-}
-
-static inline __attribute__((always_inline)) void encode_avx2(const struct kvi_rans_columns *columns,
-                                                              const int16_t *numbers, uint32_t rows,
-                                                              struct kvi_rans_encoder *encoder, bool gather)
-{
-  __m256i state[4];
-  uint8_t *words = encoder->words;
-
-  for (uint32_t i = 0; i < 4; i++)
-    state[i] = _mm256_load_si256((const __m256i *)encoder->state + i);
-  for (uint32_t row = rows; row > 0; row -= 2)
-    for (uint32_t group = columns->n_groups; group-- > 0;) {
-      const uint8_t *classes = columns->classes + group * KVI_RANS_LANES;
-      const int16_t *first = numbers + (size_t)(row - 2) * KVI_BLOCK_COLUMNS + group * KVI_RANS_LANES;
-      const int16_t *second = first + KVI_BLOCK_COLUMNS;
-      uint32_t outside;
-      __m256i symbols = symbols32(first, second, &outside);
-      struct entries entries = entries32(classes, symbols, gather);
-
-      outside |= without_frequency(&entries);
-      if (outside != 0) {
-        symbols = escape_lanes(symbols, outside, first, second, encoder);
-        entries = entries32(classes, symbols, gather);
-      }
-      for (uint32_t i = 4; i-- > 0;)
-        encode8(&state[i], entries.of[i], &words);
-    }
-  for (uint32_t i = 0; i < 4; i++)
-    _mm256_store_si256((__m256i *)encoder->state + i, state[i]);
-  encoder->words = words;
-}
-
-void kvi_rans_encode_avx2(const struct kvi_rans_columns *columns, const int16_t *numbers, uint32_t rows,
-                          struct kvi_rans_encoder *encoder)
-{
-  encode_avx2(columns, numbers, rows, encoder, true);
-}
-
-void kvi_rans_encode_avx2_no_gather(const struct kvi_rans_columns *columns, const int16_t *numbers,
-                                    uint32_t rows, struct kvi_rans_encoder *encoder)
-{
-  encode_avx2(columns, numbers, rows, encoder, false);
 }

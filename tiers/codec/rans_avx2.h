@@ -13,10 +13,9 @@ bool kvi_rans_pairs_avx2_no_gather(struct kvi_rans_decoder *decoder, uint32_t pa
 
 void kvi_rans_encode_avx2(const struct kvi_rans_columns *columns, const int16_t *numbers, uint32_t rows,
                           struct kvi_rans_encoder *encoder);
-void kvi_rans_encode_avx2_no_gather(const struct kvi_rans_columns *columns, const int16_t *numbers,
-                                    uint32_t rows, struct kvi_rans_encoder *encoder);
 
-/* Makes the permutations, once. */
+/* Makes the permutations and the encoder's table, once, after kvi_rans_make_tables. */
 void kvi_rans_avx2_init(void);
+void kvi_rans_encode_avx2_init(void); /* the second half of it */
 
 #endif

@@ -13,7 +13,8 @@ static bool dim_ok(uint32_t dim)
 
 static bool tensors_ok(const struct kvi_codec_shape *shape)
 {
-  if (shape->n_tokens < 1 || shape->n_tokens > UINT16_MAX || shape->n_heads < 1 || shape->n_heads > 1024)
+  if (shape->n_tokens < 1 || shape->n_tokens > UINT16_MAX || shape->n_heads < 1 ||
+      shape->n_heads > KVI_CODEC_HEADS_MAX)
     return false;
   if (!dim_ok(shape->key_dim) || !dim_ok(shape->value_dim) || shape->key_dim + shape->value_dim == 0)
     return false;

@@ -5,6 +5,7 @@ Usage: codec.py KVASIRCTL
 """
 
 import array
+import hashlib
 import json
 import os
 import random
@@ -200,9 +201,9 @@ def damaged_objects(whole, ends):
     complains(4, "is damaged", "decode", "broken.kvc", "-o", "none.bin")
     run(0, "decode", "broken.kvc", "-o", "some.bin", "--quality", "1")  # what is damaged lies behind
     newer = bytearray(whole)
-    newer[4] = 2
+    newer[4] = 3
     write("newer.kvc", newer)
-    complains(4, "version 2", "inspect", "newer.kvc")
+    complains(4, "version 3", "inspect", "newer.kvc")
     check(not os.path.exists("none.bin"), "a failure left a file")
 
 
@@ -223,7 +224,7 @@ def raw_object(first_tokens, profile):
     table = b"".join(struct.pack("<II", len(row), crc32c(row)) for row in rows)
     length = 80 + len(windows) + len(table)
     total = sum(len(row) for row in rows)
-    head = b"KVC1" + struct.pack("<BBBBIIQQ", 1, 0, 1, 0, length, 0, length + total, 0) + profile
+    head = b"KVC1" + struct.pack("<BBBBIIQQ", 2, 0, 1, 0, length, 0, length + total, 0) + profile
     head += struct.pack("<HHHHHHIQHHI", len(rows), 4, 1, 8, 0, 0, 100, total, 1, 0, 0)
     head += windows + table
     return head[:12] + struct.pack("<I", crc32c(head)) + head[16:] + b"".join(rows), b"".join(rows)
@@ -306,6 +307,95 @@ def compare():
     complains(4, "query heads", "compare", "k.npy", "--values", "v.npy", "--queries", "odd.npy")
 
 
+def sequences_of(name, shape, seed):
+    """A file with four sequences, of which two are of one kind and two of another; the second head is a tenth of the first."""
+    data = array.array("H")
+    for sequence in range(4):
+        one = numbers(shape, seed + sequence % 2)
+        for i in range(len(one)):
+            if i // shape[-1] % shape[-2] == 1:
+                one[i] = bf16(struct.unpack("<f", struct.pack("<I", one[i] << 16))[0] / 10)
+        data.extend(one)
+    npy(name, "<u2", (4, *shape), data.tobytes())
+
+
+def profiles():
+    sequences_of("ks.npy", (LAYERS, TOKENS, HEADS, KEY_DIM), 11)
+    sequences_of("vs.npy", (LAYERS, TOKENS, HEADS, VALUE_DIM), 21)
+    sequences_of("qs.npy", (LAYERS, 5, 2 * HEADS, KEY_DIM), 31)
+    samples = ("ks.npy", "--values", "vs.npy", "--queries", "qs.npy")
+    out, _ = run(0, "profile", *samples, "-o", "model.kvp")
+    check("from 4 samples" in out and "SAVED" in out and "half of the others" in out, out)
+    whole = content("model.kvp")
+    check(len(whole) == 40 + LAYERS * HEADS * 4, f"a profile of {len(whole)} bytes")
+    out, _ = run(0, "profile", *samples, "-o", "again.kvp", "--json")
+    made = json.loads(out)
+    check(content("again.kvp") == whole, "the same samples gave another profile")
+    check(made["profile"] == hashlib.sha256(whole).hexdigest()[:32], out)
+    check(made["samples"] == 4 and made["tried_on_others"] and len(made["qualities"]) == 4, out)
+    for quality in made["qualities"]:
+        check(0 < quality["with"]["attention"] < 1 and quality["with"]["bits_per_element"] > 1, out)
+    factors = [factor for layer in made["factors"] for plane in layer.values() for factor in plane]
+    check(len(factors) == LAYERS * HEADS * 2 and all(0.25 <= factor <= 2 for factor in factors), out)
+    for layer in made["factors"]:  # attention hardly minds the small head's keys
+        check(layer["keys"][1] > 1.2 * layer["keys"][0], out)
+    out, _ = run(0, "inspect", "model.kvp", "--json")
+    check(json.loads(out)["factors"] == made["factors"] and json.loads(out)["profile"] == made["profile"], out)
+    out, _ = run(0, "inspect", "model.kvp")
+    check(made["profile"] in out and "Factors" in out, out)
+    out, _ = run(0, "profile", *samples, "-o", "one.kvp", "--sequences", "3")
+    check("from 1 samples" in out and "only this sample" in out, out)
+    two = ("ks.npy", "ks.npy", "--values", "vs.npy,vs.npy", "--queries", "qs.npy,qs.npy")
+    out, _ = run(0, "profile", *two, "-o", "two.kvp", "--sequences", "1-2", "--json")
+    check(json.loads(out)["samples"] == 4, out)
+    use_profile()
+    profile_mistakes(samples, whole)
+
+
+def use_profile():
+    chunk = ("ks.npy", "--values", "vs.npy", "--sequence", "2")
+    run(0, "encode", *chunk, "-o", "with.kvc", "--level", "ladder", "--profile", "model.kvp")
+    run(0, "encode", *chunk, "-o", "without.kvc", "--level", "ladder")
+    check(content("with.kvc") != content("without.kvc"), "a profile changes nothing")
+    check(content("with.kvc")[32:48] == bytes(16), "the object needs a profile to decode")
+    out, _ = run(0, "inspect", "with.kvc")
+    check("sound:" in out and "profile" not in out, out)
+    run(0, "decode", "with.kvc", "-o", "k2.npy", "--values", "v2.npy")
+    out, _ = run(0, "compare", *chunk, "--queries", "qs.npy", "--profile", "model.kvp", "--plot", "both.svg", "--json")
+    rows = [row for row in json.loads(out)["rows"] if row["profile"]]
+    check([row["planes"] for row in rows] == [3, 2, 1, 0] and rows[1]["bytes"] == len(content("with.kvc")), out)
+    check("ladder, profile" in content("both.svg").decode(), "the picture has no curve of the profile")
+
+
+def profile_mistakes(samples, whole):
+    encode = ("encode", "ks.npy", "--values", "vs.npy", "-o", "x.kvc")
+    ladder_with = (*encode, "--level", "ladder", "--profile")
+    complains(2, "--profile goes with --level ladder", *encode, "--profile", "model.kvp")
+    complains(4, "No such file", *ladder_with, "missing.kvp")
+    complains(4, "is no profile", *ladder_with, "with.kvc")
+    words = "is for 3 layers, 2 heads, keys of 64 and values of 32"
+    complains(4, words, "encode", "ks.npy", "-o", "x.kvc", "--level", "ladder", "--profile", "model.kvp")
+    for at, words in ((4, "version 3 of KVP1"), (45, "is damaged"), (24, "is damaged")):
+        broken = bytearray(whole)
+        broken[at] ^= 2
+        write("broken.kvp", broken)
+        complains(4, words, *ladder_with, "broken.kvp")
+        complains(4, words, "inspect", "broken.kvp")
+    write("broken.kvp", whole[:50])
+    complains(4, "is damaged", "inspect", "broken.kvp")
+    complains(2, "--output", "profile", *samples)
+    complains(2, "needs --values and --queries", "profile", "ks.npy", "--values", "vs.npy", "-o", "x.kvp")
+    complains(2, "one for each SAMPLE", "profile", "ks.npy", *samples, "-o", "x.kvp")
+    complains(2, "has sequences 0 to 3", "profile", *samples, "-o", "x.kvp", "--sequences", "2-4")
+    complains(2, "--sequences takes", "profile", *samples, "-o", "x.kvp", "--sequences", "3-1")
+    complains(4, "is no .npy", "profile", "with.kvc", *samples[1:], "-o", "x.kvp")
+    swapped = ("ks.npy", "--values", "qs.npy", "--queries", "qs.npy")
+    complains(4, "the keys in ks.npy have", "profile", *swapped, "-o", "x.kvp")
+    others = ("ks.npy", "k.npy", "--values", "vs.npy,k.npy", "--queries", "qs.npy,q.npy", "-o", "x.kvp")
+    complains(4, "another dtype, layers", "profile", *others)
+    check(not os.path.exists("x.kvp") and not os.path.exists("x.kvc"), "a mistake left a file")
+
+
 def plot_png():
     """A gnuplot of ours stands for the real one, which may not be there."""
     os.mkdir("bin")
@@ -360,7 +450,7 @@ def help_and_completion():
     out, _ = run(0, "--help")
     check("compare" in out, out)
     run(2)
-    for command in ("inspect", "encode", "decode", "compare"):
+    for command in ("inspect", "encode", "decode", "compare", "profile"):
         out, _ = run(0, command, "--help")
         check(f"Usage: kvasirctl codec {command}" in out and "endpoint" not in out, out)
     script = subprocess.run([KVASIRCTL, "completion", "bash"], capture_output=True, timeout=60, check=True).stdout.decode()
@@ -387,6 +477,7 @@ def main():
         pipes_and_devices()
         mistakes()
         compare()
+        profiles()
         plot_png()
         help_and_completion()
         check(not [name for name in os.listdir() if name.count(".") > 1], "temporary files were left")

@@ -5,6 +5,8 @@
 #ifndef KVI_TESTS_UNIT_CODEC_CODEC_TESTING_H
 #define KVI_TESTS_UNIT_CODEC_CODEC_TESTING_H
 
+#include <math.h>
+
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "layer_sample.h"
@@ -24,6 +26,7 @@ enum sample_kind {
   SAMPLE_TINY,     /* subnormals */
   SAMPLE_TAILS,    /* hundreds, some of them six times as large, some 0 */
   SAMPLE_NOISE,    /* any bits */
+  SAMPLE_WAVES,    /* rows that follow each other are alike, as keys that turn with the place */
   SAMPLE_KINDS
 };
 
@@ -47,6 +50,8 @@ static inline float sample_number(enum sample_kind kind, uint32_t rows, uint32_t
   if (kind == SAMPLE_CONSTANT)
     return mean;
   x = sample_normal(rand) * deviation;
+  if (kind == SAMPLE_WAVES)
+    return 0.4f * x + 2.0f * sinf((float)row * (0.05f + 0.02f * (float)(column % 8)) + (float)column) + mean;
   if (kind == SAMPLE_TAILS) {
     uint64_t bits = kvi_rand_next(rand);
 

@@ -61,18 +61,20 @@ def read_weights(path):
 
 def make_class(weights):
     """Slots of a class: (symbol, frequency, slot - start) of each."""
-    frequency, covered = {}, 0
+    products = {}
     for a in range(-7, 8):
         for b in range(-7, 8):
             product = weights[a + 7] * weights[b + 7]
-            f = (product + (1 << 19)) >> 20
-            if f > 0:
-                frequency[(a & 15) | (b & 15) << 4] = f
-                covered += product
-    frequency[0x88] = max(1, ((1 << 30) - covered + (1 << 19)) >> 20)
+            if product >= 1 << 17:
+                products[(a & 15) | (b & 15) << 4] = product
+    products[0x88] = (1 << 30) - sum(products.values())
+
+    def shares(scale):
+        return {pair: max(1, (product * scale + (1 << 29)) >> 30) for pair, product in products.items()}
+
+    frequency = shares(max(scale for scale in range(SLOTS + 1) if sum(shares(scale).values()) <= SLOTS))
     m = max(range(-7, 8), key=lambda number: (weights[number + 7], -number))
-    likeliest = (m & 15) * 17
-    frequency[likeliest] = frequency.get(likeliest, 0) + SLOTS - sum(frequency.values())
+    frequency[(m & 15) * 17] += SLOTS - sum(frequency.values())
     slots = []
     for symbol in range(256):
         f = frequency.get(symbol, 0)
@@ -242,17 +244,30 @@ def kept_rows(block, at, kept, dtype, rows, columns, units):
     return entries, at
 
 
+def ladder_channels(block, at, columns):
+    """(class, share, depth, mean) of each column, and where they end."""
+    require(len(block) >= at + 2 * columns)
+    channels, end = [], at + 2 * columns
+    for column in range(columns):
+        first, mean = block[at + column], struct.unpack_from("<b", block, at + columns + column)[0]
+        depth = 0
+        if first & 128:
+            require(len(block) > end)
+            depth, high = block[end] & 3, (block[end] >> 2 ^ 32) - 32
+            mean = high * 256 + (mean & 255)
+            end += 1
+        channels.append((first & 15, first >> 4 & 7, depth, mean))
+    return channels, end
+
+
 def ladder_block(block, kept, dtype, rows, columns, unit_columns, n_planes, planes):
     """planes: the block's part of each plane that is wanted."""
     units = columns // unit_columns
     steps = [step_at(block, 2 * unit) for unit in range(units)]
-    require(len(block) >= 2 * units + 2 * columns)
-    channels = struct.unpack_from("<%dH" % columns, block, 2 * units)
-    depths = [channel >> 4 & 3 for channel in channels]
-    means = [
-        to_int16(((channel >> 6 ^ 512) - 512) * 3 ** (n_planes + depth)) for channel, depth in zip(channels, depths)
-    ]
-    entries, at = kept_rows(block, 2 * units + 2 * columns, kept, dtype, rows, columns, units)
+    channels, at = ladder_channels(block, 2 * units, columns)
+    classes, shares, depths, means = zip(*channels)
+    means = [to_int16(mean * 3 ** (n_planes + depth)) for mean, depth in zip(means, depths)]
+    entries, at = kept_rows(block, at, kept, dtype, rows, columns, units)
     n = rows - kept
     digit_bytes = (n + 4) // 5
     deep = []  # of each column a list of digits' bytes
@@ -260,8 +275,13 @@ def ladder_block(block, kept, dtype, rows, columns, unit_columns, n_planes, plan
         deep.append([block[at + i * digit_bytes : at + (i + 1) * digit_bytes] for i in range(depth)])
         at += depth * digit_bytes
     require(at <= len(block))
-    numbers, used = coded_rows(block[at:], [channel & 15 for channel in channels], n)
+    numbers, used = coded_rows(block[at:], classes, n)
     require(at + used == len(block))
+    before = [0] * columns
+    for row in numbers:
+        for column, share in enumerate(shares):
+            row[column] = to_int16(row[column] + (before[column] * share + 4 >> 3))
+        before = row
     out, coded = [], 0
     for row in range(rows):
         elements = b""
@@ -312,7 +332,7 @@ def parts_of(heads, dim, rotary):
 class Object:
     def __init__(self, data):
         self.data = data
-        require(len(data) >= 80 and data[:4] == b"KVC1" and data[4] == 1)
+        require(len(data) >= 80 and data[:4] == b"KVC1" and data[4] == 2)
         self.level, self.dtype, self.planes = data[5], data[6], data[7]
         self.header, crc, self.length = struct.unpack_from("<IIQ", data, 8)
         self.layers, self.tokens, self.heads, self.key_dim, self.value_dim, self.rotary = struct.unpack_from("<6H", data, 48)

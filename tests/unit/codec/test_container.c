@@ -108,7 +108,8 @@ static void each_field_is_checked(void **state)
   static const struct change changes[] = {
       {0, 4, 0, KVS_ERR_CORRUPT},
       {4, 1, 0, KVS_ERR_UNSUPPORTED},
-      {4, 1, 2, KVS_ERR_UNSUPPORTED},
+      {4, 1, 1, KVS_ERR_UNSUPPORTED}, /* of before the first release */
+      {4, 1, 3, KVS_ERR_UNSUPPORTED},
       {5, 1, 5, KVS_ERR_UNSUPPORTED},
       {5, 1, 255, KVS_ERR_UNSUPPORTED},
       {5, 1, KVI_CODEC_LOSSLESS, KVS_ERR_CORRUPT}, /* has no planes */

@@ -105,6 +105,7 @@ static struct totals walk(const struct sample *sample, uint32_t layer)
     for (uint32_t column = 0; column < info.block.columns; column++) {
       assert_true(info.classes[column] < KVI_CODEC_CLASSES_MAX);
       assert_true(info.depths[column] < KVI_CODEC_DEPTHS);
+      assert_true(info.shares[column] < 8);
       if (!info.block.is_value && info.block.first_column + column == WIDE_COLUMN)
         totals.deep += info.depths[column];
     }

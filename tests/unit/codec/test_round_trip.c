@@ -72,13 +72,7 @@ static void there_and_back(const struct kvi_codec_shape *shape, enum sample_kind
   struct kvi_codec_options options = {.level = KVI_CODEC_LOSSLESS, .model_fingerprint = seed};
   struct object_bytes object;
 
-  /* Choosing classes takes most of the time, and is no matter of the path: one path in turn, and all now and then. */
-  if (seed % 4 == 0) {
-    object = encode_alike(shape, &options, raw);
-  } else {
-    assert_true(take_path((int)(seed % N_PATHS)) || take_path(0));
-    object = encode_object(shape, &options, raw, 0x77);
-  }
+  object = encode_alike(shape, &options, raw);
   check_object(&object, raw);
   free(object.bytes);
   options.level = KVI_CODEC_LADDER;
