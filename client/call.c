@@ -167,6 +167,7 @@ kvs_status kvsc_lookup(kvsc_client *client, kvsc_space *const *spaces, uint32_t 
   request.n_spaces = n_spaces;
   request.lease_ms = taken_call.lease_ms;
   request.want_tiers = op->tiers != NULL;
+  request.loss_max = taken_call.loss_max;
   op->completion.n = taken_keys.n;
   id = kvi_client_op_id(op);
   status = send_call(op, KVI_METHOD_LOOKUP, &request.base, lookup_done);

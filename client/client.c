@@ -73,7 +73,8 @@ static kvs_status take_options(const kvsc_options *options, kvsc_options *option
     options_p->timeout_ms = DEFAULT_TIMEOUT_MS;
   if (options_p->max_operations == 0)
     options_p->max_operations = DEFAULT_OPERATIONS;
-  if (options_p->timeout_ms > KVI_TIMEOUT_MS_MAX || options_p->max_operations > CLIENT_OPERATIONS_MAX)
+  if (options_p->timeout_ms > KVI_TIMEOUT_MS_MAX || options_p->max_operations > CLIENT_OPERATIONS_MAX ||
+      options_p->decode_threads > DECODE_THREADS_MAX || options_p->decode_mib > DECODE_MIB_MAX)
     return KVS_ERR_INVALID;
   return KVS_OK;
 }
@@ -104,6 +105,7 @@ static void free_client(kvsc_client *client)
   }
   if (client->event_fd >= 0)
     close(client->event_fd);
+  kvi_decoders_destroy(&client->decoders);
   free(client->free_slots);
   free(client->slots);
   pthread_cond_destroy(&client->work);
@@ -113,7 +115,7 @@ static void free_client(kvsc_client *client)
   free(client);
 }
 
-static kvsc_client *new_client(void)
+static kvsc_client *new_client(const kvsc_options *options)
 {
   kvsc_client *client = calloc(1, sizeof(*client));
 
@@ -130,8 +132,12 @@ static kvsc_client *new_client(void)
     goto destroy_unblocked;
   if (kvi_cond_init(&client->work) != KVS_OK)
     goto destroy_state_changed;
+  if (kvi_decoders_init(&client->decoders, options) != KVS_OK)
+    goto destroy_work;
   return client;
 
+destroy_work:
+  pthread_cond_destroy(&client->work);
 destroy_state_changed:
   pthread_cond_destroy(&client->state_changed);
 destroy_unblocked:
@@ -181,7 +187,7 @@ kvs_status kvi_client_open_telling(const kvsc_options *options, kvi_client_wire_
   status = take_options(options, &taken);
   if (status != KVS_OK)
     return status;
-  client = new_client();
+  client = new_client(&taken);
   if (client == NULL)
     return KVS_ERR_NOMEM;
   client->timeout_ms = taken.timeout_ms;
@@ -226,7 +232,8 @@ void kvsc_close(kvsc_client *client)
   pthread_cond_broadcast(&client->state_changed);
   pthread_mutex_unlock(&client->mutex);
   kvi_thread_join(&client->worker);         /* it ends the puts that still waited */
-  client->wire->ops->destroy(client->wire); /* ends all others */
+  client->wire->ops->destroy(client->wire); /* ends all others, */
+  kvi_decoders_stop(client);                /* save those that are being decoded */
   pthread_mutex_lock(&client->mutex);
   while (client->blocked > 0) /* all they wait for has ended: they are on their way out */
     (void)kvi_cond_wait(&client->unblocked, &client->mutex, kvi_deadline_from_ms(1000));

@@ -12,8 +12,9 @@
  *
  * A slot whose completion was taken while the wire still owes its callback (a cancelled call) is FREE's only when that
  * has come. Memory: the slots are one allocation at open, touched on first use. A transfer's keys and chunk states lie in
- * its slot's room (16 chunks with keys of 32 bytes fit); a bigger batch takes one malloc, freed with the slot. Nothing else
- * allocates on the way of a lookup, get or put, save what the wire does.
+ * its slot's room (16 chunks with keys of 32 bytes fit); a bigger batch takes one malloc, freed with the slot. A chunk that comes coded takes
+ * a staging buffer, which is there already but for the first ones. Nothing else allocates on the way of a lookup, get or put, save what the
+ * wire does.
  *
  * Locks: client->mutex is held for a few instructions, and over kvi_wire_ops.cancel (which does not call back); never
  * over another function of the wire.
@@ -30,12 +31,13 @@
 #include "base/list.h"
 #include "base/thread.h"
 #include "client/client_private.h"
+#include "client/decode.h"
 #include "proto/kvasir/v1/cache.pb-c.h"
 #include "proto/wire.h"
 
 #define CLIENT_SPACES_MAX     64u
 #define CLIENT_OPERATIONS_MAX (1u << 20)
-#define OP_ROOM               2048u /* bytes of a slot for keys and chunk states */
+#define OP_ROOM               2560u /* bytes of a slot for keys and chunk states */
 
 /* A put that the node is too busy for is tried again so often, after pauses of 10, 20 and 40 ms. */
 #define PUT_BUSY_TRIES    3u
@@ -55,6 +57,12 @@ struct op_chunk {
   uint32_t whole;    /* put: the length of a chunk that is one segment */
   kvs_status stored; /* put: of a chunk that is ok, OK or EXISTS */
   bool ok;           /* ended well; put: at this try or an earlier one */
+
+  /* Of a get's chunk that comes coded (decode.h). */
+  bool coded, landed;    /* the wire has ended it well */
+  kvs_status decoded;    /* how decoding ended; KVS_PENDING: not yet */
+  uint64_t raw_length;   /* of what was decoded */
+  struct decode *decode; /* NULL before it came, and when its buffer was given back */
 };
 
 struct client_op {
@@ -84,8 +92,10 @@ struct client_op {
   struct kvi_transfer transfer;
   struct op_chunk *chunks; /* beside transfer.chunks */
   uint32_t lead;           /* get: leading chunks that are whole */
+  uint32_t n_decoding;     /* get: chunks that hold a buffer */
+  bool wire_done;          /* get: the wire has ended it, while some of its chunks were still to be decoded */
   kvs_status
-      ended; /* get with corrupt chunks: what the wire said; it waits until the node was told to drop them */
+      ended; /* get that waits for that, or until the node was told to drop corrupt chunks: what the wire said */
   void *big; /* the room of a big batch, or NULL */
   _Alignas(16) uint8_t room[OP_ROOM];
 };
@@ -130,6 +140,7 @@ struct kvsc_client {
   pthread_cond_t work;
   kvi_thread worker;
   kvsc_counters counters;
+  struct kvi_decoders decoders;
 };
 
 /* ---- client.c ---- */
@@ -195,7 +206,20 @@ void kvi_client_transfer_resume(struct client_op *op);
 /* Ends a put or get of which nothing is on the wire. With the mutex. */
 void kvi_client_transfer_fail(struct client_op *op, kvs_status status);
 
+/* A chunk of a get is whole and in place. With the mutex. */
+void kvi_client_chunk_ready(struct client_op *op, uint32_t chunk);
+/* The last chunk of a get that the wire has ended is decoded, or given up. With the mutex. */
+void kvi_client_get_decoded(struct client_op *op);
+
 /* A status that says that the node cannot answer, now: down, slow, gone or leaving. */
 bool kvi_client_node_is_out(kvs_status status);
+
+/* ---- drop.c ---- */
+
+/*
+ * Asks the node to look at the chunks of a get that came with wrong bytes, and to delete those that are wrong there too, or to delete them where that is known. Best
+ * effort: where it fails they stay misses. Without the mutex.
+ */
+void kvi_client_drop_corrupt(struct client_op *op);
 
 #endif

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/text.h"
+#include "proto/chunk.h"
 #include "proto/space.h"
 
 #define HEX_BYTES_MAX 64u /* keys and digests */
@@ -130,9 +131,13 @@ void kvi_client_json_chunks(kvi_strbuf *json, const Kvasir__V1__ListChunksReply 
     add_hex(json, &chunk->key);
     kvi_strbuf_addf(json,
                     ",\"place\":%u,\"length\":%" PRIu64
-                    ",\"tier\":\"%s\",\"segments\":%u,\"idle_ms\":%" PRIu64 ",\"children\":%u,\"leased\":%s}",
+                    ",\"tier\":\"%s\",\"segments\":%u,\"idle_ms\":%" PRIu64 ",\"children\":%u,\"leased\":%s"
+                    ",\"loss\":%u,\"loss_max\":%u,\"coded\":%s}",
                     chunk->place, chunk->length, tier_name(chunk->tier), chunk->segments, chunk->idle_ms,
-                    chunk->children, chunk->leased ? "true" : "false");
+                    chunk->children, chunk->leased ? "true" : "false",
+                    kvi_quality_loss((uint16_t)chunk->quality),
+                    kvi_quality_loss_max((uint16_t)chunk->quality),
+                    kvi_quality_coding((uint16_t)chunk->quality) != KVI_CODING_NONE ? "true" : "false");
   }
   kvi_strbuf_add(json, "]}");
 }

@@ -67,7 +67,8 @@ static kvs_status take_call(const kvsc_client *client, const kvsc_call *call, kv
     return KVS_ERR_INVALID;
   if (call_p->timeout_ms == 0)
     call_p->timeout_ms = client->timeout_ms;
-  return call_p->timeout_ms <= KVI_TIMEOUT_MS_MAX ? KVS_OK : KVS_ERR_INVALID;
+  return call_p->timeout_ms <= KVI_TIMEOUT_MS_MAX && call_p->loss_max <= KVI_LOSS_MAX ? KVS_OK
+                                                                                      : KVS_ERR_INVALID;
 }
 
 static void reset_op(struct client_op *op, enum op_kind kind, const kvsc_call *call)
@@ -83,7 +84,8 @@ static void reset_op(struct client_op *op, enum op_kind kind, const kvsc_call *c
   op->tiers = call->tiers;
   op->space = NULL;
   op->chunks = NULL;
-  op->lead = 0;
+  op->lead = op->n_decoding = 0;
+  op->wire_done = false;
   op->busy_tries = 0;
   op->not_before_ns = 0;
 }

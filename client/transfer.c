@@ -61,6 +61,19 @@ static bool has_wrong_length(const struct client_op *op, uint32_t i)
   return op->chunks[i].exact != 0 && chunk->status == KVS_OK && chunk->length != op->chunks[i].exact;
 }
 
+/* A get's chunk that came coded is as good as what was decoded of it. */
+static void take_decoded(const struct op_chunk *kept, struct kvi_transfer_chunk *chunk)
+{
+  if (!kept->coded || chunk->status != KVS_OK)
+    return;
+  chunk->length = kept->raw_length;
+  chunk->status = kept->decoded;
+  if (kept->decoded == KVS_ERR_UNSUPPORTED) { /* by a codec that this library does not know */
+    chunk->status = KVS_MISS;
+    chunk->cause = KVI_MISS_QUALITY;
+  }
+}
+
 /* What all chunks together came to. */
 struct tally {
   uint32_t n_ok, n_prefix;
@@ -91,6 +104,8 @@ static struct tally tally_chunks(struct client_op *op, kvs_status ended)
 
     if (chunk->status == KVS_PENDING) /* the wire ended the whole without a word about this one */
       chunk->status = ended < 0 ? ended : KVS_ERR_INTERNAL;
+    if (op->kind == OP_GET)
+      take_decoded(&op->chunks[i], chunk);
     chunk->status = op->kind == OP_GET ? get_status(chunk) : put_status(&op->chunks[i], chunk->status);
     if (has_wrong_length(op, i))
       chunk->status = KVS_ERR_SPACE_MISMATCH;
@@ -157,6 +172,10 @@ static void on_segments(struct kvi_transfer *transfer, uint32_t index, uint32_t 
 {
   struct client_op *op = transfer->user;
 
+  if (op->chunks[index].coded) {
+    kvi_decode_arrived(op, index, transfer->chunks[index].verified);
+    return;
+  }
   pthread_mutex_lock(&op->client->mutex);
   op->chunks[index].segments = n_segments;
   op->chunks[index].verified = transfer->chunks[index].verified;
@@ -165,19 +184,28 @@ static void on_segments(struct kvi_transfer *transfer, uint32_t index, uint32_t 
   pthread_mutex_unlock(&op->client->mutex);
 }
 
+void kvi_client_chunk_ready(struct client_op *op, uint32_t index)
+{
+  op->chunks[index].ok = true;
+  if (index != op->lead)
+    return;
+  while (op->lead < op->transfer.n_chunks && op->chunks[op->lead].ok)
+    op->lead++;
+  kvi_client_op_progressed(op);
+}
+
 static void on_get_chunk(struct kvi_transfer *transfer, uint32_t index)
 {
   struct client_op *op = transfer->user;
 
+  if (op->chunks[index].coded) {
+    kvi_decode_landed(op, index, transfer->chunks[index].status);
+    return;
+  }
   if (transfer->chunks[index].status != KVS_OK || has_wrong_length(op, index) || transfer->n_chunks == 1)
     return; /* nobody goes on after a miss; and of a single chunk the completion follows at once */
   pthread_mutex_lock(&op->client->mutex);
-  op->chunks[index].ok = true;
-  if (index == op->lead) {
-    while (op->lead < transfer->n_chunks && op->chunks[op->lead].ok)
-      op->lead++;
-    kvi_client_op_progressed(op);
-  }
+  kvi_client_chunk_ready(op, index);
   pthread_mutex_unlock(&op->client->mutex);
 }
 
@@ -246,52 +274,55 @@ static bool drop_corrupt_first(struct client_op *op, const struct tally *tally, 
   return true;
 }
 
-/*
- * Asks the node to look at the chunks of a get that came with wrong bytes, and to delete those that are wrong there too. Best effort: where
- * it fails they stay misses.
- */
-static void drop_corrupt(struct client_op *op)
+/* With the mutex. */
+static void finish(struct client_op *op, kvs_status ended, const struct tally *tally)
 {
-  const struct kvi_transfer *transfer = &op->transfer;
-  kvsc_keys keys = {.unchained = 1};
-  Kvasir__V1__DeleteRequest request = KVASIR__V1__DELETE_REQUEST__INIT;
-  Kvasir__V1__Keys message;
-  uint8_t *blob = malloc((size_t)transfer->n_chunks * transfer->key_length);
-
-  if (blob == NULL)
-    return;
-  for (uint32_t i = 0; i < transfer->n_chunks; i++) {
-    if (transfer->chunks[i].status == KVS_MISS && transfer->chunks[i].cause == KVI_MISS_CORRUPT)
-      memcpy(blob + (size_t)keys.n++ * transfer->key_length,
-             transfer->keys + (size_t)i * transfer->key_length, transfer->key_length);
+  if (!retry_put(op, tally, ended) && !drop_corrupt_first(op, tally, ended)) {
+    if (op->kind == OP_GET)
+      op->lead = tally->n_prefix;
+    if (op->kind == OP_GET && tally->cause == KVI_MISS_SPACE && op->space->told_epoch == op->client->epoch &&
+        !op->space->opening)
+      op->space->told_epoch = op->space->asked_epoch = 0; /* the next put tells it again */
+    end_transfer(op, ended, tally);
   }
-  keys.keys = blob;
-  kvi_client_keys_to_message(&keys, transfer->key_length, &message);
-  request.keys = &message;
-  request.only_corrupt = true;
-  request.space = (ProtobufCBinaryData){.len = KVS_DIGEST_SIZE, .data = op->space->digest};
-  (void)op->client->wire->ops->call(op->client->wire, KVI_METHOD_DELETE, &request.base,
-                                    kvi_now_ns() + op->client->timeout_ms * KVI_NS_PER_MS,
-                                    kvi_client_nobody_waits, NULL);
-  free(blob);
+}
+
+void kvi_client_get_decoded(struct client_op *op)
+{
+  struct tally tally = tally_chunks(op, op->ended);
+
+  finish(op, op->ended, &tally);
+}
+
+/* True if chunks of the get are still being decoded: the last of them ends it. What ended it early ends them as well. */
+static bool wait_for_decoding(struct client_op *op, kvs_status ended)
+{
+  bool waits;
+
+  pthread_mutex_lock(&op->client->mutex);
+  waits = op->n_decoding > 0;
+  if (waits) {
+    op->wire_done = true;
+    op->submitted = false;
+    op->ended = ended;
+    if (ended == KVS_ERR_DEADLINE || ended == KVS_ERR_CANCELED || ended == KVS_ERR_CLOSED)
+      kvi_decode_abort(op, ended);
+  }
+  pthread_mutex_unlock(&op->client->mutex);
+  return waits;
 }
 
 static void on_done(struct kvi_transfer *transfer, kvs_status ended)
 {
   struct client_op *op = transfer->user;
-  kvsc_client *client = op->client;
-  struct tally tally = tally_chunks(op, ended);
+  struct tally tally;
 
-  pthread_mutex_lock(&client->mutex);
-  if (!retry_put(op, &tally, ended) && !drop_corrupt_first(op, &tally, ended)) {
-    if (op->kind == OP_GET)
-      op->lead = tally.n_prefix;
-    if (op->kind == OP_GET && tally.cause == KVI_MISS_SPACE && op->space->told_epoch == client->epoch &&
-        !op->space->opening)
-      op->space->told_epoch = op->space->asked_epoch = 0; /* the next put tells it again */
-    end_transfer(op, ended, &tally);
-  }
-  pthread_mutex_unlock(&client->mutex);
+  if (op->kind == OP_GET && wait_for_decoding(op, ended))
+    return;
+  tally = tally_chunks(op, ended);
+  pthread_mutex_lock(&op->client->mutex);
+  finish(op, ended, &tally);
+  pthread_mutex_unlock(&op->client->mutex);
 }
 
 /* ---- starting ---- */
@@ -348,6 +379,7 @@ static kvs_status take_chunk(struct client_op *op, const kvsc_chunk *chunk, uint
   if (op->kind == OP_PUT && chunk->n_segments > 0 && chunk->segment_lengths == NULL)
     return KVS_ERR_INVALID;
   op->chunks[i] = (struct op_chunk){.whole = (uint32_t)length,
+                                    .decoded = KVS_PENDING,
                                     .exact = op->kind == OP_GET && chunk->exact != 0 ? length : 0};
   op->transfer.chunks[i] = (struct kvi_transfer_chunk){.iov = (const struct kvi_iov *)chunk->iov,
                                                        .n_iov = chunk->n_iov,
@@ -359,6 +391,23 @@ static kvs_status take_chunk(struct client_op *op, const kvsc_chunk *chunk, uint
         chunk->n_segments > 0 ? chunk->segment_lengths : &op->chunks[i].whole;
   }
   return KVS_OK;
+}
+
+/*
+ * Whether what comes coded has a place. Of chunks that come abreast all are under way at once: where they are too many the node has to decode.
+ */
+static bool takes_coded(const struct client_op *op)
+{
+  uint64_t left = op->client->decoders.bytes_max;
+
+  if (!op->transfer.abreast || op->transfer.n_chunks == 1)
+    return true;
+  for (uint32_t i = 0; i < op->transfer.n_chunks; i++) {
+    if (op->transfer.chunks[i].length > left)
+      return false;
+    left -= op->transfer.chunks[i].length;
+  }
+  return true;
 }
 
 static kvs_status prepare(struct client_op *op, kvsc_space *space, const kvsc_keys *keys,
@@ -385,6 +434,12 @@ static kvs_status prepare(struct client_op *op, kvsc_space *space, const kvsc_ke
   }
   for (uint32_t i = 0; i < keys->n && status == KVS_OK; i++)
     status = take_chunk(op, &chunks[i], i);
+  for (uint32_t i = 0; transfer->put && i < keys->n; i++)
+    transfer->chunks[i].quality = kvi_quality(0, call->loss_max, KVI_CODING_NONE);
+  if (!transfer->put) {
+    transfer->loss_max = call->loss_max;
+    transfer->on_coded = takes_coded(op) ? kvi_decode_begin : NULL;
+  }
   return status;
 }
 
@@ -440,7 +495,7 @@ void kvi_client_transfer_resume(struct client_op *op)
   if (op->kind == OP_GET) {
     struct tally tally = tally_chunks(op, op->ended);
 
-    drop_corrupt(op);
+    kvi_client_drop_corrupt(op);
     pthread_mutex_lock(&client->mutex);
     op->lead = tally.n_prefix;
     end_transfer(op, op->ended, &tally);
@@ -521,7 +576,9 @@ kvs_status kvsc_cancel(kvsc_client *client, kvsc_op id)
   } else if (op != NULL && op->state == OP_RUNNING && (op->kind == OP_GET || op->kind == OP_PUT)) {
     /* on_done takes the mutex, so the transfer lives as long as we hold it */
     op->canceled = true;
-    if (op->submitted)
+    if (op->wire_done)
+      kvi_decode_abort(op, KVS_ERR_CANCELED);
+    else if (op->submitted)
       client->wire->ops->cancel(client->wire, &op->transfer);
   } else if (op != NULL && op->state == OP_RUNNING) {
     kvi_client_op_end(op, KVS_ERR_CANCELED); /* a call: its answer will find nobody */

@@ -239,6 +239,8 @@ void kvs_get_counters(kvs_connector *connector, kvs_counters *counters)
                         .busy = client.busy + atomic_load_explicit(&connector->busy, memory_order_relaxed),
                         .reconnects = client.reconnects,
                         .in_flight = client.in_flight,
-                        .hints = atomic_load_explicit(&connector->hints, memory_order_relaxed)};
+                        .hints = atomic_load_explicit(&connector->hints, memory_order_relaxed),
+                        .coded_chunks = client.coded_chunks,
+                        .coded_bytes = client.coded_bytes};
   memcpy(counters, &full, size < sizeof(full) ? size : sizeof(full));
 }

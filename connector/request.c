@@ -64,6 +64,7 @@ void kvi_connector_request_convert(const kvs_request *request, const struct kvi_
                     .lease = request->lease,
                     .lease_ms = request->lease_ms,
                     .abreast = request->by_layer,
+                    .loss_max = request->loss_max,
                     .statuses = request->statuses,
                     .present = request->present};
 }

@@ -4,7 +4,7 @@
  * The same table stands in front of the payload in DRAM, on SSD, in Redis and (as fields of frames) on the wire.
  * Written out (docs/formats/chunk.md), all little-endian:
  *
- *    0  u32 magic "KVT1"     4  u16 version = 1    6 u16 quality (0 = lossless)
+ *    0  u32 magic "KVT1"     4  u16 version = 1    6 u16 quality (0: the bytes that were put)
  *    8  u32 n_segments      12  u32 crc32c of the whole table with this field zero
  *   16  u64 payload length
  *   24  n_segments x { u32 length, u32 crc32c }
@@ -16,6 +16,38 @@
 #include <stdint.h>
 
 #include <kvasir/status.h>
+
+/*
+ * What a chunk's bytes are, beside how many: `quality` of the table, three fields in 16 bits. 0: the bytes that were put, which must not be
+ * degraded.
+ *
+ *    0  4 bits loss: 0 none, else 1 to 15, the more the coarser (proto/coded.h names them)
+ *    4  4 bits loss_max: how far its owner lets it be degraded, 0 to 15
+ *    8  8 bits coding: how the payload is to be read
+ */
+enum kvi_chunk_coding {
+  KVI_CODING_NONE = 0, /* the payload is what was put */
+  KVI_CODING_KVC1 = 1  /* proto/coded.h */
+};
+
+#define KVI_LOSS_MAX 15u
+
+static inline uint16_t kvi_quality(uint32_t loss, uint32_t loss_max, enum kvi_chunk_coding coding)
+{
+  return (uint16_t)((loss & KVI_LOSS_MAX) | (loss_max & KVI_LOSS_MAX) << 4 | (uint32_t)coding << 8);
+}
+static inline uint32_t kvi_quality_loss(uint16_t quality)
+{
+  return quality & KVI_LOSS_MAX;
+}
+static inline uint32_t kvi_quality_loss_max(uint16_t quality)
+{
+  return quality >> 4 & KVI_LOSS_MAX;
+}
+static inline uint32_t kvi_quality_coding(uint16_t quality)
+{
+  return quality >> 8;
+}
 
 struct kvi_segment {
   uint32_t length; /* bytes, > 0 */

@@ -1,8 +1,11 @@
 /* Unpacking a frame's header, and everything that can be checked without knowing the stream it came on. */
 #include "proto/frame.h"
 
+#include <stdbool.h>
+
 #include <kvasir/keys.h>
 
+#include "proto/chunk.h"
 #include "proto/limits.h"
 
 static kvs_status check_keys(const Kvasir__V1__Keys *keys, size_t *n_keys_p)
@@ -52,6 +55,24 @@ static kvs_status check_put_segments(const Kvasir__V1__TransferStart *start, siz
   return next == start->n_segment_lengths ? KVS_OK : KVS_ERR_PROTOCOL;
 }
 
+static bool is_known_quality(uint32_t quality)
+{
+  return quality <= UINT16_MAX && kvi_quality_coding((uint16_t)quality) <= KVI_CODING_KVC1;
+}
+
+/* What a put says of its chunks, or what a get takes. Bits of codings that nobody knows yet are no harm: they are not used. */
+static kvs_status check_quality(const Kvasir__V1__TransferStart *start, size_t n_chunks)
+{
+  if (!start->put)
+    return start->n_qualities || start->loss_max > KVI_LOSS_MAX ? KVS_ERR_PROTOCOL : KVS_OK;
+  if (start->codings || start->loss_max || (start->n_qualities && start->n_qualities != n_chunks))
+    return KVS_ERR_PROTOCOL;
+  for (size_t i = 0; i < start->n_qualities; i++)
+    if (!is_known_quality(start->qualities[i]))
+      return KVS_ERR_PROTOCOL;
+  return KVS_OK;
+}
+
 static kvs_status check_start(const Kvasir__V1__TransferStart *start)
 {
   size_t n_chunks;
@@ -66,9 +87,29 @@ static kvs_status check_start(const Kvasir__V1__TransferStart *start)
   for (size_t i = 0; i < n_chunks; i++)
     if (start->lengths[i] > KVI_CHUNK_BYTES_MAX)
       return KVS_ERR_TOO_LARGE;
+  status = check_quality(start, n_chunks);
+  if (status != KVS_OK)
+    return status;
   if (start->put)
     return check_put_segments(start, n_chunks);
   return start->n_segment_counts || start->n_segment_lengths ? KVS_ERR_PROTOCOL : KVS_OK;
+}
+
+/* What only a chunk's first piece tells: its quality, and its length if it is coded. */
+static kvs_status check_first_of_chunk(const Kvasir__V1__Piece *piece)
+{
+  if (piece->chunk_length > KVI_CHUNK_BYTES_MAX)
+    return KVS_ERR_TOO_LARGE;
+  if (piece->segments == 0 && (piece->quality || piece->chunk_length))
+    return KVS_ERR_PROTOCOL;
+  if (piece->quality > UINT16_MAX)
+    return KVS_ERR_PROTOCOL;
+  if (kvi_quality_coding((uint16_t)piece->quality) != KVI_CODING_NONE && piece->chunk_length == 0)
+    return KVS_ERR_PROTOCOL;
+  if (piece->chunk_length && ((uint64_t)piece->offset + piece->length > piece->chunk_length ||
+                              piece->segment_length > piece->chunk_length))
+    return KVS_ERR_PROTOCOL;
+  return KVS_OK;
 }
 
 static kvs_status check_piece(const Kvasir__V1__Piece *piece)
@@ -87,7 +128,7 @@ static kvs_status check_piece(const Kvasir__V1__Piece *piece)
    */
   if (piece->segment_length && (piece->last ? end != piece->segment_length : end >= piece->segment_length))
     return KVS_ERR_PROTOCOL;
-  return KVS_OK;
+  return check_first_of_chunk(piece);
 }
 
 static kvs_status check_header(const Kvasir__V1__FrameHeader *header, uint64_t data_length)

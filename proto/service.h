@@ -43,7 +43,8 @@ struct kvi_landing {
   uint32_t n_iov;
   struct kvi_segment *segments; /* n_segments entries, lengths filled; the wire fills crc32c before commit */
   uint32_t n_segments;
-  void *note; /* the service's */
+  uint16_t quality; /* as the put said it */
+  void *note;       /* the service's */
 };
 
 /* A chunk being read. Bytes do not change or move until get_close. */
@@ -54,11 +55,18 @@ struct kvi_source {
   struct kvi_chunk_table table;
 };
 
+/* What a reader takes. All 0: nothing but the bytes that were put. */
+struct kvi_get_terms {
+  uint32_t codings;  /* that it reads: bit 1 << enum kvi_chunk_coding; KVI_CODING_NONE everybody does */
+  uint32_t loss_max; /* the most loss (kvi_quality_loss) */
+};
+
 /*
  * A get that waits for its chunk to come from a slower tier. The caller's, zeroed; from KVS_PENDING on the service's until done is called or
- * get_unwait has returned.
+ * get_unwait has returned. A get without one (NULL) has terms of all 0.
  */
 struct kvi_get_wait {
+  struct kvi_get_terms terms; /* the caller's, set before */
   /*
    * Once, from a thread of the service, which it must not block. KVS_OK: source is open, and the caller's to close. KVS_MISS with cause;
    * KVS_ERR_BUSY (no room to read it into).
@@ -81,10 +89,11 @@ struct kvi_put_request {
   uint64_t length;
   uint32_t n_segments;
   const uint32_t *segment_lengths;
-  uint32_t ttl_ms; /* it is of no use so long after its last use; 0: not said */
+  uint32_t ttl_ms;  /* it is of no use so long after its last use; 0: not said */
+  uint16_t quality; /* of the table: what the bytes are, and how far they may be degraded (proto/chunk.h) */
 };
 
-/* Told once when the equal put that was in flight has ended: OK (it is stored), or KVS_ERR_BUSY (it failed: put again). */
+/* Told once when the equal put that was in flight has ended: OK (it is stored), or KVS_ERR_BUSY (it failed, or has lost more: put again). */
 typedef void kvi_put_wait_fn(void *ctx, kvs_status status);
 
 /* A control call whose answer has to be asked of others: the caller's, from KVS_PENDING on the service's until done is called. */
@@ -119,7 +128,7 @@ struct kvi_service_ops {
   void (*put_unwait)(void *service, void *wait_ctx);
 
   /*
-   * KVS_OK: read, then get_close (any thread). KVS_MISS with *cause_p. KVS_PENDING: it has to come from a slower tier, and wait->done will be
+   * KVS_OK: read, then get_close (any thread). KVS_MISS with *cause_p; KVI_MISS_QUALITY: what is there is not what wait->terms take. KVS_PENDING: it has to come from a slower tier, and wait->done will be
    * called once (wait NULL: nobody is told, and nothing is started). Errors: KVS_ERR_SPACE_UNKNOWN is a MISS with cause SPACE;
    * KVS_ERR_KEY_LENGTH, KVS_ERR_DRAINING, KVS_ERR_BUSY (too many wait).
    */

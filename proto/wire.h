@@ -85,6 +85,8 @@ struct kvi_transfer_chunk {
   uint64_t verified; /* get: payload bytes of the segments that on_segments told; set before it */
   kvs_status status; /* set before on_chunk */
   uint32_t cause;    /* of a miss: enum kvi_miss_cause */
+  uint16_t
+      quality; /* of its table (proto/chunk.h). put: set by the caller; get: set before on_coded and on_segments */
 };
 
 /*
@@ -101,10 +103,18 @@ struct kvi_transfer {
   uint64_t lease;  /* get: read under this lease; 0: none */
   bool
       abreast; /* get: a wish: segment 0 of every chunk, then segment 1 of every one, rather than chunk after chunk */
+  uint32_t loss_max;    /* get: the most loss that is taken (kvi_quality_loss) */
   uint64_t deadline_ns; /* kvi_now_ns() clock; at most KVI_TIMEOUT_MS_MAX ahead */
   uint32_t n_chunks;    /* 1 to KVI_BATCH_CHUNKS_MAX */
   struct kvi_transfer_chunk *chunks;
 
+  /*
+   * get: this chunk comes coded (chunks[chunk].quality), in `length` bytes: gives where they land, instead of the chunk's own scatter list. The places
+   * are the wire's until all of them are verified or the chunk has ended. From here on `verified` and `length` of the chunk, and the segments of on_segments, are those of the coded bytes. Anything but KVS_OK ends the
+   * chunk with that status. It may take as long as decoding a chunk, where there is no place before that is done. NULL: the node sends nothing that is coded.
+   */
+  kvs_status (*on_coded)(struct kvi_transfer *transfer, uint32_t chunk, uint64_t length,
+                         const struct kvi_iov **iov_p, uint32_t *n_iov_p);
   /*
    * get: segments [0, n_segments) of this chunk, `verified` bytes, are verified and in place. May be NULL. In order for each chunk.
    * The segments are those it was stored in, which need not be how its reader would cut it.

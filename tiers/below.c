@@ -63,15 +63,35 @@ void kvi_entry_land_locked(struct kvi_store *store, uint32_t number, kvi_tier_ob
 
   entry->state = KVI_ENTRY_RESIDENT;
   entry->object = object;
+  entry->medium_length = (handle ? entry->length : 0) & 0xfffffff;
+  entry->medium_loss = entry->loss;
   if (store->below)
     store->below->handles[object] = handle;
+}
+
+void kvi_entry_resize_locked(struct kvi_store *store, uint32_t number, uint32_t length)
+{
+  struct kvi_entry *entry = &store->entries[number];
+  struct kvi_space_entry *space = &store->spaces[entry->space];
+
+  space->bytes = space->bytes - entry->length + length;
+  entry->length = length;
+}
+
+uint32_t kvi_below_length(const struct kvi_entry *entry)
+{
+  return entry->state == KVI_ENTRY_RESIDENT ? entry->medium_length : entry->length;
 }
 
 void kvi_entry_leave_locked(struct kvi_store *store, uint32_t number)
 {
   kvi_medium_handle handle = kvi_below_handle(store, number);
+  struct kvi_entry *entry = &store->entries[number];
 
-  store->entries[number].state = KVI_ENTRY_BELOW;
+  if (entry->state == KVI_ENTRY_RESIDENT)
+    entry->loss = entry->medium_loss;
+  kvi_entry_resize_locked(store, number, kvi_below_length(entry));
+  entry->state = KVI_ENTRY_BELOW;
   kvi_below_handle_set(store, number, handle);
 }
 
@@ -101,18 +121,33 @@ static bool owner_holds(void *ctx, const struct kvi_medium_identity *identity, k
   return holds;
 }
 
-static bool owner_moved(void *ctx, const struct kvi_medium_identity *identity, kvi_medium_handle from,
-                        kvi_medium_handle to)
+/* What the medium has of it is so long now, and has lost so much. */
+static void copy_resize_locked(struct kvi_store *store, uint32_t number, const struct kvi_medium_found *copy)
+{
+  struct kvi_entry *entry = &store->entries[number];
+
+  if (entry->state == KVI_ENTRY_RESIDENT) {
+    entry->medium_length = copy->length & 0xfffffff;
+    entry->medium_loss = copy->loss & KVI_LOSS_MAX;
+  } else {
+    entry->loss = copy->loss & KVI_LOSS_MAX;
+    kvi_entry_resize_locked(store, number, (uint32_t)copy->length);
+  }
+}
+
+static bool owner_moved(void *ctx, kvi_medium_handle from, const struct kvi_medium_found *to)
 {
   struct kvi_store *store = ctx;
   uint32_t number;
   bool held;
 
   pthread_mutex_lock(&store->lock);
-  number = entry_find_locked(store, identity);
+  number = entry_find_locked(store, &to->identity);
   held = number != KVI_NONE && kvi_below_handle(store, number) == from;
-  if (held)
-    kvi_below_handle_set(store, number, to);
+  if (held) {
+    kvi_below_handle_set(store, number, to->handle);
+    copy_resize_locked(store, number, to);
+  }
   pthread_mutex_unlock(&store->lock);
   return held;
 }
@@ -128,7 +163,7 @@ static uint64_t owner_make_room(void *ctx, uint64_t bytes)
 
     if (victim == KVI_POLICY_NONE)
       break;
-    freed += store->entries[victim].length;
+    freed += kvi_below_length(&store->entries[victim]);
     kvi_store_evict_one_locked(store, victim, KVI_EVICT_ROOM);
   }
   pthread_mutex_unlock(&store->lock);
@@ -301,6 +336,7 @@ static bool found_add_locked(struct kvi_store *store, const struct kvi_medium_fo
   entry = &store->entries[number];
   entry->state = KVI_ENTRY_BELOW;
   entry->length = (uint32_t)found->length;
+  entry->loss = found->loss & KVI_LOSS_MAX;
   entry->place = found->identity.place;
   entry->unchained = found->identity.unchained;
   kvi_below_handle_set(store, number, found->handle);
@@ -329,12 +365,14 @@ static bool found_take(void *ctx, const struct kvi_medium_found *found)
   kvi_key_tag(store, found->identity.key, found->identity.key_length, &tag);
   pthread_mutex_lock(&store->lock);
   number = kvi_index_find_locked(store, kvi_key_hash(space, &tag), space, &tag);
-  if (number != KVI_NONE) { /* told again: the later one counts, which has the same bytes */
-    taken = store->entries[number].length == found->length;
+  if (number !=
+      KVI_NONE) { /* told again, perhaps in another form: what has lost less counts, else the later one */
+    taken = found->loss <= store->entries[number].loss;
     if (taken) {
       store->below->medium->ops->drop(store->below->medium, &found->identity, kvi_below_handle(store, number),
                                       false);
       kvi_below_handle_set(store, number, found->handle);
+      copy_resize_locked(store, number, found);
     }
   } else {
     taken = found_add_locked(store, found, space, &tag);

@@ -63,4 +63,13 @@ static inline bool kvi_budget_take(struct kvi_budget *budget, uint64_t bytes, ui
   return true;
 }
 
+/* So much of what was taken was not needed. */
+static inline void kvi_budget_give(struct kvi_budget *budget, uint64_t bytes)
+{
+  uint64_t room = budget->most - budget->bytes;
+
+  if (budget->day_bytes > 0)
+    budget->bytes += bytes < room ? bytes : room;
+}
+
 #endif

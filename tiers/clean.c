@@ -55,6 +55,18 @@ void kvi_clean_remove_locked(struct kvi_store *store, uint32_t number)
     below->clean_last = clean->prev;
 }
 
+/* A lease holds what its look-up found: no copy that has lost more takes its place. */
+static bool may_leave(const struct kvi_store *store, uint32_t number)
+{
+  const struct kvi_entry *entry = &store->entries[number];
+  struct kvi_policy_info info;
+
+  if (entry->medium_loss <= entry->loss)
+    return true;
+  store->policy_ops->info(store->policy, number, &info);
+  return info.holds == 0;
+}
+
 uint32_t kvi_clean_victim_locked(struct kvi_store *store, uint64_t *last_use_ns_p)
 {
   struct kvi_below *below = store->below;
@@ -62,14 +74,16 @@ uint32_t kvi_clean_victim_locked(struct kvi_store *store, uint64_t *last_use_ns_
 
   for (uint32_t i = 0; i < KVI_BATCH_LOCKED && number != KVI_NONE; i++) {
     *last_use_ns_p = last_use(store, number);
-    if ((uint32_t)(*last_use_ns_p >> STAMP_SHIFT) == place_of(store, number)->stamp)
+    if ((uint32_t)(*last_use_ns_p >> STAMP_SHIFT) == place_of(store, number)->stamp &&
+        may_leave(store, number))
       break;
     kvi_clean_remove_locked(store, number);
     queue_push_locked(store, number);
     number = below->clean_first;
   }
-  if (number != KVI_NONE)
-    *last_use_ns_p = last_use(store, number);
+  if (number == KVI_NONE || !may_leave(store, number))
+    return KVI_NONE;
+  *last_use_ns_p = last_use(store, number);
   return number;
 }
 

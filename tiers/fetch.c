@@ -14,6 +14,9 @@
 #define FETCH_TIMEOUT_NS (10 * KVI_NS_PER_S)
 #define FETCH_WAITS_MAX  (4 * KVI_BELOW_FETCHES)
 
+/* A chunk that is moved under a read is read where it is then; so often, and then whoever asks is told to come again. */
+#define FETCH_REREADS_MAX 8u
+
 enum { WAITING = 1, QUEUED, RUNNING };
 
 static struct kvi_fetch *fetch_of(const struct kvi_store *store, uint32_t number)
@@ -108,9 +111,11 @@ static kvs_status entry_end_locked(struct kvi_store *store, struct kvi_fetch *fe
   if (fetch->entry == KVI_NONE) /* it was dropped under the read; the cause is known */
     return KVS_MISS;
   entry = &store->entries[fetch->entry];
-  if (status == KVS_OK)
+  if (status == KVS_OK) { /* what was read may be a copy that the medium has cut since */
     kvi_entry_land_locked(store, fetch->entry, fetch->object);
-  else
+    kvi_entry_resize_locked(store, fetch->entry, fetch->length);
+    entry->loss = kvi_quality_loss(fetch->quality) & KVI_LOSS_MAX;
+  } else
     kvi_entry_leave_locked(store, fetch->entry);
   if (status == KVS_OK) {
     entry->origin = fetch->waiters ? 0 : store->below->attr.kind & 7;
@@ -153,6 +158,22 @@ static struct kvi_get_wait *waiter_pop_locked(struct kvi_store *store, struct kv
   return wait;
 }
 
+/* What a wait comes to when its chunk is in memory: its source, or why not. The reader's reference is taken already. */
+static kvs_status source_give(struct kvi_store *store, struct kvi_fetch *fetch, struct kvi_get_wait *wait,
+                              uint32_t *cause_p)
+{
+  kvs_status status = kvi_source_fill(store, fetch->object, &wait->source);
+
+  *cause_p = KVI_MISS_NONE;
+  if (status == KVS_OK && kvi_source_suits(&wait->terms, fetch->quality))
+    return KVS_OK;
+  /* not OK: memory has changed since it was sealed; whoever gets the chunk next drops it */
+  *cause_p = status == KVS_OK ? KVI_MISS_QUALITY : KVI_MISS_CORRUPT;
+  memset(&wait->source, 0, sizeof(wait->source));
+  store->dram->ops->close(store->dram, fetch->object);
+  return KVS_MISS;
+}
+
 /* All waiters are called without the lock; get_unwait may take some away meanwhile. */
 static void waiters_call(struct kvi_store *store, struct kvi_fetch *fetch, kvs_status status)
 {
@@ -164,13 +185,8 @@ static void waiters_call(struct kvi_store *store, struct kvi_fetch *fetch, kvs_s
     uint32_t cause = status == KVS_MISS ? fetch->cause : KVI_MISS_NONE;
 
     pthread_mutex_unlock(&store->lock);
-    if (ended == KVS_OK && kvi_source_fill(store, fetch->object, &wait->source) != KVS_OK) {
-      /* memory has changed since it was sealed; whoever gets the chunk next drops it */
-      memset(&wait->source, 0, sizeof(wait->source));
-      store->dram->ops->close(store->dram, fetch->object);
-      ended = KVS_MISS;
-      cause = KVI_MISS_CORRUPT;
-    }
+    if (ended == KVS_OK)
+      ended = source_give(store, fetch, wait, &cause);
     pthread_mutex_lock(&store->lock);
     if (ended == KVS_OK) {
       store->stats.get_hits++;
@@ -191,17 +207,26 @@ static void waiters_call(struct kvi_store *store, struct kvi_fetch *fetch, kvs_s
   pthread_mutex_unlock(&store->lock);
 }
 
-/* True: it was moved under the read, and is being read once more. */
-static bool read_again_locked(struct kvi_store *store, struct kvi_fetch *fetch, kvs_status status)
+/* The medium did not find it where it was asked for, because it has been moved since: it is not gone. */
+static bool was_moved(const struct kvi_fetch *fetch, kvs_status status)
 {
-  struct kvi_below *below = store->below;
+  return status == KVS_MISS && fetch->entry != KVI_NONE && fetch->handle != fetch->get.handle;
+}
 
-  if (status != KVS_MISS || fetch->again || fetch->landed || fetch->entry == KVI_NONE ||
-      fetch->handle == fetch->get.handle)
+/* True: it is being read once more, where it is now. */
+static bool read_again_locked(struct kvi_store *store, struct kvi_fetch *fetch)
+{
+  struct kvi_medium *medium = store->below->medium;
+
+  if (fetch->rereads == FETCH_REREADS_MAX)
     return false;
-  fetch->again = true;
+  fetch->rereads++;
+  if (fetch->landed)
+    store->dram->ops->drop(store->dram, fetch->object);
+  fetch->landed = false;
   fetch->get.handle = fetch->handle;
-  return below->medium->ops->get(below->medium, &fetch->get) == KVS_OK;
+  fetch->get.length = fetch->length = store->entries[fetch->entry].length;
+  return medium->ops->get(medium, &fetch->get) == KVS_OK;
 }
 
 static void fetch_done(struct kvi_medium_get *get, kvs_status status)
@@ -217,9 +242,12 @@ static void fetch_done(struct kvi_medium_get *get, kvs_status status)
     kvi_damages_note(&store->damages, get->identity.space, fetch->key, get->identity.key_length,
                      store->below->attr.kind, KVI_DAMAGE_BY_GET);
   pthread_mutex_lock(&store->lock);
-  if (read_again_locked(store, fetch, status)) {
-    pthread_mutex_unlock(&store->lock);
-    return;
+  if (was_moved(fetch, status)) {
+    if (read_again_locked(store, fetch)) {
+      pthread_mutex_unlock(&store->lock);
+      return;
+    }
+    status = KVS_ERR_BUSY;
   }
   status = entry_end_locked(store, fetch, status);
   for (struct kvi_get_wait *wait = fetch->waiters; wait; wait = wait->next) {

@@ -59,6 +59,14 @@ static kvs_status find_locked(struct kvi_store *store, const char *tenant, const
   return store->dram->ops->open(store->dram, found->object);
 }
 
+bool kvi_source_suits(const struct kvi_get_terms *terms, uint16_t quality)
+{
+  uint32_t coding = kvi_quality_coding(quality);
+  bool reads = coding == KVI_CODING_NONE || (terms && coding < 32 && (terms->codings >> coding & 1));
+
+  return reads && kvi_quality_loss(quality) <= (terms ? terms->loss_max : 0);
+}
+
 kvs_status kvi_source_fill(struct kvi_store *store, kvi_tier_object object, struct kvi_source *source_p)
 {
   struct kvi_tier_places places;
@@ -117,19 +125,39 @@ void kvi_store_count_miss(struct kvi_store *store, uint32_t cause, bool back)
 }
 
 /* One that was read ahead is a hit of the tier it came from. */
-static void hit_count_locked(struct kvi_store *store, struct kvi_entry *entry)
+static enum kvi_tier_kind hit_count_locked(struct kvi_store *store, struct kvi_entry *entry)
 {
+  enum kvi_tier_kind tier = entry->origin ? (enum kvi_tier_kind)entry->origin : KVI_TIER_DRAM;
+
   store->stats.get_hits++;
   store->stats.get_bytes += entry->length;
-  store->stats.tier_hits[entry->origin ? entry->origin : KVI_TIER_DRAM]++;
+  store->stats.tier_hits[tier]++;
   entry->origin = 0;
+  return tier;
+}
+
+/* It is there, but not as its reader wants it: the hit that was counted was none. */
+static kvs_status unsuited(struct kvi_store *store, enum kvi_tier_kind tier, struct kvi_source *source_p,
+                           uint32_t *cause_p)
+{
+  pthread_mutex_lock(&store->lock);
+  store->stats.get_hits--;
+  store->stats.get_bytes -= source_p->table.length;
+  store->stats.tier_hits[tier]--;
+  store->stats.get_misses[KVI_MISS_QUALITY]++;
+  pthread_mutex_unlock(&store->lock);
+  kvi_store_get_close(store, source_p);
+  *cause_p = KVI_MISS_QUALITY;
+  return KVS_MISS;
 }
 
 kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
-                           const uint8_t *key, uint32_t key_length, struct kvi_get_wait *wait,
-                           struct kvi_source *source_p, uint32_t *cause_p, bool *dropped_p)
+                           const uint8_t *key, uint32_t key_length, const struct kvi_get_terms *terms,
+                           struct kvi_get_wait *wait, struct kvi_source *source_p, uint32_t *cause_p,
+                           bool *dropped_p)
 {
   struct kvi_key_tag tag;
+  enum kvi_tier_kind tier = KVI_TIER_ABSENT;
   struct found found = {0};
   struct kvi_use use;
   kvs_status status;
@@ -149,7 +177,7 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
     found.cause = KVI_MISS_TIER;
   }
   if (status == KVS_OK) {
-    hit_count_locked(store, &store->entries[found.entry]);
+    tier = hit_count_locked(store, &store->entries[found.entry]);
     kvi_use_locked(store, found.entry, &use);
   } else if (status == KVS_MISS) {
     store->stats.get_misses[found.cause]++;
@@ -176,7 +204,7 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
     return KVS_MISS;
   }
   kvi_use_tell(&use);
-  return KVS_OK;
+  return kvi_source_suits(terms, source_p->table.quality) ? KVS_OK : unsuited(store, tier, source_p, cause_p);
 }
 
 bool kvi_store_ahead_fits(struct kvi_store *store, const char *tenant, const uint8_t *space,
@@ -218,7 +246,17 @@ kvs_status kvi_store_get_open(struct kvi_store *store, const char *tenant, const
 {
   bool dropped;
 
-  return kvi_source_open(store, tenant, space, key, key_length, wait, source_p, cause_p, &dropped);
+  return kvi_source_open(store, tenant, space, key, key_length, wait ? &wait->terms : NULL, wait, source_p,
+                         cause_p, &dropped);
+}
+
+kvs_status kvi_store_get_here(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                              const uint8_t *key, uint32_t key_length, const struct kvi_get_terms *terms,
+                              struct kvi_source *source_p, uint32_t *cause_p)
+{
+  bool dropped;
+
+  return kvi_source_open(store, tenant, space, key, key_length, terms, NULL, source_p, cause_p, &dropped);
 }
 
 void kvi_store_get_close(struct kvi_store *store, struct kvi_source *source)

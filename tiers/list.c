@@ -82,9 +82,10 @@ static void chunk_info_locked(struct kvi_store *store, uint32_t number, uint64_t
   info->leased = policy.holds > 0;
   info->idle_ms = now_ns > policy.last_use_ns ? (now_ns - policy.last_use_ns) / KVI_NS_PER_MS : 0;
   info->length = entry->length;
+  info->quality = entry->loss;
   info->tier = here ? KVI_TIER_DRAM : store->below->attr.kind;
   if (here && store->dram->ops->table(store->dram, entry->object, &table) == KVS_OK)
-    info->segments = table.n_segments;
+    info->segments = table.n_segments, info->quality = table.quality;
 }
 
 size_t kvi_store_chunks(struct kvi_store *store, const char *tenant, const uint8_t *space, uint64_t *cursor_p,

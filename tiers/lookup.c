@@ -157,6 +157,9 @@ static void step(struct walk *walk, uint32_t first, uint32_t n)
     uint64_t have = 0;
 
     kvi_index_find_batch_locked(walk->store, walk->spaces[s], tags, n, found[s]);
+    for (uint32_t i = 0; i < n; i++)
+      if (found[s][i] != KVI_NONE && walk->store->entries[found[s][i]].loss > lookup->loss_max)
+        found[s][i] = KVI_NONE;
     if (!lookup->peek)
       found_use_locked(walk,
                        lookup->unchained ? KVI_NONE : previous_find_locked(walk, walk->spaces[s], first),

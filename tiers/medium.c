@@ -190,6 +190,12 @@ kvs_status kvi_medium_deliver(struct kvi_medium_get *get, const uint8_t *bytes, 
   return KVS_OK;
 }
 
+bool kvi_medium_identity_equal(const struct kvi_medium_identity *a, const struct kvi_medium_identity *b)
+{
+  return a->key_length == b->key_length && memcmp(a->key, b->key, a->key_length) == 0 &&
+         memcmp(a->space, b->space, KVS_DIGEST_SIZE) == 0 && strcmp(a->tenant, b->tenant) == 0;
+}
+
 kvs_status kvi_medium_gather(const struct kvi_medium_put *put, uint8_t *to)
 {
   struct cursor from = {.iov = put->iov, .n_iov = put->n_iov};

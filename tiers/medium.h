@@ -24,6 +24,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <kvasir/space.h>
+
 #include "proto/chunk.h"
 #include "proto/wire.h"
 #include "tiers/tier.h"
@@ -80,9 +82,11 @@ struct kvi_medium_put {
   uint32_t n_iov;
   uint64_t length;
   struct kvi_chunk_table table; /* as sealed: lengths, checksums, quality */
-  uint16_t codec_level;         /* 0: the payload is not encoded */
-  uint32_t ttl_ms;              /* its own, for media that forget by themselves (policy.h); 0: none */
-  uint64_t deadline_ns;         /* kvi_now_ns() clock */
+  const kvs_space_desc
+      *desc;            /* of the chunk's space, for media that encode (encoder/encoder.h); NULL: not known */
+  bool hurry;           /* others wait behind it: it is not to be encoded first */
+  uint32_t ttl_ms;      /* its own, for media that forget by themselves (policy.h); 0: none */
+  uint64_t deadline_ns; /* kvi_now_ns() clock */
   /*
    * Not NULL: the places begin at blocks and are of whole ones, but for the last one's end, behind which memory up to the next block may be read
    * too; so a device may read them as they lie. The checksums are then those of the table, not compared. keep is called before done, if the put ends
@@ -92,10 +96,16 @@ struct kvi_medium_put {
   /*
    * KVS_OK: kept, as durable as the medium is configured to be; handle is set. KVS_ERR_FULL: no room (not a fault), KVS_ERR_IO: the
    * medium failed, KVS_ERR_CORRUPT: the bytes do not fit their table, so nothing was kept. KVS_ERR_CANCELED: it was removed before it was
-   * written. KVS_ERR_DEADLINE, KVS_ERR_CLOSED.
+   * written. KVS_ERR_DEADLINE, KVS_ERR_CLOSED; and of a medium that encodes first, what the one that it is around says to its put.
    */
   void (*done)(struct kvi_medium_put *put, kvs_status status);
   kvi_medium_handle handle; /* set before done */
+  /*
+   * Payload bytes that are kept, and that a get of it has, and the quality of their table: those of the put, from the caller; a medium that encodes sets them before
+   * done.
+   */
+  uint64_t stored;
+  uint16_t stored_quality;
   void *user;
   void *medium_link[4]; /* the medium's, while it has it */
 };
@@ -188,13 +198,23 @@ struct kvi_medium_remove {
 
 /* ---- what a medium asks of its owner, the store ---- */
 
+/* A chunk as a medium has it: found at the start, or copied to another place. Valid during the call. */
+struct kvi_medium_found {
+  struct kvi_medium_identity identity;
+  kvi_medium_handle handle;
+  uint64_t length;
+  uint32_t loss; /* kvi_quality_loss */
+};
+
 struct kvi_medium_owner {
   void *ctx;
   /* Is this where the store has that chunk? What is not may be forgotten. */
   bool (*holds)(void *ctx, const struct kvi_medium_identity *identity, kvi_medium_handle handle);
-  /* The chunk was copied from one place to another. False: the store did not have it at `from` any more; the copy is not needed. */
-  bool (*moved)(void *ctx, const struct kvi_medium_identity *identity, kvi_medium_handle from,
-                kvi_medium_handle to);
+  /*
+   * The chunk was copied from one place to another, perhaps with more loss than it had, as its owner allows. False: the store did not have it at `from` any more; the copy is not
+   * needed.
+   */
+  bool (*moved)(void *ctx, kvi_medium_handle from, const struct kvi_medium_found *to);
   /* Lets go of chunks by the policy, by calls of drop, until about `bytes` went. Returns the bytes; 0: nothing may go. */
   uint64_t (*make_room)(void *ctx, uint64_t bytes);
   /* What lies there is not that chunk, or does not fit its checksums: the store lets go of it if it has it there. */
@@ -203,12 +223,6 @@ struct kvi_medium_owner {
   void (*lost)(void *ctx, kvi_medium_handle first, kvi_medium_handle last);
 };
 
-/* One chunk that recover has found. Valid during the call. */
-struct kvi_medium_found {
-  struct kvi_medium_identity identity;
-  kvi_medium_handle handle;
-  uint64_t length;
-};
 /* False: not wanted (no room in the index, or a copy is known already): the medium forgets it. */
 typedef bool kvi_medium_found_fn(void *ctx, const struct kvi_medium_found *found);
 
@@ -221,6 +235,7 @@ struct kvi_medium_stats {
   uint64_t corrupt, deadlines, busy; /* busy: refused at the bound */
   uint64_t device_errors;
   uint64_t copied_chunks, copied_bytes; /* written again to free room */
+  uint64_t cut_chunks, cut_bytes;       /* of these, that lost a plane; what that saved */
   uint64_t reclaims;                    /* log files freed */
   uint64_t scrubbed_bytes;
   /* what recover did */
@@ -232,6 +247,11 @@ struct kvi_medium_stats {
   uint64_t devices, devices_failed;           /* directories or connections */
   uint64_t read_bytes_per_s, read_latency_us; /* measured, decaying averages; 0: not yet */
   uint64_t write_bytes_per_s;
+  /* what was encoded on its way here (encoder/encoder.h); all 0 of a medium that does not */
+  uint64_t encoded_chunks, encoded_raw_bytes, encoded_bytes; /* before and after */
+  uint64_t unencoded_busy, unencoded_larger,
+      unencoded_failed; /* chunks that went as they were: too many waited, it would not have been smaller, it failed */
+  uint64_t encode_ns; /* of the workers */
 };
 
 /* ---- the ops ---- */
@@ -280,6 +300,9 @@ struct kvi_medium {
 
 /* Fills missing ops with ones that refuse (KVS_ERR_UNSUPPORTED) or do nothing. */
 void kvi_medium_ops_complete(struct kvi_medium_ops *ops);
+
+/* The same chunk? */
+bool kvi_medium_identity_equal(const struct kvi_medium_identity *a, const struct kvi_medium_identity *b);
 
 /*
  * What a get's medium does with a chunk that lies in memory as it was written, a table (docs/formats/chunk.md) and its payload: opens the

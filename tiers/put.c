@@ -81,6 +81,18 @@ static uint32_t entry_take_locked(struct kvi_store *store, uint64_t hash, uint32
   return number;
 }
 
+/* There is a free one. */
+static uint32_t landing_take_locked(struct kvi_store *store)
+{
+  uint32_t number = store->landing_free;
+  struct kvi_store_landing *landing = &store->landings[number];
+
+  store->landing_free = landing->next_free;
+  *landing = (struct kvi_store_landing){.parent = KVI_NONE, .first_waiter = KVI_NONE};
+  store->stats.landings++;
+  return number;
+}
+
 /* KVS_OK: *landing_p is its number. Otherwise as put_begin. */
 static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
                                       const struct kvi_put_request *request, const struct kvi_key_tag *tag,
@@ -92,6 +104,14 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
   struct kvi_store_landing *landing;
   uint32_t parent;
 
+  if (number != KVI_NONE && kvi_entry_is_present(&store->entries[number]) &&
+      kvi_better_wanted_locked(store, number, request->quality)) {
+    if (store->landing_free == KVI_NONE)
+      return KVS_ERR_BUSY;
+    *landing_p = landing_take_locked(store);
+    kvi_better_begin_locked(store, &store->landings[*landing_p], number);
+    return KVS_OK;
+  }
   if (number != KVI_NONE && kvi_entry_is_present(&store->entries[number])) {
     store->policy_ops->touch(store->policy, number, kvi_now_ns());
     if (!store->entries[number].unchained && store->entries[number].place == request->place)
@@ -100,7 +120,8 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
     return KVS_EXISTS;
   }
   if (number != KVI_NONE)
-    return kvi_waiter_add_locked(store, store->entries[number].object, wait_fn, wait_ctx);
+    return kvi_waiter_add_locked(store, store->entries[number].object, kvi_quality_loss(request->quality),
+                                 wait_fn, wait_ctx);
   if (store->landing_free == KVI_NONE)
     return KVS_ERR_BUSY;
   parent = parent_find_locked(store, space, request);
@@ -112,17 +133,15 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
       kvi_entry_unhold_locked(store, parent);
     return KVS_ERR_FULL;
   }
-  *landing_p = store->landing_free;
+  *landing_p = landing_take_locked(store);
   landing = &store->landings[*landing_p];
-  store->landing_free = landing->next_free;
   landing->entry = number;
   landing->parent = parent;
-  landing->first_waiter = KVI_NONE;
   store->entries[number].object = *landing_p;
   store->entries[number].length = (uint32_t)request->length;
   store->entries[number].place = request->place;
   store->entries[number].unchained = request->unchained;
-  store->stats.landings++;
+  store->entries[number].loss = kvi_quality_loss(request->quality) & KVI_LOSS_MAX;
   return KVS_OK;
 }
 
@@ -137,7 +156,9 @@ static kvs_status begin_locked(struct kvi_store *store, const char *tenant,
     return KVS_ERR_SPACE_UNKNOWN;
   if (store->spaces[space].key_length != request->key_length)
     return KVS_ERR_KEY_LENGTH;
-  if (store->spaces[space].chunk_bytes != 0 && store->spaces[space].chunk_bytes != request->length)
+  if (store->spaces[space].chunk_bytes != 0 && store->spaces[space].chunk_bytes != request->length &&
+      kvi_quality_coding(request->quality) ==
+          KVI_CODING_NONE) /* a coded one is as long as it happens to be */
     return KVS_ERR_SPACE_MISMATCH;
   return landing_open_locked(store, space, request, tag, wait_fn, wait_ctx, use, landing_p);
 }
@@ -190,6 +211,8 @@ static void landing_close_locked(struct kvi_store *store, uint32_t number)
 
   if (landing->parent != KVI_NONE)
     kvi_entry_unhold_locked(store, landing->parent);
+  if (landing->better)
+    kvi_entry_unhold_locked(store, landing->entry);
   landing->next_free = store->landing_free;
   store->landing_free = number;
   store->stats.landings--;
@@ -202,14 +225,15 @@ static void landing_undo(struct kvi_store *store, uint32_t number, bool refused)
 
   pthread_mutex_lock(&store->lock);
   waiters = kvi_waiters_detach_locked(store, number);
-  kvi_entry_forget_locked(store, store->landings[number].entry, KVI_MISS_NONE);
+  if (!store->landings[number].better)
+    kvi_entry_forget_locked(store, store->landings[number].entry, KVI_MISS_NONE);
   landing_close_locked(store, number);
   if (refused)
     store->stats.put_refused++;
   else
     store->stats.put_aborts++;
   pthread_mutex_unlock(&store->lock);
-  kvi_waiters_call(store, waiters, KVS_ERR_BUSY);
+  kvi_waiters_call(store, waiters, KVS_ERR_BUSY, 0);
 }
 
 kvs_status kvi_store_put_begin(struct kvi_store *store, const char *tenant,
@@ -259,7 +283,8 @@ kvs_status kvi_store_put_begin(struct kvi_store *store, const char *tenant,
                                     .iov = places.iov,
                                     .n_iov = places.n_iov,
                                     .segments = places.segments,
-                                    .n_segments = request->n_segments};
+                                    .n_segments = request->n_segments,
+                                    .quality = request->quality};
   return KVS_OK;
 }
 
@@ -271,9 +296,33 @@ static uint32_t landing_number(const struct kvi_store *store, const struct kvi_l
 void kvi_store_landing_from(struct kvi_store *store, const struct kvi_landing *landing,
                             enum kvi_tier_kind tier)
 {
+  struct kvi_store_landing *own = &store->landings[landing_number(store, landing)];
+
   pthread_mutex_lock(&store->lock);
-  store->entries[store->landings[landing_number(store, landing)].entry].origin = tier & 7;
+  if (own->better) /* what there is came from elsewhere */
+    own->origin = tier & 7;
+  else
+    store->entries[own->entry].origin = tier & 7;
   pthread_mutex_unlock(&store->lock);
+}
+
+static kvs_status better_commit(struct kvi_store *store, uint32_t number, const struct kvi_landing *landing)
+{
+  struct kvi_store_landing *own = &store->landings[number];
+  uint64_t length = 0;
+  kvs_status status;
+
+  for (uint32_t i = 0; i < landing->n_segments; i++)
+    length += landing->segments[i].length;
+  pthread_mutex_lock(&store->lock);
+  status = kvi_better_take_locked(store, own, length, landing->quality);
+  store->stats.put_commits += status == KVS_OK;
+  store->stats.put_bytes += status == KVS_OK ? length : 0;
+  if (status != KVS_OK)
+    store->dram->ops->drop(store->dram, own->object);
+  landing_close_locked(store, number);
+  pthread_mutex_unlock(&store->lock);
+  return status;
 }
 
 kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *landing)
@@ -281,11 +330,16 @@ kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *lan
   uint32_t number = landing_number(store, landing);
   struct kvi_store_landing *own = &store->landings[number];
   struct kvi_entry *entry = &store->entries[own->entry];
-  kvs_status status = store->dram->ops->seal(store->dram, own->object, 0);
+  kvs_status status = store->dram->ops->seal(store->dram, own->object, landing->quality);
   uint32_t waiters, parent;
 
   if (status != KVS_OK) {
     kvi_store_put_abort(store, landing);
+    return status;
+  }
+  if (own->better) {
+    status = better_commit(store, number, landing);
+    memset(landing, 0, sizeof(*landing));
     return status;
   }
   pthread_mutex_lock(&store->lock);
@@ -305,8 +359,8 @@ kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *lan
     kvi_write_through_locked(store, own->entry, 0);
   landing_close_locked(store, number);
   pthread_mutex_unlock(&store->lock);
+  kvi_waiters_call(store, waiters, KVS_OK, kvi_quality_loss(landing->quality));
   memset(landing, 0, sizeof(*landing));
-  kvi_waiters_call(store, waiters, KVS_OK);
   return KVS_OK;
 }
 

@@ -31,7 +31,7 @@ kvs_status kvi_lower_missed(struct kvi_store *store, const struct kvi_medium_ide
 
 /* The entry of that name, if it is on the medium only: KVI_NONE. *status_p says why not. */
 static uint32_t find_locked(struct kvi_store *store, const char *tenant, const uint8_t *space,
-                            const uint8_t *key, uint32_t key_length, uint64_t length, kvs_status *status_p)
+                            const uint8_t *key, uint32_t key_length, kvs_status *status_p)
 {
   struct kvi_key_tag tag;
   uint32_t entry;
@@ -41,9 +41,7 @@ static uint32_t find_locked(struct kvi_store *store, const char *tenant, const u
   entry = kvi_entry_find_locked(store, tenant, space, key_length, &tag);
   if (entry == KVI_NONE || !kvi_entry_is_present(&store->entries[entry]))
     return KVI_NONE;
-  *status_p = store->entries[entry].state == KVI_ENTRY_RESIDENT ? KVS_EXISTS
-              : store->entries[entry].length == length          ? KVS_OK
-                                                                : KVS_ERR_SPACE_MISMATCH;
+  *status_p = store->entries[entry].state == KVI_ENTRY_RESIDENT ? KVS_EXISTS : KVS_OK;
   return *status_p == KVS_OK ? entry : KVI_NONE;
 }
 
@@ -64,8 +62,7 @@ kvs_status kvi_store_refill_begin(struct kvi_store *store, const char *tenant,
   if (status != KVS_OK)
     return status;
   pthread_mutex_lock(&store->lock);
-  (void)find_locked(store, tenant, request->space, request->key, request->key_length, request->length,
-                    &status);
+  (void)find_locked(store, tenant, request->space, request->key, request->key_length, &status);
   pthread_mutex_unlock(&store->lock);
   if (status == KVS_OK)
     status = kvi_put_room_take(store, request, &object);
@@ -76,12 +73,14 @@ kvs_status kvi_store_refill_begin(struct kvi_store *store, const char *tenant,
                                     .iov = places.iov,
                                     .n_iov = places.n_iov,
                                     .segments = places.segments,
-                                    .n_segments = request->n_segments};
+                                    .n_segments = request->n_segments,
+                                    .quality = request->quality};
   return KVS_OK;
 }
 
 /* The bytes are the entry's now. */
-static void take_locked(struct kvi_store *store, uint32_t number, kvi_tier_object object)
+static void take_locked(struct kvi_store *store, uint32_t number, kvi_tier_object object, uint64_t length,
+                        uint16_t quality)
 {
   struct kvi_entry *entry = &store->entries[number];
 
@@ -89,6 +88,8 @@ static void take_locked(struct kvi_store *store, uint32_t number, kvi_tier_objec
       KVI_ENTRY_FETCHING) /* it is being read once more: those who wait ask below, and find it here */
     kvi_fetch_forget_locked(store, number, KVI_MISS_TIER);
   kvi_entry_land_locked(store, number, object);
+  entry->loss = kvi_quality_loss(quality) & KVI_LOSS_MAX;
+  kvi_entry_resize_locked(store, number, (uint32_t)length); /* its copy may be encoded, or these bytes */
   entry->origin = store->lower ? store->lower->kind & 7 : 0;
   store->stats.medium_only--;
   store->stats.promotions++;
@@ -101,15 +102,15 @@ kvs_status kvi_store_refill_commit(struct kvi_store *store, const char *tenant, 
   kvi_tier_object object = object_of(landing);
   uint64_t length = 0;
   uint32_t number;
-  kvs_status status = store->dram->ops->seal(store->dram, object, 0);
+  kvs_status status = store->dram->ops->seal(store->dram, object, landing->quality);
 
   for (uint32_t i = 0; i < landing->n_segments; i++)
     length += landing->segments[i].length;
   if (status == KVS_OK) {
     pthread_mutex_lock(&store->lock);
-    number = find_locked(store, tenant, space, key, key_length, length, &status);
+    number = find_locked(store, tenant, space, key, key_length, &status);
     if (number != KVI_NONE)
-      take_locked(store, number, object);
+      take_locked(store, number, object, length, landing->quality);
     pthread_mutex_unlock(&store->lock);
   }
   memset(landing, 0, sizeof(*landing));

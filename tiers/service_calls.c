@@ -99,8 +99,12 @@ static kvs_status hint_keys_present(struct kvi_store_service *service, const str
   uint8_t present[(KVI_LOOKUP_KEYS_MAX + 7) / 8];
   const uint8_t *space = ask->space.data;
   struct kvi_store_lookup_result result = {.present = present};
-  struct kvi_store_lookup query = {
-      .tenant = peer->tenant, .owner = peer->id, .spaces = &space, .n_spaces = 1, .peek = true};
+  struct kvi_store_lookup query = {.tenant = peer->tenant,
+                                   .owner = peer->id,
+                                   .spaces = &space,
+                                   .n_spaces = 1,
+                                   .loss_max = KVI_LOSS_MAX,
+                                   .peek = true};
   kvs_status status;
 
   *present_p = false;
@@ -190,6 +194,7 @@ static kvs_status list_chunks(struct kvi_store_service *service, const struct kv
     info->idle_ms = infos[i].idle_ms;
     info->children = infos[i].children;
     info->leased = infos[i].leased;
+    info->quality = infos[i].quality;
     if (kvi_service_bytes_set(&info->key, infos[i].key, infos[i].key_length) != KVS_OK)
       goto out;
   }

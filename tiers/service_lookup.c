@@ -70,6 +70,7 @@ static void store_answer(struct kvi_store_service *service, const struct kvi_pee
                                    .key_length = ask->keys->key_length,
                                    .n_keys = n_keys,
                                    .unchained = ask->keys->unchained,
+                                   .loss_max = ask->loss_max,
                                    .lease_ms = ask->lease_ms};
   bool any = false;
 

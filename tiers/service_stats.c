@@ -41,6 +41,11 @@ struct row {
   "Chunks evicted from the node that were in this tier, and in none below: for room, for an entry of the "   \
   "index, or because an operator asked."
 
+#define HELP_ENCODED "Chunks that were encoded on their way to the tier."
+#define HELP_UNENCODED                                                                                       \
+  "Chunks that went to the tier as they were, though it has a codec: too many waited, or it would hardly "   \
+  "have been smaller."
+
 static const struct row rows[] = {
     {"kvasir_lookups_total", "", "Lookups answered.", COUNTER, STORE(lookups)},
     {"kvasir_lookup_keys_total", "", "Keys asked for by lookups.", COUNTER, STORE(lookup_keys)},
@@ -55,6 +60,8 @@ static const struct row rows[] = {
     {"kvasir_get_misses_total", "cause=\"deleted\"", HELP_MISSES, COUNTER,
      STORE(get_misses[KVI_MISS_DELETED])},
     {"kvasir_get_misses_total", "cause=\"space\"", HELP_MISSES, COUNTER, STORE(get_misses[KVI_MISS_SPACE])},
+    {"kvasir_get_misses_total", "cause=\"quality\"", HELP_MISSES, COUNTER,
+     STORE(get_misses[KVI_MISS_QUALITY])},
     {"kvasir_get_misses_total", "cause=\"tier\"", HELP_MISSES, COUNTER, STORE(get_misses[KVI_MISS_TIER])},
     {"kvasir_get_misses_total", "cause=\"corrupt\"", HELP_MISSES, COUNTER,
      STORE(get_misses[KVI_MISS_CORRUPT])},
@@ -164,7 +171,23 @@ static const struct row rows[] = {
     {"kvasir_tier_copied_chunks_total", SSD, "Chunks written again to free a log file.", COUNTER,
      MEDIUM(copied_chunks)},
     {"kvasir_tier_copied_bytes_total", SSD, "Bytes of these.", COUNTER, MEDIUM(copied_bytes)},
+    {"kvasir_tier_cut_chunks_total", SSD, "Of the chunks written again, those that lost a plane.", COUNTER,
+     MEDIUM(cut_chunks)},
+    {"kvasir_tier_cut_bytes_total", SSD, "Bytes that this saved.", COUNTER, MEDIUM(cut_bytes)},
     {"kvasir_tier_reclaims_total", SSD, "Log files freed.", COUNTER, MEDIUM(reclaims)},
+    {"kvasir_tier_encoded_chunks_total", SSD, HELP_ENCODED, COUNTER, MEDIUM(encoded_chunks)},
+    {"kvasir_tier_encoded_raw_bytes_total", SSD, "Bytes of encoded chunks before.", COUNTER,
+     MEDIUM(encoded_raw_bytes)},
+    {"kvasir_tier_encoded_bytes_total", SSD, "Bytes of encoded chunks after.", COUNTER,
+     MEDIUM(encoded_bytes)},
+    {"kvasir_tier_encode_ns_total", SSD, "Time that encoding took, of all its threads.", COUNTER,
+     MEDIUM(encode_ns)},
+    {"kvasir_tier_unencoded_chunks_total", "tier=\"ssd\",cause=\"busy\"", HELP_UNENCODED, COUNTER,
+     MEDIUM(unencoded_busy)},
+    {"kvasir_tier_unencoded_chunks_total", "tier=\"ssd\",cause=\"larger\"", HELP_UNENCODED, COUNTER,
+     MEDIUM(unencoded_larger)},
+    {"kvasir_tier_unencoded_chunks_total", "tier=\"ssd\",cause=\"failed\"", HELP_UNENCODED, COUNTER,
+     MEDIUM(unencoded_failed)},
     {"kvasir_tier_scrubbed_bytes_total", SSD, "Bytes read to look for damage.", COUNTER,
      MEDIUM(scrubbed_bytes)},
     {"kvasir_tier_device_errors_total", SSD, "Reads, writes and syncs that the device failed.", COUNTER,
@@ -197,6 +220,19 @@ static const struct row rows[] = {
      COUNTER, SHARED(writes_shed)},
     {"kvasir_tier_put_failures_total", "tier=\"redis\",cause=\"evicted\"",
      "Chunks that the tier did not take.", COUNTER, SHARED(writes_lost)},
+    {"kvasir_tier_encoded_chunks_total", REDIS, HELP_ENCODED, COUNTER, SHARED_MEDIUM(encoded_chunks)},
+    {"kvasir_tier_encoded_raw_bytes_total", REDIS, "Bytes of encoded chunks before.", COUNTER,
+     SHARED_MEDIUM(encoded_raw_bytes)},
+    {"kvasir_tier_encoded_bytes_total", REDIS, "Bytes of encoded chunks after.", COUNTER,
+     SHARED_MEDIUM(encoded_bytes)},
+    {"kvasir_tier_encode_ns_total", REDIS, "Time that encoding took, of all its threads.", COUNTER,
+     SHARED_MEDIUM(encode_ns)},
+    {"kvasir_tier_unencoded_chunks_total", "tier=\"redis\",cause=\"busy\"", HELP_UNENCODED, COUNTER,
+     SHARED_MEDIUM(unencoded_busy)},
+    {"kvasir_tier_unencoded_chunks_total", "tier=\"redis\",cause=\"larger\"", HELP_UNENCODED, COUNTER,
+     SHARED_MEDIUM(unencoded_larger)},
+    {"kvasir_tier_unencoded_chunks_total", "tier=\"redis\",cause=\"failed\"", HELP_UNENCODED, COUNTER,
+     SHARED_MEDIUM(unencoded_failed)},
     {"kvasir_tier_put_off_total", REDIS, "Chunks that are to be written once they are used.", COUNTER,
      SHARED(puts_off)},
     {"kvasir_tier_removals_total", REDIS, "Chunks that were deleted and had to be removed from the tier.",

@@ -53,7 +53,8 @@ static kvs_status begin_put(struct kvi_shared_fetch *fetch, const struct kvi_chu
                                     .unchained = get->unchained,
                                     .length = table->length,
                                     .n_segments = table->n_segments,
-                                    .segment_lengths = lengths};
+                                    .segment_lengths = lengths,
+                                    .quality = table->quality};
   kvs_status status;
 
   if (!lengths)
@@ -98,8 +99,8 @@ static void waiter_end(struct kvi_shared_fetch *fetch, struct kvi_get_wait *wait
   const struct kvi_shared_name *name = &fetch->name;
 
   if (status == KVS_OK) {
-    status = kvi_store_get_open(fetch->shared->config.store, name->tenant, name->space, name->key,
-                                name->key_length, NULL, &wait->source, &cause);
+    status = kvi_store_get_here(fetch->shared->config.store, name->tenant, name->space, name->key,
+                                name->key_length, &wait->terms, &wait->source, &cause);
     if (status == KVS_PENDING) { /* it has left memory again, in no time */
       status = KVS_MISS;
       cause = KVI_MISS_TIER;
@@ -256,6 +257,23 @@ static struct kvi_shared_fetch *start_locked(struct kvi_shared *shared, const st
   return fetch;
 }
 
+/* Whether the store has it with no more loss than that. */
+static bool is_here(struct kvi_shared *shared, const struct kvi_shared_name *name, uint32_t loss_max)
+{
+  const uint8_t *space = name->space;
+  struct kvi_store_lookup_result result = {0};
+  struct kvi_store_lookup query = {.tenant = name->tenant,
+                                   .spaces = &space,
+                                   .n_spaces = 1,
+                                   .keys = name->key,
+                                   .key_length = name->key_length,
+                                   .n_keys = 1,
+                                   .loss_max = loss_max,
+                                   .peek = true};
+
+  return kvi_store_lookup(shared->config.store, &query, &result) != KVS_OK || result.prefix > 0;
+}
+
 kvs_status kvi_shared_get(struct kvi_shared *shared, const char *tenant, const uint8_t *space,
                           const uint8_t *key, uint32_t key_length, uint32_t cause, struct kvi_get_wait *wait)
 {
@@ -263,6 +281,9 @@ kvs_status kvi_shared_get(struct kvi_shared *shared, const char *tenant, const u
   struct kvi_shared_name name;
 
   if (!wait || kvi_shared_name_make(tenant, space, key, key_length, &name) != KVS_OK)
+    return KVS_MISS;
+  /* in a coding that is not read: another form of it would not come in; but what has lost less would */
+  if (cause == KVI_MISS_QUALITY && is_here(shared, &name, wait->terms.loss_max))
     return KVS_MISS;
   pthread_mutex_lock(&shared->lock);
   if (shared->n_waits < shared->config.max_fetches * KVI_SHARED_WAITS_PER_FETCH) {
@@ -286,27 +307,13 @@ kvs_status kvi_shared_get(struct kvi_shared *shared, const char *tenant, const u
   return KVS_PENDING;
 }
 
-static bool is_here(struct kvi_shared *shared, const struct kvi_shared_name *name)
-{
-  const uint8_t *space = name->space;
-  struct kvi_store_lookup_result result = {0};
-  struct kvi_store_lookup query = {.tenant = name->tenant,
-                                   .spaces = &space,
-                                   .n_spaces = 1,
-                                   .keys = name->key,
-                                   .key_length = name->key_length,
-                                   .n_keys = 1,
-                                   .peek = true};
-
-  return kvi_store_lookup(shared->config.store, &query, &result) != KVS_OK || result.prefix > 0;
-}
-
 void kvi_shared_ahead(struct kvi_shared *shared, const char *tenant, const uint8_t *space, const uint8_t *key,
                       uint32_t key_length)
 {
   struct kvi_shared_name name;
 
-  if (kvi_shared_name_make(tenant, space, key, key_length, &name) != KVS_OK || is_here(shared, &name))
+  if (kvi_shared_name_make(tenant, space, key, key_length, &name) != KVS_OK ||
+      is_here(shared, &name, KVI_LOSS_MAX))
     return;
   pthread_mutex_lock(&shared->lock);
   if (shared->stats.fetching < shared->config.max_fetches / 2 && !find_locked(shared, &name))

@@ -51,10 +51,10 @@ static void written(struct kvi_medium_put *put, kvs_status status)
   kvi_store_get_close(shared->config.store, &write->source);
   pthread_mutex_lock(&shared->lock);
   shared->writing--;
-  kvi_rate_end(&shared->rate, status == KVS_OK ? put->length : 0, kvi_now_ns());
+  kvi_rate_end(&shared->rate, status == KVS_OK ? put->stored : 0, kvi_now_ns());
   if (status == KVS_OK) {
     shared->stats.writes++;
-    shared->stats.write_bytes += put->length;
+    shared->stats.write_bytes += put->stored;
   } else if (status == KVS_ERR_CANCELED) {
     shared->stats.writes_lost++; /* deleted */
   } else if (status == KVS_ERR_FULL) {
@@ -90,14 +90,19 @@ static bool write_locked(struct kvi_shared *shared, struct kvi_shared_note *note
   }
   write->shared = shared;
   write->note = note;
-  write->put = (struct kvi_medium_put){.identity = kvi_shared_identity(name),
-                                       .iov = write->source.iov,
-                                       .n_iov = write->source.n_iov,
-                                       .length = write->source.table.length,
-                                       .table = write->source.table,
-                                       .deadline_ns = kvi_deadline_from_ms(shared->config.put_ms).at_ns,
-                                       .done = written,
-                                       .user = write};
+  write->put =
+      (struct kvi_medium_put){.identity = kvi_shared_identity(name),
+                              .iov = write->source.iov,
+                              .n_iov = write->source.n_iov,
+                              .length = write->source.table.length,
+                              .stored = write->source.table.length,
+                              .stored_quality = write->source.table.quality,
+                              .table = write->source.table,
+                              .desc = kvi_store_space_desc(shared->config.store, name->tenant, name->space),
+                              .hurry = shared->queue_length > shared->config.write_queue / 2,
+                              .deadline_ns = kvi_deadline_from_ms(shared->config.put_ms).at_ns,
+                              .done = written,
+                              .user = write};
   write->put.identity.parent = note->has_parent ? note->parent : NULL;
   write->put.identity.place = note->place;
   write->put.identity.unchained = note->unchained;

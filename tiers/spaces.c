@@ -163,3 +163,16 @@ kvs_status kvi_store_space_open(struct kvi_store *store, const char *tenant,
     kvi_space_free(copy);
   return status;
 }
+
+const kvs_space_desc *kvi_store_space_desc(struct kvi_store *store, const char *tenant, const uint8_t *space)
+{
+  const kvs_space_desc *desc = NULL;
+  uint32_t number;
+
+  pthread_mutex_lock(&store->lock);
+  number = kvi_space_find_locked(store, tenant, space);
+  if (number != KVI_NONE)
+    desc = atomic_load_explicit(&store->spaces[number].desc, memory_order_acquire);
+  pthread_mutex_unlock(&store->lock);
+  return desc;
+}

@@ -98,6 +98,7 @@ struct kvi_store_lookup {
   const uint8_t *keys;
   uint32_t key_length, n_keys; /* n_keys 1 to KVI_LOOKUP_KEYS_MAX */
   bool unchained;              /* lease every present key, not only the prefix */
+  uint32_t loss_max;           /* what loses more is not there */
   bool peek;                   /* only looks: no use of what it finds, not counted, no lease */
   uint32_t lease_ms;           /* 0: none */
 };
@@ -148,6 +149,10 @@ kvs_status kvi_store_get_open(struct kvi_store *store, const char *tenant, const
                               const uint8_t *key, uint32_t key_length, struct kvi_get_wait *wait,
                               struct kvi_source *source_p, uint32_t *cause_p);
 bool kvi_store_get_unwait(struct kvi_store *store, struct kvi_get_wait *wait);
+/* The same for what is in memory alone: KVS_PENDING: it is not, and nothing is started. */
+kvs_status kvi_store_get_here(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                              const uint8_t *key, uint32_t key_length, const struct kvi_get_terms *terms,
+                              struct kvi_source *source_p, uint32_t *cause_p);
 /* So many chunks of this space ahead of the one that is read leave half of the memory to others, by the size they have or had so far: else they would
  * push each other out before they are asked for. */
 bool kvi_store_ahead_fits(struct kvi_store *store, const char *tenant, const uint8_t *space,
@@ -223,6 +228,9 @@ kvs_status kvi_store_verify(struct kvi_store *store, const char *tenant, const u
 void kvi_store_evict(struct kvi_store *store, const char *tenant, const uint8_t *space, uint64_t bytes,
                      uint64_t *chunks_p, uint64_t *bytes_p);
 
+/* A space's descriptor, which lives as long as the store; NULL: not known, or not told yet. */
+const kvs_space_desc *kvi_store_space_desc(struct kvi_store *store, const char *tenant, const uint8_t *space);
+
 struct kvi_space_info {
   uint8_t digest[KVS_DIGEST_SIZE];
   const kvs_space_desc
@@ -238,6 +246,7 @@ struct kvi_chunk_info {
   uint32_t key_length; /* 0: it is on the medium only, and its key too */
   uint32_t place, segments, children;
   uint64_t length, idle_ms;
+  uint16_t quality; /* proto/chunk.h; of one that is on the medium only the loss alone */
   enum kvi_tier_kind tier;
   bool leased;
 };

@@ -46,7 +46,8 @@ struct kvi_entry {
   struct kvi_key_tag tag;
   uint32_t next; /* in its bucket, or in the free list */
   uint16_t space;
-  uint8_t state;
+  uint8_t state : 4; /* enum kvi_entry_state */
+  uint8_t loss : 4;  /* of the bytes that a get would have (proto/chunk.h) */
   uint8_t unchained : 1;
   uint8_t queued : 1;    /* to be written to the medium */
   uint8_t writing : 1;   /* being written */
@@ -57,8 +58,14 @@ struct kvi_entry {
     uint32_t object;
     uint32_t handle_low;
   };
-  uint32_t handle_high;
-  uint32_t length;
+  union {
+    uint32_t handle_high;
+    struct { /* RESIDENT: of its copy on the medium, which may be encoded */
+      uint32_t medium_length : 28;
+      uint32_t medium_loss : 4;
+    };
+  };
+  uint32_t length; /* payload, as it lies in memory, or else on the medium */
   uint32_t place;
 };
 static_assert(sizeof(struct kvi_entry) == 36, "metadata of each chunk; docs/store.md has the sum");
@@ -97,6 +104,9 @@ struct kvi_lease {
 
 struct kvi_store_landing {
   uint32_t entry;
+  bool
+      better; /* the entry is present, and held: these bytes are to take the place of worse ones (better.c) */
+  uint32_t origin; /* better: an enum kvi_tier_kind, as of an entry */
   uint32_t parent; /* held; KVI_NONE */
   uint32_t next_free;
   uint32_t first_waiter;
@@ -119,6 +129,7 @@ struct kvi_waiter {
   uint32_t next, prev; /* landing's list, or the free list */
   uint32_t ctx_next;   /* bucket by ctx */
   uint32_t life;
+  uint8_t loss; /* of what it wanted to put */
   enum kvi_waiter_state state;
 };
 
@@ -149,7 +160,7 @@ struct kvi_fetch {
   bool opened;              /* for each waiter */
   uint16_t quality;
   uint32_t length;
-  bool again; /* it was moved under the read, and is read once more */
+  uint32_t rereads; /* so often it was moved under the read, and read once more */
   uint8_t key[KVI_MEDIUM_KEY_MAX];
   struct kvi_get_wait *waiters;
   struct kvi_get_wait *calling; /* its done is running, on `thread` */
@@ -298,8 +309,11 @@ uint32_t kvi_space_recover(struct kvi_store *store, const char *tenant, const ui
 kvs_status kvi_source_fill(struct kvi_store *store, kvi_tier_object object, struct kvi_source *source_p);
 /* As kvi_store_get_open; *dropped_p: it was here until now, and its table did not fit its checksum, or its key was damaged. */
 kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const uint8_t *space,
-                           const uint8_t *key, uint32_t key_length, struct kvi_get_wait *wait,
-                           struct kvi_source *source_p, uint32_t *cause_p, bool *dropped_p);
+                           const uint8_t *key, uint32_t key_length, const struct kvi_get_terms *terms,
+                           struct kvi_get_wait *wait, struct kvi_source *source_p, uint32_t *cause_p,
+                           bool *dropped_p);
+/* Whether a reader takes a chunk of this quality. terms NULL: all 0. */
+bool kvi_source_suits(const struct kvi_get_terms *terms, uint16_t quality);
 /* Drops the chunk whose open source showed it to be damaged, unless it is gone or another one by now. */
 void kvi_source_drop_corrupt(struct kvi_store *store, const char *tenant, const uint8_t *space,
                              const uint8_t *key, uint32_t key_length, const struct kvi_source *source);
@@ -329,6 +343,19 @@ bool kvi_entry_key_locked(const struct kvi_store *store, uint32_t number, uint8_
 /* The same of the one before it in its chain, which a chunk in memory may know though that one is not there. */
 bool kvi_entry_parent_key_locked(const struct kvi_store *store, uint32_t number, uint8_t *key);
 
+/* ---- better.c ---- */
+
+/* Whether what is put loses less than what is there. The entry is present. */
+bool kvi_better_wanted_locked(const struct kvi_store *store, uint32_t number, uint16_t quality);
+/* The landing has an entry of bytes that are there: it is held until the landing is closed. */
+void kvi_better_begin_locked(struct kvi_store *store, struct kvi_store_landing *landing, uint32_t number);
+/*
+ * The sealed bytes take the place of those that are there. KVS_EXISTS: others have brought as good ones; KVS_ERR_BUSY: the chunk has gone meanwhile, and may be put anew: the
+ * object is the caller's then.
+ */
+kvs_status kvi_better_take_locked(struct kvi_store *store, const struct kvi_store_landing *landing,
+                                  uint64_t length, uint16_t quality);
+
 /* ---- put.c, waiters.c ---- */
 
 /* KVS_OK, or what is wrong with a put's lengths. */
@@ -345,11 +372,13 @@ void kvi_landings_destroy(struct kvi_store *store);
 
 kvs_status kvi_waiters_create(struct kvi_store *store);
 void kvi_waiters_destroy(struct kvi_store *store);
-/* KVS_PENDING, or KVS_ERR_BUSY when all waiters are taken. fn NULL: nobody is told. */
-kvs_status kvi_waiter_add_locked(struct kvi_store *store, uint32_t landing, kvi_put_wait_fn *fn, void *ctx);
+/* loss: of what it wants to put. KVS_PENDING, or KVS_ERR_BUSY when all waiters are taken. fn NULL: nobody is told. */
+kvs_status kvi_waiter_add_locked(struct kvi_store *store, uint32_t landing, uint32_t loss,
+                                 kvi_put_wait_fn *fn, void *ctx);
 /* Takes the landing's waiters out: KVI_NONE or the first of a list for kvi_waiters_call. */
 uint32_t kvi_waiters_detach_locked(struct kvi_store *store, uint32_t landing);
-void kvi_waiters_call(struct kvi_store *store, uint32_t first, kvs_status status);
+/* loss: of what is stored, with KVS_OK: who has something better is to put it (KVS_ERR_BUSY). */
+void kvi_waiters_call(struct kvi_store *store, uint32_t first, kvs_status status, uint32_t loss);
 
 /* ---- evict.c ---- */
 
@@ -377,6 +406,10 @@ kvi_medium_handle kvi_below_handle(const struct kvi_store *store, uint32_t numbe
 void kvi_below_handle_set(struct kvi_store *store, uint32_t number, kvi_medium_handle handle);
 /* Its bytes are in memory from now on, in this object: RESIDENT. */
 void kvi_entry_land_locked(struct kvi_store *store, uint32_t number, kvi_tier_object object);
+/* Its payload has another length now. */
+void kvi_entry_resize_locked(struct kvi_store *store, uint32_t number, uint32_t length);
+/* The payload of its copy on the medium, which it has. */
+uint32_t kvi_below_length(const struct kvi_entry *entry);
 /* Its bytes are not in memory, or not any longer; it has a copy: BELOW. */
 void kvi_entry_leave_locked(struct kvi_store *store, uint32_t number);
 /* Bytes that the tier below takes for what is in memory, whatever max_chunks is. */
@@ -401,7 +434,7 @@ static inline bool kvi_below_has(const struct kvi_store *store, uint32_t number)
 
 void kvi_clean_add_locked(struct kvi_store *store, uint32_t number);
 void kvi_clean_remove_locked(struct kvi_store *store, uint32_t number);
-/* The one to demote next and its last use; KVI_NONE. */
+/* The one to demote next and its last use; KVI_NONE. Not one that is held, and has lost more on the medium. */
 uint32_t kvi_clean_victim_locked(struct kvi_store *store, uint64_t *last_use_ns_p);
 /* Out of memory; it stays on the medium. */
 void kvi_demote_locked(struct kvi_store *store, uint32_t number, enum kvi_demote_rule rule);

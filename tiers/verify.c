@@ -7,10 +7,12 @@
 kvs_status kvi_store_verify(struct kvi_store *store, const char *tenant, const uint8_t *space,
                             const uint8_t *key, uint32_t key_length, uint64_t *length_p)
 {
+  static const struct kvi_get_terms any = {.codings = UINT32_MAX, .loss_max = KVI_LOSS_MAX};
   struct kvi_source source;
   uint32_t cause; /* may be of one that went long ago */
   bool dropped;
-  kvs_status status = kvi_source_open(store, tenant, space, key, key_length, NULL, &source, &cause, &dropped);
+  kvs_status status =
+      kvi_source_open(store, tenant, space, key, key_length, &any, NULL, &source, &cause, &dropped);
 
   *length_p = 0;
   if (status == KVS_PENDING) /* on a slower tier, which compares checksums whenever it reads */

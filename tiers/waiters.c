@@ -41,7 +41,8 @@ static uint32_t *ctx_bucket(const struct kvi_store *store, const void *ctx)
   return &store->ctx_buckets[(mixed >> 32) & (store->n_waiters - 1)];
 }
 
-kvs_status kvi_waiter_add_locked(struct kvi_store *store, uint32_t landing, kvi_put_wait_fn *fn, void *ctx)
+kvs_status kvi_waiter_add_locked(struct kvi_store *store, uint32_t landing, uint32_t loss,
+                                 kvi_put_wait_fn *fn, void *ctx)
 {
   uint32_t number = store->waiter_free;
   uint32_t *first = &store->landings[landing].first_waiter;
@@ -56,6 +57,7 @@ kvs_status kvi_waiter_add_locked(struct kvi_store *store, uint32_t landing, kvi_
   waiter->fn = fn;
   waiter->ctx = ctx;
   waiter->landing = landing;
+  waiter->loss = loss & KVI_LOSS_MAX;
   waiter->state = KVI_WAITER_WAITING;
   waiter->prev = KVI_NONE;
   waiter->next = *first;
@@ -92,23 +94,25 @@ uint32_t kvi_waiters_detach_locked(struct kvi_store *store, uint32_t landing)
   return first;
 }
 
-void kvi_waiters_call(struct kvi_store *store, uint32_t first, kvs_status status)
+void kvi_waiters_call(struct kvi_store *store, uint32_t first, kvs_status status, uint32_t loss)
 {
   while (first != KVI_NONE) {
     struct kvi_waiter *waiter = &store->waiters[first];
     kvi_put_wait_fn *fn;
     uint32_t next;
+    bool worse;
     void *ctx;
 
     pthread_mutex_lock(&store->lock);
     next = waiter->next;
     fn = waiter->state == KVI_WAITER_QUEUED ? waiter->fn : NULL;
     ctx = waiter->ctx;
+    worse = status == KVS_OK && waiter->loss < loss;
     waiter->state = KVI_WAITER_RUNNING;
     waiter->thread = pthread_self();
     pthread_mutex_unlock(&store->lock);
     if (fn)
-      fn(ctx, status);
+      fn(ctx, worse ? KVS_ERR_BUSY : status);
     pthread_mutex_lock(&store->lock);
     waiter_free_locked(store, first);
     if (store->waiter_watchers > 0)

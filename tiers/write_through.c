@@ -97,7 +97,10 @@ static void queue_again_locked(struct kvi_store *store)
   }
 }
 
-/* One that was not taken is tried again, unless it never will be. */
+/*
+ * One that was not taken is tried again, unless it never will be. One that does not fit its checksums is, too: it may have been damaged on its way, and in memory only, with
+ * successors that are not, it could never leave.
+ */
 static void again_push(struct kvi_below *below, uint32_t entry, kvi_tier_object object, kvs_status status)
 {
   if (status != KVS_ERR_CANCELED && status != KVS_ERR_CLOSED && status != KVS_ERR_TOO_LARGE &&
@@ -117,11 +120,15 @@ static void write_done(struct kvi_medium_put *put, kvs_status status)
   struct kvi_entry *entry = &store->entries[write->entry];
 
   pthread_mutex_lock(&store->lock);
+  if (status == KVS_OK && put->stored < put->length)
+    kvi_budget_give(&below->budget, put->length - put->stored);
   /* open: the object cannot be another chunk's, and the entry not be another with this object */
   if (entry->state == KVI_ENTRY_RESIDENT && entry->writing && entry->object == write->object) {
     entry->writing = 0;
     if (status == KVS_OK) {
       kvi_below_handle_set(store, write->entry, put->handle);
+      entry->medium_length = put->stored & 0xfffffff;
+      entry->medium_loss = kvi_quality_loss(put->stored_quality) & KVI_LOSS_MAX;
       store->policy_ops->move(store->policy, write->entry, KVI_POLICY_MEDIUM);
       kvi_clean_add_locked(store, write->entry);
       store->stats.medium_chunks++;
@@ -171,7 +178,9 @@ static void write_fill_locked(struct kvi_store *store, struct kvi_write *write, 
     write->put.identity.parent = write->parent;
   write->put.iov = places.iov;
   write->put.n_iov = places.n_iov;
-  write->put.length = entry->length;
+  write->put.length = write->put.stored = entry->length;
+  write->put.desc = atomic_load_explicit(&space->desc, memory_order_acquire);
+  write->put.hurry = store->below->queue.length > store->below->queue.room / 2;
   write->put.deadline_ns = kvi_now_ns() + WRITE_TIMEOUT_NS;
   write->put.keep = kvi_below_is_direct(store) ? keep : NULL;
   write->put.done = write_done;
@@ -190,6 +199,7 @@ static bool write_start_locked(struct kvi_store *store, uint32_t number)
     return true;
   write_fill_locked(store, write, number);
   status = store->dram->ops->table(store->dram, entry->object, &write->put.table);
+  write->put.stored_quality = write->put.table.quality;
   if (status == KVS_OK)
     status = below->medium->ops->put(below->medium, &write->put);
   if (status == KVS_OK) {

@@ -65,6 +65,15 @@ static int list_spaces(struct cli *cli)
   return CLI_OK;
 }
 
+/* What it has lost, in words. */
+static const char *quality_text(const cJSON *chunk)
+{
+  static const char *const texts[] = {"exact", "3 planes", "2 planes", "1 plane", "base", "cachegen"};
+  double loss = cli_json_number(chunk, "loss");
+
+  return loss >= 0 && loss < 6 ? texts[(int)loss] : "coarse";
+}
+
 static void add_chunk(struct cli_table *table, const cJSON *chunk)
 {
   char hex[17], place[16], size[CLI_SIZE_TEXT], segments[16], idle[CLI_SIZE_TEXT], children[16];
@@ -74,10 +83,12 @@ static void add_chunk(struct cli_table *table, const cJSON *chunk)
   snprintf(children, sizeof(children), "%.0f", cli_json_number(chunk, "children"));
   cli_size_text(cli_json_number(chunk, "length"), size);
   cli_time_text(cli_json_number(chunk, "idle_ms") / 1e3, idle);
-  cli_table_row(table, (const char *const[]){
-                           shorten(cli_json_text(chunk, "key"), hex), place, size, segments,
-                           cli_json_text(chunk, "tier"), idle, children,
-                           cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(chunk, "leased")) ? "yes" : ""});
+  cli_table_row(table,
+                (const char *const[]){
+                    shorten(cli_json_text(chunk, "key"), hex), place, size, segments,
+                    cli_json_text(chunk, "tier"), quality_text(chunk),
+                    cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(chunk, "coded")) ? "yes" : "", idle,
+                    children, cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(chunk, "leased")) ? "yes" : ""});
 }
 
 /* Takes one page into the table, or prints it as JSON lines' array elements. Returns how many chunks it had. */
@@ -105,8 +116,9 @@ static uint64_t take_page(const struct cli *cli, const char *json, struct cli_ta
 
 static int list_chunks(struct cli *cli, const char *name)
 {
-  const char *const headings[] = {"KEY", "PLACE", "SIZE", "SEGMENTS", "TIER", "IDLE", "CHILDREN", "LEASED"};
-  const bool to_the_right[] = {false, true, true, true, false, true, true, false};
+  const char *const headings[] = {"KEY",     "PLACE", "SIZE", "SEGMENTS", "TIER",
+                                  "QUALITY", "CODED", "IDLE", "CHILDREN", "LEASED"};
+  const bool to_the_right[] = {false, true, true, true, false, false, false, true, true, false};
   struct cli_table *table = NULL;
   uint8_t digest[KVS_DIGEST_SIZE];
   uint64_t cursor = 0, listed = 0;
@@ -118,7 +130,7 @@ static int list_chunks(struct cli *cli, const char *name)
   if (cli->json)
     printf("{\"chunks\":[");
   else
-    table = cli_table_new(8, headings, to_the_right);
+    table = cli_table_new(10, headings, to_the_right);
   do {
     uint32_t ask = limit > 0 && limit - listed < PAGE ? (uint32_t)(limit - listed) : PAGE;
     char *json = NULL;

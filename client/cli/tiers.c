@@ -172,19 +172,40 @@ static void print_below(const cJSON *document, const char *tier, const char *dev
   putchar('\n');
 }
 
+/* What its codec made of chunks. */
+static void print_codec(const cJSON *document, const char *tier)
+{
+  double before = value_of(document, "kvasir_tier_encoded_raw_bytes_total", tier);
+  double after = value_of(document, "kvasir_tier_encoded_bytes_total", tier);
+  double seconds = value_of(document, "kvasir_tier_encode_ns_total", tier) / 1e9;
+  char raw[CLI_SIZE_TEXT], coded[CLI_SIZE_TEXT], rate[CLI_SIZE_TEXT];
+
+  if (before + value_of(document, "kvasir_tier_unencoded_chunks_total", tier) <= 0)
+    return;
+  printf("%s: %.0f chunks encoded, %s to %s (%.2f times smaller) at %s/s a thread; as they were by cause: ",
+         tier, value_of(document, "kvasir_tier_encoded_chunks_total", tier), cli_size_text(before, raw),
+         cli_size_text(after, coded), after > 0 ? before / after : 1.0,
+         cli_size_text(seconds > 0 ? before / seconds : 0, rate));
+  print_causes(document, "kvasir_tier_unencoded_chunks_total", tier);
+  putchar('\n');
+}
+
 static void print_ssd(const cJSON *document)
 {
   char size[CLI_SIZE_TEXT], read[CLI_SIZE_TEXT], time[CLI_SIZE_TEXT];
 
   print_below(document, "ssd", "directories");
+  print_codec(document, "ssd");
   fputs("ssd: demoted by rule: ", stdout);
   print_causes(document, "kvasir_tier_demotions_total", "ssd");
   fputs("; evicted by rule: ", stdout);
   print_causes(document, "kvasir_tier_evictions_total", "ssd");
-  printf("; %.0f copies lost to the device; %.0f log files freed, %.0f chunks copied for it\n",
+  printf("; %.0f copies lost to the device; %.0f log files freed, %.0f chunks copied for it, "
+         "%.0f of them with a plane less\n",
          value_of(document, "kvasir_tier_lost_total", "ssd"),
          value_of(document, "kvasir_tier_reclaims_total", "ssd"),
-         value_of(document, "kvasir_tier_copied_chunks_total", "ssd"));
+         value_of(document, "kvasir_tier_copied_chunks_total", "ssd"),
+         value_of(document, "kvasir_tier_cut_chunks_total", "ssd"));
   printf("ssd: %.0f chunks, %s found at start in %s, %s read for it; %.0f are in no faster tier\n",
          value_of(document, "kvasir_tier_recovered_objects", "ssd"),
          cli_size_text(value_of(document, "kvasir_tier_recovered_bytes", "ssd"), size),
@@ -196,6 +217,7 @@ static void print_ssd(const cJSON *document)
 static void print_redis(const cJSON *document)
 {
   print_below(document, "redis", "servers");
+  print_codec(document, "redis");
   printf("redis: lookups asked it for %.0f keys, %.0f were there; not asked by cause: ",
          value_of(document, "kvasir_tier_lookup_keys_total", "redis"),
          value_of(document, "kvasir_tier_lookup_hit_keys_total", "redis"));

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proto/chunk.h"
+
 static const char help[] =
     "usage: kvasir-llama --model FILE (--tokens FILE | --prompt FILE) [options]\n"
     "Runs a prompt through llama.cpp; what Kvasir has of its KV is loaded, the rest is computed and "
@@ -29,6 +31,9 @@ static const char help[] =
     "  --chunk N             tokens of a chunk (default: 256)\n"
     "  --sequences N         sequences of the context; 1 leaves no spare one (default: 2)\n"
     "  --timeout-ms N        of each exchange with the store (default: 5000)\n"
+    "  --loss-max N          how far chunks may be degraded, and those that are loaded may have been: 0 not "
+    "at all,\n"
+    "                        2 as FP8, 4 the base of a ladder alone (default: 0)\n"
     "  --wait-ms N           wait so long for the node at the start (default: 2000)\n"
     "  --no-load, --no-save  leave out one half\n"
     "  --logits-out FILE     the last position's logits, float32, little-endian\n"
@@ -53,6 +58,7 @@ enum {
   OPT_CONTEXT,
   OPT_TIMEOUT,
   OPT_WAIT,
+  OPT_LOSS,
   OPT_CHUNK,
   OPT_SEQUENCES,
   OPT_DRAM,
@@ -64,20 +70,33 @@ enum {
   OPT_HELP,
 };
 
-static const struct option options[] = {
-    {"model", 1, NULL, OPT_MODEL},         {"tokens", 1, NULL, OPT_TOKENS},
-    {"prompt", 1, NULL, OPT_PROMPT},       {"endpoint", 1, NULL, OPT_ENDPOINT},
-    {"logits-out", 1, NULL, OPT_LOGITS},   {"logits-compare", 1, NULL, OPT_COMPARE},
-    {"kv-type", 1, NULL, OPT_TYPE},        {"flash-attn", 1, NULL, OPT_FLASH},
-    {"json", 0, NULL, OPT_JSON},           {"no-save", 0, NULL, OPT_NO_SAVE},
-    {"no-load", 0, NULL, OPT_NO_LOAD},     {"verbose", 0, NULL, OPT_VERBOSE},
-    {"n-predict", 1, NULL, OPT_PREDICT},   {"threads", 1, NULL, OPT_THREADS},
-    {"context", 1, NULL, OPT_CONTEXT},     {"timeout-ms", 1, NULL, OPT_TIMEOUT},
-    {"wait-ms", 1, NULL, OPT_WAIT},        {"chunk", 1, NULL, OPT_CHUNK},
-    {"sequences", 1, NULL, OPT_SEQUENCES}, {"embedded-mib", 1, NULL, OPT_DRAM},
-    {"tls-ca", 1, NULL, OPT_TLS_CA},       {"tls-cert", 1, NULL, OPT_TLS_CERT},
-    {"tls-key", 1, NULL, OPT_TLS_KEY},     {"tls-name", 1, NULL, OPT_TLS_NAME},
-    {"help", 0, NULL, OPT_HELP},           {0}};
+static const struct option options[] = {{"model", 1, NULL, OPT_MODEL},
+                                        {"tokens", 1, NULL, OPT_TOKENS},
+                                        {"prompt", 1, NULL, OPT_PROMPT},
+                                        {"endpoint", 1, NULL, OPT_ENDPOINT},
+                                        {"logits-out", 1, NULL, OPT_LOGITS},
+                                        {"logits-compare", 1, NULL, OPT_COMPARE},
+                                        {"kv-type", 1, NULL, OPT_TYPE},
+                                        {"flash-attn", 1, NULL, OPT_FLASH},
+                                        {"json", 0, NULL, OPT_JSON},
+                                        {"no-save", 0, NULL, OPT_NO_SAVE},
+                                        {"no-load", 0, NULL, OPT_NO_LOAD},
+                                        {"verbose", 0, NULL, OPT_VERBOSE},
+                                        {"n-predict", 1, NULL, OPT_PREDICT},
+                                        {"threads", 1, NULL, OPT_THREADS},
+                                        {"context", 1, NULL, OPT_CONTEXT},
+                                        {"timeout-ms", 1, NULL, OPT_TIMEOUT},
+                                        {"wait-ms", 1, NULL, OPT_WAIT},
+                                        {"chunk", 1, NULL, OPT_CHUNK},
+                                        {"sequences", 1, NULL, OPT_SEQUENCES},
+                                        {"embedded-mib", 1, NULL, OPT_DRAM},
+                                        {"tls-ca", 1, NULL, OPT_TLS_CA},
+                                        {"tls-cert", 1, NULL, OPT_TLS_CERT},
+                                        {"tls-key", 1, NULL, OPT_TLS_KEY},
+                                        {"tls-name", 1, NULL, OPT_TLS_NAME},
+                                        {"loss-max", 1, NULL, OPT_LOSS},
+                                        {"help", 0, NULL, OPT_HELP},
+                                        {0}};
 
 static bool parse_number(const char *text, uint64_t low, uint64_t high, uint64_t *value)
 {
@@ -116,6 +135,8 @@ static bool set_number(kvi_llama_arguments *a, int option, const char *text)
     return parse_number(text, 1, 1 << 24, &a->context);
   case OPT_TIMEOUT:
     return parse_number(text, 1, 600000, &a->timeout_ms);
+  case OPT_LOSS:
+    return parse_number(text, 0, KVI_LOSS_MAX, &a->loss_max);
   case OPT_WAIT:
     return parse_number(text, 0, 600000, &a->wait_ms);
   case OPT_CHUNK:

@@ -98,7 +98,8 @@ static int open_kvasir(run *r)
                                   .model_path = a->model,
                                   .params = &r->params,
                                   .tokens_per_chunk = (uint32_t)a->chunk,
-                                  .timeout_ms = (uint32_t)a->timeout_ms};
+                                  .timeout_ms = (uint32_t)a->timeout_ms,
+                                  .loss_max = (uint32_t)a->loss_max};
   status = kvs_llama_open(r->connector, r->context, &open, text, sizeof(text), &r->kvasir);
   return status == KVS_OK ? 0 : fail(a->model, text[0] != '\0' ? text : kvs_status_text(status));
 }

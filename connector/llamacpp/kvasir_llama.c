@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "connector/llamacpp/llama_private.h"
+#include "proto/chunk.h"
 #include "proto/limits.h"
 
 static kvs_status check_options(const kvs_llama_options *options)
@@ -12,8 +13,10 @@ static kvs_status check_options(const kvs_llama_options *options)
     return KVS_ERR_INVALID;
   if (options->model_path == NULL && options->weights == NULL)
     return KVS_ERR_INVALID;
-  return options->timeout_ms > KVI_TIMEOUT_MS_MAX || options->tokens_per_chunk > INT32_MAX ? KVS_ERR_INVALID
-                                                                                           : KVS_OK;
+  return options->timeout_ms > KVI_TIMEOUT_MS_MAX || options->tokens_per_chunk > INT32_MAX ||
+                 options->loss_max > KVI_LOSS_MAX
+             ? KVS_ERR_INVALID
+             : KVS_OK;
 }
 
 kvs_status kvs_llama_open(kvs_connector *connector, struct llama_context *context,
@@ -34,6 +37,7 @@ kvs_status kvs_llama_open(kvs_connector *connector, struct llama_context *contex
     return KVS_ERR_NOMEM;
   handle->connector = connector;
   handle->timeout_ms = options->timeout_ms != 0 ? options->timeout_ms : KVI_LLAMA_TIMEOUT_MS;
+  handle->loss_max = options->loss_max;
   const uint32_t per_chunk =
       options->tokens_per_chunk != 0 ? options->tokens_per_chunk : KVI_LLAMA_TOKENS_PER_CHUNK;
   const llama_seq_id spare =

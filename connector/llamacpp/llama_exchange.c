@@ -20,8 +20,10 @@ bool kvi_llama_wait(kvs_llama *handle, kvs_op op, kvs_completion *completion)
 
 static kvs_request request_of(const kvs_llama *handle, kvs_status *statuses)
 {
-  return (kvs_request){
-      .struct_size = sizeof(kvs_request), .timeout_ms = handle->timeout_ms, .statuses = statuses};
+  return (kvs_request){.struct_size = sizeof(kvs_request),
+                       .timeout_ms = handle->timeout_ms,
+                       .loss_max = handle->loss_max,
+                       .statuses = statuses};
 }
 
 /* --- saves --- */

@@ -44,11 +44,13 @@ struct acceptor {
   int listeners[MAX_LISTEN + 1]; /* -1: none */
   kvi_thread thread;
 
-  pthread_mutex_t lock; /* a leaf: the table below and the two flags */
+  pthread_mutex_t lock; /* a leaf: the table below and the flags */
   struct connection *connections;
   uint32_t n_connections, max_connections;
   uint64_t serial;
   bool stop, stop_listening;
+  bool deaf; /* it listens no more, and knows it */
+  pthread_cond_t changed;
 };
 
 static kvs_status refuse(const struct kvi_grpc_server *server, const char *what, const char *why)
@@ -289,8 +291,13 @@ static bool on_control(struct acceptor *a)
   pthread_mutex_lock(&a->lock);
   bool stop = a->stop, stop_listening = a->stop_listening;
   pthread_mutex_unlock(&a->lock);
-  if (stop_listening)
+  if (stop_listening) {
     close_listeners(a);
+    pthread_mutex_lock(&a->lock);
+    a->deaf = true;
+    pthread_cond_broadcast(&a->changed);
+    pthread_mutex_unlock(&a->lock);
+  }
   return !stop;
 }
 
@@ -356,6 +363,10 @@ void kvi_acceptor_shutdown(struct acceptor *a, uint64_t serial)
 void kvi_acceptor_stop_listening(struct acceptor *a)
 {
   tell(a, &a->stop_listening);
+  pthread_mutex_lock(&a->lock);
+  while (!a->deaf)
+    pthread_cond_wait(&a->changed, &a->lock);
+  pthread_mutex_unlock(&a->lock);
 }
 
 /* ---- start and end ---- */
@@ -384,6 +395,7 @@ static void acceptor_free(struct acceptor *a)
   for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
     if (fds[i] >= 0)
       close(fds[i]);
+  pthread_cond_destroy(&a->changed);
   pthread_mutex_destroy(&a->lock);
   free(a);
 }
@@ -405,6 +417,7 @@ kvs_status kvi_acceptor_start(struct kvi_grpc_server *server, struct acceptor *_
   a->server = server;
   a->max_connections = server->options.max_connections;
   pthread_mutex_init(&a->lock, NULL);
+  pthread_cond_init(&a->changed, NULL);
   for (size_t i = 0; i <= MAX_LISTEN; i++)
     a->listeners[i] = -1;
   a->epoll = epoll_create1(EPOLL_CLOEXEC);

@@ -6,7 +6,10 @@
 
 /* Binds and listens, then starts the thread. KVS_ERR_CONFIG with server->options.error filled, KVS_ERR_SYSTEM, KVS_ERR_NOMEM. */
 kvs_status kvi_acceptor_start(struct kvi_grpc_server *server, struct acceptor *_Atomic *acceptor_p);
-/* Closes the listening sockets soon. Connections live on. */
+/*
+ * Closes the listening sockets; connections live on. Waits for the thread, which never waits itself: afterwards no connection is given to the gRPC server, which may be shut
+ * down then.
+ */
 void kvi_acceptor_stop_listening(struct acceptor *acceptor);
 /*
  * The connection behind gRPC's name of a peer ("fd:12"): its serial number, and who it is. 0: not one of ours (TLS); name is

@@ -27,7 +27,8 @@ struct wire;
 /* One transfer in flight. */
 /* How far a chunk of a get has come. */
 struct landing {
-  uint64_t landed; /* bytes */
+  uint64_t landed;       /* bytes */
+  uint64_t coded_length; /* that all of it has to be; 0: it is not coded */
   struct kvi_iov_cursor cursor;
   uint32_t n_segments; /* 0: nothing of it has come */
   uint32_t segment, segment_offset, segment_length, crc, crc_expected;
@@ -60,11 +61,12 @@ struct transfer {
   /* Arrays of the start message: inline, or one block in `arrays` for larger batches. */
   uint64_t *lengths;
   uint32_t *segment_counts, *segment_lengths;
+  uint32_t *qualities; /* of a put; NULL: all 0 */
   size_t n_segment_lengths;
   size_t start_bytes; /* of the packed start message, at most */
   void *arrays;
   uint64_t inline_lengths[INLINE_CHUNKS];
-  uint32_t inline_counts[INLINE_CHUNKS], inline_segments[INLINE_SEGMENTS];
+  uint32_t inline_counts[INLINE_CHUNKS], inline_qualities[INLINE_CHUNKS], inline_segments[INLINE_SEGMENTS];
 
   /*
    * When the connection is given up if gRPC still holds slices of this transfer, which has ended; 0: not ended or none held.

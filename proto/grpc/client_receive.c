@@ -19,20 +19,43 @@ static struct landing *landing_of(struct transfer *t, uint32_t chunk)
   return &t->landing;
 }
 
+/* Where the chunk lands, or the end that it comes to: of one that is worse than asked for, or coded with no room for that. */
+static kvs_status place_chunk(struct transfer *t, struct landing *l, const Kvasir__V1__Piece *piece,
+                              uint32_t *cause_p)
+{
+  struct kvi_transfer *user = t->user;
+  struct kvi_transfer_chunk *c = &user->chunks[piece->chunk];
+  const struct kvi_iov *iov = c->iov;
+  uint32_t n_iov = c->n_iov;
+  if (kvi_quality_loss(c->quality) > user->loss_max) {
+    *cause_p = KVI_MISS_QUALITY;
+    return KVS_MISS;
+  }
+  if (l->coded_length > 0) {
+    kvs_status status = user->on_coded(user, piece->chunk, l->coded_length, &iov, &n_iov);
+    if (status != KVS_OK)
+      return status;
+  }
+  l->cursor = kvi_iov_cursor_make(iov, n_iov);
+  return KVS_OK;
+}
+
+/* False: the node broke the protocol, by a coded chunk that nobody asked for among others. */
 static bool first_of_chunk(const struct transfer *t, struct landing *l, const Kvasir__V1__Piece *piece)
 {
-  const struct kvi_transfer_chunk *c = &t->user->chunks[piece->chunk];
+  uint32_t coding = kvi_quality_coding((uint16_t)piece->quality);
   if (piece->segment != 0 || piece->offset != 0 || piece->segments == 0 || piece->segments > KVI_SEGMENTS_MAX)
     return false;
+  if (coding != KVI_CODING_NONE && (coding != KVI_CODING_KVC1 || !t->user->on_coded))
+    return false;
   l->n_segments = piece->segments;
-  l->cursor = kvi_iov_cursor_make(c->iov, c->n_iov);
+  l->coded_length = coding == KVI_CODING_NONE ? 0 : piece->chunk_length;
+  t->user->chunks[piece->chunk].quality = (uint16_t)piece->quality;
   return true;
 }
 
-static bool in_order(const struct transfer *t, struct landing *l, const Kvasir__V1__Piece *piece)
+static bool in_order(struct landing *l, const Kvasir__V1__Piece *piece)
 {
-  if (l->n_segments == 0 && !first_of_chunk(t, l, piece))
-    return false;
   if (piece->segment != l->segment || piece->offset != l->segment_offset || l->segment >= l->n_segments)
     return false;
   if (piece->offset == 0) {
@@ -41,6 +64,14 @@ static bool in_order(const struct transfer *t, struct landing *l, const Kvasir__
     l->crc = 0;
   }
   return piece->length <= l->segment_length - l->segment_offset;
+}
+
+/* A coded chunk is as long as its first piece said, no more and no less. */
+static bool fits_length(const struct landing *l, const Kvasir__V1__Piece *piece)
+{
+  uint64_t landed = l->landed + piece->length;
+  bool whole = l->segment + 1 == l->n_segments && piece->length == l->segment_length - l->segment_offset;
+  return l->coded_length == 0 || (whole ? landed == l->coded_length : landed < l->coded_length);
 }
 
 static void segment_whole(struct transfer *t, struct landing *l, uint32_t chunk)
@@ -75,8 +106,16 @@ static bool land_piece(struct wire *w, const Kvasir__V1__Piece *piece)
     return true;
   }
   struct landing *l = landing_of(t, piece->chunk);
-  if (!l || !in_order(t, l, piece))
+  bool first = l && l->n_segments == 0;
+  if (!l || (first && !first_of_chunk(t, l, piece)) || !in_order(l, piece) || !fits_length(l, piece))
     return false;
+  uint32_t cause = KVI_MISS_NONE;
+  kvs_status status = first ? place_chunk(t, l, piece, &cause) : KVS_OK;
+  if (status != KVS_OK) {
+    kvi_frame_in_skip(&w->in, piece->length);
+    kvi_gw_end_chunk(t, piece->chunk, status, cause);
+    return true;
+  }
   if (!kvi_frame_in_land(&w->in, piece->length, &l->cursor, &l->crc)) {
     kvi_gw_end_chunk(t, piece->chunk, KVS_ERR_BUFFER, KVI_MISS_NONE);
     return true;

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/crc32c.h"
 #include "proto/grpc/client_private.h"
+#include "proto/service.h"
 
 static bool held(const struct wire *w, const struct transfer *t)
 {
@@ -57,6 +58,11 @@ static bool add_start(struct wire *w, struct transfer *t)
     start->segment_counts = t->segment_counts;
     start->n_segment_lengths = t->n_segment_lengths;
     start->segment_lengths = t->segment_lengths;
+    start->n_qualities = t->qualities ? user->n_chunks : 0;
+    start->qualities = t->qualities;
+  } else {
+    start->codings = user->on_coded ? 1u << KVI_CODING_KVC1 : 0;
+    start->loss_max = user->loss_max;
   }
   add_keys(start->keys, user);
   t->start_sent = true;

@@ -228,6 +228,8 @@ static kvs_status check_chunk(const struct wire *w, const struct kvi_transfer *u
   if (c->length > w->chunk_bytes_max || c->n_segments > KVI_SEGMENTS_MAX)
     return KVS_ERR_TOO_LARGE;
   uint64_t sum = 0;
+  if (kvi_quality_coding(c->quality) > KVI_CODING_KVC1)
+    return KVS_ERR_INVALID;
   for (uint32_t i = 0; i < c->n_segments; i++) {
     if (c->segment_lengths[i] == 0)
       return KVS_ERR_INVALID;
@@ -250,7 +252,7 @@ static kvs_status check_transfer(const struct wire *w, const struct kvi_transfer
     return KVS_ERR_TOO_LARGE;
   if (user->key_length < KVS_KEY_MIN || user->key_length > KVS_KEY_MAX)
     return KVS_ERR_KEY_LENGTH;
-  if (user->n_chunks - 1 > UINT32_MAX - user->chain.first_place)
+  if (user->n_chunks - 1 > UINT32_MAX - user->chain.first_place || user->loss_max > KVI_LOSS_MAX)
     return KVS_ERR_INVALID;
   size_t n_segments = 0;
   for (uint32_t i = 0; i < user->n_chunks; i++) {
@@ -258,11 +260,23 @@ static kvs_status check_transfer(const struct wire *w, const struct kvi_transfer
     if (status != KVS_OK)
       return status;
   }
-  /* Packed numbers take at most 5 bytes (lengths 10). */
-  size_t packed = 256 + (size_t)user->n_chunks * (user->key_length + 15u) + n_segments * 5u;
+  /* Packed numbers take at most 5 bytes (lengths 10, qualities 3). */
+  size_t packed = 256 + (size_t)user->n_chunks * (user->key_length + 18u) + n_segments * 5u;
   *n_segments_p = n_segments;
   *start_bytes_p = packed;
   return packed <= START_BYTES_MAX ? KVS_OK : KVS_ERR_TOO_LARGE;
+}
+
+/* For a put of which some chunk has one; nodes of before there were any see what they know. */
+static void fill_qualities(struct transfer *t, uint32_t *room)
+{
+  const struct kvi_transfer *user = t->user;
+  t->qualities = NULL;
+  for (uint32_t i = 0; user->put && i < user->n_chunks; i++) {
+    room[i] = user->chunks[i].quality;
+    if (room[i] != 0)
+      t->qualities = room;
+  }
 }
 
 /* What is kept of each chunk beside its slot: one allocation for batches above INLINE_CHUNKS or INLINE_SEGMENTS, and for gets abreast. */
@@ -271,12 +285,13 @@ static kvs_status fill_arrays(struct transfer *t, size_t n_segments)
   const struct kvi_transfer *user = t->user;
   t->lengths = t->inline_lengths;
   t->segment_counts = t->inline_counts;
+  uint32_t *qualities = t->inline_qualities;
   t->segment_lengths = t->inline_segments;
   bool abreast = user->abreast && !user->put && user->n_chunks > 1;
   if (abreast || user->n_chunks > INLINE_CHUNKS || n_segments > INLINE_SEGMENTS) {
     size_t landings = abreast ? user->n_chunks * sizeof *t->abreast : 0;
     size_t size =
-        landings + user->n_chunks * (sizeof(uint64_t) + sizeof(uint32_t)) + n_segments * sizeof(uint32_t);
+        landings + user->n_chunks * (sizeof(uint64_t) + 2 * sizeof(uint32_t)) + n_segments * sizeof(uint32_t);
     t->arrays = malloc(size);
     if (!t->arrays)
       return KVS_ERR_NOMEM;
@@ -284,9 +299,11 @@ static kvs_status fill_arrays(struct transfer *t, size_t n_segments)
       t->abreast = memset(t->arrays, 0, landings);
     t->lengths = (uint64_t *)(void *)((char *)t->arrays + landings);
     t->segment_counts = (uint32_t *)(t->lengths + user->n_chunks);
-    t->segment_lengths = t->segment_counts + user->n_chunks;
+    qualities = t->segment_counts + user->n_chunks;
+    t->segment_lengths = qualities + user->n_chunks;
   }
   t->n_segment_lengths = n_segments;
+  fill_qualities(t, qualities);
   size_t k = 0;
   for (uint32_t i = 0; i < user->n_chunks; i++) {
     const struct kvi_transfer_chunk *c = &user->chunks[i];

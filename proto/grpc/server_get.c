@@ -195,6 +195,7 @@ static kvs_status get_source(struct server_transfer *t, uint32_t *cause)
   s->service = service;
   atomic_init(&s->refs, 1);
   memset(&t->wait, 0, sizeof t->wait);
+  t->wait.wait.terms = t->terms;
   t->wait.wait.done = wait_ended;
   t->wait.wait.user = &t->wait;
   t->wait.transfer = t;
@@ -211,6 +212,19 @@ static kvs_status get_source(struct server_transfer *t, uint32_t *cause)
   return status;
 }
 
+/* A client that did not ask for a coding would take its bytes for the chunk's. Whether there is room for a coded chunk, its reader finds out. */
+static kvs_status check_source(const struct server_transfer *t, const struct kvi_source *source,
+                               uint32_t *cause)
+{
+  uint32_t coding = kvi_quality_coding(source->table.quality);
+  if (coding == KVI_CODING_NONE)
+    return source->table.length > t->lengths[t->send_chunk] ? KVS_ERR_BUFFER : KVS_OK;
+  if (coding == KVI_CODING_KVC1 && t->terms.codings & 1u << KVI_CODING_KVC1)
+    return KVS_OK;
+  *cause = KVI_MISS_QUALITY;
+  return KVS_MISS;
+}
+
 /* KVS_OK: the next chunk is open. KVS_PENDING: the transfer waits. Otherwise why the chunk ends. */
 static kvs_status open_source(struct server_transfer *t, uint32_t *cause)
 {
@@ -225,9 +239,10 @@ static kvs_status open_source(struct server_transfer *t, uint32_t *cause)
     return status;
   struct source *s = t->coming;
   t->coming = NULL;
-  if (s->source.table.length > t->lengths[t->send_chunk]) {
+  status = check_source(t, &s->source, cause);
+  if (status != KVS_OK) {
     kvi_server_source_unref(s);
-    return KVS_ERR_BUFFER;
+    return status;
   }
   *current(t) = (struct get_chunk){.source = s,
                                    .cursor = kvi_iov_cursor_make(s->source.iov, s->source.n_iov),
@@ -255,6 +270,14 @@ static bool all_open(const struct server_transfer *t)
   return end == t->n_chunks && (t->send_segment > 0 || t->send_chunk + 1 == end);
 }
 
+static void describe_chunk(const struct kvi_chunk_table *table, Kvasir__V1__Piece *piece)
+{
+  piece->segments = table->n_segments;
+  piece->quality = table->quality;
+  if (kvi_quality_coding(table->quality) != KVI_CODING_NONE)
+    piece->chunk_length = (uint32_t)table->length;
+}
+
 static bool add_piece(struct server_transfer *t, struct kvi_segment segment, struct kvi_frame_out *out)
 {
   struct get_chunk *chunk = current(t);
@@ -274,7 +297,7 @@ static bool add_piece(struct server_transfer *t, struct kvi_segment segment, str
     piece->segment_length = segment.length;
     piece->crc32c = segment.crc32c;
     if (t->send_segment == 0)
-      piece->segments = chunk->source->source.table.n_segments;
+      describe_chunk(&chunk->source->source.table, piece);
   }
   piece->length = add_run(chunk, out, left < room ? left : (uint32_t)room);
   t->send_offset += piece->length;

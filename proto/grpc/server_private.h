@@ -133,6 +133,8 @@ struct server_transfer {
   uint32_t first_place, ttl_ms;
   uint64_t *lengths;
   uint32_t *segment_counts, *segment_lengths;
+  uint32_t *qualities;        /* put: of each chunk; NULL: all 0 */
+  struct kvi_get_terms terms; /* get */
 
   /* put */
   struct put_chunk *puts;

@@ -73,6 +73,7 @@ static void begin_chunk(struct server_transfer *t, uint32_t chunk)
       .n_segments = t->segment_counts[chunk],
       .segment_lengths = t->segment_lengths + t->first_segment,
       .ttl_ms = t->ttl_ms,
+      .quality = t->qualities ? (uint16_t)t->qualities[chunk] : 0,
   };
   p->state = PUT_WAITING; /* before the call: the answer may come before it has returned */
   kvs_status status = service->ops->put_begin(service->self, &t->stream->peer, &request, equal_put_ended,

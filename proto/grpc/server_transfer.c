@@ -39,6 +39,11 @@ static kvs_status copy_put(struct server_transfer *t, const Kvasir__V1__Transfer
   t->segment_counts = copy_array(start->segment_counts, t->n_chunks, sizeof(uint32_t));
   t->segment_lengths = copy_array(start->segment_lengths, start->n_segment_lengths, sizeof(uint32_t));
   t->puts = calloc(t->n_chunks, sizeof *t->puts);
+  if (start->n_qualities == t->n_chunks) {
+    t->qualities = copy_array(start->qualities, t->n_chunks, sizeof(uint32_t));
+    if (!t->qualities)
+      return KVS_ERR_NOMEM;
+  }
   return t->segment_counts && t->segment_lengths && t->puts ? KVS_OK : KVS_ERR_NOMEM;
 }
 
@@ -81,6 +86,7 @@ kvs_status kvi_server_transfer_create(struct stream *stream, const Kvasir__V1__T
   t->put = start->put;
   t->n_chunks = (uint32_t)n_chunks;
   t->ttl_ms = start->ttl_ms;
+  t->terms = (struct kvi_get_terms){.codings = start->codings, .loss_max = start->loss_max};
   t->key_length = start->keys->key_length;
   memcpy(t->space, start->space.data, KVS_DIGEST_SIZE);
   uint64_t ms = start->timeout_ms < KVI_TIMEOUT_MS_MAX ? start->timeout_ms : KVI_TIMEOUT_MS_MAX;
@@ -118,6 +124,7 @@ void kvi_server_transfer_destroy(struct server_transfer *t)
   free(t->lengths);
   free(t->segment_counts);
   free(t->segment_lengths);
+  free(t->qualities);
   free(t->puts);
   free(t);
 }

@@ -5,6 +5,13 @@
 #include "proto/local/copy.h"
 #include "proto/local/local_private.h"
 
+/* A source that was opened, and where it goes. */
+struct copy {
+  struct kvi_source source;
+  const struct kvi_iov *iov;
+  uint32_t n_iov;
+};
+
 static kvs_status check_put_chunk(const struct kvi_transfer_chunk *chunk)
 {
   uint64_t sum = 0;
@@ -13,6 +20,8 @@ static kvs_status check_put_chunk(const struct kvi_transfer_chunk *chunk)
     return KVS_ERR_INVALID;
   if (chunk->n_segments > KVI_SEGMENTS_MAX)
     return KVS_ERR_TOO_LARGE;
+  if (kvi_quality_coding(chunk->quality) > KVI_CODING_KVC1)
+    return KVS_ERR_INVALID;
   for (uint32_t i = 0; i < chunk->n_segments; i++) {
     if (chunk->segment_lengths[i] == 0)
       return KVS_ERR_INVALID;
@@ -29,7 +38,7 @@ kvs_status kvi_local_transfer_check(const struct kvi_transfer *transfer,
                                     const struct kvi_service_limits *limits)
 {
   if (transfer->n_chunks == 0 || transfer->chunks == NULL || transfer->keys == NULL ||
-      transfer->space == NULL || transfer->on_done == NULL)
+      transfer->space == NULL || transfer->on_done == NULL || transfer->loss_max > KVI_LOSS_MAX)
     return KVS_ERR_INVALID;
   if (transfer->n_chunks > limits->batch_chunks_max)
     return KVS_ERR_TOO_LARGE;
@@ -70,11 +79,12 @@ static const uint8_t *chunk_key(const struct kvi_transfer *transfer, uint32_t in
 }
 
 /* Copies and verifies segment after segment, telling each. */
-static kvs_status get_segments(struct local_run *run, uint32_t index, const struct kvi_source *source)
+static kvs_status get_segments(struct local_run *run, uint32_t index, const struct copy *copy)
 {
+  const struct kvi_source *source = &copy->source;
   struct kvi_transfer *transfer = run->transfer;
   struct kvi_transfer_chunk *chunk = &transfer->chunks[index];
-  struct local_cursor to = kvi_local_cursor(chunk->iov, chunk->n_iov);
+  struct local_cursor to = kvi_local_cursor(copy->iov, copy->n_iov);
   struct local_cursor from = kvi_local_cursor(source->iov, source->n_iov);
 
   for (uint32_t i = 0; i < source->table.n_segments; i++) {
@@ -98,33 +108,79 @@ static kvs_status get_segments(struct local_run *run, uint32_t index, const stru
   return KVS_OK;
 }
 
+/* A wait's end, should it come: kept for who asks get_unwait. */
+static void note_end(struct kvi_get_wait *wait, kvs_status status, uint32_t cause)
+{
+  (void)cause;
+  *(kvs_status *)wait->user = status;
+}
+
+/* get_open; what would have to be waited for is refused: the embedded store has no tier that is slower than memory. */
+static kvs_status open_source(struct local_run *run, uint32_t index, struct kvi_source *source_p,
+                              uint32_t *cause_p)
+{
+  const struct kvi_service *service = run->wire->service;
+  const struct kvi_transfer *transfer = run->transfer;
+  kvs_status came = KVS_PENDING;
+  struct kvi_get_wait wait = {
+      .terms = {.codings = transfer->on_coded != NULL ? 1u << KVI_CODING_KVC1 : 0,
+                .loss_max = transfer->loss_max},
+      .done = note_end,
+      .user = &came,
+  };
+  kvs_status status =
+      service->ops->get_open(service->self, &run->wire->peer, transfer->space, chunk_key(transfer, index),
+                             transfer->key_length, &wait, source_p, cause_p);
+
+  if (status != KVS_PENDING)
+    return status;
+  if (!service->ops->get_unwait(service->self, &wait) && came == KVS_OK)
+    service->ops->get_close(service->self, &wait.source);
+  return KVS_ERR_UNSUPPORTED;
+}
+
+/* Where an opened chunk goes. Else how it ends. */
+static kvs_status place_chunk(struct local_run *run, uint32_t index, struct copy *copy, uint32_t *cause_p)
+{
+  struct kvi_transfer *transfer = run->transfer;
+  struct kvi_transfer_chunk *chunk = &transfer->chunks[index];
+  const struct kvi_chunk_table *table = &copy->source.table;
+  uint32_t coding = kvi_quality_coding(table->quality);
+
+  chunk->quality = table->quality;
+  if (kvi_quality_loss(table->quality) > transfer->loss_max || coding > KVI_CODING_KVC1 ||
+      (coding == KVI_CODING_KVC1 && transfer->on_coded == NULL)) {
+    *cause_p = KVI_MISS_QUALITY;
+    return KVS_MISS;
+  }
+  copy->iov = chunk->iov;
+  copy->n_iov = chunk->n_iov;
+  if (coding == KVI_CODING_KVC1)
+    return transfer->on_coded(transfer, index, table->length, &copy->iov, &copy->n_iov);
+  return table->length > chunk->length ? KVS_ERR_BUFFER : KVS_OK;
+}
+
 kvs_status kvi_local_get_chunk(struct local_run *run, uint32_t index)
 {
   const struct kvi_service *service = run->wire->service;
-  struct kvi_transfer *transfer = run->transfer;
-  struct kvi_transfer_chunk *chunk = &transfer->chunks[index];
-  struct kvi_source source;
+  struct kvi_transfer_chunk *chunk = &run->transfer->chunks[index];
+  struct copy copy;
   uint32_t cause = KVI_MISS_NONE;
-  kvs_status status;
+  kvs_status status = open_source(run, index, &copy.source, &cause);
 
-  status = service->ops->get_open(service->self, &run->wire->peer, transfer->space,
-                                  chunk_key(transfer, index), transfer->key_length, NULL, &source, &cause);
-  if (status == KVS_PENDING) /* the embedded store has no tier that is slower than memory */
-    status = KVS_ERR_UNSUPPORTED;
   if (status != KVS_OK) {
     chunk->cause = status == KVS_MISS ? cause : KVI_MISS_NONE;
     return status;
   }
-  if (source.table.length > chunk->length) {
-    status = KVS_ERR_BUFFER;
-  } else {
-    chunk->n_segments = source.table.n_segments;
-    chunk->length = source.table.length;
+  status = place_chunk(run, index, &copy, &cause);
+  chunk->cause = cause;
+  if (status == KVS_OK) {
+    chunk->n_segments = copy.source.table.n_segments;
+    chunk->length = copy.source.table.length;
     chunk->verified = 0;
-    chunk->cause = KVI_MISS_NONE;
-    status = get_segments(run, index, &source);
+    status = get_segments(run, index, &copy);
   }
-  service->ops->get_close(service->self, &source);
+  service->ops->get_close(service->self, &copy.source);
   return status;
 }
 
@@ -146,6 +202,7 @@ static struct kvi_put_request put_request(const struct kvi_transfer *transfer, u
       .n_segments = chunk->n_segments,
       .segment_lengths = chunk->segment_lengths,
       .ttl_ms = transfer->ttl_ms,
+      .quality = chunk->quality,
   };
 }
 

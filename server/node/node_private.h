@@ -7,6 +7,7 @@
 
 #include "server/node/admin.h"
 #include "server/node/metrics.h"
+#include "server/node/settings.h"
 #include "server/node/unix_path.h"
 
 enum kvi_node_state {
@@ -35,6 +36,9 @@ struct kvi_node {
 
 /* faults.c: puts the test faults around a medium, if rules are not "". *faults_p is NULL without. As kvi_faulty_create. */
 kvs_status kvi_node_faults_add(const char *rules, struct kvi_medium **medium, struct kvi_medium **faults_p);
+/* encoders.c: puts an encoder around a medium (enum kvi_node_codec). As kvi_encoder_create. */
+kvs_status kvi_node_encoder_add(const struct kvi_node_settings *values, int codec,
+                                struct kvi_medium **medium);
 void kvi_node_faults_metrics(struct kvi_node *node, struct kvi_metrics *metrics);
 
 struct kvi_admin_source kvi_node_pages(struct kvi_node *node);

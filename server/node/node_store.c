@@ -83,6 +83,11 @@ kvs_status kvi_node_open_store(struct kvi_node *node, char *error, size_t error_
     if (status != KVS_OK)
       snprintf(error, error_size, "ssd.test_fault: %s", kvs_status_text(status));
   }
+  if (status == KVS_OK && config.medium != NULL) {
+    status = kvi_node_encoder_add(values, values->ssd_codec, &config.medium);
+    if (status != KVS_OK)
+      snprintf(error, error_size, "ssd.codec: %s", kvs_status_text(status));
+  }
   if (status != KVS_OK)
     return status;
   status = kvi_store_open(&config, &node->store);

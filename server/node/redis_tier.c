@@ -95,6 +95,8 @@ kvs_status kvi_node_redis_open(const struct kvi_node_settings *values, struct kv
   if (status == KVS_OK)
     status = kvi_node_faults_add(values->redis_test_fault, &shared.medium, faults_p);
   if (status == KVS_OK)
+    status = kvi_node_encoder_add(values, values->redis_codec, &shared.medium);
+  if (status == KVS_OK)
     status = kvi_shared_create(&shared, shared_p);
   if (status == KVS_OK)
     *medium_p = redis;

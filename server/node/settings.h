@@ -22,6 +22,14 @@ enum kvi_node_redis_mode {
   KVI_NODE_REDIS_CLUSTER
 };
 
+/* How chunks are encoded on their way to a tier. */
+enum kvi_node_codec {
+  KVI_NODE_CODEC_NONE = 0,
+  KVI_NODE_CODEC_LOSSLESS,
+  KVI_NODE_CODEC_LADDER,
+  KVI_NODE_CODEC_CACHEGEN
+};
+
 struct kvi_node_settings {
   kvi_config_list listen;  /* "host:port" */
   const char *unix_socket; /* "" = none */
@@ -44,6 +52,7 @@ struct kvi_node_settings {
   int64_t ssd_queue;
   int64_t ssd_depth;
   int64_t ssd_copy_limit;    /* percent */
+  int ssd_codec;             /* enum kvi_node_codec */
   uint64_t ssd_write_budget; /* bytes a day; 0: no bound */
   uint64_t ssd_scrub_rate;   /* bytes a second; 0: off */
   bool ssd_io_uring;
@@ -54,6 +63,7 @@ struct kvi_node_settings {
   int64_t store_max_spaces;
   int64_t store_max_leases;
   int64_t store_max_landings;
+  int64_t codec_threads, codec_planes;
   int store_policy; /* index of kvi_settings_policies */
 
   uint64_t chunk_max_size;
@@ -66,6 +76,7 @@ struct kvi_node_settings {
   const char *redis_sentinel_username, *redis_sentinel_password;
   bool redis_tls;
   int redis_write; /* enum kvi_policy_admission */
+  int redis_codec; /* enum kvi_node_codec */
   const char *redis_key_prefix;
   uint64_t redis_ttl; /* ms; 0 = no end */
   uint64_t redis_max_chunk;

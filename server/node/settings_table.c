@@ -2,6 +2,7 @@
 #include "base/array.h"
 #include "proto/limits.h"
 #include "server/node/settings.h"
+#include "tiers/encoder/encoder.h"
 
 #define KIB             INT64_C(1024)
 #define MIB             (KIB * 1024)
@@ -15,6 +16,8 @@
 const char *const kvi_settings_policies[] = {"leaf-lru", NULL};
 static const char *const redis_modes[] = {"off", "single", "sentinel", "cluster", NULL};
 static const char *const admissions[] = {"all", "reused", "none", NULL}; /* enum kvi_policy_admission */
+static const char *const codecs[] = {"none", "lossless", "ladder", "cachegen",
+                                     NULL}; /* enum kvi_node_codec */
 static const char *const log_levels[] = {"error", "warn", "info", "debug", "trace", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
 
@@ -166,6 +169,18 @@ static const kvi_config_row rows[] = {
             "spares the device what nobody comes back for, and loses it when memory is needed; `none`: what "
             "is there "
             "is read, and nothing is added."},
+    {.name = "ssd.codec",
+     AT(ENUM, ssd_codec),
+     .standard = "none",
+     .choices = codecs,
+     .doc = "How chunks are made smaller on their way to SSD. `lossless`: tensors by what is known of keys "
+            "and values (bf16 "
+            "becomes about 1.5 times smaller), anything else by zstd if that gains something; not a bit "
+            "changes. `ladder`: tensors whose owner allows the loss are quantised, with `codec.planes` (2: "
+            "as exact as FP8, and "
+            "about 2.8 times smaller); the others as with `lossless`. `cachegen`: the same as CacheGen's "
+            "paper does it. `none`: as "
+            "they were put. What is there already stays as it is, and is read with each of them."},
     {.name = "ssd.queue",
      AT(INT, ssd_queue),
      .standard = "4096",
@@ -264,6 +279,23 @@ static const kvi_config_row rows[] = {
      .doc = "Which chunks go when memory is full. `leaf-lru`: those that no stored chunk continues, least "
             "recently used first."},
 
+    {.name = "codec.threads",
+     AT(INT, codec_threads),
+     .standard = "1",
+     .min = 1,
+     .max = KVI_ENCODER_THREADS_MAX,
+     .unit = "threads",
+     .doc = "Threads that encode for a tier, for each tier with a codec. When more comes than they can do, "
+            "chunks "
+            "are written as they are."},
+    {.name = "codec.planes",
+     AT(INT, codec_planes),
+     .standard = "2",
+     .min = 0,
+     .max = KVI_CODEC_PLANES_MAX,
+     .unit = "planes",
+     .doc = "How fine `ladder` is: each plane takes 1.6 bits an element and divides the error by three. 2 is "
+            "as exact as FP8."},
     {.name = "chunk.max_size",
      AT(SIZE, chunk_max_size),
      .standard = "128MiB",
@@ -343,6 +375,11 @@ static const kvi_config_row rows[] = {
      .choices = admissions,
      .doc = "Which of the chunks that are put here are written to Redis, in the background. `all`; `reused`: "
             "once a chunk was got here, or put a second time; `none`: Redis is only read."},
+    {.name = "redis.codec",
+     AT(ENUM, redis_codec),
+     .standard = "none",
+     .choices = codecs,
+     .doc = "The same for Redis as `ssd.codec`. Each node may have its own; all of them read both."},
     {.name = "redis.ttl",
      AT(DURATION, redis_ttl),
      .standard = "24h",

@@ -55,18 +55,17 @@ static bool holds(void *ctx, const struct kvi_medium_identity *identity, kvi_med
   return is_there;
 }
 
-static bool moved(void *ctx, const struct kvi_medium_identity *identity, kvi_medium_handle from,
-                  kvi_medium_handle to)
+static bool moved(void *ctx, kvi_medium_handle from, const struct kvi_medium_found *to)
 {
   struct bench_held *held = ctx;
   struct bench_held_chunk *chunk;
   bool was_there;
 
   pthread_mutex_lock(&held->lock);
-  chunk = chunk_of(held, number_of(identity));
+  chunk = chunk_of(held, number_of(&to->identity));
   was_there = chunk != NULL && chunk->handle == from;
   if (was_there)
-    chunk->handle = to;
+    chunk->handle = to->handle;
   pthread_mutex_unlock(&held->lock);
   return was_there;
 }

@@ -143,10 +143,9 @@ static bool holds(void *ctx, const struct kvi_medium_identity *identity, kvi_med
   return true;
 }
 
-static bool moved(void *ctx, const struct kvi_medium_identity *identity, kvi_medium_handle from,
-                  kvi_medium_handle to)
+static bool moved(void *ctx, kvi_medium_handle from, const struct kvi_medium_found *to)
 {
-  (void)ctx, (void)identity, (void)from, (void)to;
+  (void)ctx, (void)from, (void)to;
   return true;
 }
 

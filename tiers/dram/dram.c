@@ -135,6 +135,8 @@ static void dram_destroy(struct kvi_tier *tier)
   if (dram->memory.base)
     ASAN_UNPOISON_MEMORY_REGION(dram->memory.base, dram->memory.bytes);
   kvi_dram_memory_unmap(&dram->memory);
+  while (!kvi_list_is_empty(&dram->spills)) /* of objects that were there to the end */
+    free(kvi_list_pop_front(&dram->spills));
   pthread_mutex_destroy(&dram->lock);
   free(dram->next);
   free(dram);
@@ -196,6 +198,7 @@ kvs_status kvi_dram_create(const struct kvi_dram_config *config, struct kvi_tier
     return KVS_ERR_NOMEM;
   dram->tier.ops = &dram_ops;
   pthread_mutex_init(&dram->lock, NULL);
+  kvi_list_init(&dram->spills);
   dram->page_bytes = page_bytes;
   dram->align = page_bytes > BLOCK ? BLOCK : LINE;
   dram->n_pages = (uint32_t)(config->bytes / page_bytes);

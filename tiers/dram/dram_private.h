@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/list.h"
 #include "tiers/dram/dram.h"
 #include "tiers/dram/memory.h"
 
@@ -43,6 +44,7 @@ struct dram {
   pthread_mutex_t lock; /* guards all below, and next[] of free pages */
   uint32_t free_first, free_count;
   uint64_t objects, payload_bytes, zombie_pages, spill_bytes;
+  kvi_list spills; /* what was allocated for objects, so that it goes with the tier */
 };
 
 static inline struct dram *kvi_dram_of(const struct kvi_tier *tier)

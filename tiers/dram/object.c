@@ -72,9 +72,15 @@ static void layout_finish(uint32_t n_runs, struct layout *layout)
   layout->places_spilled = head + (layout->table_spilled ? 0 : layout->table_bytes) > layout->payload_offset;
 }
 
+/* In front of the memory that it is. */
+struct spill {
+  kvi_list_node link; /* in dram->spills */
+};
+
 /* Memory for what does not fit in front of a payload: rare, and bounded. 0 bytes: none. KVS_ERR_NOMEM, KVS_ERR_FULL. */
 static kvs_status spill_take(struct dram *dram, uint32_t bytes, void **spill_p)
 {
+  struct spill *spill;
   bool full;
 
   *spill_p = NULL;
@@ -87,13 +93,27 @@ static kvs_status spill_take(struct dram *dram, uint32_t bytes, void **spill_p)
   pthread_mutex_unlock(&dram->lock);
   if (full)
     return KVS_ERR_FULL;
-  *spill_p = malloc(bytes);
-  if (*spill_p)
-    return KVS_OK;
+  spill = malloc(sizeof(*spill) + bytes);
   pthread_mutex_lock(&dram->lock);
-  dram->spill_bytes -= bytes;
+  if (spill)
+    kvi_list_push_back(&dram->spills, &spill->link);
+  else
+    dram->spill_bytes -= bytes;
   pthread_mutex_unlock(&dram->lock);
-  return KVS_ERR_NOMEM;
+  if (!spill)
+    return KVS_ERR_NOMEM;
+  *spill_p = spill + 1;
+  return KVS_OK;
+}
+
+/* What is to be freed; memory NULL: nothing. */
+static struct spill *spill_detach_locked(struct dram *dram, void *memory)
+{
+  struct spill *spill = memory ? (struct spill *)memory - 1 : NULL;
+
+  if (spill)
+    kvi_list_remove(&dram->spills, &spill->link);
+  return spill;
 }
 
 static bool is_spilled(const struct dram *dram, const struct dram_head *head, const void *part)
@@ -178,6 +198,7 @@ kvs_status kvi_dram_reserve(struct kvi_tier *tier, const struct kvi_tier_request
   } else {
     kvi_dram_pages_give(dram, first, last, layout.n_pages);
     dram->spill_bytes -= spill[0] ? layout.n_runs * sizeof(struct kvi_iov) : 0;
+    spill[0] = spill_detach_locked(dram, spill[0]);
   }
   pthread_mutex_unlock(&dram->lock);
   if (status != KVS_OK) {
@@ -235,6 +256,8 @@ void kvi_dram_object_free(struct dram *dram, kvi_tier_object object)
   void *table = head->table && is_spilled(dram, head, head->table) ? head->table : NULL;
 
   pthread_mutex_lock(&dram->lock);
+  places = spill_detach_locked(dram, places);
+  table = spill_detach_locked(dram, table);
   dram->objects--;
   dram->payload_bytes -= head->length;
   dram->spill_bytes -= head->spill_bytes;

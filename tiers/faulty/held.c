@@ -53,6 +53,8 @@ static void put_done(struct kvi_medium_put *put, kvs_status status)
   struct kvi_faulty_held *held = put->user;
 
   held->asked.put->handle = put->handle;
+  held->asked.put->stored = put->stored;
+  held->asked.put->stored_quality = put->stored_quality;
   held_end(held, status, false);
 }
 
@@ -204,14 +206,7 @@ static void waiting_add_locked(struct kvi_faulty *faulty, struct kvi_faulty_held
 
 static bool is_put_of(const struct kvi_faulty_held *held, const struct kvi_medium_identity *identity)
 {
-  const struct kvi_medium_identity *own;
-
-  if (held->op != KVI_FAULTY_WRITE)
-    return false;
-  own = &held->asked.put->identity;
-  return own->key_length == identity->key_length && memcmp(own->key, identity->key, own->key_length) == 0 &&
-         memcmp(own->space, identity->space, KVS_DIGEST_SIZE) == 0 &&
-         strcmp(own->tenant, identity->tenant) == 0;
+  return held->op == KVI_FAULTY_WRITE && kvi_medium_identity_equal(&held->asked.put->identity, identity);
 }
 
 void kvi_faulty_puts_cancel(struct kvi_faulty *faulty, const struct kvi_medium_identity *identity)

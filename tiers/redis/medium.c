@@ -104,8 +104,6 @@ static kvs_status medium_put(struct kvi_medium *medium, struct kvi_medium_put *a
   struct put *put;
   kvs_status status;
 
-  if (asked->codec_level != 0)
-    return KVS_ERR_UNSUPPORTED;
   if (asked->table.n_segments == 0 || asked->table.n_segments > KVI_SEGMENTS_MAX)
     return KVS_ERR_INVALID;
   put = calloc(1, sizeof(*put) + room);

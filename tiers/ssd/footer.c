@@ -14,6 +14,7 @@
 #define CANCELED    0u /* kind of a record that came to nothing */
 #define UNCHAINED   1u
 #define HAS_PARENT  2u
+#define LOSS_SHIFT  4u
 
 /* ---- growing ---- */
 
@@ -105,7 +106,8 @@ kvs_status kvi_ssd_footer_add(struct kvi_ssd_footer *footer, const struct kvi_ss
   out[39] = (uint8_t)record->kind;
   if (chunk) {
     kvi_store_le32(out + 32, identity->place);
-    out[38] = (uint8_t)((identity->unchained ? UNCHAINED : 0) | (identity->parent ? HAS_PARENT : 0));
+    out[38] = (uint8_t)((identity->unchained ? UNCHAINED : 0) | (identity->parent ? HAS_PARENT : 0) |
+                        kvi_quality_loss(record->quality) << LOSS_SHIFT);
     memcpy(out + RECORD_HEAD, identity->key, identity->key_length);
     if (identity->parent)
       memcpy(out + RECORD_HEAD + identity->key_length, identity->parent, identity->key_length);
@@ -195,7 +197,7 @@ static bool identity_read(const struct kvi_ssd_footer_reader *reader, const uint
   uint32_t number = kvi_load_le16(in + 36), tenant_length;
   const uint8_t *space;
 
-  if (in[38] & ~(UNCHAINED | HAS_PARENT))
+  if (in[38] & ~(UNCHAINED | HAS_PARENT | KVI_LOSS_MAX << LOSS_SHIFT))
     return false;
   space = reader->spaces[number];
   tenant_length = kvi_load_le16(space + 2);
@@ -238,6 +240,7 @@ kvs_status kvi_ssd_footer_next(struct kvi_ssd_footer_reader *reader, struct kvi_
     record.generation = kvi_load_le64(in + 16);
     record.length = kvi_load_le64(in + 24);
     record.kind = in[39];
+    record.quality = in[38] >> LOSS_SHIFT; /* the loss alone: the rest is in the head */
     if (in[39] == CANCELED)
       continue;
     if (record.kind == KVI_SSD_CHUNK

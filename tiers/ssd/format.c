@@ -113,7 +113,7 @@ void kvi_ssd_record_write(uint8_t out[KVI_SSD_HEAD], const struct kvi_ssd_record
   kvi_store_le32(head + 64, record->n_segments);
   kvi_store_le32(head + 68, record->table_crc);
   kvi_store_le16(head + 76, record->quality);
-  kvi_store_le16(head + 78, record->codec_level);
+  kvi_store_le16(head + 78, record->coding);
   if (record->kind == KVI_SSD_CHUNK)
     identity_write(head, &record->identity);
   head_end(head);
@@ -168,7 +168,7 @@ kvs_status kvi_ssd_record_read(const uint8_t head[KVI_SSD_HEAD], const struct kv
   record.n_segments = kvi_load_le32(head + 64);
   record.table_crc = kvi_load_le32(head + 68);
   record.quality = kvi_load_le16(head + 76);
-  record.codec_level = kvi_load_le16(head + 78);
+  record.coding = kvi_load_le16(head + 78);
   if (record.kind != KVI_SSD_CHUNK && record.kind != KVI_SSD_DELETIONS)
     return KVS_MISS;
   if (!lengths_fit(&record) || (record.kind == KVI_SSD_CHUNK && !identity_read(head, &record.identity)))

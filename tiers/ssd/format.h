@@ -65,9 +65,15 @@ struct kvi_ssd_record {
   uint64_t length;     /* payload */
   uint32_t n_segments;
   uint32_t table_crc; /* deletions: of the payload */
-  uint16_t quality, codec_level;
+  uint16_t quality, coding;
   struct kvi_medium_identity identity; /* read: points into the bytes */
 };
+
+/*
+ * Takes the last plane off a chunk's record that lies whole, and has been checked, at `bytes`, if it is coded and its owner allows the loss (proto/coded.h): its table, payload and the
+ * lengths in *record; the head is still to be written. (format_cut.c)
+ */
+void kvi_ssd_record_cut(uint8_t *bytes, struct kvi_ssd_record *record);
 
 /* Where the payload of a chunk begins in its record: at a block, so that it can be read and written as it lies in memory. */
 static inline uint64_t kvi_ssd_payload_at(uint32_t n_segments)

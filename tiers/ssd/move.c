@@ -14,7 +14,11 @@ static void moved(struct kvi_ssd_op *op, int error)
   struct kvi_ssd_volume *volume = op->volume;
   const struct kvi_ssd_record *record = &walk->record;
   kvi_medium_handle from = kvi_ssd_handle_of(volume, walk->file, record->at, record->bytes);
-  kvi_medium_handle to = op->handle;
+  const struct kvi_ssd_record *copy = &walk->writing;
+  struct kvi_medium_found to = {.identity = record->identity,
+                                .handle = op->handle,
+                                .length = copy->length,
+                                .loss = kvi_quality_loss(copy->quality)};
   uint32_t file = op->io.file;
 
   kvi_ssd_op_free(op);
@@ -23,26 +27,28 @@ static void moved(struct kvi_ssd_op *op, int error)
     kvi_ssd_walk_next(walk);
     return;
   }
-  kvi_ssd_live_add(volume, file, record->bytes);
-  kvi_ssd_copied(volume, record->bytes);
-  if (volume->owner.moved(volume->owner.ctx, &record->identity, from, to)) {
+  kvi_ssd_live_add(volume, file, copy->bytes);
+  kvi_ssd_copied(volume, copy->bytes);
+  if (volume->owner.moved(volume->owner.ctx, from, &to)) {
     kvi_ssd_volume_drop(volume, from);
     pthread_mutex_lock(&volume->lock);
     volume->stats.copied_chunks++;
-    volume->stats.copied_bytes += record->bytes;
+    volume->stats.copied_bytes += copy->bytes;
+    volume->stats.cut_chunks += copy->length < record->length;
+    volume->stats.cut_bytes += record->length - copy->length;
     pthread_mutex_unlock(&volume->lock);
   } else {
-    kvi_ssd_volume_drop(volume, to);
+    kvi_ssd_volume_drop(volume, to.handle);
   }
   kvi_ssd_walk_next(walk);
 }
 
 /* False: it has no place now. */
-static bool chunk_write(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, struct kvi_ssd_record *record)
+static bool chunk_write(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op)
 {
   op->own_done = moved;
-  record->generation = walk->generation;
-  return kvi_ssd_write_record(op, record, true);
+  walk->writing.generation = walk->generation;
+  return kvi_ssd_write_record(op, &walk->writing, true);
 }
 
 /* ---- deletions ---- */
@@ -161,7 +167,9 @@ void kvi_ssd_move_came(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, int err
       kvi_ssd_record_check(op->buffer.bytes, record.bytes, &record, true, NULL) != KVS_OK) {
     record_missed(walk, error);
   } else if (record.kind == KVI_SSD_CHUNK) {
-    if (!chunk_write(walk, op, &record))
+    walk->writing = record;
+    kvi_ssd_record_cut(op->buffer.bytes, &walk->writing);
+    if (!chunk_write(walk, op))
       walk->blocked = op;
     return;
   } else {
@@ -179,13 +187,12 @@ void kvi_ssd_move_came(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, int err
 bool kvi_ssd_move_again(struct kvi_ssd_walk *walk)
 {
   struct kvi_ssd_op *op = walk->blocked;
-  struct kvi_ssd_record record;
   bool written;
 
   if (walk->walked || walk->record.kind == KVI_SSD_DELETIONS)
     written = deletions_write(walk, op);
   else
-    written = record_open(walk, op, &record) && chunk_write(walk, op, &record);
+    written = chunk_write(walk, op);
   if (written)
     walk->blocked = NULL;
   return written;

@@ -63,7 +63,8 @@ static kvs_status chunk_tell(struct kvi_ssd_recovery *recovery, const struct kvi
                              const struct kvi_ssd_record *record, void *ctx)
 {
   struct kvi_ssd_volume *volume = recovery->volume;
-  struct kvi_medium_found found = {.identity = record->identity, .length = record->length};
+  struct kvi_medium_found found = {
+      .identity = record->identity, .length = record->length, .loss = kvi_quality_loss(record->quality)};
 
   (void)ctx;
   if (!kvi_ssd_recover_counts(recovery, record))

@@ -351,6 +351,8 @@ struct kvi_ssd_walk {
   void (*on_end)(struct kvi_ssd_walk *walk, kvs_status status);
 
   struct kvi_ssd_record record; /* the one it is at */
+  struct kvi_ssd_record
+      writing; /* what is written of it elsewhere, perhaps with a plane less; points into the op */
   char tenant[KVI_MEDIUM_TENANT_MAX];
   struct kvi_ssd_trailer trailer;
   struct kvi_ssd_footer_reader reader;

@@ -205,7 +205,7 @@ static kvs_status record_make(struct kvi_ssd_op *op, const struct kvi_medium_put
                                     .length = put->length,
                                     .n_segments = put->table.n_segments,
                                     .quality = put->table.quality,
-                                    .codec_level = put->codec_level,
+                                    .coding = (uint16_t)kvi_quality_coding(put->table.quality),
                                     .identity = put->identity};
   memcpy(bytes + KVI_SSD_HEAD, put->table.segments - KVI_CHUNK_TABLE_HEAD, table);
   memset(bytes + KVI_SSD_HEAD + table, 0, payload_at - KVI_SSD_HEAD - table);

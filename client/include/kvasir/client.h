@@ -42,6 +42,9 @@ typedef struct kvsc_options {
   uint32_t
       hand_over; /* 1: operations are sent by a thread of the library: starting one takes microseconds, and its answer
                          comes a wake-up later. 0: the caller sends, which is the shortest way to an answer */
+  uint32_t
+      decode_threads; /* of the library, for chunks that come coded; 0: 2, or 1 on one core; at most 64. They start when the first one comes */
+  uint32_t decode_mib; /* MiB of coded bytes that are held until they are decoded; 0: 512; at most 65536 */
 } kvsc_options;
 
 /*
@@ -92,6 +95,9 @@ typedef struct kvsc_call {
       abreast; /* get; 1: segment 0 of every chunk, then segment 1 of every one, rather than chunk after chunk. A wish */
   uint32_t
       ttl_ms; /* put: the chunks are of no use so long after their last use, and tiers that are shared may forget them; 0: not said */
+  uint32_t
+      loss_max; /* get, lookup: the most loss that is taken, 0 (the bytes that were put) to 15; put: how far the node may degrade the chunks.
+                   docs/formats/chunk.md has the scale */
 } kvsc_call;
 
 typedef struct kvsc_iov {
@@ -117,7 +123,8 @@ KVS_API kvs_status kvsc_lookup(kvsc_client *client, kvsc_space *const *spaces, u
                                const kvsc_keys *keys, const kvsc_call *call, kvsc_op *op_p);
 /*
  * Reads chunks into memory. Up to 512 chunks. Bytes of chunks that end with another status than OK are undefined. A chunk
- * larger than its room ends with KVS_ERR_BUFFER. One whose bytes do not fit their checksum is a miss with KVSC_CAUSE_CORRUPT,
+ * larger than its room ends with KVS_ERR_BUFFER. What the node has but call->loss_max does not allow is a miss with KVSC_CAUSE_QUALITY. A chunk may come coded, and is decoded here: what is
+ * said of lengths, progress and completion.bytes is always of the chunk as it was put. KVS_ERR_BUSY as a chunk's status: there was no room to hold it coded. One whose bytes do not fit their checksum is a miss with KVSC_CAUSE_CORRUPT,
  * and the node is asked to drop it, so that a put can bring good ones. With a chain, keys->parent and keys->extent_first are required where
  * keys->first_place says so (see kvsc_keys): KVS_ERR_INVALID.
  */
@@ -224,6 +231,8 @@ typedef struct kvsc_counters {
   uint64_t operations, completions, gets, get_chunks, get_hits, get_bytes, puts, put_chunks, put_bytes,
       lookups;
   uint64_t misses, deadline_exceeded, canceled, checksum_errors, busy, reconnects, in_flight;
+  uint64_t coded_chunks; /* of get_hits: came coded and were decoded here */
+  uint64_t coded_bytes;  /* that came for coded chunks, in place of get_bytes */
 } kvsc_counters;
 KVS_API void kvsc_get_counters(kvsc_client *client, kvsc_counters *counters);
 

@@ -133,7 +133,9 @@ typedef struct kvs_request {
   uint8_t *present; /* lookup: bitmap of (n + 7) / 8 bytes, least significant bit first; NULL: not wanted */
   uint32_t
       by_layer; /* get; 1: the chunks come layer by layer rather than one after another, for kvs_wait_layer */
-  uint32_t reserved; /* 0 */
+  uint32_t
+      loss_max; /* get: the most loss that is taken, 0 (the bytes that were put) to 15; put: how far the chunks may be degraded.
+                   docs/formats/chunk.md has the scale */
 } kvs_request;
 
 /*
@@ -211,6 +213,8 @@ KVS_API kvs_status kvs_wait(kvs_connector *connector, kvs_op op, uint32_t timeou
  * they will not come; KVS_ERR_DEADLINE: not yet; KVS_ERR_INVALID: unknown operation (its completion was taken before this
  * call), not a kvs_get, no such layer.
  *
+ * A chunk that comes coded is decoded layer by layer; with planes (docs/codec.md) a layer is there only when the last plane of it has come.
+ *
  * A chunk that was put in other segments than this registration's regions (by another engine, as a buffer) is waited for up to the
  * end of the segment in which the layer ends.
  *
@@ -279,8 +283,10 @@ typedef struct kvs_counters {
   uint64_t checksum_errors;   /* segments that came with the wrong bytes, and were not handed over */
   uint64_t busy;              /* starts refused because of max_operations */
   uint64_t reconnects;
-  uint64_t in_flight; /* now: started, and the completion not yet taken */
-  uint64_t hints;     /* started */
+  uint64_t in_flight;    /* now: started, and the completion not yet taken */
+  uint64_t hints;        /* started */
+  uint64_t coded_chunks; /* of get_hits: came coded, and were decoded here */
+  uint64_t coded_bytes;  /* that came for coded chunks, in place of get_bytes */
 } kvs_counters;
 /* Since open. Fills what counters->struct_size has room for. */
 KVS_API void kvs_get_counters(kvs_connector *connector, kvs_counters *counters);

@@ -100,7 +100,7 @@ class Request(ctypes.Structure):
         ("statuses", c_void_p),
         ("present", c_void_p),
         ("by_layer", c_uint32),
-        ("reserved", c_uint32),
+        ("loss_max", c_uint32),
     ]
 
 
@@ -152,7 +152,7 @@ class Counters(ctypes.Structure):
         for name in (
             "lookups", "lookup_keys", "lookup_hit_keys", "get_chunks", "get_hits", "get_bytes", "put_chunks",
             "put_stored", "put_bytes", "misses", "deadline_exceeded", "canceled", "checksum_errors", "busy",
-            "reconnects", "in_flight", "hints",
+            "reconnects", "in_flight", "hints", "coded_chunks", "coded_bytes",
         )
     ]
 

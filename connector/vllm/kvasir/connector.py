@@ -57,6 +57,8 @@ class Counters:
     reconnects: int
     in_flight: int
     hints: int
+    coded_chunks: int
+    coded_bytes: int
 
 
 class Connector:

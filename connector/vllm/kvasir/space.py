@@ -196,24 +196,27 @@ class Space:
 
     def get(self, keys: Bytes, memory: Memory, slots: Any, slots_per_chunk: int, *, first_place: int = 0,
             parent: Bytes | None = None, extent_first: Bytes | None = None, unchained: bool = False, lease: int = 0,
-            by_layer: bool = False, timeout: float | None = None, user: Any = 0, statuses: bool = False) -> Operation:
+            by_layer: bool = False, loss_max: int = 0, timeout: float | None = None, user: Any = 0,
+            statuses: bool = False) -> Operation:
         """Chunks into registered memory. by_layer: the first layers of all chunks, then the next ones, rather than chunk after
-        chunk, for wait_layer. slots: n * slots_per_chunk int64 (array('q'), a NumPy array, or integers), those
-        of a chunk in token order; -1: a hole, not written. What did not come whole holds any bytes."""
+        chunk, for wait_layer. loss_max: how much loss is taken, 0 (none) to 15. slots: n * slots_per_chunk int64 (array('q'), a
+        NumPy array, or integers), those of a chunk in token order; -1: a hole, not written. What did not come whole holds any bytes."""
         return self._transfer("get", keys, memory, slots, slots_per_chunk, first_place=first_place, parent=parent,
                               extent_first=extent_first, unchained=unchained, lease=lease, by_layer=by_layer,
-                              timeout=timeout, user=user, statuses=statuses)
+                              loss_max=loss_max, timeout=timeout, user=user, statuses=statuses)
 
     def put(self, keys: Bytes, memory: Memory, slots: Any, slots_per_chunk: int, *, first_place: int = 0,
             parent: Bytes | None = None, extent_first: Bytes | None = None, unchained: bool = False,
-            timeout: float | None = None, user: Any = 0, statuses: bool = False) -> Operation:
-        """Chunks from registered memory, which is not to be changed until the completion."""
+            loss_max: int = 0, timeout: float | None = None, user: Any = 0, statuses: bool = False) -> Operation:
+        """Chunks from registered memory, which is not to be changed until the completion. loss_max: how far a node may degrade
+        them, 0 (not at all) to 15."""
         return self._transfer("put", keys, memory, slots, slots_per_chunk, first_place=first_place, parent=parent,
-                              extent_first=extent_first, unchained=unchained, lease=0, timeout=timeout, user=user,
-                              statuses=statuses)
+                              extent_first=extent_first, unchained=unchained, lease=0, loss_max=loss_max,
+                              timeout=timeout, user=user, statuses=statuses)
 
     def _transfer(self, what: str, keys: Bytes, memory: Memory, slots: Any, slots_per_chunk: int, *, lease: int,
-                  timeout: float | None, user: Any, statuses: bool, by_layer: bool = False, **chain: Any) -> Operation:
+                  timeout: float | None, user: Any, statuses: bool, loss_max: int, by_layer: bool = False,
+                  **chain: Any) -> Operation:
         named = keys_struct(keys, self.key_length, **chain)
         per_chunk = u32(slots_per_chunk, "slots_per_chunk")
         pointer, count, keep = integers(slots, "q", "slots")
@@ -223,6 +226,7 @@ class Space:
             raise InvalidError(f"{what}: the memory is one of another connector")
         start = self.connector._request(timeout, user, lease=lease)
         start.request.by_layer = 1 if by_layer else 0
+        start.request.loss_max = u32(loss_max, "loss_max")
         if statuses:
             start.want_statuses(named.n)
         start.operation._keep = memory
@@ -238,24 +242,24 @@ class Space:
 
     def get_buffers(self, keys: Bytes, buffers: Sequence[Any], *, first_place: int = 0, parent: Bytes | None = None,
                     extent_first: Bytes | None = None, unchained: bool = False, lease: int = 0,
-                    timeout: float | None = None, user: Any = 0, statuses: bool = False) -> Operation:
+                    loss_max: int = 0, timeout: float | None = None, user: Any = 0, statuses: bool = False) -> Operation:
         """Each chunk into a writable contiguous buffer of its own, which may be larger than the chunk."""
-        return self._transfer_buffers("get", keys, buffers, None, lease=lease, timeout=timeout, user=user, statuses=statuses,
-                                      first_place=first_place, parent=parent, extent_first=extent_first,
+        return self._transfer_buffers("get", keys, buffers, None, lease=lease, loss_max=loss_max, timeout=timeout, user=user,
+                                      statuses=statuses, first_place=first_place, parent=parent, extent_first=extent_first,
                                       unchained=unchained)
 
     def put_buffers(self, keys: Bytes, buffers: Sequence[Any], *, segments: Sequence[Sequence[int]] | None = None,
                     first_place: int = 0, parent: Bytes | None = None, extent_first: Bytes | None = None,
-                    unchained: bool = False, timeout: float | None = None, user: Any = 0,
+                    unchained: bool = False, loss_max: int = 0, timeout: float | None = None, user: Any = 0,
                     statuses: bool = False) -> Operation:
         """Each chunk from a buffer of its own (bytes, or writable and contiguous), not to be changed until the
         completion. segments: for each chunk the lengths of its parts; None: one part."""
-        return self._transfer_buffers("put", keys, buffers, segments, lease=0, timeout=timeout, user=user, statuses=statuses,
-                                      first_place=first_place, parent=parent, extent_first=extent_first,
+        return self._transfer_buffers("put", keys, buffers, segments, lease=0, loss_max=loss_max, timeout=timeout, user=user,
+                                      statuses=statuses, first_place=first_place, parent=parent, extent_first=extent_first,
                                       unchained=unchained)
 
     def _transfer_buffers(self, what: str, keys: Bytes, buffers: Sequence[Any], segments: Sequence[Sequence[int]] | None, *,
-                          lease: int, timeout: float | None, user: Any, statuses: bool, **chain: Any) -> Operation:
+                          lease: int, loss_max: int, timeout: float | None, user: Any, statuses: bool, **chain: Any) -> Operation:
         named = keys_struct(keys, self.key_length, **chain)
         if len(buffers) != named.n or (segments is not None and len(segments) != named.n):
             raise InvalidError(f"{what}_buffers: {len(buffers)} buffers for {named.n} chunks, with segments for each or none")
@@ -271,6 +275,7 @@ class Space:
                 table[i].segment_lengths = lengths.buffer_info()[0]
                 keep.append(lengths)
         start = self.connector._request(timeout, user, lease=lease)
+        start.request.loss_max = u32(loss_max, "loss_max")
         if statuses:
             start.want_statuses(named.n)
         start.operation._keep = keep

@@ -111,8 +111,9 @@ static kvs_status held_call(struct kvi_wire *base, enum kvi_method method, const
 {
   struct held_wire *wire = (struct held_wire *)base;
 
-  (void)request;
   (void)deadline_ns;
+  if (method == KVI_METHOD_DELETE)
+    wire->only_corrupt = ((const Kvasir__V1__DeleteRequest *)request)->only_corrupt;
   if (method == KVI_METHOD_OPEN_SPACE) {
     Kvasir__V1__OpenSpaceReply reply = KVASIR__V1__OPEN_SPACE_REPLY__INIT;
 

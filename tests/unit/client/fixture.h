@@ -55,6 +55,7 @@ struct held_wire {
   kvi_call_done_fn *call_done[HELD_MAX]; /* calls but OpenSpace, which is answered at once */
   void *call_ctx[HELD_MAX];
   uint32_t n_calls;
+  bool only_corrupt;            /* of the last Delete */
   kvs_status submit_status;     /* what submit says; KVS_OK: holds it */
   kvs_status open_space_status; /* what the node answers to OpenSpace */
 };

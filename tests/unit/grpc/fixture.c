@@ -1,4 +1,5 @@
 #include "tests/unit/grpc/fixture.h"
+#include "tests/unit/grpc/connected.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -25,6 +26,7 @@ struct chunk {
   uint64_t length;
   struct kvi_segment *segments;
   uint32_t n_segments;
+  uint16_t quality;
   struct kvi_iov iov[3]; /* the payload in three places, so that every copy crosses borders */
   uint32_t n_iov;
 };
@@ -40,6 +42,8 @@ struct fixture_memory {
   pthread_cond_t unblocked;
   bool block, blocked;
   char thread[16]; /* of the last Ping */
+  struct kvi_get_terms terms;
+  bool ignores_terms;
 };
 
 static uint64_t abreast_bytes = UINT64_MAX;
@@ -121,6 +125,7 @@ static void fill(struct chunk *c, const struct kvi_put_request *r)
   memcpy(c->key, r->key, KEY);
   c->used = true;
   c->length = r->length;
+  c->quality = r->quality;
   c->payload = malloc(r->length);
   c->n_segments = r->n_segments;
   c->segments = calloc(r->n_segments, sizeof *c->segments);
@@ -154,7 +159,11 @@ static kvs_status put_begin(void *self, const struct kvi_peer *peer, const struc
       if (!m->chunks[i].used) {
         struct chunk *c = &m->chunks[i];
         fill(c, r);
-        *landing_p = (struct kvi_landing){c, c->iov, c->n_iov, c->segments, c->n_segments, NULL};
+        *landing_p = (struct kvi_landing){.handle = c,
+                                          .iov = c->iov,
+                                          .n_iov = c->n_iov,
+                                          .segments = c->segments,
+                                          .n_segments = c->n_segments};
         status = KVS_OK;
       }
   }
@@ -196,9 +205,16 @@ static void put_unwait(void *self, void *wait_ctx)
   pthread_mutex_unlock(&m->lock);
 }
 
-struct reading {
-  uint8_t *table;
-};
+/* Whether a chunk may be handed out. */
+static bool suits(struct fixture_memory *m, const struct chunk *c, const struct kvi_get_wait *wait)
+{
+  m->terms = wait ? wait->terms : (struct kvi_get_terms){0};
+  if (m->ignores_terms)
+    return true;
+  return kvi_quality_loss(c->quality) <= m->terms.loss_max &&
+         (kvi_quality_coding(c->quality) == KVI_CODING_NONE ||
+          m->terms.codings >> kvi_quality_coding(c->quality) & 1);
+}
 
 static kvs_status get_open(void *self, const struct kvi_peer *peer, const uint8_t *space, const uint8_t *key,
                            uint32_t key_length, struct kvi_get_wait *wait, struct kvi_source *source_p,
@@ -207,19 +223,20 @@ static kvs_status get_open(void *self, const struct kvi_peer *peer, const uint8_
   (void)peer;
   (void)space;
   (void)key_length;
-  (void)wait;
   struct fixture_memory *m = self;
   kvs_status status = KVS_MISS;
   *cause_p = KVI_MISS_EVICTED;
   pthread_mutex_lock(&m->lock);
   struct chunk *c = find(m, key);
-  if (c && c->sealed) {
+  if (c && c->sealed && !suits(m, c, wait)) {
+    *cause_p = KVI_MISS_QUALITY;
+  } else if (c && c->sealed) {
     uint8_t *table = malloc(kvi_chunk_table_size(c->n_segments));
     struct kvi_segment *segments = malloc(c->n_segments * sizeof *segments);
     memcpy(segments, c->segments, c->n_segments * sizeof *segments);
     if (c->corrupt)
       segments[c->n_segments - 1].crc32c ^= 1;
-    kvi_chunk_table_write(table, segments, c->n_segments, 0);
+    kvi_chunk_table_write(table, segments, c->n_segments, c->quality);
     free(segments);
     *source_p = (struct kvi_source){.handle = table, .iov = c->iov, .n_iov = c->n_iov};
     status = kvi_chunk_table_read(table, kvi_chunk_table_size(c->n_segments), &source_p->table);
@@ -272,12 +289,8 @@ struct kvi_wire *fixture_connect(const struct fixture *f, uint32_t piece_bytes)
                                           .piece_bytes = piece_bytes,
                                           .connect_timeout_ms = 5000,
                                           .hand_over = hand_over};
-  struct kvi_wire *wire;
-  assert_int_equal(kvi_grpc_wire_open(&options, &wire), KVS_OK);
-  kvi_deadline deadline = kvi_deadline_from_ms(10000);
-  while (!wire->ops->connected(wire) && !kvi_deadline_expired(deadline))
-    usleep(1000);
-  assert_true(wire->ops->connected(wire));
+  struct kvi_wire *wire = connected_open(&options);
+  connected_wait(wire);
   return wire;
 }
 
@@ -386,6 +399,29 @@ void fixture_corrupt(struct fixture *f, const uint8_t key[32])
   pthread_mutex_lock(&f->memory->lock);
   find(f->memory, key)->corrupt = true;
   pthread_mutex_unlock(&f->memory->lock);
+}
+
+struct kvi_get_terms fixture_terms(const struct fixture *f)
+{
+  pthread_mutex_lock(&f->memory->lock);
+  struct kvi_get_terms terms = f->memory->terms;
+  pthread_mutex_unlock(&f->memory->lock);
+  return terms;
+}
+
+void fixture_ignore_terms(struct fixture *f)
+{
+  pthread_mutex_lock(&f->memory->lock);
+  f->memory->ignores_terms = true;
+  pthread_mutex_unlock(&f->memory->lock);
+}
+
+uint16_t fixture_quality(const struct fixture *f, const uint8_t key[32])
+{
+  pthread_mutex_lock(&f->memory->lock);
+  uint16_t quality = find(f->memory, key)->quality;
+  pthread_mutex_unlock(&f->memory->lock);
+  return quality;
 }
 
 void fixture_hold(struct fixture *f, const uint8_t key[32])

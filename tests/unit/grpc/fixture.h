@@ -42,6 +42,12 @@ void fixture_abreast_bytes(uint64_t bytes);
 
 /* The next get of this chunk is answered with a checksum that is wrong. */
 void fixture_corrupt(struct fixture *f, const uint8_t key[32]);
+/* What the last get that was opened takes. */
+struct kvi_get_terms fixture_terms(const struct fixture *f);
+/* From now on chunks are handed out whatever a get takes, as by a service that does not know of terms. */
+void fixture_ignore_terms(struct fixture *f);
+/* The quality that a chunk was put with. */
+uint16_t fixture_quality(const struct fixture *f, const uint8_t key[32]);
 /* Puts of this key answer PENDING until fixture_resolve. */
 void fixture_hold(struct fixture *f, const uint8_t key[32]);
 void fixture_resolve(struct fixture *f, kvs_status status);

@@ -14,6 +14,7 @@
 #include "proto/grpc/grpc_private.h"
 #include "proto/grpc/grpc_wire.h"
 #include "proto/service.h"
+#include "tests/unit/grpc/connected.h"
 #include "tests/unit/grpc/fake_node.h"
 #include "tests/unit/grpc/run.h"
 
@@ -30,17 +31,14 @@ static void open_wire(struct pair *p)
 {
   p->options.endpoint = p->endpoint;
   p->options.connect_timeout_ms = p->options.connect_timeout_ms ? p->options.connect_timeout_ms : 5000;
-  assert_int_equal(kvi_grpc_wire_open(&p->options, &p->wire), KVS_OK);
+  p->wire = connected_open(&p->options);
 }
 
 static void start(struct pair *p, const struct fake_node_options *options)
 {
   p->node = fake_node_start(options, p->endpoint);
   open_wire(p);
-  kvi_deadline deadline = kvi_deadline_from_ms(10000);
-  while (!p->wire->ops->connected(p->wire) && !kvi_deadline_expired(deadline))
-    usleep(1000);
-  assert_true(p->wire->ops->connected(p->wire));
+  connected_wait(p->wire);
 }
 
 static void stop(struct pair *p)

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "tests/unit/grpc/connected.h"
 #include "tests/unit/grpc/fixture.h"
 
 static void test_malformed_endpoints(void **state)
@@ -71,18 +72,14 @@ static void test_first_address_is_silent(void **state)
 {
   (void)state;
   struct fixture f;
-  struct kvi_wire *wire;
   char endpoint[64];
   int fds[4];
   fixture_start(&f, false, 0);
   block_address(kvi_grpc_server_port(f.server, 0), fds);
   snprintf(endpoint, sizeof endpoint, "kvasir://" TWO_ADDRESSES ":%u", kvi_grpc_server_port(f.server, 0));
   struct kvi_grpc_wire_options options = {.endpoint = endpoint, .connect_timeout_ms = 2000};
-  assert_int_equal(kvi_grpc_wire_open(&options, &wire), KVS_OK);
-  kvi_deadline deadline = kvi_deadline_from_ms(15000);
-  while (!wire->ops->connected(wire) && !kvi_deadline_expired(deadline))
-    usleep(1000);
-  assert_true(wire->ops->connected(wire));
+  struct kvi_wire *wire = connected_open(&options);
+  connected_wait(wire);
   wire->ops->destroy(wire);
   for (int i = 0; i < 4; i++)
     close(fds[i]);

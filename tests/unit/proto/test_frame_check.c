@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 
+#include "proto/chunk.h"
 #include "proto/frame.h"
 #include "proto/limits.h"
 
@@ -141,6 +142,42 @@ static void broken_starts_are_refused(void **state)
 #undef REFUSED
 }
 
+static void qualities_are_checked(void **state)
+{
+  static uint32_t qualities[2];
+  struct put put;
+  Kvasir__V1__FrameHeader *header;
+
+  (void)state;
+#define PUT(status, first, second, ...)                                                                      \
+  good_put(&put);                                                                                            \
+  qualities[0] = first;                                                                                      \
+  qualities[1] = second;                                                                                     \
+  put.start.qualities = qualities;                                                                           \
+  put.start.n_qualities = 2;                                                                                 \
+  __VA_ARGS__;                                                                                               \
+  assert_int_equal(unpack(&put.header, 0, &header), status)
+
+  PUT(KVS_OK, 0, 0, (void)0);
+  PUT(KVS_OK, 0x1FF, 0xF0, (void)0);
+  assert_int_equal(header->starts[0]->qualities[0], 0x1FF);
+  PUT(KVS_ERR_PROTOCOL, 0, 0x200, (void)0); /* a coding that there is not */
+  PUT(KVS_ERR_PROTOCOL, 0xFFFF, 0, (void)0);
+  PUT(KVS_ERR_PROTOCOL, 0x10000, 0, (void)0);
+  PUT(KVS_ERR_PROTOCOL, 0, 0, put.start.n_qualities = 1);
+  PUT(KVS_ERR_PROTOCOL, 0, 0, put.start.codings = 2);
+  PUT(KVS_ERR_PROTOCOL, 0, 0, put.start.loss_max = 1);
+#define GET(status, ...)                                                                                     \
+  PUT(status, 0, 0, put.start.put = false; put.start.n_segment_counts = put.start.n_segment_lengths = 0;     \
+      put.start.n_qualities = 0; __VA_ARGS__)
+
+  GET(KVS_OK, put.start.loss_max = KVI_LOSS_MAX; put.start.codings = UINT32_MAX); /* codings of tomorrow */
+  GET(KVS_ERR_PROTOCOL, put.start.loss_max = KVI_LOSS_MAX + 1);
+  GET(KVS_ERR_PROTOCOL, put.start.n_qualities = 2);
+#undef GET
+#undef PUT
+}
+
 static void batches_have_a_bound(void **state)
 {
   static struct put put;
@@ -213,6 +250,16 @@ static void pieces_are_checked(void **state)
   PIECE(KVS_OK, piece.segment_length = 11);
   PIECE(KVS_ERR_PROTOCOL, piece.segment_length = 9);
   PIECE(KVS_ERR_TOO_LARGE, piece.length = UINT32_MAX - 5; piece.segment_length = 5);
+  PIECE(KVS_OK, piece.segments = 2; piece.quality = 0xF5);
+  PIECE(KVS_ERR_PROTOCOL, piece.quality = 0xF5); /* of no first piece */
+  PIECE(KVS_ERR_PROTOCOL, piece.segments = 2; piece.quality = 0x100);
+  PIECE(KVS_OK, piece.segments = 2; piece.quality = 0x100; piece.chunk_length = 10);
+  PIECE(KVS_ERR_PROTOCOL, piece.segments = 2; piece.quality = 0x100; piece.chunk_length = 9);
+  PIECE(KVS_ERR_PROTOCOL, piece.segments = 2; piece.quality = 0x10000; piece.chunk_length = 10);
+  PIECE(KVS_ERR_PROTOCOL, piece.chunk_length = 10);
+  PIECE(KVS_OK, piece.segments = 2; piece.chunk_length = KVI_CHUNK_BYTES_MAX);
+  PIECE(KVS_ERR_TOO_LARGE, piece.segments = 2; piece.chunk_length = KVI_CHUNK_BYTES_MAX + 1);
+  PIECE(KVS_ERR_PROTOCOL, piece.segments = 2; piece.chunk_length = 10; piece.segment_length = 11);
 #undef PIECE
 }
 
@@ -327,6 +374,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_put_start_comes_back),
       cmocka_unit_test(broken_starts_are_refused),
+      cmocka_unit_test(qualities_are_checked),
       cmocka_unit_test(batches_have_a_bound),
       cmocka_unit_test(pieces_are_checked),
       cmocka_unit_test(many_pieces_sum_up),

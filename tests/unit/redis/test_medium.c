@@ -303,9 +303,6 @@ static void statuses(void **state)
   assert_int_equal(test_wait_for(&wait), KVS_ERR_QUOTA); /* what land said */
   test_wait_init(&wait);
   test_put_fill(&put, &chunk, &wait);
-  put.codec_level = 1;
-  assert_int_equal(medium->ops->put(medium, &put), KVS_ERR_UNSUPPORTED);
-  put.codec_level = 0;
   put.length++;
   assert_int_equal(medium->ops->put(medium, &put), KVS_ERR_INVALID);
   assert_string_equal(server_do(&server, "FLUSHALL"), "OK");

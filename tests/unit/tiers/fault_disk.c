@@ -178,6 +178,9 @@ static void fault_wait(struct kvi_ssd_disk *base, uint64_t until_ns)
     if (disk->image->slow_syncs && io->kind == KVI_SSD_SYNC && disk->n_pending > 1 &&
         kvi_rand_below(&disk->image->rand, 16) != 0)
       continue;
+    if (disk->image->slow_headers && io->kind == KVI_SSD_WRITE && io->at == 0 && disk->n_pending > 1 &&
+        kvi_rand_below(&disk->image->rand, 256) != 0)
+      continue;
     if (disk->image->delay_ns > 0)
       nanosleep(&delay, NULL);
     disk->pending[which] = disk->pending[--disk->n_pending];

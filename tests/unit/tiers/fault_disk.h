@@ -27,6 +27,7 @@ struct fault_image {
   _Atomic uint64_t delay_ns; /* of each operation */
   _Atomic uint32_t n_discards;
   atomic_bool slow_syncs;   /* a sync takes as long as many reads */
+  atomic_bool slow_headers; /* a header is written when there is nothing else to do, as a rule */
   _Atomic uint64_t hang_in; /* the operation so many from now, and all after it, do not end; 0: never */
   /* the test's, NULL: none. Called for each operation, on the disk's thread: true: it fails, and nothing of it is done */
   bool (*_Atomic fails)(const struct kvi_ssd_io *io);

@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 
+#include "base/bytes.h"
 #include "medium_testing.h"
 
 /* An owner that remembers handles by the chunk's number, as the store does by its index. */
@@ -22,6 +23,9 @@ struct owner {
   uint32_t n_given_up;     /* lost, and the device was there */
   kvi_medium_handle handles[CHUNKS];
   uint32_t lengths[CHUNKS];
+  uint8_t losses[CHUNKS]; /* kvi_quality_loss */
+  uint32_t n_cut;         /* of those that were moved, those that lost a plane */
+  uint32_t n_odd;         /* that lost more at a time, or grew */
 };
 
 static inline uint32_t number_of(const struct kvi_medium_identity *identity)
@@ -49,17 +53,23 @@ static inline bool owner_holds(void *ctx, const struct kvi_medium_identity *iden
   return holds;
 }
 
-static inline bool owner_moved(void *ctx, const struct kvi_medium_identity *identity, kvi_medium_handle from,
-                               kvi_medium_handle to)
+static inline bool owner_moved(void *ctx, kvi_medium_handle from, const struct kvi_medium_found *to)
 {
   struct owner *owner = ctx;
-  uint32_t number = number_of(identity);
+  uint32_t number = number_of(&to->identity);
   bool was;
 
   pthread_mutex_lock(&owner->mutex);
   was = owner->handles[number] == from;
-  if (was)
-    owner->handles[number] = to;
+  if (was) {
+    owner->n_cut += to->loss != owner->losses[number];
+    owner->n_odd += to->loss != owner->losses[number] &&
+                    (to->loss != owner->losses[number] + 1u || to->length >= owner->lengths[number]);
+    owner->n_odd += to->loss == owner->losses[number] && to->length != owner->lengths[number];
+    owner->handles[number] = to->handle;
+    owner->lengths[number] = (uint32_t)to->length;
+    owner->losses[number] = (uint8_t)to->loss;
+  }
   owner->n_moved += was;
   pthread_mutex_unlock(&owner->mutex);
   return was;
@@ -126,10 +136,13 @@ static inline bool owner_found(void *ctx, const struct kvi_medium_found *found)
   assert_string_equal(found->identity.tenant, TENANT);
   assert_int_equal(found->identity.place, number % 10);
   assert_int_equal(found->identity.parent != NULL, number % 10 != 0);
+  if (owner->handles[number] != 0 && found->loss > owner->losses[number])
+    return false;
   if (owner->handles[number] != 0)
     owner->medium->ops->drop(owner->medium, &found->identity, owner->handles[number], false);
   owner->handles[number] = found->handle;
   owner->lengths[number] = (uint32_t)found->length;
+  owner->losses[number] = (uint8_t)found->loss;
   return true;
 }
 
@@ -177,6 +190,7 @@ static inline kvs_status owner_put(struct owner *owner, const struct test_chunk 
   pthread_mutex_lock(&owner->mutex);
   owner->handles[chunk->number] = handle;
   owner->lengths[chunk->number] = chunk->length;
+  owner->losses[chunk->number] = (uint8_t)kvi_quality_loss(kvi_load_le16(chunk->table + 6));
   pthread_mutex_unlock(&owner->mutex);
   return status;
 }

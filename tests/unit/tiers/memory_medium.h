@@ -12,6 +12,7 @@
 
 #include <kvasir/keys.h>
 
+#include "proto/coded.h"
 #include "tiers/medium.h"
 
 #define MEMORY_OPS   1024u
@@ -46,6 +47,8 @@ struct memory_medium {
   pthread_t thread;
   struct kvi_medium_owner owner;
   bool hold, closing, running;
+  bool cuts;             /* what is moved loses a plane, if it may */
+  uint32_t follows;      /* so many gets more find that their chunk has just been moved */
   kvs_status get_status; /* of gets from now on, when it is not KVS_OK */
   kvs_status put_status; /* the same of puts */
   struct memory_op ops[MEMORY_OPS];
@@ -135,6 +138,11 @@ static inline kvs_status memory_get_now(struct memory_medium *own, struct kvi_me
   own->gets++;
   status = own->get_status;
   item = memory_find_locked(own, &get->identity);
+  if (!own->shared) { /* it may have another place by now */
+    struct memory_item *at = &own->items[(get->handle - 1) % MEMORY_ITEMS];
+
+    item = item && at->bytes && memcmp(&at->name, &item->name, sizeof(at->name)) == 0 ? at : NULL;
+  }
   if (status == KVS_OK && item) { /* a copy: it may be dropped meanwhile */
     size = item->size;
     payload_at = item->payload_at;
@@ -185,10 +193,44 @@ static inline void memory_let_go_now(struct memory_medium *own, uint64_t bytes)
   (void)own->owner.make_room(own->owner.ctx, bytes);
 }
 
+/* Takes a plane off it, if it is coded and may lose one. */
+static inline void memory_cut(struct memory_item *item)
+{
+  struct kvi_segment *segments;
+  struct kvi_chunk_table table;
+  struct kvi_coded_rest rest;
+  struct kvi_coded coded;
+  uint8_t *payload, *bytes;
+  bool cut;
+
+  assert_int_equal(kvi_chunk_table_read(item->bytes, item->payload_at, &table), KVS_OK);
+  payload = malloc(table.length); /* aligned */
+  memcpy(payload, item->bytes + item->payload_at, table.length);
+  cut = kvi_quality_coding(table.quality) == KVI_CODING_KVC1 &&
+        kvi_coded_open(payload, table.length, table.length, &coded) == KVS_OK &&
+        kvi_coded_cut(&coded, payload, table.quality, &rest);
+  if (cut) {
+    segments = calloc(rest.n_segments, sizeof(*segments));
+    for (uint32_t i = 0; i < rest.n_segments; i++)
+      segments[i] = kvi_chunk_table_segment(&table, i);
+    item->payload_at = kvi_chunk_table_size(rest.n_segments);
+    item->size = item->payload_at + rest.length;
+    bytes = malloc(item->size);
+    kvi_chunk_table_write(bytes, segments, rest.n_segments, rest.quality);
+    memcpy(bytes + item->payload_at, payload, rest.length);
+    free(segments);
+    free(item->bytes);
+    item->bytes = bytes;
+  }
+  free(payload);
+}
+
 /* The chunk in the first taken place from this one on comes to a free place, as when a log file is freed. */
 static inline void memory_move_now(struct memory_medium *own, uint32_t from)
 {
   uint32_t to = 0;
+  struct kvi_chunk_table table;
+  struct kvi_medium_found found;
   struct memory_name name;
   struct memory_item copy;
 
@@ -201,8 +243,18 @@ static inline void memory_move_now(struct memory_medium *own, uint32_t from)
     copy = own->items[from];
     copy.bytes = malloc(copy.size);
     memcpy(copy.bytes, own->items[from].bytes, copy.size);
+    if (own->cuts)
+      memory_cut(&copy);
     own->items[to] = copy;
     name = copy.name;
+    assert_int_equal(kvi_chunk_table_read(copy.bytes, copy.payload_at, &table), KVS_OK);
+    found = (struct kvi_medium_found){.identity = {.tenant = name.tenant,
+                                                   .space = name.space,
+                                                   .key = name.key,
+                                                   .key_length = name.key_length},
+                                      .handle = (kvi_medium_handle)to + 1,
+                                      .length = table.length,
+                                      .loss = kvi_quality_loss(table.quality)};
   } else {
     from = MEMORY_ITEMS;
   }
@@ -210,15 +262,22 @@ static inline void memory_move_now(struct memory_medium *own, uint32_t from)
   if (from == MEMORY_ITEMS)
     return;
   /* places are given away on this thread alone: meanwhile both can only become free */
-  if (!own->owner.moved(
-          own->owner.ctx,
-          &(struct kvi_medium_identity){
-              .tenant = name.tenant, .space = name.space, .key = name.key, .key_length = name.key_length},
-          (kvi_medium_handle)from + 1, (kvi_medium_handle)to + 1))
+  if (!own->owner.moved(own->owner.ctx, (kvi_medium_handle)from + 1, &found))
     from = to;
   pthread_mutex_lock(&own->mutex);
   memory_item_free(&own->items[from]);
   pthread_mutex_unlock(&own->mutex);
+}
+
+static inline bool memory_follow_take(struct memory_medium *own)
+{
+  bool move;
+
+  pthread_mutex_lock(&own->mutex);
+  move = own->follows > 0;
+  own->follows -= move;
+  pthread_mutex_unlock(&own->mutex);
+  return move;
 }
 
 static inline void memory_op_run(struct memory_medium *own, const struct memory_op *op, bool closing)
@@ -228,6 +287,8 @@ static inline void memory_op_run(struct memory_medium *own, const struct memory_
     put->done(put, closing ? KVS_ERR_CLOSED : memory_put_now(own, put));
   } else if (op->verb == MEMORY_GET) {
     struct kvi_medium_get *get = op->asked;
+    if (!closing && memory_follow_take(own))
+      memory_move_now(own, (uint32_t)get->handle - 1);
     get->done(get, closing ? KVS_ERR_CLOSED : memory_get_now(own, get));
   } else if (op->verb == MEMORY_LOOKUP) {
     struct kvi_medium_lookup *lookup = op->asked;
@@ -412,6 +473,14 @@ static inline void memory_let_go(struct memory_medium *own, uint64_t bytes)
 static inline void memory_move(struct memory_medium *own, uint32_t from)
 {
   (void)memory_submit(&own->medium, MEMORY_MOVE, (void *)(uintptr_t)from);
+}
+
+/* The next so many gets of a medium that is not shared find their chunk moved in the moment before. */
+static inline void memory_follow(struct memory_medium *own, uint32_t gets)
+{
+  pthread_mutex_lock(&own->mutex);
+  own->follows = gets;
+  pthread_mutex_unlock(&own->mutex);
 }
 
 static inline void memory_fail(struct memory_medium *own, kvs_status get_status, kvs_status put_status)

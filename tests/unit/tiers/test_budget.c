@@ -39,6 +39,22 @@ static void it_begins_with_an_hours_worth(void **state)
   assert_false(kvi_budget_take(&budget, 1, START));
 }
 
+static void what_was_not_needed_is_given_back(void **state)
+{
+  struct kvi_budget budget;
+
+  (void)state;
+  kvi_budget_init(&budget, 24 * 1000, 10, START);
+  assert_true(kvi_budget_take(&budget, 900, START));
+  kvi_budget_give(&budget, 300);
+  assert_int_equal(takable(&budget, START), 400);
+  kvi_budget_give(&budget, UINT64_MAX); /* no more than may be had at once */
+  assert_int_equal(takable(&budget, START), 1000);
+  kvi_budget_init(&budget, 0, 10, START);
+  kvi_budget_give(&budget, 5);
+  assert_true(kvi_budget_take(&budget, UINT64_MAX, START));
+}
+
 static void none_is_no_bound(void **state)
 {
   struct kvi_budget budget;
@@ -165,6 +181,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(it_begins_with_an_hours_worth),
       cmocka_unit_test(none_is_no_bound),
+      cmocka_unit_test(what_was_not_needed_is_given_back),
       cmocka_unit_test(small_ones_refill_however_often_they_are_asked),
       cmocka_unit_test(large_ones_do_not_overflow),
       cmocka_unit_test(a_day_is_the_bound),

@@ -50,7 +50,7 @@ static struct kvi_ssd_record record_of(void)
                                  .n_segments = 2,
                                  .table_crc = 0xdeadbeef,
                                  .quality = 3,
-                                 .codec_level = 4,
+                                 .coding = 4,
                                  .identity = {.tenant = "default",
                                               .space = space,
                                               .key = key,
@@ -74,6 +74,7 @@ static void test_golden(void **state)
   assert_golden(block, sizeof(block), GOLDEN_HEADER);
   kvi_ssd_record_write(head, &record);
   assert_golden(head, sizeof(head), GOLDEN_RECORD);
+  record.quality = 0; /* golden since before there was any */
   assert_int_equal(kvi_ssd_footer_add(&footer, &record, &mark), KVS_OK);
   assert_int_equal(kvi_ssd_footer_add(&footer, &deletions, &mark), KVS_OK);
   body = malloc(kvi_ssd_footer_bytes(&footer));
@@ -181,6 +182,7 @@ static void test_a_canceled_record_is_passed_over(void **state)
   assert_int_equal(kvi_ssd_footer_open(body, trailer.body_bytes, &trailer, &reader), KVS_OK);
   assert_int_equal(kvi_ssd_footer_next(&reader, &read, tenant), KVS_OK);
   assert_int_equal(read.at, record.at);
+  assert_int_equal(read.quality, kvi_quality_loss(record.quality));
   assert_int_equal(kvi_ssd_footer_next(&reader, &read, tenant), KVS_MISS);
   kvi_ssd_footer_close(&reader);
   body[0] ^= 1;

@@ -130,7 +130,7 @@ static void print_requests(void)
   FIELD(kvs_request, statuses);
   FIELD(kvs_request, present);
   FIELD(kvs_request, by_layer);
-  FIELD(kvs_request, reserved);
+  FIELD(kvs_request, loss_max);
   close_struct();
 
   STRUCT(kvs_buffer);
@@ -197,6 +197,8 @@ static void print_counters(void)
   FIELD(kvs_counters, reconnects);
   FIELD(kvs_counters, in_flight);
   FIELD(kvs_counters, hints);
+  FIELD(kvs_counters, coded_chunks);
+  FIELD(kvs_counters, coded_bytes);
   close_struct();
 }
 

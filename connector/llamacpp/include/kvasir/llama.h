@@ -43,6 +43,8 @@ typedef struct kvs_llama_options {
   uint32_t tokens_per_chunk;                 /* 0: 256 */
   int32_t spare_sequence; /* the adapter's own, always empty; 0: the last one (n_seq_max - 1) */
   uint32_t timeout_ms;    /* of each exchange with the store; 0: 5000 */
+  uint32_t
+      loss_max; /* how far saved chunks may be degraded, and the most loss that is taken of loaded ones: 0 none, up to 15 (docs/formats/chunk.md) */
 } kvs_llama_options;
 
 typedef struct kvs_llama_prompt {

@@ -1,0 +1,229 @@
+/*
+ * tests/integration/connector/connector_coded.c: tensors put to, and got from, a node whose SSD tier has a codec. What it does is told by its
+ * arguments: "put LOSS_MAX", "get LOSS_MAX" (all of them come, at least one of them coded; exactly as they were put with LOSS_MAX 0,
+ * about so else), "quality LOSS_MAX" (they are there, but worse).
+ */
+#include <stdio.h>
+
+#include <kvasir/client.h>
+
+#include "tests/unit/codec/codec_testing.h"
+#include "tests/unit/connector/fixture.h"
+
+#define LAYERS      8u
+#define CHUNKS      12u
+#define PER_CHUNK   4u /* slots */
+#define REGIONS     (2 * LAYERS)
+#define BLOCKS      (CHUNKS * PER_CHUNK)
+#define TOKENS      64u
+#define HEADS       2u
+#define DIM         64u
+#define SLOT_BYTES  (TOKENS / PER_CHUNK * HEADS * DIM * 2)
+#define CHUNK_BYTES (REGIONS * PER_CHUNK * SLOT_BYTES)
+
+static const char *command;
+static uint32_t loss_max;
+
+struct world {
+  kvs_connector *connector;
+  kvs_space *space;
+  uint8_t *bytes, *out; /* what was put, and what came, chunk after chunk */
+  uint8_t *cache;       /* the engine's memory */
+  kvs_region regions[REGIONS];
+  kvs_memory *memory;
+  int64_t slots[BLOCKS];
+  uint8_t key_bytes[CHUNKS][32];
+  kvs_keys keys;
+};
+
+static void open_space(struct world *world)
+{
+  const kvs_space_desc desc = {.struct_size = sizeof(desc),
+                               .model = "tensors",
+                               .engine = "test",
+                               .layout = KVS_LAYOUT_TENSORS,
+                               .key_dtype = KVS_DTYPE_BF16,
+                               .value_dtype = KVS_DTYPE_BF16,
+                               .layers = LAYERS,
+                               .kv_heads = HEADS,
+                               .key_dim = DIM,
+                               .value_dim = DIM,
+                               .tokens_per_chunk = TOKENS,
+                               .hash = KVS_HASH_OPAQUE,
+                               .key_length = 32,
+                               .chunk_bytes = CHUNK_BYTES};
+
+  world->connector = test_open(NULL);
+  assert_int_equal(kvs_space_open(world->connector, &desc, &world->space), KVS_OK);
+}
+
+static int set_up(void **state)
+{
+  struct world *world = calloc(1, sizeof(*world));
+  struct kvi_codec_shape shape = layer_shape((struct kvi_codec_shape){.dtype = KVI_CODEC_BF16,
+                                                                      .n_layers = LAYERS,
+                                                                      .n_tokens = TOKENS,
+                                                                      .n_heads = HEADS,
+                                                                      .key_dim = DIM,
+                                                                      .value_dim = DIM});
+
+  assert_int_equal(shape.raw_bytes, CHUNK_BYTES);
+  open_space(world);
+  world->bytes = malloc(CHUNKS * CHUNK_BYTES);
+  world->out = malloc(CHUNKS * CHUNK_BYTES);
+  world->cache = malloc(CHUNKS * CHUNK_BYTES);
+  for (uint32_t i = 0; i < CHUNKS; i++) {
+    uint8_t *raw = sample_raw(&shape, SAMPLE_GAUSSIAN, 100 + i);
+
+    memcpy(world->bytes + i * CHUNK_BYTES, raw, CHUNK_BYTES);
+    free(raw);
+    memset(world->key_bytes[i], 0x40 + (int)i, 32);
+  }
+  for (uint32_t i = 0; i < REGIONS; i++)
+    world->regions[i] = (kvs_region){.base = world->cache + (size_t)i * BLOCKS * SLOT_BYTES,
+                                     .size = SLOT_BYTES,
+                                     .stride = SLOT_BYTES,
+                                     .n_slots = BLOCKS,
+                                     .layer = i / 2};
+  for (uint32_t i = 0; i < BLOCKS; i++)
+    world->slots[i] = (int64_t)(BLOCKS - 1 - i);
+  assert_int_equal(kvs_memory_register(world->connector, world->regions, REGIONS, &world->memory), KVS_OK);
+  world->keys = (kvs_keys){.struct_size = sizeof(kvs_keys), .n = CHUNKS, .keys = world->key_bytes[0]};
+  *state = world;
+  return 0;
+}
+
+static int tear_down(void **state)
+{
+  struct world *world = *state;
+
+  kvs_close(world->connector);
+  free(world->bytes);
+  free(world->out);
+  free(world->cache);
+  free(world);
+  return 0;
+}
+
+/* Between chunks and the engine's memory: region by region, slot by slot. Up to a layer. */
+static void copy_chunks(struct world *world, uint8_t *chunks, bool to_memory, uint32_t regions)
+{
+  for (uint32_t i = 0; i < CHUNKS; i++) {
+    for (uint32_t k = 0; k < regions * PER_CHUNK; k++) {
+      uint8_t *in_chunk = chunks + i * CHUNK_BYTES + k * SLOT_BYTES;
+      uint8_t *in_memory = (uint8_t *)world->regions[k / PER_CHUNK].base +
+                           (uint64_t)world->slots[i * PER_CHUNK + k % PER_CHUNK] * SLOT_BYTES;
+
+      memcpy(to_memory ? in_memory : in_chunk, to_memory ? in_chunk : in_memory, SLOT_BYTES);
+    }
+  }
+}
+
+static float number_at(const uint8_t *bytes, size_t i)
+{
+  uint32_t bits = (uint32_t)kvi_load_le16(bytes + 2 * i) << 16;
+  float number;
+
+  memcpy(&number, &bits, sizeof(number));
+  return number;
+}
+
+/* The error of lossy chunks is a few hundredths of their numbers; that of others is none. */
+static void check_chunks(const struct world *world)
+{
+  double error = 0, all = 0;
+
+  if (loss_max == 0) {
+    assert_memory_equal(world->out, world->bytes, CHUNKS * CHUNK_BYTES);
+    return;
+  }
+  for (size_t i = 0; i < CHUNKS * CHUNK_BYTES / 2; i++) {
+    double was = (double)number_at(world->bytes, i), is = (double)number_at(world->out, i);
+
+    error += (was - is) * (was - is);
+    all += was * was;
+  }
+  assert_true(error > 0);
+  assert_true(error < 0.01 * all);
+}
+
+static kvs_op get(struct world *world, uint32_t by_layer)
+{
+  const kvs_request request = {
+      .struct_size = sizeof(request), .by_layer = by_layer, .loss_max = loss_max, .timeout_ms = 60000};
+  kvs_op op;
+
+  memset(world->cache, 0xEE, CHUNKS * CHUNK_BYTES);
+  memset(world->out, 0xEE, CHUNKS * CHUNK_BYTES);
+  assert_int_equal(kvs_get(world->space, &world->keys, world->memory, world->slots, PER_CHUNK, &request, &op),
+                   KVS_OK);
+  return op;
+}
+
+static void they_are_put(struct world *world)
+{
+  const kvs_request request = {.struct_size = sizeof(request), .loss_max = loss_max};
+  kvs_op op;
+
+  copy_chunks(world, world->bytes, true, REGIONS);
+  assert_int_equal(kvs_put(world->space, &world->keys, world->memory, world->slots, PER_CHUNK, &request, &op),
+                   KVS_OK);
+  assert_int_equal(test_wait(world->connector, op).status, KVS_OK);
+}
+
+static void they_come(struct world *world)
+{
+  kvs_counters counters = {.struct_size = sizeof(counters)};
+
+  for (uint32_t i = 0; i < 4; i++) {
+    kvs_op op = get(world, i % 2);
+    kvs_completion completion;
+
+    for (uint32_t layer = 0; layer < LAYERS; layer++) {
+      assert_int_equal(kvs_wait_layer(world->connector, op, layer, 60000), KVS_OK);
+      copy_chunks(world, world->out, false, 2 * (layer + 1));
+      if (loss_max == 0)
+        for (uint32_t k = 0; k < CHUNKS; k++)
+          assert_memory_equal(world->out + k * CHUNK_BYTES, world->bytes + k * CHUNK_BYTES,
+                              2 * (layer + 1) * PER_CHUNK * SLOT_BYTES);
+    }
+    completion = test_wait(world->connector, op);
+    assert_int_equal(completion.status, KVS_OK);
+    assert_int_equal(completion.bytes, CHUNKS * CHUNK_BYTES);
+    check_chunks(world);
+  }
+  kvs_get_counters(world->connector, &counters);
+  printf("coded %llu of %llu\n", (unsigned long long)counters.coded_chunks,
+         (unsigned long long)counters.get_hits);
+  assert_true(counters.coded_chunks > 0);
+  assert_true(counters.coded_bytes < counters.coded_chunks * CHUNK_BYTES * 3 / 4);
+}
+
+static void they_are_worse(struct world *world)
+{
+  kvs_completion completion = test_wait(world->connector, get(world, 0));
+
+  assert_int_equal(completion.status, KVS_MISS);
+  assert_int_equal(completion.cause, KVSC_CAUSE_QUALITY);
+}
+
+static void the_command(void **state)
+{
+  if (strcmp(command, "put") == 0)
+    they_are_put(*state);
+  else if (strcmp(command, "get") == 0)
+    they_come(*state);
+  else
+    they_are_worse(*state);
+}
+
+int main(int argc, char **argv)
+{
+  const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(the_command, set_up, tear_down)};
+
+  if (argc != 3)
+    return 2;
+  command = argv[1];
+  loss_max = (uint32_t)strtoul(argv[2], NULL, 10);
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,145 @@
+/* Gets of coded chunks that end in the middle, and the bound of what is held until it is decoded. */
+#include <time.h>
+
+#include "base/clock.h"
+#include "tests/unit/client/coded_testing.h"
+
+/* ---- ends in the middle ---- */
+
+static void a_get_is_cancelled_while_it_is_decoded(void **state)
+{
+  struct coded *c = *state;
+  kvsc_op op = start(c, 2);
+
+  give(c, 0);
+  assert_int_equal(begin(c, 1, c->sample.length), KVS_OK);
+  land(c, 1, 0, 2);
+  assert_int_equal(kvsc_cancel(c->client, op), KVS_OK);
+  assert_int_equal(c->wire.n_canceled, 1);
+  end_chunk(c, 1, KVS_ERR_CANCELED);
+  end_transfer(c, KVS_ERR_CANCELED);
+  kvsc_completion completion = wait_for(c->client, op);
+  assert_int_equal(completion.status, KVS_ERR_CANCELED);
+  memset(c->out, 0xEE, N_CHUNKS * c->raw); /* nobody writes any more */
+  assert_int_equal(c->statuses[1], KVS_ERR_CANCELED);
+  for (uint64_t i = 0; i < N_CHUNKS * c->raw; i++)
+    assert_int_equal(c->out[i], 0xEE);
+}
+
+/* The wire has given everything; the deadline was over when it did. */
+static void a_deadline_ends_decoding(void **state)
+{
+  struct coded *c = *state;
+  const struct timespec pause = {.tv_nsec = 1000000};
+  kvsc_op op = start_call(c, 1, (kvsc_call){.timeout_ms = 1});
+  struct kvi_transfer *transfer = transfer_of(c);
+
+  while (kvi_now_ns() < transfer->deadline_ns)
+    nanosleep(&pause, NULL);
+  give(c, 0);
+  end_transfer(c, KVS_OK);
+  kvsc_completion completion = wait_for(c->client, op);
+  assert_int_equal(completion.status, KVS_MISS);
+  assert_int_equal(completion.cause, KVSC_CAUSE_NODE);
+  assert_int_equal(c->out[0], 0xEE);
+}
+
+static void closing_ends_decoding(void **state)
+{
+  struct coded *c = *state;
+
+  for (int i = 0; i < 4; i++) {
+    (void)start(c, N_CHUNKS);
+    give(c, 0);
+    give(c, 1);
+    assert_int_equal(begin(c, 2, c->sample.length), KVS_OK);
+    land(c, 2, 0, 2);
+    if (i % 2 == 0) { /* the wire is done with it, or close finds it under way */
+      give(c, 3);
+      for (uint32_t k = 2; k < N_CHUNKS; k++)
+        if (k != 3)
+          end_chunk(c, k, KVS_MISS);
+      end_transfer(c, KVS_PARTIAL);
+    }
+  }
+  kvsc_close(c->client);
+  memset(c->out, 0, N_CHUNKS * c->raw);
+  memset(&c->wire, 0, sizeof(c->wire));
+  open_client(c, 0, 0);
+}
+
+/* ---- staging ---- */
+
+/* One MiB of buffers: what has come whole is decoded to make room; beyond that a chunk is refused. */
+static void staging_has_a_bound(void **state)
+{
+  struct coded *c = *state;
+  uint64_t n;
+
+  coded_sample_free(&c->sample);
+  coded_sample_make(&c->sample, KVI_CODEC_LOSSLESS, 0, 20, 20, 3); /* 320 KiB, or about 200 */
+  use_sample(c);
+  n = (1u << 20) / ((c->sample.length + 65535) / 65536 * 65536);
+  assert_in_range(n, 2, N_CHUNKS - 1);
+  reopen_client(c, 1, 1);
+  kvsc_op op = start(c, N_CHUNKS);
+  for (uint32_t i = 0; i < N_CHUNKS; i++)
+    give(c, i);
+  end_transfer(c, KVS_OK);
+  assert_int_equal(wait_for(c->client, op).n_ok, N_CHUNKS);
+
+  op = start(c, N_CHUNKS);
+  for (uint32_t i = 0; i < N_CHUNKS; i++) {
+    assert_int_equal(begin(c, i, c->sample.length), i < n ? KVS_OK : KVS_ERR_BUSY);
+    if (i >= n)
+      end_chunk(c, i, KVS_ERR_BUSY);
+  }
+  for (uint32_t i = 0; i < n; i++) {
+    land(c, i, 0, c->sample.n_segments);
+    end_chunk(c, i, KVS_OK);
+  }
+  end_transfer(c, KVS_PARTIAL);
+  kvsc_completion completion = wait_for(c->client, op);
+  assert_int_equal(completion.status, KVS_PARTIAL);
+  assert_int_equal(completion.n_ok, n);
+  assert_int_equal(c->statuses[N_CHUNKS - 1], KVS_ERR_BUSY);
+
+  /* abreast all of them would need a buffer at once: the node has to decode */
+  op = start_call(c, N_CHUNKS, (kvsc_call){.abreast = 1});
+  assert_null(transfer_of(c)->on_coded);
+  held_end(&c->wire, c->wire.n_held - 1, KVS_MISS, KVS_MISS);
+  (void)wait_for(c->client, op);
+  op = start(c, 1);
+  assert_int_equal(begin(c, 0, (1u << 20) + 1), KVS_ERR_BUSY); /* more than all of it */
+  end_chunk(c, 0, KVS_ERR_BUSY);
+  end_transfer(c, KVS_ERR_BUSY);
+  assert_int_equal(wait_for(c->client, op).status, KVS_ERR_BUSY);
+}
+
+static void options_are_bounded(void **state)
+{
+  struct coded *c = *state;
+  kvsc_options options = {.struct_size = sizeof(options), .decode_threads = 65};
+  struct held_wire wire = {0};
+  kvsc_client *client;
+
+  (void)c;
+  assert_int_equal(kvi_client_open_over(&options, held_factory, &wire, &client), KVS_ERR_INVALID);
+  options.decode_threads = 64;
+  options.decode_mib = 65537;
+  assert_int_equal(kvi_client_open_over(&options, held_factory, &wire, &client), KVS_ERR_INVALID);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+  const struct CMUnitTest tests[] = {
+      TEST(a_get_is_cancelled_while_it_is_decoded),
+      TEST(a_deadline_ends_decoding),
+      TEST(closing_ends_decoding),
+      TEST(staging_has_a_bound),
+      TEST(options_are_bounded),
+  };
+
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

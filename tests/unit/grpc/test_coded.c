@@ -1,0 +1,334 @@
+/* Coded chunks over a real connection: what a get takes and a put says, where they land, and libkvasir's way from there. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <kvasir/client.h>
+
+#include "base/clock.h"
+#include "tests/unit/grpc/fixture.h"
+#include "tests/unit/grpc/run.h"
+#include "tests/unit/proto/coded_sample.h"
+
+#define N_LAYERS 6u
+
+/* The sample's payload as chunk `key`. */
+static void put_sample(struct fixture *f, const struct coded_sample *sample, uint8_t key, uint16_t quality)
+{
+  struct kvi_iov iov = {sample->payload, sample->length};
+  uint32_t *lengths = calloc(sample->n_segments, sizeof *lengths);
+  for (uint32_t i = 0; i < sample->n_segments; i++)
+    lengths[i] = sample->segments[i].length;
+  struct run r;
+  prepare(&r, true, 1, key, 10000);
+  r.chunks[0] = (struct kvi_transfer_chunk){.iov = &iov,
+                                            .n_iov = 1,
+                                            .n_segments = sample->n_segments,
+                                            .segment_lengths = lengths,
+                                            .length = sample->length,
+                                            .quality = quality};
+  assert_int_equal(f->wire->ops->submit(f->wire, &r.t), KVS_OK);
+  assert_int_equal(finish(&r), KVS_OK);
+  free(lengths);
+}
+
+/* ---- the wire alone ---- */
+
+struct landing {
+  uint8_t *bytes;
+  struct kvi_iov iov[2];
+  uint64_t length;
+  uint32_t n_told, chunk;
+  kvs_status answer;
+};
+static struct landing landing;
+
+static kvs_status on_coded(struct kvi_transfer *t, uint32_t chunk, uint64_t length,
+                           const struct kvi_iov **iov_p, uint32_t *n_iov_p)
+{
+  assert_int_equal(kvi_quality_coding(t->chunks[chunk].quality), KVI_CODING_KVC1);
+  landing.n_told++;
+  landing.chunk = chunk;
+  landing.length = length;
+  landing.bytes = realloc(landing.bytes, length);
+  landing.iov[0] = (struct kvi_iov){landing.bytes, length / 3};
+  landing.iov[1] = (struct kvi_iov){landing.bytes + length / 3, length - length / 3};
+  *iov_p = landing.iov;
+  *n_iov_p = 2;
+  return landing.answer;
+}
+
+static void prepare_get(struct run *r, struct kvi_iov *iov, uint32_t n_chunks, bool coded)
+{
+  prepare(r, false, n_chunks, 1, 10000);
+  for (uint32_t i = 0; i < n_chunks; i++)
+    r->chunks[i] = (struct kvi_transfer_chunk){.iov = iov, .n_iov = 1, .length = iov->length};
+  r->t.on_coded = coded ? on_coded : NULL;
+  landing.n_told = 0;
+  landing.answer = KVS_OK;
+}
+
+static int set_up(void **state)
+{
+  static struct coded_sample sample;
+  coded_sample_make(&sample, KVI_CODEC_LOSSLESS, 0, N_LAYERS, 2 * N_LAYERS, 1);
+  *state = &sample;
+  return 0;
+}
+
+static int tear_down(void **state)
+{
+  coded_sample_free(*state);
+  free(landing.bytes);
+  landing.bytes = NULL;
+  return 0;
+}
+
+/* In pieces of any size, one or several to a segment; small room is the reader's affair. */
+static void test_lands_where_it_is_told(void **state)
+{
+  const struct coded_sample *sample = *state;
+  uint8_t room[16];
+  struct kvi_iov iov = {room, sizeof room};
+  for (uint32_t piece = 0; piece < 2; piece++) {
+    struct fixture f;
+    fixture_start(&f, piece == 1, piece == 0 ? 0 : 1000);
+    put_sample(&f, sample, 1, sample->quality);
+    struct run r;
+    prepare_get(&r, &iov, 1, true);
+    assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_OK);
+    assert_int_equal(finish(&r), KVS_OK);
+    assert_int_equal(fixture_terms(&f).codings, 1u << KVI_CODING_KVC1);
+    assert_int_equal(fixture_terms(&f).loss_max, 0);
+    assert_int_equal(landing.n_told, 1);
+    assert_int_equal(landing.length, sample->length);
+    assert_memory_equal(landing.bytes, sample->payload, sample->length);
+    assert_int_equal(r.chunks[0].quality, sample->quality);
+    assert_int_equal(r.chunks[0].length, sample->length);
+    assert_int_equal(r.chunks[0].verified, sample->length);
+    assert_int_equal(r.last_segments, sample->n_segments);
+    fixture_stop(&f);
+  }
+}
+
+static void test_who_does_not_ask_gets_none(void **state)
+{
+  const struct coded_sample *sample = *state;
+  uint8_t *room = calloc(1, sample->shape.raw_bytes);
+  struct kvi_iov iov = {room, sample->shape.raw_bytes};
+  struct fixture f;
+  fixture_start(&f, false, 0);
+  put_sample(&f, sample, 1, sample->quality);
+  for (int i = 0; i < 2;
+       i++) { /* the second time from a service that gives what it has: the server does not */
+    struct run r;
+    prepare_get(&r, &iov, 1, false);
+    assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_OK);
+    assert_int_equal(finish(&r), KVS_MISS);
+    assert_int_equal(r.chunks[0].cause, KVI_MISS_QUALITY);
+    assert_int_equal(fixture_terms(&f).codings, 0);
+    fixture_ignore_terms(&f);
+  }
+  assert_int_equal(room[0], 0);
+  assert_int_equal(fixture_sources_open(&f), 0);
+  fixture_stop(&f);
+  free(room);
+}
+
+/* Loss beyond what was asked for is a miss, whether the node or the client finds it. */
+static void test_loss_has_a_bound(void **state)
+{
+  const struct coded_sample *sample = *state;
+  uint8_t room[16];
+  struct kvi_iov iov = {room, sizeof room};
+  struct fixture f;
+  fixture_start(&f, false, 0);
+  put_sample(&f, sample, 1, kvi_quality(3, 7, KVI_CODING_KVC1));
+  for (int i = 0; i < 2; i++) {
+    for (uint32_t loss_max = 2; loss_max <= 3; loss_max++) {
+      struct run r;
+      prepare_get(&r, &iov, 1, true);
+      r.t.loss_max = loss_max;
+      assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_OK);
+      assert_int_equal(finish(&r), loss_max == 3 ? KVS_OK : KVS_MISS);
+      assert_int_equal(r.chunks[0].cause, loss_max == 3 ? KVI_MISS_NONE : KVI_MISS_QUALITY);
+      assert_int_equal(landing.n_told, loss_max == 3);
+      assert_int_equal(fixture_terms(&f).loss_max, loss_max);
+    }
+    fixture_ignore_terms(&f);
+  }
+  struct run r;
+  prepare_get(&r, &iov, 1, true);
+  r.t.loss_max = KVI_LOSS_MAX + 1;
+  assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_ERR_INVALID);
+  fixture_stop(&f);
+}
+
+static void test_refused_by_its_reader(void **state)
+{
+  const struct coded_sample *sample = *state;
+  uint8_t room[16];
+  struct kvi_iov iov = {room, sizeof room};
+  struct fixture f;
+  fixture_start(&f, false, 4096);
+  put_sample(&f, sample, 1, sample->quality);
+  put_sample(&f, sample, 2, sample->quality);
+  struct run r;
+  prepare_get(&r, &iov, 2, true);
+  landing.answer = KVS_ERR_BUSY;
+  assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_OK);
+  assert_int_equal(finish(&r), KVS_ERR_BUSY);
+  assert_int_equal(landing.n_told, 2);
+  assert_int_equal(r.chunks[0].status, KVS_ERR_BUSY);
+  assert_int_equal(r.chunks[1].status, KVS_ERR_BUSY);
+  prepare_get(&r, &iov, 1, true); /* the connection is as good as before */
+  assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_OK);
+  assert_int_equal(finish(&r), KVS_OK);
+  fixture_stop(&f);
+}
+
+static void test_puts_tell_quality(void **state)
+{
+  (void)state;
+  enum { N = 8 };
+  static uint8_t bytes[100];
+  static const uint32_t segment = sizeof bytes;
+  struct kvi_iov iov = {bytes, sizeof bytes};
+  struct fixture f;
+  fixture_start(&f, false, 0);
+  for (int many = 0; many < 2; many++) {
+    struct run r;
+    prepare(&r, true, N, (uint8_t)(10 * many + 1), 10000);
+    for (uint32_t i = 0; i < N; i++)
+      r.chunks[i] = (struct kvi_transfer_chunk){.iov = &iov,
+                                                .n_iov = 1,
+                                                .n_segments = 1,
+                                                .segment_lengths = &segment,
+                                                .length = sizeof bytes,
+                                                .quality = (uint16_t)(many ? i << 4 : 0)};
+    assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_OK);
+    assert_int_equal(finish(&r), KVS_OK);
+    for (uint32_t i = 0; i < N; i++)
+      assert_int_equal(fixture_quality(&f, r.keys + i * KEY), many ? i << 4 : 0);
+    r.chunks[0].quality = 0x200; /* the node would close the stream: refused here */
+    assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_ERR_INVALID);
+  }
+  fixture_stop(&f);
+}
+
+/* ---- libkvasir ---- */
+
+static kvsc_client *open_client(const struct fixture *f)
+{
+  const kvsc_options options = {
+      .struct_size = sizeof options, .endpoint = f->endpoint, .wait_connected_ms = 10000};
+  kvsc_client *client;
+  assert_int_equal(kvsc_open(&options, &client), KVS_OK);
+  assert_int_equal(kvsc_state(client, NULL, 0), KVS_OK);
+  return client;
+}
+
+static kvsc_space *open_space(kvsc_client *client)
+{
+  const kvs_space_desc desc = {.struct_size = sizeof desc,
+                               .model = "coded",
+                               .engine = "test",
+                               .layout = KVS_LAYOUT_OPAQUE,
+                               .tokens_per_chunk = 64,
+                               .hash = KVS_HASH_OPAQUE,
+                               .key_length = KEY};
+  kvsc_space *space;
+  assert_int_equal(kvsc_space_open(client, &desc, &space), KVS_OK);
+  return space;
+}
+
+/* Chunks coded and as they were put, in one batch, one after another and abreast. */
+static void test_libkvasir_decodes(void **state)
+{
+  enum { N = 6 };
+  const struct coded_sample *sample = *state;
+  uint64_t raw = sample->shape.raw_bytes;
+  struct coded_sample plain = *sample; /* put as it is */
+  plain.payload = sample->raw;
+  plain.length = raw;
+  plain.segments = calloc(1, sizeof *plain.segments);
+  plain.segments[0].length = (uint32_t)raw;
+  plain.n_segments = 1;
+  struct fixture f;
+  fixture_start(&f, false, 3000);
+  uint8_t keys[N][KEY] = {{0}};
+  for (int i = 0; i < N; i++) {
+    put_sample(&f, i == 2 ? &plain : sample, (uint8_t)(i + 1), i == 2 ? 0 : sample->quality);
+    keys[i][0] = (uint8_t)(i + 1);
+  }
+  kvsc_client *client = open_client(&f);
+  kvsc_space *space = open_space(client);
+  uint8_t *out = malloc(N * raw);
+  for (uint32_t abreast = 0; abreast < 4; abreast++) {
+    kvsc_iov iov[N];
+    kvsc_chunk chunks[N];
+    for (uint32_t i = 0; i < N; i++) {
+      iov[i] = (kvsc_iov){out + i * raw, raw};
+      chunks[i] = (kvsc_chunk){.iov = &iov[i], .n_iov = 1, .exact = 1};
+    }
+    memset(out, 0xEE, N * raw);
+    const kvsc_keys list = {.struct_size = sizeof list, .n = N, .keys = keys[0], .unchained = 1};
+    const kvsc_call call = {.struct_size = sizeof call, .abreast = abreast % 2};
+    kvsc_op op;
+    kvsc_completion completion;
+    assert_int_equal(kvsc_get(space, &list, chunks, &call, &op), KVS_OK);
+    assert_int_equal(kvsc_wait(client, op, 20000, &completion), KVS_OK);
+    assert_int_equal(completion.status, KVS_OK);
+    assert_int_equal(completion.bytes, N * raw);
+    for (uint32_t i = 0; i < N; i++)
+      assert_memory_equal(out + i * raw, sample->raw, raw);
+  }
+  kvsc_counters counters = {.struct_size = sizeof counters};
+  kvsc_get_counters(client, &counters);
+  assert_int_equal(counters.coded_chunks, 4 * (N - 1));
+  assert_int_equal(counters.coded_bytes, 4 * (N - 1) * sample->length);
+  kvsc_close(client);
+  fixture_stop(&f);
+  free(out);
+  free(plain.segments);
+}
+
+static void test_libkvasir_sees_damage(void **state)
+{
+  const struct coded_sample *sample = *state;
+  uint64_t raw = sample->shape.raw_bytes;
+  uint8_t key[KEY] = {1}, *out = malloc(raw);
+  struct fixture f;
+  fixture_start(&f, false, 0);
+  put_sample(&f, sample, 1, sample->quality);
+  fixture_corrupt(&f, key);
+  kvsc_client *client = open_client(&f);
+  kvsc_space *space = open_space(client);
+  const kvsc_iov iov = {out, raw};
+  const kvsc_chunk chunk = {.iov = &iov, .n_iov = 1};
+  const kvsc_keys list = {.struct_size = sizeof list, .n = 1, .keys = key, .unchained = 1};
+  kvsc_op op;
+  kvsc_completion completion;
+  assert_int_equal(kvsc_get(space, &list, &chunk, NULL, &op), KVS_OK);
+  assert_int_equal(kvsc_wait(client, op, 20000, &completion), KVS_OK);
+  assert_int_equal(completion.status, KVS_MISS);
+  assert_int_equal(completion.cause, KVSC_CAUSE_CORRUPT);
+  kvsc_close(client);
+  fixture_stop(&f);
+  free(out);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+  const struct CMUnitTest tests[] = {
+      TEST(test_lands_where_it_is_told), TEST(test_who_does_not_ask_gets_none), TEST(test_loss_has_a_bound),
+      TEST(test_refused_by_its_reader),  TEST(test_puts_tell_quality),          TEST(test_libkvasir_decodes),
+      TEST(test_libkvasir_sees_damage),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,263 @@
+/* Coded payloads: what was put comes back, layer by layer and as soon as it can; damage and cuts are refused. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crc32c.h"
+#include "proto/coded.h"
+#include "proto/limits.h"
+#include "tests/unit/codec/codec_testing.h"
+#include "tests/unit/proto/testing.h"
+
+#define N_LAYERS   3u
+#define N_SEGMENTS (2 * N_LAYERS)
+
+static const kvs_space_desc space = {.struct_size = sizeof(space),
+                                     .layout = KVS_LAYOUT_TENSORS,
+                                     .key_dtype = KVS_DTYPE_BF16,
+                                     .value_dtype = KVS_DTYPE_BF16,
+                                     .layers = N_LAYERS,
+                                     .kv_heads = 2,
+                                     .key_dim = 32,
+                                     .value_dim = 32,
+                                     .tokens_per_chunk = 64,
+                                     .chunk_bytes = (uint64_t)N_LAYERS * 64 * 2 * 64 * 2};
+
+/* A chunk as it was put, and what it is encoded to. */
+struct chunk {
+  struct kvi_codec_shape shape;
+  struct kvi_codec_options options;
+  uint8_t *raw, *payload, *decoded;
+  uint8_t table_bytes[KVI_CHUNK_TABLE_HEAD + N_SEGMENTS * sizeof(struct kvi_segment)];
+  struct kvi_chunk_table table;
+  uint64_t length;
+};
+
+static void seal(struct chunk *chunk, uint32_t n_segments)
+{
+  struct kvi_segment segments[N_SEGMENTS];
+  uint32_t length = (uint32_t)(chunk->shape.raw_bytes / n_segments);
+
+  for (uint32_t i = 0; i < n_segments; i++)
+    segments[i] = (struct kvi_segment){
+        .length = length, .crc32c = kvi_crc32c_update(0, chunk->raw + (size_t)i * length, length)};
+  kvi_chunk_table_write(chunk->table_bytes, segments, n_segments, 0);
+  assert_int_equal(kvi_chunk_table_read(chunk->table_bytes, sizeof(chunk->table_bytes), &chunk->table),
+                   KVS_OK);
+}
+
+static kvs_status encode(struct chunk *chunk)
+{
+  size_t scratch_size = kvi_codec_encode_scratch(&chunk->shape, &chunk->options);
+  uint64_t room = kvi_coded_bound(&chunk->shape, &chunk->options, chunk->table.n_segments);
+  void *scratch = NULL;
+  kvs_status status;
+
+  assert_int_equal(posix_memalign(&scratch, 64, scratch_size + 64), 0);
+  free(chunk->payload);
+  chunk->payload = malloc(room);
+  assert_non_null(chunk->payload);
+  assert_int_equal(kvi_coded_encode(&chunk->table, &chunk->shape, &chunk->options, chunk->raw, scratch,
+                                    chunk->payload, room - 1, &chunk->length),
+                   KVS_ERR_BUFFER);
+  status = kvi_coded_encode(&chunk->table, &chunk->shape, &chunk->options, chunk->raw, scratch,
+                            chunk->payload, room, &chunk->length);
+  free(scratch);
+  return status;
+}
+
+static void make(struct chunk *chunk, enum kvi_codec_level level, uint32_t planes)
+{
+  memset(chunk, 0, sizeof(*chunk));
+  assert_int_equal(kvi_coded_shape(&space, space.chunk_bytes, 1, false, &chunk->shape), KVS_OK);
+  chunk->options = (struct kvi_codec_options){.level = level, .planes = planes};
+  chunk->raw = sample_raw(&chunk->shape, SAMPLE_GAUSSIAN, 1);
+  chunk->decoded = calloc(1, space.chunk_bytes);
+  assert_non_null(chunk->decoded);
+  seal(chunk, N_SEGMENTS);
+  assert_int_equal(encode(chunk), KVS_OK);
+}
+
+static void unmake(struct chunk *chunk)
+{
+  free(chunk->raw);
+  free(chunk->payload);
+  free(chunk->decoded);
+}
+
+static void what_was_put_comes_back(void **state)
+{
+  struct kvi_segment segments[KVI_SEGMENTS_MAX];
+  struct kvi_coded coded;
+  struct chunk chunk;
+  uint64_t sum = 0;
+  uint32_t n;
+
+  (void)state;
+  make(&chunk, KVI_CODEC_LOSSLESS, 0);
+  assert_in_range(chunk.length, 1, space.chunk_bytes - 1);
+  assert_int_equal(kvi_coded_open(chunk.payload, chunk.length, chunk.length, &coded), KVS_OK);
+  assert_int_equal(coded.raw.n_segments, N_SEGMENTS);
+  for (uint32_t layer = 0; layer < N_LAYERS; layer++)
+    assert_int_equal(kvi_coded_layer(&coded, layer, chunk.payload,
+                                     chunk.decoded + kvi_codec_layer_offset(&coded.object.shape, layer)),
+                     KVS_OK);
+  assert_memory_equal(chunk.raw, chunk.decoded, space.chunk_bytes);
+
+  n = kvi_coded_segments(&coded, chunk.payload, segments, KVI_SEGMENTS_MAX);
+  assert_int_equal(n, 1 + N_LAYERS);
+  assert_int_equal(kvi_coded_segments(&coded, chunk.payload, segments, 2), n);
+  for (uint32_t i = 0; i < n; i++) {
+    assert_int_equal(kvi_crc32c_update(0, chunk.payload + sum, segments[i].length), segments[i].crc32c);
+    sum += segments[i].length;
+  }
+  assert_int_equal(sum, chunk.length);
+  unmake(&chunk);
+}
+
+/* A layer needs no byte of the layers behind it: those are overwritten before it is decoded. */
+static void layers_decode_as_they_come(void **state)
+{
+  struct kvi_coded coded;
+  struct chunk chunk;
+
+  (void)state;
+  make(&chunk, KVI_CODEC_LOSSLESS, 0);
+  for (uint32_t layer = N_LAYERS; layer-- > 0;) {
+    uint64_t end;
+
+    assert_int_equal(kvi_coded_open(chunk.payload, chunk.length, chunk.length, &coded), KVS_OK);
+    end = kvi_coded_layer_end(&coded, layer);
+    assert_true(layer + 1 < N_LAYERS ? end < chunk.length : end == chunk.length);
+    memset(chunk.payload + end, 0xA5, chunk.length - end);
+    assert_int_equal(kvi_coded_open(chunk.payload, end, chunk.length, &coded), KVS_OK);
+    assert_int_equal(kvi_coded_layer(&coded, layer, chunk.payload, chunk.decoded), KVS_OK);
+    assert_memory_equal(chunk.raw + kvi_codec_layer_offset(&chunk.shape, layer), chunk.decoded,
+                        kvi_codec_layer_bytes(&chunk.shape, layer));
+  }
+  assert_int_equal(kvi_coded_layer(&coded, N_LAYERS, chunk.payload, chunk.decoded), KVS_ERR_INVALID);
+  unmake(&chunk);
+}
+
+static void test_cut(const struct kvi_coded *whole, const struct chunk *chunk)
+{
+  struct kvi_segment segments[KVI_SEGMENTS_MAX];
+  struct kvi_coded_rest rest;
+  uint64_t sum = 0;
+
+  assert_false(kvi_coded_cut(whole, chunk->payload, kvi_quality(2, 2, KVI_CODING_KVC1), &rest));
+  assert_true(kvi_coded_cut(whole, chunk->payload, kvi_quality(2, 4, KVI_CODING_KVC1), &rest));
+  assert_int_equal(rest.length, whole->object_at + whole->object.quality_end[1]);
+  assert_int_equal(rest.quality, kvi_quality(3, 4, KVI_CODING_KVC1));
+  assert_in_range(kvi_coded_segments(whole, chunk->payload, segments, KVI_SEGMENTS_MAX), rest.n_segments + 1,
+                  KVI_SEGMENTS_MAX);
+  for (uint32_t i = 0; i < rest.n_segments; i++)
+    sum += segments[i].length;
+  assert_int_equal(sum, rest.length);
+}
+
+static void planes_may_be_cut(void **state)
+{
+  struct kvi_coded whole, cut;
+  struct chunk chunk;
+
+  (void)state;
+  make(&chunk, KVI_CODEC_LADDER, 2);
+  assert_int_equal(kvi_coded_open(chunk.payload, chunk.length, chunk.length, &whole), KVS_OK);
+  assert_int_equal(whole.planes, 2);
+  for (uint32_t planes = 0; planes < 2; planes++) {
+    uint64_t length = whole.object_at + whole.object.quality_end[planes];
+
+    assert_int_equal(kvi_coded_open(chunk.payload, length, length, &cut), KVS_OK);
+    assert_int_equal(cut.planes, planes);
+    for (uint32_t layer = 0; layer < N_LAYERS; layer++)
+      assert_int_equal(kvi_coded_layer(&cut, layer, chunk.payload, chunk.decoded), KVS_OK);
+    assert_int_equal(kvi_coded_open(chunk.payload, length - 1, length - 1, &cut), KVS_ERR_CORRUPT);
+  }
+  test_cut(&whole, &chunk);
+  assert_int_equal(kvi_coded_loss(KVI_CODEC_LOSSLESS, 0), 0);
+  assert_true(kvi_coded_loss(KVI_CODEC_LADDER, 2) < kvi_coded_loss(KVI_CODEC_LADDER, 0));
+  assert_true(kvi_coded_loss(KVI_CODEC_LADDER, 0) < kvi_coded_loss(KVI_CODEC_CACHEGEN, 0));
+  unmake(&chunk);
+}
+
+static void damage_is_refused(void **state)
+{
+  struct kvi_coded coded;
+  struct chunk chunk;
+
+  (void)state;
+  make(&chunk, KVI_CODEC_LOSSLESS, 0);
+  assert_int_equal(kvi_coded_open(chunk.payload, chunk.length, chunk.length, &coded), KVS_OK);
+  for (uint32_t size = 0; size < coded.head_length; size++)
+    assert_int_equal(kvi_coded_open(chunk.payload, size, chunk.length, &(struct kvi_coded){0}),
+                     KVS_ERR_CORRUPT);
+  for (uint32_t at = 0; at < coded.head_length; at++) {
+    chunk.payload[at] ^= 0x10;
+    assert_true(kvi_coded_open(chunk.payload, chunk.length, chunk.length, &(struct kvi_coded){0}) < 0);
+    chunk.payload[at] ^= 0x10;
+  }
+  chunk.payload[chunk.length - 1] ^= 1;
+  assert_int_equal(kvi_coded_layer(&coded, N_LAYERS - 1, chunk.payload, chunk.decoded), KVS_ERR_CORRUPT);
+  assert_int_equal(kvi_coded_layer(&coded, 0, chunk.payload, chunk.decoded), KVS_OK);
+
+  chunk.raw[5] ^= 1; /* what is encoded has to be what was put */
+  assert_int_equal(encode(&chunk), KVS_ERR_CORRUPT);
+  unmake(&chunk);
+}
+
+static void what_is_no_tensor_is_bytes(void **state)
+{
+  kvs_space_desc other = space;
+  struct kvi_codec_shape shape;
+
+  (void)state;
+  assert_int_equal(kvi_coded_shape(&space, space.chunk_bytes, 3, false, &shape), KVS_OK);
+  assert_int_equal(shape.dtype, KVI_CODEC_BF16);
+  assert_int_equal(shape.start, 3 * 64);
+  assert_int_equal(kvi_coded_shape(&space, space.chunk_bytes, 0, true, &shape), KVS_OK);
+  assert_true(shape.start > 3); /* nobody knows where it stands: no sinks */
+  assert_int_equal(kvi_coded_shape(&space, space.chunk_bytes, UINT32_MAX, false, &shape), KVS_OK);
+  assert_true(shape.start > 3);
+  assert_int_equal(kvi_coded_shape(&space, space.chunk_bytes - 2, 0, false, &shape), KVS_OK);
+  assert_int_equal(shape.dtype, KVI_CODEC_BYTES);
+  other.value_dtype = KVS_DTYPE_F16;
+  assert_int_equal(kvi_coded_shape(&other, space.chunk_bytes, 0, false, &shape), KVS_OK);
+  assert_int_equal(shape.dtype, KVI_CODEC_BYTES);
+  other = space;
+  other.layout = KVS_LAYOUT_OPAQUE;
+  assert_int_equal(kvi_coded_shape(&other, space.chunk_bytes, 0, false, &shape), KVS_OK);
+  assert_int_equal(shape.dtype, KVI_CODEC_BYTES);
+  assert_int_equal(kvi_coded_shape(NULL, 17, 0, false, &shape), KVS_OK);
+  assert_int_equal(shape.raw_bytes, 17);
+  assert_int_equal(kvi_coded_shape(NULL, 0, 0, false, &shape), KVS_ERR_UNSUPPORTED);
+}
+
+static void bytes_come_back(void **state)
+{
+  struct kvi_coded coded;
+  struct chunk chunk;
+
+  (void)state;
+  make(&chunk, KVI_CODEC_LOSSLESS, 0);
+  assert_int_equal(kvi_coded_shape(NULL, space.chunk_bytes, 0, false, &chunk.shape), KVS_OK);
+  chunk.options = (struct kvi_codec_options){.level = KVI_CODEC_ZSTD};
+  memset(chunk.raw, 7, space.chunk_bytes / 2);
+  seal(&chunk, 1);
+  assert_int_equal(encode(&chunk), KVS_OK);
+  assert_in_range(chunk.length, 1, space.chunk_bytes * 3 / 4);
+  assert_int_equal(kvi_coded_open(chunk.payload, chunk.length, chunk.length, &coded), KVS_OK);
+  assert_int_equal(kvi_coded_layer(&coded, 0, chunk.payload, chunk.decoded), KVS_OK);
+  assert_memory_equal(chunk.raw, chunk.decoded, space.chunk_bytes);
+  unmake(&chunk);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(what_was_put_comes_back),    cmocka_unit_test(layers_decode_as_they_come),
+      cmocka_unit_test(planes_may_be_cut),          cmocka_unit_test(damage_is_refused),
+      cmocka_unit_test(what_is_no_tensor_is_bytes), cmocka_unit_test(bytes_come_back),
+  };
+
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,400 @@
+/* How much a chunk has lost: who takes it, and that a better copy takes the place of a worse one, wherever that is, and never leaves a hole. */
+#include "testing.h"
+
+#include "memory_medium.h"
+#include "store_waiting.h"
+
+#define CHUNK  40000u
+#define BETTER 50000u /* bytes of a better copy */
+
+struct fixture {
+  struct memory_medium *medium;
+  struct kvi_store *store;
+  uint8_t space[KVS_DIGEST_SIZE], key[KEY_BYTES];
+};
+
+static int setup(void **state)
+{
+  struct fixture *f = calloc(1, sizeof(*f));
+  struct kvi_store_config config = {.dram_bytes = 1 << 20};
+  kvs_space_desc desc = testing_space("quality", KEY_BYTES);
+
+  f->medium = memory_medium_create(false);
+  config.medium = &f->medium->medium;
+  assert_int_equal(kvi_store_open(&config, &f->store), KVS_OK);
+  testing_space_open(f->store, TENANT, &desc, f->space);
+  testing_key(7, f->key, KEY_BYTES);
+  *state = f;
+  return 0;
+}
+
+static int teardown(void **state)
+{
+  struct fixture *f = *state;
+
+  kvi_store_close(f->store);
+  free(f);
+  return 0;
+}
+
+static kvs_status put_begin(struct fixture *f, uint32_t loss, uint32_t length, struct kvi_landing *landing_p)
+{
+  struct kvi_put_request request = {.space = f->space,
+                                    .key = f->key,
+                                    .key_length = KEY_BYTES,
+                                    .length = length,
+                                    .n_segments = 1,
+                                    .segment_lengths = &length,
+                                    .quality = kvi_quality(loss, KVI_LOSS_MAX, KVI_CODING_NONE)};
+
+  return kvi_store_put_begin(f->store, TENANT, &request, NULL, NULL, landing_p);
+}
+
+/* The bytes follow from the loss. */
+static kvs_status put(struct fixture *f, uint32_t loss, uint32_t length)
+{
+  struct kvi_landing landing;
+  kvs_status status = put_begin(f, loss, length, &landing);
+
+  if (status != KVS_OK)
+    return status;
+  testing_fill(&landing, loss);
+  return kvi_store_put_commit(f->store, &landing);
+}
+
+/* The loss of what a reader who takes so much gets; -1 - cause: a miss. */
+static int get(struct fixture *f, uint32_t loss_max)
+{
+  struct waiting waiting = {
+      .wait = {.terms = {.loss_max = loss_max}, .done = waiting_done, .user = &waiting}};
+  struct kvi_source source;
+  uint32_t cause = 0, loss;
+  kvs_status status;
+
+  pthread_mutex_init(&waiting.mutex, NULL);
+  assert_int_equal(kvi_cond_init(&waiting.ended), KVS_OK);
+  status = kvi_store_get_open(f->store, TENANT, f->space, f->key, KEY_BYTES, &waiting.wait, &source, &cause);
+  if (status == KVS_PENDING) {
+    pthread_mutex_lock(&waiting.mutex);
+    while (waiting.calls == 0)
+      assert_int_equal(kvi_cond_wait(&waiting.ended, &waiting.mutex, kvi_deadline_from_ms(PATIENCE_MS)),
+                       KVS_OK);
+    status = waiting.status;
+    cause = waiting.cause;
+    source = waiting.wait.source;
+    pthread_mutex_unlock(&waiting.mutex);
+  }
+  pthread_cond_destroy(&waiting.ended);
+  pthread_mutex_destroy(&waiting.mutex);
+  if (status == KVS_MISS)
+    return -1 - (int)cause;
+  assert_int_equal(status, KVS_OK);
+  loss = kvi_quality_loss(source.table.quality);
+  assert_int_equal(testing_compare(f->store, KVS_OK, &source, loss), KVS_OK);
+  return (int)loss;
+}
+
+static uint32_t lookup(struct fixture *f, uint32_t loss_max, uint32_t lease_ms, uint64_t *lease_p)
+{
+  const uint8_t *space = f->space;
+  struct kvi_store_lookup_result result = {0};
+  struct kvi_store_lookup query = {.tenant = TENANT,
+                                   .owner = 1,
+                                   .spaces = &space,
+                                   .n_spaces = 1,
+                                   .keys = f->key,
+                                   .key_length = KEY_BYTES,
+                                   .n_keys = 1,
+                                   .loss_max = loss_max,
+                                   .lease_ms = lease_ms};
+
+  assert_int_equal(kvi_store_lookup(f->store, &query, &result), KVS_OK);
+  if (lease_p)
+    *lease_p = result.lease;
+  return result.prefix;
+}
+
+static struct kvi_store_stats stats_of(struct fixture *f)
+{
+  struct kvi_store_stats stats;
+
+  kvi_store_stats(f->store, &stats);
+  return stats;
+}
+
+static uint64_t space_bytes(struct fixture *f)
+{
+  struct kvi_space_info info;
+  uint64_t cursor = 0;
+
+  assert_int_equal(kvi_store_spaces(f->store, TENANT, &cursor, &info, 1), 1);
+  return info.bytes;
+}
+
+static void demote(struct fixture *f)
+{
+  uint8_t key[KEY_BYTES];
+
+  memory_settle(f->medium);
+  for (uint32_t i = 100; stats_of(f).medium_only == 0 && i < 200; i++) { /* others push it out */
+    testing_key(i, key, KEY_BYTES);
+    assert_int_equal(testing_put(f->store, TENANT, f->space, key, KEY_BYTES, NULL, 0, CHUNK, i), KVS_OK);
+    memory_settle(f->medium);
+  }
+  assert_true(stats_of(f).medium_only > 0);
+}
+
+static void who_takes_it(void **state)
+{
+  struct fixture *f = *state;
+  struct kvi_store_stats stats;
+
+  assert_int_equal(put(f, 2, CHUNK), KVS_OK);
+  assert_int_equal(lookup(f, 0, 0, NULL), 0);
+  assert_int_equal(lookup(f, 1, 0, NULL), 0);
+  assert_int_equal(lookup(f, 2, 0, NULL), 1);
+  assert_int_equal(get(f, 1), -1 - KVI_MISS_QUALITY);
+  assert_int_equal(get(f, 2), 2);
+  assert_int_equal(get(f, 3), 2);
+  stats = stats_of(f);
+  assert_int_equal(stats.gets, 3);
+  assert_int_equal(stats.get_hits, 2);
+  assert_int_equal(stats.get_bytes, 2 * CHUNK);
+  assert_int_equal(stats.tier_hits[KVI_TIER_DRAM], 2);
+  assert_int_equal(stats.get_misses[KVI_MISS_QUALITY], 1);
+}
+
+static void the_same_from_below(void **state)
+{
+  struct fixture *f = *state;
+
+  assert_int_equal(put(f, 2, CHUNK), KVS_OK);
+  demote(f);
+  assert_int_equal(lookup(f, 1, 0, NULL), 0);
+  assert_int_equal(lookup(f, 2, 0, NULL), 1);
+  assert_int_equal(get(f, 1), -1 - KVI_MISS_QUALITY);
+  assert_int_equal(get(f, 2), 2);
+}
+
+static void better_replaces_worse(void **state)
+{
+  struct fixture *f = *state;
+  uint64_t lease;
+
+  assert_int_equal(put(f, 4, CHUNK), KVS_OK);
+  memory_settle(f->medium);
+  assert_int_equal(lookup(f, 4, 60000, &lease), 1);
+  assert_true(lease != 0);
+  assert_int_equal(put(f, 4, BETTER), KVS_EXISTS);
+  assert_int_equal(put(f, 5, BETTER), KVS_EXISTS);
+  assert_int_equal(put(f, 1, BETTER), KVS_OK);
+  assert_int_equal(get(f, 4), 1);
+  assert_int_equal(lookup(f, 1, 0, NULL), 1);
+  assert_int_equal(space_bytes(f), BETTER);
+  assert_int_equal(stats_of(f).chunks, 1);
+  assert_int_equal(put(f, 0, CHUNK), KVS_OK);
+  assert_int_equal(get(f, 0), 0);
+  assert_int_equal(space_bytes(f), CHUNK);
+  assert_int_equal(kvi_store_release(f->store, 1, lease), KVS_OK); /* it was the entry's all the while */
+  memory_settle(f->medium);
+  assert_int_equal(memory_items(f->medium), 1);
+  assert_int_equal(kvi_store_delete(f->store, TENANT, f->space, f->key, KEY_BYTES), KVS_OK);
+  assert_int_equal(space_bytes(f), 0);
+  memory_settle(f->medium);
+  assert_int_equal(memory_items(f->medium), 0);
+  assert_int_equal(stats_of(f).dram.payload_bytes, 0);
+}
+
+static void better_replaces_what_is_below(void **state)
+{
+  struct fixture *f = *state;
+  struct kvi_store_stats before, after;
+
+  assert_int_equal(put(f, 4, CHUNK), KVS_OK);
+  demote(f);
+  before = stats_of(f);
+  assert_int_equal(put(f, 2, BETTER), KVS_OK);
+  after = stats_of(f);
+  assert_int_equal(after.chunks, before.chunks);
+  assert_int_equal(get(f, 4), 2);
+  memory_settle(f->medium);
+  demote(f);
+  assert_int_equal(get(f, 4), 2);
+}
+
+/* It is being read from the medium when the better one comes. */
+static void better_replaces_what_is_read(void **state)
+{
+  struct fixture *f = *state;
+
+  assert_int_equal(put(f, 4, CHUNK), KVS_OK);
+  demote(f);
+  memory_hold(f->medium, true);
+  kvi_store_get_ahead(f->store, TENANT, f->space, f->key, KEY_BYTES);
+  assert_int_equal(stats_of(f).fetches_ahead, 1);
+  assert_int_equal(put(f, 2, BETTER), KVS_OK);
+  assert_int_equal(get(f, 4), 2);
+  memory_hold(f->medium, false);
+  memory_settle(f->medium);
+  assert_int_equal(get(f, 4), 2);
+  assert_int_equal(kvi_store_delete(f->store, TENANT, f->space, f->key, KEY_BYTES), KVS_OK);
+}
+
+/* It is being written when the better one comes: what was written of the worse is let go of. */
+static void better_replaces_what_is_written(void **state)
+{
+  struct fixture *f = *state;
+
+  memory_hold(f->medium, true);
+  assert_int_equal(put(f, 4, CHUNK), KVS_OK);
+  assert_int_equal(put(f, 2, BETTER), KVS_OK);
+  memory_hold(f->medium, false);
+  memory_settle(f->medium);
+  memory_settle(f->medium);
+  assert_int_equal(memory_items(f->medium), 1);
+  demote(f);
+  assert_int_equal(get(f, 4), 2);
+}
+
+static void until_the_better_is_whole_the_worse_stays(void **state)
+{
+  struct kvi_landing landing, other;
+  struct fixture *f = *state;
+
+  assert_int_equal(put(f, 4, CHUNK), KVS_OK);
+  assert_int_equal(put_begin(f, 2, BETTER, &landing), KVS_OK);
+  assert_int_equal(get(f, 4), 4);
+  kvi_store_put_abort(f->store, &landing);
+  assert_int_equal(get(f, 4), 4);
+
+  assert_int_equal(put_begin(f, 2, BETTER, &landing), KVS_OK);
+  assert_int_equal(put_begin(f, 1, BETTER, &other), KVS_OK);
+  testing_fill(&landing, 2);
+  testing_fill(&other, 1);
+  assert_int_equal(kvi_store_put_commit(f->store, &other), KVS_OK);
+  assert_int_equal(kvi_store_put_commit(f->store, &landing), KVS_EXISTS);
+  assert_int_equal(get(f, 4), 1);
+  assert_int_equal(stats_of(f).landings, 0);
+  memory_settle(f->medium); /* nobody writes it any more */
+  assert_int_equal(stats_of(f).dram.payload_bytes, BETTER);
+}
+
+static void deleted_under_the_better_one(void **state)
+{
+  struct kvi_landing landing;
+  struct fixture *f = *state;
+
+  assert_int_equal(put(f, 4, CHUNK), KVS_OK);
+  assert_int_equal(put_begin(f, 2, BETTER, &landing), KVS_OK);
+  testing_fill(&landing, 2);
+  assert_int_equal(kvi_store_delete(f->store, TENANT, f->space, f->key, KEY_BYTES), KVS_OK);
+  assert_int_equal(kvi_store_put_commit(f->store, &landing), KVS_ERR_BUSY); /* again, as a new one */
+  assert_int_equal(get(f, 4), -1 - KVI_MISS_DELETED);
+  assert_int_equal(put(f, 2, BETTER), KVS_OK);
+  assert_int_equal(get(f, 4), 2);
+  assert_int_equal(stats_of(f).chunks, 1);
+  memory_settle(f->medium); /* nobody writes it any more */
+  assert_int_equal(stats_of(f).dram.payload_bytes, BETTER);
+}
+
+static void readers_keep_what_they_have(void **state)
+{
+  struct fixture *f = *state;
+  struct kvi_get_wait wait = {.terms = {.loss_max = 4}};
+  struct kvi_source source;
+  uint32_t cause;
+
+  assert_int_equal(put(f, 4, CHUNK), KVS_OK);
+  assert_int_equal(kvi_store_get_open(f->store, TENANT, f->space, f->key, KEY_BYTES, &wait, &source, &cause),
+                   KVS_OK);
+  assert_int_equal(put(f, 0, BETTER), KVS_OK);
+  assert_true(testing_matches(&source, 4));
+  kvi_store_get_close(f->store, &source);
+  memory_settle(f->medium); /* nobody writes it any more */
+  assert_int_equal(stats_of(f).dram.payload_bytes, BETTER);
+}
+
+struct told {
+  uint32_t calls;
+  kvs_status status;
+};
+
+static void told(void *ctx, kvs_status status)
+{
+  struct told *own = ctx;
+
+  own->calls++;
+  own->status = status;
+}
+
+/* Whoever waits for a put of worse bytes than its own is not told that its own are stored. */
+static void better_waits_for_worse(void **state)
+{
+  struct fixture *f = *state;
+  struct told waits[3] = {0};
+  struct kvi_landing landing, other;
+  uint32_t length = CHUNK;
+  struct kvi_put_request request = {.space = f->space,
+                                    .key = f->key,
+                                    .key_length = KEY_BYTES,
+                                    .length = CHUNK,
+                                    .n_segments = 1,
+                                    .segment_lengths = &length};
+
+  assert_int_equal(put_begin(f, 3, CHUNK, &landing), KVS_OK);
+  for (uint32_t i = 0; i < 3; i++) {
+    request.quality = kvi_quality(2 + i, KVI_LOSS_MAX, KVI_CODING_NONE);
+    assert_int_equal(kvi_store_put_begin(f->store, TENANT, &request, told, &waits[i], &other), KVS_PENDING);
+  }
+  testing_fill(&landing, 3);
+  assert_int_equal(kvi_store_put_commit(f->store, &landing), KVS_OK);
+  for (uint32_t i = 0; i < 3; i++) {
+    assert_int_equal(waits[i].calls, 1);
+    assert_int_equal(waits[i].status, i == 0 ? KVS_ERR_BUSY : KVS_OK); /* put again */
+  }
+  assert_int_equal(put(f, 2, CHUNK), KVS_OK);
+  assert_int_equal(get(f, 2), 2);
+}
+
+/* What a better copy was brought from is told of that copy, and only when it is there. */
+static void better_comes_from_elsewhere(void **state)
+{
+  struct fixture *f = *state;
+  struct kvi_landing landing;
+
+  assert_int_equal(put(f, 4, CHUNK), KVS_OK);
+  for (int aborted = 1; aborted >= 0; aborted--) {
+    assert_int_equal(put_begin(f, 1, BETTER, &landing), KVS_OK);
+    kvi_store_landing_from(f->store, &landing, KVI_TIER_REDIS);
+    assert_int_equal(get(f, 4), 4);
+    assert_int_equal(stats_of(f).tier_hits[KVI_TIER_REDIS], 0);
+    testing_fill(&landing, 1);
+    if (aborted)
+      kvi_store_put_abort(f->store, &landing);
+    else
+      assert_int_equal(kvi_store_put_commit(f->store, &landing), KVS_OK);
+  }
+  assert_int_equal(get(f, 1), 1);
+  assert_int_equal(stats_of(f).tier_hits[KVI_TIER_REDIS], 1);
+  assert_int_equal(get(f, 1), 1);
+  assert_int_equal(stats_of(f).tier_hits[KVI_TIER_REDIS], 1);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(better_waits_for_worse, setup, teardown),
+      cmocka_unit_test_setup_teardown(better_comes_from_elsewhere, setup, teardown),
+      cmocka_unit_test_setup_teardown(who_takes_it, setup, teardown),
+      cmocka_unit_test_setup_teardown(the_same_from_below, setup, teardown),
+      cmocka_unit_test_setup_teardown(better_replaces_worse, setup, teardown),
+      cmocka_unit_test_setup_teardown(better_replaces_what_is_below, setup, teardown),
+      cmocka_unit_test_setup_teardown(better_replaces_what_is_read, setup, teardown),
+      cmocka_unit_test_setup_teardown(better_replaces_what_is_written, setup, teardown),
+      cmocka_unit_test_setup_teardown(until_the_better_is_whole_the_worse_stays, setup, teardown),
+      cmocka_unit_test_setup_teardown(deleted_under_the_better_one, setup, teardown),
+      cmocka_unit_test_setup_teardown(readers_keep_what_they_have, setup, teardown),
+  };
+
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
