@@ -139,6 +139,41 @@ static void what_cannot_be_read_is_not_promised(void **state)
   node_close(&node);
 }
 
+/*
+ * A chunk that is moved again and again while it is read is read where it is then. As often as a get puts up with; after that it is asked to come again, and
+ * the chunk is as much there as before.
+ */
+static void moved_under_its_reads(void **state)
+{
+  static const struct {
+    uint32_t moves; /* one before each of so many reads */
+    kvs_status wanted;
+  } cases[] = {{1, KVS_OK}, {2, KVS_OK}, {3, KVS_OK}, {40, KVS_ERR_BUSY}};
+  static struct waiting getting;
+  struct node node;
+
+  (void)state;
+  for (uint32_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    struct kvi_store_stats before;
+    kvs_status status;
+    uint32_t cause;
+
+    node_open(&node);
+    fill(&node, 0, 60);
+    before = store_stats(&node);
+    memory_follow(below, cases[i].moves);
+    status = get_start(&node, 0, &getting);
+    assert_int_equal(status, KVS_PENDING);
+    assert_int_equal(get_end(&node, 0, status, &getting), cases[i].wanted);
+    memory_follow(below, 0);
+    assert_int_equal(store_stats(&node).chunks, before.chunks);
+    assert_int_equal(store_stats(&node).medium_chunks, before.medium_chunks);
+    assert_int_equal(shared_stats(&node).fetch_hits, 0); /* nobody asked elsewhere */
+    assert_int_equal(get(&node, 0, &cause), KVS_OK);
+    node_close(&node);
+  }
+}
+
 /* Several gets of one chunk, some of which give up at whatever moment: each is told, or was forgotten. */
 static void waits_are_handed_over_once(void **state)
 {
@@ -314,9 +349,13 @@ static void reused_ones_are_written(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(what_the_medium_cannot_give), cmocka_unit_test(what_cannot_be_read_is_not_promised),
-      cmocka_unit_test(waits_are_handed_over_once),  cmocka_unit_test(deleted_beside_a_fetch),
-      cmocka_unit_test(deleted_beside_writes),       cmocka_unit_test(times_to_live),
+      cmocka_unit_test(what_the_medium_cannot_give),
+      cmocka_unit_test(what_cannot_be_read_is_not_promised),
+      cmocka_unit_test(moved_under_its_reads),
+      cmocka_unit_test(waits_are_handed_over_once),
+      cmocka_unit_test(deleted_beside_a_fetch),
+      cmocka_unit_test(deleted_beside_writes),
+      cmocka_unit_test(times_to_live),
       cmocka_unit_test(reused_ones_are_written),
   };
 

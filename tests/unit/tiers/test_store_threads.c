@@ -170,6 +170,23 @@ static void *work(void *arg)
   return NULL;
 }
 
+/* What the medium's thread had no time for meanwhile: chunks leave memory at the mark, and come back. */
+static void leave_and_come_back(struct worker *worker)
+{
+  kvi_deadline patience = kvi_deadline_from_ms(PATIENCE_MS);
+  struct kvi_store_stats stats;
+  uint32_t id = 0;
+
+  do {
+    put_one(worker, id % KEYS);
+    memory_settle(worker->shared->medium);
+    (void)get_one(worker, (id + KEYS / 2) % KEYS);
+    id++;
+    kvi_store_stats(worker->shared->store, &stats);
+    assert_false(kvi_deadline_expired(patience));
+  } while (stats.promotions == 0 || stats.demotions_by[KVI_DEMOTE_MARK] == 0);
+}
+
 static void run_workers(bool medium)
 {
   struct kvi_store_config config = {.dram_bytes = 100 * PAGE, .dram_page_bytes = PAGE, .max_landings = 8};
@@ -197,6 +214,8 @@ static void run_workers(bool medium)
   }
   for (uint32_t i = 0; i < THREADS; i++)
     pthread_join(threads[i], NULL);
+  if (medium)
+    leave_and_come_back(&workers[0]);
   assert_int_equal(shared.wrong_bytes, 0);
   assert_int_equal(shared.wrong_status, 0);
   assert_int_equal(shared.broken_promises, 0);
@@ -209,10 +228,8 @@ static void run_workers(bool medium)
   assert_int_equal(stats.leases, 0);
   assert_int_equal(stats.dram.zombie_bytes, 0);
   assert_true(stats.evictions > 0);
-  if (medium) {
+  if (medium)
     assert_int_equal(stats.medium_chunks, memory_items(shared.medium));
-    assert_true(stats.promotions > 0 && stats.demotions_by[KVI_DEMOTE_MARK] > 0);
-  }
   kvi_store_evict(shared.store, TENANT, NULL, UINT64_MAX, &chunks, &bytes);
   assert_int_equal(chunks, stats.chunks);
   kvi_store_stats(shared.store, &stats);
