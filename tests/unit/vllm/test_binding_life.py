@@ -212,18 +212,25 @@ class Threads(NodeTest):
     def test_wait_sees_what_another_thread_polled(self) -> None:
         space, stop = self.connector.space(description()), threading.Event()
         taken: list[kvasir.Completion] = []
+        told = threading.Condition()
 
         def poll() -> None:
             while not stop.is_set():
-                taken.extend(self.connector.poll())
+                done = self.connector.poll()
+                if done:
+                    with told:
+                        taken.extend(done)
+                        told.notify()
 
         poller = threading.Thread(target=poll)
         poller.start()
         try:
-            end, i = time.monotonic() + WAIT, 0
-            while len(taken) < 50 and time.monotonic() < end:  # who takes it is the scheduler's choice
-                i += 1
-                self.assertEqual(self.connector.lookup([space], keys(1), user=i).wait(WAIT).user, i)
+            for i in range(100):
+                op = self.connector.lookup([space], keys(1), user=i)
+                if i % 2:  # the other thread has it for certain; else who takes it is the scheduler's choice
+                    with told:
+                        self.assertTrue(told.wait_for(lambda: any(done.op == op for done in taken), WAIT))
+                self.assertEqual(op.wait(WAIT).user, i)
         finally:
             stop.set()
             poller.join()
