@@ -83,13 +83,26 @@ uint32_t kvi_below_length(const struct kvi_entry *entry)
   return entry->state == KVI_ENTRY_RESIDENT ? entry->medium_length : entry->length;
 }
 
+uint32_t kvi_below_loss(const struct kvi_entry *entry)
+{
+  return entry->state == KVI_ENTRY_RESIDENT ? entry->medium_loss : entry->loss;
+}
+
+void kvi_entry_unwrite_locked(struct kvi_store *store, uint32_t number)
+{
+  struct kvi_entry *entry = &store->entries[number];
+
+  store->stats.writes_lost += entry->queued || entry->writing;
+  store->stats.writes_queued -= entry->queued;
+  entry->queued = entry->writing = 0; /* the copy that is being made is dropped when it is there */
+}
+
 void kvi_entry_leave_locked(struct kvi_store *store, uint32_t number)
 {
   kvi_medium_handle handle = kvi_below_handle(store, number);
   struct kvi_entry *entry = &store->entries[number];
 
-  if (entry->state == KVI_ENTRY_RESIDENT)
-    entry->loss = entry->medium_loss;
+  entry->loss = kvi_below_loss(entry) & KVI_LOSS_MAX;
   kvi_entry_resize_locked(store, number, kvi_below_length(entry));
   entry->state = KVI_ENTRY_BELOW;
   kvi_below_handle_set(store, number, handle);
@@ -133,6 +146,33 @@ static void copy_resize_locked(struct kvi_store *store, uint32_t number, const s
     entry->loss = copy->loss & KVI_LOSS_MAX;
     kvi_entry_resize_locked(store, number, (uint32_t)copy->length);
   }
+}
+
+/* What a lease holds on the medium alone stays as good as it was promised. In memory the better copy stays (clean.c). */
+static bool owner_may_lose(void *ctx, const struct kvi_medium_identity *identity, kvi_medium_handle handle,
+                           uint32_t loss)
+{
+  struct kvi_store *store = ctx;
+  struct kvi_policy_info info = {0};
+  struct kvi_entry *entry;
+  uint32_t number;
+  bool may;
+
+  pthread_mutex_lock(&store->lock);
+  number = entry_find_locked(store, identity);
+  may = number != KVI_NONE && kvi_below_handle(store, number) == handle;
+  if (may) {
+    entry = &store->entries[number];
+    store->policy_ops->info(store->policy, number, &info);
+    if (entry->state == KVI_ENTRY_RESIDENT)
+      entry->medium_loss = loss & KVI_LOSS_MAX;
+    else if (info.holds == 0)
+      entry->loss = loss & KVI_LOSS_MAX;
+    else
+      may = false;
+  }
+  pthread_mutex_unlock(&store->lock);
+  return may;
 }
 
 static bool owner_moved(void *ctx, kvi_medium_handle from, const struct kvi_medium_found *to)
@@ -411,6 +451,7 @@ kvs_status kvi_below_create(struct kvi_store *store, struct kvi_medium *medium)
   struct kvi_below *below = calloc(1, sizeof(*below));
   struct kvi_medium_owner owner = {.ctx = store,
                                    .holds = owner_holds,
+                                   .may_lose = owner_may_lose,
                                    .moved = owner_moved,
                                    .make_room = owner_make_room,
                                    .corrupt = owner_corrupt,

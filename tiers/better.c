@@ -1,6 +1,6 @@
 /*
- * tiers/better.c: a put of a chunk that is there with more loss. Its bytes land beside those that are there, which stay until the new ones are whole: nobody
- * misses the chunk meanwhile, and leases, children and place in the chain are the entry's, which stays.
+ * tiers/better.c: a put of a chunk that is there with more loss. Its bytes land beside those that are there, which stay until the new ones are whole, and on
+ * the medium until those are written there: nobody misses the chunk meanwhile, and leases, children and place in the chain are the entry's, which stays.
  */
 #include "tiers/store_private.h"
 
@@ -16,27 +16,32 @@ void kvi_better_begin_locked(struct kvi_store *store, struct kvi_store_landing *
   store->policy_ops->hold(store->policy, number);
 }
 
-/* What there is of it in memory and on the medium goes; readers keep what they have open. */
-static void worse_drop_locked(struct kvi_store *store, uint32_t number)
+/*
+ * The new bytes are the entry's. Its copy on the medium stays, as one that has lost more, until the new bytes are written there: they may never be, and what was safe
+ * stays safe. Readers keep what they have open.
+ */
+static void bytes_replace_locked(struct kvi_store *store, uint32_t number, kvi_tier_object object)
 {
   struct kvi_entry *entry = &store->entries[number];
-  bool resident = entry->state == KVI_ENTRY_RESIDENT;
+  bool resident = entry->state == KVI_ENTRY_RESIDENT, below = kvi_below_has(store, number);
+  uint32_t below_length = kvi_below_length(entry), below_loss = kvi_below_loss(entry);
+  kvi_tier_object worse = entry->object;
 
   if (entry->state == KVI_ENTRY_FETCHING)
-    kvi_fetch_forget_locked(store, number, KVI_MISS_EVICTED);
-  if (kvi_below_has(store, number)) {
-    if (resident)
-      kvi_clean_remove_locked(store, number);
-    else
-      store->stats.medium_only--;
-    kvi_below_drop_locked(store, number, NULL);
-    store->policy_ops->move(store->policy, number, KVI_POLICY_MEMORY);
-  }
-  if (!resident)
-    return;
-  store->stats.writes_queued -= entry->queued;
-  entry->queued = entry->writing = 0; /* what is being written is dropped when it is */
-  store->dram->ops->drop(store->dram, entry->object);
+    kvi_fetch_replaced_locked(store, number);
+  if (resident && below)
+    kvi_clean_remove_locked(store, number);
+  else if (below)
+    store->stats.medium_only--;
+  if (resident)
+    kvi_entry_unwrite_locked(store, number);
+  kvi_entry_land_locked(store, number, object);
+  entry->medium_length = below_length & 0xfffffff;
+  entry->medium_loss = below_loss & KVI_LOSS_MAX;
+  if (below)
+    kvi_clean_add_locked(store, number);
+  if (resident)
+    store->dram->ops->drop(store->dram, worse);
 }
 
 kvs_status kvi_better_take_locked(struct kvi_store *store, const struct kvi_store_landing *landing,
@@ -48,8 +53,7 @@ kvs_status kvi_better_take_locked(struct kvi_store *store, const struct kvi_stor
     return KVS_ERR_BUSY;
   if (!kvi_better_wanted_locked(store, landing->entry, quality))
     return KVS_EXISTS;
-  worse_drop_locked(store, landing->entry);
-  kvi_entry_land_locked(store, landing->entry, landing->object);
+  bytes_replace_locked(store, landing->entry, landing->object);
   kvi_entry_resize_locked(store, landing->entry, (uint32_t)length);
   entry->loss = kvi_quality_loss(quality) & KVI_LOSS_MAX;
   entry->origin = landing->origin & 7;

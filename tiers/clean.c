@@ -67,6 +67,11 @@ static bool may_leave(const struct kvi_store *store, uint32_t number)
   return info.holds == 0;
 }
 
+uint64_t kvi_clean_length_locked(const struct kvi_store *store)
+{
+  return store->below ? store->stats.medium_chunks - store->stats.medium_only : 0;
+}
+
 uint32_t kvi_clean_victim_locked(struct kvi_store *store, uint64_t *last_use_ns_p)
 {
   struct kvi_below *below = store->below;
@@ -92,6 +97,7 @@ void kvi_demote_locked(struct kvi_store *store, uint32_t number, enum kvi_demote
   struct kvi_entry *entry = &store->entries[number];
 
   kvi_clean_remove_locked(store, number);
+  kvi_entry_unwrite_locked(store, number); /* a better one than the copy, which was not written in time */
   store->dram->ops->drop(store->dram, entry->object);
   kvi_entry_leave_locked(store, number);
   store->stats.medium_only++;

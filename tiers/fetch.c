@@ -158,6 +158,22 @@ static struct kvi_get_wait *waiter_pop_locked(struct kvi_store *store, struct kv
   return wait;
 }
 
+/* The entry has other bytes by now: those are for who waits. KVS_ERR_BUSY: it has left memory, or is gone, in no time. */
+static kvs_status replaced_end_locked(struct kvi_store *store, struct kvi_fetch *fetch)
+{
+  const struct kvi_entry *entry = &store->entries[fetch->entry];
+  bool here = entry->state == KVI_ENTRY_RESIDENT;
+
+  if (fetch->landed)
+    store->dram->ops->drop(store->dram, fetch->object);
+  fetch->landed = false;
+  if (here) {
+    fetch->object = entry->object;
+    fetch->length = entry->length;
+  }
+  return here ? KVS_OK : KVS_ERR_BUSY;
+}
+
 /* What a wait comes to when its chunk is in memory: its source, or why not. The reader's reference is taken already. */
 static kvs_status source_give(struct kvi_store *store, struct kvi_fetch *fetch, struct kvi_get_wait *wait,
                               uint32_t *cause_p)
@@ -165,7 +181,7 @@ static kvs_status source_give(struct kvi_store *store, struct kvi_fetch *fetch, 
   kvs_status status = kvi_source_fill(store, fetch->object, &wait->source);
 
   *cause_p = KVI_MISS_NONE;
-  if (status == KVS_OK && kvi_source_suits(&wait->terms, fetch->quality))
+  if (status == KVS_OK && kvi_source_suits(&wait->terms, wait->source.table.quality))
     return KVS_OK;
   /* not OK: memory has changed since it was sealed; whoever gets the chunk next drops it */
   *cause_p = status == KVS_OK ? KVI_MISS_QUALITY : KVI_MISS_CORRUPT;
@@ -242,14 +258,17 @@ static void fetch_done(struct kvi_medium_get *get, kvs_status status)
     kvi_damages_note(&store->damages, get->identity.space, fetch->key, get->identity.key_length,
                      store->below->attr.kind, KVI_DAMAGE_BY_GET);
   pthread_mutex_lock(&store->lock);
-  if (was_moved(fetch, status)) {
+  if (fetch->replaced) {
+    status = replaced_end_locked(store, fetch);
+  } else if (was_moved(fetch, status)) {
     if (read_again_locked(store, fetch)) {
       pthread_mutex_unlock(&store->lock);
       return;
     }
     status = KVS_ERR_BUSY;
   }
-  status = entry_end_locked(store, fetch, status);
+  if (!fetch->replaced)
+    status = entry_end_locked(store, fetch, status);
   for (struct kvi_get_wait *wait = fetch->waiters; wait; wait = wait->next) {
     wait->state = QUEUED;
     if (status == KVS_OK)
@@ -263,6 +282,8 @@ static void fetch_done(struct kvi_medium_get *get, kvs_status status)
     if (fetch->landed)
       store->dram->ops->drop(store->dram, fetch->object);
   }
+  if (fetch->replaced)
+    kvi_entry_unhold_locked(store, fetch->entry);
   pthread_mutex_unlock(&store->lock);
   kvi_use_tell(&use);
   waiters_call(store, fetch, status);
@@ -274,6 +295,12 @@ void kvi_fetch_forget_locked(struct kvi_store *store, uint32_t number, enum kvi_
 
   fetch->entry = KVI_NONE;
   fetch->cause = cause;
+}
+
+void kvi_fetch_replaced_locked(struct kvi_store *store, uint32_t number)
+{
+  fetch_of(store, number)->replaced = true;
+  store->policy_ops->hold(store->policy, number); /* until the fetch ends: its number stays its own */
 }
 
 /* ---- the beginning ---- */

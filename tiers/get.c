@@ -28,7 +28,7 @@ static void drop_corrupt_locked(struct kvi_store *store, uint32_t number, kvi_ti
 /* Finds it and takes a reader's reference on its bytes, or says why not. */
 static kvs_status find_locked(struct kvi_store *store, const char *tenant, const uint8_t *space,
                               const uint8_t *key, uint32_t key_length, const struct kvi_key_tag *tag,
-                              struct found *found)
+                              uint32_t loss_max, struct found *found)
 {
   uint64_t hash;
 
@@ -51,6 +51,10 @@ static kvs_status find_locked(struct kvi_store *store, const char *tenant, const
     drop_corrupt_locked(store, found->entry, found->object, key);
     found->cause = KVI_MISS_CORRUPT;
     found->dropped = true;
+    return KVS_MISS;
+  }
+  if (store->entries[found->entry].loss > loss_max) {
+    found->cause = KVI_MISS_QUALITY;
     return KVS_MISS;
   }
   store->policy_ops->touch(store->policy, found->entry, kvi_now_ns());
@@ -171,7 +175,7 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
   kvi_key_tag(store, key, key_length, &tag);
   pthread_mutex_lock(&store->lock);
   store->stats.gets++;
-  status = find_locked(store, tenant, space, key, key_length, &tag, &found);
+  status = find_locked(store, tenant, space, key, key_length, &tag, terms ? terms->loss_max : 0, &found);
   if (status == KVS_PENDING && wait) {
     status = kvi_fetch_locked(store, found.entry, key, wait); /* counted when it ends */
     found.cause = KVI_MISS_TIER;

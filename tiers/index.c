@@ -248,6 +248,8 @@ void kvi_entry_unhold_locked(struct kvi_store *store, uint32_t number)
   uint32_t left = store->policy_ops->unhold(store->policy, number);
   struct kvi_policy_info info;
 
+  if (left == 0 && store->entries[number].state == KVI_ENTRY_RESIDENT)
+    kvi_marks_again_locked(store); /* it may leave memory now */
   if (left > 0 || store->entries[number].state != KVI_ENTRY_ZOMBIE)
     return;
   store->policy_ops->info(store->policy, number, &info);

@@ -18,7 +18,9 @@ struct kvi_marks {
   uint64_t low_bytes;
   kvi_thread thread;
   pthread_cond_t wake;
-  bool wanted, stuck, stop; /* guarded by store->lock */
+  uint64_t
+      looked; /* at so many clean chunks in a row, none of which may go now. Guarded by store->lock, as what follows */
+  bool wanted, stuck, stop;
 };
 
 /* What is taken and stays taken: readers of chunks that are gone give their room back by themselves. */
@@ -37,9 +39,11 @@ static bool demote_some_locked(struct kvi_marks *marks)
     if (used_bytes(marks->store) <= marks->low_bytes)
       return false;
     if (!kvi_store_demote_one_locked(marks->store)) {
-      marks->stuck = true;
-      return false;
+      marks->looked += KVI_BATCH_LOCKED;
+      marks->stuck = marks->looked >= kvi_clean_length_locked(marks->store);
+      return !marks->stuck;
     }
+    marks->looked = 0;
   }
   return true;
 }
@@ -66,6 +70,7 @@ static void run(void *arg)
 static void want_locked(struct kvi_marks *marks)
 {
   marks->wanted = true;
+  marks->looked = 0;
   pthread_cond_signal(&marks->wake);
 }
 

@@ -1,8 +1,8 @@
 /*
  * tiers/medium.h: a tier whose bytes are not in this process's memory: ssd/ (this node's own), redis/ (shared with other nodes).
  *
- * A medium keeps whole chunks under their identity: tenant ‖ space digest ‖ key. What it keeps is written once and never changes: two
- * puts of one identity carry equal bytes. Everything is asynchronous: an operation is a struct of the caller's, given to put, get or
+ * A medium keeps whole chunks under their identity: tenant ‖ space digest ‖ key. Two puts of one identity carry the same chunk, perhaps in another
+ * form and with another loss (proto/chunk.h); with handles each is a copy of its own, until it is dropped. Everything is asynchronous: an operation is a struct of the caller's, given to put, get or
  * lookup, and ends in exactly one call of its `done`, on a thread of the medium. Between the two, the struct and all it points to
  * belong to the medium. If the function returns an error, nothing was accepted and done is not called.
  *
@@ -210,6 +210,12 @@ struct kvi_medium_owner {
   void *ctx;
   /* Is this where the store has that chunk? What is not may be forgotten. */
   bool (*holds)(void *ctx, const struct kvi_medium_identity *identity, kvi_medium_handle handle);
+  /*
+   * May the chunk there be moved with so much loss, as whoever put it allows? False, or no such function: it is moved as it is, if it is. True: the
+   * store promises it with that loss from now on.
+   */
+  bool (*may_lose)(void *ctx, const struct kvi_medium_identity *identity, kvi_medium_handle handle,
+                   uint32_t loss);
   /*
    * The chunk was copied from one place to another, perhaps with more loss than it had, as its owner allows. False: the store did not have it at `from` any more; the copy is not
    * needed.

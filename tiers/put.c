@@ -166,20 +166,23 @@ static kvs_status begin_locked(struct kvi_store *store, const char *tenant,
 kvs_status kvi_room_take(struct kvi_store *store, const struct kvi_tier_request *wanted,
                          kvi_tier_object *object_p)
 {
-  uint64_t evicted = 0;
+  uint64_t evicted = 0, looked = 0;
   bool expired = false;
 
   for (;;) {
     kvs_status status = store->dram->ops->reserve(store->dram, wanted, object_p);
     uint64_t freed;
+    bool more; /* clean chunks that have not been looked at, behind those that leases hold */
 
     if (status != KVS_ERR_FULL || evicted > wanted->length * EVICT_FACTOR_MAX + EVICT_SLACK)
       return status;
     pthread_mutex_lock(&store->lock);
     freed = kvi_store_make_room_locked(store, wanted->length);
+    looked += KVI_BATCH_LOCKED;
+    more = looked < kvi_clean_length_locked(store);
     pthread_mutex_unlock(&store->lock);
     evicted += freed;
-    if (freed > 0)
+    if (freed > 0 || more)
       continue;
     if (expired)
       return KVS_ERR_FULL;

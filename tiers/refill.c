@@ -29,9 +29,9 @@ kvs_status kvi_lower_missed(struct kvi_store *store, const struct kvi_medium_ide
                        cause, wait);
 }
 
-/* The entry of that name, if it is on the medium only: KVI_NONE. *status_p says why not. */
+/* The entry of that name, if it is on the medium only, and has lost no less than `quality`: KVI_NONE. *status_p says why not. */
 static uint32_t find_locked(struct kvi_store *store, const char *tenant, const uint8_t *space,
-                            const uint8_t *key, uint32_t key_length, kvs_status *status_p)
+                            const uint8_t *key, uint32_t key_length, uint16_t quality, kvs_status *status_p)
 {
   struct kvi_key_tag tag;
   uint32_t entry;
@@ -41,7 +41,10 @@ static uint32_t find_locked(struct kvi_store *store, const char *tenant, const u
   entry = kvi_entry_find_locked(store, tenant, space, key_length, &tag);
   if (entry == KVI_NONE || !kvi_entry_is_present(&store->entries[entry]))
     return KVI_NONE;
-  *status_p = store->entries[entry].state == KVI_ENTRY_RESIDENT ? KVS_EXISTS : KVS_OK;
+  *status_p = store->entries[entry].state == KVI_ENTRY_RESIDENT ||
+                      kvi_quality_loss(quality) > store->entries[entry].loss
+                  ? KVS_EXISTS
+                  : KVS_OK;
   return *status_p == KVS_OK ? entry : KVI_NONE;
 }
 
@@ -62,7 +65,8 @@ kvs_status kvi_store_refill_begin(struct kvi_store *store, const char *tenant,
   if (status != KVS_OK)
     return status;
   pthread_mutex_lock(&store->lock);
-  (void)find_locked(store, tenant, request->space, request->key, request->key_length, &status);
+  (void)find_locked(store, tenant, request->space, request->key, request->key_length, request->quality,
+                    &status);
   pthread_mutex_unlock(&store->lock);
   if (status == KVS_OK)
     status = kvi_put_room_take(store, request, &object);
@@ -84,9 +88,8 @@ static void take_locked(struct kvi_store *store, uint32_t number, kvi_tier_objec
 {
   struct kvi_entry *entry = &store->entries[number];
 
-  if (entry->state ==
-      KVI_ENTRY_FETCHING) /* it is being read once more: those who wait ask below, and find it here */
-    kvi_fetch_forget_locked(store, number, KVI_MISS_TIER);
+  if (entry->state == KVI_ENTRY_FETCHING) /* it is being read once more */
+    kvi_fetch_replaced_locked(store, number);
   kvi_entry_land_locked(store, number, object);
   entry->loss = kvi_quality_loss(quality) & KVI_LOSS_MAX;
   kvi_entry_resize_locked(store, number, (uint32_t)length); /* its copy may be encoded, or these bytes */
@@ -108,7 +111,7 @@ kvs_status kvi_store_refill_commit(struct kvi_store *store, const char *tenant, 
     length += landing->segments[i].length;
   if (status == KVS_OK) {
     pthread_mutex_lock(&store->lock);
-    number = find_locked(store, tenant, space, key, key_length, &status);
+    number = find_locked(store, tenant, space, key, key_length, landing->quality, &status);
     if (number != KVI_NONE)
       take_locked(store, number, object, length, landing->quality);
     pthread_mutex_unlock(&store->lock);

@@ -1,7 +1,7 @@
 /*
  * tiers/store_private.h: what the files of the store share. docs/store.md draws it.
  *
- * Files: store.c (life, counters), index.c (entries, hash, ghosts), spaces.c, put.c (landings), waiters.c (equal puts), get.c,
+ * Files: store.c (life, counters), index.c (entries, hash, ghosts), spaces.c, put.c (landings), better.c (a better copy of what is there), waiters.c (equal puts), get.c,
  * lookup.c, lease.c, evict.c, list.c, key.c; and for a tier below: below.c (its owner's side, recovery), clean.c, marks.c, write_through.c, fetch.c, refill.c, use.c. Functions that end in _locked are called with store->lock held; all others without it.
  */
 #ifndef KVASIR_TIERS_STORE_PRIVATE_H
@@ -158,6 +158,7 @@ struct kvi_fetch {
   kvi_tier_object object;   /* where it lands */
   bool landed;              /* object is set */
   bool opened;              /* for each waiter */
+  bool replaced;            /* the entry has other bytes by now, and a hold of this fetch's */
   uint16_t quality;
   uint32_t length;
   uint32_t rereads; /* so often it was moved under the read, and read once more */
@@ -410,6 +411,10 @@ void kvi_entry_land_locked(struct kvi_store *store, uint32_t number, kvi_tier_ob
 void kvi_entry_resize_locked(struct kvi_store *store, uint32_t number, uint32_t length);
 /* The payload of its copy on the medium, which it has. */
 uint32_t kvi_below_length(const struct kvi_entry *entry);
+/* What that has lost. */
+uint32_t kvi_below_loss(const struct kvi_entry *entry);
+/* What is in memory is not written any more. RESIDENT. */
+void kvi_entry_unwrite_locked(struct kvi_store *store, uint32_t number);
 /* Its bytes are not in memory, or not any longer; it has a copy: BELOW. */
 void kvi_entry_leave_locked(struct kvi_store *store, uint32_t number);
 /* Bytes that the tier below takes for what is in memory, whatever max_chunks is. */
@@ -434,7 +439,12 @@ static inline bool kvi_below_has(const struct kvi_store *store, uint32_t number)
 
 void kvi_clean_add_locked(struct kvi_store *store, uint32_t number);
 void kvi_clean_remove_locked(struct kvi_store *store, uint32_t number);
-/* The one to demote next and its last use; KVI_NONE. Not one that is held, and has lost more on the medium. */
+/* How many there are. */
+uint64_t kvi_clean_length_locked(const struct kvi_store *store);
+/*
+ * The one to demote next and its last use. Not one that is held, and has lost more on the medium. KVI_NONE: none of the next KVI_BATCH_LOCKED, which go to the
+ * back; another call looks at those behind them.
+ */
 uint32_t kvi_clean_victim_locked(struct kvi_store *store, uint64_t *last_use_ns_p);
 /* Out of memory; it stays on the medium. */
 void kvi_demote_locked(struct kvi_store *store, uint32_t number, enum kvi_demote_rule rule);
@@ -461,6 +471,8 @@ void kvi_use_tell(const struct kvi_use *use);
 /* KVS_PENDING, KVS_ERR_BUSY. wait NULL: nobody waits for it. The entry is BELOW or FETCHING. */
 kvs_status kvi_fetch_locked(struct kvi_store *store, uint32_t number, const uint8_t *key,
                             struct kvi_get_wait *wait);
+/* The entry that is being fetched has other bytes from now on: who waits gets those. Called while it is FETCHING. */
+void kvi_fetch_replaced_locked(struct kvi_store *store, uint32_t number);
 /* The entry that is being fetched goes. */
 void kvi_fetch_forget_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause);
 

@@ -64,7 +64,7 @@ static void queue_push_locked(struct kvi_store *store, uint32_t number)
   struct kvi_below *below = store->below;
   struct kvi_entry *entry = &store->entries[number];
 
-  if (entry->queued || entry->writing || kvi_below_has(store, number))
+  if (entry->queued || entry->writing || (kvi_below_has(store, number) && entry->medium_loss <= entry->loss))
     return;
   if (below->queue.length == below->queue.room) {
     uint32_t shed = queue_pop_one_locked(store);
@@ -110,7 +110,40 @@ static void again_push(struct kvi_below *below, uint32_t entry, kvi_tier_object 
 
 /* ---- writing ---- */
 
+/* What waits fills half of the queue, or a quarter of memory, which it cannot leave: nothing is encoded until it is less. */
+static bool is_hurried(const struct kvi_store *store, uint64_t length)
+{
+  const struct kvi_write_queue *queue = &store->below->queue;
+
+  return queue->length > queue->room / 2 ||
+         store->stats.writes_queued * length > store->dram_attr.capacity_bytes / 4;
+}
+
 static void write_pump_locked(struct kvi_store *store);
+
+/* The copy that was made is the entry's, unless it has one already that has lost less. */
+static void copy_take_locked(struct kvi_store *store, uint32_t number, const struct kvi_medium_put *put)
+{
+  struct kvi_medium *medium = store->below->medium;
+  struct kvi_entry *entry = &store->entries[number];
+  uint32_t loss = kvi_quality_loss(put->stored_quality);
+  kvi_medium_handle older = kvi_below_handle(store, number);
+
+  if (older != 0 && loss > entry->medium_loss) {
+    medium->ops->drop(medium, NULL, put->handle, false);
+    return;
+  }
+  kvi_below_handle_set(store, number, put->handle);
+  entry->medium_length = put->stored & 0xfffffff;
+  entry->medium_loss = loss & KVI_LOSS_MAX;
+  if (older != 0) {
+    medium->ops->drop(medium, NULL, older, false);
+    return;
+  }
+  store->policy_ops->move(store->policy, number, KVI_POLICY_MEDIUM);
+  kvi_clean_add_locked(store, number);
+  store->stats.medium_chunks++;
+}
 
 static void write_done(struct kvi_medium_put *put, kvs_status status)
 {
@@ -126,12 +159,7 @@ static void write_done(struct kvi_medium_put *put, kvs_status status)
   if (entry->state == KVI_ENTRY_RESIDENT && entry->writing && entry->object == write->object) {
     entry->writing = 0;
     if (status == KVS_OK) {
-      kvi_below_handle_set(store, write->entry, put->handle);
-      entry->medium_length = put->stored & 0xfffffff;
-      entry->medium_loss = kvi_quality_loss(put->stored_quality) & KVI_LOSS_MAX;
-      store->policy_ops->move(store->policy, write->entry, KVI_POLICY_MEDIUM);
-      kvi_clean_add_locked(store, write->entry);
-      store->stats.medium_chunks++;
+      copy_take_locked(store, write->entry, put);
       queue_again_locked(store);
     } else {
       again_push(below, write->entry, write->object, status);
@@ -180,7 +208,7 @@ static void write_fill_locked(struct kvi_store *store, struct kvi_write *write, 
   write->put.n_iov = places.n_iov;
   write->put.length = write->put.stored = entry->length;
   write->put.desc = atomic_load_explicit(&space->desc, memory_order_acquire);
-  write->put.hurry = store->below->queue.length > store->below->queue.room / 2;
+  write->put.hurry = is_hurried(store, entry->length);
   write->put.deadline_ns = kvi_now_ns() + WRITE_TIMEOUT_NS;
   write->put.keep = kvi_below_is_direct(store) ? keep : NULL;
   write->put.done = write_done;

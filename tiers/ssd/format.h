@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "proto/chunk.h"
+#include "proto/coded.h"
 #include "tiers/medium.h"
 
 #define KVI_SSD_VERSION 3u
@@ -70,10 +71,13 @@ struct kvi_ssd_record {
 };
 
 /*
- * Takes the last plane off a chunk's record that lies whole, and has been checked, at `bytes`, if it is coded and its owner allows the loss (proto/coded.h): its table, payload and the
- * lengths in *record; the head is still to be written. (format_cut.c)
+ * A chunk's record that lies whole, and has been checked, at `bytes`, without its last plane (format_cut.c). may_cut: what would be left of it; false: it is not coded, has no plane to
+ * spare, or its owner does not allow the loss. cut: makes it that: its table, payload and the lengths in *record; the head is still to be written. Without memory it stays as
+ * it is.
  */
-void kvi_ssd_record_cut(uint8_t *bytes, struct kvi_ssd_record *record);
+bool kvi_ssd_record_may_cut(const uint8_t *bytes, const struct kvi_ssd_record *record,
+                            struct kvi_coded_rest *rest_p);
+void kvi_ssd_record_cut(uint8_t *bytes, struct kvi_ssd_record *record, const struct kvi_coded_rest *rest);
 
 /* Where the payload of a chunk begins in its record: at a block, so that it can be read and written as it lies in memory. */
 static inline uint64_t kvi_ssd_payload_at(uint32_t n_segments)

@@ -159,6 +159,20 @@ static bool record_open(const struct kvi_ssd_walk *walk, const struct kvi_ssd_op
          (record->kind == KVI_SSD_CHUNK || record->bytes == KVI_SSD_BLOCK);
 }
 
+/* A plane of it goes, if its owner and who has been promised it allow that. */
+static void plane_drop(struct kvi_ssd_walk *walk, const struct kvi_ssd_op *op)
+{
+  const struct kvi_medium_owner *owner = &walk->volume->owner;
+  const struct kvi_ssd_record *record = &walk->record;
+  struct kvi_coded_rest rest;
+
+  if (owner->may_lose && kvi_ssd_record_may_cut(op->buffer.bytes, &walk->writing, &rest) &&
+      owner->may_lose(owner->ctx, &record->identity,
+                      kvi_ssd_handle_of(walk->volume, walk->file, record->at, record->bytes),
+                      kvi_quality_loss(rest.quality)))
+    kvi_ssd_record_cut(op->buffer.bytes, &walk->writing, &rest);
+}
+
 void kvi_ssd_move_came(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, int error)
 {
   struct kvi_ssd_record record;
@@ -168,7 +182,7 @@ void kvi_ssd_move_came(struct kvi_ssd_walk *walk, struct kvi_ssd_op *op, int err
     record_missed(walk, error);
   } else if (record.kind == KVI_SSD_CHUNK) {
     walk->writing = record;
-    kvi_ssd_record_cut(op->buffer.bytes, &walk->writing);
+    plane_drop(walk, op);
     if (!chunk_write(walk, op))
       walk->blocked = op;
     return;

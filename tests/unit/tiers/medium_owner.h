@@ -25,7 +25,8 @@ struct owner {
   uint32_t lengths[CHUNKS];
   uint8_t losses[CHUNKS]; /* kvi_quality_loss */
   uint32_t n_cut;         /* of those that were moved, those that lost a plane */
-  uint32_t n_odd;         /* that lost more at a time, or grew */
+  uint32_t n_refused;     /* that were not to lose anything when the medium asked */
+  uint32_t n_odd;         /* that lost more at a time, or all the same, or grew */
 };
 
 static inline uint32_t number_of(const struct kvi_medium_identity *identity)
@@ -53,6 +54,27 @@ static inline bool owner_holds(void *ctx, const struct kvi_medium_identity *iden
   return holds;
 }
 
+/* These are not to lose anything: somebody has been promised them as they are. */
+static inline bool is_promised(uint32_t number)
+{
+  return number % 16 == 7;
+}
+
+static inline bool owner_may_lose(void *ctx, const struct kvi_medium_identity *identity,
+                                  kvi_medium_handle handle, uint32_t loss)
+{
+  struct owner *owner = ctx;
+  uint32_t number = number_of(identity);
+  bool may;
+
+  pthread_mutex_lock(&owner->mutex);
+  may = owner->handles[number] == handle && !is_promised(number);
+  owner->n_refused += is_promised(number);
+  owner->n_odd += loss != owner->losses[number] + 1u;
+  pthread_mutex_unlock(&owner->mutex);
+  return may;
+}
+
 static inline bool owner_moved(void *ctx, kvi_medium_handle from, const struct kvi_medium_found *to)
 {
   struct owner *owner = ctx;
@@ -63,6 +85,7 @@ static inline bool owner_moved(void *ctx, kvi_medium_handle from, const struct k
   was = owner->handles[number] == from;
   if (was) {
     owner->n_cut += to->loss != owner->losses[number];
+    owner->n_odd += to->loss != owner->losses[number] && is_promised(number);
     owner->n_odd += to->loss != owner->losses[number] &&
                     (to->loss != owner->losses[number] + 1u || to->length >= owner->lengths[number]);
     owner->n_odd += to->loss == owner->losses[number] && to->length != owner->lengths[number];
@@ -173,6 +196,7 @@ static inline kvs_status owner_recover(struct owner *owner)
 {
   struct kvi_medium_owner ops = {.ctx = owner,
                                  .holds = owner_holds,
+                                 .may_lose = owner_may_lose,
                                  .moved = owner_moved,
                                  .make_room = owner_make_room,
                                  .corrupt = owner_corrupt,

@@ -55,6 +55,7 @@ struct memory_medium {
   uint32_t first, n_ops;
   struct memory_item items[MEMORY_ITEMS]; /* handle: index + 1 */
   uint32_t puts, gets, removes;
+  uint32_t hurried; /* puts that were in a hurry */
 };
 
 static inline struct memory_medium *memory_of(struct kvi_medium *medium)
@@ -104,9 +105,10 @@ static inline kvs_status memory_put_now(struct memory_medium *own, struct kvi_me
   status = kvi_medium_gather(put, bytes + table);
   pthread_mutex_lock(&own->mutex);
   own->puts++;
+  own->hurried += put->hurry;
   if (status == KVS_OK)
     status = own->put_status;
-  item = memory_find_locked(own, &put->identity);
+  item = own->shared ? memory_find_locked(own, &put->identity) : NULL; /* with handles each copy is its own */
   for (uint32_t i = 0; !item && i < MEMORY_ITEMS; i++)
     item = own->items[i].bytes ? NULL : &own->items[i];
   if (status == KVS_OK && !item)
@@ -193,9 +195,16 @@ static inline void memory_let_go_now(struct memory_medium *own, uint64_t bytes)
   (void)own->owner.make_room(own->owner.ctx, bytes);
 }
 
-/* Takes a plane off it, if it is coded and may lose one. */
-static inline void memory_cut(struct memory_item *item)
+static inline struct kvi_medium_identity memory_identity(const struct memory_name *name)
 {
+  return (struct kvi_medium_identity){
+      .tenant = name->tenant, .space = name->space, .key = name->key, .key_length = name->key_length};
+}
+
+/* Takes a plane off it, if it is coded and may lose one, and the store says yes. */
+static inline void memory_cut(struct memory_medium *own, struct memory_item *item, kvi_medium_handle handle)
+{
+  struct kvi_medium_identity identity = memory_identity(&item->name);
   struct kvi_segment *segments;
   struct kvi_chunk_table table;
   struct kvi_coded_rest rest;
@@ -208,7 +217,8 @@ static inline void memory_cut(struct memory_item *item)
   memcpy(payload, item->bytes + item->payload_at, table.length);
   cut = kvi_quality_coding(table.quality) == KVI_CODING_KVC1 &&
         kvi_coded_open(payload, table.length, table.length, &coded) == KVS_OK &&
-        kvi_coded_cut(&coded, payload, table.quality, &rest);
+        kvi_coded_cut(&coded, payload, table.quality, &rest) &&
+        own->owner.may_lose(own->owner.ctx, &identity, handle, kvi_quality_loss(rest.quality));
   if (cut) {
     segments = calloc(rest.n_segments, sizeof(*segments));
     for (uint32_t i = 0; i < rest.n_segments; i++)
@@ -225,43 +235,53 @@ static inline void memory_cut(struct memory_item *item)
   free(payload);
 }
 
-/* The chunk in the first taken place from this one on comes to a free place, as when a log file is freed. */
-static inline void memory_move_now(struct memory_medium *own, uint32_t from)
+/* A copy of what is in the first taken place from *from_p on, and a free place. False: there are none. */
+static inline bool memory_copy(struct memory_medium *own, uint32_t *from_p, uint32_t *to_p,
+                               struct memory_item *copy_p)
 {
-  uint32_t to = 0;
-  struct kvi_chunk_table table;
-  struct kvi_medium_found found;
-  struct memory_name name;
-  struct memory_item copy;
+  uint32_t from = *from_p, to = 0;
+  bool both;
 
   pthread_mutex_lock(&own->mutex);
   while (from < MEMORY_ITEMS && !own->items[from].bytes)
     from++;
   while (to < MEMORY_ITEMS && own->items[to].bytes)
     to++;
-  if (from < MEMORY_ITEMS && to < MEMORY_ITEMS) {
-    copy = own->items[from];
-    copy.bytes = malloc(copy.size);
-    memcpy(copy.bytes, own->items[from].bytes, copy.size);
-    if (own->cuts)
-      memory_cut(&copy);
-    own->items[to] = copy;
-    name = copy.name;
-    assert_int_equal(kvi_chunk_table_read(copy.bytes, copy.payload_at, &table), KVS_OK);
-    found = (struct kvi_medium_found){.identity = {.tenant = name.tenant,
-                                                   .space = name.space,
-                                                   .key = name.key,
-                                                   .key_length = name.key_length},
-                                      .handle = (kvi_medium_handle)to + 1,
-                                      .length = table.length,
-                                      .loss = kvi_quality_loss(table.quality)};
-  } else {
-    from = MEMORY_ITEMS;
+  both = from < MEMORY_ITEMS && to < MEMORY_ITEMS;
+  if (both) {
+    *copy_p = own->items[from];
+    copy_p->bytes = malloc(copy_p->size);
+    memcpy(copy_p->bytes, own->items[from].bytes, copy_p->size);
   }
   pthread_mutex_unlock(&own->mutex);
-  if (from == MEMORY_ITEMS)
+  *from_p = from;
+  *to_p = to;
+  return both;
+}
+
+/* The chunk in the first taken place from this one on comes to a free place, as when a log file is freed. */
+static inline void memory_move_now(struct memory_medium *own, uint32_t from)
+{
+  struct kvi_chunk_table table;
+  struct kvi_medium_found found;
+  struct memory_item copy;
+  struct memory_name name;
+  uint32_t to;
+
+  if (!memory_copy(own, &from, &to, &copy))
     return;
   /* places are given away on this thread alone: meanwhile both can only become free */
+  if (own->cuts)
+    memory_cut(own, &copy, (kvi_medium_handle)from + 1);
+  name = copy.name;
+  assert_int_equal(kvi_chunk_table_read(copy.bytes, copy.payload_at, &table), KVS_OK);
+  found = (struct kvi_medium_found){.identity = memory_identity(&name),
+                                    .handle = (kvi_medium_handle)to + 1,
+                                    .length = table.length,
+                                    .loss = kvi_quality_loss(table.quality)};
+  pthread_mutex_lock(&own->mutex);
+  own->items[to] = copy;
+  pthread_mutex_unlock(&own->mutex);
   if (!own->owner.moved(own->owner.ctx, (kvi_medium_handle)from + 1, &found))
     from = to;
   pthread_mutex_lock(&own->mutex);
@@ -389,9 +409,11 @@ static inline void memory_drop(struct kvi_medium *medium, const struct kvi_mediu
   if (own->shared && !for_good)
     return;
   pthread_mutex_lock(&own->mutex);
-  item = handle != 0 ? &own->items[handle - 1] : identity ? memory_find_locked(own, identity) : NULL;
-  if (item)
-    memory_item_free(item);
+  if (handle != 0)
+    memory_item_free(&own->items[handle - 1]);
+  else if (identity)
+    while ((item = memory_find_locked(own, identity)) != NULL)
+      memory_item_free(item);
   pthread_mutex_unlock(&own->mutex);
 }
 
@@ -489,6 +511,16 @@ static inline void memory_fail(struct memory_medium *own, kvs_status get_status,
   own->get_status = get_status;
   own->put_status = put_status;
   pthread_mutex_unlock(&own->mutex);
+}
+
+static inline uint32_t memory_puts(struct memory_medium *own)
+{
+  uint32_t n;
+
+  pthread_mutex_lock(&own->mutex);
+  n = own->puts;
+  pthread_mutex_unlock(&own->mutex);
+  return n;
 }
 
 static inline uint32_t memory_items(struct memory_medium *own)

@@ -11,6 +11,7 @@ struct fixture {
   struct memory_medium *medium;
   struct kvi_store *store;
   uint8_t space[KVS_DIGEST_SIZE], key[KEY_BYTES];
+  uint32_t pushed; /* the next of those that push it out of memory */
 };
 
 static int setup(void **state)
@@ -24,6 +25,7 @@ static int setup(void **state)
   assert_int_equal(kvi_store_open(&config, &f->store), KVS_OK);
   testing_space_open(f->store, TENANT, &desc, f->space);
   testing_key(7, f->key, KEY_BYTES);
+  f->pushed = 100;
   *state = f;
   return 0;
 }
@@ -131,17 +133,40 @@ static uint64_t space_bytes(struct fixture *f)
   return info.bytes;
 }
 
+/* The chunk is on the medium alone. */
+static bool is_below(struct fixture *f)
+{
+  struct kvi_medium_identity identity = {
+      .tenant = TENANT, .space = f->space, .key = f->key, .key_length = KEY_BYTES};
+  const uint8_t *space = f->space;
+  uint8_t tier = KVI_TIER_ABSENT;
+  struct kvi_store_lookup_result result = {.tiers = &tier};
+  struct kvi_store_lookup query = {.tenant = TENANT,
+                                   .spaces = &space,
+                                   .n_spaces = 1,
+                                   .keys = f->key,
+                                   .key_length = KEY_BYTES,
+                                   .n_keys = 1,
+                                   .loss_max = KVI_LOSS_MAX,
+                                   .peek = true};
+
+  assert_int_equal(kvi_store_lookup(f->store, &query, &result), KVS_OK);
+  return tier == KVI_TIER_SSD && memory_place(f->medium, &identity) < MEMORY_ITEMS;
+}
+
 static void demote(struct fixture *f)
 {
   uint8_t key[KEY_BYTES];
 
   memory_settle(f->medium);
-  for (uint32_t i = 100; stats_of(f).medium_only == 0 && i < 200; i++) { /* others push it out */
-    testing_key(i, key, KEY_BYTES);
-    assert_int_equal(testing_put(f->store, TENANT, f->space, key, KEY_BYTES, NULL, 0, CHUNK, i), KVS_OK);
+  for (uint32_t i = 0; !is_below(f) && i < 100; i++) { /* others push it out */
+    testing_key(f->pushed, key, KEY_BYTES);
+    assert_int_equal(testing_put(f->store, TENANT, f->space, key, KEY_BYTES, NULL, 0, CHUNK, f->pushed),
+                     KVS_OK);
+    f->pushed++;
     memory_settle(f->medium);
   }
-  assert_true(stats_of(f).medium_only > 0);
+  assert_true(is_below(f));
 }
 
 static void who_takes_it(void **state)
@@ -173,6 +198,7 @@ static void the_same_from_below(void **state)
   assert_int_equal(lookup(f, 1, 0, NULL), 0);
   assert_int_equal(lookup(f, 2, 0, NULL), 1);
   assert_int_equal(get(f, 1), -1 - KVI_MISS_QUALITY);
+  assert_int_equal(stats_of(f).fetches, 0); /* known before it is read */
   assert_int_equal(get(f, 2), 2);
 }
 
@@ -219,7 +245,50 @@ static void better_replaces_what_is_below(void **state)
   assert_int_equal(get(f, 4), 2);
   memory_settle(f->medium);
   demote(f);
+  before = stats_of(f);
   assert_int_equal(get(f, 4), 2);
+  assert_int_equal(stats_of(f).promotions, before.promotions + 1);
+}
+
+/* The better one cannot be written: what was safe stays so, and is what is left when memory needs room. */
+static void the_safe_copy_stays(void **state)
+{
+  struct fixture *f = *state;
+
+  assert_int_equal(put(f, 4, CHUNK), KVS_OK);
+  memory_settle(f->medium);
+  memory_fail(f->medium, KVS_OK, KVS_ERR_FULL);
+  assert_int_equal(put(f, 2, BETTER), KVS_OK);
+  memory_settle(f->medium);
+  assert_int_equal(memory_items(f->medium), 1);
+  assert_int_equal(get(f, 4), 2);
+  demote(f);
+  assert_int_equal(get(f, 4), 4);
+  memory_fail(f->medium, KVS_OK, KVS_OK);
+  assert_int_equal(put(f, 2, BETTER), KVS_OK);
+  demote(f);
+  assert_int_equal(get(f, 4), 2);
+  assert_int_equal(kvi_store_delete(f->store, TENANT, f->space, f->key, KEY_BYTES), KVS_OK);
+}
+
+/* A lease holds it, and the tier that nodes share has a worse one. */
+static void no_refill_with_worse(void **state)
+{
+  struct fixture *f = *state;
+  struct kvi_landing landing;
+  uint32_t length = CHUNK;
+  struct kvi_put_request request = {.space = f->space,
+                                    .key = f->key,
+                                    .key_length = KEY_BYTES,
+                                    .length = CHUNK,
+                                    .n_segments = 1,
+                                    .segment_lengths = &length,
+                                    .quality = kvi_quality(3, KVI_LOSS_MAX, KVI_CODING_NONE)};
+
+  assert_int_equal(put(f, 1, CHUNK), KVS_OK);
+  demote(f);
+  assert_int_equal(kvi_store_refill_begin(f->store, TENANT, &request, &landing), KVS_EXISTS);
+  assert_int_equal(get(f, 1), 1);
 }
 
 /* It is being read from the medium when the better one comes. */
@@ -238,6 +307,86 @@ static void better_replaces_what_is_read(void **state)
   memory_settle(f->medium);
   assert_int_equal(get(f, 4), 2);
   assert_int_equal(kvi_store_delete(f->store, TENANT, f->space, f->key, KEY_BYTES), KVS_OK);
+}
+
+/* Who waits for the read gets the better one. */
+static void better_comes_to_who_waits(void **state)
+{
+  struct fixture *f = *state;
+  struct waiting waiting = {.wait = {.terms = {.loss_max = 4}, .done = waiting_done, .user = &waiting}};
+  struct kvi_source source;
+  uint32_t cause = 0;
+
+  pthread_mutex_init(&waiting.mutex, NULL);
+  assert_int_equal(kvi_cond_init(&waiting.ended), KVS_OK);
+  assert_int_equal(put(f, 4, CHUNK), KVS_OK);
+  demote(f);
+  memory_hold(f->medium, true);
+  assert_int_equal(
+      kvi_store_get_open(f->store, TENANT, f->space, f->key, KEY_BYTES, &waiting.wait, &source, &cause),
+      KVS_PENDING);
+  assert_int_equal(put(f, 2, BETTER), KVS_OK);
+  memory_hold(f->medium, false);
+  memory_settle(f->medium);
+  assert_int_equal(waiting.calls, 1);
+  assert_int_equal(waiting.status, KVS_OK);
+  assert_int_equal(kvi_quality_loss(waiting.wait.source.table.quality), 2);
+  assert_int_equal(testing_compare(f->store, KVS_OK, &waiting.wait.source, 2), KVS_OK);
+  assert_int_equal(kvi_store_delete(f->store, TENANT, f->space, f->key, KEY_BYTES), KVS_OK);
+  memory_settle(f->medium);
+  assert_int_equal(stats_of(f).dram.zombie_bytes, 0);
+  pthread_cond_destroy(&waiting.ended);
+  pthread_mutex_destroy(&waiting.mutex);
+}
+
+/* Leases hold more chunks whose copies have lost something than are looked at in one go: others leave memory for them. */
+static void held_ones_hide_no_others(void **state)
+{
+  enum { HELD = 200, MANY = 500 };
+  struct fixture *f = *state;
+  struct memory_medium *medium = memory_medium_create(false);
+  struct kvi_store_config config = {.dram_bytes = 16 << 20, .medium = &medium->medium};
+  kvs_space_desc desc = testing_space("held", KEY_BYTES);
+  static uint8_t keys[MANY][KEY_BYTES];
+  uint8_t space[KVS_DIGEST_SIZE];
+  const uint8_t *spaces = space;
+  struct kvi_store_lookup_result result = {0};
+  struct kvi_store_lookup query = {.tenant = TENANT,
+                                   .owner = 1,
+                                   .spaces = &spaces,
+                                   .n_spaces = 1,
+                                   .keys = keys[0],
+                                   .key_length = KEY_BYTES,
+                                   .n_keys = HELD,
+                                   .unchained = true,
+                                   .lease_ms = 60000};
+  struct kvi_store *store;
+
+  (void)f;
+  assert_int_equal(kvi_store_open(&config, &store), KVS_OK);
+  testing_space_open(store, TENANT, &desc, space);
+  for (uint32_t i = 0; i < MANY; i++)
+    testing_key(i, keys[i], KEY_BYTES);
+  for (uint32_t i = 0; i < HELD; i++) {
+    struct kvi_medium_identity identity = {
+        .tenant = TENANT, .space = space, .key = keys[i], .key_length = KEY_BYTES};
+    struct kvi_medium_found lossy = {.identity = identity, .length = CHUNK, .loss = 2};
+
+    assert_int_equal(testing_put(store, TENANT, space, keys[i], KEY_BYTES, NULL, 0, CHUNK, i), KVS_OK);
+    memory_settle(medium);
+    lossy.handle = memory_place(medium, &identity) + 1;
+    assert_true(medium->owner.moved(medium->owner.ctx, lossy.handle, &lossy));
+  }
+  assert_int_equal(kvi_store_lookup(store, &query, &result), KVS_OK);
+  assert_int_equal(result.prefix, HELD);
+  for (uint32_t i = HELD; i < MANY; i++) {
+    assert_int_equal(testing_put(store, TENANT, space, keys[i], KEY_BYTES, NULL, 0, CHUNK, i), KVS_OK);
+    memory_settle(medium);
+  }
+  query.lease_ms = 0;
+  assert_int_equal(kvi_store_lookup(store, &query, &result), KVS_OK);
+  assert_int_equal(result.prefix, HELD);
+  kvi_store_close(store);
 }
 
 /* It is being written when the better one comes: what was written of the worse is let go of. */
@@ -389,11 +538,15 @@ int main(void)
       cmocka_unit_test_setup_teardown(the_same_from_below, setup, teardown),
       cmocka_unit_test_setup_teardown(better_replaces_worse, setup, teardown),
       cmocka_unit_test_setup_teardown(better_replaces_what_is_below, setup, teardown),
+      cmocka_unit_test_setup_teardown(the_safe_copy_stays, setup, teardown),
+      cmocka_unit_test_setup_teardown(no_refill_with_worse, setup, teardown),
       cmocka_unit_test_setup_teardown(better_replaces_what_is_read, setup, teardown),
+      cmocka_unit_test_setup_teardown(better_comes_to_who_waits, setup, teardown),
       cmocka_unit_test_setup_teardown(better_replaces_what_is_written, setup, teardown),
       cmocka_unit_test_setup_teardown(until_the_better_is_whole_the_worse_stays, setup, teardown),
       cmocka_unit_test_setup_teardown(deleted_under_the_better_one, setup, teardown),
       cmocka_unit_test_setup_teardown(readers_keep_what_they_have, setup, teardown),
+      cmocka_unit_test_setup_teardown(held_ones_hide_no_others, setup, teardown),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -317,6 +317,7 @@ static void chunks_are_as_told(struct fixture *f)
   kvi_thread_join(&thread);
   assert_int_equal(reader.wrong, 0);
   assert_true(f->owner.n_cut > 0);
+  assert_true(f->owner.n_refused > 0);
   assert_true(f->owner.n_moved > f->owner.n_cut); /* some may lose nothing more */
   all_are_as_told(f);
   bytes_add_up(f);

@@ -180,10 +180,34 @@ static void a_place_of_one_that_has_gone(void **state)
 
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+/* What waits to be written fills a part of memory that it cannot leave: it is to be written as it is, not encoded first. */
+static void a_full_memory_is_in_a_hurry(void **state)
+{
+  struct kvi_store_config config = {.dram_bytes = 1 << 20, .dram_page_bytes = 4096, .write_queue = 4096};
+  kvs_space_desc desc = testing_space("hurry", KEY_BYTES);
+  struct fixture f = {.medium = memory_medium_create(false)};
+  uint8_t key[KEY_BYTES];
+
+  (void)state;
+  config.medium = &f.medium->medium;
+  assert_int_equal(kvi_store_open(&config, &f.store), KVS_OK);
+  testing_space_open(f.store, TENANT, &desc, f.space);
+  memory_hold(f.medium, true);
+  for (uint32_t i = 0; i < UNDERWAY + 20; i++) {
+    testing_key(i, key, KEY_BYTES);
+    assert_int_equal(testing_put(f.store, TENANT, f.space, key, KEY_BYTES, NULL, 0, 20000, i), KVS_OK);
+  }
+  let_it_write(&f);
+  assert_int_equal(f.medium->puts, UNDERWAY + 20);
+  assert_in_range(f.medium->hurried, 1, 19); /* until a quarter of memory or less waits */
+  kvi_store_close(f.store);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       CASE(the_oldest_is_shed), CASE(what_has_gone_makes_way_first), CASE(what_was_deleted_is_not_written),
+      cmocka_unit_test(a_full_memory_is_in_a_hurry),
       cmocka_unit_test_setup_teardown(a_place_of_one_that_has_gone, setup_reused, teardown)};
 
   return cmocka_run_group_tests_name("tiers/write_queue", tests, NULL, NULL);
