@@ -264,7 +264,7 @@ struct kvi_medium_stats {
 
 struct kvi_medium_ops {
   void (*attr)(const struct kvi_medium *medium, struct kvi_medium_attr *attr_p);
-  void (*stats)(struct kvi_medium *medium, struct kvi_medium_stats *stats_p);
+  void (*stats)(struct kvi_medium *medium, struct kvi_medium_stats *stats_p); /* calls nobody back, as put */
 
   /*
    * Once, before anything else, if the medium has handles: tells every chunk it holds, and starts to work. Blocks. found and the owner's

@@ -57,9 +57,6 @@ struct cli_codec_chunk {
 /* Reads a tensor file, or any file as bytes. CLI_OK, or CLI_USAGE or CLI_ERROR (told). */
 int cli_codec_read(const struct cli_command *command, const char *path, struct cli_codec_chunk *chunk_p);
 
-/* How many sequences a tensor file has, 1 if it has no such axis. CLI_OK, or CLI_USAGE or CLI_ERROR (told). */
-int cli_codec_count_sequences(const struct cli_command *command, const char *path, uint64_t *n_p);
-
 struct cli_codec_queries {
   uint32_t n_queries, n_heads;
   float *numbers; /* [layer][query head][query][dimension of a key]; to be freed */
@@ -67,6 +64,23 @@ struct cli_codec_queries {
 /* Queries for a chunk: [s]lthd, more or as many heads. CLI_OK, or CLI_USAGE or CLI_ERROR (told). */
 int cli_codec_read_queries(const struct cli_command *command, const char *path,
                            const struct kvi_codec_shape *shape, struct cli_codec_queries *queries_p);
+
+/* Files with keys, values and queries, of which one sequence after the other is read. They are whole in memory until they are closed. */
+struct cli_codec_samples;
+/* CLI_OK, or CLI_USAGE or CLI_ERROR (told). */
+int cli_codec_samples_open(const struct cli_command *command, const char *keys, const char *values,
+                           const char *queries, struct cli_codec_samples **samples_p);
+/*
+ * The last sequence of those asked for; last UINT64_MAX: as far as the keys go. CLI_OK, or CLI_USAGE (the keys do not go so far) or CLI_ERROR (values or
+ * queries do not), told.
+ */
+int cli_codec_samples_last(const struct cli_command *command, const struct cli_codec_samples *samples,
+                           uint64_t first, uint64_t last, uint64_t *last_p);
+/* CLI_OK, or CLI_USAGE or CLI_ERROR (told); what was read by then is to be freed all the same. */
+int cli_codec_samples_read(const struct cli_command *command, const struct cli_codec_samples *samples,
+                           uint64_t sequence, struct cli_codec_chunk *chunk_p,
+                           struct cli_codec_queries *queries_p);
+void cli_codec_samples_close(struct cli_codec_samples *samples); /* NULL is fine */
 
 /* ---- codec_object.c ---- */
 

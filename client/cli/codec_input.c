@@ -84,6 +84,11 @@ static int set_axes(const struct cli_command *command, struct tensor *tensor)
     tensor->stride[axis] = stride;
     stride *= (size_t)tensor->file.dims[i]; /* the file has that many elements, so this fits */
   }
+  return CLI_OK;
+}
+
+static int check_sequence(const struct cli_command *command, const struct tensor *tensor)
+{
   if (cli_codec_input.sequence >= tensor->size[SEQUENCE])
     return cli_usage(command, "--sequence %" PRIu64 ": %s has sequences 0 to %" PRIu64,
                      cli_codec_input.sequence, tensor->path, tensor->size[SEQUENCE] - 1);
@@ -270,9 +275,13 @@ static int set_shape(const struct cli_command *command, const struct tensor *key
 static int read_tensors(const struct cli_command *command, const struct tensor *keys,
                         const struct tensor *values, struct cli_codec_chunk *chunk)
 {
-  int code = check_sizes(keys);
+  int code = check_sequence(command, keys);
   uint8_t *at;
 
+  if (code == CLI_OK && values != NULL)
+    code = check_sequence(command, values);
+  if (code == CLI_OK)
+    code = check_sizes(keys);
   if (code == CLI_OK && values != NULL)
     code = check_sizes(values);
   if (code == CLI_OK && values != NULL)
@@ -324,21 +333,6 @@ int cli_codec_read(const struct cli_command *command, const char *path, struct c
   return code;
 }
 
-int cli_codec_count_sequences(const struct cli_command *command, const char *path, uint64_t *n_p)
-{
-  struct tensor tensor;
-  int code;
-
-  *n_p = 0;
-  cli_codec_input.sequence = 0;
-  code = open_tensor(command, path, false, &tensor);
-  if (code != CLI_OK)
-    return code;
-  *n_p = tensor.size[SEQUENCE];
-  kvi_tensor_file_close(&tensor.file);
-  return CLI_OK;
-}
-
 /* ---- queries ---- */
 
 static int check_queries(const struct tensor *tensor, const struct kvi_codec_shape *shape)
@@ -378,30 +372,105 @@ static void load_queries(const struct tensor *tensor, float *to)
       }
 }
 
+static int read_queries(const struct cli_command *command, const struct tensor *tensor,
+                        const struct kvi_codec_shape *shape, struct cli_codec_queries *queries)
+{
+  size_t bytes = sizeof(float);
+  bool fits = true;
+  int code = check_sequence(command, tensor);
+
+  if (code == CLI_OK)
+    code = check_queries(tensor, shape);
+  if (code != CLI_OK)
+    return code;
+  for (int axis = LAYER; axis < AXES; axis++)
+    fits = fits && kvi_size_mul(bytes, tensor->size[axis], &bytes);
+  queries->n_queries = (uint32_t)tensor->size[TOKEN];
+  queries->n_heads = (uint32_t)tensor->size[HEAD];
+  queries->numbers = fits && bytes > 0 ? malloc(bytes) : NULL;
+  if (queries->numbers == NULL)
+    return cli_codec_fail(tensor->path, "there is no memory for it");
+  load_queries(tensor, queries->numbers);
+  return CLI_OK;
+}
+
 int cli_codec_read_queries(const struct cli_command *command, const char *path,
                            const struct kvi_codec_shape *shape, struct cli_codec_queries *queries_p)
 {
   struct tensor tensor;
-  size_t bytes = sizeof(float);
-  bool fits = true;
   int code;
 
   memset(queries_p, 0, sizeof *queries_p);
   code = open_tensor(command, path, true, &tensor);
   if (code != CLI_OK)
     return code;
-  code = check_queries(&tensor, shape);
-  if (code == CLI_OK) {
-    for (int axis = LAYER; axis < AXES; axis++)
-      fits = fits && kvi_size_mul(bytes, tensor.size[axis], &bytes);
-    queries_p->n_queries = (uint32_t)tensor.size[TOKEN];
-    queries_p->n_heads = (uint32_t)tensor.size[HEAD];
-    queries_p->numbers = fits && bytes > 0 ? malloc(bytes) : NULL;
-    if (queries_p->numbers == NULL)
-      code = cli_codec_fail(path, "there is no memory for it");
-    else
-      load_queries(&tensor, queries_p->numbers);
-  }
+  code = read_queries(command, &tensor, shape, queries_p);
   kvi_tensor_file_close(&tensor.file);
   return code;
+}
+
+/* ---- samples ---- */
+
+struct cli_codec_samples {
+  struct tensor keys, values, queries;
+};
+
+int cli_codec_samples_open(const struct cli_command *command, const char *keys, const char *values,
+                           const char *queries, struct cli_codec_samples **samples_p)
+{
+  struct cli_codec_samples *samples = *samples_p = calloc(1, sizeof *samples);
+  int code;
+
+  if (samples == NULL)
+    return cli_codec_fail(keys, "there is no memory for it");
+  code = open_tensor(command, keys, false, &samples->keys);
+  if (code == CLI_OK)
+    code = open_tensor(command, values, false, &samples->values);
+  if (code == CLI_OK)
+    code = open_tensor(command, queries, true, &samples->queries);
+  if (code != CLI_OK) {
+    cli_codec_samples_close(samples);
+    *samples_p = NULL;
+  }
+  return code;
+}
+
+int cli_codec_samples_last(const struct cli_command *command, const struct cli_codec_samples *samples,
+                           uint64_t first, uint64_t last, uint64_t *last_p)
+{
+  const struct tensor *others[] = {&samples->values, &samples->queries};
+  uint64_t n = samples->keys.size[SEQUENCE];
+
+  *last_p = last < n ? last : n - 1;
+  if (first >= n || (last != UINT64_MAX && last >= n))
+    return cli_usage(command, "--sequences: %s has sequences 0 to %" PRIu64, samples->keys.path, n - 1);
+  for (size_t i = 0; i < KVI_ARRAY_SIZE(others); i++)
+    if (*last_p >= others[i]->size[SEQUENCE])
+      return cli_codec_fail(others[i]->path,
+                            "has sequences 0 to %" PRIu64 ", and those taken of %s go up to %" PRIu64,
+                            others[i]->size[SEQUENCE] - 1, samples->keys.path, *last_p);
+  return CLI_OK;
+}
+
+int cli_codec_samples_read(const struct cli_command *command, const struct cli_codec_samples *samples,
+                           uint64_t sequence, struct cli_codec_chunk *chunk_p,
+                           struct cli_codec_queries *queries_p)
+{
+  int code;
+
+  memset(chunk_p, 0, sizeof *chunk_p);
+  memset(queries_p, 0, sizeof *queries_p);
+  cli_codec_input.sequence = sequence;
+  code = read_tensors(command, &samples->keys, &samples->values, chunk_p);
+  return code == CLI_OK ? read_queries(command, &samples->queries, &chunk_p->shape, queries_p) : code;
+}
+
+void cli_codec_samples_close(struct cli_codec_samples *samples)
+{
+  if (samples == NULL)
+    return;
+  kvi_tensor_file_close(&samples->keys.file);
+  kvi_tensor_file_close(&samples->values.file);
+  kvi_tensor_file_close(&samples->queries.file);
+  free(samples);
 }

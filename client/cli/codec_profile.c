@@ -95,17 +95,15 @@ static bool parse_sequences(uint64_t *first_p, uint64_t *last_p)
 static int add_samples(struct making *making, const char *keys, const char *values, const char *queries,
                        uint64_t first, uint64_t last)
 {
+  struct cli_codec_samples *files;
   struct sample *grown;
-  uint64_t n;
-  int code = cli_codec_count_sequences(&cli_codec_profile, keys, &n);
+  int code = cli_codec_samples_open(&cli_codec_profile, keys, values, queries, &files);
 
+  if (code == CLI_OK)
+    code = cli_codec_samples_last(&cli_codec_profile, files, first, last, &last);
+  cli_codec_samples_close(files);
   if (code != CLI_OK)
     return code;
-  if (first >= n || (sequences != NULL && last >= n))
-    return cli_usage(&cli_codec_profile, "--sequences %s: %s has sequences 0 to %" PRIu64, sequences, keys,
-                     n - 1);
-  if (last >= n)
-    last = n - 1;
   if (last - first >= SAMPLES_MAX - making->n_samples)
     return cli_usage(&cli_codec_profile, "takes at most %u samples", SAMPLES_MAX);
   grown = realloc(making->samples, (making->n_samples + (size_t)(last - first) + 1) * sizeof *grown);
@@ -118,16 +116,13 @@ static int add_samples(struct making *making, const char *keys, const char *valu
 }
 
 /* Everything a sample is: keys, values and queries of one sequence, like those of the first sample. */
-static int read_sample(struct making *making, const struct sample *sample, struct cli_codec_chunk *chunk,
+static int read_sample(struct making *making, const struct cli_codec_samples *files,
+                       const struct sample *sample, struct cli_codec_chunk *chunk,
                        struct cli_codec_queries *queries)
 {
   const struct kvi_codec_shape *shape = &chunk->shape, *first = &making->shape;
-  int code;
+  int code = cli_codec_samples_read(&cli_codec_profile, files, sample->sequence, chunk, queries);
 
-  *queries = (struct cli_codec_queries){0};
-  cli_codec_input.values = sample->values;
-  cli_codec_input.sequence = sample->sequence;
-  code = cli_codec_read(&cli_codec_profile, sample->keys, chunk);
   if (code != CLI_OK)
     return code;
   if (first->n_layers == 0)
@@ -137,7 +132,7 @@ static int read_sample(struct making *making, const struct sample *sample, struc
       shape->value_dim != first->value_dim)
     return cli_codec_fail(sample->keys, "has another dtype, layers, heads or dimensions than %s",
                           making->samples[0].keys);
-  return cli_codec_read_queries(&cli_codec_profile, sample->queries, shape, queries);
+  return CLI_OK;
 }
 
 /* ---- what a profile gives ---- */
@@ -242,28 +237,44 @@ static kvs_status measure_sample(struct making *making, size_t i, const struct c
 typedef kvs_status (*sample_fn)(struct making *making, size_t i, const struct cli_codec_chunk *chunk,
                                 const struct cli_codec_queries *queries);
 
-/* Reads every sample in turn; only one is in memory. */
+static int take_sample(struct making *making, size_t i, const struct cli_codec_samples *files, sample_fn take)
+{
+  const struct sample *sample = &making->samples[i];
+  struct cli_codec_queries queries;
+  struct cli_codec_chunk chunk;
+  int code = read_sample(making, files, sample, &chunk, &queries);
+
+  if (code == CLI_OK) {
+    kvs_status status = take(making, i, &chunk, &queries);
+
+    if (status != KVS_OK)
+      code =
+          cli_codec_fail(sample->keys, "sequence %" PRIu64 ": %s", sample->sequence, kvs_status_text(status));
+  }
+  free(chunk.raw);
+  free(queries.numbers);
+  return code;
+}
+
+/* Reads every sample in turn. Its files stay in memory for those that follow it in them; of samples there is one. */
 static int each_sample(struct making *making, sample_fn take)
 {
+  struct cli_codec_samples *files = NULL;
   int code = CLI_OK;
 
   for (size_t i = 0; i < making->n_samples && code == CLI_OK; i++) {
     const struct sample *sample = &making->samples[i];
-    struct cli_codec_queries queries;
-    struct cli_codec_chunk chunk;
-    kvs_status status;
 
-    code = read_sample(making, sample, &chunk, &queries);
-    if (code == CLI_OK) {
-      status = take(making, i, &chunk, &queries);
-      if (status != KVS_OK)
-        code = cli_codec_fail(sample->keys, "sequence %" PRIu64 ": %s", sample->sequence,
-                              kvs_status_text(status));
+    if (i == 0 || sample->keys != sample[-1].keys) { /* each file that was named is a text of its own */
+      cli_codec_samples_close(files);
+      code =
+          cli_codec_samples_open(&cli_codec_profile, sample->keys, sample->values, sample->queries, &files);
     }
-    free(chunk.raw);
-    free(queries.numbers);
+    if (code == CLI_OK)
+      code = take_sample(making, i, files, take);
     cli_progress_at(&making->progress, ++making->done);
   }
+  cli_codec_samples_close(files);
   return code;
 }
 

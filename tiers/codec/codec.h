@@ -63,6 +63,9 @@ struct kvi_codec_shape {
   const uint16_t *first_token;
 };
 
+/* Whether a head may have so many dimensions. */
+bool kvi_codec_dim_ok(uint32_t dim);
+
 /* KVS_ERR_INVALID if a field is out of its bounds or raw_bytes does not fit. Sizes are added in 64 bits and cannot overflow. */
 kvs_status kvi_codec_shape_check(const struct kvi_codec_shape *shape);
 

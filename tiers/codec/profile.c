@@ -11,16 +11,11 @@ static const char magic[4] = {'K', 'V', 'P', '1'};
 
 #define AT_CRC 12u
 
-static bool dim_ok(uint32_t dim)
-{
-  return dim % 8 == 0 && dim <= 8192;
-}
-
 static bool fields_ok(const struct kvi_codec_profile *profile)
 {
   return profile->n_layers >= 1 && profile->n_layers <= KVI_CODEC_LAYERS_MAX && profile->n_heads >= 1 &&
-         profile->n_heads <= KVI_CODEC_HEADS_MAX && dim_ok(profile->key_dim) && dim_ok(profile->value_dim) &&
-         profile->key_dim + profile->value_dim > 0;
+         profile->n_heads <= KVI_CODEC_HEADS_MAX && kvi_codec_dim_ok(profile->key_dim) &&
+         kvi_codec_dim_ok(profile->value_dim) && profile->key_dim + profile->value_dim > 0;
 }
 
 static size_t n_factors(uint32_t n_layers, uint32_t n_heads)

@@ -6,7 +6,7 @@ size_t kvi_codec_element_size(enum kvi_codec_dtype dtype)
   return dtype == KVI_CODEC_BF16 || dtype == KVI_CODEC_FP16 ? 2 : 1;
 }
 
-static bool dim_ok(uint32_t dim)
+bool kvi_codec_dim_ok(uint32_t dim)
 {
   return dim % 8 == 0 && dim <= 8192;
 }
@@ -16,7 +16,8 @@ static bool tensors_ok(const struct kvi_codec_shape *shape)
   if (shape->n_tokens < 1 || shape->n_tokens > UINT16_MAX || shape->n_heads < 1 ||
       shape->n_heads > KVI_CODEC_HEADS_MAX)
     return false;
-  if (!dim_ok(shape->key_dim) || !dim_ok(shape->value_dim) || shape->key_dim + shape->value_dim == 0)
+  if (!kvi_codec_dim_ok(shape->key_dim) || !kvi_codec_dim_ok(shape->value_dim) ||
+      shape->key_dim + shape->value_dim == 0)
     return false;
   if (shape->rotary_dim % 8 != 0 || shape->rotary_dim > shape->key_dim)
     return false;

@@ -63,9 +63,9 @@ static void pair_frequencies(const uint16_t weights[16], uint32_t frequency[256]
   uint32_t product[256], scale = 0;
   int likeliest = pair_products(weights, product);
 
-  /* The largest scale whose sum fits: the sum grows with the scale. */
+  /* The largest scale whose sum fits, among those that the format has: the sum grows with the scale. */
   for (uint32_t bit = KVI_RANS_SLOTS; bit > 0; bit >>= 1)
-    if (share_slots(product, scale + bit, frequency) <= KVI_RANS_SLOTS)
+    if (scale + bit <= KVI_RANS_SLOTS && share_slots(product, scale + bit, frequency) <= KVI_RANS_SLOTS)
       scale += bit;
   frequency[((uint32_t)likeliest & 15) * 17] += KVI_RANS_SLOTS - share_slots(product, scale, frequency);
 }

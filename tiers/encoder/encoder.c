@@ -330,8 +330,9 @@ static void encoder_stats(struct kvi_medium *medium, struct kvi_medium_stats *st
   struct encoder *encoder = of(medium);
   const struct kvi_medium_stats *own = &encoder->own;
 
-  encoder->inner->ops->stats(encoder->inner, stats_p);
+  /* With the lock: what goes to the inner medium meanwhile would be counted by neither. */
   pthread_mutex_lock(&encoder->lock);
+  encoder->inner->ops->stats(encoder->inner, stats_p);
   stats_p->encoded_chunks += own->encoded_chunks;
   stats_p->encoded_raw_bytes += own->encoded_raw_bytes;
   stats_p->encoded_bytes += own->encoded_bytes;

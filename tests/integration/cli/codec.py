@@ -393,6 +393,11 @@ def profile_mistakes(samples, whole):
     complains(4, "the keys in ks.npy have", "profile", *swapped, "-o", "x.kvp")
     others = ("ks.npy", "k.npy", "--values", "vs.npy,k.npy", "--queries", "qs.npy,q.npy", "-o", "x.kvp")
     complains(4, "another dtype, layers", "profile", *others)
+    npy("v3.npy", "<u2", (3, LAYERS, TOKENS, HEADS, VALUE_DIM), content("vs.npy")[-6 * LAYERS * TOKENS * HEADS * VALUE_DIM :])
+    fewer = "v3.npy: has sequences 0 to 2, and those taken of ks.npy go up to 3"
+    complains(4, fewer, "profile", "ks.npy", "--values", "v3.npy", "--queries", "qs.npy", "-o", "x.kvp")
+    some = ("ks.npy", "--values", "v3.npy", "--queries", "qs.npy", "-o", "some.kvp", "--sequences", "1-2")
+    run(0, "profile", *some)
     check(not os.path.exists("x.kvp") and not os.path.exists("x.kvc"), "a mistake left a file")
 
 

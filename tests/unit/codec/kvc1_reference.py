@@ -2,9 +2,10 @@
 """A decoder of KVC1 objects written from docs/formats/kvc1.md alone, slow and plain: levels raw, lossless and ladder.
 
     kvc1_reference.py WEIGHTS --golden HEADER   decodes the objects of golden_kvc1.h and compares the checksums
+    kvc1_reference.py WEIGHTS --same WEIGHTS    compares the weights of two files
     kvc1_reference.py WEIGHTS OBJECT...         prints status and checksum of files with objects, at each quality
 
-WEIGHTS is tiers/codec/weights.c, which holds the weights of the classes. Objects of the other levels are passed over.
+WEIGHTS is the page, or tiers/codec/weights.c: both list the weights of the classes. Objects of the other levels are passed over.
 """
 import re
 import struct
@@ -53,7 +54,7 @@ def crc32c(data):
 
 def read_weights(path):
     with open(path, encoding="utf-8") as source:
-        rows = re.findall(r"^    \{([0-9, ]+)\},$", source.read(), re.M)
+        rows = re.findall(r"^    \{?(\d+(?:, \d+){15})(?:\},)?$", source.read(), re.M)
     weights = [[int(number) for number in row.split(",")] for row in rows]
     assert len(weights) == 48 and all(len(row) == 16 for row in weights)
     return weights
@@ -429,6 +430,8 @@ def check_golden(path):
 
 def main(arguments):
     make_tables(arguments[0])
+    if arguments[1] == "--same":
+        return 0 if read_weights(arguments[0]) == read_weights(arguments[2]) else 1
     if arguments[1] == "--golden":
         return 0 if check_golden(arguments[2]) else 1
     for path in arguments[1:]:

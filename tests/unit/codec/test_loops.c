@@ -140,6 +140,144 @@ static void counts_and_classes_alike(kvi_rand *rand, uint32_t columns)
   }
 }
 
+static int16_t any_number(kvi_rand *rand, int32_t most)
+{
+  return (int16_t)((int32_t)(kvi_rand_next(rand) % (2 * (uint32_t)most + 1)) - most);
+}
+
+#define ROWS 24u
+
+/* What coded rows become: words and escapes grow from the ends of their rooms. */
+struct coded_rows {
+  struct kvi_rans_encoder encoder;
+  uint8_t words[16 + ROWS / 2 * KVI_BLOCK_COLUMNS * 2]; /* vectors write on in front of the last ones */
+  uint8_t escapes[ROWS / 2 * KVI_BLOCK_COLUMNS * 6];
+};
+
+static void encode_by(const struct kvi_codec_loops *loops, const struct kvi_rans_columns *columns,
+                      int16_t (*numbers)[KVI_BLOCK_COLUMNS], uint32_t rows, struct coded_rows *coded)
+{
+  for (uint32_t lane = 0; lane < KVI_RANS_LANES; lane++)
+    coded->encoder.state[lane] = KVI_RANS_LOW;
+  coded->encoder.words = coded->words + sizeof coded->words;
+  coded->encoder.escapes = coded->escapes + sizeof coded->escapes;
+  loops->rans_encode(columns, numbers[0], rows, &coded->encoder);
+}
+
+/* Columns of every class and spread, with numbers that no class has among them, and with missing lanes. */
+static void coded_alike(kvi_rand *rand, uint32_t columns)
+{
+  static struct coded_rows coded[2];
+  static int16_t numbers[ROWS][KVI_BLOCK_COLUMNS];
+  struct kvi_rans_columns to = {.n_groups = kvi_rans_groups(columns)};
+  uint32_t rows = 2 * (1 + (uint32_t)(kvi_rand_next(rand) % (ROWS / 2)));
+  bool lossless = kvi_rand_next(rand) % 2;
+  size_t words, escapes;
+
+  memset(numbers, 0, sizeof numbers);
+  for (uint32_t column = 0; column < columns; column++) {
+    int32_t spread = 1 << kvi_rand_next(rand) % 4;
+
+    to.classes[column] = (uint8_t)(lossless ? KVI_CLASSES_LADDER_COUNT + 1 +
+                                                  kvi_rand_next(rand) % (KVI_CLASSES_LOSSLESS_COUNT - 1)
+                                            : 1 + kvi_rand_next(rand) % (KVI_CLASSES_LADDER_COUNT - 1));
+    for (uint32_t row = 0; row < rows; row++)
+      numbers[row][column] = any_number(rand, kvi_rand_next(rand) % 64 == 0   ? KVI_NUMBER_END
+                                              : kvi_rand_next(rand) % 64 == 0 ? 130
+                                                                              : spread);
+  }
+  encode_by(&kvi_codec_loops_scalar, &to, numbers, rows, &coded[0]);
+  encode_by(other, &to, numbers, rows, &coded[1]);
+  assert_memory_equal(coded[0].encoder.state, coded[1].encoder.state, sizeof coded[0].encoder.state);
+  words = (size_t)(coded[0].words + sizeof coded[0].words - coded[0].encoder.words);
+  escapes = (size_t)(coded[0].escapes + sizeof coded[0].escapes - coded[0].encoder.escapes);
+  assert_int_equal(coded[1].words + sizeof coded[1].words - coded[1].encoder.words, words);
+  assert_int_equal(coded[1].escapes + sizeof coded[1].escapes - coded[1].encoder.escapes, escapes);
+  assert_memory_equal(coded[0].encoder.words, coded[1].encoder.words, words);
+  assert_memory_equal(coded[0].encoder.escapes, coded[1].encoder.escapes, escapes);
+}
+
+/* Sums of squares and products are floats that are added in one order. What is taken and added again is what it was. */
+static void predictions_alike(kvi_rand *rand, uint32_t columns)
+{
+  int16_t rows[3][KVI_TILE_ROWS][KVI_BLOCK_COLUMNS];
+  _Alignas(32) int16_t share[KVI_BLOCK_COLUMNS], last[2][KVI_BLOCK_COLUMNS];
+  _Alignas(32) float square[2][KVI_BLOCK_COLUMNS], product[2][KVI_BLOCK_COLUMNS];
+  uint32_t n = 1 + (uint32_t)(kvi_rand_next(rand) % KVI_TILE_ROWS);
+
+  for (uint32_t column = 0; column < KVI_BLOCK_COLUMNS; column++) {
+    share[column] = (int16_t)(kvi_rand_next(rand) % 8 << 12);
+    for (uint32_t row = 0; row < KVI_TILE_ROWS; row++)
+      rows[0][row][column] = any_number(rand, column % 2 == 0 ? KVI_NUMBER_END : 20);
+  }
+  memcpy(rows[1], rows[0], sizeof rows[0]);
+  memcpy(rows[2], rows[0], sizeof rows[0]);
+  kvi_codec_loops_scalar.sum_products((const int16_t(*)[KVI_BLOCK_COLUMNS])rows[0], n, columns, square[0],
+                                      product[0]);
+  other->sum_products((const int16_t(*)[KVI_BLOCK_COLUMNS])rows[0], n, columns, square[1], product[1]);
+  assert_memory_equal(square[0], square[1], columns * sizeof square[0][0]);
+  assert_memory_equal(product[0], product[1], columns * sizeof product[0][0]);
+
+  kvi_codec_loops_scalar.take_predictions(share, columns, n, rows[0], square[0]);
+  other->take_predictions(share, columns, n, rows[1], square[1]);
+  assert_memory_equal(rows[0], rows[1], sizeof rows[0]);
+  assert_memory_equal(square[0], square[1], columns * sizeof square[0][0]);
+
+  memset(last, 0, sizeof last);
+  kvi_codec_loops_scalar.add_predictions(share, columns, n, last[0], rows[0]);
+  other->add_predictions(share, columns, n, last[1], rows[1]);
+  for (uint32_t row = 0; row < n; row++) {
+    assert_memory_equal(rows[0][row], rows[2][row], columns * sizeof rows[0][0][0]);
+    assert_memory_equal(rows[1][row], rows[2][row], columns * sizeof rows[0][0][0]);
+  }
+  assert_memory_equal(last[0], rows[2][n - 1], columns * sizeof last[0][0]);
+  assert_memory_equal(last[1], rows[2][n - 1], columns * sizeof last[0][0]);
+}
+
+/* Of numbers that a damaged object may bring: anything, also behind a row of anything. */
+static void additions_alike(kvi_rand *rand, uint32_t columns)
+{
+  kvi_tile tile[2];
+  _Alignas(32) int16_t share[KVI_BLOCK_COLUMNS], last[2][KVI_BLOCK_COLUMNS];
+  uint32_t n = 1 + (uint32_t)(kvi_rand_next(rand) % KVI_TILE_ROWS);
+
+  fill(rand, tile[0], sizeof tile[0]);
+  fill(rand, last[0], sizeof last[0]);
+  memcpy(tile[1], tile[0], sizeof tile[0]);
+  memcpy(last[1], last[0], sizeof last[0]);
+  for (uint32_t column = 0; column < KVI_BLOCK_COLUMNS; column++)
+    share[column] = (int16_t)(kvi_rand_next(rand) % 8 << 12);
+  kvi_codec_loops_scalar.add_predictions(share, columns, n, last[0], tile[0]);
+  other->add_predictions(share, columns, n, last[1], tile[1]);
+  for (uint32_t row = 0; row < n; row++)
+    assert_memory_equal(tile[0][row], tile[1][row], columns * sizeof tile[0][0][0]);
+  assert_memory_equal(last[0], last[1], columns * sizeof last[0][0]);
+}
+
+/* Of every dtype, beside sums that are there. */
+static void sums_alike(kvi_rand *rand, uint32_t columns)
+{
+  static uint8_t rows[4][KVI_BLOCK_COLUMNS * 2 + BEHIND];
+  _Alignas(32) float shift[KVI_BLOCK_COLUMNS], sum[2][KVI_BLOCK_COLUMNS], square[2][KVI_BLOCK_COLUMNS];
+  enum kvi_codec_dtype dtype = (enum kvi_codec_dtype)(1 + kvi_rand_next(rand) % KVI_CODEC_INT8);
+  uint32_t n = 1 + (uint32_t)(kvi_rand_next(rand) % KVI_ARRAY_SIZE(rows));
+  size_t element = kvi_codec_element_size(dtype);
+
+  for (uint32_t column = 0; column < KVI_BLOCK_COLUMNS; column++) {
+    int exponent = (int)(kvi_rand_next(rand) % 12) - 4;
+
+    shift[column] = ldexpf(sample_normal(rand), exponent);
+    sum[0][column] = sum[1][column] = sample_normal(rand);
+    square[0][column] = square[1][column] = fabsf(sample_normal(rand));
+    for (uint32_t row = 0; row < n; row++)
+      kvi_codec_from_float(dtype, ldexpf(sample_normal(rand), exponent), rows[row] + column * element);
+  }
+  kvi_codec_loops_scalar.add_sums(dtype, rows[0], sizeof rows[0], n, shift, columns, sum[0], square[0]);
+  other->add_sums(dtype, rows[0], sizeof rows[0], n, shift, columns, sum[1], square[1]);
+  assert_memory_equal(sum[0], sum[1], sizeof sum[0]);
+  assert_memory_equal(square[0], square[1], sizeof square[0]);
+}
+
 static void numbers_become_elements(void **state)
 {
   (void)state;
@@ -164,6 +302,25 @@ static void classes_are_chosen(void **state)
   on_each_path(counts_and_classes_alike);
 }
 
+static void rows_are_coded(void **state)
+{
+  (void)state;
+  on_each_path(coded_alike);
+}
+
+static void numbers_are_predicted(void **state)
+{
+  (void)state;
+  on_each_path(predictions_alike);
+  on_each_path(additions_alike);
+}
+
+static void sums_are_added(void **state)
+{
+  (void)state;
+  on_each_path(sums_alike);
+}
+
 static int setup(void **state)
 {
   (void)state;
@@ -174,10 +331,10 @@ static int setup(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(numbers_become_elements),
-      cmocka_unit_test(digits_are_taken),
-      cmocka_unit_test(elements_become_numbers),
-      cmocka_unit_test(classes_are_chosen),
+      cmocka_unit_test(numbers_become_elements), cmocka_unit_test(digits_are_taken),
+      cmocka_unit_test(elements_become_numbers), cmocka_unit_test(classes_are_chosen),
+      cmocka_unit_test(rows_are_coded),          cmocka_unit_test(numbers_are_predicted),
+      cmocka_unit_test(sums_are_added),
   };
   return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -66,20 +66,32 @@ static inline void coded_sample_cut(struct coded_sample *sample)
                    sample->n_segments);
 }
 
-static inline void coded_sample_encode(struct coded_sample *sample)
+/* What encoding it is promised to fit into. */
+static inline uint64_t coded_sample_room(const struct coded_sample *sample)
+{
+  return kvi_coded_bound(&sample->shape, &sample->options, sample->raw_table.n_segments);
+}
+
+/* Encodes it into so much room. */
+static inline kvs_status coded_sample_try(struct coded_sample *sample, uint64_t room)
 {
   size_t scratch_size = kvi_codec_encode_scratch(&sample->shape, &sample->options);
-  uint64_t room = kvi_coded_bound(&sample->shape, &sample->options, sample->raw_table.n_segments);
   void *scratch = aligned_alloc(64, (scratch_size + 127) / 64 * 64);
+  kvs_status status;
 
   assert_non_null(scratch);
   free(sample->payload);
   sample->payload = malloc(room);
   assert_non_null(sample->payload);
-  assert_int_equal(kvi_coded_encode(&sample->raw_table, &sample->shape, &sample->options, sample->raw,
-                                    scratch, sample->payload, room, &sample->length),
-                   KVS_OK);
+  status = kvi_coded_encode(&sample->raw_table, &sample->shape, &sample->options, sample->raw, scratch,
+                            sample->payload, room, &sample->length);
   free(scratch);
+  return status;
+}
+
+static inline void coded_sample_encode(struct coded_sample *sample)
+{
+  assert_int_equal(coded_sample_try(sample, coded_sample_room(sample)), KVS_OK);
   coded_sample_cut(sample);
   sample->quality = kvi_quality(kvi_coded_loss(sample->options.level, sample->options.planes), KVI_LOSS_MAX,
                                 KVI_CODING_KVC1);

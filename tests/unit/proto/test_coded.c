@@ -2,10 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/crc32c.h"
-#include "proto/coded.h"
-#include "proto/limits.h"
-#include "tests/unit/codec/codec_testing.h"
+#include "tests/unit/proto/coded_sample.h"
 #include "tests/unit/proto/testing.h"
 
 #define N_LAYERS   3u
@@ -22,65 +19,23 @@ static const kvs_space_desc space = {.struct_size = sizeof(space),
                                      .tokens_per_chunk = 64,
                                      .chunk_bytes = (uint64_t)N_LAYERS * 64 * 2 * 64 * 2};
 
-/* A chunk as it was put, and what it is encoded to. */
+/* A chunk as it was put, what it is encoded to, and room to decode it. */
 struct chunk {
-  struct kvi_codec_shape shape;
-  struct kvi_codec_options options;
-  uint8_t *raw, *payload, *decoded;
-  uint8_t table_bytes[KVI_CHUNK_TABLE_HEAD + N_SEGMENTS * sizeof(struct kvi_segment)];
-  struct kvi_chunk_table table;
-  uint64_t length;
+  struct coded_sample sample;
+  uint8_t *decoded;
 };
-
-static void seal(struct chunk *chunk, uint32_t n_segments)
-{
-  struct kvi_segment segments[N_SEGMENTS];
-  uint32_t length = (uint32_t)(chunk->shape.raw_bytes / n_segments);
-
-  for (uint32_t i = 0; i < n_segments; i++)
-    segments[i] = (struct kvi_segment){
-        .length = length, .crc32c = kvi_crc32c_update(0, chunk->raw + (size_t)i * length, length)};
-  kvi_chunk_table_write(chunk->table_bytes, segments, n_segments, 0);
-  assert_int_equal(kvi_chunk_table_read(chunk->table_bytes, sizeof(chunk->table_bytes), &chunk->table),
-                   KVS_OK);
-}
-
-static kvs_status encode(struct chunk *chunk)
-{
-  size_t scratch_size = kvi_codec_encode_scratch(&chunk->shape, &chunk->options);
-  uint64_t room = kvi_coded_bound(&chunk->shape, &chunk->options, chunk->table.n_segments);
-  void *scratch = NULL;
-  kvs_status status;
-
-  assert_int_equal(posix_memalign(&scratch, 64, scratch_size + 64), 0);
-  free(chunk->payload);
-  chunk->payload = malloc(room);
-  assert_non_null(chunk->payload);
-  assert_int_equal(kvi_coded_encode(&chunk->table, &chunk->shape, &chunk->options, chunk->raw, scratch,
-                                    chunk->payload, room - 1, &chunk->length),
-                   KVS_ERR_BUFFER);
-  status = kvi_coded_encode(&chunk->table, &chunk->shape, &chunk->options, chunk->raw, scratch,
-                            chunk->payload, room, &chunk->length);
-  free(scratch);
-  return status;
-}
 
 static void make(struct chunk *chunk, enum kvi_codec_level level, uint32_t planes)
 {
-  memset(chunk, 0, sizeof(*chunk));
-  assert_int_equal(kvi_coded_shape(&space, space.chunk_bytes, 1, false, &chunk->shape), KVS_OK);
-  chunk->options = (struct kvi_codec_options){.level = level, .planes = planes};
-  chunk->raw = sample_raw(&chunk->shape, SAMPLE_GAUSSIAN, 1);
+  coded_sample_make(&chunk->sample, level, planes, N_LAYERS, N_SEGMENTS, 1);
+  assert_int_equal(chunk->sample.shape.raw_bytes, space.chunk_bytes);
   chunk->decoded = calloc(1, space.chunk_bytes);
   assert_non_null(chunk->decoded);
-  seal(chunk, N_SEGMENTS);
-  assert_int_equal(encode(chunk), KVS_OK);
 }
 
 static void unmake(struct chunk *chunk)
 {
-  free(chunk->raw);
-  free(chunk->payload);
+  coded_sample_free(&chunk->sample);
   free(chunk->decoded);
 }
 
@@ -94,23 +49,25 @@ static void what_was_put_comes_back(void **state)
 
   (void)state;
   make(&chunk, KVI_CODEC_LOSSLESS, 0);
-  assert_in_range(chunk.length, 1, space.chunk_bytes - 1);
-  assert_int_equal(kvi_coded_open(chunk.payload, chunk.length, chunk.length, &coded), KVS_OK);
+  assert_in_range(chunk.sample.length, 1, space.chunk_bytes - 1);
+  assert_int_equal(kvi_coded_open(chunk.sample.payload, chunk.sample.length, chunk.sample.length, &coded),
+                   KVS_OK);
   assert_int_equal(coded.raw.n_segments, N_SEGMENTS);
   for (uint32_t layer = 0; layer < N_LAYERS; layer++)
-    assert_int_equal(kvi_coded_layer(&coded, layer, chunk.payload,
+    assert_int_equal(kvi_coded_layer(&coded, layer, chunk.sample.payload,
                                      chunk.decoded + kvi_codec_layer_offset(&coded.object.shape, layer)),
                      KVS_OK);
-  assert_memory_equal(chunk.raw, chunk.decoded, space.chunk_bytes);
+  assert_memory_equal(chunk.sample.raw, chunk.decoded, space.chunk_bytes);
 
-  n = kvi_coded_segments(&coded, chunk.payload, segments, KVI_SEGMENTS_MAX);
+  n = kvi_coded_segments(&coded, chunk.sample.payload, segments, KVI_SEGMENTS_MAX);
   assert_int_equal(n, 1 + N_LAYERS);
-  assert_int_equal(kvi_coded_segments(&coded, chunk.payload, segments, 2), n);
+  assert_int_equal(kvi_coded_segments(&coded, chunk.sample.payload, segments, 2), n);
   for (uint32_t i = 0; i < n; i++) {
-    assert_int_equal(kvi_crc32c_update(0, chunk.payload + sum, segments[i].length), segments[i].crc32c);
+    assert_int_equal(kvi_crc32c_update(0, chunk.sample.payload + sum, segments[i].length),
+                     segments[i].crc32c);
     sum += segments[i].length;
   }
-  assert_int_equal(sum, chunk.length);
+  assert_int_equal(sum, chunk.sample.length);
   unmake(&chunk);
 }
 
@@ -125,16 +82,17 @@ static void layers_decode_as_they_come(void **state)
   for (uint32_t layer = N_LAYERS; layer-- > 0;) {
     uint64_t end;
 
-    assert_int_equal(kvi_coded_open(chunk.payload, chunk.length, chunk.length, &coded), KVS_OK);
+    assert_int_equal(kvi_coded_open(chunk.sample.payload, chunk.sample.length, chunk.sample.length, &coded),
+                     KVS_OK);
     end = kvi_coded_layer_end(&coded, layer);
-    assert_true(layer + 1 < N_LAYERS ? end < chunk.length : end == chunk.length);
-    memset(chunk.payload + end, 0xA5, chunk.length - end);
-    assert_int_equal(kvi_coded_open(chunk.payload, end, chunk.length, &coded), KVS_OK);
-    assert_int_equal(kvi_coded_layer(&coded, layer, chunk.payload, chunk.decoded), KVS_OK);
-    assert_memory_equal(chunk.raw + kvi_codec_layer_offset(&chunk.shape, layer), chunk.decoded,
-                        kvi_codec_layer_bytes(&chunk.shape, layer));
+    assert_true(layer + 1 < N_LAYERS ? end < chunk.sample.length : end == chunk.sample.length);
+    memset(chunk.sample.payload + end, 0xA5, chunk.sample.length - end);
+    assert_int_equal(kvi_coded_open(chunk.sample.payload, end, chunk.sample.length, &coded), KVS_OK);
+    assert_int_equal(kvi_coded_layer(&coded, layer, chunk.sample.payload, chunk.decoded), KVS_OK);
+    assert_memory_equal(chunk.sample.raw + kvi_codec_layer_offset(&chunk.sample.shape, layer), chunk.decoded,
+                        kvi_codec_layer_bytes(&chunk.sample.shape, layer));
   }
-  assert_int_equal(kvi_coded_layer(&coded, N_LAYERS, chunk.payload, chunk.decoded), KVS_ERR_INVALID);
+  assert_int_equal(kvi_coded_layer(&coded, N_LAYERS, chunk.sample.payload, chunk.decoded), KVS_ERR_INVALID);
   unmake(&chunk);
 }
 
@@ -144,12 +102,12 @@ static void test_cut(const struct kvi_coded *whole, const struct chunk *chunk)
   struct kvi_coded_rest rest;
   uint64_t sum = 0;
 
-  assert_false(kvi_coded_cut(whole, chunk->payload, kvi_quality(2, 2, KVI_CODING_KVC1), &rest));
-  assert_true(kvi_coded_cut(whole, chunk->payload, kvi_quality(2, 4, KVI_CODING_KVC1), &rest));
+  assert_false(kvi_coded_cut(whole, chunk->sample.payload, kvi_quality(2, 2, KVI_CODING_KVC1), &rest));
+  assert_true(kvi_coded_cut(whole, chunk->sample.payload, kvi_quality(2, 4, KVI_CODING_KVC1), &rest));
   assert_int_equal(rest.length, whole->object_at + whole->object.quality_end[1]);
   assert_int_equal(rest.quality, kvi_quality(3, 4, KVI_CODING_KVC1));
-  assert_in_range(kvi_coded_segments(whole, chunk->payload, segments, KVI_SEGMENTS_MAX), rest.n_segments + 1,
-                  KVI_SEGMENTS_MAX);
+  assert_in_range(kvi_coded_segments(whole, chunk->sample.payload, segments, KVI_SEGMENTS_MAX),
+                  rest.n_segments + 1, KVI_SEGMENTS_MAX);
   for (uint32_t i = 0; i < rest.n_segments; i++)
     sum += segments[i].length;
   assert_int_equal(sum, rest.length);
@@ -162,16 +120,17 @@ static void planes_may_be_cut(void **state)
 
   (void)state;
   make(&chunk, KVI_CODEC_LADDER, 2);
-  assert_int_equal(kvi_coded_open(chunk.payload, chunk.length, chunk.length, &whole), KVS_OK);
+  assert_int_equal(kvi_coded_open(chunk.sample.payload, chunk.sample.length, chunk.sample.length, &whole),
+                   KVS_OK);
   assert_int_equal(whole.planes, 2);
   for (uint32_t planes = 0; planes < 2; planes++) {
     uint64_t length = whole.object_at + whole.object.quality_end[planes];
 
-    assert_int_equal(kvi_coded_open(chunk.payload, length, length, &cut), KVS_OK);
+    assert_int_equal(kvi_coded_open(chunk.sample.payload, length, length, &cut), KVS_OK);
     assert_int_equal(cut.planes, planes);
     for (uint32_t layer = 0; layer < N_LAYERS; layer++)
-      assert_int_equal(kvi_coded_layer(&cut, layer, chunk.payload, chunk.decoded), KVS_OK);
-    assert_int_equal(kvi_coded_open(chunk.payload, length - 1, length - 1, &cut), KVS_ERR_CORRUPT);
+      assert_int_equal(kvi_coded_layer(&cut, layer, chunk.sample.payload, chunk.decoded), KVS_OK);
+    assert_int_equal(kvi_coded_open(chunk.sample.payload, length - 1, length - 1, &cut), KVS_ERR_CORRUPT);
   }
   test_cut(&whole, &chunk);
   assert_int_equal(kvi_coded_loss(KVI_CODEC_LOSSLESS, 0), 0);
@@ -184,24 +143,30 @@ static void damage_is_refused(void **state)
 {
   struct kvi_coded coded;
   struct chunk chunk;
+  uint64_t room;
 
   (void)state;
   make(&chunk, KVI_CODEC_LOSSLESS, 0);
-  assert_int_equal(kvi_coded_open(chunk.payload, chunk.length, chunk.length, &coded), KVS_OK);
+  room = coded_sample_room(&chunk.sample);
+  assert_int_equal(kvi_coded_open(chunk.sample.payload, chunk.sample.length, chunk.sample.length, &coded),
+                   KVS_OK);
   for (uint32_t size = 0; size < coded.head_length; size++)
-    assert_int_equal(kvi_coded_open(chunk.payload, size, chunk.length, &(struct kvi_coded){0}),
+    assert_int_equal(kvi_coded_open(chunk.sample.payload, size, chunk.sample.length, &(struct kvi_coded){0}),
                      KVS_ERR_CORRUPT);
   for (uint32_t at = 0; at < coded.head_length; at++) {
-    chunk.payload[at] ^= 0x10;
-    assert_true(kvi_coded_open(chunk.payload, chunk.length, chunk.length, &(struct kvi_coded){0}) < 0);
-    chunk.payload[at] ^= 0x10;
+    chunk.sample.payload[at] ^= 0x10;
+    assert_true(kvi_coded_open(chunk.sample.payload, chunk.sample.length, chunk.sample.length,
+                               &(struct kvi_coded){0}) < 0);
+    chunk.sample.payload[at] ^= 0x10;
   }
-  chunk.payload[chunk.length - 1] ^= 1;
-  assert_int_equal(kvi_coded_layer(&coded, N_LAYERS - 1, chunk.payload, chunk.decoded), KVS_ERR_CORRUPT);
-  assert_int_equal(kvi_coded_layer(&coded, 0, chunk.payload, chunk.decoded), KVS_OK);
+  chunk.sample.payload[chunk.sample.length - 1] ^= 1;
+  assert_int_equal(kvi_coded_layer(&coded, N_LAYERS - 1, chunk.sample.payload, chunk.decoded),
+                   KVS_ERR_CORRUPT);
+  assert_int_equal(kvi_coded_layer(&coded, 0, chunk.sample.payload, chunk.decoded), KVS_OK);
 
-  chunk.raw[5] ^= 1; /* what is encoded has to be what was put */
-  assert_int_equal(encode(&chunk), KVS_ERR_CORRUPT);
+  assert_int_equal(coded_sample_try(&chunk.sample, room - 1), KVS_ERR_BUFFER);
+  chunk.sample.raw[5] ^= 1; /* what is encoded has to be what was put */
+  assert_int_equal(coded_sample_try(&chunk.sample, room), KVS_ERR_CORRUPT);
   unmake(&chunk);
 }
 
@@ -239,15 +204,16 @@ static void bytes_come_back(void **state)
 
   (void)state;
   make(&chunk, KVI_CODEC_LOSSLESS, 0);
-  assert_int_equal(kvi_coded_shape(NULL, space.chunk_bytes, 0, false, &chunk.shape), KVS_OK);
-  chunk.options = (struct kvi_codec_options){.level = KVI_CODEC_ZSTD};
-  memset(chunk.raw, 7, space.chunk_bytes / 2);
-  seal(&chunk, 1);
-  assert_int_equal(encode(&chunk), KVS_OK);
-  assert_in_range(chunk.length, 1, space.chunk_bytes * 3 / 4);
-  assert_int_equal(kvi_coded_open(chunk.payload, chunk.length, chunk.length, &coded), KVS_OK);
-  assert_int_equal(kvi_coded_layer(&coded, 0, chunk.payload, chunk.decoded), KVS_OK);
-  assert_memory_equal(chunk.raw, chunk.decoded, space.chunk_bytes);
+  assert_int_equal(kvi_coded_shape(NULL, space.chunk_bytes, 0, false, &chunk.sample.shape), KVS_OK);
+  chunk.sample.options = (struct kvi_codec_options){.level = KVI_CODEC_ZSTD};
+  memset(chunk.sample.raw, 7, space.chunk_bytes / 2);
+  coded_sample_seal(&chunk.sample, 1);
+  coded_sample_encode(&chunk.sample);
+  assert_in_range(chunk.sample.length, 1, space.chunk_bytes * 3 / 4);
+  assert_int_equal(kvi_coded_open(chunk.sample.payload, chunk.sample.length, chunk.sample.length, &coded),
+                   KVS_OK);
+  assert_int_equal(kvi_coded_layer(&coded, 0, chunk.sample.payload, chunk.decoded), KVS_OK);
+  assert_memory_equal(chunk.sample.raw, chunk.decoded, space.chunk_bytes);
   unmake(&chunk);
 }
 

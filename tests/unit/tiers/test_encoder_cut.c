@@ -2,11 +2,7 @@
  * A store whose chunks may lose something below: what a lookup promises is what a get brings, however often a chunk was moved and cut, and lengths and losses are right through
  * that, demotion, fetch and restart.
  */
-#define CHUNKS 8u
-
-#include "encoder_store.h"
-#include "memory_medium.h"
-#include "ssd_fixture.h"
+#include "encoder_node.h"
 
 #define PLANES   3u
 #define LOSS_MAX (1 + PLANES)
@@ -77,26 +73,15 @@ static void check_source(const struct kvi_source *source, uint64_t number)
 
 /* ---- stores ---- */
 
-struct node {
-  struct kvi_store *store;
-  struct put_to to;
-  uint8_t space[KVS_DIGEST_SIZE];
-};
-
 static void node_open(struct node *node, struct kvi_medium *medium)
 {
   struct kvi_encoder_config encoder = {
       .tensors = true, .lossy = KVI_CODEC_LADDER, .planes = PLANES, .threads = 2};
-  struct kvi_store_config config = {
-      .dram_bytes = 1 << 20, .dram_page_bytes = 4096, .chunk_bytes_max = CHUNK_MAX, .max_chunks = 1024};
-  kvs_space_desc desc = tensors_space();
+  struct kvi_store_config config = config_of();
 
-  memset(node, 0, sizeof(*node));
   assert_int_equal(kvi_encoder_create(medium, &encoder, &config.medium), KVS_OK);
-  assert_int_equal(kvi_store_open(&config, &node->store), KVS_OK);
-  testing_space_open(node->store, TENANT, &desc, node->space);
-  node->to = (struct put_to){
-      .store = node->store, .space = node->space, .quality = kvi_quality(0, LOSS_MAX, KVI_CODING_NONE)};
+  node_start(node, &config);
+  node->to.quality = kvi_quality(0, LOSS_MAX, KVI_CODING_NONE);
 }
 
 static void node_open_over(struct node *node, struct fixture *f)
@@ -105,19 +90,6 @@ static void node_open_over(struct node *node, struct fixture *f)
 
   assert_int_equal(kvi_ssd_create(&f->config, &medium), KVS_OK);
   node_open(node, medium);
-}
-
-static struct kvi_store_stats stats_of_store(const struct node *node)
-{
-  return store_stats_of(node->store);
-}
-
-static void node_put(struct node *node, uint64_t number)
-{
-  uint64_t before = stats_of_store(node).medium_chunks;
-
-  assert_int_equal(store_put(&node->to, number), KVS_OK);
-  AWAIT(stats_of_store(node).medium_chunks == before + 1);
 }
 
 /* lease_p NULL: none is asked for. */
@@ -367,9 +339,9 @@ static void turn_over(struct node *node)
     for (uint64_t k = 0; i % 8 == 0 && k < 10; k++) /* these are used all the time, and stay */
       (void)get(node, k, KVI_LOSS_MAX);
     if (i % 16 == 0)
-      AWAIT(stats_of_store(node).medium.queued == 0 && stats_of_store(node).writes_queued == 0);
+      quiet(node);
   }
-  AWAIT(stats_of_store(node).medium.queued == 0 && stats_of_store(node).writes_queued == 0);
+  quiet(node);
 }
 
 static void promises_are_kept(struct node *node)
@@ -391,7 +363,6 @@ static void promises_are_kept(struct node *node)
   }
   assert_true(there > 10);
   assert_true(lossy > 0);
-  AWAIT(lengths_fit(node->store, node->space));
   store_check(node->store, node->space);
   assert_int_equal(stats_of_store(node).corrupt, 0);
 }

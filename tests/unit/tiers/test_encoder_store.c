@@ -1,87 +1,16 @@
 /*
  * A store whose chunks are encoded on their way to the tier below, on real files and in plain memory: what readers of all kinds get, and that lengths and counters are
- * right through put, write, demotion, fetch, restart, eviction and deletion.
+ * right through put, write, demotion, fetch, restart, eviction and deletion. test_encoder_model.c takes all that in any order.
  */
-#define CHUNKS 8u
-
-#include "encoder_store.h"
-#include "memory_medium.h"
-#include "ssd_fixture.h"
+#include "encoder_node.h"
 
 #define N 48u /* chunks; memory has room for about a third of them */
-
-struct node {
-  struct fixture *f;
-  struct kvi_store *store;
-  struct put_to to;
-  uint8_t space[KVS_DIGEST_SIZE];
-};
-
-static struct kvi_store_config config_of(void)
-{
-  return (struct kvi_store_config){
-      .dram_bytes = 1 << 20, .dram_page_bytes = 4096, .chunk_bytes_max = CHUNK_MAX, .max_chunks = 1024};
-}
-
-static void space_open(struct node *node)
-{
-  kvs_space_desc desc = tensors_space();
-
-  testing_space_open(node->store, TENANT, &desc, node->space);
-  node->to = (struct put_to){.store = node->store, .space = node->space};
-}
-
-static struct kvi_medium *encoded(struct kvi_medium *inner)
-{
-  struct kvi_encoder_config config = {.tensors = true, .bytes = true, .threads = 2};
-  struct kvi_medium *medium;
-
-  assert_int_equal(kvi_encoder_create(inner, &config, &medium), KVS_OK);
-  return medium;
-}
-
-/* Over the fixture's volume. */
-static void node_open_as(struct node *node, struct fixture *f, struct kvi_store_config config, bool encoder)
-{
-  memset(node, 0, sizeof(*node));
-  node->f = f;
-  assert_int_equal(kvi_ssd_create(&f->config, &config.medium), KVS_OK);
-  if (encoder)
-    config.medium = encoded(config.medium);
-  assert_int_equal(kvi_store_open(&config, &node->store), KVS_OK);
-}
-
-static void node_open(struct node *node, struct fixture *f)
-{
-  node_open_as(node, f, config_of(), true);
-  space_open(node);
-}
-
-/* Each is on the medium before the next one comes, so that none is lost. */
-static void node_put(struct node *node, uint64_t number)
-{
-  uint64_t before = store_stats_of(node->store).medium_chunks;
-
-  assert_int_equal(store_put(&node->to, number), KVS_OK);
-  AWAIT(store_stats_of(node->store).medium_chunks == before + 1);
-}
 
 static void node_fill(struct node *node)
 {
   for (uint64_t i = 0; i < N; i++)
     node_put(node, i);
   store_check(node->store, node->space);
-}
-
-static struct kvi_store_stats stats_of_store(const struct node *node)
-{
-  return store_stats_of(node->store);
-}
-
-/* Nothing is under way any more. */
-static void quiet(struct node *node)
-{
-  AWAIT(stats_of_store(node).medium.queued == 0 && stats_of_store(node).writes_queued == 0);
 }
 
 /* Whoever reads coded chunks gets each; the others what was not encoded, and what memory still has as it was put. */
@@ -92,7 +21,7 @@ static void readers_get_what_they_read(void **state)
   struct node node;
   bool coded;
 
-  node_open(&node, *state);
+  node_on_volume(&node, *state);
   node_fill(&node);
   before = stats_of_store(&node);
   assert_int_equal(before.medium.encoded_chunks, N - N / 5);
@@ -146,7 +75,7 @@ static void readers_say_what_loss_they_take(void **state)
   bool coded;
 
   for (uint64_t number = 3; number < 5; number++) { /* the second is noise: not encoded */
-    node_open(&node, *state);
+    node_on_volume(&node, *state);
     node.to.quality = kvi_quality(2, 4, KVI_CODING_NONE);
     node_put(&node, number);
     for (int form = 0; form < 2; form++) {
@@ -162,7 +91,7 @@ static void readers_say_what_loss_they_take(void **state)
       assert_int_equal(stats_of_store(&node).get_misses[KVI_MISS_QUALITY], 2);
       store_check(node.store, node.space);
       kvi_store_close(node.store);
-      node_open(&node, *state); /* from now on as the medium has it */
+      node_on_volume(&node, *state); /* from now on as the medium has it */
     }
     kvi_store_close(node.store);
   }
@@ -187,15 +116,14 @@ static void lengths_follow_the_form(void **state)
   uint32_t cause;
   bool coded;
 
-  node_open(&node, *state);
+  node_on_volume(&node, *state);
   node_put(&node, 0);
   stored = stats_of_store(&node).medium.encoded_bytes;
   assert_in_range(stored, 1, RAW - 1);
   assert_int_equal(chunk_info(&node).length, RAW);
   kvi_store_close(node.store);
   for (int encoder = 1; encoder >= 0; encoder--) {
-    node_open_as(&node, *state, config_of(), encoder);
-    space_open(&node);
+    node_on_volume_as(&node, *state, config_of(), encoder);
     assert_int_equal(space_info(node.store, node.space).bytes, stored);
     assert_int_equal(chunk_info(&node).length, stored);
     assert_int_equal(chunk_info(&node).tier, KVI_TIER_SSD);
@@ -225,7 +153,7 @@ static void deleted_spaces_are_empty(void **state)
   uint32_t cause;
   bool coded;
 
-  node_open(&node, *state);
+  node_on_volume(&node, *state);
   node_fill(&node);
   for (uint64_t i = 0; i < N; i += 3) /* some are in memory coded, some as they were put, some below */
     assert_int_equal(store_get(node.store, node.space, i, &any_form, &coded, &cause), KVS_OK);
@@ -238,7 +166,7 @@ static void deleted_spaces_are_empty(void **state)
   assert_int_equal(stats_of_store(&node).medium_chunks, 0);
   assert_int_equal(stats_of_store(&node).medium_only, 0);
   kvi_store_close(node.store);
-  node_open(&node, *state); /* none comes back */
+  node_on_volume(&node, *state); /* none comes back */
   assert_int_equal(space_info(node.store, node.space).chunks, 0);
   kvi_store_close(node.store);
 }
@@ -249,7 +177,7 @@ static void deleted_beside_the_encoder(void **state)
   uint8_t key[KEY_BYTES];
   struct node node;
 
-  node_open(&node, *state);
+  node_on_volume(&node, *state);
   gate_set(true);
   for (uint64_t i = 0; i < 8; i++)
     assert_int_equal(store_put(&node.to, i), KVS_OK);
@@ -265,7 +193,7 @@ static void deleted_beside_the_encoder(void **state)
   assert_int_equal(stats_of_store(&node).chunks, 1);
   store_check(node.store, node.space);
   kvi_store_close(node.store);
-  node_open(&node, *state);
+  node_on_volume(&node, *state);
   assert_int_equal(space_info(node.store, node.space).chunks, 1);
   kvi_store_close(node.store);
 }
@@ -274,11 +202,11 @@ static void closed_while_it_encodes(void **state)
 {
   struct node node;
 
-  node_open(&node, *state);
+  node_on_volume(&node, *state);
   for (uint64_t i = 0; i < 12; i++)
     assert_int_equal(store_put(&node.to, i), KVS_OK);
   kvi_store_close(node.store);
-  node_open(&node, *state);
+  node_on_volume(&node, *state);
   store_check(node.store, node.space);
   kvi_store_close(node.store);
 }
@@ -304,7 +232,7 @@ static void leases_hold_either_form(void **state)
   uint32_t cause;
   bool coded;
 
-  node_open(&node, *state);
+  node_on_volume(&node, *state);
   node_fill(&node);
   for (uint32_t i = 0; i < N; i++)
     testing_key(i, keys + (size_t)i * KEY_BYTES, KEY_BYTES);
@@ -330,12 +258,11 @@ static void marks_demote_to_the_coded_length(void **state)
 
   config.dram_high_mark = 50;
   config.dram_low_mark = 20;
-  node_open_as(&node, *state, config, true);
-  space_open(&node);
+  node_on_volume_as(&node, *state, config, true);
   for (uint64_t i = 0; i < 16; i++)
     node_put(&node, i);
   AWAIT(stats_of_store(&node).demotions_by[KVI_DEMOTE_MARK] >= 4);
-  AWAIT(lengths_fit(node.store, node.space)); /* it may still be at it */
+  store_check(node.store, node.space); /* it may still be at it */
   assert_true(space_info(node.store, node.space).bytes < 16 * RAW);
   kvi_store_close(node.store);
 }
@@ -348,12 +275,11 @@ static void room_is_counted_as_it_is_kept(void **state)
   struct memory_medium *memory = memory_medium_create(false);
   struct kvi_store_config config = config_of();
   uint64_t stored;
-  struct node node = {0};
+  struct node node;
 
   (void)state;
   config.medium = encoded(&memory->medium);
-  assert_int_equal(kvi_store_open(&config, &node.store), KVS_OK);
-  space_open(&node);
+  node_start(&node, &config);
   node_put(&node, 0);
   node_put(&node, 1);
   stored = stats_of_store(&node).medium.encoded_bytes;
@@ -375,214 +301,12 @@ static void the_budget_counts_what_is_written(void **state)
 
   config.chunk_bytes_max = RAW;
   config.write_day_bytes = 24 * (2 * RAW - 1000);
-  node_open_as(&node, *state, config, true);
-  space_open(&node);
+  node_on_volume_as(&node, *state, config, true);
   node_put(&node, 0);
   stored = stats_of_store(&node).medium.encoded_bytes;
   assert_true(2 * RAW - 1000 - stored >= RAW);
   node_put(&node, 1); /* it would not fit beside a whole one */
   assert_int_equal(stats_of_store(&node).writes_over_budget, 0);
-  kvi_store_close(node.store);
-}
-
-/* ---- anything at any time ---- */
-
-struct model {
-  bool there[N]; /* it was put, and not deleted; it may have been evicted */
-  kvi_rand rand;
-};
-
-static void model_step(struct node *node, struct model *model, struct memory_medium *memory)
-{
-  uint64_t i = kvi_rand_next(&model->rand) % N;
-  uint32_t what = (uint32_t)(kvi_rand_next(&model->rand) % 16);
-  uint64_t chunks, bytes;
-  uint8_t key[KEY_BYTES];
-  uint32_t cause;
-  kvs_status status;
-  bool coded;
-
-  testing_key(i, key, KEY_BYTES);
-  if (what < 5) {
-    status = store_put(&node->to, i);
-    assert_true(status == KVS_OK || status == KVS_EXISTS || status == KVS_ERR_BUSY || status == KVS_ERR_FULL);
-    model->there[i] |= status == KVS_OK || status == KVS_EXISTS;
-  } else if (what < 11) {
-    status = store_get(node->store, node->space, i, what < 9 ? &any_form : &no_form, &coded, &cause);
-    assert_true(status == KVS_OK || status == KVS_MISS);
-    assert_true(status != KVS_OK || (model->there[i] && !(coded && what >= 9)));
-    assert_true(status == KVS_OK || cause != KVI_MISS_CORRUPT);
-  } else if (what == 11) {
-    (void)kvi_store_delete(node->store, TENANT, node->space, key, KEY_BYTES);
-    model->there[i] = false;
-  } else if (what == 12 && i % 8 == 0) {
-    kvi_store_evict(node->store, TENANT, NULL, 2 * RAW, &chunks, &bytes);
-  } else if (memory && what == 13) {
-    memory_let_go(memory, RAW);
-  } else if (memory && what == 14) {
-    memory_move(memory, (uint32_t)i);
-  } else if (memory) {
-    memory_fail(memory, i == 0 ? KVS_ERR_DEADLINE : KVS_OK, i == 1 ? KVS_ERR_FULL : KVS_OK);
-  }
-}
-
-static void model_end(struct node *node)
-{
-  uint64_t chunks, bytes;
-
-  quiet(node);
-  store_check(node->store, node->space);
-  do
-    kvi_store_evict(node->store, TENANT, NULL, UINT64_MAX, &chunks, &bytes);
-  while (chunks > 0);
-  AWAIT(stats_of_store(node).chunks == 0);
-  assert_int_equal(space_info(node->store, node->space).bytes, 0);
-  assert_int_equal(stats_of_store(node).medium_chunks, 0);
-  assert_int_equal(stats_of_store(node).medium_only, 0);
-}
-
-static void any_order_over_memory(void **state)
-{
-  (void)state;
-  for (uint64_t seed = 0; seed < 3; seed++) {
-    struct memory_medium *memory = memory_medium_create(false);
-    struct kvi_store_config config = config_of();
-    struct model model = {0};
-    struct node node = {0};
-
-    kvi_rand_seed(&model.rand, seed);
-    config.medium = encoded(&memory->medium);
-    assert_int_equal(kvi_store_open(&config, &node.store), KVS_OK);
-    space_open(&node);
-    for (uint32_t step = 0; step < 1500; step++)
-      model_step(&node, &model, memory);
-    memory_fail(memory, KVS_OK, KVS_OK);
-    memory_settle(memory);
-    model_end(&node);
-    kvi_store_close(node.store);
-  }
-}
-
-static void any_order_over_files(void **state)
-{
-  struct model model = {0};
-  struct node node;
-
-  kvi_rand_seed(&model.rand, 7);
-  for (uint32_t start = 0; start < 5; start++) {
-    node_open_as(&node, *state, config_of(), start != 3); /* once without */
-    space_open(&node);
-    store_check(node.store, node.space);
-    for (uint32_t step = 0; step < 300; step++)
-      model_step(&node, &model, NULL);
-    if (start < 4)
-      kvi_store_close(node.store);
-  }
-  model_end(&node);
-  kvi_store_close(node.store);
-}
-
-/* More than the volume holds, some used all the time: chunks are let go and moved, and what is there is right, also after a start. */
-static void a_full_volume_turns_over(void **state)
-{
-  enum { PUTS = 500, KEPT = 10 };
-  uint32_t cause, there = 0;
-  struct node node;
-  bool coded;
-
-  node_open(&node, *state);
-  for (uint64_t i = 0; i < PUTS; i++) {
-    kvs_status status = store_put(&node.to, i);
-
-    assert_true(status == KVS_OK || status == KVS_ERR_FULL || status == KVS_ERR_BUSY);
-    if (i % 8 == 0)
-      for (uint64_t k = 0; k < KEPT; k++)
-        (void)store_get(node.store, node.space, k, &any_form, &coded, &cause);
-    if (i % 16 == 0)
-      quiet(&node);
-  }
-  quiet(&node);
-  store_check(node.store, node.space);
-  assert_true(stats_of_store(&node).medium.reclaims > 0);
-  assert_true(stats_of_store(&node).medium_evicted_bytes > 0);
-  for (int start = 0; start < 2; start++) {
-    for (uint64_t i = 0; i < PUTS; i++) {
-      kvs_status status = store_get(node.store, node.space, i, &any_form, &coded, &cause);
-
-      assert_true(status == KVS_OK || (status == KVS_MISS && cause != KVI_MISS_CORRUPT));
-      there += status == KVS_OK;
-    }
-    store_check(node.store, node.space);
-    assert_int_equal(stats_of_store(&node).corrupt, 0);
-    assert_true(there > KEPT);
-    kvi_store_close(node.store);
-    node_open(&node, *state);
-  }
-  model_end(&node);
-  kvi_store_close(node.store);
-}
-
-/* ---- many at once ---- */
-
-#define THREADS 4u
-
-struct crowd {
-  struct node *node;
-  uint64_t seed;
-  atomic_uint *wrong;
-};
-
-static void crowd_run(void *arg)
-{
-  const struct crowd *crowd = arg;
-  uint8_t key[KEY_BYTES];
-  kvi_rand rand;
-
-  kvi_rand_seed(&rand, crowd->seed);
-  for (uint32_t i = 0; i < 150; i++) {
-    uint64_t number = kvi_rand_next(&rand) % N, chunks, bytes;
-    uint32_t what = (uint32_t)(kvi_rand_next(&rand) % 12), cause;
-    struct getting getting;
-    struct kvi_source source;
-    kvs_status status;
-
-    testing_key(number, key, KEY_BYTES);
-    if (what < 4) {
-      (void)store_put(&crowd->node->to, number);
-    } else if (what < 10) {
-      getting_init(&getting, what < 8 ? &any_form : &no_form);
-      status = kvi_store_get_open(crowd->node->store, TENANT, crowd->node->space, key, KEY_BYTES,
-                                  &getting.wait, &source, &cause);
-      status = getting_end(&getting, status, &source, &cause);
-      *crowd->wrong += status == KVS_MISS && cause == KVI_MISS_CORRUPT;
-      if (status == KVS_OK)
-        kvi_store_get_close(crowd->node->store, &source);
-    } else if (what == 10) {
-      (void)kvi_store_delete(crowd->node->store, TENANT, crowd->node->space, key, KEY_BYTES);
-    } else {
-      kvi_store_evict(crowd->node->store, TENANT, NULL, RAW, &chunks, &bytes);
-    }
-  }
-}
-
-static void many_threads(void **state)
-{
-  struct crowd crowds[THREADS];
-  kvi_thread threads[THREADS] = {0};
-  atomic_uint wrong = 0;
-  struct node node;
-
-  node_open(&node, *state);
-  for (uint64_t i = 0; i < KINDS; i++)
-    (void)content_bytes(i); /* made before others look at them */
-  for (uint32_t t = 0; t < THREADS; t++) {
-    crowds[t] = (struct crowd){.node = &node, .seed = t, .wrong = &wrong};
-    assert_int_equal(kvi_thread_start(&threads[t], "test-crowd", crowd_run, &crowds[t]), KVS_OK);
-  }
-  for (uint32_t t = 0; t < THREADS; t++)
-    kvi_thread_join(&threads[t]);
-  assert_int_equal(wrong, 0);
-  model_end(&node);
   kvi_store_close(node.store);
 }
 
@@ -599,10 +323,6 @@ int main(void)
       cmocka_unit_test_setup_teardown(marks_demote_to_the_coded_length, setup, teardown),
       cmocka_unit_test(room_is_counted_as_it_is_kept),
       cmocka_unit_test_setup_teardown(the_budget_counts_what_is_written, setup, teardown),
-      cmocka_unit_test(any_order_over_memory),
-      cmocka_unit_test_setup_teardown(any_order_over_files, setup, teardown),
-      cmocka_unit_test_setup_teardown(a_full_volume_turns_over, setup, teardown),
-      cmocka_unit_test_setup_teardown(many_threads, setup, teardown),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
