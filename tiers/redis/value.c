@@ -157,7 +157,22 @@ enum kvi_redis_cause kvi_redis_value_read(const struct kvi_redis_key *key, const
   return KVI_REDIS_NONE;
 }
 
-enum kvi_redis_cause kvi_redis_value_table(const struct kvi_redis_value *value, const uint8_t *bytes,
+enum kvi_redis_cause kvi_redis_value_quality(struct kvi_redis_value *value, const uint8_t *bytes, size_t size)
+{
+  if (size < value->header_bytes + KVI_CHUNK_TABLE_FIRST)
+    return KVI_REDIS_LENGTH;
+  return kvi_chunk_table_quality(bytes + value->header_bytes, &value->quality) == KVS_OK ? KVI_REDIS_NONE
+                                                                                         : KVI_REDIS_CHECKSUM;
+}
+
+bool kvi_redis_value_gives_way(const struct kvi_redis_value *there, uint16_t quality, uint64_t payload_bytes)
+{
+  uint32_t loss = kvi_quality_loss(quality), loss_there = kvi_quality_loss(there->quality);
+
+  return loss != loss_there ? loss < loss_there : payload_bytes < there->payload_bytes;
+}
+
+enum kvi_redis_cause kvi_redis_value_table(struct kvi_redis_value *value, const uint8_t *bytes,
                                            struct kvi_chunk_table *table_p)
 {
   kvs_status status =
@@ -165,5 +180,6 @@ enum kvi_redis_cause kvi_redis_value_table(const struct kvi_redis_value *value, 
 
   if (status != KVS_OK || table_p->n_segments != value->n_segments || table_p->length != value->payload_bytes)
     return KVI_REDIS_CHECKSUM;
+  value->quality = table_p->quality;
   return KVI_REDIS_NONE;
 }

@@ -160,6 +160,55 @@ static void table_must_be_the_headers(void **state)
   assert_int_equal(kvi_redis_value_table(&value, bytes, &table), KVI_REDIS_CHECKSUM);
 }
 
+/* A look reads so much that it sees the quality of any value, also under the longest parent. */
+static void looks_see_the_quality(void **state)
+{
+  static const uint8_t parent[KVS_KEY_MAX] = {1};
+  struct kvi_segment segment = {.length = 5, .crc32c = kvi_crc32c_update(0, "hello", 5)};
+  struct kvi_redis_chunk chunk = {.quality = kvi_quality(5, 6, KVI_CODING_NONE),
+                                  .parent = parent,
+                                  .parent_length = sizeof(parent),
+                                  .segments = &segment,
+                                  .n_segments = 1};
+  struct kvi_redis_key key = {.length = 1};
+  struct kvi_redis_value value;
+  uint8_t bytes[256];
+  uint64_t payload;
+  size_t length;
+
+  (void)state;
+  assert_int_equal(kvi_redis_value_write(&key, &chunk, bytes, sizeof(bytes), &length, &payload), KVS_OK);
+  assert_int_equal(kvi_redis_value_read(&key, bytes, KVI_REDIS_LOOK_BYTES, 0, &value), KVI_REDIS_NONE);
+  assert_int_equal(kvi_redis_value_quality(&value, bytes, KVI_REDIS_LOOK_BYTES), KVI_REDIS_NONE);
+  assert_int_equal(value.quality, chunk.quality);
+  assert_int_equal(kvi_redis_value_quality(&value, bytes, KVI_REDIS_LOOK_BYTES - 1), KVI_REDIS_LENGTH);
+  bytes[KVI_REDIS_HEADER_MAX] ^= 1;
+  assert_int_equal(kvi_redis_value_quality(&value, bytes, KVI_REDIS_LOOK_BYTES), KVI_REDIS_CHECKSUM);
+}
+
+/* Of two different forms one gives way to the other; no form gives way to itself. */
+static void one_of_two_gives_way(void **state)
+{
+  (void)state;
+  for (uint32_t i = 0; i < 4 * 3 * 4 * 3; i++) {
+    uint32_t loss[2] = {i % 4, i / 12 % 4};
+    uint64_t length[2] = {1 + i / 4 % 3, 1 + i / 48};
+    struct kvi_redis_value value[2];
+    uint16_t quality[2];
+    bool equal = loss[0] == loss[1] && length[0] == length[1];
+
+    for (int k = 0; k < 2; k++) {
+      quality[k] = kvi_quality(loss[k], i % 16, i % 5 ? KVI_CODING_NONE : KVI_CODING_KVC1);
+      value[k] = (struct kvi_redis_value){.quality = quality[k], .payload_bytes = length[k]};
+    }
+    assert_int_equal(kvi_redis_value_gives_way(&value[0], quality[1], length[1]) +
+                         kvi_redis_value_gives_way(&value[1], quality[0], length[0]),
+                     equal ? 0 : 1);
+    if (loss[0] < loss[1])
+      assert_true(kvi_redis_value_gives_way(&value[1], quality[0], length[0]));
+  }
+}
+
 static void bounds_of_writing(void **state)
 {
   struct kvi_segment segment = {.length = KVI_CHUNK_BYTES_MAX, .crc32c = 0};
@@ -236,6 +285,8 @@ int main(void)
       cmocka_unit_test(damages_have_their_names),
       cmocka_unit_test(sealed_nonsense_is_refused),
       cmocka_unit_test(table_must_be_the_headers),
+      cmocka_unit_test(looks_see_the_quality),
+      cmocka_unit_test(one_of_two_gives_way),
       cmocka_unit_test(bounds_of_writing),
       cmocka_unit_test(keys_differ_and_have_bounds),
       cmocka_unit_test(slots_as_redis_counts_them),
