@@ -48,6 +48,7 @@ enum kvi_redis_cause {
 struct kvi_redis_value {
   uint64_t value_bytes, payload_bytes;
   uint32_t prologue_bytes, header_bytes;
+  uint16_t version; /* 2 if the payload is coded */
   uint32_t n_segments;
   uint32_t place;
   bool unchained;
@@ -89,7 +90,7 @@ uint32_t kvi_redis_value_header_bytes(const uint8_t *bytes);
 
 /*
  * The quality of a value whose header was read, from its first `size` bytes: KVI_REDIS_LOOK_BYTES always do. The table's checksum is not compared, since
- * it is of all the table: so it is good for looks, not for readers. KVI_REDIS_NONE, KVI_REDIS_LENGTH, KVI_REDIS_CHECKSUM (no table begins there).
+ * it is of all the table: so it is good for looks, not for readers. KVI_REDIS_NONE, KVI_REDIS_LENGTH, KVI_REDIS_CHECKSUM (no table of such a value begins there).
  */
 enum kvi_redis_cause kvi_redis_value_quality(struct kvi_redis_value *value, const uint8_t *bytes,
                                              size_t size);
