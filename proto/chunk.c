@@ -55,6 +55,15 @@ void kvi_chunk_table_write(uint8_t *out, const struct kvi_segment *segments, uin
   kvi_store_le32(out + AT_CRC, table_crc(out, kvi_chunk_table_size(n_segments)));
 }
 
+kvs_status kvi_chunk_table_quality(const uint8_t *bytes, uint16_t *quality_p)
+{
+  *quality_p = 0;
+  if (kvi_load_le32(bytes + AT_MAGIC) != TABLE_MAGIC || kvi_load_le16(bytes + AT_VERSION) != TABLE_VERSION)
+    return KVS_ERR_CORRUPT;
+  *quality_p = kvi_load_le16(bytes + AT_QUALITY);
+  return KVS_OK;
+}
+
 kvs_status kvi_chunk_table_read(const uint8_t *bytes, size_t size, struct kvi_chunk_table *table_p)
 {
   memset(table_p, 0, sizeof *table_p);

@@ -54,7 +54,8 @@ struct kvi_segment {
   uint32_t crc32c; /* of those bytes */
 };
 
-#define KVI_CHUNK_TABLE_HEAD 24u
+#define KVI_CHUNK_TABLE_HEAD  24u
+#define KVI_CHUNK_TABLE_FIRST 8u /* bytes that say the quality */
 
 /* Bytes of the written table of n segments. */
 static inline size_t kvi_chunk_table_size(uint32_t n_segments)
@@ -79,6 +80,12 @@ struct kvi_chunk_table {
  * Errors: KVS_ERR_CORRUPT (magic, version, counts, sum, checksum, truncated).
  */
 kvs_status kvi_chunk_table_read(const uint8_t *bytes, size_t size, struct kvi_chunk_table *table_p);
+
+/*
+ * The quality alone, from a table's first KVI_CHUNK_TABLE_FIRST bytes: its checksum cannot be compared, so nobody reads a chunk by it.
+ * Errors: KVS_ERR_CORRUPT (magic, version).
+ */
+kvs_status kvi_chunk_table_quality(const uint8_t *bytes, uint16_t *quality_p);
 
 /* Segment i < n_segments. */
 struct kvi_segment kvi_chunk_table_segment(const struct kvi_chunk_table *table, uint32_t i);

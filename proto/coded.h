@@ -33,6 +33,14 @@ uint64_t kvi_coded_bound(const struct kvi_codec_shape *shape, const struct kvi_c
                          uint32_t n_segments);
 
 /*
+ * Longer than this is no payload of a chunk of raw_length bytes that anybody would keep: encoding adds two tables, and at worst a header to each block.
+ */
+static inline uint64_t kvi_coded_longest(uint64_t raw_length)
+{
+  return raw_length + raw_length / 8 + (128u << 10);
+}
+
+/*
  * Encodes raw, the payload of raw_table, in one piece. scratch: kvi_codec_encode_scratch bytes, aligned to 64. out: room for kvi_coded_bound, aligned
  * to 8. Errors: KVS_ERR_CORRUPT (the bytes do not fit raw_table's checksums: they have changed), KVS_ERR_UNSUPPORTED (raw_table is of a coded chunk, or there would be more than
  * KVI_SEGMENTS_MAX segments), and those of kvi_codec_encode.

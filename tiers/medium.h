@@ -167,6 +167,7 @@ struct kvi_medium_lookup {
   const uint8_t *space; /* digest */
   const uint8_t *keys;  /* n_keys * key_length */
   uint32_t key_length, n_keys;
+  uint32_t loss_max;   /* kvi_quality_loss: what has lost more is not there */
   uint8_t *present;    /* (n_keys + 7) / 8 bytes, cleared by the caller; bits are set before done */
   const uint8_t *skip; /* as present: keys whose bit is set are not asked for; NULL: none */
   /*

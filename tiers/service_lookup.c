@@ -137,6 +137,7 @@ static kvs_status ask_shared(struct kvi_store_service *service, const struct kvi
                                      .n_spaces = (uint32_t)ask->n_spaces,
                                      .key_length = ask->keys->key_length,
                                      .unchained = ask->keys->unchained,
+                                     .loss_max = ask->loss_max,
                                      .done = shared_answer};
   struct shared_part *part;
   uint32_t first = 0;

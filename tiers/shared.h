@@ -85,6 +85,7 @@ struct kvi_shared_lookup {
   uint32_t n_spaces;
   const uint8_t *keys; /* in order */
   uint32_t key_length, n_keys;
+  uint32_t loss_max;   /* what has lost more is not there */
   const uint8_t *skip; /* a bit a key: it need not be asked for, since the store has it; NULL: none */
   bool unchained;      /* every key counts; else nothing behind the first hole does */
   /*

@@ -117,6 +117,7 @@ static struct looking *make(struct kvi_shared *shared, const struct kvi_shared_l
                                    .keys = looking->keys,
                                    .key_length = asked->key_length,
                                    .n_keys = n_keys,
+                                   .loss_max = asked->loss_max,
                                    .present = one->present,
                                    .skip = skip,
                                    .end = asked->unchained ? NULL : &looking->end,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "proto/coded.h"
 #include "proto/grpc/server_private.h"
 
 void kvi_server_source_unref(void *ctx)
@@ -14,18 +15,24 @@ void kvi_server_source_unref(void *ctx)
   free(s);
 }
 
+/* How much one get may hold open while others hold so much: all of them together twice what one alone may. */
+static uint64_t abreast_most(const struct kvi_grpc_server *server, uint64_t others)
+{
+  uint64_t most = server->service->limits.abreast_bytes;
+  if (others > most)
+    most = others - most < most ? most - (others - most) : 0;
+  return most;
+}
+
 /*
- * How many chunks from `first` on are sent abreast: as many as one get may hold open, and all of them together twice that; one at least. Their
- * room is counted by what the client has for them.
+ * How many chunks from `first` on are sent abreast: as many as one get may hold open; one at least. Their room is counted by what the client has for
+ * them, until they are opened.
  */
 static uint32_t count_abreast(const struct server_transfer *t, uint32_t first, uint64_t *bytes_p)
 {
   struct kvi_grpc_server *server = t->stream->poller->server;
-  uint64_t most = server->service->limits.abreast_bytes, bytes = 0;
-  uint64_t others = atomic_load(&server->abreast_bytes);
+  uint64_t most = abreast_most(server, atomic_load(&server->abreast_bytes)), bytes = 0;
   uint32_t n = 0;
-  if (others > most)
-    most = others - most < most ? most - (others - most) : 0;
   while (first + n < t->n_chunks && t->lengths[first + n] <= most - bytes)
     bytes += t->lengths[first + n++];
   *bytes_p = n > 1 ? bytes : 0;
@@ -212,7 +219,31 @@ static kvs_status get_source(struct server_transfer *t, uint32_t *cause)
   return status;
 }
 
-/* A client that did not ask for a coding would take its bytes for the chunk's. Whether there is room for a coded chunk, its reader finds out. */
+/*
+ * The chunk that was opened is a coded one, and longer than the client's room for it, by which it was counted. If the group holds too much with it,
+ * those that are not open yet come with the next group: so it is too much by one chunk at most.
+ */
+static void count_longer(struct server_transfer *t, uint64_t more)
+{
+  struct kvi_grpc_server *server = t->stream->poller->server;
+  uint64_t before = t->group_bytes;
+  uint32_t next = t->send_chunk + 1, end = t->group_first + t->group_chunks;
+  if (t->group_chunks == 1)
+    return; /* one there is always */
+  t->group_bytes += more;
+  if (t->group_bytes > abreast_most(server, atomic_load(&server->abreast_bytes) - before)) {
+    for (uint32_t i = next; i < end; i++)
+      t->group_bytes -= t->lengths[i];
+    t->group_chunks -= end - next;
+    t->group_open -= end - next;
+  }
+  atomic_fetch_add(&server->abreast_bytes, t->group_bytes - before); /* modulo 2^64 */
+}
+
+/*
+ * A client that did not ask for a coding would take its bytes for the chunk's. Whether there is room for what a coded chunk decodes to, its reader finds out; but no more is sent than
+ * what may decode to so much.
+ */
 static kvs_status check_source(const struct server_transfer *t, const struct kvi_source *source,
                                uint32_t *cause)
 {
@@ -220,7 +251,7 @@ static kvs_status check_source(const struct server_transfer *t, const struct kvi
   if (coding == KVI_CODING_NONE)
     return source->table.length > t->lengths[t->send_chunk] ? KVS_ERR_BUFFER : KVS_OK;
   if (coding == KVI_CODING_KVC1 && t->terms.codings & 1u << KVI_CODING_KVC1)
-    return KVS_OK;
+    return source->table.length > kvi_coded_longest(t->lengths[t->send_chunk]) ? KVS_ERR_BUFFER : KVS_OK;
   *cause = KVI_MISS_QUALITY;
   return KVS_MISS;
 }
@@ -248,6 +279,8 @@ static kvs_status open_source(struct server_transfer *t, uint32_t *cause)
                                    .cursor = kvi_iov_cursor_make(s->source.iov, s->source.n_iov),
                                    .left = s->source.table.length};
   t->group_left += s->source.table.length;
+  if (s->source.table.length > t->lengths[t->send_chunk])
+    count_longer(t, s->source.table.length - t->lengths[t->send_chunk]);
   return KVS_OK;
 }
 

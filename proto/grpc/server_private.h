@@ -148,9 +148,10 @@ struct server_transfer {
   bool abreast;
   uint32_t group_first, group_chunks; /* chunks of the group, in the batch */
   uint32_t group_open;                /* of them not ended */
-  uint64_t group_bytes;               /* that it may hold open, counted in the server's abreast_bytes */
-  uint64_t group_left;                /* bytes of the opened ones */
-  struct source *coming;              /* the one that wait is for */
+  uint64_t
+      group_bytes; /* that it holds open or may open, counted in the server's abreast_bytes; 0 of a group of one */
+  uint64_t group_left;   /* bytes of the opened ones */
+  struct source *coming; /* the one that wait is for */
   struct get_wait wait;
   bool waited;                                    /* wait has ended: its status is the chunk's */
   uint32_t n_ahead;                               /* chunks that were told ahead */

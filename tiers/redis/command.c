@@ -8,7 +8,7 @@
 #include "tiers/policy/policy.h"
 #include "tiers/redis/redis_private.h"
 
-#define LOOK_BYTES     KVI_REDIS_HEADER_MAX /* what a lookup reads of a value */
+#define LOOK_BYTES     KVI_REDIS_LOOK_BYTES /* what a lookup reads of a value */
 #define EXPECTED_CHUNK (1u << 20)           /* a get's share of a connection before its size is known */
 
 /* ---- sending ---- */
@@ -38,28 +38,34 @@ static void head_text(struct kvi_redis_command *command, const char *text)
 
 static void send_look(struct kvi_redis_command *command, const struct kvi_redis_op *op)
 {
-  static_assert(LOOK_BYTES == 128, "the range below");
+  static_assert(LOOK_BYTES == 136, "the range below");
   head_begin(command, 4, "GETRANGE", &op->key);
-  head_text(command, "\r\n$1\r\n0\r\n$3\r\n127\r\n");
+  head_text(command, "\r\n$1\r\n0\r\n$3\r\n135\r\n");
 }
 
+/* NX: what another node has written since the look is looked at before it is replaced. */
 static void send_set(struct kvi_redis_command *command, const struct kvi_redis_op *op)
 {
+  static const char nx[] = "$2\r\nNX\r\n";
   char text[KVI_REDIS_TAIL_MAX];
-  int length;
+  size_t length = 2;
 
-  head_begin(command, op->ttl_ms ? 5 : 3, "SET", &op->key);
+  head_begin(command, 3 + (op->ttl_ms ? 2 : 0) + (op->own.absent ? 1 : 0), "SET", &op->key);
   command->body_length = op->prologue_length + op->payload_bytes;
   snprintf(text, sizeof(text), "\r\n$%zu\r\n", command->body_length);
   head_text(command, text);
-  length = 2;
   memcpy(command->tail, "\r\n", 2);
   if (op->ttl_ms) {
     int digits = snprintf(text, sizeof(text), "%" PRIu64, op->ttl_ms);
 
-    length = snprintf(command->tail, sizeof(command->tail), "\r\n$2\r\nPX\r\n$%d\r\n%s\r\n", digits, text);
+    length =
+        (size_t)snprintf(command->tail, sizeof(command->tail), "\r\n$2\r\nPX\r\n$%d\r\n%s\r\n", digits, text);
   }
-  command->tail_length = (size_t)length;
+  if (op->own.absent) {
+    memcpy(command->tail + length, nx, sizeof(nx) - 1);
+    length += sizeof(nx) - 1;
+  }
+  command->tail_length = length;
 }
 
 void kvi_redis_command_send(struct kvi_redis_conn *conn, struct kvi_redis_op *op)
@@ -118,24 +124,40 @@ void kvi_redis_command_remove(struct kvi_redis_conn *conn, const struct kvi_redi
 
 /* ---- answers ---- */
 
-static void write_now(struct kvi_redis_conn *conn, struct kvi_redis_op *op)
+static void write_now(struct kvi_redis_conn *conn, struct kvi_redis_op *op, bool absent)
 {
   op->own.write = true;
+  op->own.absent = absent && !op->own.late;
   kvi_redis_node_submit(conn->node, op);
+}
+
+/* Nothing was there at its look, but something is now: once more from the look; what that decides is written over whatever comes meanwhile. */
+static void look_again(struct kvi_redis_conn *conn, struct kvi_redis_op *op)
+{
+  op->own.write = op->own.absent = false;
+  op->own.late = true;
+  kvi_redis_node_submit(conn->node, op);
+}
+
+static enum kvi_redis_cause read_look(struct kvi_redis_op *op, const redisReply *reply)
+{
+  const uint8_t *bytes = (const uint8_t *)reply->str;
+  size_t size = (size_t)reply->len;
+  enum kvi_redis_cause cause;
+
+  if (reply->type != REDIS_REPLY_STRING)
+    return KVI_REDIS_REFUSED;
+  if (size == 0)
+    return KVI_REDIS_ABSENT;
+  cause = kvi_redis_value_read(&op->key, bytes, size, size < LOOK_BYTES ? size : 0, &op->value);
+  return cause == KVI_REDIS_NONE ? kvi_redis_value_quality(&op->value, bytes, size) : cause;
 }
 
 static void answer_look(struct kvi_redis_conn *conn, struct kvi_redis_op *op, const redisReply *reply)
 {
   struct kvi_redis *redis = conn->redis;
-  enum kvi_redis_cause cause = KVI_REDIS_REFUSED;
+  enum kvi_redis_cause cause = read_look(op, reply);
 
-  if (reply->type == REDIS_REPLY_STRING) {
-    size_t size = (size_t)reply->len;
-
-    cause = size == 0 ? KVI_REDIS_ABSENT
-                      : kvi_redis_value_read(&op->key, (const uint8_t *)reply->str, size,
-                                             size < LOOK_BYTES ? size : 0, &op->value);
-  }
   if (op->verb == KVI_REDIS_LOOK) {
     if (cause == KVI_REDIS_NONE && op->value.value_bytes > redis->config.value_bytes_max)
       cause = KVI_REDIS_TOO_LARGE; /* a get would not take it */
@@ -145,13 +167,13 @@ static void answer_look(struct kvi_redis_conn *conn, struct kvi_redis_op *op, co
       kvi_redis_op_fail(redis, op, cause);
     return;
   }
-  if (cause == KVI_REDIS_NONE && op->value.payload_bytes == op->payload_bytes) {
+  if (cause == KVI_REDIS_NONE && !kvi_redis_value_gives_way(&op->value, op->quality, op->payload_bytes)) {
     kvi_redis_command_renew(conn, op);
     kvi_redis_op_end(redis, op, KVS_EXISTS, cause);
   } else if (cause == KVI_REDIS_VERSION) {
     kvi_redis_op_end(redis, op, KVS_EXISTS, cause); /* a newer node's: it is left to those who can read it */
   } else {
-    write_now(conn, op);
+    write_now(conn, op, cause == KVI_REDIS_ABSENT);
   }
 }
 
@@ -172,6 +194,8 @@ void kvi_redis_command_answer(struct kvi_redis_conn *conn, struct kvi_redis_op *
   } else if (op->verb == KVI_REDIS_PUT && op->own.write) {
     if (reply->type == REDIS_REPLY_STATUS)
       kvi_redis_op_end(redis, op, KVS_OK, KVI_REDIS_NONE);
+    else if (reply->type == REDIS_REPLY_NIL && op->own.absent)
+      look_again(conn, op);
     else
       kvi_redis_op_fail(redis, op, KVI_REDIS_REFUSED);
   } else if (op->verb == KVI_REDIS_GET) {
@@ -230,7 +254,7 @@ void kvi_redis_command_error(struct kvi_redis_conn *conn, struct kvi_redis_op *o
   } else if (begins(text, length, "WRONGTYPE")) {
     kvi_redis_node_answered(conn->node);
     if (op->verb == KVI_REDIS_PUT)
-      write_now(conn, op); /* SET takes its place */
+      write_now(conn, op, false); /* SET takes its place */
     else
       kvi_redis_op_fail(redis, op, KVI_REDIS_WRONG_TYPE);
   } else if (begins(text, length, "OOM")) {

@@ -117,6 +117,7 @@ static kvs_status medium_put(struct kvi_medium *medium, struct kvi_medium_put *a
                                   .renew_ms = own->ttl_ms,
                                   .done = put_done,
                                   .ctx = put,
+                                  .quality = asked->table.quality,
                                   .prologue = put->prologue,
                                   .iov = asked->iov,
                                   .n_iov = asked->n_iov};

@@ -97,6 +97,8 @@ static void look_done(struct kvi_redis_op *op)
   struct looks *all = look->all;
   kvs_status status = kvi_redis_medium_outcome(all->own, op);
 
+  if (status == KVS_OK && kvi_quality_loss(op->value.quality) > all->asked->loss_max)
+    status = KVS_MISS; /* a get of it would be one */
   all->pending--;
   if (status == KVS_OK)
     all->asked->present[look->index / 8] |= (uint8_t)(1u << look->index % 8);

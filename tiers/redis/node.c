@@ -107,7 +107,7 @@ void kvi_redis_node_flush(struct kvi_redis_node *node, bool reroute)
 
 void kvi_redis_node_submit(struct kvi_redis_node *node, struct kvi_redis_op *op)
 {
-  if (op->own.forgotten) { /* redirected: it was not written where it was */
+  if (op->own.forgotten) { /* redirected, or to look again: it was not written */
     kvi_redis_op_end(node->redis, op, KVS_ERR_CANCELED, KVI_REDIS_NONE);
     return;
   }

@@ -66,7 +66,7 @@ void kvi_redis_close(struct kvi_redis *redis);
 enum kvi_redis_verb {
   KVI_REDIS_LOOK, /* is it there? reads the header alone */
   KVI_REDIS_GET,  /* the whole chunk */
-  KVI_REDIS_PUT,  /* writes it, unless it is there already */
+  KVI_REDIS_PUT,  /* writes it, unless what is there does not give way to it (kvi_redis_value_gives_way) */
   KVI_REDIS_UNLINK, /* removes it; a put of the same key that was submitted before comes to nothing, or is removed too */
   KVI_REDIS_TURN /* nothing: done is called on the tier's thread; needs no key */
 };
@@ -104,14 +104,16 @@ struct kvi_redis_op {
   const struct kvi_iov *iov;
   uint32_t n_iov;
   uint64_t payload_bytes;
+  uint16_t quality; /* of the table in the prologue */
 
   /*
-   * Results. status: KVS_OK; KVS_EXISTS (put: it is there); KVS_MISS with a cause (look, get, unlink: whatever went wrong); put:
+   * Results. status: KVS_OK; KVS_EXISTS (put: what is there does not give way to it, or is a newer node's); KVS_MISS with a cause (look, get, unlink: whatever went wrong); put:
    * KVS_ERR_CANCELED (an unlink of its key came before it was written), KVS_ERR_FULL, KVS_ERR_DEADLINE, KVS_ERR_UNREACHABLE, KVS_ERR_DENIED, KVS_ERR_TOO_LARGE, KVS_ERR_IO (refused), each with its cause.
    */
   kvs_status status;
   enum kvi_redis_cause cause;
-  struct kvi_redis_value value; /* look and get that found a header */
+  struct kvi_redis_value
+      value; /* look and get that found a chunk, and put that ends with KVS_EXISTS; of a newer node's value all is 0 */
 
   /* The tier's own. */
   struct {
@@ -122,6 +124,7 @@ struct kvi_redis_op {
     uint64_t began_ns, sent_ns;  /* sent_ns: given to conn */
     uint8_t redirects, attempts;
     bool asking, write; /* write: the put's look is done */
+    bool absent, late;  /* absent: it found nothing, and writes only if that is still so; late: it was not */
     bool landing;
     bool forgotten; /* a put whose chunk is being removed: its SET is on its way, and not tried again */
     uint16_t slot;

@@ -7,7 +7,8 @@
 #include "base/crc32c.h"
 
 #define VALUE_MAGIC   0x3152564Bu /* "KVR1" as it is read little-endian */
-#define VALUE_VERSION 1u
+#define VERSION_RAW   1u
+#define VERSION_CODED 2u
 #define UNCHAINED     1u
 
 enum offset {
@@ -34,6 +35,17 @@ static const char *const cause_names[KVI_REDIS_CAUSES] = {
 const char *kvi_redis_cause_name(enum kvi_redis_cause cause)
 {
   return (unsigned)cause < KVI_REDIS_CAUSES ? cause_names[cause] : "unknown";
+}
+
+/* Readers that know no coding know only the first version, and leave the others alone. */
+static uint16_t version_of(uint16_t quality)
+{
+  return kvi_quality_coding(quality) == KVI_CODING_NONE ? VERSION_RAW : VERSION_CODED;
+}
+
+static bool is_known(uint16_t version)
+{
+  return version == VERSION_RAW || version == VERSION_CODED;
 }
 
 static uint32_t header_bytes(uint32_t parent_length)
@@ -71,7 +83,7 @@ kvs_status kvi_redis_value_write(const struct kvi_redis_key *key, const struct k
     return KVS_ERR_INVALID;
   memset(out, 0, header);
   kvi_store_le32(out + AT_MAGIC, VALUE_MAGIC);
-  kvi_store_le16(out + AT_VERSION, VALUE_VERSION);
+  kvi_store_le16(out + AT_VERSION, version_of(chunk->quality));
   kvi_store_le16(out + AT_HEADER, (uint16_t)header);
   kvi_store_le32(out + AT_PLACE, chunk->place);
   kvi_store_le64(out + AT_VALUE, length + payload);
@@ -94,7 +106,7 @@ uint32_t kvi_redis_value_header_bytes(const uint8_t *bytes)
 {
   uint32_t header = kvi_load_le16(bytes + AT_HEADER);
 
-  if (kvi_load_le32(bytes + AT_MAGIC) != VALUE_MAGIC || kvi_load_le16(bytes + AT_VERSION) != VALUE_VERSION ||
+  if (kvi_load_le32(bytes + AT_MAGIC) != VALUE_MAGIC || !is_known(kvi_load_le16(bytes + AT_VERSION)) ||
       header < KVI_REDIS_HEADER || header > KVI_REDIS_HEADER_MAX)
     return KVI_REDIS_HEADER;
   return header;
@@ -126,7 +138,8 @@ enum kvi_redis_cause kvi_redis_value_read(const struct kvi_redis_key *key, const
                                                                                 : KVI_REDIS_FOREIGN;
   if (kvi_load_le32(bytes + AT_MAGIC) != VALUE_MAGIC)
     return KVI_REDIS_FOREIGN;
-  if (kvi_load_le16(bytes + AT_VERSION) != VALUE_VERSION)
+  value.version = kvi_load_le16(bytes + AT_VERSION);
+  if (!is_known(value.version))
     return KVI_REDIS_VERSION;
   if (size < KVI_REDIS_HEADER)
     return KVI_REDIS_LENGTH;
@@ -157,13 +170,32 @@ enum kvi_redis_cause kvi_redis_value_read(const struct kvi_redis_key *key, const
   return KVI_REDIS_NONE;
 }
 
-enum kvi_redis_cause kvi_redis_value_table(const struct kvi_redis_value *value, const uint8_t *bytes,
+enum kvi_redis_cause kvi_redis_value_quality(struct kvi_redis_value *value, const uint8_t *bytes, size_t size)
+{
+  if (size < value->header_bytes + KVI_CHUNK_TABLE_FIRST)
+    return KVI_REDIS_LENGTH;
+  if (kvi_chunk_table_quality(bytes + value->header_bytes, &value->quality) != KVS_OK ||
+      version_of(value->quality) != value->version)
+    return KVI_REDIS_CHECKSUM;
+  return KVI_REDIS_NONE;
+}
+
+bool kvi_redis_value_gives_way(const struct kvi_redis_value *there, uint16_t quality, uint64_t payload_bytes)
+{
+  uint32_t loss = kvi_quality_loss(quality), loss_there = kvi_quality_loss(there->quality);
+
+  return loss != loss_there ? loss < loss_there : payload_bytes < there->payload_bytes;
+}
+
+enum kvi_redis_cause kvi_redis_value_table(struct kvi_redis_value *value, const uint8_t *bytes,
                                            struct kvi_chunk_table *table_p)
 {
   kvs_status status =
       kvi_chunk_table_read(bytes + value->header_bytes, value->prologue_bytes - value->header_bytes, table_p);
 
-  if (status != KVS_OK || table_p->n_segments != value->n_segments || table_p->length != value->payload_bytes)
+  if (status != KVS_OK || table_p->n_segments != value->n_segments ||
+      table_p->length != value->payload_bytes || version_of(table_p->quality) != value->version)
     return KVI_REDIS_CHECKSUM;
+  value->quality = table_p->quality;
   return KVI_REDIS_NONE;
 }

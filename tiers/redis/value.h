@@ -18,6 +18,8 @@
 
 #define KVI_REDIS_HEADER     64u
 #define KVI_REDIS_HEADER_MAX (KVI_REDIS_HEADER + KVS_KEY_MAX)
+#define KVI_REDIS_LOOK_BYTES                                                                                 \
+  (KVI_REDIS_HEADER_MAX + KVI_CHUNK_TABLE_FIRST) /* with the table's first bytes, which say the quality */
 #define KVI_REDIS_PROLOGUE_MAX                                                                               \
   (KVI_REDIS_HEADER_MAX + KVI_CHUNK_TABLE_HEAD + KVI_SEGMENTS_MAX * (uint32_t)sizeof(struct kvi_segment))
 
@@ -42,16 +44,18 @@ enum kvi_redis_cause {
   KVI_REDIS_CAUSES
 };
 
-/* A value's header, decoded. */
+/* A value's header, decoded, and the quality from its table. */
 struct kvi_redis_value {
   uint64_t value_bytes, payload_bytes;
   uint32_t prologue_bytes, header_bytes;
+  uint16_t version; /* 2 if the payload is coded */
   uint32_t n_segments;
   uint32_t place;
   bool unchained;
   uint32_t parent_length;
   uint8_t parent[KVS_KEY_MAX];
-  uint64_t ttl_ms; /* of its own, after each use; 0: none */
+  uint64_t ttl_ms;  /* of its own, after each use; 0: none */
+  uint16_t quality; /* set by kvi_redis_value_quality and kvi_redis_value_table */
 };
 
 /* What a writer says of a chunk. */
@@ -84,8 +88,21 @@ enum kvi_redis_cause kvi_redis_value_read(const struct kvi_redis_key *key, const
 /* Bytes of the header whose first KVI_REDIS_HEADER bytes are given; KVI_REDIS_HEADER when they are no header of ours. */
 uint32_t kvi_redis_value_header_bytes(const uint8_t *bytes);
 
+/*
+ * The quality of a value whose header was read, from its first `size` bytes: KVI_REDIS_LOOK_BYTES always do. The table's checksum is not compared, since
+ * it is of all the table: so it is good for looks, not for readers. KVI_REDIS_NONE, KVI_REDIS_LENGTH, KVI_REDIS_CHECKSUM (no table of such a value begins there).
+ */
+enum kvi_redis_cause kvi_redis_value_quality(struct kvi_redis_value *value, const uint8_t *bytes,
+                                             size_t size);
+
+/*
+ * Does what lies there, whose quality is known, give way to a chunk of this quality and so many bytes of payload? To one that has lost less; to one that has lost as much only if it is shorter.
+ * To none that has lost more.
+ */
+bool kvi_redis_value_gives_way(const struct kvi_redis_value *there, uint16_t quality, uint64_t payload_bytes);
+
 /* The table of a prologue whose header was read; `bytes` are value->prologue_bytes. *table_p points into them. */
-enum kvi_redis_cause kvi_redis_value_table(const struct kvi_redis_value *value, const uint8_t *bytes,
+enum kvi_redis_cause kvi_redis_value_table(struct kvi_redis_value *value, const uint8_t *bytes,
                                            struct kvi_chunk_table *table_p);
 
 /* "absent", "wrong_type", ...: static, for counters and logs. */

@@ -17,6 +17,7 @@
 #define AT_CRC        8u
 #define UNCHAINED     1u
 #define HAS_PARENT    2u
+#define CODED         4u  /* readers that know no coding take it for no record */
 #define TABLE_AT_CRC  12u /* of a table of segments: its checksum */
 
 /* ---- what all heads share: magic, version, checksum ---- */
@@ -82,12 +83,14 @@ kvs_status kvi_ssd_header_read(const uint8_t block[KVI_SSD_BLOCK], struct kvi_ss
 
 /* ---- records ---- */
 
-static void identity_write(uint8_t head[KVI_SSD_HEAD], const struct kvi_medium_identity *identity)
+static void identity_write(uint8_t head[KVI_SSD_HEAD], const struct kvi_medium_identity *identity,
+                           bool is_coded)
 {
   size_t tenant = strlen(identity->tenant);
 
   assert(tenant < KVI_MEDIUM_TENANT_MAX && identity->key_length <= KVI_MEDIUM_KEY_MAX);
-  kvi_store_le32(head + 12, (identity->unchained ? UNCHAINED : 0) | (identity->parent ? HAS_PARENT : 0));
+  kvi_store_le32(head + 12, (identity->unchained ? UNCHAINED : 0) | (identity->parent ? HAS_PARENT : 0) |
+                                (is_coded ? CODED : 0));
   kvi_store_le32(head + 72, identity->place);
   kvi_store_le16(head + 80, (uint16_t)identity->key_length);
   kvi_store_le16(head + 82, (uint16_t)tenant);
@@ -115,21 +118,21 @@ void kvi_ssd_record_write(uint8_t out[KVI_SSD_HEAD], const struct kvi_ssd_record
   kvi_store_le16(head + 76, record->quality);
   kvi_store_le16(head + 78, record->coding);
   if (record->kind == KVI_SSD_CHUNK)
-    identity_write(head, &record->identity);
+    identity_write(head, &record->identity, record->coding != 0);
   head_end(head);
   memcpy(out, head, KVI_SSD_HEAD);
 }
 
 /* False: not what a writer of this version writes. */
-static bool identity_read(const uint8_t *head, struct kvi_medium_identity *identity)
+static bool identity_read(const uint8_t *head, struct kvi_medium_identity *identity, bool is_coded)
 {
   uint32_t flags = kvi_load_le32(head + 12);
   uint32_t tenant = kvi_load_le16(head + 82);
 
   identity->key_length = kvi_load_le16(head + 80);
-  if (flags & ~(UNCHAINED | HAS_PARENT) || identity->key_length < KVS_KEY_MIN ||
-      identity->key_length > KVS_KEY_MAX || tenant == 0 || tenant >= KVI_MEDIUM_TENANT_MAX ||
-      memchr(head + 256, 0, KVI_SSD_TENANT_FIELD) != head + 256 + tenant)
+  if (flags & ~(UNCHAINED | HAS_PARENT | CODED) || !(flags & CODED) == is_coded ||
+      identity->key_length < KVS_KEY_MIN || identity->key_length > KVS_KEY_MAX || tenant == 0 ||
+      tenant >= KVI_MEDIUM_TENANT_MAX || memchr(head + 256, 0, KVI_SSD_TENANT_FIELD) != head + 256 + tenant)
     return false;
   identity->tenant = (const char *)head + 256;
   identity->space = head + 96;
@@ -171,7 +174,9 @@ kvs_status kvi_ssd_record_read(const uint8_t head[KVI_SSD_HEAD], const struct kv
   record.coding = kvi_load_le16(head + 78);
   if (record.kind != KVI_SSD_CHUNK && record.kind != KVI_SSD_DELETIONS)
     return KVS_MISS;
-  if (!lengths_fit(&record) || (record.kind == KVI_SSD_CHUNK && !identity_read(head, &record.identity)))
+  if (!lengths_fit(&record) ||
+      (record.kind == KVI_SSD_CHUNK && (record.coding != kvi_quality_coding(record.quality) ||
+                                        !identity_read(head, &record.identity, record.coding != 0))))
     return KVS_MISS;
   *record_p = record;
   return KVS_OK;

@@ -10,6 +10,7 @@
 #include <kvasir/client.h>
 
 #include "base/clock.h"
+#include "proto/limits.h"
 #include "tests/unit/grpc/fixture.h"
 #include "tests/unit/grpc/run.h"
 #include "tests/unit/proto/coded_sample.h"
@@ -113,6 +114,113 @@ static void test_lands_where_it_is_told(void **state)
     assert_int_equal(r.last_segments, sample->n_segments);
     fixture_stop(&f);
   }
+}
+
+/* ---- abreast ---- */
+
+#define CHUNKS 5u
+
+static struct {
+  uint8_t *bytes[CHUNKS];
+  struct kvi_iov iov[CHUNKS];
+  uint32_t n, chunk[CHUNKS * KVI_SEGMENTS_MAX];
+} heard;
+
+static kvs_status on_coded_abreast(struct kvi_transfer *t, uint32_t chunk, uint64_t length,
+                                   const struct kvi_iov **iov_p, uint32_t *n_iov_p)
+{
+  (void)t;
+  heard.bytes[chunk] = malloc(length);
+  heard.iov[chunk] = (struct kvi_iov){heard.bytes[chunk], length};
+  *iov_p = &heard.iov[chunk];
+  *n_iov_p = 1;
+  return KVS_OK;
+}
+
+static void on_segments_abreast(struct kvi_transfer *t, uint32_t chunk, uint32_t n)
+{
+  (void)t, (void)n;
+  heard.chunk[heard.n++] = chunk;
+}
+
+/* Groups of `together` chunks, each segment by segment. */
+static void check_order(const struct coded_sample *sample, uint32_t together)
+{
+  uint32_t at = 0;
+  assert_int_equal(heard.n, CHUNKS * sample->n_segments);
+  for (uint32_t first = 0; first < CHUNKS; first += together)
+    for (uint32_t segment = 0; segment < sample->n_segments; segment++)
+      for (uint32_t i = first; i < first + together && i < CHUNKS; i++)
+        assert_int_equal(heard.chunk[at++], i);
+}
+
+/* What is held open at a time is counted by what is sent, whatever room the client says that it has. */
+static void test_abreast_as_much_as_may_be_held(void **state)
+{
+  const struct coded_sample *sample = *state;
+  const struct {
+    uint64_t bytes;
+    uint32_t together;
+  } cases[] = {{UINT64_MAX, CHUNKS},
+               {5 * sample->length, CHUNKS},
+               {3 * sample->length, 3},
+               {3 * sample->length - 1, 3}, /* the one that goes over it is open */
+               {sample->length + 100, 2},
+               {sample->length, 1},
+               {100, 1},
+               {0, 1}};
+  uint8_t room[1];
+  struct kvi_iov iov = {room, sizeof room};
+  for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
+    struct fixture f;
+    fixture_abreast_bytes(cases[k].bytes);
+    fixture_start(&f, false, 0);
+    for (uint32_t i = 0; i < CHUNKS; i++)
+      put_sample(&f, sample, (uint8_t)(1 + i), sample->quality);
+    for (uint32_t round = 0; round < 2; round++) { /* nothing is left in the count */
+      struct run r;
+      prepare_get(&r, &iov, CHUNKS, true);
+      r.t.abreast = true;
+      r.t.on_coded = on_coded_abreast;
+      r.t.on_segments = on_segments_abreast;
+      heard.n = 0;
+      assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_OK);
+      assert_int_equal(finish(&r), KVS_OK);
+      check_order(sample, cases[k].together);
+      for (uint32_t i = 0; i < CHUNKS; i++) {
+        assert_int_equal(r.chunks[i].length, sample->length);
+        assert_memory_equal(heard.bytes[i], sample->payload, sample->length);
+        free(heard.bytes[i]);
+      }
+    }
+    fixture_stop(&f);
+  }
+  fixture_abreast_bytes(UINT64_MAX);
+}
+
+/* A coded chunk that is longer than anything that decodes to the client's room is not sent. */
+static void test_too_long_for_the_room(void **state)
+{
+  (void)state;
+  enum { LENGTH = 400000 };
+  uint8_t *bytes = calloc(1, LENGTH);
+  struct kvi_segment segment = {.length = LENGTH};
+  const struct coded_sample sample = {
+      .payload = bytes, .length = LENGTH, .segments = &segment, .n_segments = 1};
+  struct fixture f;
+  fixture_start(&f, false, 0);
+  put_sample(&f, &sample, 1, kvi_quality(0, 0, KVI_CODING_KVC1));
+  for (uint64_t room = 1; room <= LENGTH; room += LENGTH - 1) {
+    struct kvi_iov iov = {bytes, room};
+    struct run r;
+    prepare_get(&r, &iov, 1, true);
+    assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_OK);
+    assert_int_equal(finish(&r), room == 1 ? KVS_ERR_BUFFER : KVS_OK);
+    assert_int_equal(r.chunks[0].status, room == 1 ? KVS_ERR_BUFFER : KVS_OK);
+    assert_int_equal(landing.n_told, room == 1 ? 0 : 1);
+  }
+  fixture_stop(&f);
+  free(bytes);
 }
 
 static void test_who_does_not_ask_gets_none(void **state)
@@ -326,8 +434,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
   const struct CMUnitTest tests[] = {
-      TEST(test_lands_where_it_is_told), TEST(test_who_does_not_ask_gets_none), TEST(test_loss_has_a_bound),
-      TEST(test_refused_by_its_reader),  TEST(test_puts_tell_quality),          TEST(test_libkvasir_decodes),
+      TEST(test_lands_where_it_is_told), TEST(test_abreast_as_much_as_may_be_held),
+      TEST(test_too_long_for_the_room),  TEST(test_who_does_not_ask_gets_none),
+      TEST(test_loss_has_a_bound),       TEST(test_refused_by_its_reader),
+      TEST(test_puts_tell_quality),      TEST(test_libkvasir_decodes),
       TEST(test_libkvasir_sees_damage),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

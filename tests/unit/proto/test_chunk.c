@@ -56,6 +56,22 @@ static void every_flipped_bit_is_refused(void **state)
   assert_int_equal(kvi_chunk_table_read(bytes, sizeof bytes, &table), KVS_OK);
 }
 
+static void the_first_bytes_say_the_quality(void **state)
+{
+  uint8_t bytes[48];
+  uint16_t quality;
+
+  (void)state;
+  kvi_chunk_table_write(bytes, three, 3, 0x1234);
+  assert_int_equal(kvi_chunk_table_quality(bytes, &quality), KVS_OK);
+  assert_int_equal(quality, 0x1234);
+  for (size_t i = 0; i < 6; i++) { /* magic and version */
+    bytes[i] ^= 1;
+    assert_int_equal(kvi_chunk_table_quality(bytes, &quality), KVS_ERR_CORRUPT);
+    bytes[i] ^= 1;
+  }
+}
+
 static void every_truncation_is_refused(void **state)
 {
   uint8_t bytes[48];
@@ -146,6 +162,7 @@ int main(void)
       cmocka_unit_test(golden_bytes),
       cmocka_unit_test(what_is_written_is_read),
       cmocka_unit_test(every_flipped_bit_is_refused),
+      cmocka_unit_test(the_first_bytes_say_the_quality),
       cmocka_unit_test(every_truncation_is_refused),
       cmocka_unit_test(sealed_nonsense_is_refused),
       cmocka_unit_test(counts_have_bounds),

@@ -217,12 +217,41 @@ static void bytes_come_back(void **state)
   unmake(&chunk);
 }
 
+/* Whatever a chunk of a model's shape is encoded with: a node sends it to those who have room for the chunk. */
+static void none_is_longer_than_the_longest(void **state)
+{
+  static const uint32_t dims[] = {64, 80, 128, 576};
+
+  (void)state;
+  for (uint32_t i = 0; i < 4 * 3 * 4; i++) {
+    struct kvi_codec_shape shape = {.dtype = i % 3 == 0 ? KVI_CODEC_INT8 : KVI_CODEC_BF16,
+                                    .n_layers = i % 2 ? 1 : 128,
+                                    .n_tokens = 16u << i / 12 * 2,
+                                    .n_heads = 1 + i % 5,
+                                    .key_dim = dims[i % 4],
+                                    .value_dim = dims[i % 4]};
+    static const enum kvi_codec_level levels[] = {KVI_CODEC_LADDER, KVI_CODEC_LOSSLESS, KVI_CODEC_CACHEGEN,
+                                                  KVI_CODEC_RAW};
+    struct kvi_codec_options options = {.level = levels[i / 3 % 4],
+                                        .planes = levels[i / 3 % 4] == KVI_CODEC_LADDER ? 3 : 0};
+
+    for (uint32_t layer = 0; layer < shape.n_layers; layer++)
+      shape.raw_bytes += kvi_codec_layer_bytes(&shape, layer);
+    assert_int_equal(kvi_codec_shape_check(&shape), KVS_OK);
+    assert_true(kvi_coded_bound(&shape, &options, KVI_SEGMENTS_MAX) <= kvi_coded_longest(shape.raw_bytes));
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(what_was_put_comes_back),    cmocka_unit_test(layers_decode_as_they_come),
-      cmocka_unit_test(planes_may_be_cut),          cmocka_unit_test(damage_is_refused),
-      cmocka_unit_test(what_is_no_tensor_is_bytes), cmocka_unit_test(bytes_come_back),
+      cmocka_unit_test(none_is_longer_than_the_longest),
+      cmocka_unit_test(what_was_put_comes_back),
+      cmocka_unit_test(layers_decode_as_they_come),
+      cmocka_unit_test(planes_may_be_cut),
+      cmocka_unit_test(damage_is_refused),
+      cmocka_unit_test(what_is_no_tensor_is_bytes),
+      cmocka_unit_test(bytes_come_back),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,13 +13,25 @@ static const char golden_value[] = "4b565231010048000d231962030000006d0000000000
                                    "90919293949596974b565431010000000100000040c69a1b0500000000000000"
                                    "050000004cbb719a68656c6c6f";
 
-static void golden_make(struct kvi_redis_key *key, uint8_t *out, size_t room, size_t *length_p)
+static const char golden_coded_value[] = "4b56523102004800404f3246030000006d000000000000000500000000000000"
+                                         "0100000000080000446c55b4e32b91bbed1b7d068311ec820000000000000000"
+                                         "90919293949596974b56543101005201010000008a8735f50500000000000000"
+                                         "050000004cbb719a68656c6c6f";
+
+#define CODED kvi_quality(2, 5, KVI_CODING_KVC1)
+
+static void golden_make_as(uint16_t quality, struct kvi_redis_key *key, uint8_t *out, size_t room,
+                           size_t *length_p)
 {
   static const uint8_t own[] = {0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7};
   static const uint8_t parent[] = {0x90, 0x91, 0x92, 0x93, 0x94, 0x95, 0x96, 0x97};
   struct kvi_segment segment = {.length = 5, .crc32c = kvi_crc32c_update(0, "hello", 5)};
-  struct kvi_redis_chunk chunk = {
-      .place = 3, .parent = parent, .parent_length = 8, .segments = &segment, .n_segments = 1};
+  struct kvi_redis_chunk chunk = {.place = 3,
+                                  .parent = parent,
+                                  .parent_length = 8,
+                                  .quality = quality,
+                                  .segments = &segment,
+                                  .n_segments = 1};
   uint8_t space[KVS_DIGEST_SIZE];
   struct kvi_redis_identity identity = {.tenant = "default", .space = space, .key = own, .key_length = 8};
   uint64_t payload;
@@ -30,6 +42,11 @@ static void golden_make(struct kvi_redis_key *key, uint8_t *out, size_t room, si
   assert_int_equal(kvi_redis_value_write(key, &chunk, out, room, length_p, &payload), KVS_OK);
   assert_int_equal(payload, 5);
   memcpy(out + *length_p, "hello", 5);
+}
+
+static void golden_make(struct kvi_redis_key *key, uint8_t *out, size_t room, size_t *length_p)
+{
+  golden_make_as(0, key, out, room, length_p);
 }
 
 static void assert_hex(const uint8_t *bytes, size_t length, const char *wanted)
@@ -50,6 +67,39 @@ static void golden_bytes(void **state)
   golden_make(&key, value, sizeof(value), &prologue);
   assert_hex(key.bytes, key.length, golden_key);
   assert_hex(value, prologue + 5, golden_value);
+  golden_make_as(CODED, &key, value, sizeof(value), &prologue);
+  assert_hex(value, prologue + 5, golden_coded_value);
+}
+
+/* What is coded is of a version that readers without codings do not read; what has only lost something is not. */
+static void coded_values_have_a_version(void **state)
+{
+  struct kvi_redis_value value;
+  struct kvi_chunk_table table;
+  struct kvi_redis_key key;
+  uint8_t bytes[256];
+  size_t prologue;
+
+  (void)state;
+  for (uint32_t i = 0; i < 4; i++) {
+    uint16_t quality = kvi_quality(i / 2 * 3, 15, i % 2 ? KVI_CODING_KVC1 : KVI_CODING_NONE);
+
+    golden_make_as(quality, &key, bytes, sizeof(bytes), &prologue);
+    assert_int_equal(kvi_load_le16(bytes + 4), 1 + i % 2);
+    assert_int_equal(kvi_redis_value_header_bytes(bytes), 72);
+    assert_int_equal(kvi_redis_value_read(&key, bytes, prologue, prologue + 5, &value), KVI_REDIS_NONE);
+    assert_int_equal(kvi_redis_value_quality(&value, bytes, prologue), KVI_REDIS_NONE);
+    assert_int_equal(kvi_redis_value_table(&value, bytes, &table), KVI_REDIS_NONE);
+    assert_int_equal(value.quality, quality);
+    bytes[4] = (uint8_t)(3 - bytes[4]); /* sealed, of the other version */
+    kvi_store_le32(bytes + 8, 0);
+    kvi_store_le32(bytes + 8, kvi_crc32c_update(0, bytes, 72));
+    assert_int_equal(kvi_redis_value_read(&key, bytes, prologue, prologue + 5, &value), KVI_REDIS_NONE);
+    assert_int_equal(kvi_redis_value_quality(&value, bytes, prologue), KVI_REDIS_CHECKSUM);
+    assert_int_equal(kvi_redis_value_table(&value, bytes, &table), KVI_REDIS_CHECKSUM);
+    bytes[4] = 3;
+    assert_int_equal(kvi_redis_value_read(&key, bytes, prologue, prologue + 5, &value), KVI_REDIS_VERSION);
+  }
 }
 
 static void what_is_written_is_read(void **state)
@@ -160,6 +210,55 @@ static void table_must_be_the_headers(void **state)
   assert_int_equal(kvi_redis_value_table(&value, bytes, &table), KVI_REDIS_CHECKSUM);
 }
 
+/* A look reads so much that it sees the quality of any value, also under the longest parent. */
+static void looks_see_the_quality(void **state)
+{
+  static const uint8_t parent[KVS_KEY_MAX] = {1};
+  struct kvi_segment segment = {.length = 5, .crc32c = kvi_crc32c_update(0, "hello", 5)};
+  struct kvi_redis_chunk chunk = {.quality = kvi_quality(5, 6, KVI_CODING_NONE),
+                                  .parent = parent,
+                                  .parent_length = sizeof(parent),
+                                  .segments = &segment,
+                                  .n_segments = 1};
+  struct kvi_redis_key key = {.length = 1};
+  struct kvi_redis_value value;
+  uint8_t bytes[256];
+  uint64_t payload;
+  size_t length;
+
+  (void)state;
+  assert_int_equal(kvi_redis_value_write(&key, &chunk, bytes, sizeof(bytes), &length, &payload), KVS_OK);
+  assert_int_equal(kvi_redis_value_read(&key, bytes, KVI_REDIS_LOOK_BYTES, 0, &value), KVI_REDIS_NONE);
+  assert_int_equal(kvi_redis_value_quality(&value, bytes, KVI_REDIS_LOOK_BYTES), KVI_REDIS_NONE);
+  assert_int_equal(value.quality, chunk.quality);
+  assert_int_equal(kvi_redis_value_quality(&value, bytes, KVI_REDIS_LOOK_BYTES - 1), KVI_REDIS_LENGTH);
+  bytes[KVI_REDIS_HEADER_MAX] ^= 1;
+  assert_int_equal(kvi_redis_value_quality(&value, bytes, KVI_REDIS_LOOK_BYTES), KVI_REDIS_CHECKSUM);
+}
+
+/* Of two different forms one gives way to the other; no form gives way to itself. */
+static void one_of_two_gives_way(void **state)
+{
+  (void)state;
+  for (uint32_t i = 0; i < 4 * 3 * 4 * 3; i++) {
+    uint32_t loss[2] = {i % 4, i / 12 % 4};
+    uint64_t length[2] = {1 + i / 4 % 3, 1 + i / 48};
+    struct kvi_redis_value value[2];
+    uint16_t quality[2];
+    bool equal = loss[0] == loss[1] && length[0] == length[1];
+
+    for (int k = 0; k < 2; k++) {
+      quality[k] = kvi_quality(loss[k], i % 16, i % 5 ? KVI_CODING_NONE : KVI_CODING_KVC1);
+      value[k] = (struct kvi_redis_value){.quality = quality[k], .payload_bytes = length[k]};
+    }
+    assert_int_equal(kvi_redis_value_gives_way(&value[0], quality[1], length[1]) +
+                         kvi_redis_value_gives_way(&value[1], quality[0], length[0]),
+                     equal ? 0 : 1);
+    if (loss[0] < loss[1])
+      assert_true(kvi_redis_value_gives_way(&value[1], quality[0], length[0]));
+  }
+}
+
 static void bounds_of_writing(void **state)
 {
   struct kvi_segment segment = {.length = KVI_CHUNK_BYTES_MAX, .crc32c = 0};
@@ -232,10 +331,13 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(golden_bytes),
+      cmocka_unit_test(coded_values_have_a_version),
       cmocka_unit_test(what_is_written_is_read),
       cmocka_unit_test(damages_have_their_names),
       cmocka_unit_test(sealed_nonsense_is_refused),
       cmocka_unit_test(table_must_be_the_headers),
+      cmocka_unit_test(looks_see_the_quality),
+      cmocka_unit_test(one_of_two_gives_way),
       cmocka_unit_test(bounds_of_writing),
       cmocka_unit_test(keys_differ_and_have_bounds),
       cmocka_unit_test(slots_as_redis_counts_them),

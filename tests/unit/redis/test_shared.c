@@ -20,7 +20,7 @@ static void open_node(struct node *node, uint32_t max_fetches, uint32_t get_ms)
 }
 
 /* parent: the chunk before, of number n - 1. */
-static void put(struct node *node, uint64_t n, uint32_t length)
+static void put_as(struct node *node, uint64_t n, uint32_t length, uint16_t quality)
 {
   uint8_t key[KEY_BYTES], parent[KEY_BYTES];
   uint32_t lengths[2] = {length / 2, length - length / 2};
@@ -31,11 +31,17 @@ static void put(struct node *node, uint64_t n, uint32_t length)
                                     .place = (uint32_t)(n % 100),
                                     .length = length,
                                     .n_segments = 2,
-                                    .segment_lengths = lengths};
+                                    .segment_lengths = lengths,
+                                    .quality = quality};
 
   testing_key(n, key, KEY_BYTES);
   testing_key(n - 1, parent, KEY_BYTES);
   assert_int_equal(put_request(node, &request, n), KVS_OK);
+}
+
+static void put(struct node *node, uint64_t n, uint32_t length)
+{
+  put_as(node, n, length, 0);
 }
 
 static void await_writes(struct node *node, uint64_t n)
@@ -141,8 +147,9 @@ static void deletes_beside_a_fetch(void **state)
   node_close(&two);
 }
 
-/* The prefix that a look-up of n keys from `first` on finds in all of the spaces. */
-static uint32_t prefix_of(struct node *node, uint64_t first, uint32_t n, bool unchained, uint32_t *present_p)
+/* The prefix that a look-up of n keys from `first` on finds in all of the spaces, with no more loss than that. */
+static uint32_t prefix_within(struct node *node, uint64_t first, uint32_t n, bool unchained,
+                              uint32_t loss_max, uint32_t *present_p)
 {
   static struct calling calling;
   uint8_t *bytes = malloc((size_t)n * KEY_BYTES);
@@ -161,6 +168,7 @@ static uint32_t prefix_of(struct node *node, uint64_t first, uint32_t n, bool un
   request.n_spaces = 1;
   request.keys = &keys;
   request.want_tiers = true;
+  request.loss_max = loss_max;
   call_start(node, KVI_METHOD_LOOKUP, &request.base, &calling);
   free(bytes);
   reply = (Kvasir__V1__LookupReply *)call_end(&calling);
@@ -172,6 +180,38 @@ static uint32_t prefix_of(struct node *node, uint64_t first, uint32_t n, bool un
     assert_true(reply->tiers.data[i] == KVI_TIER_REDIS || reply->tiers.data[i] == KVI_TIER_DRAM);
   protobuf_c_message_free_unpacked(&reply->base, NULL);
   return prefix;
+}
+
+static uint32_t prefix_of(struct node *node, uint64_t first, uint32_t n, bool unchained, uint32_t *present_p)
+{
+  return prefix_within(node, first, n, unchained, 0, present_p);
+}
+
+/* What a look-up finds a get gets: chunks in Redis that have lost more than the client takes are not there. */
+static void lookups_mind_the_loss(void **state)
+{
+  enum { FIRST = 20000, LENGTH = 30, LOSSY = 12, LOSS = 4 };
+  struct node one, two;
+  uint32_t present, cause;
+
+  (void)state;
+  open_node(&one, 0, PATIENCE_MS);
+  open_node(&two, 0, PATIENCE_MS);
+  for (uint64_t n = FIRST; n < FIRST + LENGTH; n++)
+    put_as(&one, n, 500, n % LENGTH == (FIRST + LOSSY) % LENGTH ? kvi_quality(LOSS, 15, KVI_CODING_NONE) : 0);
+  await_writes(&one, LENGTH);
+  for (uint32_t loss_max = 0; loss_max < LOSS; loss_max++) {
+    assert_int_equal(prefix_within(&two, FIRST, LENGTH, false, loss_max, &present), LOSSY);
+    assert_int_equal(prefix_within(&two, FIRST, LENGTH, true, loss_max, &present), LOSSY);
+    assert_int_equal(present, LENGTH - 1);
+    assert_int_equal(prefix_within(&two, FIRST + LOSSY, 1, false, loss_max, &present), 0);
+  }
+  for (uint32_t loss_max = LOSS; loss_max <= KVI_LOSS_MAX; loss_max++)
+    assert_int_equal(prefix_within(&two, FIRST, LENGTH, false, loss_max, &present), LENGTH);
+  for (uint64_t n = FIRST; n < FIRST + LENGTH; n++)
+    assert_int_equal(get(&two, n, &cause), n == FIRST + LOSSY ? KVS_MISS : KVS_OK);
+  node_close(&one);
+  node_close(&two);
 }
 
 static void long_prefixes(void **state)
@@ -377,6 +417,7 @@ int main(void)
       cmocka_unit_test(full_queue_sheds_the_oldest), cmocka_unit_test(threads),
       cmocka_unit_test(deletes_say_what_is_true),    cmocka_unit_test(deletes_beside_a_write),
       cmocka_unit_test(deletes_beside_a_fetch),      cmocka_unit_test(long_prefixes),
+      cmocka_unit_test(lookups_mind_the_loss),
   };
 
   return cmocka_run_group_tests(tests, start, stop);

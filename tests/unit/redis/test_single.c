@@ -167,7 +167,7 @@ static void make_newer(struct chunk *chunk)
   size_t length;
   uint8_t *value = value_of(chunk, &length);
 
-  value[4] = 2;
+  value[4] = 3;
   raw("SET", chunk, value, length);
   free(value);
 }

@@ -169,8 +169,13 @@ static inline void memory_lookup_now(struct memory_medium *own, struct kvi_mediu
                                            .key = lookup->keys + (size_t)i * lookup->key_length,
                                            .key_length = lookup->key_length};
 
+    const struct memory_item *item;
+    uint16_t quality = 0;
+
     pthread_mutex_lock(&own->mutex);
-    if (memory_find_locked(own, &identity))
+    item = memory_find_locked(own, &identity);
+    if (item && kvi_chunk_table_quality(item->bytes, &quality) == KVS_OK &&
+        kvi_quality_loss(quality) <= lookup->loss_max)
       lookup->present[i / 8] |= (uint8_t)(1u << i % 8);
     pthread_mutex_unlock(&own->mutex);
   }

@@ -3,13 +3,15 @@
 
 #include <stdio.h>
 
+#include "base/bytes.h"
 #include "base/digest.h"
 #include "base/text.h"
 #include "tiers/ssd/format.h"
 
 /* SHA-256 of the parts below as version 3 writes them. */
 #define GOLDEN_HEADER   "37574b09e2ae08e2e82389644e4942baa69bce986cdd061faf0f81499e665fc6"
-#define GOLDEN_RECORD   "8f804aedca7e0fdc1e792cc6364e51e4e0a14f5615e6903116ade27b44ad7af6"
+#define GOLDEN_RECORD   "9f02eb700045422f7f5b1fecb7451503c6685ea585558cb1f5dc7b8e4ea1dffa"
+#define GOLDEN_CODED    "a0041ab021f836c378b080d5626f890290fab9c221d4f4841f1dfe6a9fbf4b7e"
 #define GOLDEN_FOOTER   "a7f5d0d3a3f47c18eb1f301d473154705bc642d3551b15cfe09214b55a6cb12d"
 #define GOLDEN_DELETION "6651347a3a38d86655e01611fd9282de229047b05d7f1fd40684a86726a2c73d"
 #define GOLDEN_TRAILER  "dac51c0fabd75c78d19a9acff476072dde4f87b4f83b63f10f5a32e256390c3a"
@@ -50,7 +52,6 @@ static struct kvi_ssd_record record_of(void)
                                  .n_segments = 2,
                                  .table_crc = 0xdeadbeef,
                                  .quality = 3,
-                                 .coding = 4,
                                  .identity = {.tenant = "default",
                                               .space = space,
                                               .key = key,
@@ -74,6 +75,11 @@ static void test_golden(void **state)
   assert_golden(block, sizeof(block), GOLDEN_HEADER);
   kvi_ssd_record_write(head, &record);
   assert_golden(head, sizeof(head), GOLDEN_RECORD);
+  record.quality = kvi_quality(3, 4, KVI_CODING_KVC1);
+  record.coding = KVI_CODING_KVC1;
+  kvi_ssd_record_write(head, &record);
+  assert_golden(head, sizeof(head), GOLDEN_CODED);
+  record.coding = 0;
   record.quality = 0; /* golden since before there was any */
   assert_int_equal(kvi_ssd_footer_add(&footer, &record, &mark), KVS_OK);
   assert_int_equal(kvi_ssd_footer_add(&footer, &deletions, &mark), KVS_OK);
@@ -142,6 +148,30 @@ static void test_a_record_comes_back(void **state)
   }
 }
 
+/* A reader from before there were codings knows two flags, and takes what has others for no record. */
+static void test_a_coded_record_has_a_flag(void **state)
+{
+  struct kvi_ssd_record record = record_of(), read;
+  uint8_t head[KVI_SSD_HEAD];
+  uint32_t crc;
+
+  (void)state;
+  for (uint32_t i = 0; i < 4; i++) {
+    record.coding = i % 2 ? KVI_CODING_KVC1 : KVI_CODING_NONE;
+    record.quality = kvi_quality(i / 2 * 3, 15, record.coding);
+    kvi_ssd_record_write(head, &record);
+    assert_int_equal(kvi_load_le32(head + 12), 2 | (i % 2 ? 4 : 0));
+    assert_int_equal(kvi_ssd_record_read(head, &use, 8192, &read), KVS_OK);
+    assert_int_equal(read.quality, record.quality);
+    assert_int_equal(read.coding, record.coding);
+    head[12] ^= 4; /* sealed, but flag and coding do not fit */
+    kvi_store_le32(head + 8, 0);
+    crc = kvi_crc32c_update(0, head, KVI_SSD_HEAD);
+    kvi_store_le32(head + 8, crc);
+    assert_int_equal(kvi_ssd_record_read(head, &use, 8192, &read), KVS_MISS);
+  }
+}
+
 static void test_an_unknown_version_is_refused(void **state)
 {
   struct kvi_ssd_header header;
@@ -198,6 +228,7 @@ int main(void)
       cmocka_unit_test(test_golden_deletion),
       cmocka_unit_test(test_names),
       cmocka_unit_test(test_a_record_comes_back),
+      cmocka_unit_test(test_a_coded_record_has_a_flag),
       cmocka_unit_test(test_an_unknown_version_is_refused),
       cmocka_unit_test(test_a_canceled_record_is_passed_over),
   };
