@@ -291,6 +291,8 @@ void kvi_client_get_decoded(struct client_op *op)
 {
   struct tally tally = tally_chunks(op, op->ended);
 
+  op->wire_done =
+      false; /* a cancel ends no decodes any more, should the get live on to have chunks dropped */
   finish(op, op->ended, &tally);
 }
 
@@ -576,7 +578,7 @@ kvs_status kvsc_cancel(kvsc_client *client, kvsc_op id)
   } else if (op != NULL && op->state == OP_RUNNING && (op->kind == OP_GET || op->kind == OP_PUT)) {
     /* on_done takes the mutex, so the transfer lives as long as we hold it */
     op->canceled = true;
-    if (op->wire_done)
+    if (op->wire_done && op->n_decoding > 0)
       kvi_decode_abort(op, KVS_ERR_CANCELED);
     else if (op->submitted)
       client->wire->ops->cancel(client->wire, &op->transfer);

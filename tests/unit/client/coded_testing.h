@@ -177,6 +177,16 @@ static inline void give(struct coded *c, uint32_t chunk)
   end_chunk(c, chunk, KVS_OK);
 }
 
+/* The node does not answer what it was asked besides. */
+static inline void answer_calls(struct coded *c)
+{
+  for (uint32_t i = 0; i < c->wire.n_calls; i++) {
+    if (c->wire.call_done[i] != NULL)
+      c->wire.call_done[i](c->wire.call_ctx[i], KVS_ERR_UNREACHABLE, NULL);
+    c->wire.call_done[i] = NULL;
+  }
+}
+
 /* The whole of one chunk; its completion. */
 static inline kvsc_completion get_whole(struct coded *c, kvsc_call call)
 {

@@ -260,8 +260,7 @@ static void expect_corrupt(struct coded *c, bool only_corrupt)
   assert_int_equal(c->statuses[0], KVS_MISS);
   assert_int_equal(c->wire.n_calls, n_calls + 1); /* the node is asked to drop it */
   assert_int_equal(c->wire.only_corrupt, only_corrupt);
-  c->wire.call_done[n_calls](c->wire.call_ctx[n_calls], KVS_ERR_UNREACHABLE, NULL);
-  c->wire.call_done[n_calls] = NULL;
+  answer_calls(c);
 }
 
 /* Any byte of the head may be wrong, and the wire would not know: the node's checksums fit what the node has. */
@@ -278,10 +277,7 @@ static void damaged_heads_are_refused(void **state)
     assert_int_equal(completion.status, KVS_MISS);
     assert_true(completion.cause == KVSC_CAUSE_CORRUPT || completion.cause == KVSC_CAUSE_QUALITY);
     c->sample.payload[at] ^= 0x10;
-    for (uint32_t i = 0; i < c->wire.n_calls; i++) {
-      c->wire.call_done[i](c->wire.call_ctx[i], KVS_ERR_UNREACHABLE, NULL);
-      c->wire.call_done[i] = NULL;
-    }
+    answer_calls(c);
   }
   assert_int_equal(get_whole(c, (kvsc_call){0}).status, KVS_OK);
   assert_int_equal(counters_of(c).coded_chunks, 1);
@@ -319,10 +315,7 @@ static kvsc_completion get_said(struct coded *c, uint32_t said)
   c->wire.n_held = c->wire.n_calls = 0;
   c->sample.quality = kvi_quality(said, KVI_LOSS_MAX, KVI_CODING_KVC1);
   kvsc_completion completion = get_whole(c, (kvsc_call){.loss_max = said});
-  for (uint32_t i = 0; i < c->wire.n_calls; i++) {
-    c->wire.call_done[i](c->wire.call_ctx[i], KVS_ERR_UNREACHABLE, NULL);
-    c->wire.call_done[i] = NULL;
-  }
+  answer_calls(c);
   return completion;
 }
 

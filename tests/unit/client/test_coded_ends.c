@@ -44,6 +44,50 @@ static void a_deadline_ends_decoding(void **state)
   assert_int_equal(c->out[0], 0xEE);
 }
 
+struct victim {
+  kvsc_client *client;
+  kvsc_op op;
+  kvs_status status; /* what cancelling it said */
+};
+
+static void cancel_once(void *ctx)
+{
+  struct victim *victim = ctx;
+  if (victim->op != 0)
+    victim->status = kvsc_cancel(victim->client, victim->op);
+  victim->op = 0;
+}
+
+/* Its bytes are decided by then; it ends once all the same. The chunk is long: it is decoded for longer than the wire takes to end. */
+static void a_get_is_cancelled_while_its_chunk_is_dropped(void **state)
+{
+  struct coded *c = *state;
+
+  coded_sample_free(&c->sample);
+  coded_sample_make(&c->sample, KVI_CODEC_LOSSLESS, 0, 200, 200, 1);
+  use_sample(c);
+  c->sample.payload[c->sample.length - 1] ^= 1;
+  kvsc_op behind = start(c, 1);
+  struct victim victim = {.client = c->client, .op = start(c, 1), .status = KVS_PENDING};
+  kvsc_op op = victim.op;
+  c->wire.on_delete = cancel_once;
+  c->wire.on_delete_ctx = &victim;
+  give(c, 0);
+  end_transfer(c, KVS_OK);
+  assert_int_equal(wait_for(c->client, op).status, KVS_MISS);
+  assert_int_equal(victim.status, KVS_OK);
+
+  c->wire.n_held--; /* one that the client's thread comes to after what it may have been given twice */
+  give(c, 0);
+  end_transfer(c, KVS_OK);
+  assert_int_equal(wait_for(c->client, behind).status, KVS_MISS);
+  kvsc_counters counters = counters_of(c);
+  assert_int_equal(counters.operations, 2);
+  assert_int_equal(counters.completions, 2);
+  assert_int_equal(counters.in_flight, 0);
+  assert_int_equal(c->wire.n_calls, 2);
+}
+
 static void closing_ends_decoding(void **state)
 {
   struct coded *c = *state;
@@ -136,6 +180,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       TEST(a_get_is_cancelled_while_it_is_decoded),
       TEST(a_deadline_ends_decoding),
+      TEST(a_get_is_cancelled_while_its_chunk_is_dropped),
       TEST(closing_ends_decoding),
       TEST(staging_has_a_bound),
       TEST(options_are_bounded),
