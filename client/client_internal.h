@@ -60,6 +60,7 @@ struct op_chunk {
 
   /* Of a get's chunk that comes coded (decode.h). */
   bool coded, landed;    /* the wire has ended it well */
+  bool overwritten;      /* sound, but others wrote to its places: nothing that a node could mend */
   kvs_status decoded;    /* how decoding ended; KVS_PENDING: not yet */
   uint64_t raw_length;   /* of what was decoded */
   struct decode *decode; /* NULL before it came, and when its buffer was given back */

@@ -153,6 +153,7 @@ static void step(kvsc_client *client, struct decode *decode, uint64_t now_ns, st
   }
   if (decode->over)
     return; /* nobody wants it any more */
+  chunk_of(decode)->overwritten = status == KVS_ERR_CHECKSUM;
   if (status == KVS_OK)
     tell_progress(decode);
   else

@@ -128,7 +128,8 @@ void kvi_decode_free_idle(struct kvi_decoders *decoders);
 /*
  * Opens the object, of which `head` bytes are there, or decodes the next layer, for which `need` bytes are. Sets what is needed next.
  * KVS_OK: done, look at kvi_decode_is_done. KVS_ERR_BUFFER, KVS_ERR_SPACE_MISMATCH: the decoded bytes do not fit their place, of which nothing was
- * touched. Errors besides: KVS_ERR_CORRUPT, KVS_ERR_UNSUPPORTED, KVS_ERR_NOMEM.
+ * touched. KVS_ERR_CHECKSUM: the chunk is sound, but its bytes did not stay in their places as they were decoded: others write there. Errors besides:
+ * KVS_ERR_CORRUPT, KVS_ERR_UNSUPPORTED, KVS_ERR_NOMEM.
  */
 kvs_status kvi_decode_step(struct decode *decode, uint64_t *need_p, struct decode_scratch *scratch);
 static inline bool kvi_decode_is_done(const struct decode *decode)

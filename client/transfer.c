@@ -78,7 +78,7 @@ static void take_decoded(const struct op_chunk *kept, struct kvi_transfer_chunk 
 struct tally {
   uint32_t n_ok, n_prefix;
   uint32_t cause;
-  uint32_t corrupt;
+  uint32_t corrupt, to_drop;
   uint32_t busy;
   uint64_t bytes;
   kvs_status first_bad;
@@ -121,6 +121,7 @@ static struct tally tally_chunks(struct client_op *op, kvs_status ended)
     if (chunk->status == KVS_MISS) {
       tally.cause = tally.cause == KVI_MISS_NONE ? chunk->cause : tally.cause;
       tally.corrupt += chunk->cause == KVI_MISS_CORRUPT;
+      tally.to_drop += chunk->cause == KVI_MISS_CORRUPT && !op->chunks[i].overwritten;
     }
     tally.busy += chunk->status == KVS_ERR_BUSY;
     /* a miss says more of a batch than an error beside it */
@@ -264,7 +265,7 @@ static bool retry_put(struct client_op *op, const struct tally *tally, kvs_statu
  */
 static bool drop_corrupt_first(struct client_op *op, const struct tally *tally, kvs_status ended)
 {
-  if (op->kind != OP_GET || tally->corrupt == 0 || op->client->closing)
+  if (op->kind != OP_GET || tally->to_drop == 0 || op->client->closing)
     return false;
   op->ended = ended;
   op->submitted = false;
