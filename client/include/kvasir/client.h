@@ -11,6 +11,9 @@
  *
  * Threads: every function may be called from any thread. None blocks, save kvsc_open, kvsc_wait and kvsc_close.
  * Fork: open after fork. A client opened before fork answers KVS_ERR_FORKED in the child.
+ *
+ * Structs that begin with struct_size may grow: set it to sizeof, and everything not used to zero. They end with a field and not with a gap (hence `reserved`), so
+ * that what a later version appends is not a part of what an older caller passed without setting it.
  */
 #ifndef KVASIR_CLIENT_H
 #define KVASIR_CLIENT_H
@@ -42,6 +45,7 @@ typedef struct kvsc_options {
   uint32_t
       hand_over; /* 1: operations are sent by a thread of the library: starting one takes microseconds, and its answer
                          comes a wake-up later. 0: the caller sends, which is the shortest way to an answer */
+  uint32_t reserved; /* 0, or whatever a caller of an older version left there: not looked at */
   uint32_t
       decode_threads; /* of the library, for chunks that come coded; 0: 2, or 1 on one core; at most 64. They start when the first one comes */
   uint32_t decode_mib; /* MiB of coded bytes that are held until they are decoded; 0: 512; at most 65536 */
@@ -98,6 +102,7 @@ typedef struct kvsc_call {
   uint32_t
       loss_max; /* get, lookup: the most loss that is taken, 0 (the bytes that were put) to 15; put: how far the node may degrade the chunks.
                    docs/formats/chunk.md has the scale */
+  uint32_t reserved; /* not looked at: a field that comes later begins behind it */
 } kvsc_call;
 
 typedef struct kvsc_iov {
@@ -151,6 +156,7 @@ typedef struct kvsc_hint {
   const char *program, *parent_program, *tool;
   uint32_t turn, wait_kind; /* 0 none, 1 tool, 2 human, 3 subagent, 4 approval, 5 end */
   uint32_t return_p50_ms, return_p90_ms, close, priority, ttl_ms;
+  uint32_t reserved; /* not looked at */
 } kvsc_hint;
 /* space and keys may be NULL. The completion's n_ok is the outcome: 1 accepted, 2 clipped, 3 deferred, 4 rejected, 5 missing. */
 KVS_API kvs_status kvsc_send_hint(kvsc_client *client, const kvsc_hint *hint, kvsc_space *space,

@@ -22,7 +22,8 @@
  * that compute opens from one that is not pinned. Fork: open after fork. A connector opened before answers KVS_ERR_FORKED in the child, where kvs_close only
  * forgets it.
  *
- * Structs that begin with struct_size may grow: set it to sizeof, and everything not used to zero.
+ * Structs that begin with struct_size may grow: set it to sizeof, and everything not used to zero. They end with a field and not with a gap (hence `reserved`), so
+ * that what a later version appends is not a part of what an older caller passed without setting it.
  */
 #ifndef KVASIR_CONNECTOR_H
 #define KVASIR_CONNECTOR_H
@@ -62,6 +63,7 @@ typedef struct kvs_options {
   uint32_t
       hand_over; /* 1: operations are sent by a thread of the library: for engines whose step must not wait. Starting one takes
                          microseconds, and its answer comes a wake-up later. No effect on "embedded:" */
+  uint32_t reserved; /* not looked at: a field that comes later begins behind it */
 } kvs_options;
 
 /*
@@ -133,9 +135,11 @@ typedef struct kvs_request {
   uint8_t *present; /* lookup: bitmap of (n + 7) / 8 bytes, least significant bit first; NULL: not wanted */
   uint32_t
       by_layer; /* get; 1: the chunks come layer by layer rather than one after another, for kvs_wait_layer */
+  uint32_t reserved; /* 0, or whatever a caller of an older version left there: not looked at */
   uint32_t
-      loss_max; /* get: the most loss that is taken, 0 (the bytes that were put) to 15; put: how far the chunks may be degraded.
+      loss_max; /* get, lookup: the most loss that is taken, 0 (the bytes that were put) to 15; put: how far the chunks may be degraded.
                    docs/formats/chunk.md has the scale */
+  uint32_t reserved_2; /* not looked at */
 } kvs_request;
 
 /*
@@ -255,6 +259,7 @@ typedef struct kvs_hint {
   uint32_t close;                        /* 1: the program will not come back */
   uint32_t priority;                     /* 0 to 100 */
   uint32_t ttl_ms;
+  uint32_t reserved; /* not looked at */
 } kvs_hint;
 
 /*

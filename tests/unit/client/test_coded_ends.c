@@ -172,6 +172,12 @@ static void options_are_bounded(void **state)
   options.decode_threads = 64;
   options.decode_mib = 65537;
   assert_int_equal(kvi_client_open_over(&options, held_factory, &wire, &client), KVS_ERR_INVALID);
+
+  /* a caller that knows nothing behind hand_over, and whose options had 72 bytes with a gap at their end */
+  options = (kvsc_options){.struct_size = 72};
+  memset((char *)&options + offsetof(kvsc_options, hand_over) + sizeof(options.hand_over), 0xAB, 4);
+  assert_int_equal(kvi_client_open_over(&options, held_factory, &wire, &client), KVS_OK);
+  kvsc_close(client);
 }
 
 int main(void)
