@@ -288,12 +288,22 @@ static void finish(struct client_op *op, kvs_status ended, const struct tally *t
   }
 }
 
+/* What ends a get of which the wire said that. It may have been done with its part before decoders gave up theirs. */
+static kvs_status get_ended(const struct client_op *op, kvs_status said)
+{
+  bool for_good = kvi_client_node_is_out(said) || said == KVS_ERR_CANCELED || said == KVS_ERR_CLOSED;
+
+  return op->stopped != KVS_OK && !for_good ? op->stopped : said;
+}
+
 void kvi_client_get_decoded(struct client_op *op)
 {
-  struct tally tally = tally_chunks(op, op->ended);
+  struct tally tally;
 
-  op->wire_done =
-      false; /* a cancel ends no decodes any more, should the get live on to have chunks dropped */
+  op->ended = get_ended(op, op->ended);
+  tally = tally_chunks(op, op->ended);
+  /* A cancel ends no decodes any more, should the get live on to have chunks dropped. */
+  op->wire_done = false;
   finish(op, op->ended, &tally);
 }
 
@@ -322,6 +332,8 @@ static void on_done(struct kvi_transfer *transfer, kvs_status ended)
 
   if (op->kind == OP_GET && wait_for_decoding(op, ended))
     return;
+  if (op->kind == OP_GET)
+    ended = get_ended(op, ended);
   tally = tally_chunks(op, ended);
   pthread_mutex_lock(&op->client->mutex);
   finish(op, ended, &tally);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "tests/unit/client/coded_testing.h"
+#include "tests/unit/tiers/store_waiting.h"
 
 /* ---- ends in the middle ---- */
 
@@ -24,6 +25,66 @@ static void a_get_is_cancelled_while_it_is_decoded(void **state)
   assert_int_equal(c->statuses[1], KVS_ERR_CANCELED);
   for (uint64_t i = 0; i < N_CHUNKS * c->raw; i++)
     assert_int_equal(c->out[i], 0xEE);
+}
+
+/* What the wire ends well, since it has given everything, but a decoder has given up before. */
+static void a_cancel_that_a_decoder_sees_first_is_not_lost(void **state)
+{
+  struct coded *c = *state;
+  kvsc_op op = start(c, 2);
+
+  give(c, 0);
+  assert_int_equal(kvsc_wait_progress(c->client, op, 1, 0, 10000), KVS_OK);
+  assert_int_equal(begin(c, 1, c->sample.length), KVS_OK);
+  land(c, 1, 0, 2);
+  assert_int_equal(kvsc_cancel(c->client, op), KVS_OK);
+  land(c, 1, 2, c->sample.n_segments);
+  AWAIT(counters_of(c).coded_bytes == 2 * c->sample.length); /* its buffer was given back */
+  end_chunk(c, 1, KVS_OK);
+  end_transfer(c, KVS_OK);
+  kvsc_completion completion = wait_for(c->client, op);
+  assert_int_equal(completion.status, KVS_ERR_CANCELED);
+  assert_int_equal(completion.n_ok, 1);
+  assert_int_equal(c->statuses[1], KVS_ERR_CANCELED);
+  assert_int_equal(counters_of(c).canceled, 1);
+}
+
+/* The same of a get that was whole before it was cancelled. */
+static void a_cancel_that_comes_too_late_changes_nothing(void **state)
+{
+  struct coded *c = *state;
+  kvsc_op op = start(c, 1);
+
+  assert_int_equal(begin(c, 0, c->sample.length), KVS_OK);
+  land(c, 0, 0, c->sample.n_segments);
+  AWAIT(counters_of(c).coded_bytes == c->sample.length);
+  assert_int_equal(kvsc_cancel(c->client, op), KVS_OK);
+  end_chunk(c, 0, KVS_OK);
+  end_transfer(c, KVS_OK);
+  assert_int_equal(wait_for(c->client, op).status, KVS_OK);
+  assert_memory_equal(c->out, c->sample.raw, c->raw);
+  assert_int_equal(counters_of(c).canceled, 0);
+}
+
+/* Whether the wire is done before the decoder sees it or after. */
+static void a_deadline_counts_whoever_sees_it(void **state)
+{
+  struct coded *c = *state;
+  const struct timespec pause = {.tv_nsec = 1000000};
+
+  for (uint32_t i = 0; i < 2; i++) {
+    kvsc_op op = start_call(c, 1, (kvsc_call){.timeout_ms = 1});
+    struct kvi_transfer *transfer = transfer_of(c);
+
+    while (kvi_now_ns() < transfer->deadline_ns)
+      nanosleep(&pause, NULL);
+    give(c, 0);
+    if (i == 0)
+      AWAIT(counters_of(c).coded_bytes == c->sample.length);
+    end_transfer(c, KVS_OK);
+    assert_int_equal(wait_for(c->client, op).status, KVS_MISS);
+    assert_int_equal(counters_of(c).deadline_exceeded, i + 1);
+  }
 }
 
 /* The wire has given everything; the deadline was over when it did. */
@@ -185,6 +246,9 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
   const struct CMUnitTest tests[] = {
       TEST(a_get_is_cancelled_while_it_is_decoded),
+      TEST(a_cancel_that_a_decoder_sees_first_is_not_lost),
+      TEST(a_cancel_that_comes_too_late_changes_nothing),
+      TEST(a_deadline_counts_whoever_sees_it),
       TEST(a_deadline_ends_decoding),
       TEST(a_get_is_cancelled_while_its_chunk_is_dropped),
       TEST(closing_ends_decoding),
