@@ -210,7 +210,8 @@ KVS_API kvs_status kvsc_wait(kvsc_client *client, kvsc_op op, uint32_t timeout_m
                              kvsc_completion *completion_p);
 /*
  * get: how many leading chunks are whole, and of the chunk after them how many leading segments are verified and in place. Any time
- * until the completion is taken. KVS_ERR_INVALID: unknown operation.
+ * until the completion is taken. KVS_ERR_INVALID: unknown operation. Segments of a chunk that comes coded are told when they fit the checksums of the coded object
+ * and, if it has no loss, those of the put.
  */
 KVS_API kvs_status kvsc_progress(kvsc_client *client, kvsc_op op, uint32_t *chunks_p, uint32_t *segments_p);
 /* KVS_OK once that much of a get is in place or the operation has ended (kvsc_progress tells which). KVS_ERR_DEADLINE: not yet. */

@@ -10,7 +10,8 @@
  * "unix:/path", "kvasir://host:port".
  *
  * Failures are misses. A node that is down, slow, restarted or full costs recomputation, never an error the engine must
- * handle and never a wrong byte: bytes are checked against their checksum before they are reported ready.
+ * handle and never a wrong byte: bytes are checked against their checksum before they are reported ready (against which of a chunk that comes coded, kvs_wait_layer
+ * says).
  *
  * Operations complete exactly once, at the latest 250 ms after their deadline; until then their memory is in use,
  * afterwards nobody touches it. What an operation holds inside the library is freed when its completion is taken, so
@@ -217,7 +218,10 @@ KVS_API kvs_status kvs_wait(kvs_connector *connector, kvs_op op, uint32_t timeou
  * they will not come; KVS_ERR_DEADLINE: not yet; KVS_ERR_INVALID: unknown operation (its completion was taken before this
  * call), not a kvs_get, no such layer.
  *
- * A chunk that comes coded is decoded layer by layer; with planes (docs/codec.md) a layer is there only when the last plane of it has come.
+ * A chunk that comes coded is decoded layer by layer; with planes (docs/codec.md) a layer is there only when the last plane of it has come. Its layers are verified by the checksums of
+ * the coded object: of the bytes that came, and, if it has no loss, of the elements that they give. The checksums that the put made are compared at the ends of the put's segments besides, which may be
+ * after layers were told: where a segment is longer than a layer (a chunk put as one buffer, say). Should they not fit, which takes an object that was made of other bytes and sealed by its maker, then the chunk is a
+ * miss, but layers of it had been told. Who puts regions, a segment each, has both compared before a layer is told.
  *
  * A chunk that was put in other segments than this registration's regions (by another engine, as a buffer) is waited for up to the
  * end of the segment in which the layer ends.
