@@ -28,6 +28,7 @@
 #define DECODE_THREADS_DEFAULT 2u   /* 1 on a machine of one core */
 #define DECODE_MIB_DEFAULT     512u /* staging: of four of the largest chunks */
 #define DECODE_MIB_MAX         65536u
+#define DECODE_ROOM_STEP       (64u << 10) /* buffers are as large as a multiple of it */
 
 struct client_op;
 
@@ -116,6 +117,11 @@ void kvi_decode_abort(struct client_op *op, kvs_status status);
 static inline uint64_t kvi_decode_keep_max(const struct kvi_decoders *decoders)
 {
   return decoders->bytes_max / 4;
+}
+/* What a buffer for so many bytes takes of the bound. */
+static inline uint64_t kvi_decode_room(uint64_t length)
+{
+  return (length + DECODE_ROOM_STEP - 1) / DECODE_ROOM_STEP * DECODE_ROOM_STEP;
 }
 /* A buffer of `length` bytes, all but bytes cleared; NULL: beyond the bound, or no memory. */
 struct decode *kvi_decode_take(kvsc_client *client, uint64_t length);

@@ -409,18 +409,21 @@ static kvs_status take_chunk(struct client_op *op, const kvsc_chunk *chunk, uint
 }
 
 /*
- * Whether what comes coded has a place. Of chunks that come abreast all are under way at once: where they are too many the node has to decode.
+ * Whether what comes coded has a place, each chunk in a buffer as large as its room at most. Of chunks that come abreast all are under way at once. Where they are too large or
+ * too many the node has to decode.
  */
 static bool takes_coded(const struct client_op *op)
 {
   uint64_t left = op->client->decoders.bytes_max;
 
-  if (!op->transfer.abreast || op->transfer.n_chunks == 1)
-    return true;
   for (uint32_t i = 0; i < op->transfer.n_chunks; i++) {
-    if (op->transfer.chunks[i].length > left)
+    uint64_t length = op->transfer.chunks[i].length;
+    uint64_t room = kvi_decode_room(length < KVI_CHUNK_BYTES_MAX ? length : KVI_CHUNK_BYTES_MAX);
+
+    if (room > left)
       return false;
-    left -= op->transfer.chunks[i].length;
+    if (op->transfer.abreast)
+      left -= room;
   }
   return true;
 }

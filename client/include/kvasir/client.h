@@ -129,7 +129,8 @@ KVS_API kvs_status kvsc_lookup(kvsc_client *client, kvsc_space *const *spaces, u
 /*
  * Reads chunks into memory. Up to 512 chunks. Bytes of chunks that end with another status than OK are undefined. A chunk
  * larger than its room ends with KVS_ERR_BUFFER. What the node has but call->loss_max does not allow is a miss with KVSC_CAUSE_QUALITY. A chunk may come coded, and is decoded here: what is
- * said of lengths, progress and completion.bytes is always of the chunk as it was put. KVS_ERR_BUSY as a chunk's status: there was no room to hold it coded. One whose bytes do not fit their checksum is a miss with KVSC_CAUSE_CORRUPT,
+ * said of lengths, progress and completion.bytes is always of the chunk as it was put. KVS_ERR_BUSY as a chunk's status: other chunks left no room to hold it coded (one
+ * that is larger than all of decode_mib is asked for as it was put). One whose bytes do not fit their checksum is a miss with KVSC_CAUSE_CORRUPT,
  * and the node is asked to drop it, so that a put can bring good ones (not where they fit until others wrote to their places). With a chain, keys->parent and keys->extent_first are required where
  * keys->first_place says so (see kvsc_keys): KVS_ERR_INVALID.
  */

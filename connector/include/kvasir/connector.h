@@ -164,7 +164,8 @@ KVS_API kvs_status kvs_lookup_tokens(kvs_space *space, const uint32_t *tokens, s
  * -1: a hole (get only), whose bytes are neither written nor handed over. On a miss the slots' bytes are undefined.
  * Up to 512 chunks, and up to 1048576 places (chunks * slots_per_chunk * regions): KVS_ERR_TOO_LARGE beyond, and for a
  * chunk above 128 MiB. KVS_ERR_SPACE_MISMATCH: the chunk's bytes are not the space's chunk_bytes; as the status of a chunk of a
- * get: what is stored is shorter than its slots (longer: KVS_ERR_BUFFER).
+ * get: what is stored is shorter than its slots (longer: KVS_ERR_BUFFER). KVS_ERR_BUSY as a chunk's status: of a put, the node has no room for it now; of a get, what the library
+ * holds of coded chunks left no room for this one: compute it, or ask again later.
  */
 KVS_API kvs_status kvs_get(kvs_space *space, const kvs_keys *keys, kvs_memory *memory, const int64_t *slots,
                            uint32_t slots_per_chunk, const kvs_request *request, kvs_op *op_p);

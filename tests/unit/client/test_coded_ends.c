@@ -214,8 +214,22 @@ static void staging_has_a_bound(void **state)
   assert_null(transfer_of(c)->on_coded);
   held_end(&c->wire, c->wire.n_held - 1, KVS_MISS, KVS_MISS);
   (void)wait_for(c->client, op);
+  /* so it has where a single chunk's room is more than all of it; and buffers are larger than what they hold */
+  for (uint32_t i = 0; i < 6; i++) {
+    uint32_t abreast = i / 2 > 0, n_chunks = i / 2 == 2 ? 3 : 1;
+
+    for (uint32_t k = 0; k < n_chunks; k++)
+      c->iov[k].length = (n_chunks == 1 ? 1u << 20 : c->raw) + i % 2;
+    op = start_call(c, n_chunks, (kvsc_call){.abreast = abreast});
+    assert_int_equal(transfer_of(c)->on_coded != NULL, i % 2 == 0);
+    held_end(&c->wire, c->wire.n_held - 1, KVS_MISS, KVS_MISS);
+    (void)wait_for(c->client, op);
+  }
+  c->iov[0].length = c->raw;
+
   op = start(c, 1);
-  assert_int_equal(begin(c, 0, (1u << 20) + 1), KVS_ERR_BUSY); /* more than all of it */
+  assert_int_equal(begin(c, 0, (1u << 20) + 1),
+                   KVS_ERR_BUSY); /* a node that sends more than there was room for */
   end_chunk(c, 0, KVS_ERR_BUSY);
   end_transfer(c, KVS_ERR_BUSY);
   assert_int_equal(wait_for(c->client, op).status, KVS_ERR_BUSY);
