@@ -30,8 +30,11 @@ struct coded {
 
 static inline void open_client(struct coded *c, uint32_t threads, uint32_t mib)
 {
-  const kvsc_options options = {
-      .struct_size = sizeof(options), .max_operations = 8, .decode_threads = threads, .decode_mib = mib};
+  const kvsc_options options = {.struct_size = sizeof(options),
+                                .timeout_ms = 60000,
+                                .max_operations = 8,
+                                .decode_threads = threads,
+                                .decode_mib = mib};
   kvs_space_desc desc = test_desc("coded");
 
   assert_int_equal(kvi_client_open_over(&options, held_factory, &c->wire, &c->client), KVS_OK);
