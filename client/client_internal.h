@@ -60,6 +60,7 @@ struct op_chunk {
 
   /* Of a get's chunk that comes coded (decode.h). */
   bool coded, landed;    /* the wire has ended it well */
+  bool overwritten;      /* sound, but others wrote to its places: nothing that a node could mend */
   kvs_status decoded;    /* how decoding ended; KVS_PENDING: not yet */
   uint64_t raw_length;   /* of what was decoded */
   struct decode *decode; /* NULL before it came, and when its buffer was given back */
@@ -96,7 +97,9 @@ struct client_op {
   bool wire_done;          /* get: the wire has ended it, while some of its chunks were still to be decoded */
   kvs_status
       ended; /* get that waits for that, or until the node was told to drop corrupt chunks: what the wire said */
-  void *big; /* the room of a big batch, or NULL */
+  kvs_status
+      stopped; /* get: what made decoders give a chunk up: cancel, deadline, close; KVS_OK: nothing did */
+  void *big;   /* the room of a big batch, or NULL */
   _Alignas(16) uint8_t room[OP_ROOM];
 };
 

@@ -63,10 +63,14 @@ static void end_decode(struct decode *decode, kvs_status status)
     op->client->counters.coded_chunks++;
     if (chunk->landed)
       kvi_client_chunk_ready(op, decode->chunk);
-  } else if (op->wire_done &&
-             (status == KVS_ERR_DEADLINE || status == KVS_ERR_CANCELED || status == KVS_ERR_CLOSED)) {
-    op->ended = status; /* what ended the rest */
   }
+}
+
+/* Gives it up: not for its bytes, nor because the wire did, which would end the get otherwise. settle is the caller's. */
+static void stop_decode(struct decode *decode, kvs_status status)
+{
+  decode->op->stopped = status;
+  end_decode(decode, status);
 }
 
 void kvi_decode_abort(struct client_op *op, kvs_status status)
@@ -77,7 +81,7 @@ void kvi_decode_abort(struct client_op *op, kvs_status status)
 
     if (decode == NULL || decode->over)
       continue;
-    end_decode(decode, status);
+    stop_decode(decode, status);
     settle(decode);
   }
   count_down(op);
@@ -118,7 +122,7 @@ static void expire_queued(kvsc_client *client, uint64_t now_ns)
     return;
   decoders->expired_ns = now_ns;
   while ((decode = find_expired(decoders, now_ns)) != NULL) {
-    end_decode(decode, stopped(decode->op, now_ns));
+    stop_decode(decode, stopped(decode->op, now_ns));
     settle(decode);
   }
 }
@@ -145,14 +149,17 @@ static void step(kvsc_client *client, struct decode *decode, uint64_t now_ns, st
   kvs_status status = stopped(decode->op, now_ns);
   uint64_t need = decode->need;
 
-  if (status == KVS_OK) {
-    pthread_mutex_unlock(&client->mutex);
-    status = kvi_decode_step(decode, &need, scratch);
-    pthread_mutex_lock(&client->mutex);
-    decode->need = need;
+  if (status != KVS_OK) {
+    stop_decode(decode, status);
+    return;
   }
+  pthread_mutex_unlock(&client->mutex);
+  status = kvi_decode_step(decode, &need, scratch);
+  pthread_mutex_lock(&client->mutex);
+  decode->need = need;
   if (decode->over)
     return; /* nobody wants it any more */
+  chunk_of(decode)->overwritten = status == KVS_ERR_CHECKSUM;
   if (status == KVS_OK)
     tell_progress(decode);
   else

@@ -28,6 +28,7 @@
 #define DECODE_THREADS_DEFAULT 2u   /* 1 on a machine of one core */
 #define DECODE_MIB_DEFAULT     512u /* staging: of four of the largest chunks */
 #define DECODE_MIB_MAX         65536u
+#define DECODE_ROOM_STEP       (64u << 10) /* buffers are as large as a multiple of it */
 
 struct client_op;
 
@@ -117,6 +118,11 @@ static inline uint64_t kvi_decode_keep_max(const struct kvi_decoders *decoders)
 {
   return decoders->bytes_max / 4;
 }
+/* What a buffer for so many bytes takes of the bound. */
+static inline uint64_t kvi_decode_room(uint64_t length)
+{
+  return (length + DECODE_ROOM_STEP - 1) / DECODE_ROOM_STEP * DECODE_ROOM_STEP;
+}
 /* A buffer of `length` bytes, all but bytes cleared; NULL: beyond the bound, or no memory. */
 struct decode *kvi_decode_take(kvsc_client *client, uint64_t length);
 void kvi_decode_give(kvsc_client *client, struct decode *decode);
@@ -128,7 +134,8 @@ void kvi_decode_free_idle(struct kvi_decoders *decoders);
 /*
  * Opens the object, of which `head` bytes are there, or decodes the next layer, for which `need` bytes are. Sets what is needed next.
  * KVS_OK: done, look at kvi_decode_is_done. KVS_ERR_BUFFER, KVS_ERR_SPACE_MISMATCH: the decoded bytes do not fit their place, of which nothing was
- * touched. Errors besides: KVS_ERR_CORRUPT, KVS_ERR_UNSUPPORTED, KVS_ERR_NOMEM.
+ * touched. KVS_ERR_CHECKSUM: the chunk is sound, but its bytes did not stay in their places as they were decoded: others write there. Errors besides:
+ * KVS_ERR_CORRUPT, KVS_ERR_UNSUPPORTED, KVS_ERR_NOMEM.
  */
 kvs_status kvi_decode_step(struct decode *decode, uint64_t *need_p, struct decode_scratch *scratch);
 static inline bool kvi_decode_is_done(const struct decode *decode)

@@ -157,9 +157,11 @@ static kvs_status decode_in_place(struct decode *decode, uint64_t keys, uint64_t
              : KVS_ERR_CORRUPT;
 }
 
-static kvs_status decode_by_scratch(struct decode *decode, uint64_t length, struct decode_scratch *scratch)
+/* Any layer, to the start of scratch. */
+static kvs_status decode_to_scratch(const struct decode *decode, uint32_t layer,
+                                    struct decode_scratch *scratch)
 {
-  kvs_status status;
+  uint64_t length = kvi_codec_layer_bytes(&decode->coded.object.shape, layer);
 
   if (scratch->room < length) {
     free(scratch->bytes);
@@ -168,13 +170,51 @@ static kvs_status decode_by_scratch(struct decode *decode, uint64_t length, stru
     if (scratch->bytes == NULL)
       return KVS_ERR_NOMEM;
   }
-  status = kvi_coded_layer(&decode->coded, decode->layer, decode->bytes, scratch->bytes);
+  return kvi_coded_layer(&decode->coded, layer, decode->bytes, scratch->bytes);
+}
+
+static kvs_status decode_by_scratch(struct decode *decode, uint64_t length, struct decode_scratch *scratch)
+{
+  kvs_status status = decode_to_scratch(decode, decode->layer, scratch);
+
   if (status != KVS_OK)
     return status;
   if (!take_bytes(decode, scratch->bytes, length))
     return KVS_ERR_CORRUPT;
   go_on(&decode->cursor, scratch->bytes, length);
   return KVS_OK;
+}
+
+/*
+ * A layer that does not fit was read back from the caller's places, or layers before it in its segment were, and others may write there. Decoded once more to memory
+ * of ours it tells whether the chunk is wrong (KVS_ERR_CORRUPT) or only what became of it there (KVS_ERR_CHECKSUM).
+ */
+static kvs_status judge(const struct decode *decode, struct decode_scratch *scratch)
+{
+  struct kvi_segment segment = {0};
+  uint64_t begin = decode->raw, at = 0;
+  uint32_t crc = 0;
+
+  if (decode->segment < decode->coded.raw.n_segments)
+    segment = kvi_chunk_table_segment(&decode->coded.raw, decode->segment);
+  if (segment.length > 0 && decode->segment_at == segment.length) /* else it is the object's own checksum */
+    begin -= segment.length;
+  for (uint32_t layer = 0; layer <= decode->layer; layer++) {
+    uint64_t length = kvi_codec_layer_bytes(&decode->coded.object.shape, layer);
+    uint64_t from = begin > at ? begin - at : 0;
+    uint64_t to = decode->raw < at + length ? decode->raw - at : length;
+    kvs_status status;
+
+    at += length;
+    if (at <= begin)
+      continue;
+    status = decode_to_scratch(decode, layer, scratch);
+    if (status != KVS_OK)
+      return status;
+    if (from < to)
+      crc = kvi_crc32c_update(crc, scratch->bytes + from, (size_t)(to - from));
+  }
+  return begin < decode->raw && crc != segment.crc32c ? KVS_ERR_CORRUPT : KVS_ERR_CHECKSUM;
 }
 
 static kvs_status decode_layer(struct decode *decode, struct decode_scratch *scratch)
@@ -193,6 +233,8 @@ static kvs_status decode_layer(struct decode *decode, struct decode_scratch *scr
   } else {
     status = decode_by_scratch(decode, length, scratch);
   }
+  if (status == KVS_ERR_CORRUPT)
+    status = judge(decode, scratch);
   decode->layer++;
   return status;
 }

@@ -5,8 +5,6 @@
 #include "client/client_internal.h"
 #include "proto/limits.h"
 
-#define ROOM_STEP (64u << 10)
-
 static void remove_idle(struct kvi_decoders *decoders, struct decode *decode)
 {
   kvi_list_remove(&decoders->idle, &decode->node);
@@ -20,7 +18,7 @@ static struct decode *find_idle(struct kvi_decoders *decoders, uint64_t length)
   {
     struct decode *decode = kvi_list_entry(node, struct decode, node);
 
-    if (decode->room >= length && decode->room / 2 <= length + ROOM_STEP) {
+    if (decode->room >= length && decode->room / 2 <= length + DECODE_ROOM_STEP) {
       remove_idle(decoders, decode);
       return decode;
     }
@@ -71,7 +69,7 @@ struct decode *kvi_decode_take(kvsc_client *client, uint64_t length)
   kvi_list freed;
 
   if (decode == NULL) {
-    size_t room = (size_t)(length + ROOM_STEP - 1) / ROOM_STEP * ROOM_STEP;
+    size_t room = (size_t)kvi_decode_room(length);
 
     if (room > decoders->bytes_max || decoders->bytes - decoders->idle_bytes > decoders->bytes_max - room)
       return NULL;

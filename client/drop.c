@@ -25,7 +25,7 @@ static void drop_some(struct client_op *op, bool wrong_there)
     return;
   for (uint32_t i = 0; i < transfer->n_chunks; i++) {
     if (transfer->chunks[i].status == KVS_MISS && transfer->chunks[i].cause == KVI_MISS_CORRUPT &&
-        is_wrong_there(&op->chunks[i]) == wrong_there)
+        !op->chunks[i].overwritten && is_wrong_there(&op->chunks[i]) == wrong_there)
       memcpy(blob + (size_t)keys.n++ * transfer->key_length,
              transfer->keys + (size_t)i * transfer->key_length, transfer->key_length);
   }

@@ -86,6 +86,7 @@ static void reset_op(struct client_op *op, enum op_kind kind, const kvsc_call *c
   op->chunks = NULL;
   op->lead = op->n_decoding = 0;
   op->wire_done = false;
+  op->stopped = KVS_OK;
   op->busy_tries = 0;
   op->not_before_ns = 0;
 }

@@ -78,7 +78,7 @@ static void take_decoded(const struct op_chunk *kept, struct kvi_transfer_chunk 
 struct tally {
   uint32_t n_ok, n_prefix;
   uint32_t cause;
-  uint32_t corrupt;
+  uint32_t corrupt, to_drop;
   uint32_t busy;
   uint64_t bytes;
   kvs_status first_bad;
@@ -121,6 +121,7 @@ static struct tally tally_chunks(struct client_op *op, kvs_status ended)
     if (chunk->status == KVS_MISS) {
       tally.cause = tally.cause == KVI_MISS_NONE ? chunk->cause : tally.cause;
       tally.corrupt += chunk->cause == KVI_MISS_CORRUPT;
+      tally.to_drop += chunk->cause == KVI_MISS_CORRUPT && !op->chunks[i].overwritten;
     }
     tally.busy += chunk->status == KVS_ERR_BUSY;
     /* a miss says more of a batch than an error beside it */
@@ -264,7 +265,7 @@ static bool retry_put(struct client_op *op, const struct tally *tally, kvs_statu
  */
 static bool drop_corrupt_first(struct client_op *op, const struct tally *tally, kvs_status ended)
 {
-  if (op->kind != OP_GET || tally->corrupt == 0 || op->client->closing)
+  if (op->kind != OP_GET || tally->to_drop == 0 || op->client->closing)
     return false;
   op->ended = ended;
   op->submitted = false;
@@ -287,10 +288,22 @@ static void finish(struct client_op *op, kvs_status ended, const struct tally *t
   }
 }
 
+/* What ends a get of which the wire said that. It may have been done with its part before decoders gave up theirs. */
+static kvs_status get_ended(const struct client_op *op, kvs_status said)
+{
+  bool for_good = kvi_client_node_is_out(said) || said == KVS_ERR_CANCELED || said == KVS_ERR_CLOSED;
+
+  return op->stopped != KVS_OK && !for_good ? op->stopped : said;
+}
+
 void kvi_client_get_decoded(struct client_op *op)
 {
-  struct tally tally = tally_chunks(op, op->ended);
+  struct tally tally;
 
+  op->ended = get_ended(op, op->ended);
+  tally = tally_chunks(op, op->ended);
+  /* A cancel ends no decodes any more, should the get live on to have chunks dropped. */
+  op->wire_done = false;
   finish(op, op->ended, &tally);
 }
 
@@ -319,6 +332,8 @@ static void on_done(struct kvi_transfer *transfer, kvs_status ended)
 
   if (op->kind == OP_GET && wait_for_decoding(op, ended))
     return;
+  if (op->kind == OP_GET)
+    ended = get_ended(op, ended);
   tally = tally_chunks(op, ended);
   pthread_mutex_lock(&op->client->mutex);
   finish(op, ended, &tally);
@@ -394,18 +409,21 @@ static kvs_status take_chunk(struct client_op *op, const kvsc_chunk *chunk, uint
 }
 
 /*
- * Whether what comes coded has a place. Of chunks that come abreast all are under way at once: where they are too many the node has to decode.
+ * Whether what comes coded has a place, each chunk in a buffer as large as its room at most. Of chunks that come abreast all are under way at once. Where they are too large or
+ * too many the node has to decode.
  */
 static bool takes_coded(const struct client_op *op)
 {
   uint64_t left = op->client->decoders.bytes_max;
 
-  if (!op->transfer.abreast || op->transfer.n_chunks == 1)
-    return true;
   for (uint32_t i = 0; i < op->transfer.n_chunks; i++) {
-    if (op->transfer.chunks[i].length > left)
+    uint64_t length = op->transfer.chunks[i].length;
+    uint64_t room = kvi_decode_room(length < KVI_CHUNK_BYTES_MAX ? length : KVI_CHUNK_BYTES_MAX);
+
+    if (room > left)
       return false;
-    left -= op->transfer.chunks[i].length;
+    if (op->transfer.abreast)
+      left -= room;
   }
   return true;
 }
@@ -576,7 +594,7 @@ kvs_status kvsc_cancel(kvsc_client *client, kvsc_op id)
   } else if (op != NULL && op->state == OP_RUNNING && (op->kind == OP_GET || op->kind == OP_PUT)) {
     /* on_done takes the mutex, so the transfer lives as long as we hold it */
     op->canceled = true;
-    if (op->wire_done)
+    if (op->wire_done && op->n_decoding > 0)
       kvi_decode_abort(op, KVS_ERR_CANCELED);
     else if (op->submitted)
       client->wire->ops->cancel(client->wire, &op->transfer);

@@ -7,9 +7,19 @@
 #include "proto/chunk.h"
 #include "proto/limits.h"
 
+/* What a caller of an older version does not have is zero. */
+static bool take_options(const kvs_llama_options *from, kvs_llama_options *options)
+{
+  if (from == NULL || from->struct_size < sizeof(from->struct_size))
+    return false;
+  *options = (kvs_llama_options){0};
+  memcpy(options, from, from->struct_size < sizeof(*options) ? from->struct_size : sizeof(*options));
+  return true;
+}
+
 static kvs_status check_options(const kvs_llama_options *options)
 {
-  if (options == NULL || options->struct_size < sizeof(*options) || options->params == NULL)
+  if (options->params == NULL)
     return KVS_ERR_INVALID;
   if (options->model_path == NULL && options->weights == NULL)
     return KVS_ERR_INVALID;
@@ -23,15 +33,19 @@ kvs_status kvs_llama_open(kvs_connector *connector, struct llama_context *contex
                           const kvs_llama_options *options, char *error, size_t error_size,
                           kvs_llama **handle_p)
 {
+  kvs_llama_options taken;
   if (error_size > 0)
     error[0] = '\0';
   *handle_p = NULL;
-  kvs_status status = connector == NULL || context == NULL ? KVS_ERR_INVALID : check_options(options);
+  kvs_status status = connector == NULL || context == NULL || !take_options(options, &taken)
+                          ? KVS_ERR_INVALID
+                          : check_options(&taken);
   if (status != KVS_OK) {
     if (error_size > 0)
       snprintf(error, error_size, "an option is missing or out of bounds");
     return status;
   }
+  options = &taken;
   kvs_llama *handle = calloc(1, sizeof(*handle));
   if (handle == NULL)
     return KVS_ERR_NOMEM;

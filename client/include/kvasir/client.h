@@ -11,6 +11,9 @@
  *
  * Threads: every function may be called from any thread. None blocks, save kvsc_open, kvsc_wait and kvsc_close.
  * Fork: open after fork. A client opened before fork answers KVS_ERR_FORKED in the child.
+ *
+ * Structs that begin with struct_size may grow: set it to sizeof, and everything not used to zero. They end with a field and not with a gap (hence `reserved`), so
+ * that what a later version appends is not a part of what an older caller passed without setting it.
  */
 #ifndef KVASIR_CLIENT_H
 #define KVASIR_CLIENT_H
@@ -42,6 +45,7 @@ typedef struct kvsc_options {
   uint32_t
       hand_over; /* 1: operations are sent by a thread of the library: starting one takes microseconds, and its answer
                          comes a wake-up later. 0: the caller sends, which is the shortest way to an answer */
+  uint32_t reserved; /* 0, or whatever a caller of an older version left there: not looked at */
   uint32_t
       decode_threads; /* of the library, for chunks that come coded; 0: 2, or 1 on one core; at most 64. They start when the first one comes */
   uint32_t decode_mib; /* MiB of coded bytes that are held until they are decoded; 0: 512; at most 65536 */
@@ -98,6 +102,7 @@ typedef struct kvsc_call {
   uint32_t
       loss_max; /* get, lookup: the most loss that is taken, 0 (the bytes that were put) to 15; put: how far the node may degrade the chunks.
                    docs/formats/chunk.md has the scale */
+  uint32_t reserved; /* not looked at: a field that comes later begins behind it */
 } kvsc_call;
 
 typedef struct kvsc_iov {
@@ -124,8 +129,9 @@ KVS_API kvs_status kvsc_lookup(kvsc_client *client, kvsc_space *const *spaces, u
 /*
  * Reads chunks into memory. Up to 512 chunks. Bytes of chunks that end with another status than OK are undefined. A chunk
  * larger than its room ends with KVS_ERR_BUFFER. What the node has but call->loss_max does not allow is a miss with KVSC_CAUSE_QUALITY. A chunk may come coded, and is decoded here: what is
- * said of lengths, progress and completion.bytes is always of the chunk as it was put. KVS_ERR_BUSY as a chunk's status: there was no room to hold it coded. One whose bytes do not fit their checksum is a miss with KVSC_CAUSE_CORRUPT,
- * and the node is asked to drop it, so that a put can bring good ones. With a chain, keys->parent and keys->extent_first are required where
+ * said of lengths, progress and completion.bytes is always of the chunk as it was put. KVS_ERR_BUSY as a chunk's status: other chunks left no room to hold it coded (one
+ * that is larger than all of decode_mib is asked for as it was put). One whose bytes do not fit their checksum is a miss with KVSC_CAUSE_CORRUPT,
+ * and the node is asked to drop it, so that a put can bring good ones (not where they fit until others wrote to their places). With a chain, keys->parent and keys->extent_first are required where
  * keys->first_place says so (see kvsc_keys): KVS_ERR_INVALID.
  */
 KVS_API kvs_status kvsc_get(kvsc_space *space, const kvsc_keys *keys, const kvsc_chunk *chunks,
@@ -151,6 +157,7 @@ typedef struct kvsc_hint {
   const char *program, *parent_program, *tool;
   uint32_t turn, wait_kind; /* 0 none, 1 tool, 2 human, 3 subagent, 4 approval, 5 end */
   uint32_t return_p50_ms, return_p90_ms, close, priority, ttl_ms;
+  uint32_t reserved; /* not looked at */
 } kvsc_hint;
 /* space and keys may be NULL. The completion's n_ok is the outcome: 1 accepted, 2 clipped, 3 deferred, 4 rejected, 5 missing. */
 KVS_API kvs_status kvsc_send_hint(kvsc_client *client, const kvsc_hint *hint, kvsc_space *space,
@@ -204,7 +211,8 @@ KVS_API kvs_status kvsc_wait(kvsc_client *client, kvsc_op op, uint32_t timeout_m
                              kvsc_completion *completion_p);
 /*
  * get: how many leading chunks are whole, and of the chunk after them how many leading segments are verified and in place. Any time
- * until the completion is taken. KVS_ERR_INVALID: unknown operation.
+ * until the completion is taken. KVS_ERR_INVALID: unknown operation. Segments of a chunk that comes coded are told when they fit the checksums of the coded object
+ * and, if it has no loss, those of the put.
  */
 KVS_API kvs_status kvsc_progress(kvsc_client *client, kvsc_op op, uint32_t *chunks_p, uint32_t *segments_p);
 /* KVS_OK once that much of a get is in place or the operation has ended (kvsc_progress tells which). KVS_ERR_DEADLINE: not yet. */

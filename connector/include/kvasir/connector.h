@@ -10,7 +10,8 @@
  * "unix:/path", "kvasir://host:port".
  *
  * Failures are misses. A node that is down, slow, restarted or full costs recomputation, never an error the engine must
- * handle and never a wrong byte: bytes are checked against their checksum before they are reported ready.
+ * handle and never a wrong byte: bytes are checked against their checksum before they are reported ready (against which of a chunk that comes coded, kvs_wait_layer
+ * says).
  *
  * Operations complete exactly once, at the latest 250 ms after their deadline; until then their memory is in use,
  * afterwards nobody touches it. What an operation holds inside the library is freed when its completion is taken, so
@@ -22,7 +23,8 @@
  * that compute opens from one that is not pinned. Fork: open after fork. A connector opened before answers KVS_ERR_FORKED in the child, where kvs_close only
  * forgets it.
  *
- * Structs that begin with struct_size may grow: set it to sizeof, and everything not used to zero.
+ * Structs that begin with struct_size may grow: set it to sizeof, and everything not used to zero. They end with a field and not with a gap (hence `reserved`), so
+ * that what a later version appends is not a part of what an older caller passed without setting it.
  */
 #ifndef KVASIR_CONNECTOR_H
 #define KVASIR_CONNECTOR_H
@@ -62,6 +64,7 @@ typedef struct kvs_options {
   uint32_t
       hand_over; /* 1: operations are sent by a thread of the library: for engines whose step must not wait. Starting one takes
                          microseconds, and its answer comes a wake-up later. No effect on "embedded:" */
+  uint32_t reserved; /* not looked at: a field that comes later begins behind it */
 } kvs_options;
 
 /*
@@ -133,9 +136,11 @@ typedef struct kvs_request {
   uint8_t *present; /* lookup: bitmap of (n + 7) / 8 bytes, least significant bit first; NULL: not wanted */
   uint32_t
       by_layer; /* get; 1: the chunks come layer by layer rather than one after another, for kvs_wait_layer */
+  uint32_t reserved; /* 0, or whatever a caller of an older version left there: not looked at */
   uint32_t
-      loss_max; /* get: the most loss that is taken, 0 (the bytes that were put) to 15; put: how far the chunks may be degraded.
+      loss_max; /* get, lookup: the most loss that is taken, 0 (the bytes that were put) to 15; put: how far the chunks may be degraded.
                    docs/formats/chunk.md has the scale */
+  uint32_t reserved_2; /* not looked at */
 } kvs_request;
 
 /*
@@ -159,7 +164,8 @@ KVS_API kvs_status kvs_lookup_tokens(kvs_space *space, const uint32_t *tokens, s
  * -1: a hole (get only), whose bytes are neither written nor handed over. On a miss the slots' bytes are undefined.
  * Up to 512 chunks, and up to 1048576 places (chunks * slots_per_chunk * regions): KVS_ERR_TOO_LARGE beyond, and for a
  * chunk above 128 MiB. KVS_ERR_SPACE_MISMATCH: the chunk's bytes are not the space's chunk_bytes; as the status of a chunk of a
- * get: what is stored is shorter than its slots (longer: KVS_ERR_BUFFER).
+ * get: what is stored is shorter than its slots (longer: KVS_ERR_BUFFER). KVS_ERR_BUSY as a chunk's status: of a put, the node has no room for it now; of a get, what the library
+ * holds of coded chunks left no room for this one: compute it, or ask again later.
  */
 KVS_API kvs_status kvs_get(kvs_space *space, const kvs_keys *keys, kvs_memory *memory, const int64_t *slots,
                            uint32_t slots_per_chunk, const kvs_request *request, kvs_op *op_p);
@@ -213,7 +219,10 @@ KVS_API kvs_status kvs_wait(kvs_connector *connector, kvs_op op, uint32_t timeou
  * they will not come; KVS_ERR_DEADLINE: not yet; KVS_ERR_INVALID: unknown operation (its completion was taken before this
  * call), not a kvs_get, no such layer.
  *
- * A chunk that comes coded is decoded layer by layer; with planes (docs/codec.md) a layer is there only when the last plane of it has come.
+ * A chunk that comes coded is decoded layer by layer; with planes (docs/codec.md) a layer is there only when the last plane of it has come. Its layers are verified by the checksums of
+ * the coded object: of the bytes that came, and, if it has no loss, of the elements that they give. The checksums that the put made are compared at the ends of the put's segments besides, which may be
+ * after layers were told: where a segment is longer than a layer (a chunk put as one buffer, say). Should they not fit, which takes an object that was made of other bytes and sealed by its maker, then the chunk is a
+ * miss, but layers of it had been told. Who puts regions, a segment each, has both compared before a layer is told.
  *
  * A chunk that was put in other segments than this registration's regions (by another engine, as a buffer) is waited for up to the
  * end of the segment in which the layer ends.
@@ -255,6 +264,7 @@ typedef struct kvs_hint {
   uint32_t close;                        /* 1: the program will not come back */
   uint32_t priority;                     /* 0 to 100 */
   uint32_t ttl_ms;
+  uint32_t reserved; /* not looked at */
 } kvs_hint;
 
 /*

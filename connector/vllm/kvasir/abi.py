@@ -34,6 +34,7 @@ class Options(ctypes.Structure):
         ("tls_key_file", c_char_p),
         ("tls_server_name", c_char_p),
         ("hand_over", c_uint32),
+        ("reserved", c_uint32),
     ]
 
 
@@ -100,7 +101,9 @@ class Request(ctypes.Structure):
         ("statuses", c_void_p),
         ("present", c_void_p),
         ("by_layer", c_uint32),
+        ("reserved", c_uint32),
         ("loss_max", c_uint32),
+        ("reserved_2", c_uint32),
     ]
 
 
@@ -143,6 +146,7 @@ class Hint(ctypes.Structure):
         ("close", c_uint32),
         ("priority", c_uint32),
         ("ttl_ms", c_uint32),
+        ("reserved", c_uint32),
     ]
 
 

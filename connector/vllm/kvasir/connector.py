@@ -173,9 +173,10 @@ class Connector:
 
     def lookup(self, spaces: Sequence[Space], keys: Bytes, *, lease: float = 0.0, first_place: int = 0,
                parent: Bytes | None = None, extent_first: Bytes | None = None, unchained: bool = False,
-               timeout: float | None = None, user: Any = 0, present: bool = False) -> Operation:
+               loss_max: int = 0, timeout: float | None = None, user: Any = 0, present: bool = False) -> Operation:
         """How many leading keys are there, in all of the spaces (up to 64, of one key length): the completion's n_prefix.
-        lease: seconds to hold what is found; 0: not at all. Up to 8192 keys."""
+        lease: seconds to hold what is found; 0: not at all. loss_max: how much loss is taken, as the get will, 0 (none) to 15.
+        Up to 8192 keys."""
         if len(spaces) == 0:
             raise InvalidError("lookup: no space")
         for space in spaces:
@@ -183,7 +184,7 @@ class Connector:
         named = keys_struct(keys, spaces[0].key_length, first_place=first_place, parent=parent, extent_first=extent_first,
                             unchained=unchained)
         handles = (ctypes.c_void_p * len(spaces))(*(space.pointer for space in spaces))
-        start = self._request(timeout, user, lease_time=lease)
+        start = self._request(timeout, user, lease_time=lease, loss_max=loss_max)
         if present:
             start.want_present(named.n)
         operation = start.run("lookup", lambda connector, request, op: self._library.kvs_lookup(
@@ -241,11 +242,13 @@ class Connector:
         if space.connector is not self:
             raise InvalidError(f"{space!r} is one of another connector")
 
-    def _request(self, timeout: float | None, user: Any, *, lease: int = 0, lease_time: float = 0.0) -> _Start:
+    def _request(self, timeout: float | None, user: Any, *, lease: int = 0, lease_time: float = 0.0,
+                 loss_max: int = 0) -> _Start:
         request = abi.new(abi.Request)
         request.timeout_ms = milliseconds(timeout, "timeout")
         request.lease = u64(lease, "lease")
         request.lease_ms = milliseconds(lease_time, "lease")
+        request.loss_max = u32(loss_max, "loss_max")
         return _Start(self._handle, self._pending, request, user)
 
 

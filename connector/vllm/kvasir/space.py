@@ -181,12 +181,13 @@ class Space:
             raise InvalidError(f"keys: this space's are {Hash(self.description.hash).name}, not native")
         return keys_from_tokens(tokens, self.description.tokens_per_chunk, seed=self.digest, parent=parent)
 
-    def lookup_tokens(self, tokens: Iterable[int] | Any, *, lease: float = 0.0, timeout: float | None = None, user: Any = 0,
-                      present: bool = False) -> Operation | None:
+    def lookup_tokens(self, tokens: Iterable[int] | Any, *, lease: float = 0.0, loss_max: int = 0,
+                      timeout: float | None = None, user: Any = 0, present: bool = False) -> Operation | None:
         """A look-up by the tokens of one prompt from its start, for spaces with native keys. The last token is never
-        counted. None: the prompt holds no whole chunk before it; nothing was started."""
+        counted. loss_max: how much loss is taken, 0 (none) to 15. None: the prompt holds no whole chunk before it; nothing was
+        started."""
         pointer, count, keep = integers(tokens, "I", "tokens")
-        start = self.connector._request(timeout, user, lease_time=lease)
+        start = self.connector._request(timeout, user, lease_time=lease, loss_max=loss_max)
         if present:
             start.want_present(max(1, count // max(1, self.description.tokens_per_chunk)))
         operation = start.run("lookup_tokens", lambda _, request, op: self.connector._library.kvs_lookup_tokens(
@@ -224,9 +225,8 @@ class Space:
             raise InvalidError(f"slots: {count} of them for {named.n} chunks of {per_chunk}")
         if not memory.belongs_to(self.connector._handle):
             raise InvalidError(f"{what}: the memory is one of another connector")
-        start = self.connector._request(timeout, user, lease=lease)
+        start = self.connector._request(timeout, user, lease=lease, loss_max=loss_max)
         start.request.by_layer = 1 if by_layer else 0
-        start.request.loss_max = u32(loss_max, "loss_max")
         if statuses:
             start.want_statuses(named.n)
         start.operation._keep = memory
@@ -274,8 +274,7 @@ class Space:
                 table[i].n_segments = len(lengths)
                 table[i].segment_lengths = lengths.buffer_info()[0]
                 keep.append(lengths)
-        start = self.connector._request(timeout, user, lease=lease)
-        start.request.loss_max = u32(loss_max, "loss_max")
+        start = self.connector._request(timeout, user, lease=lease, loss_max=loss_max)
         if statuses:
             start.want_statuses(named.n)
         start.operation._keep = keep

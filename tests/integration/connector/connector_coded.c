@@ -1,7 +1,7 @@
 /*
  * tests/integration/connector/connector_coded.c: tensors put to, and got from, a node whose SSD tier has a codec. What it does is told by its
- * arguments: "put LOSS_MAX", "get LOSS_MAX" (all of them come, at least one of them coded; exactly as they were put with LOSS_MAX 0,
- * about so else), "quality LOSS_MAX" (they are there, but worse).
+ * arguments: "put LOSS_MAX", "get LOSS_MAX" (all of them are found and come, at least one of them coded; exactly as they were put with LOSS_MAX 0,
+ * about so else), "quality LOSS_MAX" (they are there, but worse, and a look-up does not find them).
  */
 #include <stdio.h>
 
@@ -162,7 +162,7 @@ static kvs_op get(struct world *world, uint32_t by_layer)
 
 static void they_are_put(struct world *world)
 {
-  const kvs_request request = {.struct_size = sizeof(request), .loss_max = loss_max};
+  const kvs_request request = {.struct_size = sizeof(request), .loss_max = loss_max, .timeout_ms = 60000};
   kvs_op op;
 
   copy_chunks(world, world->bytes, true, REGIONS);
@@ -171,10 +171,21 @@ static void they_are_put(struct world *world)
   assert_int_equal(test_wait(world->connector, op).status, KVS_OK);
 }
 
+/* As much as a look-up finds that takes this loss. */
+static uint32_t n_found(struct world *world)
+{
+  const kvs_request request = {.struct_size = sizeof(request), .loss_max = loss_max, .timeout_ms = 60000};
+  kvs_op op;
+
+  assert_int_equal(kvs_lookup(world->connector, &world->space, 1, &world->keys, &request, &op), KVS_OK);
+  return test_wait(world->connector, op).n_prefix;
+}
+
 static void they_come(struct world *world)
 {
   kvs_counters counters = {.struct_size = sizeof(counters)};
 
+  assert_int_equal(n_found(world), CHUNKS);
   for (uint32_t i = 0; i < 4; i++) {
     kvs_op op = get(world, i % 2);
     kvs_completion completion;
@@ -201,6 +212,7 @@ static void they_come(struct world *world)
 
 static void they_are_worse(struct world *world)
 {
+  assert_int_equal(n_found(world), 0);
   kvs_completion completion = test_wait(world->connector, get(world, 0));
 
   assert_int_equal(completion.status, KVS_MISS);

@@ -364,6 +364,11 @@ static void wrong_arguments_are_refused(void **state)
   assert_int_equal(kvs_llama_open(connector, e.context, &options, error, sizeof(error), &handle),
                    KVS_ERR_INVALID);
   options.model_path = "/nonexistent.gguf";
+  options.struct_size = 64; /* of an older caller, with a gap at its end */
+  options.reserved = options.loss_max = 0xABABABAB;
+  assert_int_equal(kvs_llama_open(connector, e.context, &options, error, sizeof(error), &handle), KVS_ERR_IO);
+  options.struct_size = sizeof(options);
+  options.reserved = options.loss_max = 0;
   assert_int_equal(kvs_llama_open(connector, e.context, &options, error, sizeof(error), &handle), KVS_ERR_IO);
   assert_non_null(strstr(error, "/nonexistent.gguf"));
   assert_null(handle);
@@ -396,6 +401,13 @@ static void fingerprints_tell_models_apart(void **state)
   assert_int_equal(kvs_llama_fingerprint("/proc/self/exe", a), KVS_ERR_CORRUPT);
   assert_int_equal(kvs_llama_fingerprint(NULL, a), KVS_ERR_INVALID);
 }
+
+/* So that what a later version appends is no part of what an older caller passes. */
+_Static_assert(sizeof(kvs_llama_options) == offsetof(kvs_llama_options, reserved_2) + sizeof(uint32_t),
+               "no gap");
+_Static_assert(sizeof(kvs_llama_prompt) == offsetof(kvs_llama_prompt, reserved) + sizeof(uint32_t), "no gap");
+_Static_assert(sizeof(kvs_llama_info) == offsetof(kvs_llama_info, failed_chunks) + sizeof(uint64_t),
+               "no gap");
 
 int main(int argc, char **argv)
 {

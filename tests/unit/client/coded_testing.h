@@ -30,8 +30,11 @@ struct coded {
 
 static inline void open_client(struct coded *c, uint32_t threads, uint32_t mib)
 {
-  const kvsc_options options = {
-      .struct_size = sizeof(options), .max_operations = 8, .decode_threads = threads, .decode_mib = mib};
+  const kvsc_options options = {.struct_size = sizeof(options),
+                                .timeout_ms = 60000,
+                                .max_operations = 8,
+                                .decode_threads = threads,
+                                .decode_mib = mib};
   kvs_space_desc desc = test_desc("coded");
 
   assert_int_equal(kvi_client_open_over(&options, held_factory, &c->wire, &c->client), KVS_OK);
@@ -175,6 +178,16 @@ static inline void give(struct coded *c, uint32_t chunk)
   assert_int_equal(begin(c, chunk, c->sample.length), KVS_OK);
   land(c, chunk, 0, c->sample.n_segments);
   end_chunk(c, chunk, KVS_OK);
+}
+
+/* The node does not answer what it was asked besides. */
+static inline void answer_calls(struct coded *c)
+{
+  for (uint32_t i = 0; i < c->wire.n_calls; i++) {
+    if (c->wire.call_done[i] != NULL)
+      c->wire.call_done[i](c->wire.call_ctx[i], KVS_ERR_UNREACHABLE, NULL);
+    c->wire.call_done[i] = NULL;
+  }
 }
 
 /* The whole of one chunk; its completion. */

@@ -114,6 +114,8 @@ static kvs_status held_call(struct kvi_wire *base, enum kvi_method method, const
   (void)deadline_ns;
   if (method == KVI_METHOD_DELETE)
     wire->only_corrupt = ((const Kvasir__V1__DeleteRequest *)request)->only_corrupt;
+  if (method == KVI_METHOD_DELETE && wire->on_delete != NULL)
+    wire->on_delete(wire->on_delete_ctx);
   if (method == KVI_METHOD_OPEN_SPACE) {
     Kvasir__V1__OpenSpaceReply reply = KVASIR__V1__OPEN_SPACE_REPLY__INIT;
 

@@ -56,6 +56,8 @@ struct held_wire {
   void *call_ctx[HELD_MAX];
   uint32_t n_calls;
   bool only_corrupt;            /* of the last Delete */
+  void (*on_delete)(void *ctx); /* called from inside of each Delete, or NULL */
+  void *on_delete_ctx;
   kvs_status submit_status;     /* what submit says; KVS_OK: holds it */
   kvs_status open_space_status; /* what the node answers to OpenSpace */
 };

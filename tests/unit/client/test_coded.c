@@ -167,6 +167,28 @@ static void places_are_the_callers(void **state)
   free(expected);
 }
 
+/* Keys and values of layer 1 in one place: what is read back is not what was decoded, but the node's chunk is as good as before. */
+static void what_others_write_to_its_places_is_not_the_nodes_fault(void **state)
+{
+  static const uint32_t cuts[] = {2 * N_LAYERS, N_LAYERS, 1};
+  struct coded *c = *state;
+
+  for (uint32_t k = 0; k < 3; k++) {
+    remake(c, KVI_CODEC_LOSSLESS, 0, cuts[k]);
+    uint64_t layer = c->raw / N_LAYERS;
+    const kvsc_iov iov[] = {{c->out, layer},
+                            {c->out + layer, layer / 2},
+                            {c->out + layer, layer / 2},
+                            {c->out + 2 * layer, 2 * layer}};
+    c->chunks[0] = (kvsc_chunk){.iov = iov, .n_iov = 4};
+    kvsc_completion completion = get_whole(c, (kvsc_call){0});
+    assert_int_equal(completion.status, KVS_MISS);
+    assert_int_equal(completion.cause, KVSC_CAUSE_CORRUPT);
+    assert_int_equal(c->wire.n_calls, 0); /* no Delete */
+    assert_int_equal(counters_of(c).checksum_errors, k + 1);
+  }
+}
+
 static void room_is_that_of_the_decoded_bytes(void **state)
 {
   struct coded *c = *state;
@@ -260,8 +282,7 @@ static void expect_corrupt(struct coded *c, bool only_corrupt)
   assert_int_equal(c->statuses[0], KVS_MISS);
   assert_int_equal(c->wire.n_calls, n_calls + 1); /* the node is asked to drop it */
   assert_int_equal(c->wire.only_corrupt, only_corrupt);
-  c->wire.call_done[n_calls](c->wire.call_ctx[n_calls], KVS_ERR_UNREACHABLE, NULL);
-  c->wire.call_done[n_calls] = NULL;
+  answer_calls(c);
 }
 
 /* Any byte of the head may be wrong, and the wire would not know: the node's checksums fit what the node has. */
@@ -278,10 +299,7 @@ static void damaged_heads_are_refused(void **state)
     assert_int_equal(completion.status, KVS_MISS);
     assert_true(completion.cause == KVSC_CAUSE_CORRUPT || completion.cause == KVSC_CAUSE_QUALITY);
     c->sample.payload[at] ^= 0x10;
-    for (uint32_t i = 0; i < c->wire.n_calls; i++) {
-      c->wire.call_done[i](c->wire.call_ctx[i], KVS_ERR_UNREACHABLE, NULL);
-      c->wire.call_done[i] = NULL;
-    }
+    answer_calls(c);
   }
   assert_int_equal(get_whole(c, (kvsc_call){0}).status, KVS_OK);
   assert_int_equal(counters_of(c).coded_chunks, 1);
@@ -298,20 +316,27 @@ static void damaged_layers_are_refused(void **state)
   assert_int_equal(counters_of(c).checksum_errors, 1);
 }
 
-/* The object is sound, but of other bytes than those that were put. */
+/* The object is sound, but of other bytes than those that were put; in segments of any size, at places in one piece and in several. */
 static void other_bytes_are_refused(void **state)
 {
+  static const uint32_t cuts[] = {2 * N_LAYERS, N_LAYERS, 3, 1};
   struct coded *c = *state;
-  struct coded_sample other;
-  size_t inner = kvi_chunk_table_size(2 * N_LAYERS);
 
-  coded_sample_make(&other, KVI_CODEC_LOSSLESS, 0, N_LAYERS, 2 * N_LAYERS, 2);
-  memcpy(c->sample.payload, other.payload, inner);
-  coded_sample_cut(&c->sample);
-  expect_corrupt(c, false);
-  c->sample.quality = kvi_quality(1, 1, KVI_CODING_KVC1); /* with loss nobody can compare them */
-  assert_int_equal(get_whole(c, (kvsc_call){.loss_max = 1}).status, KVS_OK);
-  coded_sample_free(&other);
+  for (uint32_t k = 0; k < 4; k++) {
+    struct coded_sample other;
+
+    remake(c, KVI_CODEC_LOSSLESS, 0, cuts[k]);
+    coded_sample_make(&other, KVI_CODEC_LOSSLESS, 0, N_LAYERS, cuts[k], 2);
+    memcpy(c->sample.payload, other.payload, kvi_chunk_table_size(cuts[k]));
+    coded_sample_cut(&c->sample);
+    coded_sample_free(&other);
+    expect_corrupt(c, false);
+    const kvsc_iov iov[] = {{c->out, 3}, {c->out + 4, 2 * c->raw / 3}, {c->out + c->raw, c->raw / 3}};
+    c->chunks[0] = (kvsc_chunk){.iov = iov, .n_iov = 3};
+    expect_corrupt(c, false);
+    c->sample.quality = kvi_quality(1, 1, KVI_CODING_KVC1); /* with loss nobody can compare them */
+    assert_int_equal(get_whole(c, (kvsc_call){.loss_max = 1}).status, KVS_OK);
+  }
 }
 
 static kvsc_completion get_said(struct coded *c, uint32_t said)
@@ -319,10 +344,7 @@ static kvsc_completion get_said(struct coded *c, uint32_t said)
   c->wire.n_held = c->wire.n_calls = 0;
   c->sample.quality = kvi_quality(said, KVI_LOSS_MAX, KVI_CODING_KVC1);
   kvsc_completion completion = get_whole(c, (kvsc_call){.loss_max = said});
-  for (uint32_t i = 0; i < c->wire.n_calls; i++) {
-    c->wire.call_done[i](c->wire.call_ctx[i], KVS_ERR_UNREACHABLE, NULL);
-    c->wire.call_done[i] = NULL;
-  }
+  answer_calls(c);
   return completion;
 }
 
@@ -428,6 +450,7 @@ int main(void)
       TEST(a_lossy_chunk_is_taken_by_who_allows_it),
       TEST(a_put_says_how_far_it_may_be_degraded),
       TEST(places_are_the_callers),
+      TEST(what_others_write_to_its_places_is_not_the_nodes_fault),
       TEST(room_is_that_of_the_decoded_bytes),
       TEST(several_chunks_come_one_after_another),
       TEST(coded_and_raw_chunks_come_abreast),

@@ -109,7 +109,8 @@ static kvs_status factory(void *ctx, const kvsc_options *options, kvi_wire_state
 
 static void open_client(struct samples *samples, uint32_t threads, uint32_t mib)
 {
-  const kvsc_options options = {.struct_size = sizeof(options), .decode_threads = threads, .decode_mib = mib};
+  const kvsc_options options = {
+      .struct_size = sizeof(options), .timeout_ms = 60000, .decode_threads = threads, .decode_mib = mib};
   kvs_space_desc desc = test_desc("samples");
 
   assert_int_equal(kvi_client_open_over(&options, factory, &samples->service, &samples->client), KVS_OK);

@@ -13,6 +13,49 @@
 
 /* ---- options and spaces ---- */
 
+/* A gap at the end would be a part of what an older caller passes without setting it, and of what a later field lies in. */
+static void structs_end_with_a_field(void **state)
+{
+#define ENDS(type, field)                                                                                    \
+  {                                                                                                          \
+#type, sizeof(type), offsetof(type, field) + sizeof(((type *)0)->field)                                  \
+  }
+  static const struct {
+    const char *name;
+    size_t size, end;
+  } structs[] = {
+      ENDS(kvs_space_desc, chunk_bytes), ENDS(kvs_options, reserved),      ENDS(kvs_keys, extent_first),
+      ENDS(kvs_request, reserved_2),     ENDS(kvs_hint, reserved),         ENDS(kvs_counters, coded_bytes),
+      ENDS(kvsc_options, decode_mib),    ENDS(kvsc_keys, extent_first),    ENDS(kvsc_call, reserved),
+      ENDS(kvsc_hint, reserved),         ENDS(kvsc_counters, coded_bytes),
+  };
+
+  (void)state;
+  for (size_t i = 0; i < sizeof(structs) / sizeof(*structs); i++) {
+    if (structs[i].size != structs[i].end)
+      fail_msg("%s has %zu bytes, its last field ends at %zu", structs[i].name, structs[i].size,
+               structs[i].end);
+  }
+}
+
+/* One that knows nothing behind by_layer, and whose request ended with a gap of 4 bytes. */
+static void an_older_caller_is_understood(void **state)
+{
+  struct world *world = *state;
+  kvs_space *space = test_space(world->connector, "older", 0);
+  kvs_request request;
+  kvs_op op;
+
+  memset(&request, 0xAB, sizeof(request));
+  request.struct_size = 56; /* its sizeof */
+  request.timeout_ms = request.lease_ms = request.by_layer = 0;
+  request.user = request.lease = 0;
+  request.statuses = NULL;
+  request.present = NULL;
+  assert_int_equal(kvs_lookup(world->connector, &space, 1, &world->keys.keys, &request, &op), KVS_OK);
+  assert_int_equal(test_wait(world->connector, op).status, KVS_MISS);
+}
+
 static void options_are_checked(void **state)
 {
   kvs_options small = {.struct_size = 8}, slow = {.struct_size = sizeof(slow), .timeout_ms = 600001},
@@ -243,6 +286,8 @@ static void a_child_is_told_that_it_forked(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(structs_end_with_a_field),
+      CASE(an_older_caller_is_understood),
       cmocka_unit_test(options_are_checked),
       CASE(spaces_are_checked_and_shared),
       CASE(two_spaces_share_nothing),

@@ -332,8 +332,10 @@ static void test_puts_tell_quality(void **state)
 
 static kvsc_client *open_client(const struct fixture *f)
 {
-  const kvsc_options options = {
-      .struct_size = sizeof options, .endpoint = f->endpoint, .wait_connected_ms = 10000};
+  const kvsc_options options = {.struct_size = sizeof options,
+                                .endpoint = f->endpoint,
+                                .timeout_ms = 60000,
+                                .wait_connected_ms = 10000};
   kvsc_client *client;
   assert_int_equal(kvsc_open(&options, &client), KVS_OK);
   assert_int_equal(kvsc_state(client, NULL, 0), KVS_OK);
@@ -342,13 +344,7 @@ static kvsc_client *open_client(const struct fixture *f)
 
 static kvsc_space *open_space(kvsc_client *client)
 {
-  const kvs_space_desc desc = {.struct_size = sizeof desc,
-                               .model = "coded",
-                               .engine = "test",
-                               .layout = KVS_LAYOUT_OPAQUE,
-                               .tokens_per_chunk = 64,
-                               .hash = KVS_HASH_OPAQUE,
-                               .key_length = KEY};
+  const kvs_space_desc desc = coded_sample_space();
   kvsc_space *space;
   assert_int_equal(kvsc_space_open(client, &desc, &space), KVS_OK);
   return space;

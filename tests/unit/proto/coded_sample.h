@@ -29,6 +29,18 @@ struct coded_sample {
   uint16_t quality;
 };
 
+/* A space for such chunks, with keys of 32 bytes. */
+static inline kvs_space_desc coded_sample_space(void)
+{
+  return (kvs_space_desc){.struct_size = sizeof(kvs_space_desc),
+                          .model = "coded",
+                          .engine = "test",
+                          .layout = KVS_LAYOUT_OPAQUE,
+                          .tokens_per_chunk = 64,
+                          .hash = KVS_HASH_OPAQUE,
+                          .key_length = 32};
+}
+
 /* A table over n segments of about equal length. */
 static inline void coded_sample_seal(struct coded_sample *sample, uint32_t n)
 {

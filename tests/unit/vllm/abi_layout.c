@@ -66,6 +66,7 @@ static void print_options(void)
   FIELD(kvs_options, tls_key_file);
   FIELD(kvs_options, tls_server_name);
   FIELD(kvs_options, hand_over);
+  FIELD(kvs_options, reserved);
   close_struct();
 }
 
@@ -130,7 +131,9 @@ static void print_requests(void)
   FIELD(kvs_request, statuses);
   FIELD(kvs_request, present);
   FIELD(kvs_request, by_layer);
+  FIELD(kvs_request, reserved);
   FIELD(kvs_request, loss_max);
+  FIELD(kvs_request, reserved_2);
   close_struct();
 
   STRUCT(kvs_buffer);
@@ -173,6 +176,7 @@ static void print_hint(void)
   FIELD(kvs_hint, close);
   FIELD(kvs_hint, priority);
   FIELD(kvs_hint, ttl_ms);
+  FIELD(kvs_hint, reserved);
   close_struct();
 }
 

@@ -78,6 +78,22 @@ class LookupCases:
             self.connector.space(description()).lookup_tokens(range(9))
         self.assertEqual(refused.exception.status, Status.ERR_UNSUPPORTED)
 
+    def test_loss_is_told(self: "Cases") -> None:
+        space = self.connector.space(description(hash=kvasir.Hash.NATIVE, key_length=32))
+        named = space.keys(range(8))
+        store(self.connector, space, named)
+        for loss_max in (0, 15):  # what has lost nothing is there for everyone
+            self.assertEqual(self.connector.lookup([space], named, loss_max=loss_max).wait(WAIT).n_prefix, 2)
+            op = space.lookup_tokens(range(9), loss_max=loss_max)
+            assert op is not None
+            self.assertEqual(op.wait(WAIT).n_prefix, 2)
+        for wrong in (16, -1, 2**32):  # the first one is the library's to refuse
+            with self.assertRaises(kvasir.InvalidError):
+                self.connector.lookup([space], named, loss_max=wrong)
+            with self.assertRaises(kvasir.InvalidError):
+                space.lookup_tokens(range(9), loss_max=wrong)
+        self.assertEqual(self.connector.in_flight, 0)
+
     def test_hints(self: "Cases") -> None:
         hint = kvasir.Hint(program="agent-1", parent_program="root", turn=3, wait=kvasir.WaitKind.TOOL, tool="bash",
                            return_p50=2.5, return_p90=30.0, priority=10, ttl=60.0)

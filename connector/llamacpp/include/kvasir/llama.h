@@ -43,8 +43,10 @@ typedef struct kvs_llama_options {
   uint32_t tokens_per_chunk;                 /* 0: 256 */
   int32_t spare_sequence; /* the adapter's own, always empty; 0: the last one (n_seq_max - 1) */
   uint32_t timeout_ms;    /* of each exchange with the store; 0: 5000 */
+  uint32_t reserved;      /* 0, or whatever a caller of an older version left there: not looked at */
   uint32_t
       loss_max; /* how far saved chunks may be degraded, and the most loss that is taken of loaded ones: 0 none, up to 15 (docs/formats/chunk.md) */
+  uint32_t reserved_2; /* not looked at: a field that comes later begins behind it */
 } kvs_llama_options;
 
 typedef struct kvs_llama_prompt {
@@ -56,6 +58,7 @@ typedef struct kvs_llama_prompt {
       salt; /* what else the KV depends on or must be kept apart by: LoRA adapters and their scales, a user */
   size_t salt_size;
   uint32_t load_only; /* 1: nothing of this prompt is saved */
+  uint32_t reserved;  /* not looked at */
 } kvs_llama_prompt;
 
 typedef struct kvs_llama_info {
