@@ -2,11 +2,9 @@
 #include "client/encode.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/crc32c.h"
 #include "client/client_internal.h"
 #include "proto/limits.h"
 #include "proto/service.h"
@@ -234,7 +232,8 @@ static void send_ready(struct client_op *op)
   if (encode->sending)
     return;
   encode->sending = true;
-  while (encode->next_send < op->transfer.n_chunks && encode->parts[encode->next_send].state >= ENCODE_READY) {
+  while (encode->next_send < op->transfer.n_chunks &&
+         encode->parts[encode->next_send].state >= ENCODE_READY) {
     struct encode_part *part = &encode->parts[encode->next_send++];
     kvs_status status = stopped(op, kvi_now_ns());
 
@@ -274,99 +273,6 @@ static bool must_stop(void *ctx)
   return stops;
 }
 
-/* The payload in one piece: where it lies, or copied together. NULL: no memory. */
-static const uint8_t *payload_of(const struct kvi_transfer_chunk *chunk, struct kvi_encode_room *room)
-{
-  uint8_t *raw, *at;
-
-  if (chunk->n_iov == 1)
-    return chunk->iov[0].base;
-  raw = at = kvi_encode_room_raw(room, chunk->length);
-  for (uint32_t i = 0; raw != NULL && i < chunk->n_iov; i++) {
-    if (chunk->iov[i].length > 0)
-      memcpy(at, chunk->iov[i].base, chunk->iov[i].length);
-    at += chunk->iov[i].length;
-  }
-  return raw;
-}
-
-/* The table of the chunk as it is put, in memory that is the caller's to free. NULL: no memory. */
-static uint8_t *make_table(const struct kvi_transfer_chunk *chunk, const uint8_t *raw,
-                           struct kvi_chunk_table *table_p)
-{
-  uint32_t n = chunk->n_segments;
-  struct kvi_segment *segments = malloc(n * sizeof(*segments));
-  uint8_t *bytes = malloc(kvi_chunk_table_size(n));
-
-  if (segments == NULL || bytes == NULL) {
-    free(segments);
-    free(bytes);
-    return NULL;
-  }
-  for (uint32_t i = 0; i < n; i++) {
-    segments[i] =
-        (struct kvi_segment){chunk->segment_lengths[i], kvi_crc32c_update(0, raw, chunk->segment_lengths[i])};
-    raw += chunk->segment_lengths[i];
-  }
-  kvi_chunk_table_write(bytes, segments, n, chunk->quality);
-  free(segments);
-  (void)kvi_chunk_table_read(bytes, kvi_chunk_table_size(n), table_p);
-  return bytes;
-}
-
-/* The result in a buffer of its own, in place of what the caller put. False: no memory. */
-static bool stage(struct encode_part *part, const struct kvi_encoded *encoded)
-{
-  uint32_t n = encoded->n_segments;
-  size_t lengths = n * sizeof(uint32_t);
-  struct kvi_segment *segments = malloc(n * sizeof(*segments));
-  uint32_t *segment_lengths;
-
-  part->staging = malloc(lengths + encoded->length);
-  if (segments == NULL || part->staging == NULL) {
-    free(segments);
-    free(part->staging);
-    part->staging = NULL;
-    return false;
-  }
-  segment_lengths = (uint32_t *)(void *)part->staging;
-  (void)kvi_coded_segments(&encoded->coded, encoded->payload, segments, n);
-  for (uint32_t i = 0; i < n; i++)
-    segment_lengths[i] = segments[i].length;
-  free(segments);
-  memcpy(part->staging + lengths, encoded->payload, encoded->length);
-  part->iov = (struct kvi_iov){part->staging + lengths, (size_t)encoded->length};
-  part->chunk.iov = &part->iov;
-  part->chunk.n_iov = 1;
-  part->chunk.length = encoded->length;
-  part->chunk.n_segments = n;
-  part->chunk.segment_lengths = segment_lengths;
-  part->chunk.quality = encoded->quality;
-  return true;
-}
-
-/* Without the mutex. False: it goes as it is. */
-static bool encode_part(struct work *work)
-{
-  struct encode_part *part = work->part;
-  const uint8_t *raw = payload_of(&part->chunk, work->room);
-  struct kvi_encoded encoded;
-  struct kvi_chunk_table table;
-  uint8_t *table_bytes;
-  kvs_status status;
-
-  if (raw == NULL)
-    return false;
-  table_bytes = make_table(&part->chunk, raw, &table);
-  if (table_bytes == NULL)
-    return false;
-  work->plan.options.stop = must_stop;
-  work->plan.options.stop_ctx = part->op;
-  status = kvi_encode_run(&work->plan, &table, raw, work->room, &encoded);
-  free(table_bytes);
-  return status == KVS_OK && stage(part, &encoded);
-}
-
 static bool plan_of(const struct client_op *op, uint32_t index, struct kvi_encode_plan *plan_p)
 {
   const struct kvi_transfer_chunk *chunk = &op->transfer.chunks[index];
@@ -394,7 +300,9 @@ static void run(kvsc_client *client, struct work *work)
   op->encode->n_working++;
   if (part->reserved > 0) {
     pthread_mutex_unlock(&client->mutex);
-    encoded = encode_part(work);
+    work->plan.options.stop = must_stop;
+    work->plan.options.stop_ctx = op;
+    encoded = kvi_encode_part(part, &work->plan, work->room);
     pthread_mutex_lock(&client->mutex);
     release(&client->encoders, part, encoded ? part->chunk.length : 0);
   }
@@ -555,10 +463,10 @@ kvs_status kvi_encoders_init(struct kvi_encoders *encoders, const kvsc_options *
   long cores = sysconf(_SC_NPROCESSORS_ONLN);
   uint32_t mib = options->encode_mib > 0 ? options->encode_mib : ENCODE_MIB_DEFAULT;
 
-  encoders->rules = (struct kvi_encode_rules){
-      .tensors = true,
-      .lossy = lossy[options->encode],
-      .planes = options->encode_planes > 0 ? options->encode_planes : ENCODE_PLANES_DEFAULT};
+  encoders->rules = (struct kvi_encode_rules){.tensors = true,
+                                              .lossy = lossy[options->encode],
+                                              .planes = options->encode_planes > 0 ? options->encode_planes
+                                                                                   : ENCODE_PLANES_DEFAULT};
   if (options->encode != KVSC_ENCODE_NONE && options->encode_threads > 0)
     encoders->n_threads_wanted = options->encode_threads;
   else if (options->encode != KVSC_ENCODE_NONE)

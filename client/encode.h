@@ -48,7 +48,7 @@ struct encode_part {
   enum encode_state state;
   bool submitted;    /* the wire may be asked to cancel it */
   uint64_t reserved; /* bytes of staging */
-  uint8_t *staging;  /* lengths of segments, then the coded payload; NULL: it goes as it is */
+  uint8_t *staging;  /* the coded payload, then the lengths of its segments; NULL: it goes as it is */
   struct kvi_transfer transfer;
   struct kvi_transfer_chunk chunk;
   struct kvi_iov iov; /* the payload in staging */
@@ -74,7 +74,7 @@ struct kvi_encoders {
 
   uint64_t bytes; /* reserved */
   uint32_t n_parts;
-  kvi_list queue;      /* encodes that have chunks to be taken, the oldest first */
+  kvi_list queue; /* encodes that have chunks to be taken, the oldest first */
   uint32_t n_queued;
   uint64_t expired_ns; /* when the queue was last looked through for what has to stop */
   pthread_cond_t work;
@@ -82,6 +82,8 @@ struct kvi_encoders {
   uint32_t n_threads;
   kvi_thread threads[ENCODE_THREADS_MAX];
 };
+
+/* ---- encode.c ---- */
 
 /* options: checked. KVS_ERR_SYSTEM. */
 kvs_status kvi_encoders_init(struct kvi_encoders *encoders, const kvsc_options *options);
@@ -98,5 +100,14 @@ void kvi_encoders_destroy(struct kvi_encoders *encoders);
 bool kvi_encode_take(struct client_op *op);
 /* Ends a put that was taken and whose op->canceled is set. With the mutex, not from a callback; it may be over when this returns. */
 void kvi_encode_cancel(struct client_op *op);
+
+/* ---- encode_part.c: an encoder's, without the mutex ---- */
+
+/*
+ * Encodes a part's chunk as planned: from then on the part is of the coded payload, in staging. False: it goes as it is, since it would not be smaller, encoding was stopped, or there is no
+ * memory.
+ */
+bool kvi_encode_part(struct encode_part *part, const struct kvi_encode_plan *plan,
+                     struct kvi_encode_room *room);
 
 #endif
