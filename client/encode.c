@@ -148,6 +148,8 @@ static void on_part_done(struct kvi_transfer *transfer, kvs_status ended)
 
   if (status == KVS_PENDING) /* the wire ended the whole without a word about it */
     status = ended < 0 ? ended : KVS_ERR_INTERNAL;
+  free(part->staging); /* without the mutex, since the system is asked for such sizes */
+  part->staging = NULL;
   pthread_mutex_lock(&client->mutex);
   op->encode->n_sent--;
   end_part(part, status, part->chunk.cause);
