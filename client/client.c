@@ -74,7 +74,9 @@ static kvs_status take_options(const kvsc_options *options, kvsc_options *option
   if (options_p->max_operations == 0)
     options_p->max_operations = DEFAULT_OPERATIONS;
   if (options_p->timeout_ms > KVI_TIMEOUT_MS_MAX || options_p->max_operations > CLIENT_OPERATIONS_MAX ||
-      options_p->decode_threads > DECODE_THREADS_MAX || options_p->decode_mib > DECODE_MIB_MAX)
+      options_p->decode_threads > DECODE_THREADS_MAX || options_p->decode_mib > DECODE_MIB_MAX ||
+      options_p->encode > KVSC_ENCODE_CACHEGEN || options_p->encode_planes > KVI_CODEC_PLANES_MAX ||
+      options_p->encode_threads > ENCODE_THREADS_MAX || options_p->encode_mib > ENCODE_MIB_MAX)
     return KVS_ERR_INVALID;
   return KVS_OK;
 }
@@ -106,6 +108,7 @@ static void free_client(kvsc_client *client)
   if (client->event_fd >= 0)
     close(client->event_fd);
   kvi_decoders_destroy(&client->decoders);
+  kvi_encoders_destroy(&client->encoders);
   free(client->free_slots);
   free(client->slots);
   pthread_cond_destroy(&client->work);
@@ -134,8 +137,12 @@ static kvsc_client *new_client(const kvsc_options *options)
     goto destroy_state_changed;
   if (kvi_decoders_init(&client->decoders, options) != KVS_OK)
     goto destroy_work;
+  if (kvi_encoders_init(&client->encoders, options) != KVS_OK)
+    goto destroy_decoders;
   return client;
 
+destroy_decoders:
+  kvi_decoders_destroy(&client->decoders);
 destroy_work:
   pthread_cond_destroy(&client->work);
 destroy_state_changed:
@@ -207,6 +214,7 @@ kvs_status kvi_client_open_telling(const kvsc_options *options, kvi_client_wire_
   status = kvi_thread_start(&client->worker, "kvasir-client", kvi_client_worker, client);
   if (status != KVS_OK)
     goto destroy_wire;
+  kvi_encoders_start(client);
   status = taken.wait_connected_ms == 0 ? KVS_OK : wait_connected(client, taken.wait_connected_ms);
   if (status != KVS_OK) {
     kvsc_close(client);
@@ -232,6 +240,7 @@ void kvsc_close(kvsc_client *client)
   pthread_cond_broadcast(&client->state_changed);
   pthread_mutex_unlock(&client->mutex);
   kvi_thread_join(&client->worker);         /* it ends the puts that still waited */
+  kvi_encoders_stop(client);                /* nobody gives the wire anything from here on */
   client->wire->ops->destroy(client->wire); /* ends all others, */
   kvi_decoders_stop(client);                /* save those that are being decoded */
   pthread_mutex_lock(&client->mutex);

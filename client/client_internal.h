@@ -13,8 +13,8 @@
  * A slot whose completion was taken while the wire still owes its callback (a cancelled call) is FREE's only when that
  * has come. Memory: the slots are one allocation at open, touched on first use. A transfer's keys and chunk states lie in
  * its slot's room (16 chunks with keys of 32 bytes fit); a bigger batch takes one malloc, freed with the slot. A chunk that comes coded takes
- * a staging buffer, which is there already but for the first ones. Nothing else allocates on the way of a lookup, get or put, save what the
- * wire does.
+ * a staging buffer, which is there already but for the first ones; a put that is encoded one malloc and a buffer a chunk. Nothing else allocates on the way of a
+ * lookup, get or put, save what the wire does.
  *
  * Locks: client->mutex is held for a few instructions, and over kvi_wire_ops.cancel (which does not call back); never
  * over another function of the wire.
@@ -32,6 +32,7 @@
 #include "base/thread.h"
 #include "client/client_private.h"
 #include "client/decode.h"
+#include "client/encode.h"
 #include "proto/kvasir/v1/cache.pb-c.h"
 #include "proto/wire.h"
 
@@ -94,6 +95,7 @@ struct client_op {
   struct op_chunk *chunks; /* beside transfer.chunks */
   uint32_t lead;           /* get: leading chunks that are whole */
   uint32_t n_decoding;     /* get: chunks that hold a buffer */
+  struct encode *encode;   /* put: while its chunks are encoded and sent one by one (encode.h); else NULL */
   bool wire_done;          /* get: the wire has ended it, while some of its chunks were still to be decoded */
   kvs_status
       ended; /* get that waits for that, or until the node was told to drop corrupt chunks: what the wire said */
@@ -144,6 +146,7 @@ struct kvsc_client {
   kvi_thread worker;
   kvsc_counters counters;
   struct kvi_decoders decoders;
+  struct kvi_encoders encoders;
 };
 
 /* ---- client.c ---- */
@@ -213,6 +216,9 @@ void kvi_client_transfer_fail(struct client_op *op, kvs_status status);
 void kvi_client_chunk_ready(struct client_op *op, uint32_t chunk);
 /* The last chunk of a get that the wire has ended is decoded, or given up. With the mutex. */
 void kvi_client_get_decoded(struct client_op *op);
+
+/* No chunk of a put that was encoded is under way any more, and each has its status. ended: what stopped it, or KVS_OK. With the mutex. */
+void kvi_client_put_encoded(struct client_op *op, kvs_status ended);
 
 /* A status that says that the node cannot answer, now: down, slow, gone or leaving. */
 bool kvi_client_node_is_out(kvs_status status);

@@ -84,6 +84,7 @@ static void reset_op(struct client_op *op, enum op_kind kind, const kvsc_call *c
   op->tiers = call->tiers;
   op->space = NULL;
   op->chunks = NULL;
+  op->encode = NULL;
   op->lead = op->n_decoding = 0;
   op->wire_done = false;
   op->stopped = KVS_OK;

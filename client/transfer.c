@@ -307,6 +307,13 @@ void kvi_client_get_decoded(struct client_op *op)
   finish(op, op->ended, &tally);
 }
 
+void kvi_client_put_encoded(struct client_op *op, kvs_status ended)
+{
+  struct tally tally = tally_chunks(op, ended);
+
+  finish(op, ended, &tally);
+}
+
 /* True if chunks of the get are still being decoded: the last of them ends it. What ended it early ends them as well. */
 static bool wait_for_decoding(struct client_op *op, kvs_status ended)
 {
@@ -492,7 +499,7 @@ static kvs_status launch(struct client_op *op)
   kvsc_client *client = op->client;
   kvs_status status;
 
-  if (op->kind == OP_PUT && wait_for_space(op))
+  if (op->kind == OP_PUT && (wait_for_space(op) || kvi_encode_take(op)))
     return KVS_OK;
   op->submitted = true; /* nobody knows the id yet, so nobody can cancel before the wire has it */
   status = client->wire->ops->submit(client->wire, &op->transfer);
@@ -522,6 +529,8 @@ void kvi_client_transfer_resume(struct client_op *op)
   }
   for (uint32_t i = 0; i < op->transfer.n_chunks; i++)
     op->transfer.chunks[i].status = KVS_PENDING;
+  if (kvi_encode_take(op))
+    return;
   status = client->wire->ops->submit(client->wire, &op->transfer);
   pthread_mutex_lock(&client->mutex);
   if (status != KVS_OK) {
@@ -594,7 +603,9 @@ kvs_status kvsc_cancel(kvsc_client *client, kvsc_op id)
   } else if (op != NULL && op->state == OP_RUNNING && (op->kind == OP_GET || op->kind == OP_PUT)) {
     /* on_done takes the mutex, so the transfer lives as long as we hold it */
     op->canceled = true;
-    if (op->wire_done && op->n_decoding > 0)
+    if (op->encode != NULL)
+      kvi_encode_cancel(op);
+    else if (op->wire_done && op->n_decoding > 0)
       kvi_decode_abort(op, KVS_ERR_CANCELED);
     else if (op->submitted)
       client->wire->ops->cancel(client->wire, &op->transfer);

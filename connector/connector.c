@@ -51,7 +51,11 @@ static kvs_status open_client(kvs_connector *connector, const kvs_options *optio
                          .tls_cert_file = options->tls_cert_file,
                          .tls_key_file = options->tls_key_file,
                          .tls_server_name = options->tls_server_name,
-                         .hand_over = options->hand_over};
+                         .hand_over = options->hand_over,
+                         .encode = options->encode,
+                         .encode_planes = options->encode_planes,
+                         .encode_threads = options->encode_threads,
+                         .encode_mib = options->encode_mib};
   enum kvi_connector_endpoint kind;
   uint64_t bytes;
   kvs_status status = kvi_connector_endpoint_parse(options->endpoint, &kind, &bytes);
@@ -63,6 +67,8 @@ static kvs_status open_client(kvs_connector *connector, const kvs_options *optio
   if (bytes == 0)
     bytes = options->embedded_dram_bytes != 0 ? options->embedded_dram_bytes : KVI_CONNECTOR_DRAM_BYTES;
   connector->embedded_bytes = bytes;
+  if (client.encode <= KVSC_ENCODE_CACHEGEN)
+    client.encode = KVSC_ENCODE_NONE; /* there is no link */
   return kvi_connector_embedded_open(bytes, &client, &connector->embedded, &connector->client);
 }
 
@@ -241,6 +247,9 @@ void kvs_get_counters(kvs_connector *connector, kvs_counters *counters)
                         .in_flight = client.in_flight,
                         .hints = atomic_load_explicit(&connector->hints, memory_order_relaxed),
                         .coded_chunks = client.coded_chunks,
-                        .coded_bytes = client.coded_bytes};
+                        .coded_bytes = client.coded_bytes,
+                        .encoded_chunks = client.encoded_chunks,
+                        .encoded_raw_bytes = client.encoded_raw_bytes,
+                        .encoded_bytes = client.encoded_bytes};
   memcpy(counters, &full, size < sizeof(full) ? size : sizeof(full));
 }

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <kvasir/connector.h>
+
 #include "proto/chunk.h"
 
 static const char help[] =
@@ -34,6 +36,11 @@ static const char help[] =
     "  --loss-max N          how far chunks may be degraded, and those that are loaded may have been: 0 not "
     "at all,\n"
     "                        2 as FP8, 4 the base of a ladder alone (default: 0)\n"
+    "  --encode LEVEL        none | lossless | ladder | cachegen: for a slow link, chunks are encoded before "
+    "they "
+    "are\n"
+    "                        sent to a kvasir:// endpoint; with loss where --loss-max allows it (default: "
+    "none)\n"
     "  --wait-ms N           wait so long for the node at the start (default: 2000)\n"
     "  --no-load, --no-save  leave out one half\n"
     "  --logits-out FILE     the last position's logits, float32, little-endian\n"
@@ -59,6 +66,7 @@ enum {
   OPT_TIMEOUT,
   OPT_WAIT,
   OPT_LOSS,
+  OPT_ENCODE,
   OPT_CHUNK,
   OPT_SEQUENCES,
   OPT_DRAM,
@@ -70,33 +78,21 @@ enum {
   OPT_HELP,
 };
 
-static const struct option options[] = {{"model", 1, NULL, OPT_MODEL},
-                                        {"tokens", 1, NULL, OPT_TOKENS},
-                                        {"prompt", 1, NULL, OPT_PROMPT},
-                                        {"endpoint", 1, NULL, OPT_ENDPOINT},
-                                        {"logits-out", 1, NULL, OPT_LOGITS},
-                                        {"logits-compare", 1, NULL, OPT_COMPARE},
-                                        {"kv-type", 1, NULL, OPT_TYPE},
-                                        {"flash-attn", 1, NULL, OPT_FLASH},
-                                        {"json", 0, NULL, OPT_JSON},
-                                        {"no-save", 0, NULL, OPT_NO_SAVE},
-                                        {"no-load", 0, NULL, OPT_NO_LOAD},
-                                        {"verbose", 0, NULL, OPT_VERBOSE},
-                                        {"n-predict", 1, NULL, OPT_PREDICT},
-                                        {"threads", 1, NULL, OPT_THREADS},
-                                        {"context", 1, NULL, OPT_CONTEXT},
-                                        {"timeout-ms", 1, NULL, OPT_TIMEOUT},
-                                        {"wait-ms", 1, NULL, OPT_WAIT},
-                                        {"chunk", 1, NULL, OPT_CHUNK},
-                                        {"sequences", 1, NULL, OPT_SEQUENCES},
-                                        {"embedded-mib", 1, NULL, OPT_DRAM},
-                                        {"tls-ca", 1, NULL, OPT_TLS_CA},
-                                        {"tls-cert", 1, NULL, OPT_TLS_CERT},
-                                        {"tls-key", 1, NULL, OPT_TLS_KEY},
-                                        {"tls-name", 1, NULL, OPT_TLS_NAME},
-                                        {"loss-max", 1, NULL, OPT_LOSS},
-                                        {"help", 0, NULL, OPT_HELP},
-                                        {0}};
+static const struct option options[] = {
+    {"model", 1, NULL, OPT_MODEL},         {"tokens", 1, NULL, OPT_TOKENS},
+    {"prompt", 1, NULL, OPT_PROMPT},       {"endpoint", 1, NULL, OPT_ENDPOINT},
+    {"logits-out", 1, NULL, OPT_LOGITS},   {"logits-compare", 1, NULL, OPT_COMPARE},
+    {"kv-type", 1, NULL, OPT_TYPE},        {"flash-attn", 1, NULL, OPT_FLASH},
+    {"json", 0, NULL, OPT_JSON},           {"no-save", 0, NULL, OPT_NO_SAVE},
+    {"no-load", 0, NULL, OPT_NO_LOAD},     {"verbose", 0, NULL, OPT_VERBOSE},
+    {"n-predict", 1, NULL, OPT_PREDICT},   {"threads", 1, NULL, OPT_THREADS},
+    {"context", 1, NULL, OPT_CONTEXT},     {"timeout-ms", 1, NULL, OPT_TIMEOUT},
+    {"wait-ms", 1, NULL, OPT_WAIT},        {"chunk", 1, NULL, OPT_CHUNK},
+    {"sequences", 1, NULL, OPT_SEQUENCES}, {"embedded-mib", 1, NULL, OPT_DRAM},
+    {"tls-ca", 1, NULL, OPT_TLS_CA},       {"tls-cert", 1, NULL, OPT_TLS_CERT},
+    {"tls-key", 1, NULL, OPT_TLS_KEY},     {"tls-name", 1, NULL, OPT_TLS_NAME},
+    {"loss-max", 1, NULL, OPT_LOSS},       {"encode", 1, NULL, OPT_ENCODE},
+    {"help", 0, NULL, OPT_HELP},           {0}};
 
 static bool parse_number(const char *text, uint64_t low, uint64_t high, uint64_t *value)
 {
@@ -122,6 +118,21 @@ static bool parse_switch(const char *text, bool *value)
 {
   *value = strcmp(text, "on") == 0;
   return *value || strcmp(text, "off") == 0;
+}
+
+static bool parse_encode(const char *text, uint32_t *value)
+{
+  static const char *const names[] = {[KVS_ENCODE_NONE] = "none",
+                                      [KVS_ENCODE_LOSSLESS] = "lossless",
+                                      [KVS_ENCODE_LADDER] = "ladder",
+                                      [KVS_ENCODE_CACHEGEN] = "cachegen"};
+  for (uint32_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+    if (strcmp(text, names[i]) == 0) {
+      *value = i;
+      return true;
+    }
+  }
+  return false;
 }
 
 static bool set_number(kvi_llama_arguments *a, int option, const char *text)
@@ -175,6 +186,8 @@ static bool set_option(kvi_llama_arguments *a, int option, const char *text)
     return parse_type(text, &a->kv_type);
   case OPT_FLASH:
     return parse_switch(text, &a->flash);
+  case OPT_ENCODE:
+    return parse_encode(text, &a->encode);
   case OPT_JSON:
     a->json = true;
     return true;

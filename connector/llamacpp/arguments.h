@@ -13,6 +13,7 @@ typedef struct kvi_llama_arguments {
   const char *tls_ca, *tls_cert, *tls_key, *tls_name; /* NULL: none */
   enum ggml_type kv_type;
   bool flash, json, save, load, verbose;
+  uint32_t encode; /* enum kvs_encode */
   uint64_t n_predict, threads, context, timeout_ms, loss_max, wait_ms, chunk, sequences, dram_mib;
 } kvi_llama_arguments;
 

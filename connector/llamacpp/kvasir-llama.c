@@ -87,7 +87,8 @@ static int open_kvasir(run *r)
                                .tls_ca_file = a->tls_ca,
                                .tls_cert_file = a->tls_cert,
                                .tls_key_file = a->tls_key,
-                               .tls_server_name = a->tls_name};
+                               .tls_server_name = a->tls_name,
+                               .encode = a->encode};
   kvs_status status = kvs_open(&connect, &r->connector);
   if (status != KVS_OK)
     return fail(a->endpoint, kvs_status_text(status));

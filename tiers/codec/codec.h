@@ -101,6 +101,9 @@ struct kvi_codec_options {
    * shape and the model (kvi_codec_profile_fits), else KVS_ERR_INVALID. Decoding does not need it.
    */
   const struct kvi_codec_profile *profile;
+  /* Asked after each layer: true ends encoding with KVS_ERR_CANCELED. NULL: it goes on to its end. */
+  bool (*stop)(void *ctx);
+  void *stop_ctx;
 };
 
 /* The most bytes that encoding a shape can give, for any content. Here and below: a shape that kvi_codec_shape_check takes. */
@@ -112,7 +115,7 @@ size_t kvi_codec_encode_scratch(const struct kvi_codec_shape *shape, const struc
 /*
  * Encodes raw (shape->raw_bytes bytes, any alignment) to out. Deterministic for one version of the library. On success *length_p bytes
  * of out hold the object. Errors: KVS_ERR_INVALID (shape, options, a level that the dtype does not have: BYTES has raw and zstd),
- * KVS_ERR_BUFFER (room below kvi_codec_bound), KVS_ERR_UNSUPPORTED (a level this build lacks), KVS_ERR_NOMEM (zstd).
+ * KVS_ERR_BUFFER (room below kvi_codec_bound), KVS_ERR_UNSUPPORTED (a level this build lacks), KVS_ERR_NOMEM (zstd), KVS_ERR_CANCELED (options->stop).
  */
 kvs_status kvi_codec_encode(const struct kvi_codec_shape *shape, const struct kvi_codec_options *options,
                             const void *raw, void *scratch, uint8_t *out, size_t room, size_t *length_p);

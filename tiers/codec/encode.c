@@ -266,6 +266,8 @@ static kvs_status encode_layers(struct encoding *encoding, const uint8_t *raw, u
     status = encode_layer(encoding, layer, raw, *at_p, room - (size_t)(*at_p - out), &length);
     if (status != KVS_OK)
       return status;
+    if (encoding->options->stop != NULL && encoding->options->stop(encoding->options->stop_ctx))
+      return KVS_ERR_CANCELED;
     kvi_container_set_segment(out, shape, 0, layer, *at_p, (uint32_t)length);
     note_planes(encoding, out, layer, before);
     *at_p += length;

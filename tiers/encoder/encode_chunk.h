@@ -1,15 +1,9 @@
-/* tiers/encoder/encode_chunk.h: one chunk, encoded by a worker. */
+/* tiers/encoder/encode_chunk.h: one chunk, encoded by a worker (proto/encode.h). */
 #ifndef KVASIR_TIERS_ENCODER_ENCODE_CHUNK_H
 #define KVASIR_TIERS_ENCODER_ENCODE_CHUNK_H
 
+#include "proto/encode.h"
 #include "tiers/encoder/encoder.h"
-
-/* A worker's memory, which grows and is kept. Zeroed at first. */
-struct kvi_encode_room {
-  uint8_t *raw, *scratch, *out;
-  size_t raw_size, scratch_size, out_size;
-};
-void kvi_encode_room_free(struct kvi_encode_room *room);
 
 /* What becomes of a chunk. */
 struct kvi_encoded_chunk {

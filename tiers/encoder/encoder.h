@@ -25,12 +25,8 @@
 #define KVI_ENCODER_THREADS_MAX 64u
 
 struct kvi_encoder_config {
-  bool tensors; /* without loss */
-  bool bytes;   /* with zstd: what is not tensors */
-  /*
-   * Tensors whose owner allows that much loss (kvi_coded_loss): this level instead, with so many planes. KVI_CODEC_RAW: none; else KVI_CODEC_LADDER or
-   * KVI_CODEC_CACHEGEN.
-   */
+  /* As in struct kvi_encode_rules (proto/encode.h). */
+  bool tensors, bytes;
   enum kvi_codec_level lossy;
   uint32_t planes;
   uint32_t threads;     /* 1 to KVI_ENCODER_THREADS_MAX */

@@ -32,6 +32,13 @@ typedef struct kvsc_client kvsc_client;
 typedef struct kvsc_space kvsc_space;
 typedef uint64_t kvsc_op; /* never reused within a client; 0: none */
 
+typedef enum kvsc_encode { /* how a client encodes what it puts */
+                           KVSC_ENCODE_NONE = 0,
+                           KVSC_ENCODE_LOSSLESS = 1,
+                           KVSC_ENCODE_LADDER = 2,
+                           KVSC_ENCODE_CACHEGEN = 3
+} kvsc_encode;
+
 typedef struct kvsc_options {
   uint32_t struct_size;
   const char *endpoint;        /* "kvasir://host:port" or "unix:/path"; copied */
@@ -49,6 +56,15 @@ typedef struct kvsc_options {
   uint32_t
       decode_threads; /* of the library, for chunks that come coded; 0: 2, or 1 on one core; at most 64. They start when the first one comes */
   uint32_t decode_mib; /* MiB of coded bytes that are held until they are decoded; 0: 512; at most 65536 */
+  /*
+   * For a link that is slower than a core: chunks of spaces of tensors are encoded by threads of the library before they are sent, with that level (enum kvsc_encode) where a put's loss_max allows its loss, else
+   * without loss. What would not be a 16th smaller goes as it is. They arrive coded, so who reads them has to decode, as this library does. No effect on unix: endpoints, where nothing is won.
+   */
+  uint32_t encode;
+  uint32_t encode_planes;  /* of KVSC_ENCODE_LADDER; 0: 2; at most 3 */
+  uint32_t encode_threads; /* 0: 2, or 1 on one core; at most 64. They start with the client */
+  uint32_t
+      encode_mib; /* MiB of chunks that are being encoded, and of coded ones until the node has them; 0: 256; at most 65536. A larger chunk goes as it is */
 } kvsc_options;
 
 /*
@@ -239,8 +255,11 @@ typedef struct kvsc_counters {
   uint64_t operations, completions, gets, get_chunks, get_hits, get_bytes, puts, put_chunks, put_bytes,
       lookups;
   uint64_t misses, deadline_exceeded, canceled, checksum_errors, busy, reconnects, in_flight;
-  uint64_t coded_chunks; /* of get_hits: came coded and were decoded here */
-  uint64_t coded_bytes;  /* that came for coded chunks, in place of get_bytes */
+  uint64_t coded_chunks;      /* of get_hits: came coded and were decoded here */
+  uint64_t coded_bytes;       /* that came for coded chunks, in place of get_bytes */
+  uint64_t encoded_chunks;    /* of puts: that were encoded here */
+  uint64_t encoded_raw_bytes; /* their bytes as they were put */
+  uint64_t encoded_bytes;     /* and as they were sent */
 } kvsc_counters;
 KVS_API void kvsc_get_counters(kvsc_client *client, kvsc_counters *counters);
 

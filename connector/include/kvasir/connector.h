@@ -53,6 +53,13 @@ typedef uint64_t kvs_op; /* never reused within a connector; 0: none */
 
 /* ---- connector ---- */
 
+typedef enum kvs_encode { /* how what is put is encoded before it is sent */
+                          KVS_ENCODE_NONE = 0,
+                          KVS_ENCODE_LOSSLESS = 1,
+                          KVS_ENCODE_LADDER = 2,
+                          KVS_ENCODE_CACHEGEN = 3
+} kvs_encode;
+
 typedef struct kvs_options {
   uint32_t struct_size;
   const char *endpoint;         /* NULL or "": "embedded:" */
@@ -65,6 +72,15 @@ typedef struct kvs_options {
       hand_over; /* 1: operations are sent by a thread of the library: for engines whose step must not wait. Starting one takes
                          microseconds, and its answer comes a wake-up later. No effect on "embedded:" */
   uint32_t reserved; /* not looked at: a field that comes later begins behind it */
+  /*
+   * For a link that is slower than a core, to a kvasir:// endpoint: chunks of spaces of tensors are encoded by threads of the library before they are sent, with that level (enum kvs_encode)
+   * where a put's loss_max allows its loss, else without loss. What would not be a 16th smaller goes as it is. Gets of this library decode. docs/codec.md has the levels.
+   */
+  uint32_t encode;
+  uint32_t encode_planes;  /* of KVS_ENCODE_LADDER; 0: 2; at most 3 */
+  uint32_t encode_threads; /* 0: 2, or 1 on one core; at most 64 */
+  uint32_t
+      encode_mib; /* MiB of chunks that are being encoded, and of coded ones until the node has them; 0: 256; at most 65536 */
 } kvs_options;
 
 /*
@@ -293,10 +309,13 @@ typedef struct kvs_counters {
   uint64_t checksum_errors;   /* segments that came with the wrong bytes, and were not handed over */
   uint64_t busy;              /* starts refused because of max_operations */
   uint64_t reconnects;
-  uint64_t in_flight;    /* now: started, and the completion not yet taken */
-  uint64_t hints;        /* started */
-  uint64_t coded_chunks; /* of get_hits: came coded, and were decoded here */
-  uint64_t coded_bytes;  /* that came for coded chunks, in place of get_bytes */
+  uint64_t in_flight;         /* now: started, and the completion not yet taken */
+  uint64_t hints;             /* started */
+  uint64_t coded_chunks;      /* of get_hits: came coded, and were decoded here */
+  uint64_t coded_bytes;       /* that came for coded chunks, in place of get_bytes */
+  uint64_t encoded_chunks;    /* of puts: that were encoded here */
+  uint64_t encoded_raw_bytes; /* their bytes as they were put */
+  uint64_t encoded_bytes;     /* and as they were sent */
 } kvs_counters;
 /* Since open. Fills what counters->struct_size has room for. */
 KVS_API void kvs_get_counters(kvs_connector *connector, kvs_counters *counters);

@@ -4,7 +4,7 @@ A thin typed face of libkvasir-connector by ctypes, with nothing but the standar
 register memory, then look up, get and put chunks by key. Payload is never copied, and the GIL is free during every call.
 Times are seconds. Failures of the store are misses; only wrong use raises.
 """
-from .connector import Connector, Counters, State
+from .connector import Connector, Counters, Encode, State
 from .errors import (
     BusyError,
     ClosedError,
@@ -25,7 +25,7 @@ from .status import Cause, Status
 from .version import __version__
 
 __all__ = [
-    "BusyError", "Cause", "ClosedError", "Completion", "Connector", "Counters", "DeadlineError", "Dtype", "Error",
+    "BusyError", "Cause", "ClosedError", "Completion", "Connector", "Counters", "DeadlineError", "Dtype", "Encode", "Error",
     "ForkedError", "Hash", "Hint", "HintOutcome", "InvalidError", "Layout", "LibraryError", "Memory", "Operation", "Region",
     "Space", "SpaceDescription", "SpaceMismatchError", "State", "Status", "WaitKind", "__version__", "keys_from_tokens", "library_version",
     "vllm_none_hash",

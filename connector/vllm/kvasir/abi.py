@@ -35,6 +35,10 @@ class Options(ctypes.Structure):
         ("tls_server_name", c_char_p),
         ("hand_over", c_uint32),
         ("reserved", c_uint32),
+        ("encode", c_uint32),
+        ("encode_planes", c_uint32),
+        ("encode_threads", c_uint32),
+        ("encode_mib", c_uint32),
     ]
 
 
@@ -157,6 +161,7 @@ class Counters(ctypes.Structure):
             "lookups", "lookup_keys", "lookup_hit_keys", "get_chunks", "get_hits", "get_bytes", "put_chunks",
             "put_stored", "put_bytes", "misses", "deadline_exceeded", "canceled", "checksum_errors", "busy",
             "reconnects", "in_flight", "hints", "coded_chunks", "coded_bytes",
+            "encoded_chunks", "encoded_raw_bytes", "encoded_bytes",
         )
     ]
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import enum
 import warnings
 import weakref
 from array import array
@@ -36,6 +37,15 @@ class State(NamedTuple):
         return self.status == Status.OK
 
 
+class Encode(enum.IntEnum):
+    """How what is put is encoded before it is sent."""
+
+    NONE = 0
+    LOSSLESS = 1
+    LADDER = 2
+    CACHEGEN = 3
+
+
 @dataclass(frozen=True)
 class Counters:
     """Since the connector was opened. <kvasir/connector.h> says what each counts."""
@@ -59,6 +69,9 @@ class Counters:
     hints: int
     coded_chunks: int
     coded_bytes: int
+    encoded_chunks: int
+    encoded_raw_bytes: int
+    encoded_bytes: int
 
 
 class Connector:
@@ -69,6 +82,11 @@ class Connector:
     max_operations  started and not yet taken; 0: 4096
     hand_over       operations are sent by a thread of the library: starting one takes microseconds, and its answer comes a wake-up
                     later
+    encode          for a slow link to a "kvasir://" endpoint: puts to spaces of tensors are encoded by threads of the library, with this
+                    level where a put's loss_max allows it, else without loss
+    encode_planes   of Encode.LADDER; 0: 2
+    encode_threads  0: 2
+    encode_mib      MiB of chunks that are being encoded, and of coded ones until the node has them; 0: 256
 
     Thread-safe. Nothing blocks, save opening (wait_connected; "embedded:" reserves its memory), close, the waits, and on
     "embedded:" gets and puts, which copy on the calling thread. Use it as a context manager, or close it. After a fork the
@@ -79,7 +97,8 @@ class Connector:
     def __init__(self, endpoint: str = "embedded:", *, timeout: float = 5.0, wait_connected: float = 0.0,
                  max_operations: int = 0, embedded_bytes: int = 0, tls_ca_file: str | None = None,
                  tls_cert_file: str | None = None, tls_key_file: str | None = None,
-                 tls_server_name: str | None = None, hand_over: bool = False) -> None:
+                 tls_server_name: str | None = None, hand_over: bool = False, encode: Encode = Encode.NONE,
+                 encode_planes: int = 0, encode_threads: int = 0, encode_mib: int = 0) -> None:
         self.endpoint = endpoint
         options = abi.new(abi.Options)
         options.endpoint = text(endpoint, "endpoint")
@@ -93,6 +112,10 @@ class Connector:
         options.tls_key_file = text(tls_key_file, "tls_key_file")
         options.tls_server_name = text(tls_server_name, "tls_server_name")
         options.hand_over = 1 if hand_over else 0
+        options.encode = u32(encode, "encode")
+        options.encode_planes = u32(encode_planes, "encode_planes")
+        options.encode_threads = u32(encode_threads, "encode_threads")
+        options.encode_mib = u32(encode_mib, "encode_mib")
         made = ctypes.c_void_p()
         check(self._library.kvs_open(ctypes.byref(options), ctypes.byref(made)), f"open {endpoint!r}")
         assert made.value is not None

@@ -1,10 +1,13 @@
-"""The connector and a node whose SSD tier has a codec: chunks go to the caller's memory as the tier holds them, and are decoded there."""
+"""The connector and coded chunks of a real node: of an SSD tier with a codec, and put by a connector that encodes. They go to the caller's memory
+as the node holds them, and are decoded there."""
+import json
 import os
 import subprocess
 
 import harness
 from harness import SLOW, NodeTest, until
 
+KVASIRCTL = os.environ["KVASIRCTL"]
 PROGRAM = os.environ["KVASIR_CODED_CLIENT"]
 SSD = '{tier="ssd"}'
 CHUNKS = 12  # as the program puts
@@ -16,8 +19,9 @@ class Coded(NodeTest):
         node.settings["ssd.paths"] = os.path.join(node.folder, "ssd")
         return node.start()
 
-    def client(self, node, command, loss_max):
-        environment = {**os.environ, "KVASIR_TEST_ENDPOINT": f"unix:{node.socket}"}
+    def client(self, node, command, loss_max, tcp=False):
+        endpoint = f"kvasir://127.0.0.1:{node.port}" if tcp else f"unix:{node.socket}"
+        environment = {**os.environ, "KVASIR_TEST_ENDPOINT": endpoint}
         done = subprocess.run([PROGRAM, command, str(loss_max)], env=environment, capture_output=True, text=True,
                               timeout=120 * SLOW)
         self.assertEqual(done.returncode, 0, f"{command}:\n{done.stdout}{done.stderr}\nnode:\n{node.log()}")
@@ -43,6 +47,51 @@ class Coded(NodeTest):
         self.client(node, "quality", 0)
         self.client(node, "quality", 1)
         self.client(node, "get", 2)
+        node.stop()
+
+    # ---- a connector that encodes ----
+
+    def chunks(self, node):
+        def ls(*arguments):
+            said = subprocess.run([KVASIRCTL, "--endpoint", f"unix:{node.socket}", "ls", *arguments, "--json"], capture_output=True,
+                                  text=True, timeout=60 * SLOW)
+            self.assertEqual(said.returncode, 0, said.stderr)
+            return json.loads(said.stdout)
+        spaces = ls("spaces")["spaces"]
+        self.assertEqual(len(spaces), 1)
+        return ls("chunks", spaces[0]["digest"])["chunks"]
+
+    def encoded(self, loss_max, loss):
+        node = self.node(dram__size="64MiB", chunk__max_size="1MiB").start()
+        self.client(node, "encode", loss_max, tcp=True)
+        chunks = self.chunks(node)
+        self.assertEqual(len(chunks), CHUNKS)
+        for chunk in chunks:
+            self.assertTrue(chunk["coded"], chunk)
+            self.assertEqual((chunk["loss"], chunk["loss_max"]), (loss, loss_max))
+        for tcp in (True, False):
+            self.client(node, "get", loss_max, tcp=tcp)
+        if loss > 0:
+            self.client(node, "quality", loss - 1)
+        node.stop()
+
+    def test_encoded_without_loss(self):
+        self.encoded(loss_max=0, loss=0)
+
+    def test_encoded_with_the_loss_that_the_put_allows(self):
+        self.encoded(loss_max=4, loss=2)
+
+    def test_less_loss_than_the_level_has_is_none(self):
+        node = self.node(dram__size="64MiB", chunk__max_size="1MiB").start()
+        self.client(node, "encode", 1, tcp=True)
+        self.assertEqual({(chunk["coded"], chunk["loss"]) for chunk in self.chunks(node)}, {(True, 0)})
+        self.client(node, "get", 0, tcp=True)
+        node.stop()
+
+    def test_a_socket_of_this_machine_is_no_slow_link(self):
+        node = self.node(dram__size="64MiB", chunk__max_size="1MiB").start()
+        self.client(node, "encode", 4)
+        self.assertEqual({chunk["coded"] for chunk in self.chunks(node)}, {False})
         node.stop()
 
 

@@ -222,6 +222,26 @@ void held_end(struct held_wire *wire, uint32_t i, kvs_status chunk, kvs_status w
   transfer->on_done(transfer, whole);
 }
 
+uint32_t held_count(struct held_wire *wire)
+{
+  uint32_t n;
+
+  pthread_mutex_lock(&held_mutex);
+  n = wire->n_held;
+  pthread_mutex_unlock(&held_mutex);
+  return n;
+}
+
+uint32_t held_cancels(struct held_wire *wire)
+{
+  uint32_t n;
+
+  pthread_mutex_lock(&held_mutex);
+  n = wire->n_canceled;
+  pthread_mutex_unlock(&held_mutex);
+  return n;
+}
+
 void held_wait(struct held_wire *wire, uint32_t n)
 {
   const struct timespec pause = {.tv_nsec = 1000000};

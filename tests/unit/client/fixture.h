@@ -68,6 +68,9 @@ kvs_status held_factory(void *ctx, const kvsc_options *options, kvi_wire_state_f
 void held_open(struct held_wire *wire, kvsc_client **client_p, kvsc_space **space_p);
 /* Ends a held transfer: all its chunks with `chunk`, the whole with `whole`. */
 void held_end(struct held_wire *wire, uint32_t i, kvs_status chunk, kvs_status whole);
+/* Transfers that were submitted so far, or canceled. */
+uint32_t held_count(struct held_wire *wire);
+uint32_t held_cancels(struct held_wire *wire);
 /* Waits until n transfers were submitted (the client's thread does it for puts that waited). */
 void held_wait(struct held_wire *wire, uint32_t n);
 

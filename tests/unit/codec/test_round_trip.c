@@ -278,6 +278,56 @@ static void noise_stays_within_the_bound(void **state)
       }
 }
 
+struct stopping {
+  uint32_t asked, after;
+};
+
+static bool stop_after(void *ctx)
+{
+  struct stopping *stopping = ctx;
+
+  return ++stopping->asked == stopping->after;
+}
+
+/* Between layers, of every level; asking changes nothing. */
+static void encoding_can_be_stopped(void **state)
+{
+  enum { LAYERS = 3 };
+  const struct kvi_codec_shape shape = layer_shape((struct kvi_codec_shape){.dtype = KVI_CODEC_BF16,
+                                                                            .n_layers = LAYERS,
+                                                                            .n_tokens = 8,
+                                                                            .n_heads = 1,
+                                                                            .key_dim = 32,
+                                                                            .value_dim = 32});
+  uint8_t *raw = sample_raw(&shape, SAMPLE_GAUSSIAN, 1);
+
+  (void)state;
+  for (enum kvi_codec_level level = KVI_CODEC_RAW; level <= KVI_CODEC_CACHEGEN; level++) {
+    struct kvi_codec_options options = {.level = level, .planes = level == KVI_CODEC_LADDER ? 1 : 0};
+    size_t room = kvi_codec_bound(&shape, &options), length, whole;
+    void *scratch = aligned_alloc(64, (kvi_codec_encode_scratch(&shape, &options) + 127) / 64 * 64);
+    uint8_t *out = malloc(room), *expected = malloc(room);
+
+    assert_int_equal(kvi_codec_encode(&shape, &options, raw, scratch, expected, room, &whole), KVS_OK);
+    for (uint32_t after = 1; after <= LAYERS + 1; after++) {
+      struct stopping stopping = {.after = after};
+      kvs_status status;
+
+      options.stop = stop_after;
+      options.stop_ctx = &stopping;
+      status = kvi_codec_encode(&shape, &options, raw, scratch, out, room, &length);
+      assert_int_equal(status, after <= LAYERS ? KVS_ERR_CANCELED : KVS_OK);
+      assert_int_equal(stopping.asked, after <= LAYERS ? after : LAYERS);
+      assert_int_equal(length, after <= LAYERS ? 0 : whole);
+    }
+    assert_memory_equal(out, expected, whole);
+    free(scratch);
+    free(expected);
+    free(out);
+  }
+  free(raw);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -288,6 +338,7 @@ int main(void)
       cmocka_unit_test(what_is_not_finite_survives_the_ladder),
       cmocka_unit_test(the_other_levels),
       cmocka_unit_test(bytes_of_no_shape),
+      cmocka_unit_test(encoding_can_be_stopped),
       cmocka_unit_test(noise_stays_within_the_bound),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -74,6 +74,34 @@ static void options_are_checked(void **state)
   assert_int_equal(kvs_version(), 0x000100);
 }
 
+static void options_of_encoding_are_checked(void **state)
+{
+  static const kvs_options wrong[] = {{.encode = KVS_ENCODE_CACHEGEN + 1},
+                                      {.encode_planes = 4},
+                                      {.encode_threads = 65},
+                                      {.encode_mib = 65537}};
+  kvs_options options = {.encode = 99, .encode_planes = 99, .encode_threads = 99, .encode_mib = UINT32_MAX};
+  kvs_connector *connector;
+
+  (void)state;
+  for (size_t i = 0; i < 2 * sizeof(wrong) / sizeof(wrong[0]); i++) {
+    kvs_options odd = wrong[i / 2];
+
+    odd.struct_size = sizeof(odd);
+    odd.endpoint = i % 2 == 0 ? "embedded:1MiB" : "unix:/nonexistent/kvasir.sock";
+    assert_int_equal(kvs_open(&odd, &connector), KVS_ERR_INVALID);
+  }
+  /* An engine that was built before there were these options. */
+  options.struct_size = offsetof(kvs_options, encode);
+  options.endpoint = "embedded:1MiB";
+  assert_int_equal(kvs_open(&options, &connector), KVS_OK);
+  kvs_close(connector);
+  options =
+      (kvs_options){.struct_size = sizeof(options), .endpoint = "embedded:1MiB", .encode = KVS_ENCODE_LADDER};
+  assert_int_equal(kvs_open(&options, &connector), KVS_OK);
+  kvs_close(connector);
+}
+
 static void spaces_are_checked_and_shared(void **state)
 {
   struct world *world = *state;
@@ -289,6 +317,7 @@ int main(void)
       cmocka_unit_test(structs_end_with_a_field),
       CASE(an_older_caller_is_understood),
       cmocka_unit_test(options_are_checked),
+      cmocka_unit_test(options_of_encoding_are_checked),
       CASE(spaces_are_checked_and_shared),
       CASE(two_spaces_share_nothing),
       CASE(hints_are_answered),

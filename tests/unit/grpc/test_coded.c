@@ -426,6 +426,77 @@ static void test_libkvasir_sees_damage(void **state)
   free(out);
 }
 
+/* What a client encodes arrives so, over TCP; over a socket of this machine it goes as it is. */
+static void test_libkvasir_encodes(void **state)
+{
+  enum { N = 12 };
+  const struct coded_sample *sample = *state;
+  uint64_t raw = sample->shape.raw_bytes;
+  uint8_t keys[N][KEY] = {{0}}, *out = malloc(N * raw);
+  for (uint32_t i = 0; i < 6; i++) {
+    bool unix_socket = i % 2 == 1, lossy = i / 2 == 1, hand_over = i / 2 == 2;
+    struct fixture f;
+    fixture_start(&f, unix_socket, i == 0 ? 3000 : 0);
+    const kvsc_options options = {.struct_size = sizeof options,
+                                  .endpoint = f.endpoint,
+                                  .wait_connected_ms = 10000,
+                                  .hand_over = hand_over,
+                                  .encode = KVSC_ENCODE_LADDER};
+    const kvs_space_desc desc = {.struct_size = sizeof desc,
+                                 .model = "coded",
+                                 .engine = "test",
+                                 .layout = KVS_LAYOUT_TENSORS,
+                                 .key_dtype = KVS_DTYPE_BF16,
+                                 .value_dtype = KVS_DTYPE_BF16,
+                                 .layers = sample->shape.n_layers,
+                                 .kv_heads = sample->shape.n_heads,
+                                 .key_dim = sample->shape.key_dim,
+                                 .value_dim = sample->shape.value_dim,
+                                 .tokens_per_chunk = sample->shape.n_tokens,
+                                 .hash = KVS_HASH_OPAQUE,
+                                 .key_length = KEY,
+                                 .chunk_bytes = raw};
+    const kvsc_call call = {.struct_size = sizeof call, .loss_max = lossy ? 4 : 0};
+    const kvsc_keys list = {.struct_size = sizeof list, .n = N, .keys = keys[0], .unchained = 1};
+    kvsc_iov from = {sample->raw, raw}, to[N];
+    kvsc_chunk chunks[N];
+    kvsc_client *client;
+    kvsc_space *space;
+    kvsc_op op;
+    kvsc_completion completion;
+    assert_int_equal(kvsc_open(&options, &client), KVS_OK);
+    assert_int_equal(kvsc_space_open(client, &desc, &space), KVS_OK);
+    for (uint32_t k = 0; k < N; k++) {
+      keys[k][0] = (uint8_t)(k + 1);
+      chunks[k] = (kvsc_chunk){.iov = &from, .n_iov = 1};
+    }
+    assert_int_equal(kvsc_put(space, &list, chunks, &call, &op), KVS_OK);
+    assert_int_equal(kvsc_wait(client, op, 20000, &completion), KVS_OK);
+    assert_int_equal(completion.status, KVS_OK);
+    assert_int_equal(completion.bytes, N * raw);
+    for (uint32_t k = 0; k < N; k++) {
+      assert_int_equal(fixture_quality(&f, keys[k]),
+                       kvi_quality(lossy && !unix_socket ? 2 : 0, call.loss_max,
+                                   unix_socket ? KVI_CODING_NONE : KVI_CODING_KVC1));
+      to[k] = (kvsc_iov){out + k * raw, raw};
+      chunks[k] = (kvsc_chunk){.iov = &to[k], .n_iov = 1, .exact = 1};
+    }
+    memset(out, 0xEE, N * raw);
+    assert_int_equal(kvsc_get(space, &list, chunks, &call, &op), KVS_OK);
+    assert_int_equal(kvsc_wait(client, op, 20000, &completion), KVS_OK);
+    assert_int_equal(completion.status, KVS_OK);
+    for (uint32_t k = 0; k < N; k++)
+      assert_int_equal(memcmp(out + k * raw, sample->raw, raw) != 0, lossy && !unix_socket);
+    kvsc_counters counters = {.struct_size = sizeof counters};
+    kvsc_get_counters(client, &counters);
+    assert_int_equal(counters.encoded_chunks, unix_socket ? 0 : N);
+    assert_int_equal(counters.coded_chunks, unix_socket ? 0 : N);
+    kvsc_close(client);
+    fixture_stop(&f);
+  }
+  free(out);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -434,7 +505,7 @@ int main(void)
       TEST(test_too_long_for_the_room),  TEST(test_who_does_not_ask_gets_none),
       TEST(test_loss_has_a_bound),       TEST(test_refused_by_its_reader),
       TEST(test_puts_tell_quality),      TEST(test_libkvasir_decodes),
-      TEST(test_libkvasir_sees_damage),
+      TEST(test_libkvasir_sees_damage),  TEST(test_libkvasir_encodes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,6 +67,10 @@ static void print_options(void)
   FIELD(kvs_options, tls_server_name);
   FIELD(kvs_options, hand_over);
   FIELD(kvs_options, reserved);
+  FIELD(kvs_options, encode);
+  FIELD(kvs_options, encode_planes);
+  FIELD(kvs_options, encode_threads);
+  FIELD(kvs_options, encode_mib);
   close_struct();
 }
 
@@ -203,6 +207,9 @@ static void print_counters(void)
   FIELD(kvs_counters, hints);
   FIELD(kvs_counters, coded_chunks);
   FIELD(kvs_counters, coded_bytes);
+  FIELD(kvs_counters, encoded_chunks);
+  FIELD(kvs_counters, encoded_raw_bytes);
+  FIELD(kvs_counters, encoded_bytes);
   close_struct();
 }
 
@@ -265,6 +272,12 @@ static void print_enums(void)
   VALUE(KVS_HASH_NATIVE);
   VALUE(KVS_HASH_SGLANG);
   VALUE(KVS_HASH_VLLM_SHA256_CBOR);
+  close_object();
+  open_object("kvs_encode");
+  VALUE(KVS_ENCODE_NONE);
+  VALUE(KVS_ENCODE_LOSSLESS);
+  VALUE(KVS_ENCODE_LADDER);
+  VALUE(KVS_ENCODE_CACHEGEN);
   close_object();
   open_object("kvs_wait_kind");
   VALUE(KVS_WAIT_NONE);

@@ -19,6 +19,7 @@ ENUMS: dict[str, tuple[type[enum.IntEnum], str]] = {
     "kvs_layout": (kvasir.Layout, "KVS_LAYOUT_"),
     "kvs_dtype": (kvasir.Dtype, "KVS_DTYPE_"),
     "kvs_hash": (kvasir.Hash, "KVS_HASH_"),
+    "kvs_encode": (kvasir.Encode, "KVS_ENCODE_"),
     "kvs_wait_kind": (kvasir.WaitKind, "KVS_WAIT_"),
     "kvs_hint_outcome": (kvasir.HintOutcome, "KVS_HINT_"),
     "kvsc_cause": (kvasir.Cause, "KVSC_CAUSE_"),

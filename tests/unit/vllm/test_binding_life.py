@@ -144,9 +144,15 @@ class Closing(EmbeddedTest):
             with self.assertRaises(kvasir.InvalidError, msg=endpoint):
                 kvasir.Connector(endpoint)  # type: ignore[arg-type]
         for options in ({"timeout": -1.0}, {"timeout": float("nan")}, {"timeout": 10**9}, {"max_operations": 65537},
-                        {"max_operations": -1}, {"embedded_bytes": 2**64}):
+                        {"max_operations": -1}, {"embedded_bytes": 2**64}, {"encode": 4}, {"encode_planes": 4}, {"encode_threads": 65},
+                        {"encode_mib": 65537}):
             with self.assertRaises(kvasir.InvalidError, msg=options):
                 kvasir.Connector("embedded:", **options)  # type: ignore[arg-type]
+
+    def test_options_of_encoding_are_passed_on(self) -> None:
+        with kvasir.Connector("embedded:1MiB", encode=kvasir.Encode.LADDER, encode_planes=3, encode_threads=1, encode_mib=64) as own:
+            self.assertTrue(own.state().ok)
+            self.assertEqual(own.counters().encoded_chunks, 0)  # an embedded store is no link
 
     def test_errors_are_the_right_ones(self) -> None:
         space, cache = self.connector.space(description()), Paged(self.connector)
