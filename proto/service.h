@@ -53,6 +53,8 @@ struct kvi_source {
   const struct kvi_iov *iov;
   uint32_t n_iov;
   struct kvi_chunk_table table;
+  void *decoded; /* the service's: not NULL: the bytes are a copy that was decoded, and handle is NULL */
+  uint32_t tier; /* the service's: where the chunk came from */
 };
 
 /* What a reader takes. All 0: nothing but the bytes that were put. */
