@@ -15,10 +15,18 @@ void kvi_server_source_unref(void *ctx)
   free(s);
 }
 
-/* How much one get may hold open while others hold so much: all of them together twice what one alone may. */
-static uint64_t abreast_most(const struct kvi_grpc_server *server, uint64_t others)
+/*
+ * How much one get may hold open while others hold so much: all of them together twice what one alone may. What does not take coded chunks may need memory
+ * to decode them, of which there is less.
+ */
+static uint64_t abreast_most(const struct server_transfer *t, uint64_t others)
 {
-  uint64_t most = server->service->limits.abreast_bytes;
+  const struct kvi_service_limits *limits = &t->stream->poller->server->service->limits;
+  bool decodes = t->terms.codings & 1u << KVI_CODING_KVC1;
+  uint64_t most = limits->abreast_bytes;
+
+  if (!decodes && limits->abreast_plain_bytes != 0 && limits->abreast_plain_bytes < most)
+    most = limits->abreast_plain_bytes;
   if (others > most)
     most = others - most < most ? most - (others - most) : 0;
   return most;
@@ -31,7 +39,7 @@ static uint64_t abreast_most(const struct kvi_grpc_server *server, uint64_t othe
 static uint32_t count_abreast(const struct server_transfer *t, uint32_t first, uint64_t *bytes_p)
 {
   struct kvi_grpc_server *server = t->stream->poller->server;
-  uint64_t most = abreast_most(server, atomic_load(&server->abreast_bytes)), bytes = 0;
+  uint64_t most = abreast_most(t, atomic_load(&server->abreast_bytes)), bytes = 0;
   uint32_t n = 0;
   while (first + n < t->n_chunks && t->lengths[first + n] <= most - bytes)
     bytes += t->lengths[first + n++];
@@ -231,7 +239,7 @@ static void count_longer(struct server_transfer *t, uint64_t more)
   if (t->group_chunks == 1)
     return; /* one there is always */
   t->group_bytes += more;
-  if (t->group_bytes > abreast_most(server, atomic_load(&server->abreast_bytes) - before)) {
+  if (t->group_bytes > abreast_most(t, atomic_load(&server->abreast_bytes) - before)) {
     for (uint32_t i = next; i < end; i++)
       t->group_bytes -= t->lengths[i];
     t->group_chunks -= end - next;
