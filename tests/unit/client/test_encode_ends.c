@@ -374,7 +374,7 @@ struct putter {
   uint32_t number, n_ok, n_wrong;
 };
 
-#define N_PUTS 30u
+#define N_PUTS 15u
 #define N_EACH 6u
 
 static kvs_status local_factory(void *ctx, const kvsc_options *options, kvi_wire_state_fn *state_fn,
