@@ -94,7 +94,8 @@ struct kvi_medium_put {
    */
   void (*keep)(struct kvi_medium_put *put, struct kvi_medium_hold *hold_p);
   /*
-   * KVS_OK: kept, as durable as the medium is configured to be; handle is set. KVS_ERR_FULL: no room (not a fault), KVS_ERR_IO: the
+   * KVS_OK: kept, as durable as the medium is configured to be; handle is set. KVS_EXISTS (shared media): nothing was written, since what lies there is as
+   * good; of that `stored` and `stored_quality` tell, 0 if it is not known. KVS_ERR_FULL: no room (not a fault), KVS_ERR_IO: the
    * medium failed, KVS_ERR_CORRUPT: the bytes do not fit their table, so nothing was kept. KVS_ERR_CANCELED: it was removed before it was
    * written. KVS_ERR_DEADLINE, KVS_ERR_CLOSED; and of a medium that encodes first, what the one that it is around says to its put.
    */

@@ -102,7 +102,8 @@ kvs_status kvi_shared_ask(struct kvi_shared *shared, const struct kvi_shared_loo
 
 struct kvi_shared_stats {
   uint64_t offers, puts_off /* offered, but to be written only once used */, writes, write_bytes, writes_shed,
-      writes_lost; /* lost: gone from the store before they were written */
+      writes_lost;       /* lost: gone from the store before they were written */
+  uint64_t writes_found; /* of writes: another node's lay there, as good; no byte of it is in write_bytes */
   uint64_t writes_full, writes_failed;
   uint64_t fetches, fetch_joins, fetches_ahead, fetch_hits, fetch_bytes, fetch_misses, fetch_corrupt,
       fetch_failed, fetch_no_room, fetch_refused;

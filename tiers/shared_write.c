@@ -55,6 +55,9 @@ static void written(struct kvi_medium_put *put, kvs_status status)
   if (status == KVS_OK) {
     shared->stats.writes++;
     shared->stats.write_bytes += put->stored;
+  } else if (status == KVS_EXISTS) {
+    shared->stats.writes++;
+    shared->stats.writes_found++;
   } else if (status == KVS_ERR_CANCELED) {
     shared->stats.writes_lost++; /* deleted */
   } else if (status == KVS_ERR_FULL) {

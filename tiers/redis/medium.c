@@ -26,10 +26,8 @@ kvs_status kvi_redis_medium_key(const struct kvi_redis_medium *own,
 
 kvs_status kvi_redis_medium_outcome(struct kvi_redis_medium *own, const struct kvi_redis_op *op)
 {
-  if (op->status == KVS_OK || op->status == KVS_EXISTS)
-    return KVS_OK;
-  if (op->status == KVS_ERR_CANCELED) /* a put that a removal came before */
-    return KVS_ERR_CANCELED;
+  if (op->status == KVS_OK || op->status == KVS_EXISTS || op->status == KVS_ERR_CANCELED)
+    return op->status; /* canceled: a put that a removal came before */
   switch (op->cause) {
   case KVI_REDIS_ABSENT:
   case KVI_REDIS_VERSION: /* a newer node's: not there for us, and no damage */
@@ -68,6 +66,10 @@ static void put_done(struct kvi_redis_op *op)
   struct kvi_medium_put *asked = put->asked;
   kvs_status status = kvi_redis_medium_outcome(put->own, op);
 
+  if (status == KVS_EXISTS) {
+    asked->stored = op->value.payload_bytes;
+    asked->stored_quality = op->value.quality;
+  }
   free(put);
   asked->handle = 0;
   asked->done(asked, status);

@@ -81,7 +81,7 @@ static void what_one_node_puts_another_gets(void **state)
     assert_int_equal(test_get(two, &chunk, 0), KVS_MISS);
     assert_int_equal(test_put(one, &chunk, &handle), KVS_OK);
     assert_int_equal(handle, 0);
-    assert_int_equal(test_put(two, &chunk, &handle), KVS_OK); /* is there: as good as written */
+    assert_int_equal(test_put(two, &chunk, &handle), KVS_EXISTS);
     assert_int_equal(test_get(two, &chunk, 0), KVS_OK);
     test_chunk_free(&chunk);
   }

@@ -145,6 +145,30 @@ static void forms_do_not_take_turns(void **state)
   two->ops->destroy(two);
 }
 
+/* A put that finds its chunk there tells of that, not of its own. */
+static void puts_tell_what_lies_there(void **state)
+{
+  uint16_t raw = kvi_quality(0, 3, KVI_CODING_NONE), coded = kvi_quality(0, 5, KVI_CODING_KVC1);
+  struct kvi_medium *medium = open_it();
+  struct form form;
+
+  (void)state;
+  form_make(&form, 250, 30000, coded);
+  form.put.stored = 30000;
+  form.put.stored_quality = coded;
+  assert_int_equal(medium->ops->put(medium, &form.put), KVS_OK);
+  assert_int_equal(put_end(&form), KVS_OK);
+  assert_int_equal(form.put.stored, 30000);
+  form_make(&form, 250, 40000, raw);
+  form.put.stored = 40000;
+  form.put.stored_quality = raw;
+  assert_int_equal(medium->ops->put(medium, &form.put), KVS_OK);
+  assert_int_equal(put_end(&form), KVS_EXISTS);
+  assert_int_equal(form.put.stored, 30000);
+  assert_int_equal(form.put.stored_quality, coded);
+  medium->ops->destroy(medium);
+}
+
 /* ---- at the same time ---- */
 
 /* Looks are answered, and writes wait at the server, in order, until it goes on. */
@@ -251,9 +275,8 @@ static void removed_behind_another_ones(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(less_loss_then_less_bytes),
-      cmocka_unit_test(forms_do_not_take_turns),
-      cmocka_unit_test(two_that_found_nothing),
+      cmocka_unit_test(less_loss_then_less_bytes),   cmocka_unit_test(forms_do_not_take_turns),
+      cmocka_unit_test(puts_tell_what_lies_there),   cmocka_unit_test(two_that_found_nothing),
       cmocka_unit_test(removed_behind_another_ones),
   };
 

@@ -58,6 +58,31 @@ static kvs_status delete_all(struct node *node, uint64_t first, uint32_t n, uint
   return delete_end(&deleting, deleted_p, unconfirmed_p);
 }
 
+/* What lies in Redis already is written by nobody, and no bytes are counted for it. */
+static void bytes_are_counted_once(void **state)
+{
+  struct kvi_shared_stats stats[2];
+  struct node one, two;
+
+  (void)state;
+  open_node(&one, 0, PATIENCE_MS);
+  open_node(&two, 0, PATIENCE_MS);
+  for (uint64_t n = 650; n < 660; n++)
+    put(&one, n, 5000);
+  await_writes(&one, 10);
+  for (uint64_t n = 655; n < 665; n++)
+    put(&two, n, 5000);
+  await_writes(&two, 10);
+  stats[0] = shared_stats(&one);
+  stats[1] = shared_stats(&two);
+  assert_int_equal(stats[0].writes_found, 0);
+  assert_int_equal(stats[0].write_bytes, 10 * 5000);
+  assert_int_equal(stats[1].writes_found, 5);
+  assert_int_equal(stats[1].write_bytes, 5 * 5000);
+  node_close(&one);
+  node_close(&two);
+}
+
 /* A delete tells what was there, in the store or in Redis, and when it cannot know that it is gone. */
 static void deletes_say_what_is_true(void **state)
 {
@@ -417,7 +442,7 @@ int main(void)
       cmocka_unit_test(full_queue_sheds_the_oldest), cmocka_unit_test(threads),
       cmocka_unit_test(deletes_say_what_is_true),    cmocka_unit_test(deletes_beside_a_write),
       cmocka_unit_test(deletes_beside_a_fetch),      cmocka_unit_test(long_prefixes),
-      cmocka_unit_test(lookups_mind_the_loss),
+      cmocka_unit_test(bytes_are_counted_once),      cmocka_unit_test(lookups_mind_the_loss),
   };
 
   return cmocka_run_group_tests(tests, start, stop);
