@@ -127,6 +127,14 @@ struct kvi_transfer {
   void *user;
 };
 
+/*
+ * For wires: where a get's chunk of this quality and, if it is coded, of so many bytes lands, and sets its quality. Anything but KVS_OK ends the chunk, with *cause_p: KVS_MISS, if it is worse than
+ * asked for or coded in a way that nobody takes, and what on_coded says.
+ */
+kvs_status kvi_transfer_place(struct kvi_transfer *transfer, uint32_t chunk, uint16_t quality,
+                              uint64_t length, const struct kvi_iov **iov_p, uint32_t *n_iov_p,
+                              uint32_t *cause_p);
+
 struct kvi_wire;
 
 struct kvi_wire_ops {

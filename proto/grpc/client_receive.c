@@ -19,25 +19,17 @@ static struct landing *landing_of(struct transfer *t, uint32_t chunk)
   return &t->landing;
 }
 
-/* Where the chunk lands, or the end that it comes to: of one that is worse than asked for, or coded with no room for that. */
+/* Where the chunk lands, or the end that it comes to. */
 static kvs_status place_chunk(struct transfer *t, struct landing *l, const Kvasir__V1__Piece *piece,
                               uint32_t *cause_p)
 {
-  struct kvi_transfer *user = t->user;
-  struct kvi_transfer_chunk *c = &user->chunks[piece->chunk];
-  const struct kvi_iov *iov = c->iov;
-  uint32_t n_iov = c->n_iov;
-  if (kvi_quality_loss(c->quality) > user->loss_max) {
-    *cause_p = KVI_MISS_QUALITY;
-    return KVS_MISS;
-  }
-  if (l->coded_length > 0) {
-    kvs_status status = user->on_coded(user, piece->chunk, l->coded_length, &iov, &n_iov);
-    if (status != KVS_OK)
-      return status;
-  }
-  l->cursor = kvi_iov_cursor_make(iov, n_iov);
-  return KVS_OK;
+  const struct kvi_iov *iov;
+  uint32_t n_iov;
+  kvs_status status = kvi_transfer_place(t->user, piece->chunk, (uint16_t)piece->quality, l->coded_length,
+                                         &iov, &n_iov, cause_p);
+  if (status == KVS_OK)
+    l->cursor = kvi_iov_cursor_make(iov, n_iov);
+  return status;
 }
 
 /* False: the node broke the protocol, by a coded chunk that nobody asked for among others. */
@@ -50,7 +42,6 @@ static bool first_of_chunk(const struct transfer *t, struct landing *l, const Kv
     return false;
   l->n_segments = piece->segments;
   l->coded_length = coding == KVI_CODING_NONE ? 0 : piece->chunk_length;
-  t->user->chunks[piece->chunk].quality = (uint16_t)piece->quality;
   return true;
 }
 

@@ -145,19 +145,13 @@ static kvs_status place_chunk(struct local_run *run, uint32_t index, struct copy
   struct kvi_transfer *transfer = run->transfer;
   struct kvi_transfer_chunk *chunk = &transfer->chunks[index];
   const struct kvi_chunk_table *table = &copy->source.table;
-  uint32_t coding = kvi_quality_coding(table->quality);
+  uint64_t room = chunk->length;
+  kvs_status status =
+      kvi_transfer_place(transfer, index, table->quality, table->length, &copy->iov, &copy->n_iov, cause_p);
 
-  chunk->quality = table->quality;
-  if (kvi_quality_loss(table->quality) > transfer->loss_max || coding > KVI_CODING_KVC1 ||
-      (coding == KVI_CODING_KVC1 && transfer->on_coded == NULL)) {
-    *cause_p = KVI_MISS_QUALITY;
-    return KVS_MISS;
-  }
-  copy->iov = chunk->iov;
-  copy->n_iov = chunk->n_iov;
-  if (coding == KVI_CODING_KVC1)
-    return transfer->on_coded(transfer, index, table->length, &copy->iov, &copy->n_iov);
-  return table->length > chunk->length ? KVS_ERR_BUFFER : KVS_OK;
+  if (status == KVS_OK && kvi_quality_coding(table->quality) == KVI_CODING_NONE && table->length > room)
+    return KVS_ERR_BUFFER;
+  return status;
 }
 
 kvs_status kvi_local_get_chunk(struct local_run *run, uint32_t index)
