@@ -64,7 +64,7 @@ struct kvi_get_terms {
 };
 
 /*
- * A get that waits for its chunk to come from a slower tier. The caller's, zeroed; from KVS_PENDING on the service's until done is called or
+ * A get that waits for its chunk to come from a slower tier, or to be decoded. The caller's, zeroed; from KVS_PENDING on the service's until done is called or
  * get_unwait has returned. A get without one (NULL) has terms of all 0.
  */
 struct kvi_get_wait {
@@ -130,8 +130,8 @@ struct kvi_service_ops {
   void (*put_unwait)(void *service, void *wait_ctx);
 
   /*
-   * KVS_OK: read, then get_close (any thread). KVS_MISS with *cause_p; KVI_MISS_QUALITY: what is there is not what wait->terms take. KVS_PENDING: it has to come from a slower tier, and wait->done will be
-   * called once (wait NULL: nobody is told, and nothing is started). Errors: KVS_ERR_SPACE_UNKNOWN is a MISS with cause SPACE;
+   * KVS_OK: read, then get_close (any thread). KVS_MISS with *cause_p; KVI_MISS_QUALITY: what is there is not what wait->terms take. KVS_PENDING: it has to come from a slower tier, or to be decoded first,
+   * and wait->done will be called once (wait NULL: nobody is told, and nothing is started). Errors: KVS_ERR_SPACE_UNKNOWN is a MISS with cause SPACE;
    * KVS_ERR_KEY_LENGTH, KVS_ERR_DRAINING, KVS_ERR_BUSY (too many wait).
    */
   kvs_status (*get_open)(void *service, const struct kvi_peer *peer, const uint8_t *space, const uint8_t *key,
@@ -156,6 +156,8 @@ struct kvi_service_limits {
   uint32_t batch_chunks_max;
   uint64_t
       abreast_bytes; /* how much of a get that asks for its chunks abreast is held open at a time. Not told to clients. */
+  uint64_t
+      abreast_plain_bytes;   /* of one that does not take coded chunks; 0: the same. Not told to clients. */
   uint32_t get_ahead_chunks; /* how far ahead get_ahead is worth while; 0: not at all. Not told to clients. */
 };
 

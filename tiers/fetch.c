@@ -165,6 +165,7 @@ static kvs_status source_give(struct kvi_store *store, struct kvi_fetch *fetch, 
   kvs_status status = kvi_source_fill(store, fetch->object, &wait->source);
 
   *cause_p = KVI_MISS_NONE;
+  wait->source.tier = store->below->attr.kind;
   if (status == KVS_OK && kvi_source_suits(&wait->terms, fetch->quality))
     return KVS_OK;
   /* not OK: memory has changed since it was sealed; whoever gets the chunk next drops it */
@@ -369,7 +370,8 @@ bool kvi_store_get_unwait(struct kvi_store *store, struct kvi_get_wait *wait)
     *link = wait->next;
     store->below->n_waits--;
     close = wait->state == QUEUED && fetch->opened;
-    object = fetch->object;
+    if (close) /* else the medium's thread may be writing it */
+      object = fetch->object;
     forgotten = true;
     wait->state = 0;
   }

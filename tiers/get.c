@@ -136,16 +136,20 @@ static enum kvi_tier_kind hit_count_locked(struct kvi_store *store, struct kvi_e
   return tier;
 }
 
-/* It is there, but not as its reader wants it: the hit that was counted was none. */
-static kvs_status unsuited(struct kvi_store *store, enum kvi_tier_kind tier, struct kvi_source *source_p,
-                           uint32_t *cause_p)
+void kvi_store_count_unread(struct kvi_store *store, const struct kvi_source *source, uint32_t cause)
 {
   pthread_mutex_lock(&store->lock);
   store->stats.get_hits--;
-  store->stats.get_bytes -= source_p->table.length;
-  store->stats.tier_hits[tier]--;
-  store->stats.get_misses[KVI_MISS_QUALITY]++;
+  store->stats.get_bytes -= source->table.length;
+  store->stats.tier_hits[source->tier]--;
+  store->stats.get_misses[cause] += cause != KVI_MISS_NONE;
   pthread_mutex_unlock(&store->lock);
+}
+
+/* It is there, but not as its reader wants it: the hit that was counted was none. */
+static kvs_status unsuited(struct kvi_store *store, struct kvi_source *source_p, uint32_t *cause_p)
+{
+  kvi_store_count_unread(store, source_p, KVI_MISS_QUALITY);
   kvi_store_get_close(store, source_p);
   *cause_p = KVI_MISS_QUALITY;
   return KVS_MISS;
@@ -203,8 +207,9 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
     *dropped_p = true;
     return KVS_MISS;
   }
+  source_p->tier = tier;
   kvi_use_tell(&use);
-  return kvi_source_suits(terms, source_p->table.quality) ? KVS_OK : unsuited(store, tier, source_p, cause_p);
+  return kvi_source_suits(terms, source_p->table.quality) ? KVS_OK : unsuited(store, source_p, cause_p);
 }
 
 bool kvi_store_ahead_fits(struct kvi_store *store, const char *tenant, const uint8_t *space,
@@ -280,4 +285,11 @@ void kvi_source_drop_corrupt(struct kvi_store *store, const char *tenant, const 
   if (entry != KVI_NONE)
     drop_corrupt_locked(store, entry, object, key);
   pthread_mutex_unlock(&store->lock);
+}
+
+void kvi_store_drop_corrupt(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                            const uint8_t *key, uint32_t key_length, const struct kvi_source *source)
+{
+  kvi_damages_note(&store->damages, space, key, key_length, KVI_TIER_DRAM, KVI_DAMAGE_BY_GET);
+  kvi_source_drop_corrupt(store, tenant, space, key, key_length, source);
 }

@@ -1,4 +1,4 @@
-/* tiers/service.c: the store as wires see it: its life, puts and gets. The control calls are in service_calls.c. */
+/* tiers/service.c: the store as wires see it: its life, and puts. Gets are in service_get.c, the control calls in service_calls.c. */
 #include "tiers/service_private.h"
 
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 #define ABREAST_PART     8u /* of the memory, held open for one get */
 #define GET_AHEAD_CHUNKS 8u /* keep a fast SSD busy with chunks of 2 MiB */
 
-static bool draining(const struct kvi_store_service *service)
+bool kvi_service_is_draining(const struct kvi_store_service *service)
 {
   /* relaxed: a put more or less around the start of draining is of no matter */
   return atomic_load_explicit(&service->draining, memory_order_relaxed);
@@ -24,7 +24,7 @@ static kvs_status service_put_begin(void *self, const struct kvi_peer *peer,
   struct kvi_store_service *service = self;
   kvs_status status;
 
-  if (draining(service))
+  if (kvi_service_is_draining(service))
     return KVS_ERR_DRAINING;
   status = kvi_store_put_begin(service->config.store, peer->tenant, request, wait_fn, wait_ctx, landing_p);
   if (status == KVS_OK && service->config.shared)
@@ -60,55 +60,6 @@ static void service_put_unwait(void *self, void *wait_ctx)
   kvi_store_put_unwait(service->config.store, wait_ctx);
 }
 
-static kvs_status service_get_open(void *self, const struct kvi_peer *peer, const uint8_t *space,
-                                   const uint8_t *key, uint32_t key_length, struct kvi_get_wait *wait,
-                                   struct kvi_source *source_p, uint32_t *cause_p)
-{
-  struct kvi_store_service *service = self;
-  kvs_status status;
-
-  if (draining(service))
-    return KVS_ERR_DRAINING;
-  status = kvi_store_get_open(service->config.store, peer->tenant, space, key, key_length, wait, source_p,
-                              cause_p);
-  if (status != KVS_MISS || *cause_p == KVI_MISS_SPACE || !service->config.shared)
-    return status;
-  return kvi_shared_get(service->config.shared, peer->tenant, space, key, key_length, *cause_p, wait);
-}
-
-static bool service_get_unwait(void *self, struct kvi_get_wait *wait)
-{
-  struct kvi_store_service *service = self;
-
-  struct kvi_shared *shared = service->config.shared;
-
-  if (shared && kvi_shared_unwait(shared, wait))
-    return true;
-  if (kvi_store_get_unwait(service->config.store, wait))
-    return true;
-  return shared && kvi_shared_unwait(shared, wait); /* the store may have handed it over meanwhile */
-}
-
-static bool service_get_ahead(void *self, const struct kvi_peer *peer, const uint8_t *space,
-                              const uint8_t *key, uint32_t key_length, uint32_t distance)
-{
-  struct kvi_store_service *service = self;
-
-  if (!kvi_store_ahead_fits(service->config.store, peer->tenant, space, distance))
-    return false;
-  kvi_store_get_ahead(service->config.store, peer->tenant, space, key, key_length);
-  if (service->config.shared)
-    kvi_shared_ahead(service->config.shared, peer->tenant, space, key, key_length);
-  return true;
-}
-
-static void service_get_close(void *self, struct kvi_source *source)
-{
-  struct kvi_store_service *service = self;
-
-  kvi_store_get_close(service->config.store, source);
-}
-
 static void service_peer_gone(void *self, const struct kvi_peer *peer)
 {
   struct kvi_store_service *service = self;
@@ -122,10 +73,10 @@ static const struct kvi_service_ops service_ops = {
     .put_commit = service_put_commit,
     .put_abort = service_put_abort,
     .put_unwait = service_put_unwait,
-    .get_open = service_get_open,
-    .get_unwait = service_get_unwait,
-    .get_ahead = service_get_ahead,
-    .get_close = service_get_close,
+    .get_open = kvi_service_get_open,
+    .get_unwait = kvi_service_get_unwait,
+    .get_ahead = kvi_service_get_ahead,
+    .get_close = kvi_service_get_close,
     .peer_gone = service_peer_gone,
 };
 
@@ -133,6 +84,7 @@ kvs_status kvi_store_service_create(const struct kvi_store_service_config *confi
                                     struct kvi_store_service **service_p)
 {
   struct kvi_store_service *service;
+  kvs_status status;
 
   *service_p = NULL;
   if (!config->store || config->incarnation == 0 || config->frame_bytes_max > KVI_FRAME_BYTES_MAX ||
@@ -152,9 +104,12 @@ kvs_status kvi_store_service_create(const struct kvi_store_service_config *confi
       .batch_chunks_max = config->batch_chunks_max ? config->batch_chunks_max : KVI_BATCH_CHUNKS_MAX,
       .abreast_bytes = kvi_store_dram_bytes(config->store) / ABREAST_PART,
       .get_ahead_chunks = kvi_store_has_medium(config->store) || config->shared ? GET_AHEAD_CHUNKS : 0};
-  if (!service->software || kvi_programs_create(KVI_PROGRAMS_DEFAULT, &service->programs) != KVS_OK) {
+  status = service->software ? kvi_programs_create(KVI_PROGRAMS_DEFAULT, &service->programs) : KVS_ERR_NOMEM;
+  if (status == KVS_OK && config->decode_threads > 0)
+    status = kvi_service_decoding_create(service);
+  if (status != KVS_OK) {
     kvi_store_service_destroy(service);
-    return KVS_ERR_NOMEM;
+    return status;
   }
   *service_p = service;
   return KVS_OK;
@@ -164,6 +119,7 @@ void kvi_store_service_destroy(struct kvi_store_service *service)
 {
   if (!service)
     return;
+  kvi_service_decoding_destroy(service);
   kvi_programs_destroy(service->programs);
   free(service->software);
   free(service);

@@ -19,14 +19,22 @@ struct kvi_store_service_config {
   uint64_t incarnation;      /* new at every start, never 0 */
   uint32_t frame_bytes_max;  /* 0: KVI_FRAME_BYTES_MAX */
   uint32_t batch_chunks_max; /* 0: KVI_BATCH_CHUNKS_MAX */
+  /*
+   * Threads that decode coded chunks for gets whose terms do not have their coding, up to KVI_DECODER_THREADS_MAX; their memory is a share of the store's (service_get.c). 0: such
+   * gets miss them.
+   */
+  uint32_t decode_threads;
+  uint32_t decode_waiting; /* chunks that wait for one of them; 0: 256 */
   /* The effective configuration as JSON for the Config call; NULL: "{}". Returns a malloc'd string or NULL. */
   char *(*config_json)(void *ctx);
   void *config_ctx;
 };
 
+/* Errors: KVS_ERR_INVALID, KVS_ERR_NOMEM, KVS_ERR_SYSTEM. */
 kvs_status kvi_store_service_create(const struct kvi_store_service_config *config,
                                     struct kvi_store_service **service_p);
-void kvi_store_service_destroy(struct kvi_store_service *service); /* NULL is fine */
+/* No get waits, and no source is open. NULL is fine. */
+void kvi_store_service_destroy(struct kvi_store_service *service);
 
 /* The ops for wires. Valid until destroy. */
 const struct kvi_service *kvi_store_service_get(struct kvi_store_service *service);

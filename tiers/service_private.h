@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "tiers/decoder.h"
 #include "tiers/programs.h"
 #include "tiers/service.h"
 
@@ -14,9 +15,26 @@ struct kvi_store_service {
   char *software;
   uint64_t started_ns;
   struct kvi_programs *programs;
+  struct kvi_service_decoding *decoding; /* service_get.c; NULL: nothing is decoded here */
   atomic_bool draining;
   _Atomic uint64_t hints[KVI_HINT_OUTCOMES]; /* by outcome */
 };
+
+bool kvi_service_is_draining(const struct kvi_store_service *service);
+
+/* service_get.c: gets, as kvi_service_ops says. */
+kvs_status kvi_service_get_open(void *self, const struct kvi_peer *peer, const uint8_t *space,
+                                const uint8_t *key, uint32_t key_length, struct kvi_get_wait *wait,
+                                struct kvi_source *source_p, uint32_t *cause_p);
+bool kvi_service_get_unwait(void *self, struct kvi_get_wait *wait);
+bool kvi_service_get_ahead(void *self, const struct kvi_peer *peer, const uint8_t *space, const uint8_t *key,
+                           uint32_t key_length, uint32_t distance);
+void kvi_service_get_close(void *self, struct kvi_source *source);
+/* The decoder; sets the limit of what readers hold of it. KVS_ERR_INVALID, KVS_ERR_NOMEM, KVS_ERR_SYSTEM. */
+kvs_status kvi_service_decoding_create(struct kvi_store_service *service);
+void kvi_service_decoding_destroy(struct kvi_store_service *service);
+/* All 0 without one. */
+void kvi_service_decoding_stats(struct kvi_store_service *service, struct kvi_decoder_stats *stats_p);
 
 /* As kvi_service_ops.call. */
 kvs_status kvi_service_call(void *self, const struct kvi_peer *peer, enum kvi_method method,

@@ -14,6 +14,7 @@ struct values {
   struct kvi_shared_stats shared; /* these two all 0 without one */
   struct kvi_medium_stats shared_medium;
   struct kvi_programs_stats programs;
+  struct kvi_decoder_stats decoder; /* all 0 without one */
   uint64_t hints[KVI_HINT_OUTCOMES];
 };
 
@@ -26,6 +27,7 @@ struct row {
 #define STORE(field)         offsetof(struct values, store.field)
 #define SHARED(field)        offsetof(struct values, shared.field)
 #define SHARED_MEDIUM(field) offsetof(struct values, shared_medium.field)
+#define DECODER(field)       offsetof(struct values, decoder.field)
 #define REDIS                "tier=\"redis\""
 #define DRAM                 "tier=\"dram\""
 #define SSD                  "tier=\"ssd\""
@@ -45,6 +47,10 @@ struct row {
 #define HELP_UNENCODED                                                                                       \
   "Chunks that went to the tier as they were, though it has a codec: too many waited, or it would hardly "   \
   "have been smaller."
+
+#define HELP_REFUSED                                                                                         \
+  "Coded chunks that were not decoded: too many waited, it was not the chunk (dropped), or it could not be " \
+  "(a version of the codec that is not known, no memory)."
 
 static const struct row rows[] = {
     {"kvasir_lookups_total", "", "Lookups answered.", COUNTER, STORE(lookups)},
@@ -268,6 +274,19 @@ static const struct row rows[] = {
      "Lookups that were answered without the tier.", COUNTER, SHARED(lookups_failed)},
     {"kvasir_tier_lookup_failures_total", "tier=\"redis\",cause=\"busy\"",
      "Lookups that were answered without the tier.", COUNTER, SHARED(lookups_refused)},
+    {"kvasir_tier_decodes_total", "", "Coded chunks that were decoded here, for readers that do not.",
+     COUNTER, DECODER(chunks)},
+    {"kvasir_tier_decoded_bytes_total", "", "Bytes of these, coded.", COUNTER, DECODER(coded_bytes)},
+    {"kvasir_tier_decoded_raw_bytes_total", "", "Bytes of these, decoded.", COUNTER, DECODER(raw_bytes)},
+    {"kvasir_tier_decode_ns_total", "", "Time that decoding took, of all its threads.", COUNTER,
+     DECODER(decode_ns)},
+    {"kvasir_tier_decode_refused_total", "cause=\"busy\"", HELP_REFUSED, COUNTER, DECODER(refused)},
+    {"kvasir_tier_decode_refused_total", "cause=\"corrupt\"", HELP_REFUSED, COUNTER, DECODER(corrupt)},
+    {"kvasir_tier_decode_refused_total", "cause=\"failed\"", HELP_REFUSED, COUNTER, DECODER(failed)},
+    {"kvasir_tier_decode_queued", "", "Coded chunks that wait for a thread that decodes.", GAUGE,
+     DECODER(waiting)},
+    {"kvasir_tier_decode_memory_bytes", "", "Memory of decoded chunks that are being sent, or made.", GAUGE,
+     DECODER(memory_bytes)},
     {"kvasir_hints_total", "outcome=\"accepted\"", "Hints, by outcome.", COUNTER,
      offsetof(struct values, hints[KVI_HINT_ACCEPTED])},
     {"kvasir_hints_total", "outcome=\"rejected\"", "Hints, by outcome.", COUNTER,
@@ -287,6 +306,7 @@ static void values_take(struct kvi_store_service *service, struct values *values
   kvi_store_stats(service->config.store, &values->store);
   if (service->config.shared)
     kvi_shared_stats(service->config.shared, &values->shared, &values->shared_medium);
+  kvi_service_decoding_stats(service, &values->decoder);
   kvi_programs_stats(service->programs, &values->programs);
   for (int i = 0; i < KVI_HINT_OUTCOMES; i++)
     values->hints[i] = atomic_load_explicit(&service->hints[i], memory_order_relaxed);

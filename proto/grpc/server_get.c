@@ -14,6 +14,16 @@ void kvi_server_source_unref(void *ctx)
   free(s);
 }
 
+/* How much one get may hold open. What does not take coded chunks may need memory to decode them, of which there is less. */
+static uint64_t abreast_most(const struct server_transfer *t)
+{
+  const struct kvi_service_limits *limits = &t->stream->poller->server->service->limits;
+  if (t->terms.codings & 1u << KVI_CODING_KVC1 || limits->abreast_plain_bytes == 0)
+    return limits->abreast_bytes;
+  return limits->abreast_plain_bytes < limits->abreast_bytes ? limits->abreast_plain_bytes
+                                                             : limits->abreast_bytes;
+}
+
 /*
  * How many chunks from `first` on are sent abreast: as many as one get may hold open, and all of them together twice that; one at least. Their
  * room is counted by what the client has for them.
@@ -21,7 +31,7 @@ void kvi_server_source_unref(void *ctx)
 static uint32_t count_abreast(const struct server_transfer *t, uint32_t first, uint64_t *bytes_p)
 {
   struct kvi_grpc_server *server = t->stream->poller->server;
-  uint64_t most = server->service->limits.abreast_bytes, bytes = 0;
+  uint64_t most = abreast_most(t), bytes = 0;
   uint64_t others = atomic_load(&server->abreast_bytes);
   uint32_t n = 0;
   if (others > most)

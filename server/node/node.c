@@ -38,6 +38,7 @@ static kvs_status create_service(struct kvi_node *node, char *error, size_t erro
       .software = "kvasir " KVASIR_VERSION,
       .frame_bytes_max = (uint32_t)values->frame_max_size,
       .batch_chunks_max = (uint32_t)values->batch_max_chunks,
+      .decode_threads = (uint32_t)values->codec_threads,
       .config_json = config_json,
       .config_ctx = node->settings,
   };

@@ -285,7 +285,8 @@ static const kvi_config_row rows[] = {
      .min = 1,
      .max = KVI_ENCODER_THREADS_MAX,
      .unit = "threads",
-     .doc = "Threads that encode for a tier, for each tier with a codec. When more comes than they can do, "
+     .doc = "Threads that encode for a tier, for each tier with a codec, and as many that decode for clients "
+            "that do not. When more is to be written than they can do, "
             "chunks "
             "are written as they are."},
     {.name = "codec.planes",

@@ -302,7 +302,7 @@ static void start(struct fixture *f, bool unix_socket, uint32_t piece_bytes, uin
   pthread_mutex_init(&f->memory->lock, NULL);
   pthread_cond_init(&f->memory->unblocked, NULL);
   f->service = (struct kvi_service){
-      &ops, f->memory, {KVI_CHUNK_BYTES_MAX, KVI_FRAME_BYTES_MAX, KVI_BATCH_CHUNKS_MAX, abreast_bytes, 0}};
+      &ops, f->memory, {KVI_CHUNK_BYTES_MAX, KVI_FRAME_BYTES_MAX, KVI_BATCH_CHUNKS_MAX, abreast_bytes, 0, 0}};
   static const char *const listen[] = {"127.0.0.1:0"};
   char path[100], error[256] = "";
   snprintf(path, sizeof path, "/tmp/kvasir-test-%d.sock", (int)getpid());
