@@ -12,6 +12,7 @@
 struct copy {
   uint8_t name[KVI_SSD_NAME];
   uint64_t generation, length;
+  uint32_t loss;
   bool elsewhere;
 };
 
@@ -39,7 +40,8 @@ static kvs_status copy_add(struct kvi_ssd_recovery *recovery, const struct kvi_s
     copies->room = room;
   }
   copy = &copies->copies[copies->n++];
-  *copy = (struct copy){.generation = record->generation, .length = record->length};
+  *copy = (struct copy){
+      .generation = record->generation, .length = record->length, .loss = kvi_quality_loss(record->quality)};
   kvi_ssd_name(&record->identity, copy->name);
   return KVS_OK;
 }
@@ -61,7 +63,9 @@ static kvs_status original_look(struct kvi_ssd_recovery *recovery, const struct 
     return KVS_OK;
   kvi_ssd_name(&record->identity, wanted.name);
   copy = bsearch(&wanted, copies->copies, copies->n, sizeof(wanted), copy_compare);
-  if (copy && record->generation < copy->generation && record->length == copy->length)
+  /* the copy may have lost a plane on its way */
+  if (copy && record->generation < copy->generation && record->length >= copy->length &&
+      kvi_quality_loss(record->quality) <= copy->loss)
     copy->elsewhere = true;
   return KVS_OK;
 }

@@ -17,7 +17,8 @@ struct fixture {
   struct fault_image image;
   struct kvi_ssd_config config;
   struct owner owner;
-  struct kvi_medium_stats stats; /* a place for them */
+  struct kvi_medium_stats stats;                           /* a place for them */
+  void (*make)(struct test_chunk *chunk, uint64_t number); /* NULL: bytes that follow from the number */
 };
 
 static inline uint32_t length_of(uint32_t number)
@@ -86,7 +87,10 @@ static inline kvs_status put_one(struct fixture *f, uint32_t number)
   struct test_chunk chunk;
   kvs_status status;
 
-  test_chunk_make(&chunk, number, length_of(number), 1 + number % 20);
+  if (f->make)
+    f->make(&chunk, number);
+  else
+    test_chunk_make(&chunk, number, length_of(number), 1 + number % 20);
   status = owner_put(&f->owner, &chunk);
   test_chunk_free(&chunk);
   return status;
