@@ -210,9 +210,8 @@ static uint64_t owner_make_room(void *ctx, uint64_t bytes)
   return freed;
 }
 
-/* The copy is not to be used any more: the chunk stays if it is in memory. key not NULL: the copy must not come back. */
-static void copy_lost_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause,
-                             const uint8_t *key)
+void kvi_copy_lost_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause,
+                          const uint8_t *key)
 {
   if (store->entries[number].state != KVI_ENTRY_RESIDENT) {
     kvi_entry_drop_locked(store, number, cause, key);
@@ -234,7 +233,7 @@ static void owner_corrupt(void *ctx, const struct kvi_medium_identity *identity,
   held = number != KVI_NONE && kvi_below_handle(store, number) == handle;
   if (held) {
     store->stats.corrupt++;
-    copy_lost_locked(store, number, KVI_MISS_CORRUPT, identity->key);
+    kvi_copy_lost_locked(store, number, KVI_MISS_CORRUPT, identity->key);
   }
   pthread_mutex_unlock(&store->lock);
   if (held)
@@ -256,7 +255,7 @@ static void owner_lost(void *ctx, kvi_medium_handle first, kvi_medium_handle las
 
       if (handle >= first && handle <= last && handle != 0) {
         store->stats.medium_lost++;
-        copy_lost_locked(store, i, KVI_MISS_TIER, NULL);
+        kvi_copy_lost_locked(store, i, KVI_MISS_TIER, NULL);
         lost++;
       }
     }

@@ -2,6 +2,7 @@
  * tiers/better.c: a put of a chunk that is there with more loss. Its bytes land beside those that are there, which stay until the new ones are whole, and on
  * the medium until those are written there: nobody misses the chunk meanwhile, and leases, children and place in the chain are the entry's, which stays.
  */
+#include "base/clock.h"
 #include "tiers/store_private.h"
 
 bool kvi_better_wanted_locked(const struct kvi_store *store, uint32_t number, uint16_t quality)
@@ -54,6 +55,7 @@ kvs_status kvi_better_take_locked(struct kvi_store *store, const struct kvi_stor
   if (!kvi_better_wanted_locked(store, landing->entry, quality))
     return KVS_EXISTS;
   bytes_replace_locked(store, landing->entry, landing->object);
+  store->policy_ops->touch(store->policy, landing->entry, kvi_now_ns());
   kvi_entry_resize_locked(store, landing->entry, (uint32_t)length);
   entry->loss = kvi_quality_loss(quality) & KVI_LOSS_MAX;
   entry->origin = landing->origin & 7;

@@ -27,40 +27,55 @@ static uint64_t last_use(const struct kvi_store *store, uint32_t number)
   return info.last_use_ns;
 }
 
+struct victim {
+  uint32_t number; /* KVI_POLICY_NONE */
+  bool demote;     /* it stays on the medium */
+  bool
+      hidden; /* leases hold all clean chunks that were looked at as they are; there may be others behind them */
+};
+
 /*
  * The older of two leaves memory: the clean chunk that was not used for longest, which stays on the medium, or the policy's victim of those that are in
  * memory only, which is gone. One that is about to be written goes only when nothing else can.
  */
-static uint32_t memory_victim_locked(struct kvi_store *store, bool *demote_p)
+static struct victim memory_victim_locked(struct kvi_store *store)
 {
-  uint32_t victim = store->policy_ops->victim(store->policy, KVI_POLICY_MEMORY, kvi_now_ns());
+  struct victim victim = {.number =
+                              store->policy_ops->victim(store->policy, KVI_POLICY_MEMORY, kvi_now_ns())};
+  const struct kvi_entry *entry;
   uint64_t clean_use;
   uint32_t clean;
 
-  *demote_p = false;
   if (!store->below)
     return victim;
   clean = kvi_clean_victim_locked(store, &clean_use);
-  *demote_p = clean != KVI_NONE && (victim == KVI_POLICY_NONE || store->entries[victim].queued ||
-                                    store->entries[victim].writing || clean_use <= last_use(store, victim));
-  return *demote_p ? clean : victim;
+  victim.hidden = clean == KVI_NONE && kvi_clean_length_locked(store) > 0;
+  if (clean == KVI_NONE)
+    return victim;
+  entry = victim.number == KVI_POLICY_NONE ? NULL : &store->entries[victim.number];
+  if (!entry || entry->queued || entry->writing || clean_use <= last_use(store, victim.number))
+    victim = (struct victim){.number = clean, .demote = true};
+  return victim;
 }
 
-uint64_t kvi_store_make_room_locked(struct kvi_store *store, uint64_t bytes)
+uint64_t kvi_store_make_room_locked(struct kvi_store *store, uint64_t bytes, uint64_t *hidden_p)
 {
   uint64_t freed = 0;
 
   for (uint32_t i = 0; i < KVI_BATCH_LOCKED && freed < bytes; i++) {
-    bool demote;
-    uint32_t victim = memory_victim_locked(store, &demote);
+    struct victim victim = memory_victim_locked(store);
 
-    if (victim == KVI_POLICY_NONE)
+    if (victim.hidden && *hidden_p < kvi_clean_length_locked(store)) {
+      *hidden_p += KVI_BATCH_LOCKED;
+      continue;
+    }
+    if (victim.number == KVI_POLICY_NONE)
       break;
-    freed += store->entries[victim].length;
-    if (demote)
-      kvi_demote_locked(store, victim, KVI_DEMOTE_ROOM);
+    freed += store->entries[victim.number].length;
+    if (victim.demote)
+      kvi_demote_locked(store, victim.number, KVI_DEMOTE_ROOM);
     else
-      kvi_store_evict_one_locked(store, victim, KVI_EVICT_ROOM);
+      kvi_store_evict_one_locked(store, victim.number, KVI_EVICT_ROOM);
   }
   kvi_marks_again_locked(store); /* what is next may be one that can be demoted */
   return freed;
@@ -68,20 +83,17 @@ uint64_t kvi_store_make_room_locked(struct kvi_store *store, uint64_t bytes)
 
 bool kvi_store_next_is_demotion_locked(struct kvi_store *store)
 {
-  bool demote;
-
-  (void)memory_victim_locked(store, &demote);
-  return demote;
+  return memory_victim_locked(store).demote;
 }
 
-bool kvi_store_demote_one_locked(struct kvi_store *store)
+bool kvi_store_demote_one_locked(struct kvi_store *store, bool *hidden_p)
 {
-  bool demote;
-  uint32_t victim = memory_victim_locked(store, &demote);
+  struct victim victim = memory_victim_locked(store);
 
-  if (demote)
-    kvi_demote_locked(store, victim, KVI_DEMOTE_MARK);
-  return demote;
+  *hidden_p = victim.hidden;
+  if (victim.demote)
+    kvi_demote_locked(store, victim.number, KVI_DEMOTE_MARK);
+  return victim.demote;
 }
 
 bool kvi_store_drop_one_locked(struct kvi_store *store)

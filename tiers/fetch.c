@@ -159,11 +159,18 @@ static struct kvi_get_wait *waiter_pop_locked(struct kvi_store *store, struct kv
 }
 
 /* The entry has other bytes by now: those are for who waits. KVS_ERR_BUSY: it has left memory, or is gone, in no time. */
-static kvs_status replaced_end_locked(struct kvi_store *store, struct kvi_fetch *fetch)
+static kvs_status replaced_end_locked(struct kvi_store *store, struct kvi_fetch *fetch, kvs_status status)
 {
   const struct kvi_entry *entry = &store->entries[fetch->entry];
   bool here = entry->state == KVI_ENTRY_RESIDENT;
 
+  if (here && (status == KVS_ERR_CORRUPT || status == KVS_ERR_IO || status == KVS_MISS) &&
+      kvi_below_handle(store, fetch->entry) == fetch->get.handle) { /* the copy is no good */
+    store->stats.corrupt += status == KVS_ERR_CORRUPT;
+    store->stats.medium_lost += status == KVS_ERR_IO;
+    kvi_copy_lost_locked(store, fetch->entry, KVI_MISS_TIER, NULL);
+    kvi_write_through_locked(store, fetch->entry, 0);
+  }
   if (fetch->landed)
     store->dram->ops->drop(store->dram, fetch->object);
   fetch->landed = false;
@@ -260,7 +267,7 @@ static void fetch_done(struct kvi_medium_get *get, kvs_status status)
                      store->below->attr.kind, KVI_DAMAGE_BY_GET);
   pthread_mutex_lock(&store->lock);
   if (fetch->replaced) {
-    status = replaced_end_locked(store, fetch);
+    status = replaced_end_locked(store, fetch, status);
   } else if (was_moved(fetch, status)) {
     if (read_again_locked(store, fetch)) {
       pthread_mutex_unlock(&store->lock);

@@ -14,15 +14,17 @@ struct found {
 };
 
 /* Its object does not check: the chunk is dropped, unless somebody else did. */
-static void drop_corrupt_locked(struct kvi_store *store, uint32_t number, kvi_tier_object object,
+static bool drop_corrupt_locked(struct kvi_store *store, uint32_t number, kvi_tier_object object,
                                 const uint8_t *key)
 {
   struct kvi_entry *entry = &store->entries[number];
 
-  if (entry->state == KVI_ENTRY_RESIDENT &&
-      entry->object == object) /* open, or not let go of the lock: it cannot be another */
-    kvi_entry_drop_locked(store, number, KVI_MISS_CORRUPT, key);
+  if (entry->state != KVI_ENTRY_RESIDENT ||
+      entry->object != object) /* open, or not let go of the lock: it cannot be another */
+    return false;
+  kvi_entry_drop_locked(store, number, KVI_MISS_CORRUPT, key);
   store->stats.corrupt++;
+  return true;
 }
 
 /* Finds it and takes a reader's reference on its bytes, or says why not. */
@@ -48,7 +50,7 @@ static kvs_status find_locked(struct kvi_store *store, const char *tenant, const
   if (store->entries[found->entry].state == KVI_ENTRY_RESIDENT &&
       !kvi_object_is(store, found->object, key, key_length)) {
     /* memory is damaged, or two keys have one tag, which is far less likely: kept, it would be promised, and could not be put */
-    drop_corrupt_locked(store, found->entry, found->object, key);
+    (void)drop_corrupt_locked(store, found->entry, found->object, key);
     found->cause = KVI_MISS_CORRUPT;
     found->dropped = true;
     return KVS_MISS;
@@ -202,7 +204,7 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
   if (status != KVS_OK) {
     kvi_damages_note(&store->damages, space, key, key_length, KVI_TIER_DRAM, KVI_DAMAGE_BY_GET);
     pthread_mutex_lock(&store->lock);
-    drop_corrupt_locked(store, found.entry, found.object, key);
+    (void)drop_corrupt_locked(store, found.entry, found.object, key);
     pthread_mutex_unlock(&store->lock);
     store->dram->ops->close(store->dram, found.object);
     miss_count(store, KVI_MISS_CORRUPT);
@@ -276,24 +278,27 @@ void kvi_store_get_close(struct kvi_store *store, struct kvi_source *source)
   memset(source, 0, sizeof(*source));
 }
 
-void kvi_source_drop_corrupt(struct kvi_store *store, const char *tenant, const uint8_t *space,
-                             const uint8_t *key, uint32_t key_length, const struct kvi_source *source)
+bool kvi_source_drop_corrupt(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                             const uint8_t *key, uint32_t key_length, const struct kvi_source *source,
+                             enum kvi_damage_found by)
 {
   kvi_tier_object object = (kvi_tier_object)((uintptr_t)source->handle - 1);
   struct kvi_key_tag tag;
   uint32_t entry;
+  bool dropped;
 
   kvi_key_tag(store, key, key_length, &tag);
   pthread_mutex_lock(&store->lock);
   entry = kvi_entry_find_locked(store, tenant, space, key_length, &tag);
-  if (entry != KVI_NONE)
-    drop_corrupt_locked(store, entry, object, key);
+  dropped = entry != KVI_NONE && drop_corrupt_locked(store, entry, object, key);
   pthread_mutex_unlock(&store->lock);
+  if (dropped)
+    kvi_damages_note(&store->damages, space, key, key_length, KVI_TIER_DRAM, by);
+  return dropped;
 }
 
-void kvi_store_drop_corrupt(struct kvi_store *store, const char *tenant, const uint8_t *space,
+bool kvi_store_drop_corrupt(struct kvi_store *store, const char *tenant, const uint8_t *space,
                             const uint8_t *key, uint32_t key_length, const struct kvi_source *source)
 {
-  kvi_damages_note(&store->damages, space, key, key_length, KVI_TIER_DRAM, KVI_DAMAGE_BY_GET);
-  kvi_source_drop_corrupt(store, tenant, space, key, key_length, source);
+  return kvi_source_drop_corrupt(store, tenant, space, key, key_length, source, KVI_DAMAGE_BY_GET);
 }

@@ -18,8 +18,8 @@ struct kvi_marks {
   uint64_t low_bytes;
   kvi_thread thread;
   pthread_cond_t wake;
-  uint64_t
-      looked; /* at so many clean chunks in a row, none of which may go now. Guarded by store->lock, as what follows */
+  /* guarded by store->lock */
+  uint64_t hidden; /* so many clean chunks in a row have to stay for a lease */
   bool wanted, stuck, stop;
 };
 
@@ -35,15 +35,18 @@ static uint64_t used_bytes(const struct kvi_store *store)
 /* One hold's worth. False: that was all. */
 static bool demote_some_locked(struct kvi_marks *marks)
 {
+  bool hidden;
+
   for (uint32_t i = 0; i < STEPS_LOCKED; i++) {
     if (used_bytes(marks->store) <= marks->low_bytes)
       return false;
-    if (!kvi_store_demote_one_locked(marks->store)) {
-      marks->looked += KVI_BATCH_LOCKED;
-      marks->stuck = marks->looked >= kvi_clean_length_locked(marks->store);
-      return !marks->stuck;
+    if (kvi_store_demote_one_locked(marks->store, &hidden)) {
+      marks->hidden = 0;
+      continue;
     }
-    marks->looked = 0;
+    marks->hidden += KVI_BATCH_LOCKED;
+    marks->stuck = !hidden || marks->hidden >= kvi_clean_length_locked(marks->store);
+    return !marks->stuck;
   }
   return true;
 }
@@ -70,7 +73,7 @@ static void run(void *arg)
 static void want_locked(struct kvi_marks *marks)
 {
   marks->wanted = true;
-  marks->looked = 0;
+  marks->hidden = 0;
   pthread_cond_signal(&marks->wake);
 }
 

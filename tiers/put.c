@@ -166,7 +166,7 @@ static kvs_status begin_locked(struct kvi_store *store, const char *tenant,
 kvs_status kvi_room_take(struct kvi_store *store, const struct kvi_tier_request *wanted,
                          kvi_tier_object *object_p)
 {
-  uint64_t evicted = 0, looked = 0;
+  uint64_t evicted = 0, hidden = 0;
   bool expired = false;
 
   for (;;) {
@@ -177,9 +177,8 @@ kvs_status kvi_room_take(struct kvi_store *store, const struct kvi_tier_request 
     if (status != KVS_ERR_FULL || evicted > wanted->length * EVICT_FACTOR_MAX + EVICT_SLACK)
       return status;
     pthread_mutex_lock(&store->lock);
-    freed = kvi_store_make_room_locked(store, wanted->length);
-    looked += KVI_BATCH_LOCKED;
-    more = looked < kvi_clean_length_locked(store);
+    freed = kvi_store_make_room_locked(store, wanted->length, &hidden);
+    more = hidden > 0 && hidden < kvi_clean_length_locked(store);
     pthread_mutex_unlock(&store->lock);
     evicted += freed;
     if (freed > 0 || more)
@@ -188,6 +187,7 @@ kvs_status kvi_room_take(struct kvi_store *store, const struct kvi_tier_request 
       return KVS_ERR_FULL;
     kvi_store_expire(store); /* leases that have run out may be all that is in the way */
     expired = true;
+    hidden = 0;
   }
 }
 

@@ -18,11 +18,15 @@
 
 #include <kvasir/keys.h>
 
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/thread.h"
 #include "tiers/service_private.h"
 
-#define GETS_MAX    4096u /* of readers that do not decode, under way */
-#define DECODE_PART 8u    /* of the store's memory, for decoded chunks: beside it */
-#define READS_CODED (1u << KVI_CODING_KVC1)
+#define GETS_MAX     4096u /* of readers that do not decode, under way */
+#define DECODE_PART  8u    /* of the store's memory, for decoded chunks: beside it */
+#define LAST_TOLD_MS 5000u
+#define READS_CODED  (1u << KVI_CODING_KVC1)
 
 enum { FETCHING = 1, DECODING, TELLING };
 
@@ -45,7 +49,7 @@ struct kvi_service_decoding {
   pthread_cond_t told;
   struct get *gets; /* GETS_MAX; from `fresh` on never used */
   struct get *free;
-  uint32_t fresh;
+  uint32_t fresh, n_used;
 };
 
 /* ---- the store, and what is below it ---- */
@@ -110,6 +114,7 @@ static struct get *get_make(struct kvi_store_service *service, const char *tenan
     get->key_length = key_length;
     get->state = FETCHING;
     asked->where = get;
+    decoding->n_used++;
   }
   pthread_mutex_unlock(&decoding->lock);
   return get;
@@ -121,6 +126,7 @@ static void get_free_locked(struct kvi_service_decoding *decoding, struct get *g
   get->state = 0;
   get->next = decoding->free;
   decoding->free = get;
+  decoding->n_used--;
   pthread_cond_broadcast(&decoding->told);
 }
 
@@ -188,9 +194,9 @@ static bool corrupt_drop(struct get *get)
   const struct kvi_source *coded = &get->inner.source;
   bool damaged = !kvi_medium_fits(&coded->table, coded->iov, coded->n_iov);
 
-  kvi_store_drop_corrupt(get->service->config.store, get->tenant, get->space, get->key, get->key_length,
-                         coded);
-  if (!damaged)
+  if (kvi_store_drop_corrupt(get->service->config.store, get->tenant, get->space, get->key, get->key_length,
+                             coded) &&
+      !damaged)
     shared_forget(get);
   return damaged;
 }
@@ -433,18 +439,37 @@ kvs_status kvi_service_decoding_create(struct kvi_store_service *service)
                                       .waiting_max = service->config.decode_waiting,
                                       .chunk_bytes_max = chunk,
                                       .memory_bytes = share + chunk};
+  kvs_status status;
 
   if (!decoding)
     return KVS_ERR_NOMEM;
+  status = kvi_cond_init(&decoding->told);
+  if (status != KVS_OK) {
+    free(decoding);
+    return status;
+  }
   service->decoding = decoding;
   pthread_mutex_init(&decoding->lock, NULL);
-  pthread_cond_init(&decoding->told, NULL);
   decoding->gets = calloc(GETS_MAX, sizeof(*decoding->gets));
   if (!decoding->gets)
     return KVS_ERR_NOMEM;
   /* Gets that hold chunks while they wait for others have half of the share each, and together all of it: one chunk more always comes (decoder.h). */
   service->service.limits.abreast_plain_bytes = share / 2;
   return kvi_decoder_create(&config, &decoding->decoder);
+}
+
+/* A thread of a medium may have told a reader, and not given back the get's place yet: nobody waits for it any more but we. */
+static void last_told_wait(struct kvi_service_decoding *decoding)
+{
+  kvi_deadline deadline = kvi_deadline_from_ms(LAST_TOLD_MS);
+  kvs_status status = KVS_OK;
+
+  pthread_mutex_lock(&decoding->lock);
+  while (decoding->n_used > 0 && status == KVS_OK)
+    status = kvi_cond_wait(&decoding->told, &decoding->lock, deadline);
+  if (status != KVS_OK)
+    kvi_log_error("%u gets have not ended at the service's", decoding->n_used);
+  pthread_mutex_unlock(&decoding->lock);
 }
 
 void kvi_service_decoding_destroy(struct kvi_store_service *service)
@@ -454,6 +479,7 @@ void kvi_service_decoding_destroy(struct kvi_store_service *service)
   if (!decoding)
     return;
   kvi_decoder_destroy(decoding->decoder);
+  last_told_wait(decoding);
   free(decoding->gets);
   pthread_cond_destroy(&decoding->told);
   pthread_mutex_destroy(&decoding->lock);

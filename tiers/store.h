@@ -167,9 +167,9 @@ void kvi_store_count_miss(struct kvi_store *store, uint32_t cause, bool back);
 /* A get was counted as a hit, but its open source came to nothing. KVI_MISS_NONE: its reader is told to come again; else it is a miss. */
 void kvi_store_count_unread(struct kvi_store *store, const struct kvi_source *source, uint32_t cause);
 /*
- * The bytes of an open source are not the chunk: it is noted as damaged, and dropped for good, unless it has gone or is another one by now. The source is still to be closed.
+ * The bytes of an open source are not the chunk: it is noted as damaged, and dropped for good. False: it has gone, or is another one by now. The source is still to be closed.
  */
-void kvi_store_drop_corrupt(struct kvi_store *store, const char *tenant, const uint8_t *space,
+bool kvi_store_drop_corrupt(struct kvi_store *store, const char *tenant, const uint8_t *space,
                             const uint8_t *key, uint32_t key_length, const struct kvi_source *source);
 void kvi_store_get_close(struct kvi_store *store, struct kvi_source *source);
 

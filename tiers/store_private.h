@@ -315,9 +315,10 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
                            bool *dropped_p);
 /* Whether a reader takes a chunk of this quality. terms NULL: all 0. */
 bool kvi_source_suits(const struct kvi_get_terms *terms, uint16_t quality);
-/* Drops the chunk whose open source showed it to be damaged, unless it is gone or another one by now. */
-void kvi_source_drop_corrupt(struct kvi_store *store, const char *tenant, const uint8_t *space,
-                             const uint8_t *key, uint32_t key_length, const struct kvi_source *source);
+/* Drops the chunk whose open source showed it to be damaged, and notes that. False: it is gone, or another one by now. */
+bool kvi_source_drop_corrupt(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                             const uint8_t *key, uint32_t key_length, const struct kvi_source *source,
+                             enum kvi_damage_found by);
 
 /* ---- lease.c ---- */
 
@@ -383,12 +384,18 @@ void kvi_waiters_call(struct kvi_store *store, uint32_t first, kvs_status status
 
 /* ---- evict.c ---- */
 
-/* Takes chunks out of memory until `bytes` of payload went, at most KVI_BATCH_LOCKED of them. Returns the payload bytes; 0: no victim. */
-uint64_t kvi_store_make_room_locked(struct kvi_store *store, uint64_t bytes);
+/*
+ * Takes chunks out of memory until `bytes` of payload went, at most KVI_BATCH_LOCKED of them. Returns the payload bytes; 0: no victim, unless *hidden_p says more. That
+ * counts the clean chunks that were looked at and have to stay for a lease (clean.c): while they are fewer than all clean ones, another call looks on behind them.
+ */
+uint64_t kvi_store_make_room_locked(struct kvi_store *store, uint64_t bytes, uint64_t *hidden_p);
 /* Whether what would be the next to make room is a demotion. */
 bool kvi_store_next_is_demotion_locked(struct kvi_store *store);
-/* Takes the chunk out of memory that would be the next to make room, if that is a demotion. False: there is none, or it would be gone. */
-bool kvi_store_demote_one_locked(struct kvi_store *store);
+/*
+ * Takes the chunk out of memory that would be the next to make room, if that is a demotion. False: there is none, or it would be gone; *hidden_p: or all that were
+ * looked at have to stay for a lease.
+ */
+bool kvi_store_demote_one_locked(struct kvi_store *store, bool *hidden_p);
 /* Drops the least recently used leaf of any group, so that its entry is free. False: none may go. */
 bool kvi_store_drop_one_locked(struct kvi_store *store);
 void kvi_store_evict_one_locked(struct kvi_store *store, uint32_t number, enum kvi_evict_rule rule);
@@ -413,6 +420,9 @@ void kvi_entry_resize_locked(struct kvi_store *store, uint32_t number, uint32_t 
 uint32_t kvi_below_length(const struct kvi_entry *entry);
 /* What that has lost. */
 uint32_t kvi_below_loss(const struct kvi_entry *entry);
+/* Its copy on the medium is not to be used any more: the chunk stays if it is in memory. key not NULL: the copy must not come back. */
+void kvi_copy_lost_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause,
+                          const uint8_t *key);
 /* What is in memory is not written any more. RESIDENT. */
 void kvi_entry_unwrite_locked(struct kvi_store *store, uint32_t number);
 /* Its bytes are not in memory, or not any longer; it has a copy: BELOW. */

@@ -21,8 +21,7 @@ kvs_status kvi_store_verify(struct kvi_store *store, const char *tenant, const u
     return dropped ? KVS_ERR_CORRUPT : status;
   *length_p = source.table.length;
   if (!kvi_medium_fits(&source.table, source.iov, source.n_iov)) {
-    kvi_damages_note(&store->damages, space, key, key_length, KVI_TIER_DRAM, KVI_DAMAGE_BY_CHECK);
-    kvi_source_drop_corrupt(store, tenant, space, key, key_length, &source);
+    (void)kvi_source_drop_corrupt(store, tenant, space, key, key_length, &source, KVI_DAMAGE_BY_CHECK);
     status = KVS_ERR_CORRUPT;
   }
   kvi_store_get_close(store, &source);

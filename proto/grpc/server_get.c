@@ -36,10 +36,10 @@ static uint64_t abreast_most(const struct server_transfer *t, uint64_t others)
  * How many chunks from `first` on are sent abreast: as many as one get may hold open; one at least. Their room is counted by what the client has for
  * them, until they are opened.
  */
-static uint32_t count_abreast(const struct server_transfer *t, uint32_t first, uint64_t *bytes_p)
+static uint32_t count_abreast(const struct server_transfer *t, uint32_t first, uint64_t others,
+                              uint64_t *bytes_p)
 {
-  struct kvi_grpc_server *server = t->stream->poller->server;
-  uint64_t most = abreast_most(t, atomic_load(&server->abreast_bytes)), bytes = 0;
+  uint64_t most = abreast_most(t, others), bytes = 0;
   uint32_t n = 0;
   while (first + n < t->n_chunks && t->lengths[first + n] <= most - bytes)
     bytes += t->lengths[first + n++];
@@ -55,8 +55,13 @@ static void begin_group(struct server_transfer *t, uint32_t first)
   t->group_left = 0;
   atomic_fetch_sub(&server->abreast_bytes, t->group_bytes);
   t->group_bytes = 0;
-  t->group_chunks = first == t->n_chunks ? 0 : t->abreast ? count_abreast(t, first, &t->group_bytes) : 1;
-  atomic_fetch_add(&server->abreast_bytes, t->group_bytes);
+  t->group_chunks = first < t->n_chunks;
+  if (t->abreast && first < t->n_chunks) {
+    uint64_t others = atomic_load(&server->abreast_bytes);
+    do
+      t->group_chunks = count_abreast(t, first, others, &t->group_bytes);
+    while (!atomic_compare_exchange_weak(&server->abreast_bytes, &others, others + t->group_bytes));
+  }
   t->group_open = t->group_chunks;
   memset(t->group, 0, t->group_chunks * sizeof *t->group);
 }

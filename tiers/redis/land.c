@@ -173,14 +173,17 @@ static void table_done(struct kvi_redis_conn *conn)
   struct kvi_redis_op *op = op_of(conn);
   struct kvi_redis_landing landing = {0};
   enum kvi_redis_cause cause = kvi_redis_value_table(&op->value, incoming->prologue, &incoming->table);
+  kvs_status status;
 
   if (cause != KVI_REDIS_NONE) {
     fail(conn, cause);
     return;
   }
   op->own.landing = true;
-  if (op->land(op, &incoming->table, &landing) != KVS_OK) {
-    fail(conn, KVI_REDIS_NO_ROOM);
+  status = op->land(op, &incoming->table, &landing);
+  if (status !=
+      KVS_OK) { /* a chunk that does not fit its space is none, and would stand in a right one's way */
+    fail(conn, status == KVS_ERR_SPACE_MISMATCH ? KVI_REDIS_LENGTH : KVI_REDIS_NO_ROOM);
     return;
   }
   incoming->iov = landing.iov;

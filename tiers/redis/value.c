@@ -170,6 +170,12 @@ enum kvi_redis_cause kvi_redis_value_read(const struct kvi_redis_key *key, const
   return KVI_REDIS_NONE;
 }
 
+/* Another coding than ours is a later node's: left alone. */
+static bool is_ours(uint16_t quality)
+{
+  return kvi_quality_coding(quality) <= KVI_CODING_KVC1;
+}
+
 enum kvi_redis_cause kvi_redis_value_quality(struct kvi_redis_value *value, const uint8_t *bytes, size_t size)
 {
   if (size < value->header_bytes + KVI_CHUNK_TABLE_FIRST)
@@ -177,7 +183,7 @@ enum kvi_redis_cause kvi_redis_value_quality(struct kvi_redis_value *value, cons
   if (kvi_chunk_table_quality(bytes + value->header_bytes, &value->quality) != KVS_OK ||
       version_of(value->quality) != value->version)
     return KVI_REDIS_CHECKSUM;
-  return KVI_REDIS_NONE;
+  return is_ours(value->quality) ? KVI_REDIS_NONE : KVI_REDIS_VERSION;
 }
 
 bool kvi_redis_value_gives_way(const struct kvi_redis_value *there, uint16_t quality, uint64_t payload_bytes)
@@ -197,5 +203,5 @@ enum kvi_redis_cause kvi_redis_value_table(struct kvi_redis_value *value, const 
       table_p->length != value->payload_bytes || version_of(table_p->quality) != value->version)
     return KVI_REDIS_CHECKSUM;
   value->quality = table_p->quality;
-  return KVI_REDIS_NONE;
+  return is_ours(value->quality) ? KVI_REDIS_NONE : KVI_REDIS_VERSION;
 }

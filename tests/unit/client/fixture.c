@@ -68,7 +68,7 @@ kvsc_completion wait_for(kvsc_client *client, kvsc_op op)
 {
   kvsc_completion completion;
 
-  assert_int_equal(kvsc_wait(client, op, 10000, &completion), KVS_OK);
+  assert_int_equal(kvsc_wait(client, op, 60000, &completion), KVS_OK);
   assert_true(completion.op == op);
   return completion;
 }
@@ -245,7 +245,7 @@ uint32_t held_cancels(struct held_wire *wire)
 void held_wait(struct held_wire *wire, uint32_t n)
 {
   const struct timespec pause = {.tv_nsec = 1000000};
-  kvi_deadline deadline = kvi_deadline_from_ms(10000);
+  kvi_deadline deadline = kvi_deadline_from_ms(60000);
   uint32_t have;
 
   do {

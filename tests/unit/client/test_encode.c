@@ -361,7 +361,7 @@ static void get_back(struct encoding *e, uint32_t n, uint32_t loss_max, bool sam
   uint64_t raw = e->sample.shape.raw_bytes;
   uint8_t *out = calloc(n, raw);
   const kvsc_keys keys = {.struct_size = sizeof(keys), .n = n, .keys = e->keys[0]};
-  const kvsc_call call = {.struct_size = sizeof(call), .loss_max = loss_max};
+  const kvsc_call call = {.struct_size = sizeof(call), .loss_max = loss_max, .timeout_ms = 60000};
   kvsc_iov iov[N_CHUNKS];
   kvsc_chunk chunks[N_CHUNKS];
   kvsc_op op;

@@ -9,10 +9,13 @@
 static struct kvi_medium *open_it(void)
 {
   const char *addresses[] = {server.address};
-  struct kvi_redis_medium_config config = {
-      .redis = {.addresses = addresses, .n_addresses = 1, .retry_first_ms = 20, .retry_longest_ms = 100},
-      .key_prefix = "kvasir:",
-      .ttl_ms = 600000};
+  struct kvi_redis_medium_config config = {.redis = {.addresses = addresses,
+                                                     .n_addresses = 1,
+                                                     .retry_first_ms = 20,
+                                                     .retry_longest_ms = 100,
+                                                     .stall_timeout_ms = 60000},
+                                           .key_prefix = "kvasir:",
+                                           .ttl_ms = 600000};
   struct kvi_medium *medium;
   char error[256];
 

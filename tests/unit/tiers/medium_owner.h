@@ -57,7 +57,7 @@ static inline bool owner_holds(void *ctx, const struct kvi_medium_identity *iden
 /* These are not to lose anything: somebody has been promised them as they are. */
 static inline bool is_promised(uint32_t number)
 {
-  return number % 16 == 7;
+  return number % 8 == 7;
 }
 
 static inline bool owner_may_lose(void *ctx, const struct kvi_medium_identity *identity,
