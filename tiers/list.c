@@ -84,9 +84,10 @@ static void chunk_info_locked(struct kvi_store *store, uint32_t number, uint64_t
   info->length = entry->length;
   info->quality = entry->loss;
   info->tier = here ? KVI_TIER_DRAM : store->below->attr.kind;
-  if (here && store->dram->ops->table(store->dram, entry->object, &table) == KVS_OK)
+  if (here && store->dram->ops->table(store->dram, entry->object, &table) == KVS_OK) {
     info->segments = table.n_segments;
-  info->quality = table.quality;
+    info->quality = table.quality;
+  }
 }
 
 size_t kvi_store_chunks(struct kvi_store *store, const char *tenant, const uint8_t *space, uint64_t *cursor_p,

@@ -135,7 +135,9 @@ static int set_up(void **state)
         (struct kvi_iov){sample->payload + i * third, i < 2 ? third : sample->length - 2 * third};
   pthread_mutex_init(&samples->mutex, NULL);
   samples->service = (struct kvi_service){
-      .ops = &ops, .self = samples, .limits = {KVI_CHUNK_BYTES_MAX, 0, KVI_BATCH_CHUNKS_MAX, 0, 0}};
+      .ops = &ops,
+      .self = samples,
+      .limits = {.chunk_bytes_max = KVI_CHUNK_BYTES_MAX, .batch_chunks_max = KVI_BATCH_CHUNKS_MAX}};
   open_client(samples, 0, 0);
   *state = samples;
   return 0;

@@ -189,12 +189,27 @@ static void who_takes_it(void **state)
   assert_int_equal(stats.get_misses[KVI_MISS_QUALITY], 1);
 }
 
+/* What a list of chunks says of this one. */
+static uint16_t listed_quality(struct fixture *f)
+{
+  struct kvi_chunk_info infos[64];
+  uint64_t cursor = 0;
+
+  for (size_t n; (n = kvi_store_chunks(f->store, TENANT, f->space, &cursor, infos, 64)) > 0;)
+    for (size_t i = 0; i < n; i++)
+      if (infos[i].length == CHUNK && infos[i].quality != 0) /* all others are exact */
+        return infos[i].quality;
+  return 0;
+}
+
 static void the_same_from_below(void **state)
 {
   struct fixture *f = *state;
 
   assert_int_equal(put(f, 2, CHUNK), KVS_OK);
+  assert_int_equal(listed_quality(f), kvi_quality(2, KVI_LOSS_MAX, KVI_CODING_NONE));
   demote(f);
+  assert_int_equal(listed_quality(f), 2); /* its table lies on the medium */
   assert_int_equal(lookup(f, 1, 0, NULL), 0);
   assert_int_equal(lookup(f, 2, 0, NULL), 1);
   assert_int_equal(get(f, 1), -1 - KVI_MISS_QUALITY);
