@@ -7,9 +7,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "client/encode.h"
 #include "tests/unit/client/fixture.h"
 #include "tests/unit/proto/coded_sample.h"
@@ -25,6 +25,7 @@
 
 static struct {
   pthread_mutex_t mutex;
+  pthread_cond_t opened; /* made by set_up */
   bool closed;
   bool deaf;       /* what waits does not look whether it is to stop */
   uint32_t held;   /* the place of the chunk that has to wait, or ALL */
@@ -45,6 +46,7 @@ static inline void gate_open(void)
 {
   pthread_mutex_lock(&gate.mutex);
   gate.closed = false;
+  pthread_cond_broadcast(&gate.opened);
   pthread_mutex_unlock(&gate.mutex);
 }
 
@@ -88,9 +90,11 @@ kvs_status __wrap_kvi_encode_run(const struct kvi_encode_plan *plan, const struc
     bool deaf = gate.deaf;
 
     pthread_mutex_unlock(&gate.mutex);
-    stops = !deaf && plan->options.stop(plan->options.stop_ctx); /* as the codec does, after each layer */
-    usleep(200);
+    stops = !deaf && plan->options.stop(plan->options.stop_ctx);
     pthread_mutex_lock(&gate.mutex);
+    if (gate.closed &&
+        !stops) /* it is asked again after a while, as the codec does after a layer: nobody tells */
+      (void)kvi_cond_wait(&gate.opened, &gate.mutex, kvi_deadline_from_ms(1));
   }
   gate.inside--;
   pthread_mutex_unlock(&gate.mutex);
@@ -160,6 +164,7 @@ static inline int set_up(void **state)
 {
   struct encoding *e = calloc(1, sizeof(*e));
 
+  assert_int_equal(kvi_cond_init(&gate.opened), KVS_OK);
   coded_sample_make(&e->sample, KVI_CODEC_LOSSLESS, 0, N_LAYERS, 1, 1);
   use_sample(e);
   open_client(e, (kvsc_options){.encode = KVSC_ENCODE_LADDER});
@@ -174,6 +179,7 @@ static inline int tear_down(void **state)
 
   gate_open();
   kvsc_close(e->client);
+  pthread_cond_destroy(&gate.opened);
   coded_sample_free(&e->sample);
   free(e->noise);
   free(e);

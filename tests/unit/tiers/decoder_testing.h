@@ -13,7 +13,7 @@
 
 /* ---- the gate ---- */
 
-static struct gate decode_gate = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+static struct gate decode_gate = GATE_INITIALIZER;
 
 kvs_status __real_kvi_decode_chunk(const struct kvi_decode_opened *opened, const atomic_bool *canceled,
                                    struct kvi_decoded_chunk *chunk_p);
@@ -24,42 +24,8 @@ kvs_status __wrap_kvi_decode_chunk(const struct kvi_decode_opened *opened, const
 kvs_status __wrap_kvi_decode_chunk(const struct kvi_decode_opened *opened, const atomic_bool *canceled,
                                    struct kvi_decoded_chunk *chunk_p)
 {
-  pthread_mutex_lock(&decode_gate.mutex);
-  decode_gate.calls++;
-  decode_gate.inside++;
-  pthread_cond_broadcast(&decode_gate.changed);
-  while (decode_gate.shut)
-    pthread_cond_wait(&decode_gate.changed, &decode_gate.mutex);
-  decode_gate.inside--;
-  pthread_mutex_unlock(&decode_gate.mutex);
+  gate_pass(&decode_gate);
   return __real_kvi_decode_chunk(opened, canceled, chunk_p);
-}
-
-static inline void decode_gate_set(bool shut)
-{
-  pthread_mutex_lock(&decode_gate.mutex);
-  decode_gate.shut = shut;
-  pthread_cond_broadcast(&decode_gate.changed);
-  pthread_mutex_unlock(&decode_gate.mutex);
-}
-
-/* Until so many threads stand at the gate. */
-static inline void decode_gate_await(uint32_t inside)
-{
-  pthread_mutex_lock(&decode_gate.mutex);
-  while (decode_gate.inside < inside)
-    pthread_cond_wait(&decode_gate.changed, &decode_gate.mutex);
-  pthread_mutex_unlock(&decode_gate.mutex);
-}
-
-static inline uint32_t decode_gate_calls(void)
-{
-  uint32_t calls;
-
-  pthread_mutex_lock(&decode_gate.mutex);
-  calls = decode_gate.calls;
-  pthread_mutex_unlock(&decode_gate.mutex);
-  return calls;
 }
 
 /* ---- coded chunks ---- */

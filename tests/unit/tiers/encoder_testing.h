@@ -6,6 +6,7 @@
 #define KVI_TESTS_UNIT_TIERS_ENCODER_TESTING_H
 
 #include "coded_get.h"
+#include "gate.h"
 
 #include "tests/unit/codec/codec_testing.h"
 #include "tiers/encoder/encode_chunk.h"
@@ -129,15 +130,7 @@ static inline void check_kept(struct kvi_medium *medium, const struct test_chunk
 
 /* ---- the gate ---- */
 
-struct gate {
-  pthread_mutex_t mutex;
-  pthread_cond_t changed;
-  bool shut;
-  uint32_t inside; /* workers that stand at it */
-  uint32_t calls;
-};
-
-static struct gate gate = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+static struct gate gate = GATE_INITIALIZER;
 
 kvs_status __real_kvi_encode_chunk(const struct kvi_encoder_config *config, const struct kvi_medium_put *put,
                                    struct kvi_encode_room *room, struct kvi_encoded_chunk *chunk_p);
@@ -148,42 +141,8 @@ kvs_status __wrap_kvi_encode_chunk(const struct kvi_encoder_config *config, cons
 kvs_status __wrap_kvi_encode_chunk(const struct kvi_encoder_config *config, const struct kvi_medium_put *put,
                                    struct kvi_encode_room *room, struct kvi_encoded_chunk *chunk_p)
 {
-  pthread_mutex_lock(&gate.mutex);
-  gate.calls++;
-  gate.inside++;
-  pthread_cond_broadcast(&gate.changed);
-  while (gate.shut)
-    pthread_cond_wait(&gate.changed, &gate.mutex);
-  gate.inside--;
-  pthread_mutex_unlock(&gate.mutex);
+  gate_pass(&gate);
   return __real_kvi_encode_chunk(config, put, room, chunk_p);
-}
-
-static inline void gate_set(bool shut)
-{
-  pthread_mutex_lock(&gate.mutex);
-  gate.shut = shut;
-  pthread_cond_broadcast(&gate.changed);
-  pthread_mutex_unlock(&gate.mutex);
-}
-
-/* Until so many workers stand at the gate. */
-static inline void gate_await(uint32_t inside)
-{
-  pthread_mutex_lock(&gate.mutex);
-  while (gate.inside < inside)
-    pthread_cond_wait(&gate.changed, &gate.mutex);
-  pthread_mutex_unlock(&gate.mutex);
-}
-
-static inline uint32_t gate_calls(void)
-{
-  uint32_t calls;
-
-  pthread_mutex_lock(&gate.mutex);
-  calls = gate.calls;
-  pthread_mutex_unlock(&gate.mutex);
-  return calls;
 }
 
 static inline struct kvi_medium_stats stats_of(struct kvi_medium *medium)

@@ -167,15 +167,15 @@ static void bounds_of_what_waits(void **state)
 
   (void)state;
   coded_make(&coded, 3, TENSORS, RAW, KVI_CODEC_RAW, 0);
-  decode_gate_set(true);
+  gate_set(&decode_gate, true);
   assert_int_equal(decoding_start(decoder, &coded, &decodings[0]), KVS_OK);
-  decode_gate_await(1);
+  gate_await(&decode_gate, 1);
   assert_int_equal(decoding_start(decoder, &coded, &decodings[1]), KVS_OK);
   assert_int_equal(decoding_start(decoder, &coded, &decodings[2]), KVS_OK);
   assert_int_equal(decoding_start(decoder, &coded, &decodings[3]), KVS_ERR_BUSY);
   assert_int_equal(decoder_stats_of(decoder).waiting, 2);
   assert_int_equal(decoder_stats_of(decoder).refused, 1);
-  decode_gate_set(false);
+  gate_set(&decode_gate, false);
   for (int i = 0; i < 3; i++) { /* many of one chunk, all open at a time */
     assert_int_equal(test_wait_for(&decodings[i].ended), KVS_OK);
     check_decoded(&coded, &decodings[i].decode.decoded, coded.chunk.bytes, true);
@@ -200,12 +200,12 @@ static void bounds_of_memory(void **state)
   coded_make(&large, 4, TEXT, CHUNK_MAX / 3 * 2, KVI_CODEC_RAW, 0);
   coded_make(&small, 3, TENSORS, RAW, KVI_CODEC_RAW, 0);
   assert_int_equal(decode(decoder, &large, &decodings[0]), KVS_OK);
-  calls = decode_gate_calls();
+  calls = gate_calls(&decode_gate);
   assert_int_equal(decoding_start(decoder, &large, &decodings[1]), KVS_OK);
   AWAIT(decoder_stats_of(decoder).turns == 2); /* it waits for memory */
   assert_int_equal(decoding_start(decoder, &small, &decodings[2]), KVS_OK);
   AWAIT(decoder_stats_of(decoder).turns == 3);
-  assert_int_equal(decode_gate_calls(), calls);
+  assert_int_equal(gate_calls(&decode_gate), calls);
   assert_int_equal(decoder_stats_of(decoder).memory_bytes, large.chunk.length);
   kvi_decoder_close(decoder, &decodings[0].decode.decoded);
   assert_int_equal(test_wait_for(&decodings[1].ended), KVS_OK);
@@ -229,13 +229,13 @@ static void given_up(void **state)
   coded_make(&coded, 3, TENSORS, RAW, KVI_CODEC_RAW, 0);
   coded_make(&large, 4, TEXT, CHUNK_MAX - 1, KVI_CODEC_RAW, 0);
   /* in the queue, and being decoded */
-  decode_gate_set(true);
+  gate_set(&decode_gate, true);
   assert_int_equal(decoding_start(decoder, &coded, &running), KVS_OK);
-  decode_gate_await(1);
+  gate_await(&decode_gate, 1);
   assert_int_equal(decoding_start(decoder, &coded, &waiting), KVS_OK);
   assert_true(kvi_decoder_cancel(decoder, &waiting.decode));
   assert_false(kvi_decoder_cancel(decoder, &running.decode));
-  decode_gate_set(false);
+  gate_set(&decode_gate, false);
   assert_int_equal(test_wait_for(&running.ended), KVS_ERR_CANCELED);
   assert_int_equal(decoder_stats_of(decoder).memory_bytes, 0);
   assert_int_equal(decoder_stats_of(decoder).waiting, 0);
@@ -269,9 +269,9 @@ static void destroyed_with_work_queued(void **state)
   (void)state;
   coded_make(&coded, 3, TENSORS, RAW, KVI_CODEC_RAW, 0);
   coded_make(&large, 4, TEXT, CHUNK_MAX, KVI_CODEC_RAW, 0);
-  decode_gate_set(true);
+  gate_set(&decode_gate, true);
   assert_int_equal(decoding_start(decoder, &coded, &running), KVS_OK);
-  decode_gate_await(1);
+  gate_await(&decode_gate, 1);
   assert_int_equal(decoding_start(decoder, &large, &starved), KVS_OK);
   AWAIT(decoder_stats_of(decoder).turns == 2);
   assert_int_equal(decoding_start(decoder, &coded, &waiting), KVS_OK);
@@ -281,7 +281,7 @@ static void destroyed_with_work_queued(void **state)
   assert_int_equal(test_wait_for(&starved.ended), KVS_ERR_CLOSED);
   assert_int_equal(decoding_start(decoder, &coded, &held), KVS_ERR_CLOSED);
   assert_false(kvi_decoder_cancel(decoder, &running.decode)); /* so that nothing is left to be closed */
-  decode_gate_set(false);
+  gate_set(&decode_gate, false);
   assert_int_equal(test_wait_for(&running.ended), KVS_ERR_CANCELED);
   assert_int_equal(pthread_join(thread, NULL), 0);
   coded_free(&coded);

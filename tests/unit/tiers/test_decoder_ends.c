@@ -98,9 +98,9 @@ static void while_it_is_queued_and_decoded(void **state)
   node_fill(&node, &one);
   bring(&node, 0);
   bring(&node, 1);
-  decode_gate_set(true);
+  gate_set(&decode_gate, true);
   assert_int_equal(start(&node, 0, &decoded), KVS_PENDING);
-  decode_gate_await(1);
+  gate_await(&decode_gate, 1);
   assert_int_equal(start(&node, 1, &queued), KVS_PENDING);
   assert_int_equal(start(&node, 5, &from_below), KVS_PENDING);
   AWAIT(WAITING(&node) == 2);
@@ -109,7 +109,7 @@ static void while_it_is_queued_and_decoded(void **state)
   assert_int_equal(WAITING(&node), 0);
   assert_true(unwait(&node, &decoded)); /* though a thread is at it */
   assert_false(unwait(&node, &decoded));
-  decode_gate_set(false);
+  gate_set(&decode_gate, false);
   AWAIT(MEMORY(&node) == 0);
   assert_int_equal(decoded.ended.calls + queued.ended.calls + from_below.ended.calls, 0);
   end(&node);
@@ -154,7 +154,7 @@ static void while_it_waits_for_memory(void **state)
 
 /* ---- told ---- */
 
-static struct gate tell_gate = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+static struct gate tell_gate = GATE_INITIALIZER;
 static struct decoding_node *telling_node;
 
 /* Gives itself up, which is too late, and stands at the gate. */
@@ -164,21 +164,8 @@ static void told(struct kvi_get_wait *wait, kvs_status status, uint32_t cause)
 
   getting->cause = cause;
   assert_false(unwait(telling_node, getting));
-  pthread_mutex_lock(&tell_gate.mutex);
-  tell_gate.inside++;
-  pthread_cond_broadcast(&tell_gate.changed);
-  while (tell_gate.shut)
-    pthread_cond_wait(&tell_gate.changed, &tell_gate.mutex);
-  pthread_mutex_unlock(&tell_gate.mutex);
+  gate_pass(&tell_gate);
   test_wait_end(&getting->ended, status);
-}
-
-static void tell_gate_set(bool shut)
-{
-  pthread_mutex_lock(&tell_gate.mutex);
-  tell_gate.shut = shut;
-  pthread_cond_broadcast(&tell_gate.changed);
-  pthread_mutex_unlock(&tell_gate.mutex);
 }
 
 struct giving_up {
@@ -219,21 +206,17 @@ static void while_it_is_told(void **state)
     uint32_t cause;
 
     assert_int_equal(content_of(number), number == 0 ? TENSORS : TENSOR_NOISE);
-    tell_gate.inside = 0;
-    tell_gate_set(true);
+    gate_set(&tell_gate, true);
     testing_key(number, key, KEY_BYTES);
     getting_init(&getting, &no_form);
     getting.wait.done = told;
     assert_int_equal(node.service->ops->get_open(node.service->self, &peer, node.space, key, KEY_BYTES,
                                                  &getting.wait, &source, &cause),
                      KVS_PENDING);
-    pthread_mutex_lock(&tell_gate.mutex);
-    while (tell_gate.inside == 0)
-      pthread_cond_wait(&tell_gate.changed, &tell_gate.mutex);
-    pthread_mutex_unlock(&tell_gate.mutex);
+    gate_await(&tell_gate, 1);
     assert_int_equal(pthread_create(&thread, NULL, give_up, &up), 0);
     AWAIT(atomic_load(&up.begun));
-    tell_gate_set(false);
+    gate_set(&tell_gate, false);
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_false(up.forgotten);
     assert_int_equal(up.calls, 1); /* it came back after done */
@@ -262,14 +245,14 @@ static void closed_while_one_is_decoded(void **state)
   (void)state;
   node_fill(&node, &one);
   bring(&node, 0);
-  decode_gate_set(true);
+  gate_set(&decode_gate, true);
   assert_int_equal(start(&node, 0, &decoded), KVS_PENDING);
-  decode_gate_await(1);
+  gate_await(&decode_gate, 1);
   assert_int_equal(start(&node, 0, &queued), KVS_PENDING);
   assert_true(unwait(&node, &decoded));
   assert_true(unwait(&node, &queued));
   assert_int_equal(pthread_create(&thread, NULL, service_end, node.owner), 0);
-  decode_gate_set(false);
+  gate_set(&decode_gate, false);
   assert_int_equal(pthread_join(thread, NULL), 0);
   node.owner = NULL;
   assert_int_equal(decoded.ended.calls + queued.ended.calls, 0);

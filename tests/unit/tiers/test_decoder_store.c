@@ -178,16 +178,16 @@ static void too_many(void **state)
   for (uint64_t i = 0; i < 3; i++) /* to memory */
     assert_int_equal(node_get(&node, i, &any_form, &coded, &cause), KVS_OK);
   before = store_stats_of(node.store);
-  decode_gate_set(true);
+  gate_set(&decode_gate, true);
   assert_int_equal(node_get_start(&node, node.space, 0, &no_form, &gettings[0]), KVS_PENDING);
-  decode_gate_await(1);
+  gate_await(&decode_gate, 1);
   assert_int_equal(node_get_start(&node, node.space, 1, &no_form, &gettings[1]), KVS_PENDING);
   assert_int_equal(node_get_start(&node, node.space, 2, &no_form, &gettings[2]), KVS_ERR_BUSY);
   assert_int_equal(node_get_start(&node, node.space, 5, &no_form, &gettings[2]),
                    KVS_PENDING); /* from below */
   assert_int_equal(node_get_end(KVS_PENDING, &gettings[2]), KVS_ERR_BUSY);
   assert_int_equal(REFUSED(&node), 2);
-  decode_gate_set(false);
+  gate_set(&decode_gate, false);
   for (uint64_t i = 0; i < 2; i++) {
     assert_int_equal(node_get_end(KVS_PENDING, &gettings[i]), KVS_OK);
     source_check(&gettings[i].wait.source, i, false);

@@ -188,11 +188,11 @@ static void coded_puts_pass(void **state)
   second.put.n_iov = 1;
   second.put.length = got.wait.length;
   assert_int_equal(kvi_chunk_table_read(table, kvi_chunk_table_size(n), &second.put.table), KVS_OK);
-  calls = gate_calls();
+  calls = gate_calls(&gate);
   assert_int_equal(medium->ops->put(medium, &second.put), KVS_OK);
   assert_int_equal(putting_end(&second), KVS_OK);
   assert_int_equal(second.put.stored, first.put.stored);
-  assert_int_equal(gate_calls(), calls);
+  assert_int_equal(gate_calls(&gate), calls);
   kept = first.chunk;
   kept.number = second.chunk.number;
   memcpy(kept.key, second.chunk.key, KEY_BYTES);
@@ -211,9 +211,9 @@ static void a_full_queue_is_passed_by(void **state)
   struct putting putting[5];
 
   (void)state;
-  gate_set(true);
+  gate_set(&gate, true);
   putting_start(&putting[0], medium, 0);
-  gate_await(1);
+  gate_await(&gate, 1);
   for (uint32_t i = 1; i < 5; i++)
     putting_start(&putting[i], medium, i);
   for (uint32_t i = 3; i < 5; i++) {
@@ -222,7 +222,7 @@ static void a_full_queue_is_passed_by(void **state)
   }
   assert_int_equal(stats_of(medium).unencoded_busy, 2);
   assert_int_equal(stats_of(medium).queued, 3);
-  gate_set(false);
+  gate_set(&gate, false);
   for (uint32_t i = 0; i < 3; i++) {
     assert_int_equal(putting_end(&putting[i]), KVS_OK);
     check_kept(medium, &putting[i].chunk, putting[i].put.handle, putting[i].put.stored, true);

@@ -10,23 +10,23 @@ static void deleted_on_the_way(struct kvi_medium *medium,
   struct putting putting[4];
   uint32_t calls;
 
-  gate_set(true);
+  gate_set(&gate, true);
   putting_start(&putting[0], medium, 40);
   putting_start(&putting[1], medium, 50);
-  gate_await(2);
-  calls = gate_calls();
+  gate_await(&gate, 2);
+  calls = gate_calls(&gate);
   putting_start(&putting[2], medium, 41);
   putting_start(&putting[3], medium, 51);
   way(medium, &putting[0].chunk);
   way(medium, &putting[2].chunk);
   for (uint32_t i = 0; i < 4; i++)
     assert_int_equal(putting_calls(&putting[i]), 0); /* nobody is called from a drop */
-  gate_set(false);
+  gate_set(&gate, false);
   assert_int_equal(putting_end(&putting[0]), KVS_ERR_CANCELED);
   assert_int_equal(putting_end(&putting[1]), KVS_OK);
   assert_int_equal(putting_end(&putting[2]), KVS_ERR_CANCELED);
   assert_int_equal(putting_end(&putting[3]), KVS_OK);
-  assert_int_equal(gate_calls(), calls + 1); /* what is not wanted is not encoded */
+  assert_int_equal(gate_calls(&gate), calls + 1); /* what is not wanted is not encoded */
   check_kept(medium, &putting[1].chunk, putting[1].put.handle, putting[1].put.stored, true);
   check_kept(medium, &putting[3].chunk, putting[3].put.handle, putting[3].put.stored, true);
   for (uint32_t i = 0; i < 4; i++)
@@ -106,10 +106,10 @@ static void other_drops_cancel_nothing(void **state)
   struct putting putting[2];
 
   (void)state;
-  gate_set(true);
+  gate_set(&gate, true);
   putting_start(&putting[0], medium, 5);
   putting_start(&putting[1], medium, 6);
-  gate_await(1);
+  gate_await(&gate, 1);
   for (uint32_t i = 0; i < 2; i++) {
     identity = test_identity(&putting[i].chunk);
     medium->ops->drop(medium, &identity, 0, false);
@@ -123,7 +123,7 @@ static void other_drops_cancel_nothing(void **state)
     identity.key_length -= 8;
     medium->ops->drop(medium, &identity, 0, true);
   }
-  gate_set(false);
+  gate_set(&gate, false);
   for (uint32_t i = 0; i < 2; i++) {
     assert_int_equal(putting_end(&putting[i]), KVS_OK);
     putting_free(&putting[i]);
@@ -141,21 +141,21 @@ static void late_puts_end(void **state)
   uint32_t calls;
 
   (void)state;
-  gate_set(true);
+  gate_set(&gate, true);
   putting_make(&inside, 1, TENSORS, RAW);
   inside.put.deadline_ns = kvi_now_ns() + 60 * KVI_NS_PER_S;
   assert_int_equal(medium->ops->put(medium, &inside.put), KVS_OK);
-  gate_await(1);
-  calls = gate_calls();
+  gate_await(&gate, 1);
+  calls = gate_calls(&gate);
   putting_make(&waits, 2, TENSORS, RAW);
   waits.put.deadline_ns = kvi_now_ns();
   assert_int_equal(medium->ops->put(medium, &waits.put), KVS_OK);
   putting_start(&in_time, medium, 3);
-  gate_set(false);
+  gate_set(&gate, false);
   assert_int_equal(putting_end(&waits), KVS_ERR_DEADLINE);
   assert_int_equal(putting_end(&inside), KVS_OK);
   assert_int_equal(putting_end(&in_time), KVS_OK);
-  assert_int_equal(gate_calls(), calls + 1);
+  assert_int_equal(gate_calls(&gate), calls + 1);
   assert_int_equal(memory_items(memory), 2);
   putting_free(&inside);
   putting_free(&waits);

@@ -29,6 +29,8 @@ struct refusing {
   kvs_status says;
   atomic_uint takes, refused, taken;
   atomic_bool opens; /* the gate, when it is asked for its numbers */
+  pthread_mutex_t mutex;
+  pthread_cond_t came;
 };
 
 static void refusing_attr(const struct kvi_medium *medium, struct kvi_medium_attr *attr_p)
@@ -42,13 +44,17 @@ static void refusing_stats(struct kvi_medium *medium, struct kvi_medium_stats *s
 {
   struct refusing *refusing = (struct refusing *)medium;
   uint32_t taken = refusing->taken;
+  kvi_deadline deadline = kvi_deadline_from_ms(200);
+  kvs_status status = KVS_OK;
 
   *stats_p = (struct kvi_medium_stats){.queued = taken};
   if (!refusing->opens)
     return;
-  gate_set(false);
-  for (uint32_t i = 0; i < 200 && refusing->taken == taken; i++) /* if one can come, it should */
-    usleep(1000);
+  gate_set(&gate, false);
+  pthread_mutex_lock(&refusing->mutex); /* if one can come now, it should */
+  while (refusing->taken == taken && status == KVS_OK)
+    status = kvi_cond_wait(&refusing->came, &refusing->mutex, deadline);
+  pthread_mutex_unlock(&refusing->mutex);
 }
 
 static kvs_status refusing_put(struct kvi_medium *medium, struct kvi_medium_put *put)
@@ -59,7 +65,10 @@ static kvs_status refusing_put(struct kvi_medium *medium, struct kvi_medium_put 
   while (takes > 0 && !atomic_compare_exchange_weak(&refusing->takes, &takes, takes - 1)) {
   }
   if (takes > 0) {
+    pthread_mutex_lock(&refusing->mutex);
     refusing->taken++;
+    pthread_cond_signal(&refusing->came);
+    pthread_mutex_unlock(&refusing->mutex);
     return refusing->memory->medium.ops->put(&refusing->memory->medium, put);
   }
   refusing->refused++;
@@ -83,9 +92,11 @@ static void refusing_drop(struct kvi_medium *medium, const struct kvi_medium_ide
 
 static void refusing_destroy(struct kvi_medium *medium)
 {
-  struct memory_medium *memory = ((struct refusing *)medium)->memory;
+  struct refusing *refusing = (struct refusing *)medium;
 
-  memory->medium.ops->destroy(&memory->medium);
+  refusing->memory->medium.ops->destroy(&refusing->memory->medium);
+  pthread_cond_destroy(&refusing->came);
+  pthread_mutex_destroy(&refusing->mutex);
 }
 
 static struct kvi_medium *refusing_init(struct refusing *refusing, kvs_status says, uint32_t takes)
@@ -104,6 +115,8 @@ static struct kvi_medium *refusing_init(struct refusing *refusing, kvs_status sa
   refusing->takes = takes;
   refusing->refused = refusing->taken = 0;
   refusing->opens = false;
+  pthread_mutex_init(&refusing->mutex, NULL);
+  assert_int_equal(kvi_cond_init(&refusing->came), KVS_OK);
   return &refusing->medium;
 }
 
@@ -175,9 +188,9 @@ static void every_put_is_counted(void **state)
 
   (void)state;
   memory_hold(refusing.memory, true);
-  gate_set(true);
+  gate_set(&gate, true);
   putting_start(&putting, medium, 0);
-  gate_await(1);
+  gate_await(&gate, 1);
   refusing.opens = true;
   assert_int_equal(stats_of(medium).queued, 1);
   refusing.opens = false;
@@ -214,9 +227,9 @@ static void destroy_with_everything_under_way(void **state)
     putting_start(&refused[i], medium, 10 + i);
   AWAIT(refusing.refused == 2);
   AWAIT(stats_of(medium).queued == 2 + 2);
-  gate_set(true);
+  gate_set(&gate, true);
   putting_start(&inside, medium, 20);
-  gate_await(1);
+  gate_await(&gate, 1);
   for (uint32_t i = 0; i < 3; i++)
     putting_start(&waiting[i], medium, 30 + i);
   assert_int_equal(kvi_thread_start(&thread, "test-destroy", destroying, medium), KVS_OK);
@@ -225,7 +238,7 @@ static void destroy_with_everything_under_way(void **state)
   for (uint32_t i = 0; i < 2; i++)
     assert_int_equal(putting_end(&refused[i]), KVS_ERR_CLOSED);
   assert_int_equal(putting_calls(&inside), 0);
-  gate_set(false);
+  gate_set(&gate, false);
   kvi_thread_join(&thread);
   assert_int_equal(putting_end(&inside), KVS_ERR_CLOSED);
   for (uint32_t i = 0; i < 2; i++)

@@ -357,12 +357,12 @@ static void deleted_on_the_way_to_all(void **state)
 
   (void)state;
   coding_node_open(&node, lower, true, BELOW_ENCODED);
-  gate_set(true);
+  gate_set(&gate, true);
   for (uint64_t i = 0; i < 3; i++)
     assert_int_equal(store_put(&node.to, i), KVS_OK);
-  gate_await(2); /* one worker of each tier */
+  gate_await(&gate, 2); /* one worker of each tier */
   (void)delete_start(&node.node, 0, 3, &deleting);
-  gate_set(false);
+  gate_set(&gate, false);
   assert_int_equal(delete_end(&deleting, &deleted, &unconfirmed), KVS_OK);
   assert_int_equal(deleted, 3);
   assert_int_equal(unconfirmed, 0);

@@ -178,16 +178,16 @@ static void deleted_beside_the_encoder(void **state)
   struct node node;
 
   node_on_volume(&node, *state);
-  gate_set(true);
+  gate_set(&gate, true);
   for (uint64_t i = 0; i < 8; i++)
     assert_int_equal(store_put(&node.to, i), KVS_OK);
-  gate_await(2);
+  gate_await(&gate, 2);
   for (uint64_t i = 0; i < 8; i++) {
     testing_key(i, key, KEY_BYTES);
     assert_int_equal(kvi_store_delete(node.store, TENANT, node.space, key, KEY_BYTES), KVS_OK);
   }
   assert_int_equal(store_put(&node.to, 3), KVS_OK); /* again, beside the write of the one before */
-  gate_set(false);
+  gate_set(&gate, false);
   AWAIT(stats_of_store(&node).medium_chunks == 1);
   AWAIT(stats_of_store(&node).dram.objects == 1);
   assert_int_equal(stats_of_store(&node).chunks, 1);
