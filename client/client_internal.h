@@ -209,6 +209,11 @@ void kvi_client_keys_to_message(const kvsc_keys *keys, uint32_t key_length, Kvas
  * and ends it. Without the mutex; not from a callback.
  */
 void kvi_client_transfer_resume(struct client_op *op);
+
+/* ---- transfer_end.c ---- */
+
+/* The wire's callbacks of a put or get end it. */
+void kvi_client_transfer_listen(struct client_op *op);
 /* Ends a put or get of which nothing is on the wire. With the mutex. */
 void kvi_client_transfer_fail(struct client_op *op, kvs_status status);
 
@@ -216,6 +221,8 @@ void kvi_client_transfer_fail(struct client_op *op, kvs_status status);
 void kvi_client_chunk_ready(struct client_op *op, uint32_t chunk);
 /* The last chunk of a get that the wire has ended is decoded, or given up. With the mutex. */
 void kvi_client_get_decoded(struct client_op *op);
+/* Has the node drop the corrupt chunks of a get that the wire has ended, and ends it. Without the mutex; not from a callback. */
+void kvi_client_get_dropped(struct client_op *op);
 
 /* No chunk of a put that was encoded is under way any more, and each has its status. ended: what stopped it, or KVS_OK. With the mutex. */
 void kvi_client_put_encoded(struct client_op *op, kvs_status ended);
