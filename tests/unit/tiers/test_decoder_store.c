@@ -304,6 +304,70 @@ static void never_what_it_says(void **state)
   decoding_node_close(&node);
 }
 
+static void forgotten(void *ctx, const uint8_t *there, uint32_t unconfirmed)
+{
+  (void)ctx, (void)there, (void)unconfirmed;
+}
+
+/* As a client deletes it: here, and where nodes share it. */
+static void everywhere_delete(struct decoding_node *node, uint64_t number)
+{
+  uint32_t items = memory_items(node->lower);
+  uint8_t key[KEY_BYTES];
+  struct kvi_shared_forget forget = {.tenant = TENANT,
+                                     .space = node->space,
+                                     .keys = key,
+                                     .key_length = KEY_BYTES,
+                                     .n_keys = 1,
+                                     .done = forgotten};
+
+  testing_key(number, key, KEY_BYTES);
+  assert_int_equal(kvi_store_delete(node->store, TENANT, node->space, key, KEY_BYTES), KVS_OK);
+  assert_int_equal(kvi_shared_forget(node->shared, &forget), KVS_OK);
+  AWAIT(memory_items(node->lower) == items - 1);
+}
+
+/* The same, but until it is found out the chunk has been deleted, and put as it should be: that one stays, here and where nodes share it. */
+static void put_right_meanwhile(void **state)
+{
+  enum { NUMBER = 100 };
+  struct decoding_config how = {.threads = 1, .shared = true};
+  struct getting first, getting;
+  struct decoding_node node;
+  kvs_status status;
+  uint32_t cause;
+  bool coded = false;
+
+  (void)state;
+  decoding_node_open(&node, &how);
+  fill(&node, 0);
+  AWAIT(memory_items(node.lower) == N);
+  gate_set(&decode_gate, true);
+  status = node_get_start(&node, node.space, 0, &no_form, &first); /* has the only thread */
+  assert_int_equal(status, KVS_PENDING);
+  gate_await(&decode_gate, 1);
+  assert_int_equal(
+      node_put_bytes(&node, node.space, NUMBER, content_bytes(1), RAW, kvi_quality(0, 0, KVI_CODING_KVC1)),
+      KVS_OK);
+  assert_int_equal(node_get_start(&node, node.space, NUMBER, &no_form, &getting), KVS_PENDING);
+  AWAIT(memory_items(node.lower) == N + 1);
+  everywhere_delete(&node, NUMBER);
+  node_put(&node, NUMBER, 0);
+  gate_set(&decode_gate, false);
+  assert_int_equal(node_get_end(status, &first), KVS_OK);
+  node_get_close(&node, &first);
+  assert_int_equal(node_get_end(KVS_PENDING, &getting), KVS_MISS);
+  assert_int_equal(getting.cause, KVI_MISS_CORRUPT);
+  memory_settle(node.lower);
+  assert_int_equal(memory_items(node.lower), N + 1);
+  assert_int_equal(store_stats_of(node.store).corrupt, 0);
+  assert_int_equal(node_get(&node, NUMBER, &no_form, &coded, &cause), KVS_OK);
+  store_check(node.store, node.space);
+  everywhere_delete(&node, NUMBER);
+  nothing_left(&node, 0, N);
+  decoding_node_close(&node);
+}
+
 /* What the node gets from others comes coded, and is decoded just the same. */
 static void from_what_nodes_share(void **state)
 {
@@ -341,6 +405,7 @@ int main(void)
       cmocka_unit_test(damaged_and_nowhere_else),
       cmocka_unit_test(damaged_and_elsewhere),
       cmocka_unit_test(never_what_it_says),
+      cmocka_unit_test(put_right_meanwhile),
       cmocka_unit_test(from_what_nodes_share),
   };
 

@@ -284,10 +284,9 @@ static void the_safe_copy_stays(void **state)
   assert_int_equal(kvi_store_delete(f->store, TENANT, f->space, f->key, KEY_BYTES), KVS_OK);
 }
 
-/* A lease holds it, and the tier that nodes share has a worse one. */
-static void no_refill_with_worse(void **state)
+/* As what comes from the tier that nodes share. KVS_EXISTS: the store's own is as good. */
+static kvs_status refill(struct fixture *f, uint32_t loss)
 {
-  struct fixture *f = *state;
   struct kvi_landing landing;
   uint32_t length = CHUNK;
   struct kvi_put_request request = {.space = f->space,
@@ -296,12 +295,48 @@ static void no_refill_with_worse(void **state)
                                     .length = CHUNK,
                                     .n_segments = 1,
                                     .segment_lengths = &length,
-                                    .quality = kvi_quality(3, KVI_LOSS_MAX, KVI_CODING_NONE)};
+                                    .quality = kvi_quality(loss, KVI_LOSS_MAX, KVI_CODING_NONE)};
+  kvs_status status = kvi_store_refill_begin(f->store, TENANT, &request, &landing);
+
+  if (status != KVS_OK)
+    return status;
+  testing_fill(&landing, loss);
+  return kvi_store_refill_commit(f->store, TENANT, f->space, f->key, KEY_BYTES, &landing);
+}
+
+static void no_refill_with_worse(void **state)
+{
+  struct fixture *f = *state;
 
   assert_int_equal(put(f, 1, CHUNK), KVS_OK);
   demote(f);
-  assert_int_equal(kvi_store_refill_begin(f->store, TENANT, &request, &landing), KVS_EXISTS);
+  assert_int_equal(refill(f, 3), KVS_EXISTS);
   assert_int_equal(get(f, 1), 1);
+}
+
+/* The bytes came from elsewhere while the medium was read, which then fails: its copy is not one to fall back to. */
+static void a_bad_copy_is_written_anew(void **state)
+{
+  static const kvs_status wrong[] = {KVS_ERR_IO, KVS_ERR_CORRUPT, KVS_MISS};
+  struct fixture *f = *state;
+
+  assert_int_equal(put(f, 1, CHUNK), KVS_OK);
+  for (uint32_t i = 0; i < 3; i++) {
+    uint32_t puts;
+
+    demote(f);
+    puts = memory_puts(f->medium);
+    memory_hold(f->medium, true);
+    kvi_store_get_ahead(f->store, TENANT, f->space, f->key, KEY_BYTES);
+    assert_int_equal(refill(f, 1), KVS_OK);
+    memory_fail(f->medium, wrong[i], KVS_OK);
+    memory_hold(f->medium, false);
+    memory_settle(f->medium);
+    memory_fail(f->medium, KVS_OK, KVS_OK);
+    assert_int_equal(memory_puts(f->medium), puts + 1);
+    assert_int_equal(stats_of(f).medium_chunks, stats_of(f).chunks);
+    assert_int_equal(get(f, 1), 1);
+  }
 }
 
 /* It is being read from the medium when the better one comes. */
@@ -553,6 +588,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(better_replaces_what_is_below, setup, teardown),
       cmocka_unit_test_setup_teardown(the_safe_copy_stays, setup, teardown),
       cmocka_unit_test_setup_teardown(no_refill_with_worse, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_bad_copy_is_written_anew, setup, teardown),
       cmocka_unit_test_setup_teardown(better_replaces_what_is_read, setup, teardown),
       cmocka_unit_test_setup_teardown(better_comes_to_who_waits, setup, teardown),
       cmocka_unit_test_setup_teardown(better_replaces_what_is_written, setup, teardown),
