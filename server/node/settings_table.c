@@ -171,7 +171,7 @@ static const kvi_config_row rows[] = {
             "is read, and nothing is added."},
     {.name = "ssd.codec",
      AT(ENUM, ssd_codec),
-     .standard = "none",
+     .standard = "lossless",
      .choices = codecs,
      .doc = "How chunks are made smaller on their way to SSD. `lossless`: tensors by what is known of keys "
             "and values (bf16 "
@@ -378,9 +378,11 @@ static const kvi_config_row rows[] = {
             "once a chunk was got here, or put a second time; `none`: Redis is only read."},
     {.name = "redis.codec",
      AT(ENUM, redis_codec),
-     .standard = "none",
+     .standard = "lossless",
      .choices = codecs,
-     .doc = "The same for Redis as `ssd.codec`. Each node may have its own; all of them read both."},
+     .doc = "The same for Redis as `ssd.codec`. Each node may have its own, and reads every form; `none` "
+            "while nodes of "
+            "a Kvasir from before there was a codec share the chunks."},
     {.name = "redis.ttl",
      AT(DURATION, redis_ttl),
      .standard = "24h",

@@ -45,9 +45,13 @@ static uint32_t length_of(uint64_t chain, uint32_t place)
   return (uint32_t)(8192 + kvi_splitmix64(&seed) % (LENGTH_MAX - 8192)) / 8 * 8;
 }
 
+/* Every other chunk is one that an encoder on the way to a tier makes smaller. */
 static uint64_t word_at(uint64_t chain, uint32_t place, size_t at)
 {
-  return (chain * CHAIN + place + 1) * UINT64_C(0x9E3779B97F4A7C15) ^ (at * UINT64_C(0xBF58476D1CE4E5B9));
+  uint64_t word =
+      (chain * CHAIN + place + 1) * UINT64_C(0x9E3779B97F4A7C15) ^ (at * UINT64_C(0xBF58476D1CE4E5B9));
+
+  return place % 2 ? word & UINT64_C(0x000000FF0000FFFF) : word;
 }
 
 static uint64_t *place_memory(const struct chain *chain, uint32_t place)

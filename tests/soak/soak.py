@@ -220,10 +220,13 @@ class Soak:
         now = self.world.nodes[1].metrics()
         seen = {name: self.verdict.get(name) for name in ("hits", "put stored", "deletes", "lookups", "survived")}
         seen["promotions"] = now['kvasir_tier_promotions_total{tier="ssd"}']
+        for tier in ("ssd", "redis"):
+            seen[f"encoded for {tier}"] = now[f'kvasir_tier_encoded_chunks_total{{tier="{tier}"}}']
+        seen["decodes"] = now["kvasir_tier_decodes_total"]
         seen["kills"] = self.kills
         print(f"counts: { {**self.verdict.counts} }")
         print("node B: " + ", ".join(f"{name} {now[name]:.0f}" for name in sorted(now) if re.match(
-            r"kvasir_(test_faults|tier_(put_failures|get_failures|promotions|demotions|evictions|reclaims|puts|copied_ch)|get_misses)", name)
+            r"kvasir_(test_faults|tier_(put_failures|get_failures|promotions|demotions|evictions|reclaims|puts|copied_ch|encoded_ch|unencoded|decode)|get_misses)", name)
             and now[name]))
         for name, value in seen.items():
             if not value:

@@ -6,6 +6,7 @@ one node that takes its puts and deletes, until it is put again; where the books
 """
 import hashlib
 import random
+import struct
 import threading
 
 import rpc
@@ -14,6 +15,11 @@ CHAIN = 8          # chunks of a chain
 SMALL = 64 << 10   # what is larger is never written to Redis (redis.max_chunk)
 GHOSTS = 1 << 30   # numbers from here on are of chains that are never put whole
 SENTINELS = 1 << 31  # and these are put to look for them after a kill
+
+# The space with this number holds keys and values of LAYERS layers, the others opaque bytes.
+TENSORS = 2
+LAYERS, TOKENS, HEADS, DIM = 3, 32, 2, 64
+PLANES, PLANE = 2 * LAYERS, TOKENS * HEADS * DIM * 2
 
 ABSENT, MAYBE, DELETED = "absent", "maybe", "deleted"
 
@@ -41,15 +47,27 @@ class Verdict:
         return self.counts.get(name, 0)
 
 
+def bf16(chaos, n):
+    """Numbers around 0, as keys and values are."""
+    floats = struct.pack(f"<{n}f", *(chaos.gauss(0, 1) for _ in range(n)))
+    return struct.pack(f"<{n}H", *(word >> 16 for word in struct.unpack(f"<{n}I", floats)))
+
+
+def text(chaos, size):
+    return bytes(chaos.choices(b"abcdefgh", k=size))
+
+
 class Pool:
-    """Blocks of bytes with their checksums, made once: Python is slow at CRC32C."""
+    """Blocks of bytes with their checksums, made once: Python is slow at CRC32C. Every other one is smaller when it is encoded."""
 
     def __init__(self, seed):
         chaos = random.Random(seed)
         sizes = [0, 100, 1000, 4096, 5000, 8192, 12000, 16384, 20001, 30000, 40000, 50000, 65536, 70000, 90000, 120000]
-        self.blocks = [(data, rpc.crc32c(data)) for data in (chaos.randbytes(size) for size in sizes if size)]
+        made = [(text(chaos, size) if i % 2 else chaos.randbytes(size)) for i, size in enumerate(sizes) if size]
+        self.blocks = [(data, rpc.crc32c(data)) for data in made]
         self.small = [block for block in self.blocks if len(block[0]) <= 20001]
         self.big = [block for block in self.blocks if len(block[0]) > 20001]
+        self.planes = [(data, rpc.crc32c(data)) for data in (bf16(chaos, PLANE // 2) for _ in range(32))]
 
 
 class Chunk:
@@ -57,6 +75,16 @@ class Chunk:
         chaos = random.Random(f"{truth.seed}/{chain.number}/{place}")
         self.place = place
         self.key = hashlib.sha256(f"{truth.seed}/{chain.number}/{place}".encode()).digest()
+        if chain.space == TENSORS:
+            self.parts = chaos.sample(truth.pool.planes, PLANES)
+        else:
+            self.parts = self.blocks(truth, chain, chaos)
+        self.length = sum(len(data) for data, _ in self.parts)
+        self.state = ABSENT
+        self.version = 0      # changes when a put begins or a delete has ended
+        self.deleted_life = 0  # of its home, when it was deleted
+
+    def blocks(self, truth, chain, chaos):
         head = self.key[::-1]
         small = chain.number < SENTINELS and chaos.random() < 0.6
         if small:
@@ -64,11 +92,7 @@ class Chunk:
         else:
             picked = [truth.pool.blocks[-1 if chain.number >= SENTINELS else -2]]
             picked += [chaos.choice(truth.pool.big) for _ in range(chaos.choice([0, 0, 0, 1, 2]))]
-        self.parts = [(head, rpc.crc32c(head)), *picked]
-        self.length = sum(len(data) for data, _ in self.parts)
-        self.state = ABSENT
-        self.version = 0      # changes when a put begins or a delete has ended
-        self.deleted_life = 0  # of its home, when it was deleted
+        return [(head, rpc.crc32c(head)), *picked]
 
     def data(self):
         return b"".join(data for data, _ in self.parts)
@@ -85,7 +109,7 @@ class Chain:
     def __init__(self, truth, number):
         self.number = number
         self.home = number % 2
-        self.space = number // 2 % 2
+        self.space = number // 2 % (TENSORS if number >= SENTINELS else TENSORS + 1)
         self.lock = threading.Lock()
         self.uncertain = False  # a put may still be under way somewhere
         self.damage = 0         # times that a client found one of its chunks damaged

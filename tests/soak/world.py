@@ -10,7 +10,7 @@ import harness
 import rpc
 from faults import FaultyNode
 from redis_server import Redis
-from truth import SMALL, Truth
+from truth import DIM, HEADS, LAYERS, PLANE, PLANES, SMALL, TOKENS, Truth
 
 DRAM = 6 << 20
 SSD = 32 << 20
@@ -118,7 +118,10 @@ class World:
         self.seed, self.verdict = seed, verdict
         self.chaos = random.Random(f"{seed}/world")
         self.truth = Truth(seed, verdict, WINDOW)
-        self.spaces = [rpc.descriptor(model="soak"), rpc.descriptor(model="soak", revision="2")]
+        tensors = dict(layout=1, key_dtype=3, value_dtype=3, layers=LAYERS, kv_heads=HEADS, key_dim=DIM, value_dim=DIM,
+                       tokens_per_chunk=TOKENS, engine_block=TOKENS, chunk_bytes=PLANES * PLANE)
+        self.spaces = [rpc.descriptor(model="soak"), rpc.descriptor(model="soak", revision="2"),
+                       rpc.descriptor(model="soak", **tensors)]
         self.ended = threading.Event()
         self.quiet = 0        # changes whenever faults come; even: there are none
         self.frozen = False
