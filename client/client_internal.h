@@ -147,6 +147,7 @@ struct kvsc_client {
   kvsc_counters counters;
   struct kvi_decoders decoders;
   struct kvi_encoders encoders;
+  uint64_t pace; /* bytes a second of gets, lately (pace.c); 0: not known yet */
 };
 
 /* ---- client.c ---- */
@@ -229,6 +230,13 @@ void kvi_client_put_encoded(struct client_op *op, kvs_status ended);
 
 /* A status that says that the node cannot answer, now: down, slow, gone or leaving. */
 bool kvi_client_node_is_out(kvs_status status);
+
+/* ---- pace.c: how fast gets are ---- */
+
+/* The wire is done with a get: what came, and how long that took, is the pace of the next ones. Without the mutex. */
+void kvi_pace_note(struct client_op *op, uint64_t now_ns);
+/* How long each of n chunks may be for all to come in so long, at that pace: 1 at least. 0: it is not known. Without the mutex. */
+uint64_t kvi_pace_bytes(kvsc_client *client, uint32_t ms, uint32_t n);
 
 /* ---- drop.c ---- */
 

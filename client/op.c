@@ -67,8 +67,10 @@ static kvs_status take_call(const kvsc_client *client, const kvsc_call *call, kv
     return KVS_ERR_INVALID;
   if (call_p->timeout_ms == 0)
     call_p->timeout_ms = client->timeout_ms;
-  return call_p->timeout_ms <= KVI_TIMEOUT_MS_MAX && call_p->loss_max <= KVI_LOSS_MAX ? KVS_OK
-                                                                                      : KVS_ERR_INVALID;
+  if (call_p->timeout_ms > KVI_TIMEOUT_MS_MAX || call_p->loss_max > KVI_LOSS_MAX ||
+      call_p->loss_enough > call_p->loss_max)
+    return KVS_ERR_INVALID;
+  return KVS_OK;
 }
 
 static void reset_op(struct client_op *op, enum op_kind kind, const kvsc_call *call)

@@ -123,7 +123,10 @@ static kvs_status prepare(struct client_op *op, kvsc_space *space, const kvsc_ke
     transfer->chunks[i].quality = kvi_quality(0, call->loss_max, KVI_CODING_NONE);
   if (!transfer->put) {
     transfer->loss_max = call->loss_max;
+    transfer->loss_enough = call->loss_enough;
     transfer->on_coded = takes_coded(op) ? kvi_decode_begin : NULL;
+    if (call->hurry_ms > 0 && call->loss_max > 0 && transfer->on_coded != NULL)
+      transfer->bytes_enough = kvi_pace_bytes(op->client, call->hurry_ms, keys->n);
   }
   return status;
 }

@@ -340,6 +340,8 @@ static void on_done(struct kvi_transfer *transfer, kvs_status ended)
   struct client_op *op = transfer->user;
   struct tally tally;
 
+  if (op->kind == OP_GET)
+    kvi_pace_note(op, kvi_now_ns());
   if (op->kind == OP_GET && wait_for_decoding(op, ended))
     return;
   if (op->kind == OP_GET)

@@ -65,6 +65,8 @@ void kvi_connector_request_convert(const kvs_request *request, const struct kvi_
                     .lease_ms = request->lease_ms,
                     .abreast = request->by_layer,
                     .loss_max = request->loss_max,
+                    .loss_enough = request->loss_enough,
+                    .hurry_ms = request->hurry_ms,
                     .statuses = request->statuses,
                     .present = request->present};
 }

@@ -181,7 +181,7 @@ uint32_t kvi_coded_segments(const struct kvi_coded *coded, const uint8_t *bytes,
   return n;
 }
 
-bool kvi_coded_cut(const struct kvi_coded *coded, const uint8_t *bytes, uint16_t quality,
+bool kvi_coded_cut(const struct kvi_coded *coded, const uint8_t *bytes, uint16_t quality, uint32_t loss_max,
                    struct kvi_coded_rest *rest_p)
 {
   struct kvi_coded cut = *coded;
@@ -194,12 +194,21 @@ bool kvi_coded_cut(const struct kvi_coded *coded, const uint8_t *bytes, uint16_t
   if (coded->object.quality_end[cut.planes] == coded->object.quality_end[coded->planes])
     return false; /* nothing in it: all was coded without loss */
   loss = kvi_coded_loss(coded->object.level, cut.planes);
-  if (loss <= kvi_quality_loss(quality) || loss > kvi_quality_loss_max(quality))
+  if (loss <= kvi_quality_loss(quality) || loss > loss_max)
     return false;
   rest_p->length = cut.object_at + cut.object.quality_end[cut.planes];
   rest_p->n_segments = kvi_coded_segments(&cut, bytes, NULL, 0);
   rest_p->quality = kvi_quality(loss, kvi_quality_loss_max(quality), KVI_CODING_KVC1);
   return true;
+}
+
+bool kvi_coded_rest_fits(const struct kvi_chunk_table *table, const struct kvi_coded_rest *rest)
+{
+  uint64_t length = 0;
+
+  for (uint32_t i = 0; i < rest->n_segments && i < table->n_segments; i++)
+    length += kvi_chunk_table_segment(table, i).length;
+  return rest->n_segments <= table->n_segments && length == rest->length;
 }
 
 uint64_t kvi_coded_layer_end(const struct kvi_coded *coded, uint32_t layer)

@@ -72,15 +72,17 @@ uint32_t kvi_coded_segments(const struct kvi_coded *coded, const uint8_t *bytes,
 
 /*
  * What is left of a chunk of this quality without its payload's last plane: so many leading bytes and segments of its table, under this quality. False: it has no plane to spare (one
- * with nothing in it saves nothing), or its owner allows no more loss.
+ * with nothing in it saves nothing), or what is left would lose more than loss_max: what its owner allows (kvi_quality_loss_max), where it is to be kept so; what its reader takes, where it is sent so.
  */
 struct kvi_coded_rest {
   uint64_t length;
   uint32_t n_segments;
   uint16_t quality;
 };
-bool kvi_coded_cut(const struct kvi_coded *coded, const uint8_t *bytes, uint16_t quality,
+bool kvi_coded_cut(const struct kvi_coded *coded, const uint8_t *bytes, uint16_t quality, uint32_t loss_max,
                    struct kvi_coded_rest *rest_p);
+/* Whether the chunk's table has a segment that ends where what is left does: whoever put it may have cut it into other segments than the object's. */
+bool kvi_coded_rest_fits(const struct kvi_chunk_table *table, const struct kvi_coded_rest *rest);
 
 /* How many leading bytes of the payload a layer needs, with all planes that there are. */
 uint64_t kvi_coded_layer_end(const struct kvi_coded *coded, uint32_t layer);

@@ -72,8 +72,8 @@ void kvi_frame_arena_reset(struct kvi_frame_arena *arena);
  *   `segments` only, a coded chunk's length always, and what is told of the piece is not beyond it
  *   a start has a space of 32 bytes and 1 to KVI_BATCH_CHUNKS_MAX whole keys of 8 to 64 bytes, one length for each key;
  *   parent and extent_first are empty or one key; a put's segments are not empty and sum to its chunks' lengths, its qualities are one
- *   for each key, or none, and of codings that there are; a get has none of these, but a loss_max of KVI_LOSS_MAX at most, and a put none
- *   of that nor codings
+ *   for each key, or none, and of codings that there are; a get has none of these, but a loss_max and a loss_enough of KVI_LOSS_MAX at most, and a put none
+ *   of that, nor codings or bytes_enough
  *
  * The result lives in the arena until reset. Errors: KVS_ERR_PROTOCOL, KVS_ERR_TOO_LARGE, KVS_ERR_KEY_LENGTH,
  * KVS_ERR_NOMEM; *header_p is NULL then.

@@ -64,8 +64,11 @@ static bool is_known_quality(uint32_t quality)
 static kvs_status check_quality(const Kvasir__V1__TransferStart *start, size_t n_chunks)
 {
   if (!start->put)
-    return start->n_qualities || start->loss_max > KVI_LOSS_MAX ? KVS_ERR_PROTOCOL : KVS_OK;
-  if (start->codings || start->loss_max || (start->n_qualities && start->n_qualities != n_chunks))
+    return start->n_qualities || start->loss_max > KVI_LOSS_MAX || start->loss_enough > KVI_LOSS_MAX
+               ? KVS_ERR_PROTOCOL
+               : KVS_OK;
+  if (start->codings || start->loss_max || start->loss_enough || start->bytes_enough ||
+      (start->n_qualities && start->n_qualities != n_chunks))
     return KVS_ERR_PROTOCOL;
   for (size_t i = 0; i < start->n_qualities; i++)
     if (!is_known_quality(start->qualities[i]))

@@ -50,17 +50,24 @@ struct kvi_landing {
 /* A chunk being read. Bytes do not change or move until get_close. */
 struct kvi_source {
   void *handle;
-  const struct kvi_iov *iov;
+  const struct kvi_iov *iov; /* table.length bytes; of a chunk whose planes are left out more follow */
   uint32_t n_iov;
   struct kvi_chunk_table table;
   void *decoded; /* the service's: not NULL: the bytes are a copy that was decoded, and handle is NULL */
   uint32_t tier; /* the service's: where the chunk came from */
 };
 
-/* What a reader takes. All 0: nothing but the bytes that were put. */
+/*
+ * What a reader takes. All 0: nothing but the bytes that were put.
+ *
+ * A coded chunk is sent without its last planes as long as the loss without the next one is within loss_max, and either within loss_enough too, or what is sent is longer than bytes_enough. The chunk that
+ * is stored stays as it is, and its owner's loss_max does not matter for that.
+ */
 struct kvi_get_terms {
-  uint32_t codings;  /* that it reads: bit 1 << enum kvi_chunk_coding; KVI_CODING_NONE everybody does */
-  uint32_t loss_max; /* the most loss (kvi_quality_loss) */
+  uint32_t codings;      /* that it reads: bit 1 << enum kvi_chunk_coding; KVI_CODING_NONE everybody does */
+  uint32_t loss_max;     /* the most loss (kvi_quality_loss) */
+  uint32_t loss_enough;  /* better than that it need not be; 0: as good as there is */
+  uint64_t bytes_enough; /* a payload that is longer may be as bad as loss_max; 0: it has no such bound */
 };
 
 /*

@@ -104,6 +104,8 @@ struct kvi_transfer {
   bool
       abreast; /* get: a wish: segment 0 of every chunk, then segment 1 of every one, rather than chunk after chunk */
   uint32_t loss_max;    /* get: the most loss that is taken (kvi_quality_loss) */
+  uint32_t loss_enough; /* get: as of struct kvi_get_terms */
+  uint64_t bytes_enough;
   uint64_t deadline_ns; /* kvi_now_ns() clock; at most KVI_TIMEOUT_MS_MAX ahead */
   uint32_t n_chunks;    /* 1 to KVI_BATCH_CHUNKS_MAX */
   struct kvi_transfer_chunk *chunks;

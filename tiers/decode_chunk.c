@@ -33,6 +33,7 @@ static uint8_t *allocate(uint64_t size)
 static kvs_status payload_of(const struct kvi_source *source, struct kvi_decode_room *room,
                              const uint8_t **bytes_p)
 {
+  uint64_t left = source->table.length;
   uint8_t *to;
 
   *bytes_p = source->iov[0].base;
@@ -46,8 +47,13 @@ static kvs_status payload_of(const struct kvi_source *source, struct kvi_decode_
     room->size = (size_t)source->table.length;
   }
   to = room->bytes;
-  for (uint32_t i = 0; i < source->n_iov; to += source->iov[i++].length)
-    memcpy(to, source->iov[i].base, source->iov[i].length);
+  for (uint32_t i = 0; i < source->n_iov && left > 0; i++) {
+    size_t run = source->iov[i].length < left ? source->iov[i].length : (size_t)left;
+
+    memcpy(to, source->iov[i].base, run);
+    to += run;
+    left -= run;
+  }
   *bytes_p = room->bytes;
   return KVS_OK;
 }

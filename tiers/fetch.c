@@ -220,6 +220,8 @@ static void waiters_call(struct kvi_store *store, struct kvi_fetch *fetch, kvs_s
       store->stats.get_misses[cause]++;
     }
     pthread_mutex_unlock(&store->lock);
+    if (ended == KVS_OK)
+      kvi_source_lessen(store, &wait->terms, &wait->source);
     if (ended != KVS_MISS || kvi_lower_missed(store, &fetch->get.identity, cause, wait) != KVS_PENDING)
       wait->done(wait, ended, cause);
     pthread_mutex_lock(&store->lock);

@@ -215,7 +215,10 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
   }
   source_p->tier = tier;
   kvi_use_tell(&use);
-  return kvi_source_suits(terms, source_p->table.quality) ? KVS_OK : unsuited(store, source_p, cause_p);
+  if (!kvi_source_suits(terms, source_p->table.quality))
+    return unsuited(store, source_p, cause_p);
+  kvi_source_lessen(store, terms, source_p);
+  return KVS_OK;
 }
 
 bool kvi_store_ahead_fits(struct kvi_store *store, const char *tenant, const uint8_t *space,

@@ -107,6 +107,7 @@ static struct get *get_make(struct kvi_store_service *service, const char *tenan
     get->asked = asked;
     get->inner.terms = asked->terms;
     get->inner.terms.codings |= READS_CODED;
+    get->inner.terms.bytes_enough = 0; /* decoded it is as long with fewer planes */
     get->inner.done = fetched;
     snprintf(get->tenant, sizeof(get->tenant), "%s", tenant);
     memcpy(get->space, space, KVS_DIGEST_SIZE);

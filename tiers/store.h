@@ -283,6 +283,7 @@ struct kvi_store_stats {
   uint64_t gets, get_hits, get_bytes, get_misses[KVI_MISS_COUNT];
   uint64_t
       tier_hits[KVI_TIER_GPU + 1]; /* get_hits by the tier that the chunk came from, by enum kvi_tier_kind */
+  uint64_t left_out_planes, left_out_bytes; /* of those hits, as their readers asked for: not in get_bytes */
   uint64_t puts, put_exists, put_pending, put_commits, put_aborts, put_refused, put_bytes;
   uint64_t evictions, evicted_bytes, deletes, corrupt;
   uint64_t evictions_by[2][KVI_EVICT_RULES]; /* by what asked for it; [1]: of those that had a copy below */

@@ -315,6 +315,11 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
                            bool *dropped_p);
 /* Whether a reader takes a chunk of this quality. terms NULL: all 0. */
 bool kvi_source_suits(const struct kvi_get_terms *terms, uint16_t quality);
+/*
+ * Leaves planes out of an open source that suits its reader, by its terms (less.c; NULL: none), and out of what get_bytes has counted of it. The object is not touched. Without the lock; allocates only
+ * for a reader who asks, if the object's head lies in pieces.
+ */
+void kvi_source_lessen(struct kvi_store *store, const struct kvi_get_terms *terms, struct kvi_source *source);
 /* Drops the chunk whose open source showed it to be damaged, and notes that. False: it is gone, or another one by now. */
 bool kvi_source_drop_corrupt(struct kvi_store *store, const char *tenant, const uint8_t *space,
                              const uint8_t *key, uint32_t key_length, const struct kvi_source *source,

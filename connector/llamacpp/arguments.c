@@ -36,6 +36,12 @@ static const char help[] =
     "  --loss-max N          how far chunks may be degraded, and those that are loaded may have been: 0 not "
     "at all,\n"
     "                        2 as FP8, 4 the base of a ladder alone (default: 0)\n"
+    "  --loss-enough N       better than that chunks that are loaded need not be, at most --loss-max: their "
+    "last\n"
+    "                        planes are not sent (default: 0)\n"
+    "  --hurry-ms N          planes are not sent, within --loss-max, if an exchange would take longer "
+    "(default: 0,\n"
+    "                        no hurry)\n"
     "  --encode LEVEL        none | lossless | ladder | cachegen: for a slow link, chunks are encoded before "
     "they "
     "are\n"
@@ -66,6 +72,8 @@ enum {
   OPT_TIMEOUT,
   OPT_WAIT,
   OPT_LOSS,
+  OPT_LOSS_ENOUGH,
+  OPT_HURRY,
   OPT_ENCODE,
   OPT_CHUNK,
   OPT_SEQUENCES,
@@ -78,21 +86,36 @@ enum {
   OPT_HELP,
 };
 
-static const struct option options[] = {
-    {"model", 1, NULL, OPT_MODEL},         {"tokens", 1, NULL, OPT_TOKENS},
-    {"prompt", 1, NULL, OPT_PROMPT},       {"endpoint", 1, NULL, OPT_ENDPOINT},
-    {"logits-out", 1, NULL, OPT_LOGITS},   {"logits-compare", 1, NULL, OPT_COMPARE},
-    {"kv-type", 1, NULL, OPT_TYPE},        {"flash-attn", 1, NULL, OPT_FLASH},
-    {"json", 0, NULL, OPT_JSON},           {"no-save", 0, NULL, OPT_NO_SAVE},
-    {"no-load", 0, NULL, OPT_NO_LOAD},     {"verbose", 0, NULL, OPT_VERBOSE},
-    {"n-predict", 1, NULL, OPT_PREDICT},   {"threads", 1, NULL, OPT_THREADS},
-    {"context", 1, NULL, OPT_CONTEXT},     {"timeout-ms", 1, NULL, OPT_TIMEOUT},
-    {"wait-ms", 1, NULL, OPT_WAIT},        {"chunk", 1, NULL, OPT_CHUNK},
-    {"sequences", 1, NULL, OPT_SEQUENCES}, {"embedded-mib", 1, NULL, OPT_DRAM},
-    {"tls-ca", 1, NULL, OPT_TLS_CA},       {"tls-cert", 1, NULL, OPT_TLS_CERT},
-    {"tls-key", 1, NULL, OPT_TLS_KEY},     {"tls-name", 1, NULL, OPT_TLS_NAME},
-    {"loss-max", 1, NULL, OPT_LOSS},       {"encode", 1, NULL, OPT_ENCODE},
-    {"help", 0, NULL, OPT_HELP},           {0}};
+static const struct option options[] = {{"model", 1, NULL, OPT_MODEL},
+                                        {"tokens", 1, NULL, OPT_TOKENS},
+                                        {"prompt", 1, NULL, OPT_PROMPT},
+                                        {"endpoint", 1, NULL, OPT_ENDPOINT},
+                                        {"logits-out", 1, NULL, OPT_LOGITS},
+                                        {"logits-compare", 1, NULL, OPT_COMPARE},
+                                        {"kv-type", 1, NULL, OPT_TYPE},
+                                        {"flash-attn", 1, NULL, OPT_FLASH},
+                                        {"json", 0, NULL, OPT_JSON},
+                                        {"no-save", 0, NULL, OPT_NO_SAVE},
+                                        {"no-load", 0, NULL, OPT_NO_LOAD},
+                                        {"verbose", 0, NULL, OPT_VERBOSE},
+                                        {"n-predict", 1, NULL, OPT_PREDICT},
+                                        {"threads", 1, NULL, OPT_THREADS},
+                                        {"context", 1, NULL, OPT_CONTEXT},
+                                        {"timeout-ms", 1, NULL, OPT_TIMEOUT},
+                                        {"wait-ms", 1, NULL, OPT_WAIT},
+                                        {"chunk", 1, NULL, OPT_CHUNK},
+                                        {"sequences", 1, NULL, OPT_SEQUENCES},
+                                        {"embedded-mib", 1, NULL, OPT_DRAM},
+                                        {"tls-ca", 1, NULL, OPT_TLS_CA},
+                                        {"tls-cert", 1, NULL, OPT_TLS_CERT},
+                                        {"tls-key", 1, NULL, OPT_TLS_KEY},
+                                        {"tls-name", 1, NULL, OPT_TLS_NAME},
+                                        {"loss-max", 1, NULL, OPT_LOSS},
+                                        {"encode", 1, NULL, OPT_ENCODE},
+                                        {"loss-enough", 1, NULL, OPT_LOSS_ENOUGH},
+                                        {"hurry-ms", 1, NULL, OPT_HURRY},
+                                        {"help", 0, NULL, OPT_HELP},
+                                        {0}};
 
 static bool parse_number(const char *text, uint64_t low, uint64_t high, uint64_t *value)
 {
@@ -148,6 +171,10 @@ static bool set_number(kvi_llama_arguments *a, int option, const char *text)
     return parse_number(text, 1, 600000, &a->timeout_ms);
   case OPT_LOSS:
     return parse_number(text, 0, KVI_LOSS_MAX, &a->loss_max);
+  case OPT_LOSS_ENOUGH:
+    return parse_number(text, 0, KVI_LOSS_MAX, &a->loss_enough);
+  case OPT_HURRY:
+    return parse_number(text, 0, 600000, &a->hurry_ms);
   case OPT_WAIT:
     return parse_number(text, 0, 600000, &a->wait_ms);
   case OPT_CHUNK:

@@ -14,7 +14,8 @@ typedef struct kvi_llama_arguments {
   enum ggml_type kv_type;
   bool flash, json, save, load, verbose;
   uint32_t encode; /* enum kvs_encode */
-  uint64_t n_predict, threads, context, timeout_ms, loss_max, wait_ms, chunk, sequences, dram_mib;
+  uint64_t n_predict, threads, context, timeout_ms, loss_max, loss_enough, hurry_ms, wait_ms, chunk,
+      sequences, dram_mib;
 } kvi_llama_arguments;
 
 /*

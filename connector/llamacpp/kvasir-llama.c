@@ -100,7 +100,9 @@ static int open_kvasir(run *r)
                                   .params = &r->params,
                                   .tokens_per_chunk = (uint32_t)a->chunk,
                                   .timeout_ms = (uint32_t)a->timeout_ms,
-                                  .loss_max = (uint32_t)a->loss_max};
+                                  .loss_max = (uint32_t)a->loss_max,
+                                  .loss_enough = (uint32_t)a->loss_enough,
+                                  .hurry_ms = (uint32_t)a->hurry_ms};
   status = kvs_llama_open(r->connector, r->context, &open, text, sizeof(text), &r->kvasir);
   return status == KVS_OK ? 0 : fail(a->model, text[0] != '\0' ? text : kvs_status_text(status));
 }

@@ -24,7 +24,7 @@ static kvs_status check_options(const kvs_llama_options *options)
   if (options->model_path == NULL && options->weights == NULL)
     return KVS_ERR_INVALID;
   return options->timeout_ms > KVI_TIMEOUT_MS_MAX || options->tokens_per_chunk > INT32_MAX ||
-                 options->loss_max > KVI_LOSS_MAX
+                 options->loss_max > KVI_LOSS_MAX || options->loss_enough > options->loss_max
              ? KVS_ERR_INVALID
              : KVS_OK;
 }
@@ -52,6 +52,8 @@ kvs_status kvs_llama_open(kvs_connector *connector, struct llama_context *contex
   handle->connector = connector;
   handle->timeout_ms = options->timeout_ms != 0 ? options->timeout_ms : KVI_LLAMA_TIMEOUT_MS;
   handle->loss_max = options->loss_max;
+  handle->loss_enough = options->loss_enough;
+  handle->hurry_ms = options->hurry_ms;
   const uint32_t per_chunk =
       options->tokens_per_chunk != 0 ? options->tokens_per_chunk : KVI_LLAMA_TOKENS_PER_CHUNK;
   const llama_seq_id spare =

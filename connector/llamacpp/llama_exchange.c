@@ -23,6 +23,8 @@ static kvs_request request_of(const kvs_llama *handle, kvs_status *statuses)
   return (kvs_request){.struct_size = sizeof(kvs_request),
                        .timeout_ms = handle->timeout_ms,
                        .loss_max = handle->loss_max,
+                       .loss_enough = handle->loss_enough,
+                       .hurry_ms = handle->hurry_ms,
                        .statuses = statuses};
 }
 

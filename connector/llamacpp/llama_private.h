@@ -32,7 +32,7 @@ struct kvs_llama {
   kvi_llama_sequence seq;
   uint8_t digest[KVS_DIGEST_SIZE];
   kvs_layout layout;
-  uint32_t timeout_ms, loss_max;
+  uint32_t timeout_ms, loss_max, loss_enough, hurry_ms;
   uint32_t *segments; /* rows: bytes of each segment, K and V of each layer; NULL: one segment */
   uint32_t n_segments;
   kvi_llama_save saves[KVI_LLAMA_SAVES];

@@ -63,6 +63,8 @@ static bool add_start(struct wire *w, struct transfer *t)
   } else {
     start->codings = user->on_coded ? 1u << KVI_CODING_KVC1 : 0;
     start->loss_max = user->loss_max;
+    start->loss_enough = user->loss_enough;
+    start->bytes_enough = user->bytes_enough;
   }
   add_keys(start->keys, user);
   t->start_sent = true;

@@ -252,7 +252,8 @@ static kvs_status check_transfer(const struct wire *w, const struct kvi_transfer
     return KVS_ERR_TOO_LARGE;
   if (user->key_length < KVS_KEY_MIN || user->key_length > KVS_KEY_MAX)
     return KVS_ERR_KEY_LENGTH;
-  if (user->n_chunks - 1 > UINT32_MAX - user->chain.first_place || user->loss_max > KVI_LOSS_MAX)
+  if (user->n_chunks - 1 > UINT32_MAX - user->chain.first_place || user->loss_max > KVI_LOSS_MAX ||
+      user->loss_enough > KVI_LOSS_MAX)
     return KVS_ERR_INVALID;
   size_t n_segments = 0;
   for (uint32_t i = 0; i < user->n_chunks; i++) {

@@ -86,7 +86,10 @@ kvs_status kvi_server_transfer_create(struct stream *stream, const Kvasir__V1__T
   t->put = start->put;
   t->n_chunks = (uint32_t)n_chunks;
   t->ttl_ms = start->ttl_ms;
-  t->terms = (struct kvi_get_terms){.codings = start->codings, .loss_max = start->loss_max};
+  t->terms = (struct kvi_get_terms){.codings = start->codings,
+                                    .loss_max = start->loss_max,
+                                    .loss_enough = start->loss_enough,
+                                    .bytes_enough = start->bytes_enough};
   t->key_length = start->keys->key_length;
   memcpy(t->space, start->space.data, KVS_DIGEST_SIZE);
   uint64_t ms = start->timeout_ms < KVI_TIMEOUT_MS_MAX ? start->timeout_ms : KVI_TIMEOUT_MS_MAX;

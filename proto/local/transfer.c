@@ -38,7 +38,8 @@ kvs_status kvi_local_transfer_check(const struct kvi_transfer *transfer,
                                     const struct kvi_service_limits *limits)
 {
   if (transfer->n_chunks == 0 || transfer->chunks == NULL || transfer->keys == NULL ||
-      transfer->space == NULL || transfer->on_done == NULL || transfer->loss_max > KVI_LOSS_MAX)
+      transfer->space == NULL || transfer->on_done == NULL || transfer->loss_max > KVI_LOSS_MAX ||
+      transfer->loss_enough > KVI_LOSS_MAX)
     return KVS_ERR_INVALID;
   if (transfer->n_chunks > limits->batch_chunks_max)
     return KVS_ERR_TOO_LARGE;
@@ -124,7 +125,9 @@ static kvs_status open_source(struct local_run *run, uint32_t index, struct kvi_
   kvs_status came = KVS_PENDING;
   struct kvi_get_wait wait = {
       .terms = {.codings = transfer->on_coded != NULL ? 1u << KVI_CODING_KVC1 : 0,
-                .loss_max = transfer->loss_max},
+                .loss_max = transfer->loss_max,
+                .loss_enough = transfer->loss_enough,
+                .bytes_enough = transfer->bytes_enough},
       .done = note_end,
       .user = &came,
   };

@@ -5,6 +5,7 @@ and whatever waits in the system's own buffers behind them has not.
 """
 import socket
 import threading
+import time
 
 PIECE = 64 << 10
 UP, DOWN = "up", "down"  # client to node (a put's bytes), node to client (a get's)
@@ -27,6 +28,7 @@ class Proxy:
         self.left = 0
         self.flip_every = {UP: 0, DOWN: 0}
         self.flipped = {UP: 0, DOWN: 0}
+        self.bytes_per_s = {UP: 0, DOWN: 0}
         threading.Thread(target=self._accept, daemon=True).start()
 
     def after(self, direction, count, action):
@@ -40,6 +42,11 @@ class Proxy:
         """From now on one bit of each `every` bytes in a direction is changed; 0: none."""
         with self.lock:
             self.flip_every[direction] = every
+
+    def slow(self, direction, bytes_per_s):
+        """From now on each connection has no more than so much in a direction; 0: as much as there is."""
+        with self.lock:
+            self.bytes_per_s[direction] = bytes_per_s
 
     def hold(self):
         """From now on nothing passes. New connections are taken."""
@@ -122,6 +129,9 @@ class Proxy:
                     head, action, self.action = data[:self.left], self.action, None
                 self.left -= len(head)
             self.passed[direction] += len(data)
+            pause = len(data) / self.bytes_per_s[direction] if self.bytes_per_s[direction] else 0
+        if pause:
+            time.sleep(pause)
         target.sendall(head)
         if action is not None:
             action()

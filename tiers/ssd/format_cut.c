@@ -5,16 +5,6 @@
 #include "base/bytes.h"
 #include "tiers/ssd/format.h"
 
-/* Whoever put the chunk may have cut it into other segments than the object's: then these are not what is left. */
-static bool segments_fit(const struct kvi_chunk_table *table, const struct kvi_coded_rest *rest)
-{
-  uint64_t length = 0;
-
-  for (uint32_t i = 0; i < rest->n_segments && i < table->n_segments; i++)
-    length += kvi_chunk_table_segment(table, i).length;
-  return rest->n_segments <= table->n_segments && length == rest->length;
-}
-
 static bool table_read(const uint8_t *bytes, const struct kvi_ssd_record *record,
                        struct kvi_chunk_table *table_p)
 {
@@ -32,7 +22,8 @@ bool kvi_ssd_record_may_cut(const uint8_t *bytes, const struct kvi_ssd_record *r
 
   return table_read(bytes, record, &table) && kvi_quality_coding(table.quality) == KVI_CODING_KVC1 &&
          kvi_coded_open(payload, record->length, record->length, &coded) == KVS_OK &&
-         kvi_coded_cut(&coded, payload, table.quality, rest_p) && segments_fit(&table, rest_p);
+         kvi_coded_cut(&coded, payload, table.quality, kvi_quality_loss_max(table.quality), rest_p) &&
+         kvi_coded_rest_fits(&table, rest_p);
 }
 
 void kvi_ssd_record_cut(uint8_t *bytes, struct kvi_ssd_record *record, const struct kvi_coded_rest *rest)

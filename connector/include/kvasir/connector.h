@@ -157,6 +157,13 @@ typedef struct kvs_request {
       loss_max; /* get, lookup: the most loss that is taken, 0 (the bytes that were put) to 15; put: how far the chunks may be degraded.
                    docs/formats/chunk.md has the scale */
   uint32_t reserved_2; /* not looked at */
+  /*
+   * get: of chunks that the node holds coded in planes (docs/codec.md) it leaves out those that are not wanted, and so sends less: never so many that more is lost than loss_max. Both only ever leave out;
+   * no chunk is a miss for them.
+   */
+  uint32_t loss_enough; /* better than that a chunk need not be; at most loss_max; 0: as good as there is */
+  uint32_t
+      hurry_ms; /* planes are left out if the chunks would take longer than this, as fast as gets of this connector were lately; 0: no hurry */
 } kvs_request;
 
 /*

@@ -162,7 +162,8 @@ def _get(options: argparse.Namespace) -> int:
         if not 0 < size <= _CHUNK_MAX:
             raise InvalidError(f"{size} bytes are no chunk; it has 1 to {_CHUNK_MAX}")
         room = bytearray(size)
-        done = space.get_buffers(_hex(options.key, "key"), [room], unchained=True, statuses=True).wait()
+        done = space.get_buffers(_hex(options.key, "key"), [room], unchained=True, loss_max=options.loss_max,
+                                 loss_enough=options.loss_enough, statuses=True).wait()
     if done.statuses and done.statuses[0] == Status.ERR_BUFFER:
         raise Reported(FAILED, f"the chunk is larger than --room {len(room)}")
     _ended(done, options)
@@ -256,6 +257,9 @@ def _parser() -> argparse.ArgumentParser:
     get.add_argument("file", metavar="FILE", help="-: standard output")
     get.add_argument("--room", type=int, default=_CHUNK_MAX, metavar="BYTES",
                      help="memory for it where the space's chunks vary (default: 128 MiB, the largest chunk)")
+    get.add_argument("--loss-max", type=int, default=0, metavar="N", help="the most loss that is taken, to 15 (default: 0, none)")
+    get.add_argument("--loss-enough", type=int, default=0, metavar="N",
+                     help="better than that it need not be: planes of a coded chunk are not sent (default: 0)")
     add("digest", _digest, "the digest of a space; needs no node")
     keys = add("keys", _keys_command, "keys of chunks from tokens, native ones unless the space says another hash; needs no node")
     keys.add_argument("tokens", metavar="TOKENS")

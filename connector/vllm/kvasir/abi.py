@@ -108,6 +108,8 @@ class Request(ctypes.Structure):
         ("reserved", c_uint32),
         ("loss_max", c_uint32),
         ("reserved_2", c_uint32),
+        ("loss_enough", c_uint32),
+        ("hurry_ms", c_uint32),
     ]
 
 

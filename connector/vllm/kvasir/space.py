@@ -197,14 +197,17 @@ class Space:
 
     def get(self, keys: Bytes, memory: Memory, slots: Any, slots_per_chunk: int, *, first_place: int = 0,
             parent: Bytes | None = None, extent_first: Bytes | None = None, unchained: bool = False, lease: int = 0,
-            by_layer: bool = False, loss_max: int = 0, timeout: float | None = None, user: Any = 0,
-            statuses: bool = False) -> Operation:
+            by_layer: bool = False, loss_max: int = 0, loss_enough: int = 0, hurry: float = 0.0,
+            timeout: float | None = None, user: Any = 0, statuses: bool = False) -> Operation:
         """Chunks into registered memory. by_layer: the first layers of all chunks, then the next ones, rather than chunk after
-        chunk, for wait_layer. loss_max: how much loss is taken, 0 (none) to 15. slots: n * slots_per_chunk int64 (array('q'), a
+        chunk, for wait_layer. loss_max: how much loss is taken, 0 (none) to 15. Within that, planes of coded chunks are left out:
+        loss_enough: those that make a chunk better than that; hurry: those without which the chunks would not come within so many
+        seconds, as fast as gets were lately. slots: n * slots_per_chunk int64 (array('q'), a
         NumPy array, or integers), those of a chunk in token order; -1: a hole, not written. What did not come whole holds any bytes."""
         return self._transfer("get", keys, memory, slots, slots_per_chunk, first_place=first_place, parent=parent,
                               extent_first=extent_first, unchained=unchained, lease=lease, by_layer=by_layer,
-                              loss_max=loss_max, timeout=timeout, user=user, statuses=statuses)
+                              loss_max=loss_max, loss_enough=loss_enough, hurry=hurry, timeout=timeout, user=user,
+                              statuses=statuses)
 
     def put(self, keys: Bytes, memory: Memory, slots: Any, slots_per_chunk: int, *, first_place: int = 0,
             parent: Bytes | None = None, extent_first: Bytes | None = None, unchained: bool = False,
@@ -217,7 +220,7 @@ class Space:
 
     def _transfer(self, what: str, keys: Bytes, memory: Memory, slots: Any, slots_per_chunk: int, *, lease: int,
                   timeout: float | None, user: Any, statuses: bool, loss_max: int, by_layer: bool = False,
-                  **chain: Any) -> Operation:
+                  loss_enough: int = 0, hurry: float = 0.0, **chain: Any) -> Operation:
         named = keys_struct(keys, self.key_length, **chain)
         per_chunk = u32(slots_per_chunk, "slots_per_chunk")
         pointer, count, keep = integers(slots, "q", "slots")
@@ -225,7 +228,7 @@ class Space:
             raise InvalidError(f"slots: {count} of them for {named.n} chunks of {per_chunk}")
         if not memory.belongs_to(self.connector._handle):
             raise InvalidError(f"{what}: the memory is one of another connector")
-        start = self.connector._request(timeout, user, lease=lease, loss_max=loss_max)
+        start = self.connector._request(timeout, user, lease=lease, loss_max=loss_max, loss_enough=loss_enough, hurry=hurry)
         start.request.by_layer = 1 if by_layer else 0
         if statuses:
             start.want_statuses(named.n)
@@ -242,10 +245,11 @@ class Space:
 
     def get_buffers(self, keys: Bytes, buffers: Sequence[Any], *, first_place: int = 0, parent: Bytes | None = None,
                     extent_first: Bytes | None = None, unchained: bool = False, lease: int = 0,
-                    loss_max: int = 0, timeout: float | None = None, user: Any = 0, statuses: bool = False) -> Operation:
-        """Each chunk into a writable contiguous buffer of its own, which may be larger than the chunk."""
-        return self._transfer_buffers("get", keys, buffers, None, lease=lease, loss_max=loss_max, timeout=timeout, user=user,
-                                      statuses=statuses, first_place=first_place, parent=parent, extent_first=extent_first,
+                    loss_max: int = 0, loss_enough: int = 0, hurry: float = 0.0, timeout: float | None = None, user: Any = 0,
+                    statuses: bool = False) -> Operation:
+        """Each chunk into a writable contiguous buffer of its own, which may be larger than the chunk. The rest as of get."""
+        return self._transfer_buffers("get", keys, buffers, None, lease=lease, loss_max=loss_max, loss_enough=loss_enough,
+                                      hurry=hurry, timeout=timeout, user=user, statuses=statuses, first_place=first_place, parent=parent, extent_first=extent_first,
                                       unchained=unchained)
 
     def put_buffers(self, keys: Bytes, buffers: Sequence[Any], *, segments: Sequence[Sequence[int]] | None = None,
@@ -259,7 +263,8 @@ class Space:
                                       unchained=unchained)
 
     def _transfer_buffers(self, what: str, keys: Bytes, buffers: Sequence[Any], segments: Sequence[Sequence[int]] | None, *,
-                          lease: int, loss_max: int, timeout: float | None, user: Any, statuses: bool, **chain: Any) -> Operation:
+                          lease: int, loss_max: int, timeout: float | None, user: Any, statuses: bool, loss_enough: int = 0,
+                          hurry: float = 0.0, **chain: Any) -> Operation:
         named = keys_struct(keys, self.key_length, **chain)
         if len(buffers) != named.n or (segments is not None and len(segments) != named.n):
             raise InvalidError(f"{what}_buffers: {len(buffers)} buffers for {named.n} chunks, with segments for each or none")
@@ -274,7 +279,7 @@ class Space:
                 table[i].n_segments = len(lengths)
                 table[i].segment_lengths = lengths.buffer_info()[0]
                 keep.append(lengths)
-        start = self.connector._request(timeout, user, lease=lease, loss_max=loss_max)
+        start = self.connector._request(timeout, user, lease=lease, loss_max=loss_max, loss_enough=loss_enough, hurry=hurry)
         if statuses:
             start.want_statuses(named.n)
         start.operation._keep = keep

@@ -1,7 +1,8 @@
 /*
  * tests/integration/connector/connector_coded.c: tensors put to, and got from, a node whose SSD tier has a codec. What it does is told by its
  * arguments: "put LOSS_MAX", "encode LOSS_MAX" (put by a connector that encodes them, if its endpoint is not of this machine), "get LOSS_MAX" (all of them are found and come, at least one of
- * them coded; exactly as they were put with LOSS_MAX 0, about so else), "quality LOSS_MAX" (they are there, but worse, and a look-up does not find them).
+ * them coded; exactly as they were put with LOSS_MAX 0, about so else), "quality LOSS_MAX" (they are there, but worse, and a look-up does not find them), "hurry LOSS_MAX" (by a slow link, of chunks with
+ * two planes: in a hurry, and where less is enough, they come with fewer).
  */
 #include <stdio.h>
 
@@ -146,36 +147,49 @@ static float number_at(const uint8_t *bytes, size_t i)
   return number;
 }
 
-/* The error of lossy chunks is a few hundredths of their numbers; that of others is none. */
-static void check_chunks(const struct world *world)
+/* Of what came against what was put: squared, relative. */
+static double error_of(const struct world *world)
 {
   double error = 0, all = 0;
 
-  if (loss_max == 0) {
-    assert_memory_equal(world->out, world->bytes, CHUNKS * CHUNK_BYTES);
-    return;
-  }
   for (size_t i = 0; i < CHUNKS * CHUNK_BYTES / 2; i++) {
     double was = (double)number_at(world->bytes, i), is = (double)number_at(world->out, i);
 
     error += (was - is) * (was - is);
     all += was * was;
   }
-  assert_true(error > 0);
-  assert_true(error < 0.01 * all);
+  return error / all;
 }
 
-static kvs_op get(struct world *world, uint32_t by_layer)
+/* The error of lossy chunks is a few hundredths of their numbers; that of others is none. */
+static void check_chunks(const struct world *world)
 {
-  const kvs_request request = {
-      .struct_size = sizeof(request), .by_layer = by_layer, .loss_max = loss_max, .timeout_ms = 60000};
+  if (loss_max == 0) {
+    assert_memory_equal(world->out, world->bytes, CHUNKS * CHUNK_BYTES);
+    return;
+  }
+  assert_true(error_of(world) > 0);
+  assert_true(error_of(world) < 0.01);
+}
+
+static kvs_op get_as(struct world *world, kvs_request request)
+{
   kvs_op op;
+
+  request.struct_size = sizeof(request);
+  request.loss_max = loss_max;
+  request.timeout_ms = 60000;
 
   memset(world->cache, 0xEE, CHUNKS * CHUNK_BYTES);
   memset(world->out, 0xEE, CHUNKS * CHUNK_BYTES);
   assert_int_equal(kvs_get(world->space, &world->keys, world->memory, world->slots, PER_CHUNK, &request, &op),
                    KVS_OK);
   return op;
+}
+
+static kvs_op get(struct world *world, uint32_t by_layer)
+{
+  return get_as(world, (kvs_request){.by_layer = by_layer});
 }
 
 static void they_are_put(struct world *world)
@@ -246,6 +260,44 @@ static void they_come(struct world *world)
   assert_true(counters.coded_bytes < counters.coded_chunks * CHUNK_BYTES * 3 / 4);
 }
 
+/* The bytes that came for a get that wants no more than that, and the error of what was decoded, against what was put. */
+static uint64_t bytes_of(struct world *world, kvs_request request, double *error_p)
+{
+  kvs_counters before = {.struct_size = sizeof(before)}, after = {.struct_size = sizeof(after)};
+  kvs_completion completion;
+
+  kvs_get_counters(world->connector, &before);
+  completion = test_wait(world->connector, get_as(world, request));
+  assert_int_equal(completion.status, KVS_OK);
+  assert_int_equal(completion.bytes, CHUNKS * CHUNK_BYTES);
+  kvs_get_counters(world->connector, &after);
+  assert_int_equal(after.coded_chunks - before.coded_chunks, CHUNKS);
+  copy_chunks(world, world->out, false, REGIONS);
+  *error_p = error_of(world);
+  return after.coded_bytes - before.coded_bytes;
+}
+
+static void they_come_in_a_hurry(struct world *world)
+{
+  double errors[5];
+  /* how fast gets are nobody knows yet, so all planes come; and then, with as much time as anybody has */
+  uint64_t first = bytes_of(world, (kvs_request){.hurry_ms = 1}, &errors[0]);
+  uint64_t patient = bytes_of(world, (kvs_request){.hurry_ms = 600000}, &errors[1]);
+  uint64_t hurried = bytes_of(world, (kvs_request){.hurry_ms = 1}, &errors[2]);
+  uint64_t enough = bytes_of(world, (kvs_request){.loss_enough = 3}, &errors[3]);
+  uint64_t after = bytes_of(world, (kvs_request){.loss_enough = 2}, &errors[4]);
+
+  printf("first %llu, patient %llu, hurried %llu, enough %llu, after %llu\n", (unsigned long long)first,
+         (unsigned long long)patient, (unsigned long long)hurried, (unsigned long long)enough,
+         (unsigned long long)after);
+  assert_int_equal(patient, first);
+  assert_int_equal(after, first);
+  assert_true(hurried < first * 6 / 10);
+  assert_true(hurried < enough && enough < first);
+  assert_true(errors[1] == errors[0] && errors[4] == errors[0] && errors[0] < 0.001);
+  assert_true(errors[3] > 4 * errors[0] && errors[2] > 4 * errors[3] && errors[2] < 0.1);
+}
+
 static void they_are_worse(struct world *world)
 {
   assert_int_equal(n_found(world), 0);
@@ -264,6 +316,8 @@ static void the_command(void **state)
     they_were_encoded(*state);
   } else if (strcmp(command, "get") == 0)
     they_come(*state);
+  else if (strcmp(command, "hurry") == 0)
+    they_come_in_a_hurry(*state);
   else
     they_are_worse(*state);
 }

@@ -6,6 +6,7 @@ import subprocess
 
 import harness
 from harness import SLOW, NodeTest, until
+from proxy import DOWN, Proxy
 
 KVASIRCTL = os.environ["KVASIRCTL"]
 PROGRAM = os.environ["KVASIR_CODED_CLIENT"]
@@ -19,8 +20,8 @@ class Coded(NodeTest):
         node.settings["ssd.paths"] = os.path.join(node.folder, "ssd")
         return node.start()
 
-    def client(self, node, command, loss_max, tcp=False):
-        endpoint = f"kvasir://127.0.0.1:{node.port}" if tcp else f"unix:{node.socket}"
+    def client(self, node, command, loss_max, tcp=False, port=None):
+        endpoint = f"kvasir://127.0.0.1:{port or node.port}" if tcp else f"unix:{node.socket}"
         environment = {**os.environ, "KVASIR_TEST_ENDPOINT": endpoint}
         done = subprocess.run([PROGRAM, command, str(loss_max)], env=environment, capture_output=True, text=True,
                               timeout=120 * SLOW)
@@ -80,6 +81,24 @@ class Coded(NodeTest):
 
     def test_encoded_with_the_loss_that_the_put_allows(self):
         self.encoded(loss_max=4, loss=2)
+
+    def test_who_is_in_a_hurry_takes_fewer_planes(self):
+        node = self.node(dram__size="64MiB", chunk__max_size="1MiB").start()
+        self.client(node, "encode", 4, tcp=True)
+        proxy = Proxy(node.port)
+        self.addCleanup(proxy.close)
+        proxy.slow(DOWN, 20 << 20)
+        self.client(node, "hurry", 4, tcp=True, port=proxy.port)
+        # both planes of each in a hurry, and one where that is enough
+        self.assertEqual(node.metric("kvasir_get_left_out_planes_total"), (2 + 1) * CHUNKS)
+        left_out = node.metric("kvasir_get_left_out_bytes_total")
+        self.assertGreater(left_out, 0)
+        self.assertGreater(proxy.passed[DOWN], node.metric("kvasir_get_bytes_total"))
+        self.assertLess(proxy.passed[DOWN], node.metric("kvasir_get_bytes_total") + left_out)
+        for chunk in self.chunks(node):  # they are whole
+            self.assertEqual((chunk["coded"], chunk["loss"]), (True, 2))
+        self.client(node, "get", 2, tcp=True)
+        node.stop()
 
     def test_less_loss_than_the_level_has_is_none(self):
         node = self.node(dram__size="64MiB", chunk__max_size="1MiB").start()

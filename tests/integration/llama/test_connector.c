@@ -403,7 +403,7 @@ static void fingerprints_tell_models_apart(void **state)
 }
 
 /* So that what a later version appends is no part of what an older caller passes. */
-_Static_assert(sizeof(kvs_llama_options) == offsetof(kvs_llama_options, reserved_2) + sizeof(uint32_t),
+_Static_assert(sizeof(kvs_llama_options) == offsetof(kvs_llama_options, hurry_ms) + sizeof(uint32_t),
                "no gap");
 _Static_assert(sizeof(kvs_llama_prompt) == offsetof(kvs_llama_prompt, reserved) + sizeof(uint32_t), "no gap");
 _Static_assert(sizeof(kvs_llama_info) == offsetof(kvs_llama_info, failed_chunks) + sizeof(uint64_t),

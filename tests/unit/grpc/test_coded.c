@@ -261,17 +261,24 @@ static void test_loss_has_a_bound(void **state)
       struct run r;
       prepare_get(&r, &iov, 1, true);
       r.t.loss_max = loss_max;
+      r.t.loss_enough = loss_max - 1;
+      r.t.bytes_enough = UINT64_C(5000000000) + loss_max;
       assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_OK);
       assert_int_equal(finish(&r), loss_max == 3 ? KVS_OK : KVS_MISS);
       assert_int_equal(r.chunks[0].cause, loss_max == 3 ? KVI_MISS_NONE : KVI_MISS_QUALITY);
       assert_int_equal(landing.n_told, loss_max == 3);
       assert_int_equal(fixture_terms(&f).loss_max, loss_max);
+      assert_int_equal(fixture_terms(&f).loss_enough, loss_max - 1);
+      assert_int_equal(fixture_terms(&f).bytes_enough, UINT64_C(5000000000) + loss_max);
     }
     fixture_ignore_terms(&f);
   }
   struct run r;
   prepare_get(&r, &iov, 1, true);
   r.t.loss_max = KVI_LOSS_MAX + 1;
+  assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_ERR_INVALID);
+  prepare_get(&r, &iov, 1, true);
+  r.t.loss_enough = KVI_LOSS_MAX + 1;
   assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_ERR_INVALID);
   fixture_stop(&f);
 }

@@ -102,8 +102,11 @@ static void test_cut(const struct kvi_coded *whole, const struct chunk *chunk)
   struct kvi_coded_rest rest;
   uint64_t sum = 0;
 
-  assert_false(kvi_coded_cut(whole, chunk->sample.payload, kvi_quality(2, 2, KVI_CODING_KVC1), &rest));
-  assert_true(kvi_coded_cut(whole, chunk->sample.payload, kvi_quality(2, 4, KVI_CODING_KVC1), &rest));
+  assert_false(kvi_coded_cut(whole, chunk->sample.payload, kvi_quality(2, 2, KVI_CODING_KVC1), 2, &rest));
+  assert_true(kvi_coded_cut(whole, chunk->sample.payload, kvi_quality(2, 2, KVI_CODING_KVC1), 3,
+                            &rest)); /* a reader's */
+  assert_int_equal(rest.quality, kvi_quality(3, 2, KVI_CODING_KVC1));
+  assert_true(kvi_coded_cut(whole, chunk->sample.payload, kvi_quality(2, 4, KVI_CODING_KVC1), 4, &rest));
   assert_int_equal(rest.length, whole->object_at + whole->object.quality_end[1]);
   assert_int_equal(rest.quality, kvi_quality(3, 4, KVI_CODING_KVC1));
   assert_in_range(kvi_coded_segments(whole, chunk->sample.payload, segments, KVI_SEGMENTS_MAX),

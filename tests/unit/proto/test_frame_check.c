@@ -167,12 +167,16 @@ static void qualities_are_checked(void **state)
   PUT(KVS_ERR_PROTOCOL, 0, 0, put.start.n_qualities = 1);
   PUT(KVS_ERR_PROTOCOL, 0, 0, put.start.codings = 2);
   PUT(KVS_ERR_PROTOCOL, 0, 0, put.start.loss_max = 1);
+  PUT(KVS_ERR_PROTOCOL, 0, 0, put.start.loss_enough = 1);
+  PUT(KVS_ERR_PROTOCOL, 0, 0, put.start.bytes_enough = 1);
 #define GET(status, ...)                                                                                     \
   PUT(status, 0, 0, put.start.put = false; put.start.n_segment_counts = put.start.n_segment_lengths = 0;     \
       put.start.n_qualities = 0; __VA_ARGS__)
 
   GET(KVS_OK, put.start.loss_max = KVI_LOSS_MAX; put.start.codings = UINT32_MAX); /* codings of tomorrow */
   GET(KVS_ERR_PROTOCOL, put.start.loss_max = KVI_LOSS_MAX + 1);
+  GET(KVS_OK, put.start.loss_enough = KVI_LOSS_MAX; put.start.bytes_enough = UINT64_MAX);
+  GET(KVS_ERR_PROTOCOL, put.start.loss_enough = KVI_LOSS_MAX + 1);
   GET(KVS_ERR_PROTOCOL, put.start.n_qualities = 2);
 #undef GET
 #undef PUT

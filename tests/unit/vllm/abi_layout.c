@@ -138,6 +138,8 @@ static void print_requests(void)
   FIELD(kvs_request, reserved);
   FIELD(kvs_request, loss_max);
   FIELD(kvs_request, reserved_2);
+  FIELD(kvs_request, loss_enough);
+  FIELD(kvs_request, hurry_ms);
   close_struct();
 
   STRUCT(kvs_buffer);

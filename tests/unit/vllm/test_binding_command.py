@@ -45,6 +45,7 @@ class WithoutNode(unittest.TestCase):
                           ("get", KEY, "-", "-e", "embedded:1MiB", "--room", "-1"),
                           ("get", KEY, "-", "-e", "embedded:1MiB", "--room", "0"),
                           ("get", KEY, "-", "-e", "embedded:1MiB", "--room", str(2**60)),
+                          ("get", KEY, "-", "-e", "embedded:1MiB", "--loss-enough", "1"),
                           ("get", KEY, "-", "-e", "embedded:1MiB", "--chunk-bytes", str(2**60))):
                 code, out, said = run(*wrong)
                 self.assertEqual((code, out, said.count("\n")), (2, b"", 1), f"{wrong}: {said}")
@@ -117,6 +118,7 @@ class WithNode(unittest.TestCase):
         answer = json.loads(out)
         self.assertEqual((code, answer["n_prefix"], answer["present"]), (1, 1, [True, False]))
         self.assertEqual(self.run_on_node("get", KEY, "-", *space)[:2], (0, payload))
+        self.assertEqual(self.run_on_node("get", KEY, "-", *space, "--loss-max", "4", "--loss-enough", "3")[:2], (0, payload))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "chunk")
             self.assertEqual(self.run_on_node("get", KEY, str(path), *space)[0], 0)

@@ -115,6 +115,19 @@ class TransferCases:
         with self.assertRaises(kvasir.InvalidError):
             space.get_buffers(named[:16], [bytes(1000)])  # nowhere to write
 
+    def test_who_wants_less_gets_what_there_is(self: "Cases") -> None:
+        space, cache, named = self.connector.space(description()), Paged(self.connector), keys(2)
+        self.put(space, named, cache, slots(0, 1, 2, 3))
+        less = {"loss_max": 4, "loss_enough": 3, "hurry": 0.001}
+        done = space.get(named, cache.memory, slots(4, 5, 6, 7), Paged.PER_CHUNK, **less).wait(WAIT)
+        self.assertEqual((done.status, done.bytes), (Status.OK, 2 * Paged.CHUNK))
+        self.assertEqual([cache.page(i + 4) for i in range(4)], [cache.page(i) for i in range(4)])
+        self.assertEqual(space.get_buffers(named, [bytearray(Paged.CHUNK)] * 2, **less).wait(WAIT).status, Status.OK)
+        for wrong in ({"loss_max": 2, "loss_enough": 3}, {"loss_enough": -1}, {"hurry": -1.0}):
+            with self.assertRaises(kvasir.InvalidError):
+                space.get(named, cache.memory, slots(4, 5, 6, 7), Paged.PER_CHUNK, **wrong)
+        self.assertEqual(self.connector.in_flight, 0)
+
     def test_delete(self: "Cases") -> None:
         space, cache, named = self.connector.space(description()), Paged(self.connector), keys(2)
         self.put(space, named, cache, slots(0, 1, 2, 3))

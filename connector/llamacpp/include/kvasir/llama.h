@@ -47,6 +47,8 @@ typedef struct kvs_llama_options {
   uint32_t
       loss_max; /* how far saved chunks may be degraded, and the most loss that is taken of loaded ones: 0 none, up to 15 (docs/formats/chunk.md) */
   uint32_t reserved_2; /* not looked at: a field that comes later begins behind it */
+  uint32_t loss_enough,
+      hurry_ms; /* of loads: as of kvs_request (kvasir/connector.h); hurry_ms of each exchange with the store */
 } kvs_llama_options;
 
 typedef struct kvs_llama_prompt {
