@@ -135,8 +135,8 @@ static kvs_status work(struct sim_options *options, struct sim_trace *trace, str
           error, KVS_ERR_INVALID,
           "the trace does not tell its runs, so it has no open working set: say capacities in tokens");
   cells = options->n_capacities * options->seeds;
-  report.capacities = calloc(cells, sizeof *report.capacities);
-  report.results = calloc(cells * options->n_policies, sizeof *report.results);
+  report.capacities = calloc(cells + 1, sizeof *report.capacities);
+  report.results = calloc(cells * options->n_policies + 1, sizeof *report.results);
   if (!report.capacities || !report.results)
     sim_fail(error, KVS_ERR_NOMEM, "no memory for the results");
   else if (replay_all(&report, error) == KVS_OK) {

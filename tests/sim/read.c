@@ -214,7 +214,7 @@ static kvs_status read_tar(struct sim_trace *trace, const char *path, enum sim_f
   }
   if (status == KVS_OK && n == 0)
     status = sim_fail(error, KVS_ERR_INVALID, "%s: holds no *.json", path);
-  if (status == KVS_OK)
+  else if (status == KVS_OK)
     status = read_members(trace, path, format, members, n, error);
   free(members);
   return status;
@@ -241,6 +241,8 @@ kvs_status sim_read_text(struct sim_trace *trace, const char *name, enum sim_for
   bool first = trace->n_requests == 0, spread = trace->spread;
   kvs_status status;
 
+  if (text == NULL || length == 0)
+    return sim_fail(error, KVS_ERR_INVALID, "%s:1: nothing is in it", name);
   switch (format == SIM_AUTO ? guess(text, length) : format) {
   case SIM_MOONCAKE:
     status = sim_read_mooncake(trace, name, text, length, error);

@@ -63,15 +63,30 @@ static void put_tokens(FILE *out, double tokens)
   fprintf(out, "%8.2fM", tokens / 1e6);
 }
 
+/* Of what is replayed: without what was left out. */
+static void count_kept(const struct sim_trace *trace, uint64_t *requests_p, uint32_t *runs_p)
+{
+  *requests_p = 0;
+  *runs_p = 0;
+  for (uint32_t i = 0; i < trace->n_runs; i++) {
+    *requests_p += trace->runs[i].left_out ? 0 : trace->runs[i].n_requests;
+    *runs_p += !trace->runs[i].left_out;
+  }
+}
+
 void sim_report_table(const struct sim_report *report, FILE *out)
 {
   const struct sim_options *options = report->options;
   const struct sim_trace *trace = report->trace;
   double gib = trace->chunk_tokens * options->bytes_per_token / (1u << 30);
+  uint64_t requests;
+  uint32_t runs;
 
-  fprintf(out, "%zu requests, %u runs", trace->n_requests, trace->n_runs);
+  count_kept(trace, &requests, &runs);
+  fprintf(out, "%llu requests, %u runs", (unsigned long long)requests, runs);
   if (trace->spread)
-    fprintf(out, " (%u duplicates left out, %u groups)", report->found.duplicates, report->found.groups);
+    fprintf(out, " (of %u; %u duplicates; %u groups)", trace->n_runs, report->found.duplicates,
+            report->found.groups);
   fprintf(out, ", %u chunks of %u tokens", trace->n_chunks, trace->chunk_tokens);
   if (trace->n_runs > 1)
     fprintf(out, "; open working set %.2fM tokens", (double)report->open_tokens / 1e6);
@@ -147,13 +162,16 @@ void sim_report_json(const struct sim_report *report, FILE *out)
 {
   const struct sim_options *options = report->options;
   const struct sim_trace *trace = report->trace;
+  uint64_t requests;
+  uint32_t runs;
 
+  count_kept(trace, &requests, &runs);
   fprintf(out,
-          "{\"trace\":{\"requests\":%zu,\"runs\":%u,\"duplicates\":%u,\"groups\":%u,\"chunks\":%u,\"chunk_"
+          "{\"trace\":{\"requests\":%llu,\"runs\":%u,\"duplicates\":%u,\"groups\":%u,\"chunks\":%u,\"chunk_"
           "tokens\":%u,"
           "\"open_tokens\":%llu},\"alpha\":%g,\"beta\":%g,\"bytes_per_token\":%.0f,\"load\":%g,\"warm_up\":%"
           "g,\"rows\":[",
-          trace->n_requests, trace->n_runs, report->found.duplicates, report->found.groups, trace->n_chunks,
+          (unsigned long long)requests, runs, report->found.duplicates, report->found.groups, trace->n_chunks,
           trace->chunk_tokens, (unsigned long long)report->open_tokens, options->cost.alpha,
           options->cost.beta, options->bytes_per_token, options->load, options->warm_up);
   for (size_t c = 0; c < options->n_capacities; c++)

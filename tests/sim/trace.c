@@ -51,7 +51,7 @@ void sim_trace_scope(struct sim_trace *trace)
     trace->scope--;
 }
 
-/* Room for `more` behind the `used` items. False: no memory, or more than `most`. */
+/* Room for `more` behind the `used` items, and some in any case, so that nothing is NULL. False: no memory, or more than `most`. */
 static bool grow(void **items_p, size_t size, size_t used, size_t more, size_t *room_p, size_t most)
 {
   size_t want, room = *room_p ? *room_p : 1024;
@@ -59,7 +59,7 @@ static bool grow(void **items_p, size_t size, size_t used, size_t more, size_t *
 
   if (!kvi_size_add(used, more, &want) || want > most)
     return false;
-  if (want <= *room_p)
+  if (want <= *room_p && *room_p > 0)
     return true;
   while (room < want)
     room *= 2;
@@ -153,17 +153,19 @@ static bool make_room(struct sim_trace *trace, size_t chunks)
          map_grow(trace, chunks);
 }
 
+/* Of what is added; *each_p: blocks of a chunk. */
 static kvs_status check(const struct sim_trace *trace, const struct sim_request *request,
-                        uint32_t block_tokens, size_t n, uint32_t *chunk_tokens_p, struct sim_error *error)
+                        uint32_t block_tokens, size_t n, uint32_t *each_p, struct sim_error *error)
 {
-  uint32_t chunk_tokens = trace->chunk_tokens;
+  uint32_t chunk_tokens = trace->chunk_tokens, each;
 
   if (block_tokens == 0 || block_tokens > CHUNK_TOKENS_MAX)
     return sim_fail(error, KVS_ERR_INVALID, "blocks of %u tokens", block_tokens);
   if (chunk_tokens == 0)
     chunk_tokens =
         block_tokens > SIM_CHUNK_TOKENS ? block_tokens : SIM_CHUNK_TOKENS / block_tokens * block_tokens;
-  if (chunk_tokens % block_tokens != 0)
+  each = chunk_tokens / block_tokens;
+  if (each == 0 || each * block_tokens != chunk_tokens)
     return sim_fail(error, KVS_ERR_INVALID, "a chunk of %u tokens is not made of whole blocks of %u",
                     chunk_tokens, block_tokens);
   if (request->input_tokens > SIM_TOKENS_MAX || request->at_us > SIM_TIME_MAX_US ||
@@ -172,7 +174,7 @@ static kvs_status check(const struct sim_trace *trace, const struct sim_request 
   if (n > ((uint64_t)request->input_tokens + block_tokens - 1) / block_tokens)
     return sim_fail(error, KVS_ERR_INVALID, "%zu blocks of %u tokens, but an input of %u", n, block_tokens,
                     request->input_tokens);
-  *chunk_tokens_p = chunk_tokens;
+  *each_p = each;
   return KVS_OK;
 }
 
@@ -181,17 +183,16 @@ kvs_status sim_trace_add(struct sim_trace *trace, const struct sim_request *requ
 {
   struct sim_request *added;
   struct sim_run *run;
-  uint32_t parent = SIM_NONE, chunk_tokens = 0;
-  kvs_status status = check(trace, request, block_tokens, n, &chunk_tokens, error);
-  size_t each, chunks;
+  uint32_t parent = SIM_NONE, each = 1;
+  kvs_status status = check(trace, request, block_tokens, n, &each, error);
+  size_t chunks;
 
   if (status != KVS_OK)
     return status;
-  each = chunk_tokens / block_tokens;
   chunks = n / each;
   if (!make_room(trace, chunks))
     return sim_fail(error, KVS_ERR_NOMEM, "too many requests or chunks, or no memory for them");
-  trace->chunk_tokens = chunk_tokens;
+  trace->chunk_tokens = each * block_tokens;
   added = &trace->requests[trace->n_requests++];
   *added = *request;
   added->first = trace->n_refs;
