@@ -9,7 +9,7 @@
 #define TICK_NS        256u /* the node's leaf-lru tells times apart that differ by as much */
 #define PROGRESS_EVERY 256u
 
-enum kind { ORDER, INFINITE, BELADY, COST_ORACLE };
+enum kind { ORDER, HEADS, INFINITE, BELADY, COST_ORACLE };
 
 struct sim_policy {
   const char *name, *about;
@@ -19,6 +19,7 @@ struct sim_policy {
 
 static const struct sim_policy policies[] = {
     {"lru", "least recently used, tails first: the node's leaf-lru", ORDER, &sim_order_lru},
+    {"lru-head", "least recently used, heads first, blind to chains: the wrong order", HEADS, NULL},
     {"lfu", "least frequently used, with aging (LFU-DA)", ORDER, &sim_order_lfu},
     {"s3fifo", "S3-FIFO, small queue of 10 %", ORDER, &sim_order_s3fifo},
     {"sieve", "SIEVE", ORDER, &sim_order_sieve},
@@ -247,6 +248,8 @@ kvs_status sim_replay_run(const struct sim_replay *replay, const struct sim_poli
   *result_p = result;
   if (policy->kind == BELADY || policy->kind == COST_ORACLE)
     status = sim_offline_run(replay, policy->kind == COST_ORACLE, &result);
+  else if (policy->kind == HEADS)
+    status = sim_heads_run(replay, &result);
   else
     status = run_order(replay, policy, &result);
   if (status != KVS_OK)

@@ -29,7 +29,7 @@ struct sim_replay {
 
 struct sim_policy;
 
-/* By name: "lru", "lfu", "s3fifo", "sieve", "gdsf", "infinite", "belady", "cost-oracle"; NULL: there is none such. */
+/* By name: "lru", "lru-head", "lfu", "s3fifo", "sieve", "gdsf", "infinite", "belady", "cost-oracle"; NULL: there is none such. */
 const struct sim_policy *sim_policy_find(const char *name);
 /* The number'th; NULL behind the last. */
 const struct sim_policy *sim_policy_at(size_t number);
@@ -45,6 +45,9 @@ kvs_status sim_replay_run(const struct sim_replay *replay, const struct sim_poli
 
 /* offline.c: by the schedule's future. weighed: by the seconds that a chunk saves, else by its next use alone. */
 kvs_status sim_offline_run(const struct sim_replay *replay, bool weighed, struct sim_result *result);
+
+/* heads.c: least recently used, heads first. */
+kvs_status sim_heads_run(const struct sim_replay *replay, struct sim_result *result);
 
 /* Adds one event to the sums. */
 void sim_result_count(struct sim_result *result, const struct sim_replay *replay, uint32_t event,

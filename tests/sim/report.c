@@ -83,7 +83,9 @@ void sim_report_table(const struct sim_report *report, FILE *out)
   uint32_t runs;
 
   count_kept(trace, &requests, &runs);
-  fprintf(out, "%llu requests, %u runs", (unsigned long long)requests, runs);
+  fprintf(out, "%llu requests", (unsigned long long)requests);
+  if (trace->n_runs > 1)
+    fprintf(out, ", %u runs", runs);
   if (trace->spread)
     fprintf(out, " (of %u; %u duplicates; %u groups)", trace->n_runs, report->found.duplicates,
             report->found.groups);

@@ -84,8 +84,8 @@ static inline int model_hits(const struct model_cache *cache, const struct model
   return hits;
 }
 
-/* Plain LRU that knows nothing of leaves; a chain is used from its tail on. */
-static inline void model_lru(const struct model_trace *trace, int capacity, int *hits)
+/* Plain LRU that knows nothing of leaves; a chain is used from its tail on, or from its head. */
+static inline void model_lru(const struct model_trace *trace, int capacity, bool tail_first, int *hits)
 {
   static struct model_cache cache;
   char block[MODEL_LENGTH + 1];
@@ -93,8 +93,8 @@ static inline void model_lru(const struct model_trace *trace, int capacity, int 
   cache.n = 0;
   for (int i = 0; i < trace->n; i++) {
     hits[i] = model_hits(&cache, NULL, trace->chain[i]);
-    for (int k = (int)strlen(trace->chain[i]); k > 0; k--) {
-      int at = model_find(&cache, model_prefix(trace->chain[i], k, block));
+    for (int k = 0, n = (int)strlen(trace->chain[i]); k < n; k++) {
+      int at = model_find(&cache, model_prefix(trace->chain[i], tail_first ? n - k : k + 1, block));
 
       if (at >= 0)
         model_remove(&cache, at);

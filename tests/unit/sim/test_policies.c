@@ -96,10 +96,12 @@ static void like_the_models(void **state)
     make(&model, &rand);
     trace = translate(&model, &rand);
     assert_int_equal(sim_schedule_create(trace, 1, 1, &schedule, &error), KVS_OK);
-    model_lru(&model, MODEL_BLOCKS, expected);
+    model_lru(&model, MODEL_BLOCKS, true, expected);
     compare(trace, schedule, "infinite", capacity, expected);
-    model_lru(&model, capacity, expected);
+    model_lru(&model, capacity, true, expected);
     compare(trace, schedule, "lru", capacity, expected);
+    model_lru(&model, capacity, false, expected);
+    compare(trace, schedule, "lru-head", capacity, expected);
     model_s3fifo(&model, capacity, expected);
     compare(trace, schedule, "s3fifo", capacity, expected);
     model_belady(&model, capacity, expected);
