@@ -12,11 +12,13 @@
 
 #include "tests/sim/cost.h"
 #include "tests/sim/trace.h"
+#include "tiers/policy/policy.h"
 
 struct sim_setting {
   const struct sim_trace *trace;
   uint32_t capacity; /* chunks */
   struct sim_cost cost;
+  const struct kvi_policy_ops *node; /* for sim_order_node: the policy that it drives */
 };
 
 struct sim_order_ops {
@@ -34,7 +36,7 @@ struct sim_order_ops {
   uint32_t (*victim)(void *order, uint64_t now_ns);
 };
 
-extern const struct sim_order_ops sim_order_lru; /* the node's leaf-lru */
+extern const struct sim_order_ops sim_order_node; /* a policy of the node */
 extern const struct sim_order_ops sim_order_lfu;
 extern const struct sim_order_ops sim_order_gdsf;
 extern const struct sim_order_ops sim_order_s3fifo;

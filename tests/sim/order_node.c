@@ -1,8 +1,7 @@
-/* tests/sim/order_node.c: the node's own policy, driven by the simulator: a chunk's number is its handle. */
+/* tests/sim/order_node.c: a policy of the node, driven by the simulator as it is: a chunk's number is its handle. */
 #include <stdlib.h>
 
 #include "tests/sim/order.h"
-#include "tiers/policy/policy.h"
 
 struct order {
   const struct sim_trace *trace;
@@ -30,7 +29,7 @@ static kvs_status create(const struct sim_setting *setting, void **order_p)
   if (!order)
     return KVS_ERR_NOMEM;
   order->trace = setting->trace;
-  order->ops = &kvi_policy_leaf_lru;
+  order->ops = setting->node;
   status = order->ops->create(setting->trace->n_chunks + 1, &order->policy);
   if (status != KVS_OK) {
     destroy(order);
@@ -77,5 +76,5 @@ static uint32_t victim(void *own, uint64_t now_ns)
   return chunk;
 }
 
-const struct sim_order_ops sim_order_lru = {
+const struct sim_order_ops sim_order_node = {
     .create = create, .destroy = destroy, .insert = insert, .touch = touch, .hold = hold, .victim = victim};

@@ -15,18 +15,20 @@ struct sim_policy {
   const char *name, *about;
   enum kind kind;
   const struct sim_order_ops *order;
+  const struct kvi_policy_ops *node; /* of sim_order_node */
 };
 
 static const struct sim_policy policies[] = {
-    {"lru", "least recently used, tails first: the node's leaf-lru", ORDER, &sim_order_lru},
-    {"lru-head", "least recently used, heads first, blind to chains: the wrong order", HEADS, NULL},
-    {"lfu", "least frequently used, with aging (LFU-DA)", ORDER, &sim_order_lfu},
-    {"s3fifo", "S3-FIFO, small queue of 10 %", ORDER, &sim_order_s3fifo},
-    {"sieve", "SIEVE", ORDER, &sim_order_sieve},
-    {"gdsf", "GreedyDual by frequency and prefill seconds", ORDER, &sim_order_gdsf},
-    {"infinite", "a cache that loses nothing", INFINITE, &sim_order_none},
-    {"belady", "offline: the most hits that are possible", BELADY, NULL},
-    {"cost-oracle", "offline: greedy by saved prefill seconds", COST_ORACLE, NULL}};
+    {"lru", "least recently used, tails first: the node's leaf-lru", ORDER, &sim_order_node,
+     &kvi_policy_leaf_lru},
+    {"lru-head", "least recently used, heads first, blind to chains: the wrong order", HEADS, NULL, NULL},
+    {"lfu", "least frequently used, with aging (LFU-DA)", ORDER, &sim_order_lfu, NULL},
+    {"s3fifo", "S3-FIFO, small queue of 10 %", ORDER, &sim_order_s3fifo, NULL},
+    {"sieve", "SIEVE", ORDER, &sim_order_sieve, NULL},
+    {"gdsf", "GreedyDual by frequency and prefill seconds", ORDER, &sim_order_gdsf, NULL},
+    {"infinite", "a cache that loses nothing", INFINITE, &sim_order_none, NULL},
+    {"belady", "offline: the most hits that are possible", BELADY, NULL, NULL},
+    {"cost-oracle", "offline: greedy by saved prefill seconds", COST_ORACLE, NULL, NULL}};
 
 const struct sim_policy *sim_policy_at(size_t number)
 {
@@ -203,7 +205,8 @@ static kvs_status run_order(const struct sim_replay *replay, const struct sim_po
 {
   const struct sim_trace *trace = replay->trace;
   struct cache cache = {.trace = trace, .ops = policy->order, .clock_ns = TICK_NS};
-  struct sim_setting setting = {.trace = trace, .capacity = replay->capacity, .cost = replay->cost};
+  struct sim_setting setting = {
+      .trace = trace, .capacity = replay->capacity, .cost = replay->cost, .node = policy->node};
   kvs_status status = KVS_ERR_NOMEM;
 
   cache.capacity = policy->kind == INFINITE ? SIM_NONE : replay->capacity;
