@@ -62,8 +62,8 @@ expect_file libkvasir-dev usr/include/kvasir/status.h usr/include/kvasir/client.
   'usr/share/man/man3/libkvasir-connector\.3'
 expect_file kvasir-server usr/sbin/kvasird etc/kvasir/kvasird.yaml '(usr/)?lib/systemd/system/kvasird.service' \
   'usr/share/man/man8/kvasird\.8'
-expect_file kvasir-tools usr/bin/kvasirctl usr/bin/kvasir-bench 'usr/share/man/man1/kvasirctl\.1' \
-  'usr/share/man/man1/kvasir-bench\.1' usr/share/bash-completion/completions/kvasirctl
+expect_file kvasir-tools usr/bin/kvasirctl usr/bin/kvasir-bench usr/bin/kvasir-sim 'usr/share/man/man1/kvasirctl\.1' \
+  'usr/share/man/man1/kvasir-bench\.1' 'usr/share/man/man1/kvasir-sim\.1' usr/share/bash-completion/completions/kvasirctl
 expect_depends kvasir-server 'libgrpc[0-9]+'
 expect_depends libkvasir0 'libc6'
 expect_depends libkvasir-dev 'libkvasir0 \(= .*libkvasir-connector0 \(= '

@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+"""kvasir-sim from its command line: each format, packed and not, gives the hits that dictionaries count; tables, JSON, pictures, mistakes.
+
+Usage: sim.py KVASIR-SIM
+
+Where the environment's KVASIR_TRACES names a folder with mooncake-conversation.jsonl.zst, the published hit rates of that trace are checked too.
+"""
+
+import collections
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+import tarfile
+import tempfile
+
+SIM = os.path.abspath(sys.argv[1])
+BLOCK = 512
+REQUESTS = 300
+
+
+def check(condition, message):
+    if not condition:
+        sys.exit(f"FAILED: {message}")
+
+
+def run(code, *arguments):
+    done = subprocess.run([SIM, *arguments], capture_output=True, timeout=200, check=False)
+    out, err = done.stdout.decode(), done.stderr.decode()
+    check(done.returncode == code, f"kvasir-sim {' '.join(arguments)}: exit {done.returncode}, not {code}: {out}{err}")
+    return out, err
+
+
+def rows(*arguments):
+    """Of the JSON document, by policy and capacity."""
+    document = json.loads(run(0, "--json", *arguments)[0])
+    return {(row["policy"], int(row["capacity_tokens"])): row for row in document["rows"]}, document
+
+
+def chains(seed):
+    """Prompts that go on from earlier ones; each id is new where the prompt leaves the others, as in the published traces."""
+    generator = random.Random(seed)
+    made, fresh = [], 0
+    for _ in range(REQUESTS):
+        chain = list(generator.choice(made[-40:])) if made and generator.random() < 0.7 else []
+        chain = chain[: generator.randint(0, len(chain))] if generator.random() < 0.3 else chain
+        for _ in range(generator.randint(1, 6)):
+            chain.append(fresh)
+            fresh += 1
+        made.append(chain)
+    return made
+
+
+def lru_hits(prompts, capacity):
+    """Tails first; all of a prompt is stored, then the oldest blocks go."""
+    cache, hits = collections.OrderedDict(), 0
+    for chain in prompts:
+        for block in chain:
+            if block not in cache:
+                break
+            hits += 1
+        for block in reversed(chain):
+            cache[block] = True
+            cache.move_to_end(block)
+        while len(cache) > capacity:
+            cache.popitem(last=False)
+    return hits
+
+
+def belady_hits(prompts, capacity):
+    ahead = collections.defaultdict(list)
+    for number, chain in enumerate(prompts):
+        for block in chain:
+            ahead[block].append(number)
+    cache, hits = {}, 0
+    for number, chain in enumerate(prompts):
+        for block in chain:
+            if block not in cache:
+                break
+            hits += 1
+        for depth, block in enumerate(chain):
+            later = [at for at in ahead[block] if at > number]
+            cache[block] = (later[0] if later else sys.maxsize, depth)
+        while len(cache) > capacity:
+            del cache[max(cache, key=cache.get)]
+    return hits
+
+
+def write(path, lines):
+    with open(path, "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+    return path
+
+
+def mooncake(prompts):
+    return [
+        {"timestamp": number * 100, "input_length": len(chain) * BLOCK - 7, "output_length": 1, "hash_ids": chain}
+        for number, chain in enumerate(prompts)
+    ]
+
+
+def bailian(prompts):
+    return [
+        {
+            "chat_id": number,
+            "parent_chat_id": -1,
+            "timestamp": number * 0.1,
+            "turn": 1,
+            "type": "text",
+            "hash_ids": [16 * block + part for block in chain for part in range(16)],
+        }
+        for number, chain in enumerate(prompts)
+    ]
+
+
+def like_dictionaries(scratch):
+    prompts = chains(1)
+    asked = sum(len(chain) for chain in prompts)
+    formats = {
+        BLOCK: write(f"{scratch}/mooncake.jsonl", mooncake(prompts)),
+        256: write(f"{scratch}/bailian.jsonl", bailian(prompts)),
+    }
+    for tokens, path in formats.items():
+        capacities = [20, 60, 200]
+        listed = ",".join(str(capacity * tokens) for capacity in capacities)
+        found, document = rows("--capacity", listed, path)
+        check(document["trace"]["requests"] == REQUESTS, document["trace"])
+        check(document["trace"]["chunk_tokens"] == tokens, document["trace"])
+        for capacity in capacities:
+            for policy, expected in (
+                ("lru", lru_hits(prompts, capacity)),
+                ("infinite", lru_hits(prompts, 1 << 30)),
+                ("belady", belady_hits(prompts, capacity)),
+            ):
+                one = found[policy, capacity * tokens]["seeds"][0]
+                check(one["hits"] == expected, f"{path}, {policy}, {capacity}: {one['hits']} hits, not {expected}")
+                check(one["chunks"] == asked, f"{one['chunks']} chunks, not {asked}")
+    return formats[BLOCK]
+
+
+def agent_run(chain, shift):
+    """A run whose prompts grow by a block a request."""
+    return {
+        "block_size": BLOCK,
+        "requests": [
+            {"t": 10.0 * turn + shift, "in": BLOCK * (turn + 1) + shift, "out": turn + shift, "hash_ids": chain[: turn + 1], "stop": "tool_use"}
+            for turn in range(len(chain))
+        ],
+    }
+
+
+def runs(scratch):
+    folder = f"{scratch}/runs"
+    os.mkdir(folder)
+    with tarfile.open(f"{scratch}/runs.tar", "w") as archive:
+        for number in range(12):
+            text = json.dumps(agent_run(list(range(20)), number if number < 11 else 0)).encode()
+            with open(f"{folder}/run{number:02}.json", "wb") as file:
+                file.write(text)
+            about = tarfile.TarInfo(f"run{number:02}.json")
+            about.size = len(text)
+            archive.addfile(about, io.BytesIO(text))
+    options = ["--capacity", "0.5x,40k", "--seeds", "3", "--load", "50", "--warm-up", "0.1"]
+    found, document = rows(*options, folder)
+    check(document["trace"]["duplicates"] == 1, document["trace"])
+    check(len(found["lru", 40000]["seeds"]) == 3, found["lru", 40000])
+    check(document["trace"]["open_tokens"] > 0, document["trace"])
+    same, _ = rows(*options, f"{scratch}/runs.tar")
+    for key, row in found.items():
+        check(row["hit_rate"] == same[key]["hit_rate"] and row["paid_s"] == same[key]["paid_s"], f"{key}: an archive is not its folder")
+    halves = [json.loads(run(0, "--json", "--half", half, folder)[0])["rows"][0]["seeds"][0]["requests"] for half in ("tune", "report")]
+    check(sum(halves) == 11 * 20 and min(halves) > 0, f"halves of {halves} requests")
+
+
+def reports(scratch, trace):
+    picture = f"{scratch}/out.svg"
+    out, _ = run(0, "--policy", "lru,belady", "--capacity", "20k,40k", "--plot", picture, trace)
+    check("CAPACITY" in out and out.count("belady") >= 2, out)
+    with open(picture, encoding="utf-8") as file:
+        drawn = file.read()
+    check(drawn.startswith("<svg") and drawn.count("<polyline") == 4 and "nan" not in drawn, drawn[:200])
+    check("cost-oracle" in run(0, "--help")[0], "no help")
+    check(run(0, "--version")[0].startswith("kvasir-sim "), "no version")
+
+
+def mistakes(scratch, trace):
+    for arguments in ([], ["--policy", "best", trace], ["--capacity", "0", trace], ["--capacity", "-3M", trace], ["--load", "0", trace],
+                      ["--seeds", "1.5", trace], ["--plot", "x.gif", trace], ["--warm-up", "1", trace], ["--half", "both", trace], ["--fly"]):
+        _, err = run(2, *arguments)
+        check("usage" in err, err)
+    for text, words in (("{}", "block_size"), ('{"timestamp":1,"input_length":-1}', ":1: "), ("", "nothing is in it")):
+        path = f"{scratch}/wrong.jsonl"
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        out, err = run(1, path)
+        check(words in err and out == "", f"{text}: {err}")
+    check("No such file" in run(1, f"{scratch}/nowhere")[1], "a file that is not there")
+    check("open working set" in run(1, "--capacity", "1x", trace)[1], "no runs, but an open working set")
+
+
+def published():
+    folder = os.environ.get("KVASIR_TRACES")
+    path = f"{folder}/mooncake-conversation.jsonl.zst"
+    if not folder or not os.path.exists(path):
+        print("KVASIR_TRACES names no folder with mooncake-conversation.jsonl.zst: the published hit rates were not checked")
+        return
+    found, _ = rows("--policy", "lru,infinite,belady", "--capacity", "3M,5M,10M,20M", path)
+    for policy, capacity, rate in (("lru", 3, 0.136), ("lru", 5, 0.207), ("lru", 10, 0.285), ("lru", 20, 0.351), ("infinite", 20, 0.366),
+                                   ("belady", 3, 0.353), ("belady", 5, 0.366)):
+        got = found[policy, capacity * 1000000]["hit_rate"]
+        check(abs(got - rate) < 0.001, f"{policy} at {capacity} M tokens: {got}, published {rate}")
+
+
+with tempfile.TemporaryDirectory() as scratch:
+    trace = like_dictionaries(scratch)
+    runs(scratch)
+    reports(scratch, trace)
+    mistakes(scratch, trace)
+    published()

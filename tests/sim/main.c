@@ -1,0 +1,172 @@
+/* kvasir-sim: replays traces through cache policies in virtual time. docs/simulator.md. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "tests/sim/options.h"
+#include "tests/sim/report.h"
+#include "tests/sim/schedule.h"
+
+#define BAR_WIDTH 30
+
+/* What is under way, for the bar on a terminal. */
+struct progress {
+  bool shown;
+  double done, all; /* replays */
+  uint32_t events;  /* of one */
+  int permille;     /* drawn last */
+};
+
+static void draw(void *own, uint32_t done)
+{
+  struct progress *progress = own;
+  int permille = (int)(1000 * (progress->done + (double)done / progress->events) / progress->all);
+  int filled = permille * BAR_WIDTH / 1000;
+
+  if (!progress->shown || permille == progress->permille)
+    return;
+  progress->permille = permille;
+  fprintf(stderr, "\rreplaying [%.*s%*s] %3d %%", filled, "##############################",
+          BAR_WIDTH - filled, "", permille / 10);
+  fflush(stderr);
+}
+
+static void wipe(const struct progress *progress)
+{
+  if (progress->shown)
+    fprintf(stderr, "\r%*s\r", BAR_WIDTH + 24, "");
+}
+
+static uint64_t tokens_of(const struct sim_capacity *capacity, const struct sim_schedule *schedule)
+{
+  return capacity->tokens > 0 ? capacity->tokens : (uint64_t)(capacity->open * (double)schedule->open_tokens);
+}
+
+/* All policies at all capacities, by one order of the requests. */
+static kvs_status replay_seed(struct sim_report *report, const struct sim_schedule *schedule, uint32_t seed,
+                              struct progress *progress, struct sim_error *error)
+{
+  const struct sim_options *options = report->options;
+  struct sim_replay replay = {.trace = report->trace,
+                              .schedule = schedule,
+                              .cost = options->cost,
+                              .warm_up = (uint32_t)(options->warm_up * schedule->n),
+                              .progress = draw,
+                              .own = progress};
+
+  progress->events = schedule->n;
+  for (size_t c = 0; c < options->n_capacities; c++) {
+    uint64_t tokens = tokens_of(&options->capacities[c], schedule), chunks;
+
+    report->capacities[c * options->seeds + seed] = tokens;
+    chunks = tokens / report->trace->chunk_tokens;
+    replay.capacity = chunks == 0 ? 1 : chunks < SIM_NONE ? (uint32_t)chunks : SIM_NONE - 1;
+    for (size_t p = 0; p < options->n_policies; p++) {
+      struct sim_result *result = &report->results[(c * options->n_policies + p) * options->seeds + seed];
+      kvs_status status = KVS_OK;
+
+      if (c > 0 && sim_policy_is_infinite(options->policies[p]))
+        *result = report->results[p * options->seeds + seed];
+      else
+        status = sim_replay_run(&replay, options->policies[p], result);
+      if (status != KVS_OK)
+        return sim_fail(error, status, "%s: %s", sim_policy_name(options->policies[p]),
+                        kvs_status_text(status));
+      progress->done++;
+    }
+  }
+  return KVS_OK;
+}
+
+static kvs_status replay_all(struct sim_report *report, struct sim_error *error)
+{
+  const struct sim_options *options = report->options;
+  struct progress progress = {.shown = isatty(STDERR_FILENO) == 1,
+                              .permille = -1,
+                              .all = (double)options->seeds *
+                                     (double)(options->n_capacities * options->n_policies)};
+  kvs_status status = KVS_OK;
+
+  for (uint32_t i = 0; i < options->seeds && status == KVS_OK; i++) {
+    struct sim_schedule *schedule;
+
+    status = sim_schedule_create(report->trace, options->seed + i, options->load, &schedule, error);
+    if (status != KVS_OK)
+      break;
+    report->open_tokens += schedule->open_tokens / options->seeds;
+    status = replay_seed(report, schedule, i, &progress, error);
+    sim_schedule_destroy(schedule);
+  }
+  wipe(&progress);
+  return status;
+}
+
+static kvs_status plot(const struct sim_report *report, struct sim_error *error)
+{
+  const char *path = report->options->plot;
+  FILE *file = fopen(path, "we");
+  bool failed;
+
+  if (file == NULL)
+    return sim_fail(error, KVS_ERR_SYSTEM, "%s: cannot be written", path);
+  sim_report_svg(report, file);
+  failed = ferror(file) != 0;
+  if (fclose(file) != 0 || failed)
+    return sim_fail(error, KVS_ERR_SYSTEM, "%s: was not written whole", path);
+  return KVS_OK;
+}
+
+/* Reads, replays and prints. */
+static kvs_status work(struct sim_options *options, struct sim_trace *trace, struct sim_error *error)
+{
+  struct sim_report report = {.options = options, .trace = trace};
+  size_t cells;
+
+  for (int i = 0; i < options->n_paths; i++)
+    if (sim_read_path(trace, options->paths[i], options->format, error) != KVS_OK)
+      return error->status;
+  if (sim_runs_choose(trace, options->half, &report.found, error) != KVS_OK)
+    return error->status;
+  if (!trace->spread)
+    options->seeds = 1; /* the trace says when its requests came */
+  for (size_t i = 0; i < options->n_capacities; i++)
+    if (options->capacities[i].open > 0 && trace->n_runs < 2)
+      return sim_fail(
+          error, KVS_ERR_INVALID,
+          "the trace does not tell its runs, so it has no open working set: say capacities in tokens");
+  cells = options->n_capacities * options->seeds;
+  report.capacities = calloc(cells + 1, sizeof *report.capacities);
+  report.results = calloc(cells * options->n_policies + 1, sizeof *report.results);
+  if (!report.capacities || !report.results)
+    sim_fail(error, KVS_ERR_NOMEM, "no memory for the results");
+  else if (replay_all(&report, error) == KVS_OK) {
+    (options->json ? sim_report_json : sim_report_table)(&report, stdout);
+    if (options->plot != NULL)
+      plot(&report, error);
+    if (fflush(stdout) != 0)
+      sim_fail(error, KVS_ERR_SYSTEM, "the results were not written");
+  }
+  free(report.capacities);
+  free(report.results);
+  return error->status;
+}
+
+int main(int argc, char **argv)
+{
+  struct sim_error error = {0};
+  struct sim_options options;
+  struct sim_trace *trace;
+  int end = sim_options_parse(argc, argv, &options);
+
+  if (end != 0)
+    return end - 1;
+  if (sim_trace_create(options.chunk_tokens, &trace) != KVS_OK)
+    sim_fail(&error, KVS_ERR_NOMEM, "no memory for the trace");
+  else
+    work(&options, trace, &error);
+  sim_trace_destroy(trace);
+  if (error.status == KVS_OK)
+    return EXIT_SUCCESS;
+  fprintf(stderr, "kvasir-sim: %s\n", error.text);
+  return EXIT_FAILURE;
+}

@@ -1,0 +1,261 @@
+#include "tests/sim/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/array.h"
+
+#define TEXT_MAX 1024u
+
+enum {
+  OPT_POLICY = 1,
+  OPT_CAPACITY,
+  OPT_FORMAT,
+  OPT_CHUNK,
+  OPT_HALF,
+  OPT_SEED,
+  OPT_SEEDS,
+  OPT_LOAD,
+  OPT_WARM_UP,
+  OPT_ALPHA,
+  OPT_BETA,
+  OPT_BYTES,
+  OPT_JSON,
+  OPT_PLOT,
+  OPT_VERSION,
+  OPT_HELP
+};
+
+static const struct option table[] = {{"policy", required_argument, NULL, OPT_POLICY},
+                                      {"capacity", required_argument, NULL, OPT_CAPACITY},
+                                      {"format", required_argument, NULL, OPT_FORMAT},
+                                      {"chunk", required_argument, NULL, OPT_CHUNK},
+                                      {"half", required_argument, NULL, OPT_HALF},
+                                      {"seed", required_argument, NULL, OPT_SEED},
+                                      {"seeds", required_argument, NULL, OPT_SEEDS},
+                                      {"load", required_argument, NULL, OPT_LOAD},
+                                      {"warm-up", required_argument, NULL, OPT_WARM_UP},
+                                      {"alpha", required_argument, NULL, OPT_ALPHA},
+                                      {"beta", required_argument, NULL, OPT_BETA},
+                                      {"bytes-per-token", required_argument, NULL, OPT_BYTES},
+                                      {"json", no_argument, NULL, OPT_JSON},
+                                      {"plot", required_argument, NULL, OPT_PLOT},
+                                      {"version", no_argument, NULL, OPT_VERSION},
+                                      {"help", no_argument, NULL, OPT_HELP},
+                                      {NULL, 0, NULL, 0}};
+
+static const char usage[] =
+    "usage: kvasir-sim [OPTION]... TRACE...\n"
+    "Replays traces of LLM requests through cache policies in virtual time. A TRACE is a file, a folder of "
+    "runs, or a tar archive of one,\n"
+    "each perhaps packed by zstd.\n"
+    "  --policy LIST        policies to compare, all unless said; below\n"
+    "  --capacity LIST      of the cache, in tokens (500k, 3M) or times the open working set (0.5x); "
+    "1M,2M,4M,8M,16M unless said\n"
+    "  --format NAME        mooncake, agentic or bailian; by the first line unless said\n"
+    "  --chunk TOKENS       of a chunk, whole blocks of the trace; the larger of 256 and a block unless "
+    "said\n"
+    "  --half tune|report   only the runs of one half; near-duplicates are in the same\n"
+    "  --seed N, --seeds N  of the starts of runs, 1 unless said; how many seeds to average over, from that "
+    "one on\n"
+    "  --load FACTOR        how close runs start to each other; 1 is 29 an hour\n"
+    "  --warm-up FRACTION   of the requests that do not count, 0 unless said\n"
+    "  --alpha S, --beta S  prefill seconds a token, and a token squared; 4.4e-5 and 4.1e-10 unless said\n"
+    "  --bytes-per-token N  of KV, 327680 unless said\n"
+    "  --json               one JSON document\n"
+    "  --plot FILE.svg      hit rate and prefill seconds over capacity as a picture\n"
+    "  --version, --help\n"
+    "Policies:\n";
+
+static void print_usage(FILE *out)
+{
+  const struct sim_policy *policy;
+
+  fputs(usage, out);
+  for (size_t i = 0; (policy = sim_policy_at(i)) != NULL; i++)
+    fprintf(out, "  %-12s %s\n", sim_policy_name(policy), sim_policy_about(policy));
+}
+
+/* A number that ends the text or has the letters of *rest_p behind it. */
+static bool take_number(const char *text, double least, double most, double *value_p, const char **rest_p)
+{
+  char *end;
+
+  errno = 0;
+  *value_p = strtod(text, &end);
+  *rest_p = end;
+  return end != text && errno == 0 && isfinite(*value_p) && *value_p >= least && *value_p <= most;
+}
+
+static bool take_plain(const char *text, double least, double most, double *value_p)
+{
+  const char *rest;
+
+  return take_number(text, least, most, value_p, &rest) && *rest == '\0';
+}
+
+static bool take_whole(const char *text, double least, double most, uint64_t *value_p)
+{
+  double value;
+
+  if (!take_plain(text, least, most, &value) || floor(value) != value)
+    return false;
+  *value_p = (uint64_t)value;
+  return true;
+}
+
+bool sim_capacity_parse(const char *text, struct sim_capacity *capacity_p)
+{
+  static const struct {
+    const char *unit;
+    double tokens;
+  } units[] = {{"", 1}, {"k", 1e3}, {"M", 1e6}, {"G", 1e9}};
+  const char *rest;
+  double value;
+
+  *capacity_p = (struct sim_capacity){0};
+  if (!take_number(text, 0, 1e15, &value, &rest) || value <= 0)
+    return false;
+  if (strcmp(rest, "x") == 0) {
+    capacity_p->open = value;
+    return true;
+  }
+  for (size_t i = 0; i < KVI_ARRAY_SIZE(units); i++)
+    if (strcmp(rest, units[i].unit) == 0)
+      capacity_p->tokens = value * units[i].tokens < 1e15 ? (uint64_t)(value * units[i].tokens) : 0;
+  return capacity_p->tokens > 0;
+}
+
+static bool take_policy(struct sim_options *options, const char *name)
+{
+  const struct sim_policy *policy = sim_policy_find(name);
+
+  if (!policy || options->n_policies == SIM_POLICIES_MAX)
+    return false;
+  options->policies[options->n_policies++] = policy;
+  return true;
+}
+
+static bool take_capacity(struct sim_options *options, const char *text)
+{
+  return options->n_capacities < SIM_CAPACITIES_MAX &&
+         sim_capacity_parse(text, &options->capacities[options->n_capacities++]);
+}
+
+/* Names with commas between them. */
+static bool take_list(struct sim_options *options, const char *text,
+                      bool (*take_one)(struct sim_options *, const char *))
+{
+  char copy[TEXT_MAX], *rest = copy, *one;
+
+  if (snprintf(copy, sizeof copy, "%s", text) >= (int)sizeof copy)
+    return false;
+  while ((one = strsep(&rest, ",")) != NULL)
+    if (!take_one(options, one))
+      return false;
+  return true;
+}
+
+static bool take_half(const char *text, enum sim_half *half_p)
+{
+  *half_p = strcmp(text, "tune") == 0 ? SIM_TUNE : SIM_REPORT;
+  return *half_p == SIM_TUNE || strcmp(text, "report") == 0;
+}
+
+static bool take_plot(struct sim_options *options, const char *text)
+{
+  size_t length = strlen(text);
+
+  options->plot = text;
+  return length > 4 && strcmp(text + length - 4, ".svg") == 0;
+}
+
+static bool take(struct sim_options *options, int option, const char *text)
+{
+  uint64_t whole = 0;
+  bool ok;
+
+  switch (option) {
+  case OPT_POLICY:
+    options->n_policies = 0;
+    return take_list(options, text, take_policy);
+  case OPT_CAPACITY:
+    options->n_capacities = 0;
+    return take_list(options, text, take_capacity);
+  case OPT_FORMAT:
+    return sim_format_named(text, &options->format);
+  case OPT_CHUNK:
+    ok = take_whole(text, 1, 1 << 20, &whole);
+    options->chunk_tokens = (uint32_t)whole;
+    return ok;
+  case OPT_HALF:
+    return take_half(text, &options->half);
+  case OPT_SEED:
+    return take_whole(text, 0, 1e15, &options->seed);
+  case OPT_SEEDS:
+    ok = take_whole(text, 1, SIM_SEEDS_MAX, &whole);
+    options->seeds = (uint32_t)whole;
+    return ok;
+  case OPT_LOAD:
+    return take_plain(text, 1e-6, 1e6, &options->load);
+  case OPT_WARM_UP:
+    return take_plain(text, 0, 0.99, &options->warm_up);
+  case OPT_ALPHA:
+    return take_plain(text, 0, 1e3, &options->cost.alpha);
+  case OPT_BETA:
+    return take_plain(text, 0, 1e3, &options->cost.beta);
+  case OPT_BYTES:
+    return take_plain(text, 1, 1e9, &options->bytes_per_token);
+  case OPT_PLOT:
+    return take_plot(options, text);
+  default:
+    return options->json = true;
+  }
+}
+
+static void set_defaults(struct sim_options *options)
+{
+  *options = (struct sim_options){.seed = 1,
+                                  .seeds = 1,
+                                  .load = 1,
+                                  .cost = SIM_COST_DEFAULT,
+                                  .bytes_per_token = 327680}; /* of Llama 3 70B in bf16 */
+  for (size_t i = 0; sim_policy_at(i) != NULL; i++)
+    options->policies[options->n_policies++] = sim_policy_at(i);
+  for (uint64_t tokens = 1000000; tokens <= 16000000; tokens *= 2)
+    options->capacities[options->n_capacities++].tokens = tokens;
+}
+
+int sim_options_parse(int argc, char **argv, struct sim_options *options)
+{
+  int option, row = 0;
+
+  set_defaults(options);
+  while ((option = getopt_long(argc, argv, "", table, &row)) != -1) {
+    if (option == OPT_HELP) {
+      print_usage(stdout);
+      return 1;
+    }
+    if (option == OPT_VERSION) {
+      printf("kvasir-sim %s\n", KVASIR_VERSION);
+      return 1;
+    }
+    if (option != '?' && take(options, option, optarg))
+      continue;
+    if (option != '?')
+      fprintf(stderr, "kvasir-sim: --%s does not take %s\n", table[row].name, optarg);
+    print_usage(stderr);
+    return 3;
+  }
+  options->paths = argv + optind;
+  options->n_paths = argc - optind;
+  if (options->n_paths == 0) {
+    print_usage(stderr);
+    return 3;
+  }
+  return 0;
+}

@@ -1,0 +1,44 @@
+/* tests/sim/options.h: the command line of kvasir-sim. */
+#ifndef KVASIR_SIM_OPTIONS_H
+#define KVASIR_SIM_OPTIONS_H
+
+#include "tests/sim/read.h"
+#include "tests/sim/replay.h"
+#include "tests/sim/runs.h"
+
+#define SIM_POLICIES_MAX   16u
+#define SIM_CAPACITIES_MAX 32u
+#define SIM_SEEDS_MAX      1000u
+
+/* Of the two one is 0. */
+struct sim_capacity {
+  uint64_t tokens;
+  double open; /* times the open working set */
+};
+
+struct sim_options {
+  const struct sim_policy *policies[SIM_POLICIES_MAX];
+  size_t n_policies;
+  struct sim_capacity capacities[SIM_CAPACITIES_MAX];
+  size_t n_capacities;
+  enum sim_format format;
+  enum sim_half half;
+  uint32_t chunk_tokens; /* 0: by the trace */
+  uint64_t seed;
+  uint32_t seeds;
+  double load, warm_up;
+  struct sim_cost cost;
+  double bytes_per_token;
+  bool json;
+  const char *plot; /* NULL: none */
+  char **paths;
+  int n_paths;
+};
+
+/* 0: go on; else end with that status less one (1: help or version was printed; 3: the command line is wrong, and it says so). */
+int sim_options_parse(int argc, char **argv, struct sim_options *options);
+
+/* "3M", "0.5x", "250k", "1000000"; false: it is none, or not above 0. */
+bool sim_capacity_parse(const char *text, struct sim_capacity *capacity_p);
+
+#endif

@@ -1,0 +1,263 @@
+#include "tests/sim/replay.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "base/clock.h"
+
+#define TICK_NS        256u /* the node's leaf-lru tells times apart that differ by as much */
+#define PROGRESS_EVERY 256u
+
+enum kind { ORDER, HEADS, INFINITE, BELADY, COST_ORACLE };
+
+struct sim_policy {
+  const char *name, *about;
+  enum kind kind;
+  const struct sim_order_ops *order;
+  const struct kvi_policy_ops *node; /* of sim_order_node */
+};
+
+static const struct sim_policy policies[] = {
+    {"lru", "least recently used, tails first: the node's leaf-lru", ORDER, &sim_order_node,
+     &kvi_policy_leaf_lru},
+    {"lru-head", "least recently used, heads first, blind to chains: the wrong order", HEADS, NULL, NULL},
+    {"lfu", "least frequently used, with aging (LFU-DA)", ORDER, &sim_order_lfu, NULL},
+    {"s3fifo", "S3-FIFO, small queue of 10 %", ORDER, &sim_order_s3fifo, NULL},
+    {"sieve", "SIEVE", ORDER, &sim_order_sieve, NULL},
+    {"gdsf", "GreedyDual by frequency and prefill seconds", ORDER, &sim_order_gdsf, NULL},
+    {"infinite", "a cache that loses nothing", INFINITE, &sim_order_none, NULL},
+    {"belady", "offline: the most hits that are possible", BELADY, NULL, NULL},
+    {"cost-oracle", "offline: greedy by saved prefill seconds", COST_ORACLE, NULL, NULL}};
+
+const struct sim_policy *sim_policy_at(size_t number)
+{
+  return number < KVI_ARRAY_SIZE(policies) ? &policies[number] : NULL;
+}
+
+const struct sim_policy *sim_policy_find(const char *name)
+{
+  for (size_t i = 0; i < KVI_ARRAY_SIZE(policies); i++)
+    if (strcmp(policies[i].name, name) == 0)
+      return &policies[i];
+  return NULL;
+}
+
+const char *sim_policy_name(const struct sim_policy *policy)
+{
+  return policy->name;
+}
+
+const char *sim_policy_about(const struct sim_policy *policy)
+{
+  return policy->about;
+}
+
+bool sim_policy_is_infinite(const struct sim_policy *policy)
+{
+  return policy->kind == INFINITE;
+}
+
+void sim_result_count(struct sim_result *result, const struct sim_replay *replay, uint32_t event,
+                      uint32_t hits)
+{
+  const struct sim_request *request = &replay->trace->requests[replay->schedule->events[event].request];
+  uint32_t hit_tokens = sim_trace_tokens(replay->trace, request, hits);
+
+  if (replay->hits)
+    replay->hits[event] = hits;
+  if (replay->progress && (event % PROGRESS_EVERY == 0 || event + 1 == replay->schedule->n))
+    replay->progress(replay->own, event + 1);
+  result->cpu_chunks += request->n_chunks;
+  if (event < replay->warm_up)
+    return;
+  result->requests++;
+  result->chunks += request->n_chunks;
+  result->hits += hits;
+  result->input_tokens += request->input_tokens;
+  result->hit_tokens += hit_tokens;
+  result->paid_s += sim_cost_of(&replay->cost, hit_tokens, request->input_tokens);
+  result->whole_s += sim_cost_of(&replay->cost, 0, request->input_tokens);
+}
+
+/* ---- the order that is never asked ---- */
+
+static kvs_status none_create(const struct sim_setting *setting, void **order_p)
+{
+  (void)setting;
+  *order_p = NULL;
+  return KVS_OK;
+}
+
+static void none_destroy(void *order)
+{
+  (void)order;
+}
+
+static void none_use(void *order, uint32_t chunk, uint64_t now_ns)
+{
+  (void)order;
+  (void)chunk;
+  (void)now_ns;
+}
+
+static uint32_t none_victim(void *order, uint64_t now_ns)
+{
+  (void)order;
+  (void)now_ns;
+  return SIM_NONE;
+}
+
+const struct sim_order_ops sim_order_none = {.create = none_create,
+                                             .destroy = none_destroy,
+                                             .insert = none_use,
+                                             .touch = none_use,
+                                             .victim = none_victim};
+
+/* ---- a cache under an order ---- */
+
+struct cache {
+  const struct sim_trace *trace;
+  const struct sim_order_ops *ops;
+  void *order;
+  uint32_t *children; /* by chunk: resident ones that follow it */
+  bool *resident;
+  uint32_t used, capacity;
+  uint64_t clock_ns; /* later than all uses so far */
+  uint64_t inserted, evicted;
+};
+
+static void tell_leaf(struct cache *cache, uint32_t chunk, bool is)
+{
+  if (cache->ops->leaf)
+    cache->ops->leaf(cache->order, chunk, is);
+}
+
+/* A chunk in use is no leaf to the order; those before it are none anyway. */
+static void hold(struct cache *cache, uint32_t chunk, bool is)
+{
+  if (cache->ops->hold)
+    cache->ops->hold(cache->order, chunk, is);
+  else if (cache->children[chunk] == 0)
+    tell_leaf(cache, chunk, !is);
+}
+
+/* held: no leaf though nothing follows it; SIM_NONE: nothing is. False: nothing may go. */
+static bool evict(struct cache *cache, uint32_t held)
+{
+  uint32_t chunk = cache->ops->victim(cache->order, cache->clock_ns);
+  uint32_t parent;
+
+  if (chunk == SIM_NONE)
+    return false;
+  cache->resident[chunk] = false;
+  cache->used--;
+  cache->evicted++;
+  parent = cache->trace->parent[chunk];
+  if (parent != SIM_NONE && --cache->children[parent] == 0 && parent != held)
+    tell_leaf(cache, parent, true);
+  return true;
+}
+
+static void insert(struct cache *cache, uint32_t chunk, uint64_t now_ns)
+{
+  uint32_t parent = cache->trace->parent[chunk];
+
+  cache->ops->insert(cache->order, chunk, now_ns);
+  cache->resident[chunk] = true;
+  cache->used++;
+  cache->inserted++;
+  if (parent != SIM_NONE)
+    cache->children[parent]++;
+}
+
+/*
+ * A request: its longest resident prefix is found, room is made for the rest, which is stored as far as there is room. Chunks are used from the tail on, a tick after the other,
+ * so that a tail is always older than what is before it. Returns the hits.
+ */
+static uint32_t use(struct cache *cache, const uint32_t *chain, uint32_t n, uint64_t at_ns)
+{
+  uint64_t start = cache->clock_ns < at_ns ? at_ns / TICK_NS * TICK_NS : cache->clock_ns;
+  uint32_t hits = 0, held, end;
+
+  while (hits < n && cache->resident[chain[hits]])
+    hits++;
+  held = hits > 0 ? chain[hits - 1] : SIM_NONE;
+  cache->clock_ns = start + (uint64_t)n * TICK_NS;
+  for (uint32_t i = hits; i-- > 0;)
+    cache->ops->touch(cache->order, chain[i], start + (n - 1 - i) * (uint64_t)TICK_NS);
+  if (held != SIM_NONE)
+    hold(cache, held, true);
+  while (cache->capacity - cache->used < n - hits && evict(cache, held))
+    continue;
+  end = hits + (cache->capacity - cache->used < n - hits ? cache->capacity - cache->used : n - hits);
+  for (uint32_t i = end; i-- > hits;)
+    insert(cache, chain[i], start + (n - 1 - i) * (uint64_t)TICK_NS);
+  if (end > hits)
+    tell_leaf(cache, chain[end - 1], true);
+  if (held != SIM_NONE)
+    hold(cache, held, false);
+  return hits;
+}
+
+static kvs_status run_order(const struct sim_replay *replay, const struct sim_policy *policy,
+                            struct sim_result *result)
+{
+  const struct sim_trace *trace = replay->trace;
+  struct cache cache = {.trace = trace, .ops = policy->order, .clock_ns = TICK_NS};
+  struct sim_setting setting = {
+      .trace = trace, .capacity = replay->capacity, .cost = replay->cost, .node = policy->node};
+  kvs_status status = KVS_ERR_NOMEM;
+
+  cache.capacity = policy->kind == INFINITE ? SIM_NONE : replay->capacity;
+  cache.children = calloc((size_t)trace->n_chunks + 1, sizeof *cache.children);
+  cache.resident = calloc((size_t)trace->n_chunks + 1, sizeof *cache.resident);
+  if (cache.children && cache.resident)
+    status = cache.ops->create(&setting, &cache.order);
+  if (status == KVS_OK) {
+    for (uint32_t i = 0; i < replay->schedule->n; i++) {
+      const struct sim_event *event = &replay->schedule->events[i];
+      const struct sim_request *request = &trace->requests[event->request];
+
+      if (i == replay->warm_up)
+        cache.inserted = cache.evicted = 0;
+      sim_result_count(result, replay, i,
+                       use(&cache, trace->refs + request->first, request->n_chunks, event->at_ns));
+    }
+    cache.ops->destroy(cache.order);
+  }
+  result->inserted = cache.inserted;
+  result->evicted = cache.evicted;
+  free(cache.children);
+  free(cache.resident);
+  return status;
+}
+
+static uint64_t cpu_now_ns(void)
+{
+  struct timespec now;
+
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return (uint64_t)now.tv_sec * KVI_NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+kvs_status sim_replay_run(const struct sim_replay *replay, const struct sim_policy *policy,
+                          struct sim_result *result_p)
+{
+  struct sim_result result = {0};
+  uint64_t start = cpu_now_ns();
+  kvs_status status;
+
+  *result_p = result;
+  if (policy->kind == BELADY || policy->kind == COST_ORACLE)
+    status = sim_offline_run(replay, policy->kind == COST_ORACLE, &result);
+  else if (policy->kind == HEADS)
+    status = sim_heads_run(replay, &result);
+  else
+    status = run_order(replay, policy, &result);
+  if (status != KVS_OK)
+    return status;
+  result.cpu_ns = cpu_now_ns() - start;
+  *result_p = result;
+  return KVS_OK;
+}

@@ -1,0 +1,32 @@
+/* tests/sim/schedule.h: when each request comes, and when each of its chunks is needed next. */
+#ifndef KVASIR_SIM_SCHEDULE_H
+#define KVASIR_SIM_SCHEDULE_H
+
+#include "tests/sim/trace.h"
+
+#define SIM_STARTS_PER_HOUR                                                                                  \
+  (692.0 / 24) /* of runs at load 1: all runs of the published collection within a day */
+
+struct sim_event {
+  uint64_t at_ns;
+  uint32_t request;
+};
+
+struct sim_schedule {
+  struct sim_event *events; /* by time; at one time by number */
+  uint32_t n;
+  uint32_t
+      *next; /* as trace->refs: the event that needs the chunk next after this one; SIM_NONE: none does */
+  uint64_t
+      open_tokens; /* the open working set: mean over the requests of the summed largest contexts of runs that are open then */
+};
+
+/*
+ * Runs without a time of their own start independently and uniformly within (their number / (load * SIM_STARTS_PER_HOUR)) hours, by the seed. load: above 0.
+ * Runs that are left out are not in it. KVS_ERR_NOMEM, KVS_ERR_TOO_LARGE (2^31 requests), KVS_ERR_INVALID (nothing is left).
+ */
+kvs_status sim_schedule_create(const struct sim_trace *trace, uint64_t seed, double load,
+                               struct sim_schedule **schedule_p, struct sim_error *error);
+void sim_schedule_destroy(struct sim_schedule *schedule);
+
+#endif
