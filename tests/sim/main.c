@@ -43,12 +43,14 @@ static uint64_t tokens_of(const struct sim_capacity *capacity, const struct sim_
 }
 
 /* All policies at all capacities, by one order of the requests. */
-static kvs_status replay_seed(struct sim_report *report, const struct sim_schedule *schedule, uint32_t seed,
-                              struct progress *progress, struct sim_error *error)
+static kvs_status replay_seed(struct sim_report *report, const struct sim_schedule *schedule,
+                              const struct sim_told *told, uint32_t seed, struct progress *progress,
+                              struct sim_error *error)
 {
   const struct sim_options *options = report->options;
   struct sim_replay replay = {.trace = report->trace,
                               .schedule = schedule,
+                              .told = told,
                               .cost = options->cost,
                               .warm_up = (uint32_t)(options->warm_up * schedule->n),
                               .progress = draw,
@@ -89,12 +91,16 @@ static kvs_status replay_all(struct sim_report *report, struct sim_error *error)
 
   for (uint32_t i = 0; i < options->seeds && status == KVS_OK; i++) {
     struct sim_schedule *schedule;
+    struct sim_told *told;
 
     status = sim_schedule_create(report->trace, options->seed + i, options->load, &schedule, error);
     if (status != KVS_OK)
       break;
+    told = sim_hints_create(report->trace, schedule, options->hints, options->seed + i);
     report->open_tokens += schedule->open_tokens / options->seeds;
-    status = replay_seed(report, schedule, i, &progress, error);
+    status = told ? replay_seed(report, schedule, told, i, &progress, error)
+                  : sim_fail(error, KVS_ERR_NOMEM, "hints: %s", kvs_status_text(KVS_ERR_NOMEM));
+    free(told);
     sim_schedule_destroy(schedule);
   }
   wipe(&progress);

@@ -17,6 +17,7 @@ enum {
   OPT_FORMAT,
   OPT_CHUNK,
   OPT_HALF,
+  OPT_HINTS,
   OPT_SEED,
   OPT_SEEDS,
   OPT_LOAD,
@@ -35,6 +36,7 @@ static const struct option table[] = {{"policy", required_argument, NULL, OPT_PO
                                       {"format", required_argument, NULL, OPT_FORMAT},
                                       {"chunk", required_argument, NULL, OPT_CHUNK},
                                       {"half", required_argument, NULL, OPT_HALF},
+                                      {"hints", required_argument, NULL, OPT_HINTS},
                                       {"seed", required_argument, NULL, OPT_SEED},
                                       {"seeds", required_argument, NULL, OPT_SEEDS},
                                       {"load", required_argument, NULL, OPT_LOAD},
@@ -60,6 +62,9 @@ static const char usage[] =
     "  --chunk TOKENS       of a chunk, whole blocks of the trace; the larger of 256 and a block unless "
     "said\n"
     "  --half tune|report   only the runs of one half; near-duplicates are in the same\n"
+    "  --hints LEVEL        what clients tell: none, kind (program and what it waits for), full (its end, "
+    "and mostly when it will be "
+    "back, with noise), random or reversed (returns that are made up); none unless said\n"
     "  --seed N, --seeds N  of the starts of runs, 1 unless said; how many seeds to average over, from that "
     "one on\n"
     "  --load FACTOR        how close runs start to each other; 1 is 29 an hour\n"
@@ -194,6 +199,8 @@ static bool take(struct sim_options *options, int option, const char *text)
     return ok;
   case OPT_HALF:
     return take_half(text, &options->half);
+  case OPT_HINTS:
+    return sim_hint_level_named(text, &options->hints);
   case OPT_SEED:
     return take_whole(text, 0, 1e15, &options->seed);
   case OPT_SEEDS:

@@ -23,6 +23,7 @@ struct sim_options {
   size_t n_capacities;
   enum sim_format format;
   enum sim_half half;
+  enum sim_hint_level hints;
   uint32_t chunk_tokens; /* 0: by the trace */
   uint64_t seed;
   uint32_t seeds;

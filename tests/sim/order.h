@@ -11,6 +11,7 @@
 #define KVASIR_SIM_ORDER_H
 
 #include "tests/sim/cost.h"
+#include "tests/sim/hints.h"
 #include "tests/sim/trace.h"
 #include "tiers/policy/policy.h"
 
@@ -19,6 +20,13 @@ struct sim_setting {
   uint32_t capacity; /* chunks */
   struct sim_cost cost;
   const struct kvi_policy_ops *node; /* for sim_order_node: the policy that it drives */
+};
+
+struct sim_used {
+  const struct sim_request *request;
+  const struct sim_told *told;
+  uint32_t last, n; /* chunk; how many up to it */
+  uint64_t now_ns, answered_ns;
 };
 
 struct sim_order_ops {
@@ -32,6 +40,13 @@ struct sim_order_ops {
   void (*leaf)(void *order, uint32_t chunk, bool is);
   /* The request in progress needs it, or no longer: it and what is before it stay. NULL: `leaf` tells enough. */
   void (*hold)(void *order, uint32_t chunk, bool is);
+  /*
+   * A request has used the first n chunks of its chain, n > 0, all resident now; it is answered at answered_ns, and its run waits from then on. After touch and insert of these. NULL: it
+   * is not asked for.
+   */
+  void (*used)(void *order, const struct sim_used *used);
+  /* Not yet used, and its last chunk not stored: is it worth more than what would have to go for it? NULL: always. */
+  bool (*admits)(void *order, const struct sim_used *used);
   /* Takes the chunk to evict next out of the order and returns it; SIM_NONE: there is none. */
   uint32_t (*victim)(void *order, uint64_t now_ns);
 };

@@ -76,5 +76,56 @@ static uint32_t victim(void *own, uint64_t now_ns)
   return chunk;
 }
 
-const struct sim_order_ops sim_order_node = {
-    .create = create, .destroy = destroy, .insert = insert, .touch = touch, .hold = hold, .victim = victim};
+static enum kvi_wait_kind kind_of(enum sim_wait wait)
+{
+  switch (wait) {
+  case SIM_WAIT_TOOL:
+    return KVI_WAIT_TOOL;
+  case SIM_WAIT_HUMAN:
+    return KVI_WAIT_HUMAN;
+  case SIM_WAIT_UNKNOWN:
+    break;
+  }
+  return KVI_WAIT_UNKNOWN;
+}
+
+static struct kvi_policy_wait wait_of(const struct order *order, const struct sim_used *what)
+{
+  return (struct kvi_policy_wait){.program = what->told->program,
+                                  .last = what->last,
+                                  .n_chunks = what->n,
+                                  .n_tokens = sim_trace_tokens(order->trace, what->request, what->n),
+                                  .kind = kind_of(what->told->wait),
+                                  .announced_s = what->told->announced_s,
+                                  .used_ns = what->now_ns,
+                                  .begins_ns = what->answered_ns};
+}
+
+static void used(void *own, const struct sim_used *what)
+{
+  struct order *order = own;
+  struct kvi_policy_wait wait = wait_of(order, what);
+
+  if (!order->ops->wait)
+    return;
+  order->ops->wait(order->policy, &wait, what->now_ns);
+  if (what->told->ended)
+    order->ops->close(order->policy, what->told->program, what->now_ns);
+}
+
+static bool admits(void *own, const struct sim_used *what)
+{
+  struct order *order = own;
+  struct kvi_policy_wait wait = wait_of(order, what);
+
+  return !order->ops->admits || order->ops->admits(order->policy, KVI_POLICY_MEMORY, &wait, what->now_ns);
+}
+
+const struct sim_order_ops sim_order_node = {.create = create,
+                                             .destroy = destroy,
+                                             .insert = insert,
+                                             .touch = touch,
+                                             .hold = hold,
+                                             .used = used,
+                                             .admits = admits,
+                                             .victim = victim};

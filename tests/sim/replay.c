@@ -21,6 +21,8 @@ struct sim_policy {
 static const struct sim_policy policies[] = {
     {"lru", "least recently used, tails first: the node's leaf-lru", ORDER, &sim_order_node,
      &kvi_policy_leaf_lru},
+    {"index", "least worth, by waits, costs and hints: the node's index", ORDER, &sim_order_node,
+     &kvi_policy_index},
     {"lru-head", "least recently used, heads first, blind to chains: the wrong order", HEADS, NULL, NULL},
     {"lfu", "least frequently used, with aging (LFU-DA)", ORDER, &sim_order_lfu, NULL},
     {"s3fifo", "S3-FIFO, small queue of 10 %", ORDER, &sim_order_s3fifo, NULL},
@@ -171,12 +173,43 @@ static void insert(struct cache *cache, uint32_t chunk, uint64_t now_ns)
     cache->children[parent]++;
 }
 
+static struct sim_used used_of(const struct cache *cache, const struct sim_request *request,
+                               const struct sim_told *told, uint32_t n)
+{
+  double answer_s = request->api_s > 0 ? request->api_s : 0;
+
+  return (struct sim_used){.request = request,
+                           .told = told,
+                           .last = cache->trace->refs[request->first + n - 1],
+                           .n = n,
+                           .now_ns = cache->clock_ns,
+                           .answered_ns = cache->clock_ns + (uint64_t)(answer_s * KVI_NS_PER_S)};
+}
+
+/* Room for the chunks from `hits` on, as far as they are worth more than what goes for them. Returns how many chunks will be there. */
+static uint32_t make_room(struct cache *cache, const struct sim_request *request, const struct sim_told *told,
+                          uint32_t hits, uint32_t held)
+{
+  uint32_t end = request->n_chunks;
+
+  while (end > hits && cache->capacity - cache->used < end - hits) {
+    struct sim_used used = used_of(cache, request, told, end);
+
+    if ((cache->ops->admits && !cache->ops->admits(cache->order, &used)) || !evict(cache, held))
+      end--;
+  }
+  return end;
+}
+
 /*
  * A request: its longest resident prefix is found, room is made for the rest, which is stored as far as there is room. Chunks are used from the tail on, a tick after the other,
  * so that a tail is always older than what is before it. Returns the hits.
  */
-static uint32_t use(struct cache *cache, const uint32_t *chain, uint32_t n, uint64_t at_ns)
+static uint32_t use(struct cache *cache, const struct sim_request *request, const struct sim_told *told,
+                    uint64_t at_ns)
 {
+  const uint32_t *chain = cache->trace->refs + request->first;
+  uint32_t n = request->n_chunks;
   uint64_t start = cache->clock_ns < at_ns ? at_ns / TICK_NS * TICK_NS : cache->clock_ns;
   uint32_t hits = 0, held, end;
 
@@ -188,15 +221,18 @@ static uint32_t use(struct cache *cache, const uint32_t *chain, uint32_t n, uint
     cache->ops->touch(cache->order, chain[i], start + (n - 1 - i) * (uint64_t)TICK_NS);
   if (held != SIM_NONE)
     hold(cache, held, true);
-  while (cache->capacity - cache->used < n - hits && evict(cache, held))
-    continue;
-  end = hits + (cache->capacity - cache->used < n - hits ? cache->capacity - cache->used : n - hits);
+  end = make_room(cache, request, told, hits, held);
   for (uint32_t i = end; i-- > hits;)
     insert(cache, chain[i], start + (n - 1 - i) * (uint64_t)TICK_NS);
   if (end > hits)
     tell_leaf(cache, chain[end - 1], true);
   if (held != SIM_NONE)
     hold(cache, held, false);
+  if (end > 0 && cache->ops->used) {
+    struct sim_used used = used_of(cache, request, told, end);
+
+    cache->ops->used(cache->order, &used);
+  }
   return hits;
 }
 
@@ -205,6 +241,7 @@ static kvs_status run_order(const struct sim_replay *replay, const struct sim_po
 {
   const struct sim_trace *trace = replay->trace;
   struct cache cache = {.trace = trace, .ops = policy->order, .clock_ns = TICK_NS};
+  const struct sim_told nothing = {0};
   struct sim_setting setting = {
       .trace = trace, .capacity = replay->capacity, .cost = replay->cost, .node = policy->node};
   kvs_status status = KVS_ERR_NOMEM;
@@ -222,7 +259,7 @@ static kvs_status run_order(const struct sim_replay *replay, const struct sim_po
       if (i == replay->warm_up)
         cache.inserted = cache.evicted = 0;
       sim_result_count(result, replay, i,
-                       use(&cache, trace->refs + request->first, request->n_chunks, event->at_ns));
+                       use(&cache, request, replay->told ? &replay->told[i] : &nothing, event->at_ns));
     }
     cache.ops->destroy(cache.order);
   }

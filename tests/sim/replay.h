@@ -22,6 +22,7 @@ struct sim_replay {
   struct sim_cost cost;
   uint32_t capacity;                          /* chunks, above 0 */
   uint32_t warm_up;                           /* requests that do not count */
+  const struct sim_told *told;                /* by event: what its client says; NULL: nothing */
   uint32_t *hits;                             /* by event, its hits; NULL: not wanted */
   void (*progress)(void *own, uint32_t done); /* each some hundred requests, and at the end; NULL: none */
   void *own;

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <string.h>
 
-static const struct kvi_policy_ops *const policies[] = {&kvi_policy_leaf_lru};
+static const struct kvi_policy_ops *const policies[] = {&kvi_policy_leaf_lru, &kvi_policy_index};
 
 const struct kvi_policy_ops *kvi_policy_find(const char *name)
 {

@@ -36,6 +36,32 @@ struct kvi_policy_info {
   uint64_t rank; /* the lower, the sooner it would be evicted; comparable between handles of one policy */
 };
 
+/* What somebody waits for; numbers as on the wire (HintRequest.wait_kind). */
+enum kvi_wait_kind {
+  KVI_WAIT_UNKNOWN = 0,
+  KVI_WAIT_TOOL,
+  KVI_WAIT_HUMAN,
+  KVI_WAIT_SUBAGENT,
+  KVI_WAIT_APPROVAL,
+  KVI_WAIT_END,
+  KVI_WAIT_KINDS
+};
+
+/* A program (an agent's run, a chat) has used a chain up to a chunk, and waits from then on. */
+struct kvi_policy_wait {
+  uint64_t program;  /* a hash of its name; 0: not known */
+  uint32_t last;     /* the handle of the last chunk of the chain that is resident */
+  uint32_t n_chunks; /* of the chain up to it */
+  uint32_t n_tokens; /* in these */
+  enum kvi_wait_kind kind;
+  uint64_t tool;      /* a hash of its name; 0: none */
+  uint32_t source;    /* who says when it will be over: any number */
+  double announced_s; /* how long it will take, as far as that is known; 0: not said */
+  uint64_t used_ns;   /* when it came to use the chain: the end of its wait before */
+  uint64_t
+      begins_ns; /* of this wait; may be in the future, since what it is to wait with has yet to be computed */
+};
+
 struct kvi_policy_ops {
   const char *name; /* "leaf-lru" */
 
@@ -66,9 +92,22 @@ struct kvi_policy_ops {
    * that was used since it was looked at last. */
   uint32_t (*victim)(struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns);
   void (*info)(const struct kvi_policy *policy, uint32_t handle, struct kvi_policy_info *info_p);
+
+  /* What follows is NULL in a policy that does not mind programs. */
+  /* All chunks up to wait->last are resident. O(chunks of the chain). */
+  void (*wait)(struct kvi_policy *policy, const struct kvi_policy_wait *wait, uint64_t now_ns);
+  /*
+   * Is the last chunk of such a chain, which is not stored yet, worth more than the victim that would have to go for it? wait->last is not looked at. As `wait` knows it, so a caller that
+   * does not know yet what the program will wait for says UNKNOWN.
+   */
+  bool (*admits)(struct kvi_policy *policy, enum kvi_policy_group group, const struct kvi_policy_wait *wait,
+                 uint64_t now_ns);
+  /* The program has ended: what it alone has goes first. O(its branches). */
+  void (*close)(struct kvi_policy *policy, uint64_t program, uint64_t now_ns);
 };
 
 extern const struct kvi_policy_ops kvi_policy_leaf_lru;
+extern const struct kvi_policy_ops kvi_policy_index; /* docs/policy.md */
 
 /* ---- what goes to a lower tier, and for how long ---- */
 

@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#define PER_DECADE 10.0
+#define PER_DECADE 10u
 #define LEFT_LEAST 1e-6 /* a smaller part of all is nobody: nothing is known of it */
 
 /* ---- buckets ---- */
@@ -10,7 +10,19 @@
 /* The end of bucket i - 1; 0 for 0. */
 static double edge(uint32_t i)
 {
-  return i == 0 ? 0 : KVI_WAIT_FIRST * pow(10, (i - 1) / PER_DECADE);
+  static const double decades[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7}, /* and 10^0.1, 10^0.2... */
+      tenths[] = {1,
+                  1.2589254117941673,
+                  1.5848931924611136,
+                  1.9952623149688795,
+                  2.5118864315095801,
+                  3.1622776601683795,
+                  3.9810717055349722,
+                  5.0118723362727229,
+                  6.3095734448019325,
+                  7.9432823472428150};
+
+  return i == 0 ? 0 : KVI_WAIT_FIRST * decades[(i - 1) / PER_DECADE] * tenths[(i - 1) % PER_DECADE];
 }
 
 static uint32_t bucket_of(double time)

@@ -1,0 +1,29 @@
+/* tests/sim/hints.h: what a harness would tell of each request of a trace, as well as it could: seeded, and without the future but for a noisy guess of the next return. */
+#ifndef KVASIR_SIM_HINTS_H
+#define KVASIR_SIM_HINTS_H
+
+#include "tests/sim/schedule.h"
+
+enum sim_hint_level {
+  SIM_HINTS_NONE = 0, /* programs are not named, either */
+  SIM_HINTS_KIND,     /* what it waits for, by the stop reason */
+  SIM_HINTS_FULL,     /* and when it will be back, of 7 in 10; and its end */
+  SIM_HINTS_RANDOM,   /* and returns that have nothing to do with what happens */
+  SIM_HINTS_REVERSED  /* and returns that are soon where they are late */
+};
+
+struct sim_told {
+  uint64_t program;
+  enum sim_wait wait;
+  double announced_s; /* 0: nothing */
+  bool ended;
+};
+
+/* "none", "kind", "full", "random", "reversed"; false: none of them. */
+bool sim_hint_level_named(const char *name, enum sim_hint_level *level_p);
+
+/* By event of the schedule. NULL: no memory. free() ends it. */
+struct sim_told *sim_hints_create(const struct sim_trace *trace, const struct sim_schedule *schedule,
+                                  enum sim_hint_level level, uint64_t seed);
+
+#endif

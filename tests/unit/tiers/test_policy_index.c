@@ -1,0 +1,345 @@
+/* The policy "index": who stays, by what its waits have been like, what was announced, and what it would cost to compute again. */
+#include <stdbool.h>
+#include <string.h>
+
+#include "testing.h"
+
+#include "base/clock.h"
+#include "base/rand.h"
+#include "tiers/policy/policy.h"
+
+#define CAPACITY 4096u
+#define SECOND   KVI_NS_PER_S
+
+static const struct kvi_policy_ops *const ops = &kvi_policy_index;
+
+struct world {
+  struct kvi_policy *policy;
+  uint64_t now;
+  uint32_t fresh; /* handles from here on were never used */
+};
+
+static int setup(void **state)
+{
+  struct world *world = calloc(1, sizeof(*world));
+
+  world->now = 1000 * SECOND;
+  assert_int_equal(ops->create(CAPACITY, &world->policy), KVS_OK);
+  *state = world;
+  return 0;
+}
+
+static int teardown(void **state)
+{
+  struct world *world = *state;
+
+  ops->destroy(world->policy);
+  free(world);
+  return 0;
+}
+
+/* A chain of n chunks behind parent. Returns its last chunk. */
+static uint32_t chain(struct world *world, uint32_t parent, uint32_t n)
+{
+  while (n-- > 0) {
+    ops->insert(world->policy, world->fresh, parent, 1, world->now);
+    parent = world->fresh++;
+  }
+  return parent;
+}
+
+/* The program uses the chain now, and waits from now on. */
+static void wait_at(struct world *world, uint64_t program, uint32_t last, uint32_t n, enum kvi_wait_kind kind,
+                    uint32_t source, double announced_s)
+{
+  struct kvi_policy_wait wait = {.program = program,
+                                 .last = last,
+                                 .n_chunks = n,
+                                 .n_tokens = 256 * n,
+                                 .kind = kind,
+                                 .source = source,
+                                 .announced_s = announced_s,
+                                 .used_ns = world->now,
+                                 .begins_ns = world->now};
+
+  ops->touch(world->policy, last, world->now);
+  ops->wait(world->policy, &wait, world->now);
+}
+
+static uint32_t evict(struct world *world)
+{
+  uint32_t victim = ops->victim(world->policy, KVI_POLICY_MEMORY, world->now);
+
+  if (victim != KVI_POLICY_NONE)
+    (void)ops->remove(world->policy, victim);
+  return victim;
+}
+
+/* What waits of a kind are like: a program of its own comes back `times` times. */
+static void learn(struct world *world, uint64_t program, enum kvi_wait_kind kind, double seconds,
+                  uint32_t times, uint32_t source, double announced_s)
+{
+  uint32_t last = chain(world, KVI_POLICY_NONE, 1);
+
+  for (uint32_t i = 0; i < times; i++) {
+    wait_at(world, program, last, 1, kind, source, announced_s);
+    world->now += (uint64_t)(seconds * (double)SECOND);
+  }
+  ops->close(world->policy, program, world->now);
+  assert_int_equal(evict(world), last);
+}
+
+/* A tool that is back in two seconds, and people who take ten minutes: the same age, and not the same worth. */
+static void by_kind(void **state)
+{
+  struct world *world = *state;
+  uint32_t human, tool;
+
+  learn(world, 1, KVI_WAIT_TOOL, 2, 300, 0, 0);
+  learn(world, 2, KVI_WAIT_HUMAN, 600, 300, 0, 0);
+  human = chain(world, KVI_POLICY_NONE, 10);
+  tool = chain(world, KVI_POLICY_NONE, 10);
+  wait_at(world, 3, human, 10, KVI_WAIT_HUMAN, 0, 0);
+  wait_at(world, 4, tool, 10, KVI_WAIT_TOOL, 0, 0);
+  world->now += SECOND;
+  for (uint32_t i = 0; i < 10; i++)
+    assert_int_equal(evict(world),
+                     human - i); /* from its end, though it came first and is shared by nobody */
+  assert_int_equal(evict(world), tool);
+}
+
+/* A tool that should have been back long ago is worth less than a human who may still come. */
+static void by_age(void **state)
+{
+  struct world *world = *state;
+  uint32_t human, tool;
+
+  learn(world, 1, KVI_WAIT_TOOL, 2, 300, 0, 0);
+  learn(world, 2, KVI_WAIT_HUMAN, 600, 300, 0, 0);
+  tool = chain(world, KVI_POLICY_NONE, 10);
+  human = chain(world, KVI_POLICY_NONE, 10);
+  wait_at(world, 4, tool, 10, KVI_WAIT_TOOL, 0, 0);
+  wait_at(world, 3, human, 10, KVI_WAIT_HUMAN, 0, 0);
+  world->now += 100 * SECOND;
+  assert_int_equal(evict(world), tool);
+  assert_int_equal(evict(world), tool - 1);
+}
+
+/* Attention is quadratic: the end of a long chain costs more to compute again. */
+static void by_cost(void **state)
+{
+  struct world *world = *state;
+  uint32_t few = chain(world, KVI_POLICY_NONE, 10), many = chain(world, KVI_POLICY_NONE, 1000);
+
+  wait_at(world, 2, many, 1000, KVI_WAIT_TOOL, 0, 0);
+  wait_at(world, 1, few, 10, KVI_WAIT_TOOL, 0, 0);
+  world->now += 5 * SECOND;
+  assert_int_equal(evict(world), few);
+}
+
+static void closed_goes_first(void **state)
+{
+  struct world *world = *state;
+  uint32_t open = chain(world, KVI_POLICY_NONE, 3), closed = chain(world, KVI_POLICY_NONE, 50);
+
+  wait_at(world, 1, open, 3, KVI_WAIT_HUMAN, 0, 0);
+  wait_at(world, 2, closed, 50, KVI_WAIT_TOOL, 0, 0);
+  world->now += 1000 * SECOND;
+  ops->touch(world->policy, closed, world->now);
+  ops->close(world->policy, 2, world->now);
+  for (uint32_t i = 0; i < 50; i++)
+    assert_int_equal(evict(world), closed - i);
+  assert_int_equal(evict(world), open);
+}
+
+/* It comes back after all. */
+static void closed_and_used(void **state)
+{
+  struct world *world = *state;
+  uint32_t other = chain(world, KVI_POLICY_NONE, 3), closed = chain(world, KVI_POLICY_NONE, 50);
+
+  wait_at(world, 2, closed, 50, KVI_WAIT_TOOL, 0, 0);
+  ops->close(world->policy, 2, world->now);
+  wait_at(world, 1, other, 3, KVI_WAIT_TOOL, 0, 0);
+  world->now += 10 * SECOND;
+  wait_at(world, 2, closed, 50, KVI_WAIT_TOOL, 0, 0);
+  assert_int_equal(evict(world), other);
+}
+
+/* What two programs begin with stays until both have lost what is behind it, also when one has ended. */
+static void shared_stays(void **state)
+{
+  struct world *world = *state;
+  uint32_t prompt = chain(world, KVI_POLICY_NONE, 20), one = chain(world, prompt, 5),
+           two = chain(world, prompt, 5);
+
+  wait_at(world, 1, one, 25, KVI_WAIT_TOOL, 0, 0);
+  wait_at(world, 2, two, 25, KVI_WAIT_TOOL, 0, 0);
+  ops->close(world->policy, 1, world->now);
+  for (uint32_t i = 0; i < 5; i++)
+    assert_int_equal(evict(world), one - i);
+  for (uint32_t i = 0; i < 5; i++)
+    assert_int_equal(evict(world), two - i);
+  assert_int_equal(evict(world), prompt);
+}
+
+/* A program that goes on elsewhere leaves its old end behind, which goes first, in a moment. */
+static void left_behind(void **state)
+{
+  struct world *world = *state;
+  uint32_t start = chain(world, KVI_POLICY_NONE, 20), old = chain(world, start, 5), other, new;
+
+  wait_at(world, 1, old, 25, KVI_WAIT_TOOL, 0, 0);
+  other = chain(world, KVI_POLICY_NONE, 2);
+  wait_at(world, 2, other, 2, KVI_WAIT_TOOL, 0, 0);
+  world->now += SECOND;
+  new = chain(world, start, 3);
+  wait_at(world, 1, new, 23, KVI_WAIT_TOOL, 0, 0);
+  world->now += 10 * SECOND;
+  for (uint32_t i = 0; i < 5; i++)
+    assert_int_equal(evict(world), old - i);
+  assert_int_equal(evict(world), other);
+}
+
+/* People who are back in a second, and tools that take ten minutes; those of the people have the shorter chain, and would go first if nothing were known. */
+static void quick_people(struct world *world)
+{
+  uint32_t human, tool;
+
+  learn(world, 1, KVI_WAIT_TOOL, 600, 300, 0, 0);
+  tool = chain(world, KVI_POLICY_NONE, 30);
+  human = chain(world, KVI_POLICY_NONE, 10);
+  wait_at(world, 3, human, 10, KVI_WAIT_HUMAN, 0, 0);
+  wait_at(world, 4, tool, 30, KVI_WAIT_TOOL, 0, 0);
+  world->now += SECOND / 2;
+  for (uint32_t i = 0; i < 30; i++)
+    assert_int_equal(evict(world), tool - i);
+  assert_int_equal(evict(world), human);
+}
+
+/* A branch whose chunks have all gone comes back: it is the same, and its wait is known. */
+static void evicted_and_back(void **state)
+{
+  struct world *world = *state;
+
+  for (uint32_t i = 0; i < 300; i++) {
+    uint32_t last = chain(world, KVI_POLICY_NONE, 2);
+
+    wait_at(world, 7, last, 2, KVI_WAIT_HUMAN, 0, 0);
+    world->now += SECOND;
+    assert_int_equal(evict(world), last);
+    assert_int_equal(evict(world), last - 1);
+  }
+  quick_people(world);
+}
+
+/* A source that was right is believed, one that says anything is not. */
+static void announced(void **state)
+{
+  struct world *world = *state;
+  uint32_t soon, late, lied, true_one;
+  kvi_rand rand;
+
+  kvi_rand_seed(&rand, 3);
+  for (uint32_t i = 0; i < 40; i++) {
+    double s = 1 + (double)kvi_rand_below(&rand, 2000), said = 1 + (double)kvi_rand_below(&rand, 2000);
+
+    learn(world, 100 + i, KVI_WAIT_TOOL, s, 10, 1, s);
+    learn(world, 200 + i, KVI_WAIT_TOOL, s, 10, 2, said);
+  }
+  late = chain(world, KVI_POLICY_NONE, 30); /* the longer chain would stay if nothing had been said */
+  soon = chain(world, KVI_POLICY_NONE, 10);
+  wait_at(world, 1, late, 30, KVI_WAIT_TOOL, 1, 2000);
+  wait_at(world, 2, soon, 10, KVI_WAIT_TOOL, 1, 20);
+  world->now += SECOND;
+  for (uint32_t i = 0; i < 30; i++)
+    assert_int_equal(evict(world), late - i);
+  assert_int_equal(evict(world), soon);
+  ops->close(world->policy, 2, world->now);
+  for (uint32_t i = 1; i < 10; i++)
+    assert_int_equal(evict(world), soon - i);
+
+  lied = chain(world, KVI_POLICY_NONE, 30);
+  true_one = chain(world, KVI_POLICY_NONE, 10);
+  wait_at(world, 3, lied, 30, KVI_WAIT_TOOL, 2, 20);
+  wait_at(world, 4, true_one, 10, KVI_WAIT_TOOL, 1, 20);
+  world->now += 15 * SECOND;
+  assert_int_equal(evict(world), lied);
+}
+
+/* Programs that are not named are known by their chains: one goes on at its end, each second. */
+static void unnamed(void **state)
+{
+  struct world *world = *state;
+  uint32_t end, tool;
+
+  learn(world, 1, KVI_WAIT_TOOL, 600, 300, 0, 0);
+  end = chain(world, KVI_POLICY_NONE, 5);
+  for (uint32_t i = 0; i < 300; i++) {
+    end = chain(world, end, 1);
+    wait_at(world, 0, end, 6 + i, KVI_WAIT_UNKNOWN, 0, 0);
+    world->now += SECOND;
+  }
+  tool = chain(world, KVI_POLICY_NONE, 500);
+  wait_at(world, 2, tool, 500, KVI_WAIT_TOOL, 0, 0);
+  wait_at(world, 0, chain(world, end, 1), 306, KVI_WAIT_UNKNOWN, 0, 0);
+  world->now += SECOND / 2;
+  assert_int_equal(evict(world), tool);
+}
+
+/* A chunk that is worth less than what it would take the place of is not admitted. */
+static void admission(void **state)
+{
+  struct world *world = *state;
+  struct kvi_policy_wait wait = {.program = 9, .n_chunks = 10, .n_tokens = 2560, .kind = KVI_WAIT_HUMAN};
+  uint32_t tool;
+
+  learn(world, 1, KVI_WAIT_TOOL, 2, 300, 0, 0);
+  learn(world, 2, KVI_WAIT_HUMAN, 600, 300, 0, 0);
+  wait.used_ns = wait.begins_ns = world->now;
+  assert_false(ops->admits(world->policy, KVI_POLICY_MEMORY, &wait, world->now)); /* nothing would go */
+  tool = chain(world, KVI_POLICY_NONE, 10);
+  wait_at(world, 4, tool, 10, KVI_WAIT_TOOL, 0, 0);
+  assert_false(ops->admits(world->policy, KVI_POLICY_MEMORY, &wait, world->now));
+  world->now += 100 * SECOND; /* the tool should be back long since */
+  wait.used_ns = wait.begins_ns = world->now;
+  assert_true(ops->admits(world->policy, KVI_POLICY_MEMORY, &wait, world->now));
+}
+
+/* More branches than there is room for, and more of one program than it may have. */
+static void bounded(void **state)
+{
+  struct world *world = *state;
+
+  for (uint32_t round = 0; round < 3; round++)
+    for (uint32_t i = 0; i < 1100; i++) {
+      uint32_t last = chain(world, KVI_POLICY_NONE, 1);
+
+      wait_at(world, round == 1 ? 7 : 1000 * round + i + 1, last, 1, KVI_WAIT_TOOL, i, 1);
+      world->now += SECOND / 100;
+    }
+  world->now += 100 * SECOND;
+  for (uint32_t i = 0; i < 3300; i++)
+    assert_int_not_equal(evict(world), KVI_POLICY_NONE);
+  assert_int_equal(evict(world), KVI_POLICY_NONE);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(by_kind, setup, teardown),
+      cmocka_unit_test_setup_teardown(by_age, setup, teardown),
+      cmocka_unit_test_setup_teardown(by_cost, setup, teardown),
+      cmocka_unit_test_setup_teardown(closed_goes_first, setup, teardown),
+      cmocka_unit_test_setup_teardown(closed_and_used, setup, teardown),
+      cmocka_unit_test_setup_teardown(shared_stays, setup, teardown),
+      cmocka_unit_test_setup_teardown(left_behind, setup, teardown),
+      cmocka_unit_test_setup_teardown(evicted_and_back, setup, teardown),
+      cmocka_unit_test_setup_teardown(announced, setup, teardown),
+      cmocka_unit_test_setup_teardown(unnamed, setup, teardown),
+      cmocka_unit_test_setup_teardown(admission, setup, teardown),
+      cmocka_unit_test_setup_teardown(bounded, setup, teardown),
+  };
+
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

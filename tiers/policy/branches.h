@@ -1,0 +1,62 @@
+/*
+ * tiers/policy/branches.h: who waits at which chunk. A branch is a path from a chain's first chunk to its last; here it is known by the last one that is still resident, and by its program.
+ *
+ * A bounded table, found by chunk and by program, and in the order of use. Nothing is allocated after create; one thread at a time. Numbers of branches are good until
+ * the branch is removed.
+ */
+#ifndef KVASIR_TIERS_POLICY_BRANCHES_H
+#define KVASIR_TIERS_POLICY_BRANCHES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <kvasir/status.h>
+
+#include "tiers/policy/classes.h"
+
+#define KVI_BRANCH_NONE UINT32_MAX
+
+struct kvi_branch {
+  uint64_t program;   /* 0: not known */
+  uint64_t begins_ns; /* of the wait */
+  struct kvi_class_wait wait;
+  float chunk_tokens; /* on average */
+  uint32_t last;      /* chunk; KVI_POLICY_NONE: nothing of it is resident */
+  uint32_t n_chunks;  /* up to it */
+  uint32_t n_whole;   /* when the wait began */
+  bool closed;
+
+  uint32_t next_at,
+      next_of;           /* the table's: branches that end at chunks, and of programs, of the same bucket */
+  uint32_t newer, older; /* by use; free: newer is the next free one */
+};
+
+struct kvi_branches;
+
+/* KVS_ERR_INVALID: max is 0 or too large. KVS_ERR_NOMEM. */
+kvs_status kvi_branches_create(uint32_t max, struct kvi_branches **branches_p);
+void kvi_branches_destroy(struct kvi_branches *branches); /* NULL is fine */
+uint64_t kvi_branches_memory(const struct kvi_branches *branches);
+uint32_t kvi_branches_count(const struct kvi_branches *branches);
+bool kvi_branches_is_full(const struct kvi_branches *branches);
+
+struct kvi_branch *kvi_branch(const struct kvi_branches *branches, uint32_t branch);
+/* The first / next one that ends at the chunk; KVI_BRANCH_NONE: there is none (more). The order is no particular one. */
+uint32_t kvi_branches_at(const struct kvi_branches *branches, uint32_t chunk);
+uint32_t kvi_branches_next_at(const struct kvi_branches *branches, uint32_t branch);
+/* Of a program that is known; newest first. */
+uint32_t kvi_branches_of(const struct kvi_branches *branches, uint64_t program);
+uint32_t kvi_branches_next_of(const struct kvi_branches *branches, uint32_t branch);
+/* All of them, the one not used for longest first. */
+uint32_t kvi_branches_oldest(const struct kvi_branches *branches);
+uint32_t kvi_branches_newer(const struct kvi_branches *branches, uint32_t branch);
+
+/* A new one, used just now; the table is not full. The caller fills what is not the table's, program and last aside. */
+uint32_t kvi_branches_add(struct kvi_branches *branches, uint64_t program, uint32_t last);
+/* It ends at this chunk from now on, which may be KVI_POLICY_NONE. */
+void kvi_branches_move(struct kvi_branches *branches, uint32_t branch, uint32_t last);
+/* It is the newest. */
+void kvi_branches_use(struct kvi_branches *branches, uint32_t branch);
+void kvi_branches_remove(struct kvi_branches *branches, uint32_t branch);
+
+#endif

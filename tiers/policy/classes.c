@@ -1,0 +1,164 @@
+#include "tiers/policy/classes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "tiers/policy/waits.h"
+
+#define CLASSES    (KVI_WAIT_KINDS + KVI_CLASSES_TOOLS)
+#define LEAN       20.0   /* observations that the curve of a larger group counts for */
+#define REMEMBERED 4096.0 /* observations of a class; older ones fade */
+#define DUE_LEAST  64u    /* ended waits between two builds, */
+#define DUE_PART   16u    /* and this part of those that last */
+
+/* Where nothing is known yet: half are back in 9 s, as of real agents' waits for tools, and a few never. */
+#define FIRST_MEDIAN_S 9.0
+#define FIRST_SIGMA    2.5
+#define FIRST_RETURNS  0.97
+/* And of an announcement: half are back by then, most within a factor of three. */
+#define SAID_SIGMA   1.0
+#define SAID_RETURNS 0.95
+
+struct group {
+  struct kvi_waits ended, lasting;
+  double n; /* observations in ended */
+  struct kvi_wait_curve curve;
+};
+
+struct kvi_classes {
+  struct group all, classes[CLASSES], sources[KVI_CLASSES_SOURCES];
+  struct kvi_wait_curve first, said;
+  uint64_t tools[KVI_CLASSES_TOOLS]; /* hash with kind, of class KVI_WAIT_KINDS + i; 0: free */
+  enum kvi_wait_kind kinds[KVI_CLASSES_TOOLS];
+  uint32_t ended; /* since the last build */
+};
+
+kvs_status kvi_classes_create(struct kvi_classes **classes_p)
+{
+  struct kvi_classes *classes = calloc(1, sizeof(*classes));
+
+  *classes_p = classes;
+  if (!classes)
+    return KVS_ERR_NOMEM;
+  kvi_wait_curve_lognormal(&classes->first, FIRST_MEDIAN_S, FIRST_SIGMA, FIRST_RETURNS);
+  kvi_wait_curve_lognormal(&classes->said, 1, SAID_SIGMA, SAID_RETURNS);
+  kvi_classes_build(classes);
+  return KVS_OK;
+}
+
+void kvi_classes_destroy(struct kvi_classes *classes)
+{
+  free(classes);
+}
+
+uint64_t kvi_classes_memory(void)
+{
+  return sizeof(struct kvi_classes);
+}
+
+uint32_t kvi_classes_of(struct kvi_classes *classes, enum kvi_wait_kind kind, uint64_t tool)
+{
+  if ((uint32_t)kind >= KVI_WAIT_KINDS)
+    kind = KVI_WAIT_UNKNOWN;
+  if (tool == 0)
+    return kind;
+  for (uint32_t i = 0; i < KVI_CLASSES_TOOLS; i++) {
+    if (classes->tools[i] == 0) {
+      classes->tools[i] = tool;
+      classes->kinds[i] = kind;
+    }
+    if (classes->tools[i] == tool && classes->kinds[i] == kind)
+      return KVI_WAIT_KINDS + i;
+  }
+  return kind;
+}
+
+/* ---- observations ---- */
+
+static uint32_t kind_of(const struct kvi_classes *classes, uint32_t class)
+{
+  return class < KVI_WAIT_KINDS ? class : (uint32_t)classes->kinds[class - KVI_WAIT_KINDS];
+}
+
+static void count(struct group *group, void (*add)(struct kvi_waits *waits, double wait), double wait)
+{
+  add(&group->ended, wait);
+  if (++group->n < 2 * REMEMBERED)
+    return;
+  kvi_waits_fade(&group->ended, 0.5);
+  group->n /= 2;
+}
+
+static void ended(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds,
+                  void (*add)(struct kvi_waits *waits, double wait))
+{
+  uint32_t kind = kind_of(classes, wait->class);
+
+  classes->ended++;
+  count(&classes->all, add, seconds);
+  count(&classes->classes[kind], add, seconds);
+  if (kind != wait->class)
+    count(&classes->classes[wait->class], add, seconds);
+  if (wait->announced_s > 0)
+    count(&classes->sources[wait->source % KVI_CLASSES_SOURCES], add, seconds / wait->announced_s);
+}
+
+void kvi_classes_back(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds)
+{
+  ended(classes, wait, seconds, kvi_waits_back);
+}
+
+void kvi_classes_away(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds)
+{
+  ended(classes, wait, seconds, kvi_waits_away);
+}
+
+void kvi_classes_lasting(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds)
+{
+  uint32_t kind = kind_of(classes, wait->class);
+
+  kvi_waits_away(&classes->all.lasting, seconds);
+  kvi_waits_away(&classes->classes[kind].lasting, seconds);
+  if (kind != wait->class)
+    kvi_waits_away(&classes->classes[wait->class].lasting, seconds);
+  if (wait->announced_s > 0)
+    kvi_waits_away(&classes->sources[wait->source % KVI_CLASSES_SOURCES].lasting,
+                   seconds / wait->announced_s);
+}
+
+/* ---- curves ---- */
+
+bool kvi_classes_is_due(const struct kvi_classes *classes, uint32_t waits)
+{
+  return classes->ended >= DUE_LEAST && classes->ended >= waits / DUE_PART;
+}
+
+static void group_build(struct group *group, const struct kvi_wait_curve *larger)
+{
+  kvi_waits_add(&group->lasting, &group->ended);
+  kvi_wait_curve_build(&group->curve, &group->lasting, larger, LEAN);
+  memset(&group->lasting, 0, sizeof(group->lasting));
+}
+
+void kvi_classes_build(struct kvi_classes *classes)
+{
+  classes->ended = 0;
+  group_build(&classes->all, &classes->first);
+  for (uint32_t i = 0; i < CLASSES; i++) {
+    uint32_t kind = kind_of(classes, i);
+
+    if (i < KVI_WAIT_KINDS || classes->tools[i - KVI_WAIT_KINDS] != 0) /* kinds come before their tools */
+      group_build(&classes->classes[i], kind == i ? &classes->all.curve : &classes->classes[kind].curve);
+  }
+  for (uint32_t i = 0; i < KVI_CLASSES_SOURCES; i++)
+    group_build(&classes->sources[i], &classes->said);
+}
+
+double kvi_classes_rate(const struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds)
+{
+  if (wait->announced_s > 0)
+    return kvi_wait_curve_rate(&classes->sources[wait->source % KVI_CLASSES_SOURCES].curve,
+                               seconds / wait->announced_s) /
+           wait->announced_s;
+  return kvi_wait_curve_rate(&classes->classes[wait->class].curve, seconds);
+}

@@ -1,0 +1,54 @@
+/*
+ * tiers/policy/classes.h: what is known of waits (waits.h), by what is waited for, and by who has said when it will be over.
+ *
+ * A class is a kind of wait, or a tool of that kind. A class with few observations leans on its kind, a kind on all waits, all on a lognormal curve. Whoever announces
+ * how long a wait will be is a source, with a curve of its own whose unit of time is what was announced: of a source that is right most waits end about 1, of one that says anything
+ * they end anywhere, and then its curve says no more than that. So what an announcement is worth is learned, and nothing has to be trusted.
+ *
+ * Curves are built from the waits that have ended and those that last, all at once, when enough have ended since. Observations count less the more came after them. Bounded: the tools first seen have classes, the
+ * rest their kind's; sources share a curve if there are too many. Nothing is allocated after create; one thread at a time.
+ */
+#ifndef KVASIR_TIERS_POLICY_CLASSES_H
+#define KVASIR_TIERS_POLICY_CLASSES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <kvasir/status.h>
+
+#include "tiers/policy/policy.h"
+
+#define KVI_CLASSES_TOOLS   58u /* with a class of their own */
+#define KVI_CLASSES_SOURCES 64u
+
+struct kvi_classes;
+
+/* A wait, as classes see it. */
+struct kvi_class_wait {
+  uint32_t class, source; /* kvi_classes_of; any number */
+  double announced_s;     /* 0: nothing was said */
+};
+
+kvs_status kvi_classes_create(struct kvi_classes **classes_p); /* KVS_ERR_NOMEM */
+void kvi_classes_destroy(struct kvi_classes *classes);         /* NULL is fine */
+uint64_t kvi_classes_memory(void);
+
+/* tool: a hash of its name; 0: none. An unknown kind is KVI_WAIT_UNKNOWN. */
+uint32_t kvi_classes_of(struct kvi_classes *classes, enum kvi_wait_kind kind, uint64_t tool);
+
+/* It came back after so many seconds / it never will. */
+void kvi_classes_back(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds);
+void kvi_classes_away(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds);
+
+/*
+ * Has enough ended since for other curves? `waits` waits last now. Then the caller says `lasting` for each of them, and builds: some 0.5 ms, and 20 ns a wait, for
+ * each 1/16 of them that has ended, 64 at least.
+ */
+bool kvi_classes_is_due(const struct kvi_classes *classes, uint32_t waits);
+void kvi_classes_lasting(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds);
+void kvi_classes_build(struct kvi_classes *classes);
+
+/* Returns a second that it is worth to wait for, of a wait that has lasted so long (kvi_wait_curve_rate). */
+double kvi_classes_rate(const struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds);
+
+#endif
