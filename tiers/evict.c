@@ -53,7 +53,8 @@ static struct victim memory_victim_locked(struct kvi_store *store)
   if (clean == KVI_NONE)
     return victim;
   entry = victim.number == KVI_POLICY_NONE ? NULL : &store->entries[victim.number];
-  if (!entry || entry->queued || entry->writing || clean_use <= last_use(store, victim.number))
+  if (!entry || entry->queued || entry->writing || entry->coding ||
+      clean_use <= last_use(store, victim.number))
     victim = (struct victim){.number = clean, .demote = true};
   return victim;
 }

@@ -118,6 +118,8 @@ static kvs_status parts_create(struct kvi_store *store)
     status = kvi_below_create(store, store->config.medium);
   if (status == KVS_OK && has_marks(store))
     status = kvi_marks_create(store, &store->marks);
+  if (status == KVS_OK && store->config.codec_threads > 0)
+    status = kvi_coder_create(store, store->config.codec_threads, &store->coder);
   return status;
 }
 
@@ -156,7 +158,8 @@ void kvi_store_close(struct kvi_store *store)
 {
   if (!store)
     return;
-  if (store->config.medium) /* calls back until it is gone */
+  kvi_coder_destroy(store->coder); /* writes to the medium */
+  if (store->config.medium)        /* calls back until it is gone */
     store->config.medium->ops->destroy(store->config.medium);
   kvi_marks_destroy(store->marks);
   kvi_below_destroy(store);
@@ -211,6 +214,7 @@ void kvi_store_stats(struct kvi_store *store, struct kvi_store_stats *stats_p)
 
   pthread_mutex_lock(&store->lock);
   *stats_p = store->stats;
+  stats_p->coding = kvi_coder_queued_locked(store->coder);
   pthread_mutex_unlock(&store->lock);
   if (store->below) {
     stats_p->has_medium = true;
