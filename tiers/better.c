@@ -60,6 +60,7 @@ kvs_status kvi_better_take_locked(struct kvi_store *store, const struct kvi_stor
   entry->loss = kvi_quality_loss(quality) & KVI_LOSS_MAX;
   entry->origin = landing->origin & 7;
   kvi_coder_offer_locked(store->coder, landing->entry, quality);
+  kvi_cut_offer_locked(store, landing->entry, quality);
   if (store->below)
     kvi_write_through_locked(store, landing->entry, 0);
   return KVS_OK;

@@ -229,6 +229,7 @@ static kvs_status publish_locked(struct job *job, const struct kvi_encoded *enco
   kvi_entry_resize_locked(store, job->entry, (uint32_t)encoded->length);
   entry->loss = loss & KVI_LOSS_MAX;
   entry->coding = 1; /* until the job ends */
+  kvi_cut_offer_locked(store, job->entry, encoded->quality);
   job->now = object;
   job->now_length = encoded->length;
   return KVS_OK;

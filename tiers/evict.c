@@ -70,6 +70,13 @@ uint64_t kvi_store_make_room_locked(struct kvi_store *store, uint64_t bytes, uin
       *hidden_p += KVI_BATCH_LOCKED;
       continue;
     }
+    if (!victim.demote) { /* a plane of some chunk goes before a whole one does */
+      uint64_t cut = kvi_cut_make_room_locked(store);
+
+      freed += cut;
+      if (cut > 0)
+        continue;
+    }
     if (victim.number == KVI_POLICY_NONE)
       break;
     freed += store->entries[victim.number].length;

@@ -48,6 +48,11 @@ struct row {
   "Chunks that went to the tier as they were, though it has a codec: too many waited, or it would hardly "   \
   "have been smaller; in memory also: there was no room for the coded form beside the other."
 
+#define HELP_CUT                                                                                             \
+  "Chunks that lost a plane, as their owner allows, to make room: in memory, or of those written again on "  \
+  "SSD."
+#define HELP_CUT_BYTES "Bytes that this saved."
+
 #define HELP_REFUSED                                                                                         \
   "Coded chunks that were not decoded: too many waited, it was not the chunk (dropped), or it could not be " \
   "(a version of the codec that is not known, no memory)."
@@ -126,6 +131,8 @@ static const struct row rows[] = {
      STORE(uncoded_full)},
     {"kvasir_tier_unencoded_chunks_total", "tier=\"dram\",cause=\"failed\"", HELP_UNENCODED, COUNTER,
      STORE(uncoded_failed)},
+    {"kvasir_tier_cut_chunks_total", DRAM, HELP_CUT, COUNTER, STORE(cut_chunks)},
+    {"kvasir_tier_cut_bytes_total", DRAM, HELP_CUT_BYTES, COUNTER, STORE(cut_bytes)},
     /* a node without an SSD tier says 0 to all of these */
     {"kvasir_tier_capacity_bytes", SSD, "Room of the tier, its hard bound.", GAUGE, MEDIUM(capacity_bytes)},
     {"kvasir_tier_used_bytes", SSD, "Room taken, rounding included.", GAUGE, MEDIUM(live_bytes)},
@@ -195,9 +202,8 @@ static const struct row rows[] = {
     {"kvasir_tier_copied_chunks_total", SSD, "Chunks written again to free a log file.", COUNTER,
      MEDIUM(copied_chunks)},
     {"kvasir_tier_copied_bytes_total", SSD, "Bytes of these.", COUNTER, MEDIUM(copied_bytes)},
-    {"kvasir_tier_cut_chunks_total", SSD, "Of the chunks written again, those that lost a plane.", COUNTER,
-     MEDIUM(cut_chunks)},
-    {"kvasir_tier_cut_bytes_total", SSD, "Bytes that this saved.", COUNTER, MEDIUM(cut_bytes)},
+    {"kvasir_tier_cut_chunks_total", SSD, HELP_CUT, COUNTER, MEDIUM(cut_chunks)},
+    {"kvasir_tier_cut_bytes_total", SSD, HELP_CUT_BYTES, COUNTER, MEDIUM(cut_bytes)},
     {"kvasir_tier_reclaims_total", SSD, "Log files freed.", COUNTER, MEDIUM(reclaims)},
     {"kvasir_tier_encoded_chunks_total", SSD, HELP_ENCODED, COUNTER, MEDIUM(encoded_chunks)},
     {"kvasir_tier_encoded_raw_bytes_total", SSD, "Bytes of encoded chunks before.", COUNTER,

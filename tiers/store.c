@@ -114,6 +114,8 @@ static kvs_status parts_create(struct kvi_store *store)
     status = kvi_faulty_tier_create(store->dram, store->config.dram_test_fault, &store->dram);
   if (status == KVS_OK)
     store->dram->ops->attr(store->dram, &store->dram_attr);
+  if (status == KVS_OK)
+    status = kvi_cut_create(store);
   if (status == KVS_OK && store->config.medium)
     status = kvi_below_create(store, store->config.medium);
   if (status == KVS_OK && has_marks(store))
@@ -163,6 +165,7 @@ void kvi_store_close(struct kvi_store *store)
     store->config.medium->ops->destroy(store->config.medium);
   kvi_marks_destroy(store->marks);
   kvi_below_destroy(store);
+  kvi_cut_destroy(store);
   if (atomic_load_explicit(&store->holds, memory_order_relaxed) >
       0) /* a device that does not answer may yet */
     kvi_log_warn("the memory tier is left to a device that has not answered");
@@ -221,7 +224,7 @@ void kvi_store_stats(struct kvi_store *store, struct kvi_store_stats *stats_p)
     store->below->medium->ops->stats(store->below->medium, &stats_p->medium);
   }
   store->dram->ops->usage(store->dram, &stats_p->dram);
-  stats_p->dram.metadata_bytes += kvi_below_memory(store);
+  stats_p->dram.metadata_bytes += kvi_below_memory(store) + kvi_cut_memory(store);
   stats_p->dram_bytes_per_s = store->dram_attr.read_bytes_per_s;
   stats_p->index_bytes = index;
   stats_p->index_bytes_per_chunk = (index + store->config.max_chunks - 1) / store->config.max_chunks;

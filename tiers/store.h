@@ -305,6 +305,9 @@ struct kvi_store_stats {
   struct kvi_tier_usage dram;
   uint64_t dram_bytes_per_s; /* reading, measured at start */
 
+  uint64_t cut_chunks,
+      cut_bytes; /* in memory: planes that were taken off chunks to make room; payload that this saved */
+
   /* what memory encoded of what was put raw; all 0 without a codec */
   uint64_t coding;                                     /* now: chunks that wait for it, or are */
   uint64_t coded_chunks, coded_raw_bytes, coded_bytes; /* before and after */

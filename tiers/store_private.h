@@ -1,7 +1,7 @@
 /*
  * tiers/store_private.h: what the files of the store share. docs/store.md draws it.
  *
- * Files: store.c (life, counters), index.c (entries, hash, ghosts), spaces.c, put.c (landings), better.c (a better copy of what is there), coder.c (memory that holds chunks coded), waiters.c (equal puts), get.c,
+ * Files: store.c (life, counters), index.c (entries, hash, ghosts), spaces.c, put.c (landings), better.c (a better copy of what is there), coder.c (memory that holds chunks coded), cut.c (planes that go before chunks do), waiters.c (equal puts), get.c,
  * lookup.c, lease.c, evict.c, list.c, key.c; and for a tier below: below.c (its owner's side, recovery), clean.c, marks.c, write_through.c, fetch.c, refill.c, use.c. Functions that end in _locked are called with store->lock held; all others without it.
  */
 #ifndef KVASIR_TIERS_STORE_PRIVATE_H
@@ -252,6 +252,7 @@ struct kvi_store {
   struct kvi_below *below;             /* NULL: no tier below. The pointer never changes. */
   const struct kvi_store_lower *lower; /* NULL: nothing */
   struct kvi_marks *marks;             /* NULL: none. Set when the store opens. */
+  struct kvi_cut *cut;                 /* the same */
   struct kvi_coder *coder;             /* NULL: what is put raw stays so. The same. */
 
   struct kvi_damages damages;   /* has its own lock */
@@ -413,6 +414,17 @@ bool kvi_store_demote_one_locked(struct kvi_store *store, bool *hidden_p);
 /* Drops the least recently used leaf of any group, so that its entry is free. False: none may go. */
 bool kvi_store_drop_one_locked(struct kvi_store *store);
 void kvi_store_evict_one_locked(struct kvi_store *store, uint32_t number, enum kvi_evict_rule rule);
+
+/* ---- cut.c ---- */
+
+kvs_status kvi_cut_create(struct kvi_store *store);
+void kvi_cut_destroy(struct kvi_store *store);
+/* Bytes that it takes. */
+uint64_t kvi_cut_memory(const struct kvi_store *store);
+/* The entry has bytes of this quality in memory from now on, which may lose a plane when room is needed. */
+void kvi_cut_offer_locked(struct kvi_store *store, uint32_t number, uint16_t quality);
+/* Takes a plane off a chunk that is in memory only, has one to spare and is not held or read. Returns the room that this gave; 0: none of those that were looked at. */
+uint64_t kvi_cut_make_room_locked(struct kvi_store *store);
 
 /* ---- below.c ---- */
 

@@ -7,102 +7,6 @@
 
 #include "tiers/coder.h"
 
-#define QUALITY(loss, loss_max) kvi_quality(loss, loss_max, KVI_CODING_NONE)
-
-struct coding_store {
-  struct kvi_store *store;
-  struct put_to to;
-  uint8_t space[KVS_DIGEST_SIZE];
-};
-
-static void open_with(struct coding_store *c, const struct kvi_store_config *config)
-{
-  kvs_space_desc desc = tensors_space();
-
-  memset(c, 0, sizeof(*c));
-  assert_int_equal(kvi_store_open(config, &c->store), KVS_OK);
-  testing_space_open(c->store, TENANT, &desc, c->space);
-  c->to = (struct put_to){.store = c->store, .space = c->space};
-}
-
-static void open_default(struct coding_store *c)
-{
-  struct kvi_store_config config = coding_config();
-
-  open_with(c, &config);
-}
-
-static void close_it(struct coding_store *c)
-{
-  gate_set(&coding_gate, false);
-  AWAIT_CODED(c->store);
-  AWAIT(store_stats_of(c->store).dram.zombie_bytes == 0);
-  store_check(c->store, c->space);
-  kvi_store_close(c->store);
-}
-
-/* The only thread stands in front of the encoding of this one. */
-static void put_at_gate(struct coding_store *c, uint64_t number)
-{
-  gate_set(&coding_gate, true);
-  assert_int_equal(store_put(&c->to, number), KVS_OK);
-  gate_await(&coding_gate, 1);
-}
-
-static void let_it_code(struct coding_store *c)
-{
-  gate_set(&coding_gate, false);
-  AWAIT_CODED(c->store);
-}
-
-static kvs_status get_as(struct coding_store *c, uint64_t number, uint32_t loss_max, bool *coded_p,
-                         uint32_t *cause_p)
-{
-  struct kvi_get_terms terms = any_form;
-
-  terms.loss_max = loss_max;
-  return store_get(c->store, c->space, number, &terms, coded_p, cause_p);
-}
-
-static bool is_coded(struct coding_store *c, uint64_t number)
-{
-  uint32_t cause;
-  bool coded = false;
-
-  assert_int_equal(get_as(c, number, 0, &coded, &cause), KVS_OK);
-  return coded;
-}
-
-/* 0: not here. */
-static uint64_t lease(struct coding_store *c, uint64_t number, uint32_t loss_max)
-{
-  const uint8_t *space = c->space;
-  uint8_t key[KEY_BYTES];
-  struct kvi_store_lookup query = {.tenant = TENANT,
-                                   .owner = 1,
-                                   .spaces = &space,
-                                   .n_spaces = 1,
-                                   .keys = key,
-                                   .key_length = KEY_BYTES,
-                                   .n_keys = 1,
-                                   .unchained = true,
-                                   .loss_max = loss_max,
-                                   .lease_ms = 600000};
-  struct kvi_store_lookup_result result = {0};
-
-  testing_key(number, key, KEY_BYTES);
-  assert_int_equal(kvi_store_lookup(c->store, &query, &result), KVS_OK);
-  return result.lease;
-}
-
-static void delete_it(struct coding_store *c, uint64_t number)
-{
-  uint8_t key[KEY_BYTES];
-
-  testing_key(number, key, KEY_BYTES);
-  assert_int_equal(kvi_store_delete(c->store, TENANT, c->space, key, KEY_BYTES), KVS_OK);
-}
-
 /* ---- the coded form ---- */
 
 static void it_takes_less_memory(void **state)
@@ -524,9 +428,10 @@ static void fresh_ones_that_wait_can_be_demoted(void **state)
   c.to.quality = QUALITY(0, 4);
   put_at_gate(&c, 0);
   assert_int_equal(store_put(&c.to, 1), KVS_OK); /* a better one, which waits, over a copy below */
-  for (uint64_t i = 2; i < 30; i++)
-    assert_int_equal(store_put(&c.to, i), KVS_OK); /* nothing but 1 is below */
-  assert_true(store_stats_of(c.store).medium_only > 0);
+  memory_hold(medium, true);                     /* nothing but 1 is below */
+  for (uint64_t i = 2; store_stats_of(c.store).medium_only == 0; i++)
+    assert_int_equal(store_put(&c.to, i), KVS_OK);
+  memory_hold(medium, false);
   let_it_code(&c);
   assert_int_equal(get_as(&c, 1, 4, &coded, &cause), KVS_OK);
   assert_int_equal(chunk_info(c.store, c.space, 1).quality, kvi_quality(3, 4, KVI_CODING_KVC1));
