@@ -166,7 +166,8 @@ static void print_gets(const cJSON *document)
   print_causes(document, "kvasir_get_misses_total", NULL);
   fputs("\ndram: evicted by rule: ", stdout);
   print_causes(document, "kvasir_tier_evictions_total", "dram");
-  putchar('\n');
+  printf("; %.0f planes taken off to make room\n",
+         value_of(document, "kvasir_tier_cut_chunks_total", "dram"));
   print_codec(document, "dram");
 }
 
