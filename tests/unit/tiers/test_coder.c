@@ -364,6 +364,27 @@ static void below_gets_it_coded(void **state)
   close_it(&c);
 }
 
+/* The day's budget is taken once, and by what is written. */
+static void the_budget_pays_for_the_coded_form(void **state)
+{
+  struct kvi_store_config config = coding_config();
+  struct memory_medium *medium = memory_medium_create(false);
+  struct coding_store c;
+
+  (void)state;
+  config.medium = &medium->medium;
+  config.write_day_bytes = 24 * (RAW - 1); /* an hour's worth may be written at once */
+  open_with(&c, &config);
+  put_at_gate(&c, 0);
+  let_it_code(&c);
+  AWAIT(all_written(&c));
+  assert_int_equal(store_stats_of(c.store).writes_over_budget, 0);
+  assert_int_equal(store_put(&c.to, 4), KVS_OK); /* noise */
+  AWAIT_CODED(c.store);
+  assert_int_equal(store_stats_of(c.store).writes_over_budget, 1);
+  close_it(&c);
+}
+
 /* Written once it is used, also if that is while it is encoded. */
 static void below_gets_what_is_used(void **state)
 {
@@ -416,6 +437,7 @@ static void fresh_ones_that_wait_can_be_demoted(void **state)
   struct kvi_store_config config = coding_config();
   struct memory_medium *medium = memory_medium_create(false);
   struct coding_store c;
+  uint8_t key[KEY_BYTES];
   uint32_t cause;
   bool coded;
 
@@ -435,6 +457,8 @@ static void fresh_ones_that_wait_can_be_demoted(void **state)
   let_it_code(&c);
   assert_int_equal(get_as(&c, 1, 4, &coded, &cause), KVS_OK);
   assert_int_equal(chunk_info(c.store, c.space, 1).quality, kvi_quality(3, 4, KVI_CODING_KVC1));
+  testing_key(1, key, KEY_BYTES);
+  assert_false(kvi_store_is_coding(c.store, TENANT, c.space, key, KEY_BYTES)); /* nor will it be */
   memory_settle(medium);
   close_it(&c);
 }
@@ -456,6 +480,7 @@ int main(void)
       cmocka_unit_test(damage_is_dropped),
       cmocka_unit_test(it_closes_with_work_left),
       cmocka_unit_test(below_gets_it_coded),
+      cmocka_unit_test(the_budget_pays_for_the_coded_form),
       cmocka_unit_test(below_gets_what_is_used),
       cmocka_unit_test(a_better_copy_below_stays_no_better),
       cmocka_unit_test(fresh_ones_that_wait_can_be_demoted),

@@ -213,6 +213,40 @@ static void what_is_below_loses_none(void **state)
   close_it(&c);
 }
 
+/* Nor when something else is older, and is evicted. */
+static void evicting_others_cuts_none_that_are_below(void **state)
+{
+  struct memory_medium *medium = memory_medium_create(false);
+  struct kvi_store_config config = ladder_config();
+  struct kvi_get_terms terms = any_form;
+  struct coding_store c;
+  uint8_t key[KEY_BYTES];
+  uint32_t cause;
+
+  (void)state;
+  config.medium = &medium->medium;
+  config.write = KVI_ADMIT_REUSED;
+  terms.loss_max = KVI_LOSS_MAX;
+  open_with(&c, &config);
+  for (uint64_t i = 0; i < 4; i++)
+    put_coded(&c, i); /* not to lose anything, and never used */
+  c.to.quality = QUALITY(0, 4);
+  for (uint64_t i = 4; store_stats_of(c.store).evictions < 4; i++) {
+    uint64_t before = store_stats_of(c.store).medium_chunks;
+    struct kvi_source source;
+
+    put_coded(&c, i);
+    testing_key(i * KINDS, key, KEY_BYTES);
+    assert_int_equal(kvi_store_get_here(c.store, TENANT, c.space, key, KEY_BYTES, &terms, &source, &cause),
+                     KVS_OK);
+    kvi_store_get_close(c.store, &source);
+    AWAIT(store_stats_of(c.store).medium_chunks == before + 1);
+  }
+  assert_int_equal(store_stats_of(c.store).cut_chunks, 0);
+  memory_settle(medium);
+  close_it(&c);
+}
+
 /* What clients put coded may lose planes too, whether or not memory has a codec. */
 static void so_do_those_that_come_coded(void **state)
 {
@@ -387,6 +421,7 @@ int main(void)
       cmocka_unit_test(held_and_read_ones_lose_none),
       cmocka_unit_test(what_is_below_loses_none),
       cmocka_unit_test(so_do_those_that_come_coded),
+      cmocka_unit_test(evicting_others_cuts_none_that_are_below),
       cmocka_unit_test(many_threads),
   };
 
