@@ -213,36 +213,70 @@ static void what_is_below_loses_none(void **state)
   close_it(&c);
 }
 
+/* As a use of it: with KVI_ADMIT_REUSED it is written then. */
+static void use_it(struct coding_store *c, uint64_t number)
+{
+  struct kvi_get_terms terms = any_form;
+  uint64_t before = store_stats_of(c->store).medium_chunks;
+  struct kvi_source source;
+  uint8_t key[KEY_BYTES];
+  uint32_t cause;
+
+  terms.loss_max = KVI_LOSS_MAX;
+  testing_key(number * KINDS, key, KEY_BYTES);
+  assert_int_equal(kvi_store_get_here(c->store, TENANT, c->space, key, KEY_BYTES, &terms, &source, &cause),
+                   KVS_OK);
+  kvi_store_get_close(c->store, &source);
+  AWAIT(store_stats_of(c->store).medium_chunks == before + 1);
+}
+
 /* Nor when something else is older, and is evicted. */
 static void evicting_others_cuts_none_that_are_below(void **state)
 {
   struct memory_medium *medium = memory_medium_create(false);
   struct kvi_store_config config = ladder_config();
-  struct kvi_get_terms terms = any_form;
   struct coding_store c;
-  uint8_t key[KEY_BYTES];
-  uint32_t cause;
 
   (void)state;
   config.medium = &medium->medium;
   config.write = KVI_ADMIT_REUSED;
-  terms.loss_max = KVI_LOSS_MAX;
   open_with(&c, &config);
   for (uint64_t i = 0; i < 4; i++)
     put_coded(&c, i); /* not to lose anything, and never used */
   c.to.quality = QUALITY(0, 4);
   for (uint64_t i = 4; store_stats_of(c.store).evictions < 4; i++) {
-    uint64_t before = store_stats_of(c.store).medium_chunks;
-    struct kvi_source source;
-
     put_coded(&c, i);
-    testing_key(i * KINDS, key, KEY_BYTES);
-    assert_int_equal(kvi_store_get_here(c.store, TENANT, c.space, key, KEY_BYTES, &terms, &source, &cause),
-                     KVS_OK);
-    kvi_store_get_close(c.store, &source);
-    AWAIT(store_stats_of(c.store).medium_chunks == before + 1);
+    use_it(&c, i);
   }
   assert_int_equal(store_stats_of(c.store).cut_chunks, 0);
+  memory_settle(medium);
+  close_it(&c);
+}
+
+/* What can leave memory whole does, while it is the older one. */
+static void demotion_comes_first(void **state)
+{
+  struct memory_medium *medium = memory_medium_create(false);
+  struct kvi_store_config config = ladder_config();
+  struct coding_store c;
+  uint64_t n = 0;
+
+  (void)state;
+  config.medium = &medium->medium;
+  config.write = KVI_ADMIT_REUSED;
+  open_with(&c, &config);
+  c.to.quality = QUALITY(0, 4);
+  for (; n < 4; n++) {
+    put_coded(&c, n);
+    use_it(&c, n);
+  }
+  while (store_stats_of(c.store).medium_only < 4) {
+    assert_int_equal(store_stats_of(c.store).cut_chunks, 0);
+    put_coded(&c, n++);
+  }
+  while (store_stats_of(c.store).cut_chunks == 0)
+    put_coded(&c, n++);
+  assert_int_equal(store_stats_of(c.store).evictions, 0);
   memory_settle(medium);
   close_it(&c);
 }
@@ -422,6 +456,7 @@ int main(void)
       cmocka_unit_test(what_is_below_loses_none),
       cmocka_unit_test(so_do_those_that_come_coded),
       cmocka_unit_test(evicting_others_cuts_none_that_are_below),
+      cmocka_unit_test(demotion_comes_first),
       cmocka_unit_test(many_threads),
   };
 
