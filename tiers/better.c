@@ -21,7 +21,7 @@ void kvi_better_begin_locked(struct kvi_store *store, struct kvi_store_landing *
  * The new bytes are the entry's. Its copy on the medium stays, as one that has lost more, until the new bytes are written there: they may never be, and what was safe
  * stays safe. Readers keep what they have open.
  */
-static void bytes_replace_locked(struct kvi_store *store, uint32_t number, kvi_tier_object object)
+void kvi_bytes_replace_locked(struct kvi_store *store, uint32_t number, kvi_tier_object object)
 {
   struct kvi_entry *entry = &store->entries[number];
   bool resident = entry->state == KVI_ENTRY_RESIDENT, below = kvi_below_has(store, number);
@@ -54,11 +54,13 @@ kvs_status kvi_better_take_locked(struct kvi_store *store, const struct kvi_stor
     return KVS_ERR_BUSY;
   if (!kvi_better_wanted_locked(store, landing->entry, quality))
     return KVS_EXISTS;
-  bytes_replace_locked(store, landing->entry, landing->object);
+  kvi_bytes_replace_locked(store, landing->entry, landing->object);
   store->policy_ops->touch(store->policy, landing->entry, kvi_now_ns());
   kvi_entry_resize_locked(store, landing->entry, (uint32_t)length);
   entry->loss = kvi_quality_loss(quality) & KVI_LOSS_MAX;
   entry->origin = landing->origin & 7;
+  kvi_coder_offer_locked(store->coder, landing->entry, quality);
+  kvi_cut_offer_locked(store, landing->entry, quality);
   if (store->below)
     kvi_write_through_locked(store, landing->entry, 0);
   return KVS_OK;

@@ -22,7 +22,7 @@ void kvi_damages_destroy(struct kvi_damages *damages)
 
 const char *kvi_damage_found_name(enum kvi_damage_found found)
 {
-  static const char *const names[] = {"get", "scrub", "check"};
+  static const char *const names[] = {"get", "scrub", "check", "coder"};
 
   return names[found];
 }

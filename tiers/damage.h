@@ -21,6 +21,7 @@ enum kvi_damage_found {
   KVI_DAMAGE_BY_GET,   /* a get read it */
   KVI_DAMAGE_BY_SCRUB, /* the scrubber, or a move of what is to be kept */
   KVI_DAMAGE_BY_CHECK, /* somebody who had got it doubted it */
+  KVI_DAMAGE_BY_CODER, /* it was to be encoded in memory */
 };
 
 struct kvi_damage {
@@ -46,7 +47,7 @@ void kvi_damages_note(struct kvi_damages *damages, const uint8_t *space, const u
 /* Copies them, the newest first. Returns how many there are. */
 uint32_t kvi_damages_list(struct kvi_damages *damages, struct kvi_damage list[KVI_DAMAGES_MAX]);
 
-/* "get", "scrub", "check" */
+/* "get", "scrub", "check", "coder" */
 const char *kvi_damage_found_name(enum kvi_damage_found found);
 
 #endif

@@ -53,7 +53,8 @@ static struct victim memory_victim_locked(struct kvi_store *store)
   if (clean == KVI_NONE)
     return victim;
   entry = victim.number == KVI_POLICY_NONE ? NULL : &store->entries[victim.number];
-  if (!entry || entry->queued || entry->writing || clean_use <= last_use(store, victim.number))
+  if (!entry || entry->queued || entry->writing || entry->coding ||
+      clean_use <= last_use(store, victim.number))
     victim = (struct victim){.number = clean, .demote = true};
   return victim;
 }
@@ -68,6 +69,13 @@ uint64_t kvi_store_make_room_locked(struct kvi_store *store, uint64_t bytes, uin
     if (victim.hidden && *hidden_p < kvi_clean_length_locked(store)) {
       *hidden_p += KVI_BATCH_LOCKED;
       continue;
+    }
+    if (!victim.demote) { /* a plane of some chunk goes before a whole one does */
+      uint64_t cut = kvi_cut_make_room_locked(store);
+
+      freed += cut;
+      if (cut > 0)
+        continue;
     }
     if (victim.number == KVI_POLICY_NONE)
       break;

@@ -358,6 +358,8 @@ kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *lan
   store->stats.put_commits++;
   store->stats.put_bytes += entry->length;
   waiters = kvi_waiters_detach_locked(store, number);
+  kvi_coder_offer_locked(store->coder, own->entry, landing->quality);
+  kvi_cut_offer_locked(store, own->entry, landing->quality);
   if (store->below)
     kvi_write_through_locked(store, own->entry, 0);
   landing_close_locked(store, number);

@@ -12,7 +12,26 @@ void kvi_store_set_lower(struct kvi_store *store, const struct kvi_store_lower *
 {
   pthread_mutex_lock(&store->lock);
   store->lower = lower;
+  kvi_coder_lower_wait_locked(store->coder);
   pthread_mutex_unlock(&store->lock);
+}
+
+bool kvi_store_is_coding(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                         const uint8_t *key, uint32_t key_length)
+{
+  struct kvi_key_tag tag;
+  uint32_t entry;
+  bool coding;
+
+  if (!store->coder)
+    return false;
+  kvi_key_tag(store, key, key_length, &tag);
+  pthread_mutex_lock(&store->lock);
+  entry = kvi_entry_find_locked(store, tenant, space, key_length, &tag);
+  coding =
+      entry != KVI_NONE && store->entries[entry].state == KVI_ENTRY_RESIDENT && store->entries[entry].coding;
+  pthread_mutex_unlock(&store->lock);
+  return coding;
 }
 
 kvs_status kvi_lower_missed(struct kvi_store *store, const struct kvi_medium_identity *identity,

@@ -43,10 +43,15 @@ struct row {
   "Chunks evicted from the node that were in this tier, and in none below: for room, for an entry of the "   \
   "index, or because an operator asked."
 
-#define HELP_ENCODED "Chunks that were encoded on their way to the tier."
+#define HELP_ENCODED "Chunks that were encoded on their way to the tier; in memory, after they were put."
 #define HELP_UNENCODED                                                                                       \
   "Chunks that went to the tier as they were, though it has a codec: too many waited, or it would hardly "   \
-  "have been smaller."
+  "have been smaller; in memory also: there was no room for the coded form beside the other."
+
+#define HELP_CUT                                                                                             \
+  "Chunks that lost a plane, as their owner allows, to make room: in memory, or of those written again on "  \
+  "SSD."
+#define HELP_CUT_BYTES "Bytes that this saved."
 
 #define HELP_REFUSED                                                                                         \
   "Coded chunks that were not decoded: too many waited, it was not the chunk (dropped), or it could not be " \
@@ -111,6 +116,23 @@ static const struct row rows[] = {
      STORE(evictions_by[0][KVI_EVICT_INDEX])},
     {"kvasir_tier_evictions_total", "tier=\"dram\",rule=\"asked\"", HELP_EVICTIONS, COUNTER,
      STORE(evictions_by[0][KVI_EVICT_ASKED])},
+    {"kvasir_tier_encode_queue", DRAM, "Chunks that wait to be encoded, or are.", GAUGE, STORE(coding)},
+    {"kvasir_tier_encoded_chunks_total", DRAM, HELP_ENCODED, COUNTER, STORE(coded_chunks)},
+    {"kvasir_tier_encoded_raw_bytes_total", DRAM, "Bytes of encoded chunks before.", COUNTER,
+     STORE(coded_raw_bytes)},
+    {"kvasir_tier_encoded_bytes_total", DRAM, "Bytes of encoded chunks after.", COUNTER, STORE(coded_bytes)},
+    {"kvasir_tier_encode_ns_total", DRAM, "Time that encoding took, of all its threads.", COUNTER,
+     STORE(code_ns)},
+    {"kvasir_tier_unencoded_chunks_total", "tier=\"dram\",cause=\"busy\"", HELP_UNENCODED, COUNTER,
+     STORE(uncoded_busy)},
+    {"kvasir_tier_unencoded_chunks_total", "tier=\"dram\",cause=\"larger\"", HELP_UNENCODED, COUNTER,
+     STORE(uncoded_larger)},
+    {"kvasir_tier_unencoded_chunks_total", "tier=\"dram\",cause=\"full\"", HELP_UNENCODED, COUNTER,
+     STORE(uncoded_full)},
+    {"kvasir_tier_unencoded_chunks_total", "tier=\"dram\",cause=\"failed\"", HELP_UNENCODED, COUNTER,
+     STORE(uncoded_failed)},
+    {"kvasir_tier_cut_chunks_total", DRAM, HELP_CUT, COUNTER, STORE(cut_chunks)},
+    {"kvasir_tier_cut_bytes_total", DRAM, HELP_CUT_BYTES, COUNTER, STORE(cut_bytes)},
     /* a node without an SSD tier says 0 to all of these */
     {"kvasir_tier_capacity_bytes", SSD, "Room of the tier, its hard bound.", GAUGE, MEDIUM(capacity_bytes)},
     {"kvasir_tier_used_bytes", SSD, "Room taken, rounding included.", GAUGE, MEDIUM(live_bytes)},
@@ -180,9 +202,8 @@ static const struct row rows[] = {
     {"kvasir_tier_copied_chunks_total", SSD, "Chunks written again to free a log file.", COUNTER,
      MEDIUM(copied_chunks)},
     {"kvasir_tier_copied_bytes_total", SSD, "Bytes of these.", COUNTER, MEDIUM(copied_bytes)},
-    {"kvasir_tier_cut_chunks_total", SSD, "Of the chunks written again, those that lost a plane.", COUNTER,
-     MEDIUM(cut_chunks)},
-    {"kvasir_tier_cut_bytes_total", SSD, "Bytes that this saved.", COUNTER, MEDIUM(cut_bytes)},
+    {"kvasir_tier_cut_chunks_total", SSD, HELP_CUT, COUNTER, MEDIUM(cut_chunks)},
+    {"kvasir_tier_cut_bytes_total", SSD, HELP_CUT_BYTES, COUNTER, MEDIUM(cut_bytes)},
     {"kvasir_tier_reclaims_total", SSD, "Log files freed.", COUNTER, MEDIUM(reclaims)},
     {"kvasir_tier_encoded_chunks_total", SSD, HELP_ENCODED, COUNTER, MEDIUM(encoded_chunks)},
     {"kvasir_tier_encoded_raw_bytes_total", SSD, "Bytes of encoded chunks before.", COUNTER,

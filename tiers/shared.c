@@ -79,8 +79,11 @@ kvs_status kvi_shared_create(const struct kvi_shared_config *config, struct kvi_
     kvi_shared_destroy(shared);
     return status;
   }
-  shared->lower = (struct kvi_store_lower){
-      .ctx = shared, .kind = shared->attr.kind, .missed = store_missed, .used = kvi_shared_used};
+  shared->lower = (struct kvi_store_lower){.ctx = shared,
+                                           .kind = shared->attr.kind,
+                                           .missed = store_missed,
+                                           .used = kvi_shared_used,
+                                           .coded = kvi_shared_coded};
   kvi_store_set_lower(config->store, &shared->lower);
   *shared_p = shared;
   return KVS_OK;

@@ -85,6 +85,8 @@ bool kvi_shared_is_forgotten_locked(const struct kvi_shared *shared, const struc
 void kvi_shared_fetch_forget_locked(struct kvi_shared *shared, const struct kvi_shared_name *name);
 /* shared_write.c: as kvi_store_lower.used. */
 void kvi_shared_used(void *shared, const struct kvi_medium_identity *identity);
+/* The same as kvi_store_lower.coded. */
+void kvi_shared_coded(void *shared);
 /* shared_write.c: what waits to be written goes on. */
 void kvi_shared_pump_locked(struct kvi_shared *shared);
 void kvi_shared_count(struct kvi_shared *shared, uint64_t *counter, uint64_t n);

@@ -71,6 +71,11 @@ static void written(struct kvi_medium_put *put, kvs_status status)
   free(write);
 }
 
+static bool is_hurried(const struct kvi_shared *shared)
+{
+  return shared->queue_length > shared->config.write_queue / 2;
+}
+
 /* Takes the note. False: not now; it is tried again when one that is being written has ended. */
 static bool write_locked(struct kvi_shared *shared, struct kvi_shared_note *note)
 {
@@ -102,7 +107,7 @@ static bool write_locked(struct kvi_shared *shared, struct kvi_shared_note *note
                               .stored_quality = write->source.table.quality,
                               .table = write->source.table,
                               .desc = kvi_store_space_desc(shared->config.store, name->tenant, name->space),
-                              .hurry = shared->queue_length > shared->config.write_queue / 2,
+                              .hurry = is_hurried(shared),
                               .deadline_ns = kvi_deadline_from_ms(shared->config.put_ms).at_ns,
                               .done = written,
                               .user = write};
@@ -126,13 +131,23 @@ static bool write_locked(struct kvi_shared *shared, struct kvi_shared_note *note
   return true;
 }
 
+/* Memory is about to have it in the form that it is to be written in, and tells then (kvi_shared_coded). */
+static bool is_coding_locked(const struct kvi_shared *shared, const struct kvi_shared_note *note)
+{
+  const struct kvi_shared_name *name = &note->name;
+
+  return !is_hurried(shared) &&
+         kvi_store_is_coding(shared->config.store, name->tenant, name->space, name->key, name->key_length);
+}
+
 void kvi_shared_pump_locked(struct kvi_shared *shared)
 {
   while (!shared->closing && shared->queue_length > 0 && shared->writing < KVI_SHARED_WRITES) {
     struct kvi_shared_note *note = shared->queue[shared->queue_first];
 
     /* What is put again while it is deleted waits, so that its removal does not come behind its write. */
-    if (kvi_shared_is_forgotten_locked(shared, &note->name) || !write_locked(shared, note))
+    if (kvi_shared_is_forgotten_locked(shared, &note->name) || is_coding_locked(shared, note) ||
+        !write_locked(shared, note))
       return;
     shared->queue_first = (shared->queue_first + 1) % shared->config.write_queue;
     shared->queue_length--;
@@ -224,4 +239,13 @@ void kvi_shared_used(void *ctx, const struct kvi_medium_identity *identity)
   note->ttl_ms = ttl && ttl->tag == tag ? ttl->ttl_ms : 0;
   pthread_mutex_unlock(&shared->lock);
   queue(shared, note);
+}
+
+void kvi_shared_coded(void *ctx)
+{
+  struct kvi_shared *shared = ctx;
+
+  pthread_mutex_lock(&shared->lock);
+  kvi_shared_pump_locked(shared);
+  pthread_mutex_unlock(&shared->lock);
 }

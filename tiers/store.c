@@ -114,10 +114,14 @@ static kvs_status parts_create(struct kvi_store *store)
     status = kvi_faulty_tier_create(store->dram, store->config.dram_test_fault, &store->dram);
   if (status == KVS_OK)
     store->dram->ops->attr(store->dram, &store->dram_attr);
+  if (status == KVS_OK)
+    status = kvi_cut_create(store);
   if (status == KVS_OK && store->config.medium)
     status = kvi_below_create(store, store->config.medium);
   if (status == KVS_OK && has_marks(store))
     status = kvi_marks_create(store, &store->marks);
+  if (status == KVS_OK && store->config.codec_threads > 0)
+    status = kvi_coder_create(store, store->config.codec_threads, &store->coder);
   return status;
 }
 
@@ -156,10 +160,12 @@ void kvi_store_close(struct kvi_store *store)
 {
   if (!store)
     return;
-  if (store->config.medium) /* calls back until it is gone */
+  kvi_coder_destroy(store->coder); /* writes to the medium */
+  if (store->config.medium)        /* calls back until it is gone */
     store->config.medium->ops->destroy(store->config.medium);
   kvi_marks_destroy(store->marks);
   kvi_below_destroy(store);
+  kvi_cut_destroy(store);
   if (atomic_load_explicit(&store->holds, memory_order_relaxed) >
       0) /* a device that does not answer may yet */
     kvi_log_warn("the memory tier is left to a device that has not answered");
@@ -211,13 +217,14 @@ void kvi_store_stats(struct kvi_store *store, struct kvi_store_stats *stats_p)
 
   pthread_mutex_lock(&store->lock);
   *stats_p = store->stats;
+  stats_p->coding = kvi_coder_queued_locked(store->coder);
   pthread_mutex_unlock(&store->lock);
   if (store->below) {
     stats_p->has_medium = true;
     store->below->medium->ops->stats(store->below->medium, &stats_p->medium);
   }
   store->dram->ops->usage(store->dram, &stats_p->dram);
-  stats_p->dram.metadata_bytes += kvi_below_memory(store);
+  stats_p->dram.metadata_bytes += kvi_below_memory(store) + kvi_cut_memory(store);
   stats_p->dram_bytes_per_s = store->dram_attr.read_bytes_per_s;
   stats_p->index_bytes = index;
   stats_p->index_bytes_per_chunk = (index + store->config.max_chunks - 1) / store->config.max_chunks;

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proto/encode.h"
 #include "proto/service.h"
 #include "tiers/damage.h"
 #include "tiers/medium.h"
@@ -43,6 +44,10 @@ struct kvi_store_config {
   uint32_t max_leases;      /* 0: 65536 */
   uint32_t max_landings; /* puts in flight; 0: 1024; at most 1 << 24. Four times as many may wait for them. */
   const char *policy;    /* NULL: "leaf-lru" */
+
+  /* How memory encodes what was put raw (tiers/coder.h), and threads for it; 0: it stays as it was put. */
+  struct kvi_encode_rules codec;
+  uint32_t codec_threads;
 
   /* The tier below, or NULL. The store's, also when it does not open; destroyed with it. It must have handles. */
   struct kvi_medium *medium;
@@ -186,9 +191,15 @@ struct kvi_store_lower {
                        uint32_t key_length, uint32_t cause, struct kvi_get_wait *wait);
   /* A chunk that waited for its first use (kvi_store_await_use) was used; it is in memory. identity is valid during the call. */
   void (*used)(void *ctx, const struct kvi_medium_identity *identity);
+  /* Memory has encoded a chunk, or given up one: what kvi_store_is_coding has said before may be another now. NULL: nobody waits for it. */
+  void (*coded)(void *ctx);
 };
-/* It stays until NULL is set, when no get waits any more. */
+/* It stays until NULL is set, when no get waits any more. Waits for `coded` of the one before. */
 void kvi_store_set_lower(struct kvi_store *store, const struct kvi_store_lower *lower);
+
+/* Whether the chunk waits to be encoded in memory, or is: soon it is there in another form. */
+bool kvi_store_is_coding(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                         const uint8_t *key, uint32_t key_length);
 
 /* `used` is to be called when the chunk is used next; nothing if it is not here. */
 void kvi_store_await_use(struct kvi_store *store, const char *tenant, const uint8_t *space,
@@ -293,6 +304,16 @@ struct kvi_store_stats {
       index_bytes_per_chunk; /* entries, hash, ghosts and policy: all that a chunk on a medium only takes; for each of max_chunks, rounded up */
   struct kvi_tier_usage dram;
   uint64_t dram_bytes_per_s; /* reading, measured at start */
+
+  uint64_t cut_chunks,
+      cut_bytes; /* in memory: planes that were taken off chunks to make room; payload that this saved */
+
+  /* what memory encoded of what was put raw; all 0 without a codec */
+  uint64_t coding;                                     /* now: chunks that wait for it, or are */
+  uint64_t coded_chunks, coded_raw_bytes, coded_bytes; /* before and after */
+  uint64_t uncoded_busy, uncoded_larger, uncoded_full,
+      uncoded_failed; /* that stay as they were put: too many waited, it would hardly be smaller, no room for it beside the raw one, it failed */
+  uint64_t code_ns;   /* of its threads */
 
   /* the tier below; all 0 without one */
   bool has_medium;

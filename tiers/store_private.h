@@ -1,7 +1,7 @@
 /*
  * tiers/store_private.h: what the files of the store share. docs/store.md draws it.
  *
- * Files: store.c (life, counters), index.c (entries, hash, ghosts), spaces.c, put.c (landings), better.c (a better copy of what is there), waiters.c (equal puts), get.c,
+ * Files: store.c (life, counters), index.c (entries, hash, ghosts), spaces.c, put.c (landings), better.c (a better copy of what is there), coder.c (memory that holds chunks coded), cut.c (planes that go before chunks do), waiters.c (equal puts), get.c,
  * lookup.c, lease.c, evict.c, list.c, key.c; and for a tier below: below.c (its owner's side, recovery), clean.c, marks.c, write_through.c, fetch.c, refill.c, use.c. Functions that end in _locked are called with store->lock held; all others without it.
  */
 #ifndef KVASIR_TIERS_STORE_PRIVATE_H
@@ -15,6 +15,7 @@
 
 #include "proto/limits.h"
 #include "tiers/budget.h"
+#include "tiers/coder.h"
 #include "tiers/marks.h"
 #include "tiers/policy/policy.h"
 #include "tiers/store.h"
@@ -46,8 +47,10 @@ struct kvi_entry {
   struct kvi_key_tag tag;
   uint32_t next; /* in its bucket, or in the free list */
   uint16_t space;
-  uint8_t state : 4; /* enum kvi_entry_state */
-  uint8_t loss : 4;  /* of the bytes that a get would have (proto/chunk.h) */
+  uint8_t state : 3; /* enum kvi_entry_state */
+  uint8_t
+      coding : 1; /* RESIDENT: waits to be encoded in memory, or is; written to the medium when that has ended */
+  uint8_t loss : 4; /* of the bytes that a get would have (proto/chunk.h) */
   uint8_t unchained : 1;
   uint8_t queued : 1;    /* to be written to the medium */
   uint8_t writing : 1;   /* being written */
@@ -249,6 +252,8 @@ struct kvi_store {
   struct kvi_below *below;             /* NULL: no tier below. The pointer never changes. */
   const struct kvi_store_lower *lower; /* NULL: nothing */
   struct kvi_marks *marks;             /* NULL: none. Set when the store opens. */
+  struct kvi_cut *cut;                 /* the same */
+  struct kvi_coder *coder;             /* NULL: what is put raw stays so. The same. */
 
   struct kvi_damages damages;   /* has its own lock */
   struct kvi_store_stats stats; /* counters and gauges; dram and index_bytes are filled when asked */
@@ -362,6 +367,11 @@ void kvi_better_begin_locked(struct kvi_store *store, struct kvi_store_landing *
  */
 kvs_status kvi_better_take_locked(struct kvi_store *store, const struct kvi_store_landing *landing,
                                   uint64_t length, uint16_t quality);
+/*
+ * These sealed bytes are the entry's, which is present, in place of what it has in memory. Its copy on the medium stays. Nothing is known of their length and loss yet; nor are they
+ * written, or encoded.
+ */
+void kvi_bytes_replace_locked(struct kvi_store *store, uint32_t number, kvi_tier_object object);
 
 /* ---- put.c, waiters.c ---- */
 
@@ -405,6 +415,17 @@ bool kvi_store_demote_one_locked(struct kvi_store *store, bool *hidden_p);
 bool kvi_store_drop_one_locked(struct kvi_store *store);
 void kvi_store_evict_one_locked(struct kvi_store *store, uint32_t number, enum kvi_evict_rule rule);
 
+/* ---- cut.c ---- */
+
+kvs_status kvi_cut_create(struct kvi_store *store);
+void kvi_cut_destroy(struct kvi_store *store);
+/* Bytes that it takes. */
+uint64_t kvi_cut_memory(const struct kvi_store *store);
+/* The entry has bytes of this quality in memory from now on, which may lose a plane when room is needed. */
+void kvi_cut_offer_locked(struct kvi_store *store, uint32_t number, uint16_t quality);
+/* Takes a plane off a chunk that is in memory only, has one to spare and is not held or read. Returns the room that this gave; 0: none of those that were looked at. */
+uint64_t kvi_cut_make_room_locked(struct kvi_store *store);
+
 /* ---- below.c ---- */
 
 kvs_status kvi_below_create(struct kvi_store *store, struct kvi_medium *medium);
@@ -428,7 +449,7 @@ uint32_t kvi_below_loss(const struct kvi_entry *entry);
 /* Its copy on the medium is not to be used any more: the chunk stays if it is in memory. key not NULL: the copy must not come back. */
 void kvi_copy_lost_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause,
                           const uint8_t *key);
-/* What is in memory is not written any more. RESIDENT. */
+/* What is in memory is not written any more, nor encoded. RESIDENT. */
 void kvi_entry_unwrite_locked(struct kvi_store *store, uint32_t number);
 /* Its bytes are not in memory, or not any longer; it has a copy: BELOW. */
 void kvi_entry_leave_locked(struct kvi_store *store, uint32_t number);

@@ -54,6 +54,13 @@ static kvs_status refuse_table(struct kvi_tier *tier, kvi_tier_object object, st
   return KVS_ERR_UNSUPPORTED;
 }
 
+static kvs_status refuse_cut(struct kvi_tier *tier, kvi_tier_object object, uint64_t length,
+                             uint32_t n_segments, uint16_t quality, uint64_t *freed_p)
+{
+  (void)tier, (void)object, (void)length, (void)n_segments, (void)quality, (void)freed_p;
+  return KVS_ERR_UNSUPPORTED;
+}
+
 static kvs_status refuse_label(struct kvi_tier *tier, kvi_tier_object object, const void **label_p,
                                uint32_t *length_p)
 {
@@ -86,6 +93,7 @@ void kvi_tier_ops_complete(struct kvi_tier_ops *ops)
   COMPLETE(open, refuse_open);
   COMPLETE(table, refuse_table);
   COMPLETE(close, ignore_object);
+  COMPLETE(cut, refuse_cut);
   COMPLETE(label, refuse_label);
   COMPLETE(drop, ignore_object);
   COMPLETE(destroy, ignore_tier);

@@ -3,7 +3,7 @@
  * policy: the store (store.h) decides what lives where and remembers it; the tier keeps bytes.
  *
  * A tier's object is a table of segments (proto/chunk.h), its payload, and a label: a few bytes of the store's that lie with it. Its life:
- * reserve, fill, seal; then any number of open/close by readers; drop. Bytes of a sealed object never change. drop with readers inside is
+ * reserve, fill, seal; then any number of open/close by readers; drop. Bytes of a sealed object never change, but for cut, which takes away the last ones. drop with readers inside is
  * legal: the object can no longer be opened and its room comes back when the last reader has left.
  *
  * Memory tiers work in place (places gives addresses, all ops synchronous, any thread). Tiers on a medium will complete
@@ -110,6 +110,14 @@ struct kvi_tier_ops {
   kvs_status (*table)(struct kvi_tier *tier, kvi_tier_object object, struct kvi_chunk_table *table_p);
   /* Any thread. Takes the tier's lock only when it is the last one of a dropped object. */
   void (*close)(struct kvi_tier *tier, kvi_tier_object object);
+
+  /*
+   * A sealed object keeps its first `length` bytes, which are its first n_segments segments, and has this quality from now on; room behind them is free, *freed_p bytes of it.
+   * The caller (the store) sees to it that nobody opens it meanwhile. KVS_ERR_BUSY: somebody has it open. KVS_EXISTS: no room would be free, so it stays as it is. KVS_ERR_INVALID: segments do not
+   * end there.
+   */
+  kvs_status (*cut)(struct kvi_tier *tier, kvi_tier_object object, uint64_t length, uint32_t n_segments,
+                    uint16_t quality, uint64_t *freed_p);
 
   /* The label, valid until drop. By whoever keeps it from being dropped. */
   kvs_status (*label)(struct kvi_tier *tier, kvi_tier_object object, const void **label_p,

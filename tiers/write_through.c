@@ -64,7 +64,8 @@ static void queue_push_locked(struct kvi_store *store, uint32_t number)
   struct kvi_below *below = store->below;
   struct kvi_entry *entry = &store->entries[number];
 
-  if (entry->queued || entry->writing || (kvi_below_has(store, number) && entry->medium_loss <= entry->loss))
+  if (entry->queued || entry->writing || entry->coding ||
+      (kvi_below_has(store, number) && entry->medium_loss <= entry->loss))
     return;
   if (below->queue.length == below->queue.room) {
     uint32_t shed = queue_pop_one_locked(store);
@@ -261,7 +262,8 @@ void kvi_write_through_locked(struct kvi_store *store, uint32_t number, uint32_t
     store->stats.writes_put_off += entry->unwritten;
     return;
   }
-
+  if (entry->coding)
+    return; /* it comes again when that has ended */
   if (!kvi_budget_take(&store->below->budget, entry->length, kvi_now_ns())) {
     store->stats.writes_over_budget++;
     return;

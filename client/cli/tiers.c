@@ -141,6 +141,24 @@ static void print_causes(const cJSON *document, const char *name, const char *ti
     fputs("none", stdout);
 }
 
+/* What its codec made of chunks. */
+static void print_codec(const cJSON *document, const char *tier)
+{
+  double before = value_of(document, "kvasir_tier_encoded_raw_bytes_total", tier);
+  double after = value_of(document, "kvasir_tier_encoded_bytes_total", tier);
+  double seconds = value_of(document, "kvasir_tier_encode_ns_total", tier) / 1e9;
+  char raw[CLI_SIZE_TEXT], coded[CLI_SIZE_TEXT], rate[CLI_SIZE_TEXT];
+
+  if (before + value_of(document, "kvasir_tier_unencoded_chunks_total", tier) <= 0)
+    return;
+  printf("%s: %.0f chunks encoded, %s to %s (%.2f times smaller) at %s/s a thread; as they were by cause: ",
+         tier, value_of(document, "kvasir_tier_encoded_chunks_total", tier), cli_size_text(before, raw),
+         cli_size_text(after, coded), after > 0 ? before / after : 1.0,
+         cli_size_text(seconds > 0 ? before / seconds : 0, rate));
+  print_causes(document, "kvasir_tier_unencoded_chunks_total", tier);
+  putchar('\n');
+}
+
 static void print_gets(const cJSON *document)
 {
   printf("\ngets: %.0f chunks asked for, %.0f found; misses by cause: ",
@@ -148,7 +166,9 @@ static void print_gets(const cJSON *document)
   print_causes(document, "kvasir_get_misses_total", NULL);
   fputs("\ndram: evicted by rule: ", stdout);
   print_causes(document, "kvasir_tier_evictions_total", "dram");
-  putchar('\n');
+  printf("; %.0f planes taken off to make room\n",
+         value_of(document, "kvasir_tier_cut_chunks_total", "dram"));
+  print_codec(document, "dram");
 }
 
 /* Of a tier below: its devices, how its reads and writes do. */
@@ -169,24 +189,6 @@ static void print_below(const cJSON *document, const char *tier, const char *dev
   print_causes(document, "kvasir_tier_get_failures_total", tier);
   fputs("; not written by cause: ", stdout);
   print_causes(document, "kvasir_tier_put_failures_total", tier);
-  putchar('\n');
-}
-
-/* What its codec made of chunks. */
-static void print_codec(const cJSON *document, const char *tier)
-{
-  double before = value_of(document, "kvasir_tier_encoded_raw_bytes_total", tier);
-  double after = value_of(document, "kvasir_tier_encoded_bytes_total", tier);
-  double seconds = value_of(document, "kvasir_tier_encode_ns_total", tier) / 1e9;
-  char raw[CLI_SIZE_TEXT], coded[CLI_SIZE_TEXT], rate[CLI_SIZE_TEXT];
-
-  if (before + value_of(document, "kvasir_tier_unencoded_chunks_total", tier) <= 0)
-    return;
-  printf("%s: %.0f chunks encoded, %s to %s (%.2f times smaller) at %s/s a thread; as they were by cause: ",
-         tier, value_of(document, "kvasir_tier_encoded_chunks_total", tier), cli_size_text(before, raw),
-         cli_size_text(after, coded), after > 0 ? before / after : 1.0,
-         cli_size_text(seconds > 0 ? before / seconds : 0, rate));
-  print_causes(document, "kvasir_tier_unencoded_chunks_total", tier);
   putchar('\n');
 }
 

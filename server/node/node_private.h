@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "proto/encode.h"
 #include "server/node/admin.h"
 #include "server/node/metrics.h"
 #include "server/node/settings.h"
@@ -36,6 +37,8 @@ struct kvi_node {
 
 /* faults.c: puts the test faults around a medium, if rules are not "". *faults_p is NULL without. As kvi_faulty_create. */
 kvs_status kvi_node_faults_add(const char *rules, struct kvi_medium **medium, struct kvi_medium **faults_p);
+/* encoders.c: what a codec's setting (enum kvi_node_codec) has encoded, and how. */
+struct kvi_encode_rules kvi_node_encode_rules(const struct kvi_node_settings *values, int codec);
 /* encoders.c: puts an encoder around a medium (enum kvi_node_codec). As kvi_encoder_create. */
 kvs_status kvi_node_encoder_add(const struct kvi_node_settings *values, int codec,
                                 struct kvi_medium **medium);

@@ -74,6 +74,8 @@ kvs_status kvi_node_open_store(struct kvi_node *node, char *error, size_t error_
       .write_queue = (uint32_t)values->ssd_queue,
       .write_day_bytes = values->ssd_write_budget,
       .dram_test_fault = values->dram_test_fault,
+      .codec = kvi_node_encode_rules(values, values->dram_codec),
+      .codec_threads = values->dram_codec == KVI_NODE_CODEC_NONE ? 0 : (uint32_t)values->codec_threads,
   };
   char size[KVI_FORMAT_MAX];
   kvs_status status = create_ssd(values, &config.medium, error, error_size);

@@ -22,7 +22,7 @@ enum kvi_node_redis_mode {
   KVI_NODE_REDIS_CLUSTER
 };
 
-/* How chunks are encoded on their way to a tier. */
+/* How chunks are encoded in memory, or on their way to a tier. */
 enum kvi_node_codec {
   KVI_NODE_CODEC_NONE = 0,
   KVI_NODE_CODEC_LOSSLESS,
@@ -42,6 +42,7 @@ struct kvi_node_settings {
   bool dram_huge_pages;
   bool dram_lock;
   int64_t dram_high_mark, dram_low_mark; /* percent */
+  int dram_codec;                        /* enum kvi_node_codec */
   const char *dram_test_fault;           /* "" = none; mutable */
 
   kvi_config_list ssd_paths; /* directories; empty: no SSD tier */

@@ -118,6 +118,18 @@ static const kvi_config_row rows[] = {
      .max = 100,
      .unit = "percent",
      .doc = "Where that ends. At most `dram.high_mark`."},
+    {.name = "dram.codec",
+     AT(ENUM, dram_codec),
+     .standard = "none",
+     .choices = codecs,
+     .doc =
+         "How chunks that lie in that memory are made smaller, once they are put: in the background, by "
+         "`codec.threads`, with the choices of `ssd.codec`. It holds more of them for it, what is written to "
+         "SSD and Redis from there goes as it is, and who reads a chunk has it to decode. When more is put "
+         "than the "
+         "threads can do, chunks stay as they were put. What comes from SSD or Redis lies in memory as it "
+         "does "
+         "there, whatever this says."},
     {.name = "dram.test_fault",
      AT(STRING, dram_test_fault),
      .min = 0,
@@ -285,10 +297,10 @@ static const kvi_config_row rows[] = {
      .min = 1,
      .max = KVI_ENCODER_THREADS_MAX,
      .unit = "threads",
-     .doc = "Threads that encode for a tier, for each tier with a codec, and as many that decode for clients "
-            "that do not. When more is to be written than they can do, "
-            "chunks "
-            "are written as they are."},
+     .doc =
+         "Threads that encode for a tier, for each tier with a codec, and as many that decode for clients "
+         "that do not. When more is to be written, or put in memory, than they can do, chunks stay as they "
+         "are."},
     {.name = "codec.planes",
      AT(INT, codec_planes),
      .standard = "2",

@@ -153,6 +153,7 @@ static const struct kvi_tier_ops dram_ops = {
     .open = dram_open,
     .table = dram_table,
     .close = dram_close,
+    .cut = kvi_dram_cut,
     .label = dram_label,
     .drop = dram_drop,
     .destroy = dram_destroy,

@@ -79,13 +79,15 @@ void kvi_dram_pages_poison(struct dram *dram, uint32_t first, bool poison);
 /* Runs of adjacent pages in a chain. */
 uint32_t kvi_dram_runs(const struct dram *dram, uint32_t first);
 
-/* ---- object.c: how an object lies in its pages; three of the tier's ops ---- */
+/* ---- object.c: how an object lies in its pages; four of the tier's ops ---- */
 
 kvs_status kvi_dram_reserve(struct kvi_tier *tier, const struct kvi_tier_request *request,
                             kvi_tier_object *object_p);
 kvs_status kvi_dram_segments(struct kvi_tier *tier, kvi_tier_object object, uint32_t n_segments,
                              const uint32_t *lengths);
 kvs_status kvi_dram_places(struct kvi_tier *tier, kvi_tier_object object, struct kvi_tier_places *places_p);
+kvs_status kvi_dram_cut(struct kvi_tier *tier, kvi_tier_object object, uint64_t length, uint32_t n_segments,
+                        uint16_t quality, uint64_t *freed_p);
 /* The last reference is gone. */
 void kvi_dram_object_free(struct dram *dram, kvi_tier_object object);
 

@@ -247,6 +247,59 @@ kvs_status kvi_dram_places(struct kvi_tier *tier, kvi_tier_object object, struct
   return KVS_OK;
 }
 
+/* Pages behind the first n of an object go back. */
+static void pages_cut(struct dram *dram, kvi_tier_object object, uint32_t n)
+{
+  struct dram_head *head = kvi_dram_head_of(dram, object);
+  uint32_t last = object, first;
+
+  for (uint32_t i = 1; i < n; i++)
+    last = dram->next[last];
+  first = dram->next[last];
+  dram->next[last] = KVI_DRAM_PAGE_NONE;
+  pthread_mutex_lock(&dram->lock);
+  kvi_dram_pages_give(dram, first, head->last_page, head->n_pages - n);
+  pthread_mutex_unlock(&dram->lock);
+  head->last_page = last;
+  head->n_pages = n;
+}
+
+kvs_status kvi_dram_cut(struct kvi_tier *tier, kvi_tier_object object, uint64_t length, uint32_t n_segments,
+                        uint16_t quality, uint64_t *freed_p)
+{
+  struct dram *dram = kvi_dram_of(tier);
+  struct dram_head *head = kvi_dram_head_of(dram, object);
+  uint32_t offset = (uint32_t)((uint8_t *)head->iov->base - (uint8_t *)head);
+  uint32_t n_pages = (uint32_t)(kvi_dram_align(offset + length, dram->page_bytes) / dram->page_bytes);
+  const struct kvi_segment *segments =
+      (const struct kvi_segment *)(const void *)(head->table + KVI_CHUNK_TABLE_HEAD);
+  const struct kvi_iov *last;
+  uint64_t sum = 0;
+
+  *freed_p = 0;
+  /* acquire: what readers did with the bytes behind comes before they are free */
+  if (atomic_load_explicit(&head->references, memory_order_acquire) != 1)
+    return KVS_ERR_BUSY;
+  for (uint32_t i = 0; i < n_segments && i < head->n_segments; i++)
+    sum += segments[i].length;
+  if (n_segments == 0 || n_segments > head->n_segments || sum != length)
+    return KVS_ERR_INVALID;
+  if (n_pages >= head->n_pages)
+    return KVS_EXISTS;
+  *freed_p = (uint64_t)(head->n_pages - n_pages) * dram->page_bytes;
+  pthread_mutex_lock(&dram->lock);
+  dram->payload_bytes -= head->length - length;
+  pthread_mutex_unlock(&dram->lock);
+  pages_cut(dram, object, n_pages);
+  head->length = length;
+  head->n_segments = n_segments;
+  places_write(dram, object, offset, head);
+  kvi_chunk_table_write(head->table, segments, n_segments, quality);
+  last = &head->iov[head->n_iov - 1];
+  memset((uint8_t *)last->base + last->length, 0, -last->length % dram->align);
+  return KVS_OK;
+}
+
 /* The last reference is gone. */
 void kvi_dram_object_free(struct dram *dram, kvi_tier_object object)
 {

@@ -90,6 +90,12 @@ static void tier_close(struct kvi_tier *tier, kvi_tier_object object)
   of(tier)->inner->ops->close(of(tier)->inner, object);
 }
 
+static kvs_status tier_cut(struct kvi_tier *tier, kvi_tier_object object, uint64_t length,
+                           uint32_t n_segments, uint16_t quality, uint64_t *freed_p)
+{
+  return of(tier)->inner->ops->cut(of(tier)->inner, object, length, n_segments, quality, freed_p);
+}
+
 static kvs_status tier_label(struct kvi_tier *tier, kvi_tier_object object, const void **label_p,
                              uint32_t *length_p)
 {
@@ -122,6 +128,7 @@ static const struct kvi_tier_ops tier_ops = {.name = "faulty",
                                              .open = tier_open,
                                              .table = tier_table,
                                              .close = tier_close,
+                                             .cut = tier_cut,
                                              .label = tier_label,
                                              .drop = tier_drop,
                                              .destroy = tier_destroy};

@@ -1,4 +1,4 @@
-"""A node whose SSD tier holds chunks encoded: a client that speaks gRPC by itself, and knows no coding, gets the bytes that it put."""
+"""A node whose SSD tier, or memory, holds chunks encoded: a client that speaks gRPC by itself, and knows no coding, gets the bytes that it put."""
 import array
 import os
 import random
@@ -15,6 +15,7 @@ from rpc import pb  # noqa: E402
 
 PROGRAM = os.environ["KVASIR_CODED_CLIENT"]
 SSD = '{tier="ssd"}'
+DRAM = '{tier="dram"}'
 LAYERS, TOKENS, HEADS, DIM = 4, 32, 2, 32
 PLANE = TOKENS * HEADS * DIM * 2
 SEGMENTS = 2 * LAYERS
@@ -146,6 +147,73 @@ class Coded(NodeTest):
         node = self.coded_node()
         self.program(node, "put")
         self.restart(node, PROGRAM_CHUNKS)
+        self.program(node, "get")
+        self.assertEqual(node.metric("kvasir_tier_decodes_total"), 0)
+        self.assertGreaterEqual(node.metric("kvasir_get_hits_total"), PROGRAM_CHUNKS)
+        node.stop()
+
+    # ---- memory ----
+
+    def many_put(self, client, space, node, chunks, kinds):
+        transfer = client.transfer()
+        for number in range(chunks):
+            self.assertEqual(transfer.put(space, number.to_bytes(32, "little"), kinds[number % len(kinds)]), rpc.OK)
+            self.assertTrue(until(lambda: node.metric("kvasir_tier_encode_queue", DRAM) == 0, 30))
+        transfer.end()
+
+    def test_memory_holds_more(self):
+        """The same chunks in the same memory, as they are put and coded: all that are there are the bytes that were put."""
+        tokens, chunks = 256, 60
+        whole = CHUNK_BYTES * tokens // TOKENS
+        kinds = [[part * (tokens // TOKENS) for part in tensors(seed)] for seed in range(7)]
+        desc = rpc.descriptor(model="long", layout=1, key_dtype=3, value_dtype=3, layers=LAYERS, kv_heads=HEADS, key_dim=DIM,
+                              value_dim=DIM, tokens_per_chunk=tokens, engine_block=tokens, chunk_bytes=whole)
+        held = {}
+        for codec in ("none", "lossless"):
+            node = self.node(dram__size="8MiB", chunk__max_size="1MiB", dram__codec=codec).start()
+            client = rpc.Client(f"127.0.0.1:{node.port}")
+            self.addCleanup(client.close)
+            space = client.open_space(desc)
+            self.many_put(client, space, node, chunks, kinds)
+            held[codec] = int(node.metric("kvasir_chunks"))
+            self.assertEqual(node.metric("kvasir_tier_encoded_chunks_total", DRAM), chunks if codec == "lossless" else 0)
+            transfer = client.transfer()
+            for number in range(chunks - held[codec], chunks):  # those that were put last
+                status, data = transfer.get(space, number.to_bytes(32, "little"), whole)
+                self.assertEqual(status, rpc.OK)
+                self.assertEqual(data, b"".join(kinds[number % len(kinds)]))
+            transfer.end()
+            self.assertEqual(node.metric("kvasir_tier_decodes_total"), held[codec] if codec == "lossless" else 0)
+            client.close()
+            node.stop()
+        self.assertGreaterEqual(held["lossless"], 1.4 * held["none"], held)
+
+    def test_ssd_gets_it_from_memory(self):
+        """Encoded once: the SSD's encoder leaves it as it is."""
+        node = self.coded_node(dram__codec="lossless")
+        client, space = self.plain_client(node)
+        transfer = client.transfer()
+        for number in range(CHUNKS):
+            self.assertEqual(transfer.put(space, bytes([number]) * 32, tensors(number)), rpc.OK)
+        transfer.end()
+        self.assertTrue(until(lambda: node.metric("kvasir_tier_objects", SSD) == CHUNKS, 60))
+        self.assertEqual(node.metric("kvasir_tier_encoded_chunks_total", DRAM), CHUNKS)
+        self.assertEqual(node.metric("kvasir_tier_encoded_chunks_total", SSD), 0)
+        self.assertEqual(node.metric("kvasir_tier_put_bytes_total", SSD), node.metric("kvasir_tier_encoded_bytes_total", DRAM))
+        for _ in range(2):  # from memory, then from SSD
+            self.get_all(client, space)
+            client.close()
+            node.stop()
+            node.start()
+            client, space = self.plain_client(node)
+        client.close()
+        node.stop()
+
+    def test_libkvasir_reads_coded_memory(self):
+        node = self.node(dram__size="16MiB", chunk__max_size="1MiB", dram__codec="lossless").start()
+        self.program(node, "put")
+        self.assertTrue(until(lambda: node.metric("kvasir_tier_encode_queue", DRAM) == 0, 60))
+        self.assertEqual(node.metric("kvasir_tier_encoded_chunks_total", DRAM), PROGRAM_CHUNKS)
         self.program(node, "get")
         self.assertEqual(node.metric("kvasir_tier_decodes_total"), 0)
         self.assertGreaterEqual(node.metric("kvasir_get_hits_total"), PROGRAM_CHUNKS)

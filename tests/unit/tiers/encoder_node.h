@@ -20,6 +20,16 @@ static inline struct kvi_store_config config_of(void)
       .dram_bytes = 1 << 20, .dram_page_bytes = 4096, .chunk_bytes_max = CHUNK_MAX, .max_chunks = 1024};
 }
 
+/* What is put raw is encoded in memory. */
+static inline struct kvi_store_config config_coded(void)
+{
+  struct kvi_store_config config = config_of();
+
+  config.codec = (struct kvi_encode_rules){.tensors = true, .bytes = true};
+  config.codec_threads = 2;
+  return config;
+}
+
 static inline struct kvi_medium *encoded(struct kvi_medium *inner)
 {
   struct kvi_encoder_config config = {.tensors = true, .bytes = true, .threads = 2};
@@ -73,7 +83,7 @@ static inline bool is_quiet(const struct node *node)
 {
   struct kvi_store_stats stats = stats_of_store(node);
 
-  return stats.medium.queued == 0 && stats.writes_queued == 0;
+  return stats.coding == 0 && stats.medium.queued == 0 && stats.writes_queued == 0;
 }
 
 /* Nothing is under way any more. */

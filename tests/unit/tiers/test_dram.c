@@ -117,6 +117,59 @@ static void full_and_reused(void **state)
   tier->ops->destroy(tier);
 }
 
+/* In runs of pages, and in single ones. */
+static void cut_behind_a_segment(void **state)
+{
+  (void)state;
+  for (int torn = 0; torn < 2; torn++) {
+    struct kvi_tier *tier = make(64);
+    kvi_tier_object objects[20], object;
+    struct kvi_chunk_table table;
+    struct kvi_tier_places places;
+    struct kvi_tier_usage usage;
+    uint64_t freed, before;
+
+    for (uint32_t i = 0; torn && i < 20; i++)
+      assert_int_equal(reserve(tier, 100, 1, &objects[i]), KVS_OK);
+    for (uint32_t i = 0; torn && i < 20; i += 2)
+      tier->ops->drop(tier, objects[i]);
+    before = used(tier);
+    assert_int_equal(reserve(tier, 10 * PAGE, 10, &object), KVS_OK); /* eleven pages with the head */
+    fill(tier, object, 10, 7);
+    assert_int_equal(tier->ops->open(tier, object), KVS_OK);
+    assert_int_equal(tier->ops->cut(tier, object, 6 * PAGE, 6, 9, &freed), KVS_ERR_BUSY);
+    tier->ops->close(tier, object);
+    assert_int_equal(tier->ops->cut(tier, object, 6 * PAGE, 5, 9, &freed), KVS_ERR_INVALID);
+    assert_int_equal(tier->ops->cut(tier, object, 11 * PAGE, 11, 9, &freed), KVS_ERR_INVALID);
+    assert_int_equal(tier->ops->cut(tier, object, 0, 0, 9, &freed), KVS_ERR_INVALID);
+    assert_int_equal(tier->ops->cut(tier, object, 10 * PAGE, 10, 9, &freed), KVS_EXISTS);
+    assert_int_equal(freed, 0);
+    assert_int_equal(used(tier), before + 11 * PAGE);
+    for (uint32_t n = 6; n > 0; n = n > 1 ? 1 : 0) {
+      uint64_t was = used(tier);
+
+      assert_int_equal(tier->ops->cut(tier, object, (uint64_t)n * PAGE, n, (uint16_t)n, &freed), KVS_OK);
+      assert_int_equal(used(tier), was - freed);
+      assert_int_equal(used(tier), before + (n + 1) * PAGE);
+      assert_true(holds(tier, object, 7)); /* what is left of it */
+      assert_int_equal(tier->ops->table(tier, object, &table), KVS_OK);
+      assert_int_equal(table.n_segments, n);
+      assert_int_equal(table.length, n * PAGE);
+      assert_int_equal(table.quality, n);
+      assert_int_equal(tier->ops->places(tier, object, &places), KVS_OK);
+      assert_true(places.n_iov <= n + 1);
+    }
+    tier->ops->usage(tier, &usage);
+    assert_int_equal(usage.payload_bytes, PAGE + (torn ? 10 * 100 : 0));
+    tier->ops->drop(tier, object);
+    assert_int_equal(used(tier), before);
+    for (uint32_t i = 1; torn && i < 20; i += 2)
+      tier->ops->drop(tier, objects[i]);
+    assert_int_equal(reserve(tier, 63 * PAGE, 1, &object), KVS_OK); /* no page is lost */
+    tier->ops->destroy(tier);
+  }
+}
+
 /* Sizes of 64 KiB to 2 MiB, as many of each, in and out until the tier was written ten times: payload has at least 95 % of it. */
 static void mixed_sizes_leave_no_holes(void **state)
 {
@@ -444,6 +497,7 @@ int main(void)
       cmocka_unit_test(a_crossed_mark_is_told_once),
       cmocka_unit_test(objects_of_all_sizes),
       cmocka_unit_test(full_and_reused),
+      cmocka_unit_test(cut_behind_a_segment),
       cmocka_unit_test(mixed_sizes_leave_no_holes),
       cmocka_unit_test(readers_outlive_drop),
       cmocka_unit_test(what_does_not_fit_in_a_page),

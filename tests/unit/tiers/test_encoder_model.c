@@ -62,12 +62,11 @@ static void model_end(struct node *node)
   assert_int_equal(stats_of_store(node).medium_only, 0);
 }
 
-static void any_order_over_memory(void **state)
+static void over_memory(struct kvi_store_config base)
 {
-  (void)state;
   for (uint64_t seed = 0; seed < 3; seed++) {
     struct memory_medium *memory = memory_medium_create(false);
-    struct kvi_store_config config = config_of();
+    struct kvi_store_config config = base;
     struct model model = {0};
     struct node node;
 
@@ -83,14 +82,27 @@ static void any_order_over_memory(void **state)
   }
 }
 
-static void any_order_over_files(void **state)
+static void any_order_over_memory(void **state)
+{
+  (void)state;
+  over_memory(config_of());
+}
+
+/* And encoded in memory too: what is put has two forms there, one after the other. */
+static void any_order_over_memory_coded(void **state)
+{
+  (void)state;
+  over_memory(config_coded());
+}
+
+static void over_files(struct fixture *f, struct kvi_store_config config)
 {
   struct model model = {0};
   struct node node;
 
   kvi_rand_seed(&model.rand, 7);
   for (uint32_t start = 0; start < 5; start++) {
-    node_on_volume_as(&node, *state, config_of(), start != 3); /* once without */
+    node_on_volume_as(&node, f, config, start != 3); /* once without */
     store_check(node.store, node.space);
     for (uint32_t step = 0; step < 300; step++)
       model_step(&node, &model, NULL);
@@ -99,6 +111,16 @@ static void any_order_over_files(void **state)
   }
   model_end(&node);
   kvi_store_close(node.store);
+}
+
+static void any_order_over_files(void **state)
+{
+  over_files(*state, config_of());
+}
+
+static void any_order_over_files_coded(void **state)
+{
+  over_files(*state, config_coded());
 }
 
 /* More than the volume holds, some used all the time: chunks are let go and moved, and what is there is right, also after a start. */
@@ -184,14 +206,14 @@ static void crowd_run(void *arg)
   }
 }
 
-static void many_threads(void **state)
+static void threads_on(struct fixture *f, struct kvi_store_config config)
 {
   struct crowd crowds[THREADS];
   kvi_thread threads[THREADS] = {0};
   atomic_uint wrong = 0;
   struct node node;
 
-  node_on_volume(&node, *state);
+  node_on_volume_as(&node, f, config, true);
   for (uint64_t i = 0; i < KINDS; i++)
     (void)content_bytes(i); /* made before others look at them */
   for (uint32_t t = 0; t < THREADS; t++) {
@@ -205,13 +227,26 @@ static void many_threads(void **state)
   kvi_store_close(node.store);
 }
 
+static void many_threads(void **state)
+{
+  threads_on(*state, config_of());
+}
+
+static void many_threads_coded(void **state)
+{
+  threads_on(*state, config_coded());
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(any_order_over_memory),
+      cmocka_unit_test(any_order_over_memory_coded),
       cmocka_unit_test_setup_teardown(any_order_over_files, setup, teardown),
+      cmocka_unit_test_setup_teardown(any_order_over_files_coded, setup, teardown),
       cmocka_unit_test_setup_teardown(a_full_volume_turns_over, setup, teardown),
       cmocka_unit_test_setup_teardown(many_threads, setup, teardown),
+      cmocka_unit_test_setup_teardown(many_threads_coded, setup, teardown),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -187,9 +187,13 @@ static void leave_and_come_back(struct worker *worker)
   } while (stats.promotions == 0 || stats.demotions_by[KVI_DEMOTE_MARK] == 0);
 }
 
-static void run_workers(bool medium)
+static void run_workers(bool medium, uint32_t codec_threads)
 {
-  struct kvi_store_config config = {.dram_bytes = 100 * PAGE, .dram_page_bytes = PAGE, .max_landings = 8};
+  struct kvi_store_config config = {.dram_bytes = 100 * PAGE,
+                                    .dram_page_bytes = PAGE,
+                                    .max_landings = 8,
+                                    .codec = {.tensors = true, .bytes = true},
+                                    .codec_threads = codec_threads};
   kvs_space_desc desc = testing_space("threads", KEY_BYTES);
   struct shared shared = {0};
   struct worker workers[THREADS];
@@ -223,7 +227,8 @@ static void run_workers(bool medium)
   if (medium)
     memory_settle(shared.medium);
   /* the thread that demotes at the mark may be at it */
-  AWAIT((kvi_store_stats(shared.store, &stats), stats.dram.objects == stats.chunks - stats.medium_only));
+  AWAIT((kvi_store_stats(shared.store, &stats),
+         stats.coding == 0 && stats.dram.objects == stats.chunks - stats.medium_only));
   assert_int_equal(stats.landings, 0);
   assert_int_equal(stats.leases, 0);
   assert_int_equal(stats.dram.zombie_bytes, 0);
@@ -242,13 +247,21 @@ static void run_workers(bool medium)
 static void nothing_is_torn(void **state)
 {
   (void)state;
-  run_workers(false);
+  run_workers(false, 0);
 }
 
 static void nothing_is_torn_over_a_medium(void **state)
 {
   (void)state;
-  run_workers(true);
+  run_workers(true, 0);
+}
+
+/* What is put here is as long coded: it is looked at and held, and stays. */
+static void nothing_is_torn_with_a_codec(void **state)
+{
+  (void)state;
+  run_workers(false, 2);
+  run_workers(true, 2);
 }
 
 /* ---- put_unwait against the call it forbids ---- */
@@ -313,9 +326,9 @@ static void no_call_after_unwait(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(nothing_is_torn),
-                                     cmocka_unit_test(nothing_is_torn_over_a_medium),
-                                     cmocka_unit_test(no_call_after_unwait)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(nothing_is_torn), cmocka_unit_test(nothing_is_torn_over_a_medium),
+      cmocka_unit_test(nothing_is_torn_with_a_codec), cmocka_unit_test(no_call_after_unwait)};
 
   return cmocka_run_group_tests_name("tiers/store_threads", tests, NULL, NULL);
 }
