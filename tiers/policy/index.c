@@ -17,7 +17,7 @@
 #include "tiers/policy/forest.h"
 
 #define SAMPLE     4u
-#define KEPT       6u /* of the cheapest, from one victim to the next */
+#define KEPT       6u  /* of the cheapest, from one victim to the next */
 #define OF_PROGRAM 12u /* branches; of more the one not used for longest is given up */
 #define LEFT                                                                                                 \
   256u /* chunks that were left behind; a ring, so the oldest is forgotten first, and found by the sample then */

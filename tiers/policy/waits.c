@@ -22,6 +22,8 @@ static double edge(uint32_t i)
                   6.3095734448019325,
                   7.9432823472428150};
 
+  if (i > KVI_WAIT_BUCKETS)
+    i = KVI_WAIT_BUCKETS;
   return i == 0 ? 0 : KVI_WAIT_FIRST * decades[(i - 1) / PER_DECADE] * tenths[(i - 1) % PER_DECADE];
 }
 

@@ -65,7 +65,8 @@ static void levels(void **state)
     assert_int_equal(ended, level == SIM_HINTS_FULL ? RUNS : 0);
     if (level < SIM_HINTS_FULL)
       assert_int_equal(said, 0);
-    if (level == SIM_HINTS_FULL) { /* of lognormal noise with sigma 0.7 two thirds are within a factor of two, and 2 % beyond five */
+    /* of lognormal noise with sigma 0.7 two thirds are within a factor of two, and 2 % beyond five */
+    if (level == SIM_HINTS_FULL) {
       assert_true(fabs(said / (double)schedule->n - 0.7) < 0.02);
       assert_true(fabs(near / (double)said - 0.62) < 0.03);
       assert_true(fabs(far / (double)said - 0.11) < 0.02);
