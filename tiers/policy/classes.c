@@ -1,5 +1,6 @@
 #include "tiers/policy/classes.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,9 +20,16 @@
 #define SAID_SIGMA   1.0
 #define SAID_RETURNS 0.95
 
+/* Of the logarithm of likelihoods: what one observation can say, how much the last of so many weigh, and what an unknown source begins with. */
+#define SKILL_MOST   2.0
+#define SKILL_OVER   64.0
+#define SKILL_FIRST  0.1
+#define LIKELY_LEAST 1e-12
+
 struct group {
   struct kvi_waits ended, lasting;
-  double n; /* observations in ended */
+  double n;     /* observations in ended */
+  double skill; /* of a source: above 0, it foretells better than classes */
   struct kvi_wait_curve curve;
 };
 
@@ -42,6 +50,8 @@ kvs_status kvi_classes_create(struct kvi_classes **classes_p)
     return KVS_ERR_NOMEM;
   kvi_wait_curve_lognormal(&classes->first, FIRST_MEDIAN_S, FIRST_SIGMA, FIRST_RETURNS);
   kvi_wait_curve_lognormal(&classes->said, 1, SAID_SIGMA, SAID_RETURNS);
+  for (uint32_t i = 0; i < KVI_CLASSES_SOURCES; i++)
+    classes->sources[i].skill = SKILL_FIRST;
   kvi_classes_build(classes);
   return KVS_OK;
 }
@@ -80,6 +90,11 @@ static uint32_t kind_of(const struct kvi_classes *classes, uint32_t class)
   return class < KVI_WAIT_KINDS ? class : (uint32_t)classes->kinds[class - KVI_WAIT_KINDS];
 }
 
+static struct group *source_of(struct kvi_classes *classes, const struct kvi_class_wait *wait)
+{
+  return &classes->sources[wait->source % KVI_CLASSES_SOURCES];
+}
+
 static void count(struct group *group, void (*add)(struct kvi_waits *waits, double wait), double wait)
 {
   add(&group->ended, wait);
@@ -100,11 +115,24 @@ static void ended(struct kvi_classes *classes, const struct kvi_class_wait *wait
   if (kind != wait->class)
     count(&classes->classes[wait->class], add, seconds);
   if (wait->announced_s > 0)
-    count(&classes->sources[wait->source % KVI_CLASSES_SOURCES], add, seconds / wait->announced_s);
+    count(source_of(classes, wait), add, seconds / wait->announced_s);
+}
+
+/* Has the source foretold this wait better than its class? */
+static void judge(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds)
+{
+  struct group *source = source_of(classes, wait);
+  double said = kvi_wait_curve_density(&source->curve, seconds / wait->announced_s) / wait->announced_s,
+         unsaid = kvi_wait_curve_density(&classes->classes[wait->class].curve, seconds),
+         gain = log((said + LIKELY_LEAST) / (unsaid + LIKELY_LEAST));
+
+  source->skill += (fmax(-SKILL_MOST, fmin(gain, SKILL_MOST)) - source->skill) / SKILL_OVER;
 }
 
 void kvi_classes_back(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds)
 {
+  if (wait->announced_s > 0)
+    judge(classes, wait, seconds);
   ended(classes, wait, seconds, kvi_waits_back);
 }
 
@@ -122,8 +150,7 @@ void kvi_classes_lasting(struct kvi_classes *classes, const struct kvi_class_wai
   if (kind != wait->class)
     kvi_waits_away(&classes->classes[wait->class].lasting, seconds);
   if (wait->announced_s > 0)
-    kvi_waits_away(&classes->sources[wait->source % KVI_CLASSES_SOURCES].lasting,
-                   seconds / wait->announced_s);
+    kvi_waits_away(&source_of(classes, wait)->lasting, seconds / wait->announced_s);
 }
 
 /* ---- curves ---- */
@@ -156,9 +183,9 @@ void kvi_classes_build(struct kvi_classes *classes)
 
 double kvi_classes_rate(const struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds)
 {
-  if (wait->announced_s > 0)
-    return kvi_wait_curve_rate(&classes->sources[wait->source % KVI_CLASSES_SOURCES].curve,
-                               seconds / wait->announced_s) /
-           wait->announced_s;
+  const struct group *source = &classes->sources[wait->source % KVI_CLASSES_SOURCES];
+
+  if (wait->announced_s > 0 && source->skill > 0)
+    return kvi_wait_curve_rate(&source->curve, seconds / wait->announced_s) / wait->announced_s;
   return kvi_wait_curve_rate(&classes->classes[wait->class].curve, seconds);
 }

@@ -3,7 +3,8 @@
  *
  * A class is a kind of wait, or a tool of that kind. A class with few observations leans on its kind, a kind on all waits, all on a lognormal curve. Whoever announces
  * how long a wait will be is a source, with a curve of its own whose unit of time is what was announced: of a source that is right most waits end about 1, of one that says anything
- * they end anywhere, and then its curve says no more than that. So what an announcement is worth is learned, and nothing has to be trusted.
+ * they end anywhere, and then its curve says no more than that. A source is heeded as long as its curve has foretold the waits that ended better than their classes' curves did (by the mean logarithm of their likelihoods). So
+ * what an announcement is worth is learned, and nothing has to be trusted.
  *
  * Curves are built from the waits that have ended and those that last, all at once, when enough have ended since. Observations count less the more came after them. Bounded: the tools first seen have classes, the
  * rest their kind's; sources share a curve if there are too many. Nothing is allocated after create; one thread at a time.

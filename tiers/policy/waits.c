@@ -162,6 +162,13 @@ double kvi_wait_curve_worth_until(const struct kvi_wait_curve *curve, double rat
   return edge(i - 1) + (edge(i) - edge(i - 1)) * (above - rate) / (above - below);
 }
 
+double kvi_wait_curve_density(const struct kvi_wait_curve *curve, double time)
+{
+  uint32_t i = bucket_of(time);
+
+  return (curve->away[i] - curve->away[i + 1]) / (edge(i + 1) - edge(i));
+}
+
 double kvi_wait_curve_back_within(const struct kvi_wait_curve *curve, double age, double within)
 {
   double now = away_at(curve, age);

@@ -57,6 +57,8 @@ void kvi_wait_curve_build(struct kvi_wait_curve *curve, const struct kvi_waits *
 double kvi_wait_curve_rate(const struct kvi_wait_curve *curve, double age);
 /* The first age from which on the rate is below `rate`, and stays so; INFINITY: it never is. This is a time to live, if `rate` is the price. */
 double kvi_wait_curve_worth_until(const struct kvi_wait_curve *curve, double rate);
+/* How likely a wait of this length is, for each unit of time about it. */
+double kvi_wait_curve_density(const struct kvi_wait_curve *curve, double time);
 /* The chance that who is away at age is back by age + within. 0 when nobody is left. */
 double kvi_wait_curve_back_within(const struct kvi_wait_curve *curve, double age, double within);
 /* When a part of those who are away at age is back, counted from age on: the p-quantile of the rest of the wait. INFINITY: so many never are. p: above 0, below 1. */

@@ -267,6 +267,25 @@ static void announced(void **state)
   assert_int_equal(evict(world), lied);
 }
 
+/* What foretells no better than silence does is not heeded: the longer chain stays, though it is said to be of use in an hour only. */
+static void not_heeded(void **state)
+{
+  struct world *world = *state;
+  uint32_t said, silent;
+  kvi_rand rand;
+
+  kvi_rand_seed(&rand, 4);
+  for (uint32_t i = 0; i < 40; i++)
+    learn(world, 100 + i, KVI_WAIT_TOOL, 5 + (double)kvi_rand_below(&rand, 5), 10, 2,
+          1 + (double)kvi_rand_below(&rand, 5000));
+  silent = chain(world, KVI_POLICY_NONE, 10);
+  said = chain(world, KVI_POLICY_NONE, 30);
+  wait_at(world, 1, said, 30, KVI_WAIT_TOOL, 2, 3600);
+  wait_at(world, 2, silent, 10, KVI_WAIT_TOOL, 3, 0);
+  world->now += SECOND;
+  assert_int_equal(evict(world), silent);
+}
+
 /* Programs that are not named are known by their chains: one goes on at its end, each second. */
 static void unnamed(void **state)
 {
@@ -336,6 +355,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(left_behind, setup, teardown),
       cmocka_unit_test_setup_teardown(evicted_and_back, setup, teardown),
       cmocka_unit_test_setup_teardown(announced, setup, teardown),
+      cmocka_unit_test_setup_teardown(not_heeded, setup, teardown),
       cmocka_unit_test_setup_teardown(unnamed, setup, teardown),
       cmocka_unit_test_setup_teardown(admission, setup, teardown),
       cmocka_unit_test_setup_teardown(bounded, setup, teardown),

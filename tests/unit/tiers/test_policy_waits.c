@@ -54,6 +54,8 @@ static void without_memory(void **state)
     assert_near(kvi_wait_curve_rate(&curve, age), 1 / 20.0, 0.07);
     assert_near(kvi_wait_curve_back_within(&curve, age, 20), 1 - exp(-1), 0.05);
     assert_near(kvi_wait_curve_rest(&curve, age, 0.5), 20 * log(2), 0.07);
+    if (i % 10 == 5) /* the mean over its bucket */
+      assert_near(kvi_wait_curve_density(&curve, age), exp(-age / 20) / 20, 0.3);
   }
 }
 
@@ -250,6 +252,7 @@ static void at_the_ends(void **state)
     assert_true(isfinite(kvi_wait_curve_rate(&curve, times[i])));
     assert_true(isfinite(kvi_wait_curve_back_within(&curve, times[i], times[i])));
     assert_true(kvi_wait_curve_rest(&curve, times[i], 0.5) >= 0);
+    assert_true(isfinite(kvi_wait_curve_density(&curve, times[i])));
   }
 }
 
