@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/crc32c.h"
 #include "proto/limits.h"
 
@@ -162,23 +163,30 @@ kvs_status kvi_coded_open(const uint8_t *bytes, uint64_t size, uint64_t length, 
 uint32_t kvi_coded_segments(const struct kvi_coded *coded, const uint8_t *bytes, struct kvi_segment *segments,
                             uint32_t room)
 {
+  const uint8_t *entry = coded->object.table; /* one pass: kvi_codec_segment_at adds up all that are before */
+  const uint8_t *end = entry + (size_t)(coded->planes + 1) * coded->object.shape.n_layers * 8;
   uint32_t n = 1;
 
   if (room > 0)
     segments[0] = (struct kvi_segment){.length = coded->head_length,
                                        .crc32c = kvi_crc32c_update(0, bytes, coded->head_length)};
-  for (uint32_t quality = 0; quality <= coded->planes; quality++) {
-    for (uint32_t layer = 0; layer < coded->object.shape.n_layers; layer++) {
-      struct kvi_codec_segment segment = kvi_codec_segment_at(&coded->object, quality, layer);
+  for (; entry < end; entry += 8) {
+    uint32_t length = kvi_load_le32(entry);
 
-      if (segment.length == 0)
-        continue;
-      if (n < room)
-        segments[n] = (struct kvi_segment){.length = segment.length, .crc32c = segment.crc32c};
-      n++;
-    }
+    if (length == 0)
+      continue;
+    if (n < room)
+      segments[n] = (struct kvi_segment){.length = length, .crc32c = kvi_load_le32(entry + 4)};
+    n++;
   }
   return n;
+}
+
+uint32_t kvi_coded_cut_loss(const struct kvi_coded *coded, uint16_t quality)
+{
+  uint32_t loss = kvi_coded_loss(coded->object.level, coded->planes - 1), told = kvi_quality_loss(quality);
+
+  return loss > told ? loss : told;
 }
 
 bool kvi_coded_cut(const struct kvi_coded *coded, const uint8_t *bytes, uint16_t quality, uint32_t loss_max,
@@ -193,8 +201,8 @@ bool kvi_coded_cut(const struct kvi_coded *coded, const uint8_t *bytes, uint16_t
   cut.planes--;
   if (coded->object.quality_end[cut.planes] == coded->object.quality_end[coded->planes])
     return false; /* nothing in it: all was coded without loss */
-  loss = kvi_coded_loss(coded->object.level, cut.planes);
-  if (loss <= kvi_quality_loss(quality) || loss > loss_max)
+  loss = kvi_coded_cut_loss(coded, quality);
+  if (loss > loss_max)
     return false;
   rest_p->length = cut.object_at + cut.object.quality_end[cut.planes];
   rest_p->n_segments = kvi_coded_segments(&cut, bytes, NULL, 0);

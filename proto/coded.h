@@ -73,6 +73,7 @@ uint32_t kvi_coded_segments(const struct kvi_coded *coded, const uint8_t *bytes,
 /*
  * What is left of a chunk of this quality without its payload's last plane: so many leading bytes and segments of its table, under this quality. False: it has no plane to spare (one
  * with nothing in it saves nothing), or what is left would lose more than loss_max: what its owner allows (kvi_quality_loss_max), where it is to be kept so; what its reader takes, where it is sent so.
+ * A chunk that had lost more than its planes tell, before it was encoded, may be cut without telling more. Whoever keeps the rest looks at that, for it has lost more all the same.
  */
 struct kvi_coded_rest {
   uint64_t length;
@@ -81,6 +82,8 @@ struct kvi_coded_rest {
 };
 bool kvi_coded_cut(const struct kvi_coded *coded, const uint8_t *bytes, uint16_t quality, uint32_t loss_max,
                    struct kvi_coded_rest *rest_p);
+/* What the rest would tell, of a payload that has a plane at least; nothing else is looked at. */
+uint32_t kvi_coded_cut_loss(const struct kvi_coded *coded, uint16_t quality);
 /* Whether the chunk's table has a segment that ends where what is left does: whoever put it may have cut it into other segments than the object's. */
 bool kvi_coded_rest_fits(const struct kvi_chunk_table *table, const struct kvi_coded_rest *rest);
 

@@ -55,6 +55,8 @@ struct kvi_source {
   struct kvi_chunk_table table;
   void *decoded; /* the service's: not NULL: the bytes are a copy that was decoded, and handle is NULL */
   uint32_t tier; /* the service's: where the chunk came from */
+  uint32_t left_out_planes; /* the service's: what table lacks of the chunk, as its reader asked */
+  uint64_t left_out_bytes;
 };
 
 /*

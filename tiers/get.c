@@ -147,6 +147,8 @@ void kvi_store_count_unread(struct kvi_store *store, const struct kvi_source *so
   pthread_mutex_lock(&store->lock);
   store->stats.get_hits--;
   store->stats.get_bytes -= source->table.length;
+  store->stats.left_out_bytes -= source->left_out_bytes;
+  store->stats.left_out_planes -= source->left_out_planes;
   store->stats.tier_hits[source->tier]--;
   store->stats.get_misses[cause] += cause != KVI_MISS_NONE;
   pthread_mutex_unlock(&store->lock);

@@ -41,9 +41,10 @@ static uint32_t planes_cut(const struct kvi_get_terms *terms, struct kvi_coded *
   struct kvi_coded_rest rest;
   uint32_t n = 0;
 
-  while (kvi_coded_cut(coded, head, table->quality, terms->loss_max, &rest) &&
-         kvi_coded_rest_fits(table, &rest) &&
-         is_too_much(terms, table->length, kvi_quality_loss(rest.quality))) {
+  /* Whether it is wanted comes first: the rest is made by going through the tables. */
+  while (coded->planes > 0 && is_too_much(terms, table->length, kvi_coded_cut_loss(coded, table->quality)) &&
+         kvi_coded_cut(coded, head, table->quality, terms->loss_max, &rest) &&
+         kvi_coded_rest_fits(table, &rest)) {
     table->length = rest.length;
     table->n_segments = rest.n_segments;
     table->quality = rest.quality;
@@ -61,6 +62,7 @@ void kvi_source_lessen(struct kvi_store *store, const struct kvi_get_terms *term
   uint8_t *copy;
   uint32_t size, n = 0;
 
+  source->left_out_bytes = source->left_out_planes = 0;
   if (!terms || kvi_quality_coding(left.quality) != KVI_CODING_KVC1 ||
       !is_too_much(terms, left.length, kvi_quality_loss(left.quality) + 1))
     return;
@@ -74,10 +76,12 @@ void kvi_source_lessen(struct kvi_store *store, const struct kvi_get_terms *term
   free(copy);
   if (n == 0)
     return;
+  source->left_out_bytes = source->table.length - left.length;
+  source->left_out_planes = n;
+  source->table = left;
   pthread_mutex_lock(&store->lock);
-  store->stats.get_bytes -= source->table.length - left.length;
-  store->stats.left_out_bytes += source->table.length - left.length;
+  store->stats.get_bytes -= source->left_out_bytes;
+  store->stats.left_out_bytes += source->left_out_bytes;
   store->stats.left_out_planes += n;
   pthread_mutex_unlock(&store->lock);
-  source->table = left;
 }

@@ -23,6 +23,7 @@ bool kvi_ssd_record_may_cut(const uint8_t *bytes, const struct kvi_ssd_record *r
   return table_read(bytes, record, &table) && kvi_quality_coding(table.quality) == KVI_CODING_KVC1 &&
          kvi_coded_open(payload, record->length, record->length, &coded) == KVS_OK &&
          kvi_coded_cut(&coded, payload, table.quality, kvi_quality_loss_max(table.quality), rest_p) &&
+         kvi_quality_loss(rest_p->quality) > kvi_quality_loss(table.quality) &&
          kvi_coded_rest_fits(&table, rest_p);
 }
 

@@ -159,7 +159,8 @@ typedef struct kvs_request {
   uint32_t reserved_2; /* not looked at */
   /*
    * get: of chunks that the node holds coded in planes (docs/codec.md) it leaves out those that are not wanted, and so sends less: never so many that more is lost than loss_max. Both only ever leave out;
-   * no chunk is a miss for them.
+   * no chunk is a miss for them. loss_enough above loss_max is KVS_ERR_INVALID, whatever is started. A hurry does nothing before the first get that has brought 64 KiB, by which gets are measured, and for gets
+   * that the node decodes: as many bytes come with fewer planes.
    */
   uint32_t loss_enough; /* better than that a chunk need not be; at most loss_max; 0: as good as there is */
   uint32_t

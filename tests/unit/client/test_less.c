@@ -1,4 +1,5 @@
 /* Gets that want less than there is: what libkvasir asks for, how fast it thinks that gets are, and what comes of a store in the same process. */
+#include "client/client_internal.h"
 #include "proto/limits.h"
 #include "tests/unit/client/coded_testing.h"
 
@@ -76,6 +77,55 @@ static void a_hurry_is_bytes_at_the_pace_of_gets(void **state)
   /* who is in no hurry, or takes no loss */
   assert_int_equal(bytes_asked(c, 1, (kvsc_call){.loss_max = 4}), 0);
   assert_int_equal(bytes_asked(c, 1, (kvsc_call){.hurry_ms = 1}), 0);
+}
+
+/* A get that brought so much in so long has ended. */
+static void note(struct coded *c, uint64_t bytes, uint64_t ns)
+{
+  struct kvi_transfer_chunk chunk = {.verified = bytes};
+  struct client_op op = {.client = c->client, .transfer = {.n_chunks = 1, .chunks = &chunk}, .started_ns = 5};
+
+  kvi_pace_note(&op, 5 + ns);
+}
+
+static void small_gets_only_quicken(void **state)
+{
+  struct coded *c = *state;
+  uint64_t second = 1000000000, slow, quick;
+
+  note(c, 32u << 10, second / 1000);
+  assert_int_equal(kvi_pace_bytes(c->client, 1000, 1), 0); /* not known by a small one */
+  note(c, 1u << 20, second);
+  slow = kvi_pace_bytes(c->client, 1000, 1);
+  assert_in_range(slow, (1u << 20) - 10, 1u << 20);
+  note(c, 32u << 10, second);
+  note(c, 1, second / 1000);
+  note(c, 0, 0);
+  assert_int_equal(kvi_pace_bytes(c->client, 1000, 1), slow);
+  /* the link is better by now, and all gets are shortened: 32 MiB a second */
+  for (uint32_t i = 0; i < 50; i++)
+    note(c, 32u << 10, second / 1024);
+  quick = kvi_pace_bytes(c->client, 1000, 1);
+  assert_in_range(quick, 30u << 20, 32u << 20);
+  note(c, 1u << 20, second);
+  assert_true(kvi_pace_bytes(c->client, 1000, 1) < quick); /* large ones do both */
+}
+
+/* What lies in a hole of its destination comes in no time. */
+static void no_pace_is_beyond_reckoning(void **state)
+{
+  struct coded *c = *state;
+  uint64_t last = 0;
+
+  for (uint32_t i = 0; i < 50; i++)
+    note(c, UINT64_C(1) << 40, 0);
+  for (uint32_t ms = 1; ms <= KVI_TIMEOUT_MS_MAX; ms += ms < 1000 ? 1 : 1000) {
+    uint64_t bytes = kvi_pace_bytes(c->client, ms, 1);
+
+    assert_true(bytes > last);
+    last = bytes;
+  }
+  assert_int_equal(kvi_pace_bytes(c->client, 1000, 1), UINT64_C(1) << 40);
 }
 
 /* Bytes that are decoded at the node are as many with fewer planes. */
@@ -177,6 +227,8 @@ int main(void)
   const struct CMUnitTest tests[] = {
       TEST(enough_is_asked_for),
       TEST(a_hurry_is_bytes_at_the_pace_of_gets),
+      TEST(small_gets_only_quicken),
+      TEST(no_pace_is_beyond_reckoning),
       TEST(what_is_decoded_at_the_node_has_no_bound),
       cmocka_unit_test(planes_stay_where_they_are),
   };

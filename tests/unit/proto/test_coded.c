@@ -106,6 +106,11 @@ static void test_cut(const struct kvi_coded *whole, const struct chunk *chunk)
   assert_true(kvi_coded_cut(whole, chunk->sample.payload, kvi_quality(2, 2, KVI_CODING_KVC1), 3,
                             &rest)); /* a reader's */
   assert_int_equal(rest.quality, kvi_quality(3, 2, KVI_CODING_KVC1));
+  /* it had lost more before it was encoded */
+  assert_true(kvi_coded_cut(whole, chunk->sample.payload, kvi_quality(3, 4, KVI_CODING_KVC1), 3, &rest));
+  assert_int_equal(rest.quality, kvi_quality(3, 4, KVI_CODING_KVC1));
+  assert_int_equal(kvi_coded_cut_loss(whole, kvi_quality(4, 4, KVI_CODING_KVC1)), 4);
+  assert_false(kvi_coded_cut(whole, chunk->sample.payload, kvi_quality(4, 4, KVI_CODING_KVC1), 3, &rest));
   assert_true(kvi_coded_cut(whole, chunk->sample.payload, kvi_quality(2, 4, KVI_CODING_KVC1), 4, &rest));
   assert_int_equal(rest.length, whole->object_at + whole->object.quality_end[1]);
   assert_int_equal(rest.quality, kvi_quality(3, 4, KVI_CODING_KVC1));
@@ -140,6 +145,65 @@ static void planes_may_be_cut(void **state)
   assert_true(kvi_coded_loss(KVI_CODEC_LADDER, 2) < kvi_coded_loss(KVI_CODEC_LADDER, 0));
   assert_true(kvi_coded_loss(KVI_CODEC_LADDER, 0) < kvi_coded_loss(KVI_CODEC_CACHEGEN, 0));
   unmake(&chunk);
+}
+
+/* ---- segments ---- */
+
+#define MANY 1023u
+
+/* What the chunk's own table has of an object, by each segment's place. */
+static uint32_t segments_by_place(const struct kvi_coded *coded, const uint8_t *bytes,
+                                  struct kvi_segment *segments)
+{
+  uint64_t at = coded->head_length;
+  uint32_t n = 1;
+
+  segments[0] = (struct kvi_segment){.length = coded->head_length,
+                                     .crc32c = kvi_crc32c_update(0, bytes, coded->head_length)};
+  for (uint32_t quality = 0; quality <= coded->planes; quality++)
+    for (uint32_t layer = 0; layer < coded->object.shape.n_layers; layer++) {
+      struct kvi_codec_segment segment = kvi_codec_segment_at(&coded->object, quality, layer);
+
+      assert_int_equal(coded->object_at + segment.offset, at);
+      at += segment.length;
+      if (segment.length > 0)
+        segments[n++] = (struct kvi_segment){.length = segment.length, .crc32c = segment.crc32c};
+    }
+  return n;
+}
+
+/* Every third layer has a NaN, so that it is coded without loss and nothing is in its planes. */
+static void segments_of_many_layers_some_of_which_have_no_planes(void **state)
+{
+  static struct kvi_segment expected[KVI_SEGMENTS_MAX], segments[KVI_SEGMENTS_MAX];
+  struct coded_sample sample;
+  struct kvi_coded coded;
+  struct kvi_coded_rest rest;
+
+  (void)state;
+  coded_sample_make(&sample, KVI_CODEC_LADDER, 3, MANY, 1, 3);
+  for (uint32_t layer = 0; layer < MANY; layer += 3) {
+    uint8_t *raw = sample.raw + kvi_codec_layer_offset(&sample.shape, layer);
+
+    for (uint64_t at = 0; at < kvi_codec_layer_bytes(&sample.shape, layer); at += 64)
+      memcpy(raw + at, "\xC0\x7F", 2);
+  }
+  coded_sample_seal(&sample, 1);
+  coded_sample_encode(&sample);
+  assert_int_equal(kvi_coded_open(sample.payload, sample.length, sample.length, &coded), KVS_OK);
+  for (coded.planes = 3;; coded.planes--) {
+    uint32_t n = segments_by_place(&coded, sample.payload, expected);
+
+    assert_int_equal(n, 1 + MANY + coded.planes * (MANY - MANY / 3));
+    assert_int_equal(kvi_coded_segments(&coded, sample.payload, NULL, 0), n);
+    assert_int_equal(kvi_coded_segments(&coded, sample.payload, segments, KVI_SEGMENTS_MAX), n);
+    assert_memory_equal(segments, expected, n * sizeof(*segments));
+    if (coded.planes == 0)
+      break;
+    assert_true(kvi_coded_cut(&coded, sample.payload, sample.quality, KVI_LOSS_MAX, &rest));
+    assert_int_equal(rest.n_segments, n - (MANY - MANY / 3));
+  }
+  coded_sample_free(&sample);
 }
 
 static void damage_is_refused(void **state)
@@ -252,6 +316,7 @@ int main(void)
       cmocka_unit_test(what_was_put_comes_back),
       cmocka_unit_test(layers_decode_as_they_come),
       cmocka_unit_test(planes_may_be_cut),
+      cmocka_unit_test(segments_of_many_layers_some_of_which_have_no_planes),
       cmocka_unit_test(damage_is_refused),
       cmocka_unit_test(what_is_no_tensor_is_bytes),
       cmocka_unit_test(bytes_come_back),

@@ -223,6 +223,7 @@ static inline void memory_cut(struct memory_medium *own, struct memory_item *ite
   cut = kvi_quality_coding(table.quality) == KVI_CODING_KVC1 &&
         kvi_coded_open(payload, table.length, table.length, &coded) == KVS_OK &&
         kvi_coded_cut(&coded, payload, table.quality, kvi_quality_loss_max(table.quality), &rest) &&
+        kvi_quality_loss(rest.quality) > kvi_quality_loss(table.quality) &&
         own->owner.may_lose(own->owner.ctx, &identity, handle, kvi_quality_loss(rest.quality));
   if (cut) {
     segments = calloc(rest.n_segments, sizeof(*segments));

@@ -255,6 +255,74 @@ static void it_is_counted(void **state)
   decoding_node_close(&node);
 }
 
+/* A hit that comes to nothing has left out nothing. */
+static void it_is_counted_back(void **state)
+{
+  struct kvi_get_terms least = {.codings = 1u << KVI_CODING_KVC1, .loss_max = 15, .loss_enough = 15};
+  struct decoding_node node;
+  struct kvi_store_stats before, after;
+  struct kvi_source source;
+  uint8_t key[KEY_BYTES];
+  struct whole whole;
+  uint32_t cause;
+
+  (void)state;
+  decoding_node_open(&node, &ladder);
+  fill(&node);
+  whole = whole_get(&node, 0);
+  testing_key(0, key, KEY_BYTES);
+  for (uint32_t i = 0; i < 2; i++) { /* of the second all is wanted */
+    before = store_stats_of(node.store);
+    assert_int_equal(
+        kvi_store_get_here(node.store, TENANT, node.space, key, KEY_BYTES, &least, &source, &cause), KVS_OK);
+    assert_int_equal(source.table.length, i == 0 ? whole.cut[0] : whole.length);
+    assert_true((store_stats_of(node.store).left_out_bytes > before.left_out_bytes) == (i == 0));
+    kvi_store_count_unread(node.store, &source, KVI_MISS_NONE);
+    kvi_store_get_close(node.store, &source);
+    after = store_stats_of(node.store);
+    assert_int_equal(after.left_out_planes, before.left_out_planes);
+    assert_int_equal(after.left_out_bytes, before.left_out_bytes);
+    assert_int_equal(after.get_bytes, before.get_bytes);
+    assert_int_equal(after.get_hits, before.get_hits);
+    least.loss_enough = 0;
+  }
+  free(whole.bytes);
+  nothing_left(&node, 0, N);
+  decoding_node_close(&node);
+}
+
+/* Lossy already when it was put: it is as good with a plane less, to who takes more loss than it has. */
+static void what_had_lost_more_before(void **state)
+{
+  struct kvi_get_terms terms = {.codings = 1u << KVI_CODING_KVC1, .loss_max = 2, .bytes_enough = 1};
+  struct decoding_node node;
+  struct coded_chunk coded;
+  struct kvi_coded opened;
+  uint64_t length;
+
+  (void)state;
+  decoding_node_open(&node, &ladder);
+  coded_make(&coded, 1, TENSORS, RAW, KVI_CODEC_LADDER, PLANES);
+  coded_seal(&coded, kvi_quality(2, OWNERS, KVI_CODING_KVC1));
+  coded_lay(&coded, 1, 0);
+  length = coded.source.table.length;
+  assert_int_equal(kvi_coded_open(coded.encoded.payload, length, length, &opened), KVS_OK);
+  kvi_source_lessen(node.store, &terms, &coded.source);
+  assert_int_equal(coded.source.table.length, length); /* as good as it is, it is all that is taken */
+  terms = (struct kvi_get_terms){.codings = terms.codings, .loss_max = 3, .bytes_enough = length - 1};
+  kvi_source_lessen(node.store, &terms, &coded.source);
+  assert_int_equal(coded.source.table.length, opened.object_at + opened.object.quality_end[2]);
+  assert_int_equal(coded.source.table.quality, kvi_quality(2, OWNERS, KVI_CODING_KVC1));
+  coded_lay(&coded, 1, 0);
+  terms = (struct kvi_get_terms){.codings = terms.codings, .loss_max = 15, .loss_enough = 3};
+  kvi_source_lessen(node.store, &terms, &coded.source);
+  assert_int_equal(coded.source.table.length, opened.object_at + opened.object.quality_end[1]);
+  assert_int_equal(coded.source.table.quality, kvi_quality(3, OWNERS, KVI_CODING_KVC1));
+  assert_true(kvi_medium_fits(&coded.source.table, coded.source.iov, coded.source.n_iov));
+  coded_free(&coded);
+  decoding_node_close(&node);
+}
+
 /* Somebody has put it so. */
 static void coded_one_segment(struct coded_chunk *coded)
 {
@@ -327,6 +395,8 @@ int main(void)
       cmocka_unit_test(from_below),
       cmocka_unit_test(what_has_no_planes),
       cmocka_unit_test(it_is_counted),
+      cmocka_unit_test(it_is_counted_back),
+      cmocka_unit_test(what_had_lost_more_before),
       cmocka_unit_test(however_it_lies),
   };
 
