@@ -164,8 +164,11 @@ static void give_up(struct index *index, uint32_t branch, uint64_t now_ns)
   chunk_left(index, last);
 }
 
-/* Of the chunk goes. */
-static void shorten(struct index *index, uint32_t chunk)
+/*
+ * The chunk goes, and whoever waits there waits at the one before. A program that is not known is known by its chain: with less than half of that it would not be known when it comes
+ * back, and to count it as away for ever would say that nobody returns after long.
+ */
+static void shorten(struct index *index, uint32_t chunk, uint64_t now_ns)
 {
   uint32_t parent = kvi_forest_parent(&index->forest, chunk), branch;
 
@@ -173,7 +176,10 @@ static void shorten(struct index *index, uint32_t chunk)
     struct kvi_branch *own = kvi_branch(index->branches, branch);
 
     own->n_chunks = parent == KVI_POLICY_NONE ? 0 : own->n_chunks - (own->n_chunks > 0);
-    kvi_branches_move(index->branches, branch, parent);
+    if (own->program == 0 && 2 * (uint64_t)own->n_chunks < own->n_whole)
+      give_up(index, branch, now_ns);
+    else
+      kvi_branches_move(index->branches, branch, parent);
   }
 }
 
@@ -323,7 +329,7 @@ static void kept_move(struct index *index, uint32_t chunk)
 static uint32_t index_remove(struct kvi_policy *policy, uint32_t chunk)
 {
   kept_move(index_of(policy), chunk);
-  shorten(index_of(policy), chunk);
+  shorten(index_of(policy), chunk, policy->latest_ns);
   return kvi_forest_remove(policy, chunk);
 }
 
