@@ -79,6 +79,11 @@ bool kvi_branches_is_full(const struct kvi_branches *branches)
   return branches->n == branches->max;
 }
 
+uint32_t kvi_branches_places(const struct kvi_branches *branches)
+{
+  return branches->fresh;
+}
+
 struct kvi_branch *kvi_branch(const struct kvi_branches *branches, uint32_t branch)
 {
   return &branches->branches[branch];

@@ -25,6 +25,7 @@ struct kvi_branch {
   uint32_t n_chunks;  /* up to it */
   uint32_t n_whole;   /* when the wait began */
   bool closed;
+  uint32_t shadow[2]; /* shadow.h's: its chunks in each of the two */
 
   uint32_t next_at,
       next_of;           /* the table's: branches that end at chunks, and of programs, of the same bucket */
@@ -39,6 +40,9 @@ void kvi_branches_destroy(struct kvi_branches *branches); /* NULL is fine */
 uint64_t kvi_branches_memory(const struct kvi_branches *branches);
 uint32_t kvi_branches_count(const struct kvi_branches *branches);
 bool kvi_branches_is_full(const struct kvi_branches *branches);
+uint32_t kvi_branches_places(
+    const struct kvi_branches
+        *branches); /* numbers are below; some may be of none, all zero but for what is the table's */
 
 struct kvi_branch *kvi_branch(const struct kvi_branches *branches, uint32_t branch);
 /* The first / next one that ends at the chunk; KVI_BRANCH_NONE: there is none (more). The order is no particular one. */

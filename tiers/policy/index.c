@@ -15,6 +15,7 @@
 #include "base/rand.h"
 #include "tiers/policy/branches.h"
 #include "tiers/policy/forest.h"
+#include "tiers/policy/shadow.h"
 
 #define SAMPLE     4u
 #define KEPT       6u  /* of the cheapest, from one victim to the next */
@@ -42,7 +43,10 @@ struct index {
   struct kvi_branches *branches;
   struct kvi_classes *classes;
   struct left left[2];
-  uint32_t kept[2][KEPT], n_kept[2];
+  uint32_t kept[2][KEPT], n_kept[2]; /* by group, of the order that is live */
+  struct kvi_shadow shadow;
+  enum kvi_shadow_order live;
+  uint64_t n_resident;
   uint64_t random;
 };
 
@@ -77,6 +81,21 @@ static bool is_left_behind(const struct index *index, uint32_t chunk)
   return true;
 }
 
+static double branch_price(const void *ctx, const struct kvi_branch *branch, uint32_t n, uint64_t now_ns)
+{
+  const struct index *index = ctx;
+
+  return branch->closed ? 0
+                        : prefill_s(branch->chunk_tokens, n) *
+                              kvi_classes_rate(index->classes, &branch->wait,
+                                               seconds_between(branch->begins_ns, now_ns));
+}
+
+static double branch_cost(const struct kvi_branch *branch, uint32_t n)
+{
+  return prefill_s(branch->chunk_tokens, n);
+}
+
 /* Seconds saved for each second of keeping it. */
 static double price(const struct index *index, uint32_t chunk, uint64_t now_ns)
 {
@@ -95,9 +114,7 @@ static double price(const struct index *index, uint32_t chunk, uint64_t now_ns)
   for (uint32_t i = 0; branch != KVI_BRANCH_NONE && i < SUMMED_MAX; i++) {
     const struct kvi_branch *own = kvi_branch(index->branches, branch);
 
-    if (!own->closed)
-      sum += prefill_s(own->chunk_tokens, own->n_chunks) *
-             kvi_classes_rate(index->classes, &own->wait, seconds_between(own->begins_ns, now_ns));
+    sum += branch_price(index, own, own->n_chunks, now_ns);
     branch = kvi_branches_next_at(index->branches, branch);
   }
   return sum;
@@ -160,6 +177,7 @@ static void give_up(struct index *index, uint32_t branch, uint64_t now_ns)
 
   if (!own->closed)
     kvi_classes_away(index->classes, &own->wait, seconds_between(own->begins_ns, now_ns));
+  kvi_shadow_left(&index->shadow, branch);
   kvi_branches_remove(index->branches, branch);
   chunk_left(index, last);
 }
@@ -254,6 +272,17 @@ static void make_room(struct index *index, uint64_t program, uint64_t now_ns)
     give_up(index, oldest, now_ns);
 }
 
+/* Of a branch and what it is now. What is not resident any more cannot be compared, and is taken for the same if the rest is. */
+static uint32_t in_common(const struct index *index, const struct kvi_branch *branch,
+                          const struct kvi_policy_wait *wait)
+{
+  uint32_t n = common(index, branch->last, branch->n_chunks, wait->last, wait->n_chunks);
+
+  if (n < branch->n_chunks)
+    return n;
+  return branch->n_whole < wait->n_chunks ? branch->n_whole : wait->n_chunks;
+}
+
 static uint32_t branch_of(struct index *index, const struct kvi_policy_wait *wait, uint64_t now_ns)
 {
   uint32_t branch = wait->program == 0 ? continued_on_chain(index, wait) : continued_of_program(index, wait);
@@ -268,6 +297,8 @@ static uint32_t branch_of(struct index *index, const struct kvi_policy_wait *wai
   }
   own = kvi_branch(index->branches, branch);
   before = own->last;
+  kvi_shadow_back(&index->shadow, branch, in_common(index, own, wait));
+  index->live = kvi_shadow_better(&index->shadow, index->live);
   if (!own->closed)
     kvi_classes_back(index->classes, &own->wait, seconds_between(own->begins_ns, wait->used_ns));
   kvi_branches_use(index->branches, branch);
@@ -304,6 +335,10 @@ static kvs_status index_create(uint32_t capacity, struct kvi_policy **policy_p)
     index_destroy(policy);
     return status;
   }
+  index_of(policy)->shadow = (struct kvi_shadow){
+      .branches = index_of(policy)->branches, .price = branch_price, .cost = branch_cost, .ctx = policy};
+  kvi_shadow_start(&index_of(policy)->shadow);
+  index_of(policy)->live = KVI_SHADOW_BY_PRICE;
   *policy_p = policy;
   return KVS_OK;
 }
@@ -326,8 +361,16 @@ static void kept_move(struct index *index, uint32_t chunk)
       index->kept[group][i] = parent;
 }
 
+static void index_insert(struct kvi_policy *policy, uint32_t chunk, uint32_t parent, uint64_t bytes,
+                         uint64_t now_ns)
+{
+  index_of(policy)->n_resident++;
+  kvi_forest_insert(policy, chunk, parent, bytes, now_ns);
+}
+
 static uint32_t index_remove(struct kvi_policy *policy, uint32_t chunk)
 {
+  index_of(policy)->n_resident -= kvi_forest_is_resident(policy, chunk);
   kept_move(index_of(policy), chunk);
   shorten(index_of(policy), chunk, policy->latest_ns);
   return kvi_forest_remove(policy, chunk);
@@ -356,6 +399,7 @@ static void index_wait(struct kvi_policy *policy, const struct kvi_policy_wait *
   own->n_chunks = own->n_whole = wait->n_chunks;
   own->chunk_tokens = tokens_of(wait);
   own->closed = false;
+  kvi_shadow_used(&index->shadow, branch, now_ns);
   n = kvi_branches_count(index->branches);
   if (!kvi_classes_is_due(index->classes, n))
     return;
@@ -427,22 +471,30 @@ static uint32_t left_behind(struct index *index, enum kvi_policy_group group, ui
   return KVI_POLICY_NONE;
 }
 
+/* The lower, the sooner it goes, by the order that is live. */
+static double rank(struct index *index, uint32_t chunk, uint64_t now_ns)
+{
+  return index->live == KVI_SHADOW_BY_PRICE ? price(index, chunk, now_ns)
+                                            : (double)kvi_word48_get(&index->forest.nodes[chunk].last_use);
+}
+
 static uint32_t index_victim(struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns)
 {
   struct index *index = index_of(policy);
   struct candidate candidates[KEPT];
   uint32_t n = 0, leaves = policy->n[group], chunk = left_behind(index, group, now_ns);
 
+  kvi_shadow_full(&index->shadow, index->n_resident);
   if (chunk != KVI_POLICY_NONE || leaves == 0)
     return chunk;
   for (uint32_t i = 0; i < index->n_kept[group]; i++)
     if (is_leaf_of(index, index->kept[group][i], group))
-      candidate_add(candidates, &n, index->kept[group][i], price(index, index->kept[group][i], now_ns));
+      candidate_add(candidates, &n, index->kept[group][i], rank(index, index->kept[group][i], now_ns));
   for (uint32_t i = 0; i < (leaves < SAMPLE ? leaves : SAMPLE); i++) {
     uint32_t place = leaves <= SAMPLE ? i : (uint32_t)(kvi_splitmix64(&index->random) % leaves);
 
     chunk = *kvi_forest_slot(policy, group, place);
-    candidate_add(candidates, &n, chunk, price(index, chunk, now_ns));
+    candidate_add(candidates, &n, chunk, rank(index, chunk, now_ns));
   }
   for (uint32_t i = 0; i < n; i++)
     index->kept[group][i] = candidates[i].chunk;
@@ -459,7 +511,8 @@ static bool index_admits(struct kvi_policy *policy, enum kvi_policy_group group,
   double worth = prefill_s(tokens_of(wait), wait->n_chunks) *
                  kvi_classes_rate(index->classes, &as_class, seconds_between(wait->begins_ns, now_ns));
 
-  return victim != KVI_POLICY_NONE && price(index, victim, now_ns) < worth;
+  return victim != KVI_POLICY_NONE &&
+         (index->live == KVI_SHADOW_BY_USE || price(index, victim, now_ns) < worth);
 }
 
 static void index_info(const struct kvi_policy *policy, uint32_t chunk, struct kvi_policy_info *info_p)
@@ -477,7 +530,7 @@ const struct kvi_policy_ops kvi_policy_index = {
     .create = index_create,
     .destroy = index_destroy,
     .memory = index_memory,
-    .insert = kvi_forest_insert,
+    .insert = index_insert,
     .link = kvi_forest_link,
     .touch = kvi_forest_touch,
     .hold = kvi_forest_hold,

@@ -1,0 +1,150 @@
+#include "tiers/policy/shadow.h"
+
+#include "base/rand.h"
+
+#define SAMPLE 4u
+#define TRIES  16u              /* places of the table that are looked at for them */
+#define FADE   (1 - 1.0 / 1024) /* for each return */
+#define JUDGED 64u              /* returns before anything is said */
+#define BETTER 0.98             /* price must pay so much less to be taken again */
+
+void kvi_shadow_start(struct kvi_shadow *shadow)
+{
+  shadow->oldest = KVI_BRANCH_NONE;
+}
+
+void kvi_shadow_full(struct kvi_shadow *shadow, uint64_t chunks)
+{
+  shadow->room = chunks;
+}
+
+static void take(struct kvi_shadow *shadow, enum kvi_shadow_order order, struct kvi_branch *branch,
+                 uint32_t n)
+{
+  shadow->taken[order] -= branch->shadow[order];
+  branch->shadow[order] = n;
+  shadow->taken[order] += n;
+}
+
+/* The first from here on that has something left. */
+static void oldest_from(struct kvi_shadow *shadow, uint32_t branch)
+{
+  while (branch != KVI_BRANCH_NONE && kvi_branch(shadow->branches, branch)->shadow[KVI_SHADOW_BY_USE] == 0)
+    branch = kvi_branches_newer(shadow->branches, branch);
+  shadow->oldest = branch;
+}
+
+void kvi_shadow_left(struct kvi_shadow *shadow, uint32_t branch)
+{
+  struct kvi_branch *own = kvi_branch(shadow->branches, branch);
+
+  if (branch == shadow->oldest)
+    oldest_from(shadow, kvi_branches_newer(shadow->branches, branch));
+  take(shadow, KVI_SHADOW_BY_USE, own, 0);
+  take(shadow, KVI_SHADOW_BY_PRICE, own, 0);
+}
+
+void kvi_shadow_back(struct kvi_shadow *shadow, uint32_t branch, uint32_t common)
+{
+  struct kvi_branch *own = kvi_branch(shadow->branches, branch);
+
+  shadow->judged++;
+  for (uint32_t order = 0; order < 2; order++) {
+    shadow->paid[order] *= FADE;
+    for (uint32_t n = own->shadow[order]; n < common; n++)
+      shadow->paid[order] += shadow->cost(own, n + 1);
+  }
+  if (branch == shadow->oldest)
+    oldest_from(shadow, kvi_branches_newer(shadow->branches, branch));
+}
+
+/* ---- room ---- */
+
+static void shorten_oldest(struct kvi_shadow *shadow)
+{
+  struct kvi_branch *own = kvi_branch(shadow->branches, shadow->oldest);
+  uint64_t over = shadow->taken[KVI_SHADOW_BY_USE] - shadow->room;
+  uint32_t n = own->shadow[KVI_SHADOW_BY_USE];
+
+  take(shadow, KVI_SHADOW_BY_USE, own, over < n ? n - (uint32_t)over : 0);
+  if (own->shadow[KVI_SHADOW_BY_USE] == 0)
+    oldest_from(shadow, shadow->oldest);
+}
+
+struct candidate {
+  uint32_t branch;
+  double price;
+};
+
+static void look_at(struct kvi_shadow *shadow, struct candidate *candidates, uint32_t *n_p, uint32_t branch,
+                    uint64_t now_ns)
+{
+  const struct kvi_branch *own = kvi_branch(shadow->branches, branch);
+  uint32_t n = own->shadow[KVI_SHADOW_BY_PRICE], at = *n_p;
+  double price;
+
+  if (n == 0)
+    return;
+  for (uint32_t i = 0; i < *n_p; i++)
+    if (candidates[i].branch == branch)
+      return;
+  price = shadow->price(shadow->ctx, own, n, now_ns);
+  if (at == KVI_SHADOW_KEPT && price >= candidates[--at].price)
+    return;
+  for (; at > 0 && candidates[at - 1].price > price; at--)
+    candidates[at] = candidates[at - 1];
+  candidates[at] = (struct candidate){.branch = branch, .price = price};
+  *n_p += *n_p < KVI_SHADOW_KEPT;
+}
+
+/* False: none was found that has anything. */
+static bool shorten_cheapest(struct kvi_shadow *shadow, uint64_t now_ns)
+{
+  struct candidate candidates[KVI_SHADOW_KEPT];
+  uint32_t n = 0, places = kvi_branches_places(shadow->branches), found = 0;
+  struct kvi_branch *own;
+
+  for (uint32_t i = 0; i < shadow->n_kept; i++)
+    look_at(shadow, candidates, &n, shadow->kept[i], now_ns);
+  for (uint32_t i = 0; i < TRIES && found < SAMPLE; i++) {
+    uint32_t branch = places <= TRIES ? i % places : (uint32_t)(kvi_splitmix64(&shadow->random) % places);
+
+    found += kvi_branch(shadow->branches, branch)->shadow[KVI_SHADOW_BY_PRICE] > 0;
+    look_at(shadow, candidates, &n, branch, now_ns);
+  }
+  shadow->n_kept = n;
+  for (uint32_t i = 0; i < n; i++)
+    shadow->kept[i] = candidates[i].branch;
+  if (n == 0)
+    return false;
+  own = kvi_branch(shadow->branches, candidates[0].branch);
+  take(shadow, KVI_SHADOW_BY_PRICE, own, own->shadow[KVI_SHADOW_BY_PRICE] - 1);
+  return true;
+}
+
+void kvi_shadow_used(struct kvi_shadow *shadow, uint32_t branch, uint64_t now_ns)
+{
+  struct kvi_branch *own = kvi_branch(shadow->branches, branch);
+
+  take(shadow, KVI_SHADOW_BY_USE, own, own->n_chunks);
+  take(shadow, KVI_SHADOW_BY_PRICE, own, own->n_chunks);
+  if (shadow->oldest == KVI_BRANCH_NONE)
+    oldest_from(shadow, branch);
+  if (shadow->room == 0)
+    return;
+  while (shadow->taken[KVI_SHADOW_BY_USE] > shadow->room)
+    shorten_oldest(shadow);
+  while (shadow->taken[KVI_SHADOW_BY_PRICE] > shadow->room && shorten_cheapest(shadow, now_ns))
+    continue;
+}
+
+enum kvi_shadow_order kvi_shadow_better(const struct kvi_shadow *shadow, enum kvi_shadow_order now)
+{
+  double use = shadow->paid[KVI_SHADOW_BY_USE], price = shadow->paid[KVI_SHADOW_BY_PRICE];
+
+  if (shadow->judged < JUDGED)
+    return KVI_SHADOW_BY_PRICE;
+  if (price > use)
+    return KVI_SHADOW_BY_USE;
+  return price < BETTER * use ? KVI_SHADOW_BY_PRICE : now;
+}
