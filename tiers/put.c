@@ -105,7 +105,7 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
   uint32_t parent;
 
   if (number != KVI_NONE && kvi_entry_is_present(&store->entries[number]) &&
-      kvi_better_wanted_locked(store, number, request->quality)) {
+      kvi_better_wanted_locked(store, number, request->quality, request->fetched)) {
     if (store->landing_free == KVI_NONE)
       return KVS_ERR_BUSY;
     *landing_p = landing_take_locked(store);
@@ -138,10 +138,10 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
   landing->entry = number;
   landing->parent = parent;
   store->entries[number].object = *landing_p;
-  store->entries[number].length = (uint32_t)request->length;
+  store->entries[number].length = request->length & 0xfffffff;
   store->entries[number].place = request->place;
   store->entries[number].unchained = request->unchained;
-  store->entries[number].loss = kvi_quality_loss(request->quality) & KVI_LOSS_MAX;
+  kvi_entry_loss_set_locked(store, number, kvi_quality_loss(request->quality));
   return KVS_OK;
 }
 
@@ -358,7 +358,8 @@ kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *lan
   store->stats.put_commits++;
   store->stats.put_bytes += entry->length;
   waiters = kvi_waiters_detach_locked(store, number);
-  kvi_coder_offer_locked(store->coder, own->entry, landing->quality);
+  if (entry->origin == KVI_TIER_ABSENT) /* what comes from elsewhere lies here as it does there */
+    kvi_coder_offer_locked(store->coder, own->entry, landing->quality);
   kvi_cut_offer_locked(store, own->entry, landing->quality);
   if (store->below)
     kvi_write_through_locked(store, own->entry, 0);

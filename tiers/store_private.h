@@ -68,7 +68,8 @@ struct kvi_entry {
       uint32_t medium_loss : 4;
     };
   };
-  uint32_t length; /* payload, as it lies in memory, or else on the medium */
+  uint32_t length : 28;  /* payload, as it lies in memory, or else on the medium */
+  uint32_t lost_put : 4; /* of `loss`: not by memory itself (better.c) */
   uint32_t place;
 };
 static_assert(sizeof(struct kvi_entry) == 36, "metadata of each chunk; docs/store.md has the sum");
@@ -357,8 +358,13 @@ bool kvi_entry_parent_key_locked(const struct kvi_store *store, uint32_t number,
 
 /* ---- better.c ---- */
 
-/* Whether what is put loses less than what is there. The entry is present. */
-bool kvi_better_wanted_locked(const struct kvi_store *store, uint32_t number, uint16_t quality);
+/*
+ * Whether what is put loses less than what is there. Not, if memory has made that of such a one, and would again, as its owner allows; unless it comes from another tier for
+ * somebody who wants it (fetched). The entry is present.
+ */
+bool kvi_better_wanted_locked(const struct kvi_store *store, uint32_t number, uint16_t quality, bool fetched);
+/* What a get would have of it has lost so much from now on, which memory has not done. */
+void kvi_entry_loss_set_locked(struct kvi_store *store, uint32_t number, uint32_t loss);
 /* The landing has an entry of bytes that are there: it is held until the landing is closed. */
 void kvi_better_begin_locked(struct kvi_store *store, struct kvi_store_landing *landing, uint32_t number);
 /*
