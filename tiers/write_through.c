@@ -58,14 +58,22 @@ static uint32_t queue_pop_locked(struct kvi_store *store)
   return number;
 }
 
+/* Not if the copy below is as good, or is being made. */
+static bool is_wanted_below_locked(const struct kvi_store *store, uint32_t number)
+{
+  const struct kvi_entry *entry = &store->entries[number];
+
+  return !entry->queued && !entry->writing && !entry->coding &&
+         !(kvi_below_has(store, number) && entry->medium_loss <= entry->loss);
+}
+
 /* Makes room in the queue if it is full: the oldest is shed, unless its place is all that was left of it. Once for each chunk. */
 static void queue_push_locked(struct kvi_store *store, uint32_t number)
 {
   struct kvi_below *below = store->below;
   struct kvi_entry *entry = &store->entries[number];
 
-  if (entry->queued || entry->writing || entry->coding ||
-      (kvi_below_has(store, number) && entry->medium_loss <= entry->loss))
+  if (!is_wanted_below_locked(store, number))
     return;
   if (below->queue.length == below->queue.room) {
     uint32_t shed = queue_pop_one_locked(store);
@@ -262,8 +270,8 @@ void kvi_write_through_locked(struct kvi_store *store, uint32_t number, uint32_t
     store->stats.writes_put_off += entry->unwritten;
     return;
   }
-  if (entry->coding)
-    return; /* it comes again when that has ended */
+  if (!is_wanted_below_locked(store, number))
+    return; /* one that is being encoded comes again when that has ended */
   if (!kvi_budget_take(&store->below->budget, entry->length, kvi_now_ns())) {
     store->stats.writes_over_budget++;
     return;
