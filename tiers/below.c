@@ -94,6 +94,7 @@ void kvi_entry_unwrite_locked(struct kvi_store *store, uint32_t number)
 
   store->stats.writes_lost += entry->queued || entry->writing;
   store->stats.writes_queued -= entry->queued;
+  kvi_coder_forget_locked(store->coder, number);
   entry->queued = entry->writing = 0; /* the copy that is being made is dropped when it is there */
   entry->coding = 0;
 }
