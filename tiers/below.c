@@ -222,6 +222,7 @@ void kvi_copy_lost_locked(struct kvi_store *store, uint32_t number, enum kvi_mis
   kvi_clean_remove_locked(store, number);
   kvi_below_drop_locked(store, number, key);
   store->policy_ops->move(store->policy, number, KVI_POLICY_MEMORY);
+  kvi_cut_offer_again_locked(store, number);
 }
 
 static void owner_corrupt(void *ctx, const struct kvi_medium_identity *identity, kvi_medium_handle handle)

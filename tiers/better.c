@@ -46,8 +46,10 @@ void kvi_bytes_replace_locked(struct kvi_store *store, uint32_t number, kvi_tier
     kvi_clean_remove_locked(store, number);
   else if (below)
     store->stats.medium_only--;
-  if (resident)
+  if (resident) {
     kvi_entry_unwrite_locked(store, number);
+    kvi_cut_remove_locked(store, number);
+  }
   kvi_entry_land_locked(store, number, object);
   entry->medium_length = below_length & 0xfffffff;
   entry->medium_loss = below_loss & KVI_LOSS_MAX;

@@ -226,6 +226,7 @@ void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_mi
   space->bytes -= entry->length;
   store->stats.chunks--;
   if (entry->state == KVI_ENTRY_RESIDENT) {
+    kvi_cut_remove_locked(store, number);
     kvi_coder_forget_locked(store->coder, number);
     store->dram->ops->drop(store->dram, entry->object);
   } else if (entry->state == KVI_ENTRY_FETCHING)

@@ -166,28 +166,27 @@ static kvs_status begin_locked(struct kvi_store *store, const char *tenant,
 kvs_status kvi_room_take(struct kvi_store *store, const struct kvi_tier_request *wanted,
                          kvi_tier_object *object_p)
 {
-  uint64_t evicted = 0, hidden = 0;
+  struct kvi_room_search search = {0};
+  uint64_t evicted = 0;
   bool expired = false;
 
   for (;;) {
     kvs_status status = store->dram->ops->reserve(store->dram, wanted, object_p);
     uint64_t freed;
-    bool more; /* clean chunks that have not been looked at, behind those that leases hold */
 
     if (status != KVS_ERR_FULL || evicted > wanted->length * EVICT_FACTOR_MAX + EVICT_SLACK)
       return status;
     pthread_mutex_lock(&store->lock);
-    freed = kvi_store_make_room_locked(store, wanted->length, &hidden);
-    more = hidden > 0 && hidden < kvi_clean_length_locked(store);
+    freed = kvi_store_make_room_locked(store, wanted->length, &search);
     pthread_mutex_unlock(&store->lock);
     evicted += freed;
-    if (freed > 0 || more)
+    if (freed > 0 || search.more)
       continue;
     if (expired)
       return KVS_ERR_FULL;
     kvi_store_expire(store); /* leases that have run out may be all that is in the way */
     expired = true;
-    hidden = 0;
+    search = (struct kvi_room_search){0};
   }
 }
 

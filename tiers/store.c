@@ -114,7 +114,7 @@ static kvs_status parts_create(struct kvi_store *store)
     status = kvi_faulty_tier_create(store->dram, store->config.dram_test_fault, &store->dram);
   if (status == KVS_OK)
     store->dram->ops->attr(store->dram, &store->dram_attr);
-  if (status == KVS_OK)
+  if (status == KVS_OK && store->config.codec_threads > 0)
     status = kvi_cut_create(store);
   if (status == KVS_OK && store->config.medium)
     status = kvi_below_create(store, store->config.medium);
