@@ -465,6 +465,32 @@ static void the_budget_pays_for_the_coded_form(void **state)
   close_it(&c);
 }
 
+/* Where it has only the form that memory made, too. */
+static void an_equal_put_of_what_is_below_is_no_better(void **state)
+{
+  struct kvi_store_config config = coding_config();
+  struct memory_medium *medium = memory_medium_create(false);
+  struct coding_store c;
+  uint64_t n = 0;
+
+  (void)state;
+  config.medium = &medium->medium;
+  config.codec.lossy = KVI_CODEC_LADDER;
+  config.codec.planes = 2;
+  open_with(&c, &config);
+  c.to.quality = QUALITY(0, 4);
+  for (; store_stats_of(c.store).medium_only == 0; n++) {
+    assert_int_equal(store_put(&c.to, n), KVS_OK);
+    AWAIT(all_written(&c));
+  }
+  for (uint64_t i = 0; i < n; i++)
+    assert_int_equal(store_put(&c.to, i), KVS_EXISTS);
+  c.to.quality = QUALITY(0, 1);
+  assert_int_equal(store_put(&c.to, 0), KVS_OK);
+  AWAIT(all_written(&c));
+  close_it(&c);
+}
+
 /* What is as good below already is not written again, and costs nothing. */
 static void the_budget_does_not_pay_for_nothing(void **state)
 {
@@ -598,6 +624,7 @@ int main(void)
       cmocka_unit_test(it_closes_with_work_left),
       cmocka_unit_test(below_gets_it_coded),
       cmocka_unit_test(the_budget_pays_for_the_coded_form),
+      cmocka_unit_test(an_equal_put_of_what_is_below_is_no_better),
       cmocka_unit_test(the_budget_does_not_pay_for_nothing),
       cmocka_unit_test(below_gets_what_is_used),
       cmocka_unit_test(a_better_copy_below_stays_no_better),

@@ -214,6 +214,35 @@ static void what_is_below_loses_none(void **state)
   close_it(&c);
 }
 
+/* Nothing is below any more: it may lose planes as others do. */
+static void what_was_below_may_lose_some(void **state)
+{
+  struct memory_medium *medium = memory_medium_create(false);
+  struct kvi_store_config config = ladder_config();
+  struct coding_store c;
+  uint64_t n = 0;
+
+  (void)state;
+  config.medium = &medium->medium;
+  open_with(&c, &config);
+  c.to.quality = QUALITY(0, 4);
+  for (; n < 5; n++) {
+    put_coded(&c, n);
+    AWAIT(store_stats_of(c.store).medium_chunks == n + 1);
+  }
+  memory_fail(medium, KVS_OK, KVS_ERR_TOO_LARGE);
+  medium->owner.lost(medium->owner.ctx, 1, UINT64_MAX);
+  assert_int_equal(store_stats_of(c.store).medium_chunks, 0);
+  while (store_stats_of(c.store).cut_chunks < 5) {
+    put_coded(&c, n++);
+    memory_settle(medium);
+    assert_int_equal(store_stats_of(c.store).evictions, 0);
+  }
+  for (uint64_t i = 0; i < 5; i++)
+    assert_true(loss_of(&c, i) > LOSS(ALL_PLANES));
+  close_it(&c);
+}
+
 /* As a use of it: with KVI_ADMIT_REUSED it is written then. */
 static void use_it(struct coding_store *c, uint64_t number)
 {
@@ -659,6 +688,7 @@ int main(void)
       cmocka_unit_test(the_owner_says_how_far),
       cmocka_unit_test(held_and_read_ones_lose_none),
       cmocka_unit_test(what_is_below_loses_none),
+      cmocka_unit_test(what_was_below_may_lose_some),
       cmocka_unit_test(so_do_those_that_come_coded),
       cmocka_unit_test(without_a_codec_none_does),
       cmocka_unit_test(none_loses_more_than_it_tells),
