@@ -8,7 +8,8 @@
 bool kvi_better_wanted_locked(const struct kvi_store *store, uint32_t number, uint16_t quality, bool fetched)
 {
   const struct kvi_entry *entry = &store->entries[number];
-  bool again = kvi_quality_loss(quality) >= entry->lost_put && kvi_quality_loss_max(quality) >= entry->loss;
+  bool again = kvi_quality_loss(quality) >= entry->lost_put && kvi_quality_loss_max(quality) >= entry->loss &&
+               entry->loss <= kvi_coder_loss(store);
 
   return kvi_quality_loss(quality) < entry->loss && (fetched || !again);
 }

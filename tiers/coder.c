@@ -94,6 +94,15 @@ uint32_t kvi_coder_queued_locked(const struct kvi_coder *coder)
   return coder ? coder->n_waiting + coder->running : 0;
 }
 
+uint32_t kvi_coder_loss(const struct kvi_store *store)
+{
+  const struct kvi_encode_rules *rules = &store->config.codec;
+
+  return store->config.codec_threads == 0 || rules->lossy == KVI_CODEC_RAW
+             ? 0
+             : kvi_coded_loss(rules->lossy, rules->planes);
+}
+
 bool kvi_coder_holds_locked(const struct kvi_coder *coder, uint32_t number)
 {
   const struct job *job = coder ? coder->jobs : NULL;
@@ -163,8 +172,7 @@ static bool job_take_locked(struct kvi_coder *coder, struct job *job)
   job->next = coder->jobs;
   coder->jobs = job;
   job_fill_locked(store, job);
-  job->exact = is_wanted_exact_locked(store, oldest.entry,
-                                      kvi_coded_loss(store->config.codec.lossy, store->config.codec.planes));
+  job->exact = is_wanted_exact_locked(store, oldest.entry, kvi_coder_loss(store));
   return true;
 }
 

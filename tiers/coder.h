@@ -53,4 +53,7 @@ bool kvi_coder_holds_locked(const struct kvi_coder *coder, uint32_t entry);
 /* Chunks that wait, or are being encoded. coder NULL: 0. */
 uint32_t kvi_coder_queued_locked(const struct kvi_coder *coder);
 
+/* The loss (kvi_quality_loss) that it gives to what it may quantise; 0 without a coder. Always the same, while planes go by what there is room for. */
+uint32_t kvi_coder_loss(const struct kvi_store *store);
+
 #endif

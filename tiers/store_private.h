@@ -359,7 +359,7 @@ bool kvi_entry_parent_key_locked(const struct kvi_store *store, uint32_t number,
 /* ---- better.c ---- */
 
 /*
- * Whether what is put loses less than what is there. Not, if memory has made that of such a one, and would again, as its owner allows; unless it comes from another tier for
+ * Whether what is put loses less than what is there. Not, if memory's codec has made that of such a one, and would again, as its owner allows; unless it comes from another tier for
  * somebody who wants it (fetched). The entry is present.
  */
 bool kvi_better_wanted_locked(const struct kvi_store *store, uint32_t number, uint16_t quality, bool fetched);
