@@ -102,6 +102,7 @@ struct kvi_put_request {
   const uint32_t *segment_lengths;
   uint32_t ttl_ms;  /* it is of no use so long after its last use; 0: not said */
   uint16_t quality; /* of the table: what the bytes are, and how far they may be degraded (proto/chunk.h) */
+  bool fetched;     /* from another tier, for somebody who asks for it */
 };
 
 /* Told once when the equal put that was in flight has ended: OK (it is stored), or KVS_ERR_BUSY (it failed, or has lost more: put again). */

@@ -75,7 +75,7 @@ void kvi_entry_resize_locked(struct kvi_store *store, uint32_t number, uint32_t 
   struct kvi_space_entry *space = &store->spaces[entry->space];
 
   space->bytes = space->bytes - entry->length + length;
-  entry->length = length;
+  entry->length = length & 0xfffffff;
 }
 
 uint32_t kvi_below_length(const struct kvi_entry *entry)
@@ -94,6 +94,7 @@ void kvi_entry_unwrite_locked(struct kvi_store *store, uint32_t number)
 
   store->stats.writes_lost += entry->queued || entry->writing;
   store->stats.writes_queued -= entry->queued;
+  kvi_coder_forget_locked(store->coder, number);
   entry->queued = entry->writing = 0; /* the copy that is being made is dropped when it is there */
   entry->coding = 0;
 }
@@ -103,7 +104,7 @@ void kvi_entry_leave_locked(struct kvi_store *store, uint32_t number)
   kvi_medium_handle handle = kvi_below_handle(store, number);
   struct kvi_entry *entry = &store->entries[number];
 
-  entry->loss = kvi_below_loss(entry) & KVI_LOSS_MAX;
+  kvi_entry_loss_set_locked(store, number, kvi_below_loss(entry));
   kvi_entry_resize_locked(store, number, kvi_below_length(entry));
   entry->state = KVI_ENTRY_BELOW;
   kvi_below_handle_set(store, number, handle);
@@ -144,7 +145,7 @@ static void copy_resize_locked(struct kvi_store *store, uint32_t number, const s
     entry->medium_length = copy->length & 0xfffffff;
     entry->medium_loss = copy->loss & KVI_LOSS_MAX;
   } else {
-    entry->loss = copy->loss & KVI_LOSS_MAX;
+    kvi_entry_loss_set_locked(store, number, copy->loss);
     kvi_entry_resize_locked(store, number, (uint32_t)copy->length);
   }
 }
@@ -168,7 +169,7 @@ static bool owner_may_lose(void *ctx, const struct kvi_medium_identity *identity
     if (entry->state == KVI_ENTRY_RESIDENT)
       entry->medium_loss = loss & KVI_LOSS_MAX;
     else if (info.holds == 0)
-      entry->loss = loss & KVI_LOSS_MAX;
+      kvi_entry_loss_set_locked(store, number, loss);
     else
       may = false;
   }
@@ -221,6 +222,7 @@ void kvi_copy_lost_locked(struct kvi_store *store, uint32_t number, enum kvi_mis
   kvi_clean_remove_locked(store, number);
   kvi_below_drop_locked(store, number, key);
   store->policy_ops->move(store->policy, number, KVI_POLICY_MEMORY);
+  kvi_cut_offer_again_locked(store, number);
 }
 
 static void owner_corrupt(void *ctx, const struct kvi_medium_identity *identity, kvi_medium_handle handle)
@@ -375,8 +377,8 @@ static bool found_add_locked(struct kvi_store *store, const struct kvi_medium_fo
     return false;
   entry = &store->entries[number];
   entry->state = KVI_ENTRY_BELOW;
-  entry->length = (uint32_t)found->length;
-  entry->loss = found->loss & KVI_LOSS_MAX;
+  entry->length = found->length & 0xfffffff;
+  kvi_entry_loss_set_locked(store, number, found->loss);
   entry->place = found->identity.place;
   entry->unchained = found->identity.unchained;
   kvi_below_handle_set(store, number, found->handle);

@@ -5,9 +5,22 @@
 #include "base/clock.h"
 #include "tiers/store_private.h"
 
-bool kvi_better_wanted_locked(const struct kvi_store *store, uint32_t number, uint16_t quality)
+bool kvi_better_wanted_locked(const struct kvi_store *store, uint32_t number, uint16_t quality, bool fetched)
 {
-  return kvi_quality_loss(quality) < store->entries[number].loss;
+  const struct kvi_entry *entry = &store->entries[number];
+  bool again = kvi_quality_loss(quality) >= entry->lost_put && kvi_quality_loss_max(quality) >= entry->loss &&
+               entry->loss <= kvi_coder_loss(store);
+
+  return kvi_quality_loss(quality) < entry->loss && (fetched || !again);
+}
+
+void kvi_entry_loss_set_locked(struct kvi_store *store, uint32_t number, uint32_t loss)
+{
+  struct kvi_entry *entry = &store->entries[number];
+
+  if (loss > entry->loss || loss < entry->lost_put)
+    entry->lost_put = loss & KVI_LOSS_MAX;
+  entry->loss = loss & KVI_LOSS_MAX;
 }
 
 void kvi_better_begin_locked(struct kvi_store *store, struct kvi_store_landing *landing, uint32_t number)
@@ -34,8 +47,10 @@ void kvi_bytes_replace_locked(struct kvi_store *store, uint32_t number, kvi_tier
     kvi_clean_remove_locked(store, number);
   else if (below)
     store->stats.medium_only--;
-  if (resident)
+  if (resident) {
     kvi_entry_unwrite_locked(store, number);
+    kvi_cut_remove_locked(store, number);
+  }
   kvi_entry_land_locked(store, number, object);
   entry->medium_length = below_length & 0xfffffff;
   entry->medium_loss = below_loss & KVI_LOSS_MAX;
@@ -52,14 +67,15 @@ kvs_status kvi_better_take_locked(struct kvi_store *store, const struct kvi_stor
 
   if (!kvi_entry_is_present(entry))
     return KVS_ERR_BUSY;
-  if (!kvi_better_wanted_locked(store, landing->entry, quality))
+  if (!kvi_better_wanted_locked(store, landing->entry, quality, landing->origin != KVI_TIER_ABSENT))
     return KVS_EXISTS;
   kvi_bytes_replace_locked(store, landing->entry, landing->object);
   store->policy_ops->touch(store->policy, landing->entry, kvi_now_ns());
   kvi_entry_resize_locked(store, landing->entry, (uint32_t)length);
-  entry->loss = kvi_quality_loss(quality) & KVI_LOSS_MAX;
+  entry->loss = entry->lost_put = kvi_quality_loss(quality) & KVI_LOSS_MAX;
   entry->origin = landing->origin & 7;
-  kvi_coder_offer_locked(store->coder, landing->entry, quality);
+  if (entry->origin == KVI_TIER_ABSENT) /* what comes from elsewhere lies here as it does there */
+    kvi_coder_offer_locked(store->coder, landing->entry, quality);
   kvi_cut_offer_locked(store, landing->entry, quality);
   if (store->below)
     kvi_write_through_locked(store, landing->entry, 0);

@@ -36,6 +36,7 @@ static void queue_push_locked(struct kvi_store *store, uint32_t number)
 
 void kvi_clean_add_locked(struct kvi_store *store, uint32_t number)
 {
+  kvi_cut_remove_locked(store, number);
   queue_push_locked(store, number);
   kvi_marks_again_locked(store);
 }

@@ -16,6 +16,8 @@ struct waiting {
   kvi_tier_object object;
 };
 
+struct job;
+
 struct kvi_coder {
   struct kvi_store *store;
   uint32_t n_threads;
@@ -27,11 +29,14 @@ struct kvi_coder {
   struct waiting ring[KVI_CODER_WAITING_MAX];
   uint32_t first, n_waiting, running, telling;
   uint64_t waiting_bytes;
+  struct job *jobs;
+  bool forgotten; /* somebody is to be told that one does not wait any longer */
 };
 
 /* A chunk that a thread has. */
 struct job {
   struct kvi_coder *coder;
+  struct job *next;            /* of those that threads have */
   uint32_t entry;              /* held */
   kvi_tier_object object;      /* open */
   struct kvi_medium_put chunk; /* what it is: the fields that encoding looks at */
@@ -63,9 +68,48 @@ void kvi_coder_offer_locked(struct kvi_coder *coder, uint32_t number, uint16_t q
   pthread_cond_signal(&coder->wake);
 }
 
+void kvi_coder_forget_locked(struct kvi_coder *coder, uint32_t number)
+{
+  uint32_t kept = 0;
+
+  if (!coder || !coder->store->entries[number].coding)
+    return;
+  for (uint32_t i = 0; i < coder->n_waiting; i++) {
+    struct waiting *waiting = &coder->ring[(coder->first + i) % KVI_CODER_WAITING_MAX];
+
+    if (waiting->entry == number)
+      coder->waiting_bytes -= waiting->length;
+    else
+      coder->ring[(coder->first + kept++) % KVI_CODER_WAITING_MAX] = *waiting;
+  }
+  if (kept == coder->n_waiting) /* a thread has it */
+    return;
+  coder->n_waiting = kept;
+  coder->forgotten = true;
+  pthread_cond_signal(&coder->wake);
+}
+
 uint32_t kvi_coder_queued_locked(const struct kvi_coder *coder)
 {
   return coder ? coder->n_waiting + coder->running : 0;
+}
+
+uint32_t kvi_coder_loss(const struct kvi_store *store)
+{
+  const struct kvi_encode_rules *rules = &store->config.codec;
+
+  return store->config.codec_threads == 0 || rules->lossy == KVI_CODEC_RAW
+             ? 0
+             : kvi_coded_loss(rules->lossy, rules->planes);
+}
+
+bool kvi_coder_holds_locked(const struct kvi_coder *coder, uint32_t number)
+{
+  const struct job *job = coder ? coder->jobs : NULL;
+
+  while (job && job->entry != number)
+    job = job->next;
+  return job != NULL;
 }
 
 /* It is what was offered, and nobody has put other bytes in its place. */
@@ -125,9 +169,10 @@ static bool job_take_locked(struct kvi_coder *coder, struct job *job)
       store->dram->ops->open(store->dram, oldest.object) != KVS_OK)
     return false;
   store->policy_ops->hold(store->policy, oldest.entry);
+  job->next = coder->jobs;
+  coder->jobs = job;
   job_fill_locked(store, job);
-  job->exact = is_wanted_exact_locked(store, oldest.entry,
-                                      kvi_coded_loss(store->config.codec.lossy, store->config.codec.planes));
+  job->exact = is_wanted_exact_locked(store, oldest.entry, kvi_coder_loss(store));
   return true;
 }
 
@@ -303,7 +348,11 @@ static void job_end_locked(struct job *job)
 {
   struct kvi_store *store = job->coder->store;
   struct kvi_entry *entry = &store->entries[job->entry];
+  struct job **link = &job->coder->jobs;
 
+  while (*link != job)
+    link = &(*link)->next;
+  *link = job->next;
   if (is_same_locked(store, job->entry, job->now)) {
     entry->coding = 0;
     if (store->below && !entry->unwritten)
@@ -364,10 +413,14 @@ static void run(void *arg)
 
   pthread_mutex_lock(&coder->store->lock);
   while (!is_closed(coder)) {
-    if (coder->n_waiting > 0)
+    if (coder->n_waiting > 0) {
       next_locked(coder, &room);
-    else
+    } else if (coder->forgotten) {
+      coder->forgotten = false;
+      lower_tell_locked(coder);
+    } else {
       pthread_cond_wait(&coder->wake, &coder->store->lock);
+    }
   }
   pthread_mutex_unlock(&coder->store->lock);
   kvi_encode_room_free(&room);

@@ -32,7 +32,7 @@ struct kvi_coder;
 
 /* By the store's config.codec, with so many threads, at most KVI_CODER_THREADS_MAX. Errors: KVS_ERR_INVALID, KVS_ERR_NOMEM, KVS_ERR_SYSTEM. */
 kvs_status kvi_coder_create(struct kvi_store *store, uint32_t threads, struct kvi_coder **coder_p);
-/* Waits for its threads, which give up what they have. What waits stays raw. NULL is fine. */
+/* Waits for its threads, which give up what they have. What waits stays raw, and is not written below any more. NULL is fine. */
 void kvi_coder_destroy(struct kvi_coder *coder);
 
 /*
@@ -41,10 +41,19 @@ void kvi_coder_destroy(struct kvi_coder *coder);
  */
 void kvi_coder_offer_locked(struct kvi_coder *coder, uint32_t entry, uint16_t quality);
 
+/* It has no bytes in memory any more, or others: if it waits, it does not any longer. coder NULL: nothing happens. */
+void kvi_coder_forget_locked(struct kvi_coder *coder, uint32_t entry);
+
 /* Waits, without the lock meanwhile, until no thread of it is in a function of kvi_store_lower. coder NULL: there is none. */
 void kvi_coder_lower_wait_locked(struct kvi_coder *coder);
 
+/* Whether a thread holds the entry, as a lease does. coder NULL: false. */
+bool kvi_coder_holds_locked(const struct kvi_coder *coder, uint32_t entry);
+
 /* Chunks that wait, or are being encoded. coder NULL: 0. */
 uint32_t kvi_coder_queued_locked(const struct kvi_coder *coder);
+
+/* The loss (kvi_quality_loss) that it gives to what it may quantise; 0 without a coder. Always the same, while planes go by what there is room for. */
+uint32_t kvi_coder_loss(const struct kvi_store *store);
 
 #endif

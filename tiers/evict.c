@@ -30,6 +30,7 @@ static uint64_t last_use(const struct kvi_store *store, uint32_t number)
 struct victim {
   uint32_t number; /* KVI_POLICY_NONE */
   bool demote;     /* it stays on the medium */
+  bool clean;      /* there is one that could stay there, be it this one or not */
   bool
       hidden; /* leases hold all clean chunks that were looked at as they are; there may be others behind them */
 };
@@ -52,32 +53,44 @@ static struct victim memory_victim_locked(struct kvi_store *store)
   victim.hidden = clean == KVI_NONE && kvi_clean_length_locked(store) > 0;
   if (clean == KVI_NONE)
     return victim;
+  victim.clean = true;
   entry = victim.number == KVI_POLICY_NONE ? NULL : &store->entries[victim.number];
   if (!entry || entry->queued || entry->writing || entry->coding ||
       clean_use <= last_use(store, victim.number))
-    victim = (struct victim){.number = clean, .demote = true};
+    victim = (struct victim){.number = clean, .demote = true, .clean = true};
   return victim;
 }
 
-uint64_t kvi_store_make_room_locked(struct kvi_store *store, uint64_t bytes, uint64_t *hidden_p)
+/* Planes go before whole chunks do, where nothing can leave memory and be kept. Returns the room; 0 and search->more: there are chunks that nobody has looked at. */
+static uint64_t cut_locked(struct kvi_store *store, const struct victim *victim, uint32_t *looks,
+                           struct kvi_room_search *search)
 {
+  uint64_t freed = victim->clean ? 0 : kvi_cut_make_room_locked(store, looks, &search->passed);
+
+  search->more = !victim->clean && freed == 0 && search->passed < 2 * (uint64_t)kvi_cut_length_locked(store);
+  return freed;
+}
+
+uint64_t kvi_store_make_room_locked(struct kvi_store *store, uint64_t bytes, struct kvi_room_search *search)
+{
+  uint32_t looks = KVI_BATCH_LOCKED;
   uint64_t freed = 0;
 
+  search->more = false;
   for (uint32_t i = 0; i < KVI_BATCH_LOCKED && freed < bytes; i++) {
     struct victim victim = memory_victim_locked(store);
+    uint64_t cut;
 
-    if (victim.hidden && *hidden_p < kvi_clean_length_locked(store)) {
-      *hidden_p += KVI_BATCH_LOCKED;
+    if (victim.hidden && search->hidden < kvi_clean_length_locked(store)) {
+      search->hidden += KVI_BATCH_LOCKED;
+      search->more = true;
+      break;
+    }
+    cut = cut_locked(store, &victim, &looks, search);
+    freed += cut;
+    if (cut > 0)
       continue;
-    }
-    if (!victim.demote) { /* a plane of some chunk goes before a whole one does */
-      uint64_t cut = kvi_cut_make_room_locked(store);
-
-      freed += cut;
-      if (cut > 0)
-        continue;
-    }
-    if (victim.number == KVI_POLICY_NONE)
+    if (search->more || victim.number == KVI_POLICY_NONE)
       break;
     freed += store->entries[victim.number].length;
     if (victim.demote)

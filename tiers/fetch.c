@@ -114,7 +114,7 @@ static kvs_status entry_end_locked(struct kvi_store *store, struct kvi_fetch *fe
   if (status == KVS_OK) { /* what was read may be a copy that the medium has cut since */
     kvi_entry_land_locked(store, fetch->entry, fetch->object);
     kvi_entry_resize_locked(store, fetch->entry, fetch->length);
-    entry->loss = kvi_quality_loss(fetch->quality) & KVI_LOSS_MAX;
+    kvi_entry_loss_set_locked(store, fetch->entry, kvi_quality_loss(fetch->quality));
   } else
     kvi_entry_leave_locked(store, fetch->entry);
   if (status == KVS_OK) {

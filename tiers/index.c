@@ -225,9 +225,11 @@ void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_mi
   space->chunks--;
   space->bytes -= entry->length;
   store->stats.chunks--;
-  if (entry->state == KVI_ENTRY_RESIDENT)
+  if (entry->state == KVI_ENTRY_RESIDENT) {
+    kvi_cut_remove_locked(store, number);
+    kvi_coder_forget_locked(store->coder, number);
     store->dram->ops->drop(store->dram, entry->object);
-  else if (entry->state == KVI_ENTRY_FETCHING)
+  } else if (entry->state == KVI_ENTRY_FETCHING)
     kvi_fetch_forget_locked(store, number, cause);
   store->stats.writes_lost += entry->queued || entry->writing;
   store->stats.writes_queued -= entry->queued;

@@ -79,7 +79,7 @@ static void chunk_info_locked(struct kvi_store *store, uint32_t number, uint64_t
   store->policy_ops->info(store->policy, number, &policy);
   info->place = entry->place;
   info->children = policy.children;
-  info->leased = policy.holds > 0;
+  info->leased = policy.holds > kvi_coder_holds_locked(store->coder, number);
   info->idle_ms = now_ns > policy.last_use_ns ? (now_ns - policy.last_use_ns) / KVI_NS_PER_MS : 0;
   info->length = entry->length;
   info->quality = entry->loss;

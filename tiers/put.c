@@ -105,7 +105,7 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
   uint32_t parent;
 
   if (number != KVI_NONE && kvi_entry_is_present(&store->entries[number]) &&
-      kvi_better_wanted_locked(store, number, request->quality)) {
+      kvi_better_wanted_locked(store, number, request->quality, request->fetched)) {
     if (store->landing_free == KVI_NONE)
       return KVS_ERR_BUSY;
     *landing_p = landing_take_locked(store);
@@ -138,10 +138,10 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
   landing->entry = number;
   landing->parent = parent;
   store->entries[number].object = *landing_p;
-  store->entries[number].length = (uint32_t)request->length;
+  store->entries[number].length = request->length & 0xfffffff;
   store->entries[number].place = request->place;
   store->entries[number].unchained = request->unchained;
-  store->entries[number].loss = kvi_quality_loss(request->quality) & KVI_LOSS_MAX;
+  kvi_entry_loss_set_locked(store, number, kvi_quality_loss(request->quality));
   return KVS_OK;
 }
 
@@ -166,28 +166,27 @@ static kvs_status begin_locked(struct kvi_store *store, const char *tenant,
 kvs_status kvi_room_take(struct kvi_store *store, const struct kvi_tier_request *wanted,
                          kvi_tier_object *object_p)
 {
-  uint64_t evicted = 0, hidden = 0;
+  struct kvi_room_search search = {0};
+  uint64_t evicted = 0;
   bool expired = false;
 
   for (;;) {
     kvs_status status = store->dram->ops->reserve(store->dram, wanted, object_p);
     uint64_t freed;
-    bool more; /* clean chunks that have not been looked at, behind those that leases hold */
 
     if (status != KVS_ERR_FULL || evicted > wanted->length * EVICT_FACTOR_MAX + EVICT_SLACK)
       return status;
     pthread_mutex_lock(&store->lock);
-    freed = kvi_store_make_room_locked(store, wanted->length, &hidden);
-    more = hidden > 0 && hidden < kvi_clean_length_locked(store);
+    freed = kvi_store_make_room_locked(store, wanted->length, &search);
     pthread_mutex_unlock(&store->lock);
     evicted += freed;
-    if (freed > 0 || more)
+    if (freed > 0 || search.more)
       continue;
     if (expired)
       return KVS_ERR_FULL;
     kvi_store_expire(store); /* leases that have run out may be all that is in the way */
     expired = true;
-    hidden = 0;
+    search = (struct kvi_room_search){0};
   }
 }
 
@@ -358,7 +357,8 @@ kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *lan
   store->stats.put_commits++;
   store->stats.put_bytes += entry->length;
   waiters = kvi_waiters_detach_locked(store, number);
-  kvi_coder_offer_locked(store->coder, own->entry, landing->quality);
+  if (entry->origin == KVI_TIER_ABSENT) /* what comes from elsewhere lies here as it does there */
+    kvi_coder_offer_locked(store->coder, own->entry, landing->quality);
   kvi_cut_offer_locked(store, own->entry, landing->quality);
   if (store->below)
     kvi_write_through_locked(store, own->entry, 0);

@@ -110,7 +110,7 @@ static void take_locked(struct kvi_store *store, uint32_t number, kvi_tier_objec
   if (entry->state == KVI_ENTRY_FETCHING) /* it is being read once more */
     kvi_fetch_replaced_locked(store, number);
   kvi_entry_land_locked(store, number, object);
-  entry->loss = kvi_quality_loss(quality) & KVI_LOSS_MAX;
+  kvi_entry_loss_set_locked(store, number, kvi_quality_loss(quality));
   kvi_entry_resize_locked(store, number, (uint32_t)length); /* its copy may be encoded, or these bytes */
   entry->origin = store->lower ? store->lower->kind & 7 : 0;
   store->stats.medium_only--;

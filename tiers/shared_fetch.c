@@ -54,7 +54,8 @@ static kvs_status begin_put(struct kvi_shared_fetch *fetch, const struct kvi_chu
                                     .length = table->length,
                                     .n_segments = table->n_segments,
                                     .segment_lengths = lengths,
-                                    .quality = table->quality};
+                                    .quality = table->quality,
+                                    .fetched = true};
   kvs_status status;
 
   if (!lengths)

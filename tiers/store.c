@@ -114,7 +114,7 @@ static kvs_status parts_create(struct kvi_store *store)
     status = kvi_faulty_tier_create(store->dram, store->config.dram_test_fault, &store->dram);
   if (status == KVS_OK)
     store->dram->ops->attr(store->dram, &store->dram_attr);
-  if (status == KVS_OK)
+  if (status == KVS_OK && store->config.codec_threads > 0)
     status = kvi_cut_create(store);
   if (status == KVS_OK && store->config.medium)
     status = kvi_below_create(store, store->config.medium);
@@ -158,10 +158,16 @@ kvs_status kvi_store_open(const struct kvi_store_config *config, struct kvi_stor
 
 void kvi_store_close(struct kvi_store *store)
 {
+  struct kvi_coder *coder;
+
   if (!store)
     return;
-  kvi_coder_destroy(store->coder); /* writes to the medium */
-  if (store->config.medium)        /* calls back until it is gone */
+  pthread_mutex_lock(&store->lock);
+  coder = store->coder;
+  store->coder = NULL; /* the medium may still let chunks go */
+  pthread_mutex_unlock(&store->lock);
+  kvi_coder_destroy(coder); /* writes to the medium */
+  if (store->config.medium) /* calls back until it is gone */
     store->config.medium->ops->destroy(store->config.medium);
   kvi_marks_destroy(store->marks);
   kvi_below_destroy(store);

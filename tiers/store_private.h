@@ -68,7 +68,8 @@ struct kvi_entry {
       uint32_t medium_loss : 4;
     };
   };
-  uint32_t length; /* payload, as it lies in memory, or else on the medium */
+  uint32_t length : 28;  /* payload, as it lies in memory, or else on the medium */
+  uint32_t lost_put : 4; /* of `loss`: not by memory itself (better.c) */
   uint32_t place;
 };
 static_assert(sizeof(struct kvi_entry) == 36, "metadata of each chunk; docs/store.md has the sum");
@@ -357,8 +358,13 @@ bool kvi_entry_parent_key_locked(const struct kvi_store *store, uint32_t number,
 
 /* ---- better.c ---- */
 
-/* Whether what is put loses less than what is there. The entry is present. */
-bool kvi_better_wanted_locked(const struct kvi_store *store, uint32_t number, uint16_t quality);
+/*
+ * Whether what is put loses less than what is there. Not, if memory's codec has made that of such a one, and would again, as its owner allows; unless it comes from another tier for
+ * somebody who wants it (fetched). The entry is present.
+ */
+bool kvi_better_wanted_locked(const struct kvi_store *store, uint32_t number, uint16_t quality, bool fetched);
+/* What a get would have of it has lost so much from now on, which memory has not done. */
+void kvi_entry_loss_set_locked(struct kvi_store *store, uint32_t number, uint32_t loss);
 /* The landing has an entry of bytes that are there: it is held until the landing is closed. */
 void kvi_better_begin_locked(struct kvi_store *store, struct kvi_store_landing *landing, uint32_t number);
 /*
@@ -399,11 +405,18 @@ void kvi_waiters_call(struct kvi_store *store, uint32_t first, kvs_status status
 
 /* ---- evict.c ---- */
 
+/* Where somebody who wants room has looked, over several holds of the lock. Zeroed at first. */
+struct kvi_room_search {
+  uint64_t hidden; /* clean chunks that have to stay for a lease (clean.c) */
+  uint64_t
+      passed; /* chunks that cannot lose a plane now (cut.c): 2 for each, 1 for one that has its turn once more */
+  bool more; /* there are others behind those: another call looks at them */
+};
 /*
- * Takes chunks out of memory until `bytes` of payload went, at most KVI_BATCH_LOCKED of them. Returns the payload bytes; 0: no victim, unless *hidden_p says more. That
- * counts the clean chunks that were looked at and have to stay for a lease (clean.c): while they are fewer than all clean ones, another call looks on behind them.
+ * Takes chunks, or planes of them, out of memory until `bytes` went, at most KVI_BATCH_LOCKED of them. Returns the bytes; 0: no victim, unless search->more says that it has
+ * only looked at so many as may be looked at in one hold of the lock.
  */
-uint64_t kvi_store_make_room_locked(struct kvi_store *store, uint64_t bytes, uint64_t *hidden_p);
+uint64_t kvi_store_make_room_locked(struct kvi_store *store, uint64_t bytes, struct kvi_room_search *search);
 /* Whether what would be the next to make room is a demotion. */
 bool kvi_store_next_is_demotion_locked(struct kvi_store *store);
 /*
@@ -415,16 +428,26 @@ bool kvi_store_demote_one_locked(struct kvi_store *store, bool *hidden_p);
 bool kvi_store_drop_one_locked(struct kvi_store *store);
 void kvi_store_evict_one_locked(struct kvi_store *store, uint32_t number, enum kvi_evict_rule rule);
 
-/* ---- cut.c ---- */
+/* ---- cut.c: without kvi_cut_create they do nothing ---- */
 
 kvs_status kvi_cut_create(struct kvi_store *store);
 void kvi_cut_destroy(struct kvi_store *store);
 /* Bytes that it takes. */
 uint64_t kvi_cut_memory(const struct kvi_store *store);
-/* The entry has bytes of this quality in memory from now on, which may lose a plane when room is needed. */
+/*
+ * The entry, RESIDENT, has bytes of this quality, which may lose a plane when room is needed: it is queued, unless it is already, has a copy below, or is to have one.
+ */
 void kvi_cut_offer_locked(struct kvi_store *store, uint32_t number, uint16_t quality);
-/* Takes a plane off a chunk that is in memory only, has one to spare and is not held or read. Returns the room that this gave; 0: none of those that were looked at. */
-uint64_t kvi_cut_make_room_locked(struct kvi_store *store);
+/* The same, once it has no copy below any more, or is not to have one; its table says the quality. */
+void kvi_cut_offer_again_locked(struct kvi_store *store, uint32_t number);
+/* What it has in memory goes, or has a copy below, or is to have one. RESIDENT. */
+void kvi_cut_remove_locked(struct kvi_store *store, uint32_t number);
+uint32_t kvi_cut_length_locked(const struct kvi_store *store);
+/*
+ * Takes planes off the first chunk that has one to spare and is not held or read. Returns the room that this gave; 0: none of those that were looked at, at most *looks, which is counted down;
+ * *passed_p, as of kvi_room_search, is counted up, to twice as many as there are.
+ */
+uint64_t kvi_cut_make_room_locked(struct kvi_store *store, uint32_t *looks, uint64_t *passed_p);
 
 /* ---- below.c ---- */
 

@@ -113,7 +113,7 @@ struct kvi_tier_ops {
 
   /*
    * A sealed object keeps its first `length` bytes, which are its first n_segments segments, and has this quality from now on; room behind them is free, *freed_p bytes of it.
-   * The caller (the store) sees to it that nobody opens it meanwhile. KVS_ERR_BUSY: somebody has it open. KVS_EXISTS: no room would be free, so it stays as it is. KVS_ERR_INVALID: segments do not
+   * The caller (the store) sees to it that nobody opens it meanwhile. KVS_ERR_BUSY: somebody has it open; it is the first thing looked at, so that n_segments 0 asks for that alone. KVS_EXISTS: no room would be free, so it stays as it is. KVS_ERR_INVALID: segments do not
    * end there.
    */
   kvs_status (*cut)(struct kvi_tier *tier, kvi_tier_object object, uint64_t length, uint32_t n_segments,

@@ -58,14 +58,22 @@ static uint32_t queue_pop_locked(struct kvi_store *store)
   return number;
 }
 
+/* Not if the copy below is as good, or is being made. */
+static bool is_wanted_below_locked(const struct kvi_store *store, uint32_t number)
+{
+  const struct kvi_entry *entry = &store->entries[number];
+
+  return !entry->queued && !entry->writing && !entry->coding &&
+         !(kvi_below_has(store, number) && entry->medium_loss <= entry->loss);
+}
+
 /* Makes room in the queue if it is full: the oldest is shed, unless its place is all that was left of it. Once for each chunk. */
 static void queue_push_locked(struct kvi_store *store, uint32_t number)
 {
   struct kvi_below *below = store->below;
   struct kvi_entry *entry = &store->entries[number];
 
-  if (entry->queued || entry->writing || entry->coding ||
-      (kvi_below_has(store, number) && entry->medium_loss <= entry->loss))
+  if (!is_wanted_below_locked(store, number))
     return;
   if (below->queue.length == below->queue.room) {
     uint32_t shed = queue_pop_one_locked(store);
@@ -73,8 +81,10 @@ static void queue_push_locked(struct kvi_store *store, uint32_t number)
     if (shed != KVI_NONE) {
       store->stats.writes_shed++;
       ring_push(&below->again, shed, store->entries[shed].object);
+      kvi_cut_offer_again_locked(store, shed);
     }
   }
+  kvi_cut_remove_locked(store, number); /* it is to come there as it is */
   ring_push(&below->queue, number, entry->object);
   entry->queued = 1;
   store->stats.writes_queued++;
@@ -164,6 +174,7 @@ static void write_done(struct kvi_medium_put *put, kvs_status status)
       queue_again_locked(store);
     } else {
       again_push(below, write->entry, write->object, status);
+      kvi_cut_offer_again_locked(store, write->entry);
     }
   } else if (status == KVS_OK) {
     below->medium->ops->drop(below->medium, NULL, put->handle,
@@ -224,8 +235,10 @@ static bool write_start_locked(struct kvi_store *store, uint32_t number)
   struct kvi_entry *entry = &store->entries[number];
   kvs_status status;
 
-  if (store->dram->ops->open(store->dram, entry->object) != KVS_OK)
+  if (store->dram->ops->open(store->dram, entry->object) != KVS_OK) {
+    kvi_cut_offer_again_locked(store, number);
     return true;
+  }
   write_fill_locked(store, write, number);
   status = store->dram->ops->table(store->dram, entry->object, &write->put.table);
   write->put.stored_quality = write->put.table.quality;
@@ -239,6 +252,7 @@ static bool write_start_locked(struct kvi_store *store, uint32_t number)
   store->dram->ops->close(store->dram, entry->object);
   store->stats.writes_shed++;
   again_push(below, number, entry->object, status);
+  kvi_cut_offer_again_locked(store, number);
   return status != KVS_ERR_BUSY && status != KVS_ERR_CLOSED;
 }
 
@@ -262,8 +276,8 @@ void kvi_write_through_locked(struct kvi_store *store, uint32_t number, uint32_t
     store->stats.writes_put_off += entry->unwritten;
     return;
   }
-  if (entry->coding)
-    return; /* it comes again when that has ended */
+  if (!is_wanted_below_locked(store, number))
+    return; /* one that is being encoded comes again when that has ended */
   if (!kvi_budget_take(&store->below->budget, entry->length, kvi_now_ns())) {
     store->stats.writes_over_budget++;
     return;

@@ -129,7 +129,9 @@ static const kvi_config_row rows[] = {
          "than the "
          "threads can do, chunks stay as they were put. What comes from SSD or Redis lies in memory as it "
          "does "
-         "there, whatever this says."},
+         "there, whatever this says. Unless it is `none`, coded chunks in memory also lose planes when room "
+         "is "
+         "needed, as far as their owner allows, before any is evicted, those too that clients put coded."},
     {.name = "dram.test_fault",
      AT(STRING, dram_test_fault),
      .min = 0,

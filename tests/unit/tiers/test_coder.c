@@ -20,6 +20,7 @@ static void it_takes_less_memory(void **state)
   put_at_gate(&c, 0);
   used = store_stats_of(c.store).dram.used_bytes;
   assert_false(is_coded(&c, 0)); /* there all the while */
+  assert_false(chunk_info(c.store, c.space, 0).leased);
   assert_int_equal(store_stats_of(c.store).coding, 1);
   let_it_code(&c);
   stats = store_stats_of(c.store);
@@ -108,6 +109,41 @@ static void loss_is_the_owners_to_allow(void **state)
   kvi_store_close(c.store);
 }
 
+/* Who puts again what memory has made lossier is told that it is there, as long as he allows that loss. */
+static void an_equal_put_is_no_better(void **state)
+{
+  struct kvi_store_config config = coding_config();
+  struct coding_store c;
+  uint32_t calls, cause;
+  bool coded;
+
+  (void)state;
+  config.codec.lossy = KVI_CODEC_LADDER;
+  config.codec.planes = 2;
+  open_with(&c, &config);
+  c.to.quality = QUALITY(0, 4);
+  assert_int_equal(store_put(&c.to, 0), KVS_OK);
+  AWAIT_CODED(c.store);
+  calls = gate_calls(&coding_gate);
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(store_put(&c.to, 0), KVS_EXISTS);
+    AWAIT_CODED(c.store);
+  }
+  assert_int_equal(gate_calls(&coding_gate), calls);
+  c.to.quality = QUALITY(0, 1); /* not so much of it */
+  assert_int_equal(store_put(&c.to, 0), KVS_OK);
+  AWAIT_CODED(c.store);
+  assert_int_equal(get_as(&c, 0, 0, &coded, &cause), KVS_OK);
+  c.to.quality = QUALITY(2, 4); /* lost before it came */
+  assert_int_equal(store_put(&c.to, 1), KVS_OK);
+  AWAIT_CODED(c.store);
+  c.to.quality = QUALITY(1, 4);
+  assert_int_equal(store_put(&c.to, 1), KVS_OK);
+  AWAIT_CODED(c.store);
+  assert_int_equal(get_as(&c, 1, 1, &coded, &cause), KVS_OK);
+  close_it(&c);
+}
+
 /* It was found as it was put, and stays so: what it is encoded with loses nothing. */
 static void what_a_lease_holds_loses_nothing(void **state)
 {
@@ -124,6 +160,7 @@ static void what_a_lease_holds_loses_nothing(void **state)
   assert_int_equal(store_put(&c.to, 1), KVS_OK);
   held = lease(&c, 0, 0);
   assert_true(held != 0);
+  assert_true(chunk_info(c.store, c.space, 0).leased);
   assert_true(lease(&c, 1, 0) != 0); /* waits */
   let_it_code(&c);
   assert_true(is_coded(&c, 0));
@@ -283,6 +320,49 @@ static void too_many_stay(void **state)
   close_it(&c);
 }
 
+/* What goes while it waits makes room for others. */
+static void gone_ones_do_not_wait(void **state)
+{
+  struct coding_store c;
+
+  (void)state;
+  open_default(&c);
+  put_at_gate(&c, 0);
+  for (uint64_t i = 1; i < 6; i++) /* a quarter of memory */
+    assert_int_equal(store_put(&c.to, i), KVS_OK);
+  for (uint64_t i = 1; i < 6; i++)
+    delete_it(&c, i);
+  assert_int_equal(store_stats_of(c.store).coding, 1);
+  for (uint64_t i = 11; i < 16; i++)
+    assert_int_equal(store_put(&c.to, i), KVS_OK);
+  assert_int_equal(store_stats_of(c.store).uncoded_busy, 0);
+  let_it_code(&c);
+  assert_true(is_coded(&c, 15));
+  close_it(&c);
+}
+
+/* Another life of one that waited is one chunk. */
+static void put_again_it_is_encoded_once(void **state)
+{
+  struct kvi_store_config config = coding_config();
+  struct coding_store c;
+  uint32_t calls = gate_calls(&coding_gate);
+
+  (void)state;
+  open_with(&c, &config);
+  put_at_gate(&c, 0);
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(store_put(&c.to, 1), KVS_OK);
+    delete_it(&c, 1);
+  }
+  assert_int_equal(store_put(&c.to, 1), KVS_OK);
+  assert_int_equal(store_stats_of(c.store).coding, 2);
+  let_it_code(&c);
+  assert_int_equal(gate_calls(&coding_gate), calls + 2);
+  assert_int_equal(store_stats_of(c.store).coded_chunks, 2);
+  close_it(&c);
+}
+
 /* It is not encoded, and nobody gets it. */
 static void damage_is_dropped(void **state)
 {
@@ -385,6 +465,66 @@ static void the_budget_pays_for_the_coded_form(void **state)
   close_it(&c);
 }
 
+/* Where it has only the form that memory made, too. */
+static void an_equal_put_of_what_is_below_is_no_better(void **state)
+{
+  struct kvi_store_config config = coding_config();
+  struct memory_medium *medium = memory_medium_create(false);
+  struct coding_store c;
+  uint64_t n = 0;
+
+  (void)state;
+  config.medium = &medium->medium;
+  config.codec.lossy = KVI_CODEC_LADDER;
+  config.codec.planes = 2;
+  open_with(&c, &config);
+  c.to.quality = QUALITY(0, 4);
+  for (; store_stats_of(c.store).medium_only == 0; n++) {
+    assert_int_equal(store_put(&c.to, n), KVS_OK);
+    AWAIT(all_written(&c));
+  }
+  for (uint64_t i = 0; i < n; i++)
+    assert_int_equal(store_put(&c.to, i), KVS_EXISTS);
+  c.to.quality = QUALITY(0, 1);
+  assert_int_equal(store_put(&c.to, 0), KVS_OK);
+  AWAIT(all_written(&c));
+  close_it(&c);
+}
+
+/* What is as good below already is not written again, and costs nothing. */
+static void the_budget_does_not_pay_for_nothing(void **state)
+{
+  struct kvi_store_config config = coding_config();
+  struct memory_medium *medium = memory_medium_create(false);
+  struct coding_store c;
+
+  (void)state;
+  config.codec.lossy = KVI_CODEC_LADDER;
+  config.codec.planes = 1;
+  open_with(&c, &config);
+  c.to.quality = QUALITY(3, 4); /* has lost something: without loss from here on */
+  assert_int_equal(store_put(&c.to, 0), KVS_OK);
+  AWAIT_CODED(c.store);
+  config.write_day_bytes = 24 * (2 * RAW + store_stats_of(c.store).coded_bytes + 1000);
+  close_it(&c);
+
+  config.medium = &medium->medium;
+  open_with(&c, &config);
+  c.to.quality = QUALITY(3, 4);
+  assert_int_equal(store_put(&c.to, 0), KVS_OK);
+  AWAIT(all_written(&c));
+  c.to.quality = QUALITY(0, 4);
+  assert_int_equal(store_put(&c.to, 0), KVS_OK);
+  AWAIT_CODED(c.store);
+  assert_int_equal(kvi_quality_loss(chunk_info(c.store, c.space, 0).quality), 3);
+  for (uint64_t i = 4; i < 10; i += 5) /* noise: as it is */
+    assert_int_equal(store_put(&c.to, i), KVS_OK);
+  AWAIT(all_written(&c));
+  assert_int_equal(memory_puts(medium), 3);
+  assert_int_equal(store_stats_of(c.store).writes_over_budget, 0);
+  close_it(&c);
+}
+
 /* Written once it is used, also if that is while it is encoded. */
 static void below_gets_what_is_used(void **state)
 {
@@ -470,6 +610,7 @@ int main(void)
       cmocka_unit_test(it_holds_more_chunks),
       cmocka_unit_test(what_is_not_smaller_stays),
       cmocka_unit_test(loss_is_the_owners_to_allow),
+      cmocka_unit_test(an_equal_put_is_no_better),
       cmocka_unit_test(what_a_lease_holds_loses_nothing),
       cmocka_unit_test(who_reads_keeps_what_he_reads),
       cmocka_unit_test(deleted_ones_do_not_come_back),
@@ -477,10 +618,14 @@ int main(void)
       cmocka_unit_test(what_waits_can_be_evicted),
       cmocka_unit_test(without_room_it_stays),
       cmocka_unit_test(too_many_stay),
+      cmocka_unit_test(gone_ones_do_not_wait),
+      cmocka_unit_test(put_again_it_is_encoded_once),
       cmocka_unit_test(damage_is_dropped),
       cmocka_unit_test(it_closes_with_work_left),
       cmocka_unit_test(below_gets_it_coded),
       cmocka_unit_test(the_budget_pays_for_the_coded_form),
+      cmocka_unit_test(an_equal_put_of_what_is_below_is_no_better),
+      cmocka_unit_test(the_budget_does_not_pay_for_nothing),
       cmocka_unit_test(below_gets_what_is_used),
       cmocka_unit_test(a_better_copy_below_stays_no_better),
       cmocka_unit_test(fresh_ones_that_wait_can_be_demoted),

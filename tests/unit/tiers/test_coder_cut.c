@@ -6,6 +6,7 @@
 #include "memory_medium.h"
 
 #define ALL_PLANES   3u
+#define BATCH        64u /* chunks that are looked at in one hold of the store's lock */
 #define LOSS(planes) kvi_coded_loss(KVI_CODEC_LADDER, planes)
 
 static struct kvi_store_config ladder_config(void)
@@ -213,6 +214,35 @@ static void what_is_below_loses_none(void **state)
   close_it(&c);
 }
 
+/* Nothing is below any more: it may lose planes as others do. */
+static void what_was_below_may_lose_some(void **state)
+{
+  struct memory_medium *medium = memory_medium_create(false);
+  struct kvi_store_config config = ladder_config();
+  struct coding_store c;
+  uint64_t n = 0;
+
+  (void)state;
+  config.medium = &medium->medium;
+  open_with(&c, &config);
+  c.to.quality = QUALITY(0, 4);
+  for (; n < 5; n++) {
+    put_coded(&c, n);
+    AWAIT(store_stats_of(c.store).medium_chunks == n + 1);
+  }
+  memory_fail(medium, KVS_OK, KVS_ERR_TOO_LARGE);
+  medium->owner.lost(medium->owner.ctx, 1, UINT64_MAX);
+  assert_int_equal(store_stats_of(c.store).medium_chunks, 0);
+  while (store_stats_of(c.store).cut_chunks < 5) {
+    put_coded(&c, n++);
+    memory_settle(medium);
+    assert_int_equal(store_stats_of(c.store).evictions, 0);
+  }
+  for (uint64_t i = 0; i < 5; i++)
+    assert_true(loss_of(&c, i) > LOSS(ALL_PLANES));
+  close_it(&c);
+}
+
 /* As a use of it: with KVI_ADMIT_REUSED it is written then. */
 static void use_it(struct coding_store *c, uint64_t number)
 {
@@ -281,47 +311,255 @@ static void demotion_comes_first(void **state)
   close_it(&c);
 }
 
-/* What clients put coded may lose planes too, whether or not memory has a codec. */
+/* A chunk as clients encode it. Free its bytes. */
+struct coded_chunk {
+  uint32_t length, n_segments;
+  struct kvi_segment segments[64];
+  uint16_t quality;
+  uint8_t *bytes;
+};
+
+static struct coded_chunk coded_make(void)
+{
+  struct kvi_store_config config = ladder_config();
+  struct coded_chunk made;
+  struct kvi_chunk_table table;
+  struct coding_store c;
+
+  open_with(&c, &config);
+  c.to.quality = QUALITY(0, 4);
+  put_coded(&c, 0);
+  made.bytes = payload_of(&c, 0, &table);
+  made.length = (uint32_t)table.length;
+  made.n_segments = table.n_segments;
+  made.quality = table.quality;
+  for (uint32_t i = 0; i < table.n_segments; i++)
+    made.segments[i] = kvi_chunk_table_segment(&table, i);
+  close_it(&c);
+  return made;
+}
+
+static void put_as_coded(struct coding_store *c, const struct coded_chunk *made, uint16_t quality,
+                         uint64_t number)
+{
+  uint8_t key[KEY_BYTES];
+  const uint8_t *at = made->bytes;
+  struct kvi_landing landing;
+  uint32_t lengths[64];
+  struct kvi_put_request request = {.space = c->space,
+                                    .key = key,
+                                    .key_length = KEY_BYTES,
+                                    .unchained = true,
+                                    .length = made->length,
+                                    .n_segments = made->n_segments,
+                                    .segment_lengths = lengths,
+                                    .quality = quality};
+
+  testing_key(number * KINDS, key, KEY_BYTES);
+  for (uint32_t i = 0; i < made->n_segments; i++)
+    lengths[i] = made->segments[i].length;
+  assert_int_equal(kvi_store_put_begin(c->store, TENANT, &request, NULL, NULL, &landing), KVS_OK);
+  for (uint32_t i = 0; i < landing.n_iov; at += landing.iov[i++].length)
+    memcpy(landing.iov[i].base, at, landing.iov[i].length);
+  for (uint32_t i = 0; i < made->n_segments; i++)
+    landing.segments[i].crc32c = made->segments[i].crc32c;
+  assert_int_equal(kvi_store_put_commit(c->store, &landing), KVS_OK);
+}
+
+/* What clients put coded may lose planes too. */
 static void so_do_those_that_come_coded(void **state)
 {
   struct kvi_store_config config = ladder_config();
-  struct coding_store from, c;
-  struct kvi_chunk_table table;
-  uint8_t key[KEY_BYTES], *whole;
-  uint32_t lengths[64];
-  struct kvi_put_request request = {
-      .key = key, .key_length = KEY_BYTES, .unchained = true, .segment_lengths = lengths};
+  struct coded_chunk made = coded_make();
+  struct coding_store c;
 
   (void)state;
-  open_with(&from, &config);
-  from.to.quality = QUALITY(0, 4);
-  put_coded(&from, 0);
-  whole = payload_of(&from, 0, &table);
+  open_with(&c, &config);
+  for (uint64_t n = 0; store_stats_of(c.store).cut_chunks < 5; n++)
+    put_as_coded(&c, &made, made.quality, n);
+  assert_int_equal(store_stats_of(c.store).evictions, 0);
+  check_rest(&c, 0, made.bytes);
+  free(made.bytes);
+  close_it(&c);
+}
+
+/* Not in memory that was not asked to hold chunks coded. */
+static void without_a_codec_none_does(void **state)
+{
+  struct kvi_store_config config = ladder_config();
+  struct coded_chunk made = coded_make();
+  struct coding_store c;
+
+  (void)state;
   config.codec_threads = 0;
   open_with(&c, &config);
-  request.space = c.space;
-  request.length = table.length;
-  request.n_segments = table.n_segments;
-  request.quality = table.quality;
-  for (uint32_t i = 0; i < table.n_segments; i++)
-    lengths[i] = kvi_chunk_table_segment(&table, i).length;
-  for (uint64_t n = 0; store_stats_of(c.store).cut_chunks < 5; n++) {
-    struct kvi_landing landing;
-    const uint8_t *at = whole;
+  for (uint64_t n = 0; store_stats_of(c.store).evictions < 5; n++)
+    put_as_coded(&c, &made, made.quality, n);
+  assert_int_equal(store_stats_of(c.store).cut_chunks, 0);
+  free(made.bytes);
+  close_it(&c);
+}
 
-    testing_key(n * KINDS, key, KEY_BYTES);
-    assert_int_equal(kvi_store_put_begin(c.store, TENANT, &request, NULL, NULL, &landing), KVS_OK);
-    for (uint32_t i = 0; i < landing.n_iov; at += landing.iov[i++].length)
-      memcpy(landing.iov[i].base, at, landing.iov[i].length);
-    for (uint32_t i = 0; i < table.n_segments; i++)
-      landing.segments[i].crc32c = kvi_chunk_table_segment(&table, i).crc32c;
-    assert_int_equal(kvi_store_put_commit(c.store, &landing), KVS_OK);
+/* It had lost more, before it was encoded, than its planes tell: with a plane less it would have lost more than it says. */
+static void none_loses_more_than_it_tells(void **state)
+{
+  struct kvi_store_config config = ladder_config();
+  struct coded_chunk made = coded_make();
+  struct coding_store c;
+
+  (void)state;
+  open_with(&c, &config);
+  for (uint64_t n = 0; store_stats_of(c.store).evictions < 5; n++)
+    put_as_coded(&c, &made, kvi_quality(3, 4, KVI_CODING_KVC1), n);
+  assert_int_equal(store_stats_of(c.store).cut_chunks, 0);
+  free(made.bytes);
+  close_it(&c);
+}
+
+/* Nor when one plane alone frees no page. */
+static void planes_go_together_where_one_frees_nothing(void **state)
+{
+  struct kvi_store_config config = ladder_config();
+  struct kvi_chunk_table table;
+  struct coding_store c;
+  uint32_t n = 0;
+  uint8_t *whole;
+
+  (void)state;
+  config.dram_page_bytes = 16384;
+  open_with(&c, &config);
+  c.to.quality = QUALITY(0, 4);
+  put_coded(&c, n++);
+  whole = payload_of(&c, 0, &table);
+  while (store_stats_of(c.store).cut_chunks < 5) {
+    put_coded(&c, n++);
+    assert_int_equal(store_stats_of(c.store).evictions, 0);
   }
-  assert_int_equal(store_stats_of(c.store).evictions, 0);
+  assert_true(loss_of(&c, 0) > LOSS(ALL_PLANES - 1));
   check_rest(&c, 0, whole);
   free(whole);
   close_it(&c);
-  close_it(&from);
+}
+
+/* ---- what else is there ---- */
+
+/* What waits for the tier below gets there whole: what has a copy there leaves, and then, whole, what can. */
+static void one_old_chunk_does_not_cost_the_others_planes(void **state)
+{
+  struct memory_medium *medium = memory_medium_create(false);
+  struct kvi_store_config config = ladder_config();
+  struct coding_store c;
+  uint64_t evictions, n = 0;
+
+  (void)state;
+  config.dram_bytes = 2 << 20;
+  config.medium = &medium->medium;
+  open_with(&c, &config);
+  memory_fail(medium, KVS_OK, KVS_ERR_TOO_LARGE);
+  put_coded(&c, n++); /* not to lose anything, and in memory only */
+  memory_settle(medium);
+  memory_fail(medium, KVS_OK, KVS_OK);
+  c.to.quality = QUALITY(0, 4);
+  for (; n <= 30; n++) {
+    put_coded(&c, n);
+    AWAIT(store_stats_of(c.store).medium_chunks == n);
+  }
+  memory_hold(medium, true);
+  while (store_stats_of(c.store).medium_only < 30)
+    put_coded(&c, n++);
+  assert_int_equal(store_stats_of(c.store).cut_chunks, 0);
+  assert_int_equal(store_stats_of(c.store).evictions, 1);
+  while (store_stats_of(c.store).evictions < 4)
+    put_coded(&c, n++);
+  assert_int_equal(store_stats_of(c.store).cut_chunks, 0);
+  evictions = store_stats_of(c.store).evictions;
+  memory_fail(medium, KVS_OK, KVS_ERR_TOO_LARGE);
+  memory_hold(medium, false);
+  memory_settle(medium);
+  while (store_stats_of(c.store).cut_chunks < 4) { /* what was not taken may lose some */
+    put_coded(&c, n++);
+    assert_int_equal(store_stats_of(c.store).evictions, evictions);
+    memory_settle(medium);
+  }
+  memory_settle(medium);
+  close_it(&c);
+}
+
+/* Many that have gone leave nothing behind. */
+static void gone_ones_are_not_looked_at(void **state)
+{
+  struct kvi_store_config config = ladder_config();
+  struct coding_store c;
+  uint64_t n = 0;
+
+  (void)state;
+  open_with(&c, &config);
+  c.to.quality = QUALITY(0, 4);
+  for (; n < 5; n++)
+    put_coded(&c, n);
+  for (; n < 300; n++) {
+    put_coded(&c, n);
+    delete_it(&c, n * KINDS);
+  }
+  while (store_stats_of(c.store).cut_chunks < 40) {
+    put_coded(&c, n++);
+    assert_int_equal(store_stats_of(c.store).evictions, 0);
+  }
+  for (uint64_t i = 0; i < 5; i++)
+    assert_true(loss_of(&c, i) > LOSS(ALL_PLANES));
+  close_it(&c);
+}
+
+/* Behind many that are held there may be others. */
+static void held_ones_hide_none(void **state)
+{
+  struct kvi_store_config config = ladder_config();
+  struct coding_store c;
+  uint64_t n = 0;
+
+  (void)state;
+  config.dram_bytes = 4 << 20;
+  open_with(&c, &config);
+  c.to.quality = QUALITY(0, 4);
+  for (; n < 2 * BATCH + 2; n++) {
+    put_coded(&c, n);
+    if (n < BATCH + 2)
+      assert_true(lease(&c, n * KINDS, LOSS(ALL_PLANES)) != 0);
+  }
+  assert_int_equal(store_stats_of(c.store).cut_chunks, 0);
+  while (store_stats_of(c.store).cut_chunks < 3) {
+    put_coded(&c, n++);
+    assert_int_equal(store_stats_of(c.store).evictions, 0);
+  }
+  for (uint64_t i = 0; i < BATCH + 2; i++)
+    assert_int_equal(loss_of(&c, i), LOSS(ALL_PLANES));
+  kvi_store_release_owner(c.store, 1);
+  close_it(&c);
+}
+
+/* Who puts again what the codec made lossier is told that it is there; what then lost planes, because room was needed, comes back as it was. */
+static void planes_come_back(void **state)
+{
+  struct kvi_store_config config = ladder_config();
+  struct coding_store c;
+  uint64_t n = 0;
+
+  (void)state;
+  open_with(&c, &config);
+  c.to.quality = QUALITY(0, 4);
+  while (store_stats_of(c.store).cut_chunks == 0)
+    put_coded(&c, n++);
+  assert_int_equal(loss_of(&c, n - 1), LOSS(ALL_PLANES));
+  assert_int_equal(store_put(&c.to, (n - 1) * KINDS), KVS_EXISTS);
+  assert_int_equal(loss_of(&c, 0), LOSS(ALL_PLANES - 1));
+  c.to.quality = QUALITY(0, (uint16_t)LOSS(ALL_PLANES)); /* so that it is not cut again */
+  assert_int_equal(store_put(&c.to, 0), KVS_OK);
+  AWAIT_CODED(c.store);
+  assert_int_equal(loss_of(&c, 0), LOSS(ALL_PLANES));
+  c.to.quality = QUALITY(0, 4);
+  assert_int_equal(loss_of(&c, 1), LOSS(ALL_PLANES - 1));
+  assert_int_equal(store_put(&c.to, KINDS), KVS_OK);
+  close_it(&c);
 }
 
 /* ---- many at once ---- */
@@ -454,7 +692,15 @@ int main(void)
       cmocka_unit_test(the_owner_says_how_far),
       cmocka_unit_test(held_and_read_ones_lose_none),
       cmocka_unit_test(what_is_below_loses_none),
+      cmocka_unit_test(what_was_below_may_lose_some),
       cmocka_unit_test(so_do_those_that_come_coded),
+      cmocka_unit_test(without_a_codec_none_does),
+      cmocka_unit_test(none_loses_more_than_it_tells),
+      cmocka_unit_test(planes_go_together_where_one_frees_nothing),
+      cmocka_unit_test(one_old_chunk_does_not_cost_the_others_planes),
+      cmocka_unit_test(gone_ones_are_not_looked_at),
+      cmocka_unit_test(held_ones_hide_none),
+      cmocka_unit_test(planes_come_back),
       cmocka_unit_test(evicting_others_cuts_none_that_are_below),
       cmocka_unit_test(demotion_comes_first),
       cmocka_unit_test(many_threads),

@@ -122,6 +122,70 @@ static void the_tier_goes_first(void **state)
 
 /* ---- readers ---- */
 
+/* By way of the node. */
+static kvs_status node_get_exact(struct node *node, uint64_t number)
+{
+  uint32_t cause = KVI_MISS_NONE;
+  struct getting getting;
+  struct kvi_source source;
+  uint8_t key[KEY_BYTES];
+  kvs_status status;
+
+  testing_key(number, key, KEY_BYTES);
+  getting_init(&getting, &any_form);
+  status = node->service->ops->get_open(node->service->self, &peer, node->space, key, KEY_BYTES,
+                                        &getting.wait, &source, &cause);
+  status = getting_end(&getting, status, &source, &cause);
+  if (status != KVS_OK)
+    return status;
+  source_check(&source, number, kvi_quality_coding(source.table.quality) != KVI_CODING_NONE);
+  node->service->ops->get_close(node->service->self, &source);
+  return KVS_OK;
+}
+
+/* What comes from the tier that nodes share lies in memory as it lies there: who wanted it as it was put finds it so the next time, too. */
+static void what_comes_raw_stays_raw(void **state)
+{
+  struct memory_medium *lower = memory_medium_create(true);
+  struct kvi_store_config config = coding_config();
+  struct kvi_shared_config shared = {.medium = &lower->medium, .write_queue = 4};
+  kvs_space_desc desc = tensors_space();
+  uint64_t chunks, bytes;
+  struct put_to to;
+  struct node node;
+
+  (void)state;
+  config.codec.lossy = KVI_CODEC_LADDER;
+  config.codec.planes = 2;
+  node_open_over(&node, &config, &shared);
+  testing_space_open(node.store, TENANT, &desc, node.space);
+  to = to_service(&node);
+  to.quality = QUALITY(0, 4);
+  gate_set(&coding_gate, true);
+  for (uint64_t i = 0; i < 3; i++)
+    assert_int_equal(store_put(&to, i), KVS_OK);
+  AWAIT(shared_stats(&node).writes == 1); /* in a hurry: as it is */
+  gate_set(&coding_gate, false);
+  AWAIT(shared_stats(&node).writes == 3);
+  AWAIT_CODED(node.store);
+  assert_int_equal(kvi_quality_loss(chunk_info(node.store, node.space, 0).quality), 2);
+  for (int i = 0; i < 3; i++) { /* a better copy, in place of memory's */
+    assert_int_equal(node_get_exact(&node, 0), KVS_OK);
+    AWAIT_CODED(node.store);
+    assert_int_equal(shared_stats(&node).fetches, 1);
+  }
+  assert_int_equal(chunk_info(node.store, node.space, 0).quality, QUALITY(0, 4));
+  kvi_store_evict(node.store, TENANT, NULL, UINT64_MAX, &chunks, &bytes);
+  assert_int_equal(chunks, 3);
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(node_get_exact(&node, 0), KVS_OK);
+    AWAIT_CODED(node.store);
+    assert_int_equal(shared_stats(&node).fetches, 2);
+  }
+  assert_int_equal(chunk_info(node.store, node.space, 0).quality, QUALITY(0, 4));
+  node_close(&node);
+}
+
 /* Who does not decode gets what was put, as from below. */
 static void plain_readers_get_what_was_put(void **state)
 {
@@ -167,7 +231,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(both_get_the_coded_form),        cmocka_unit_test(who_waits_behind_one_that_goes),
       cmocka_unit_test(in_a_hurry_they_go_as_they_are), cmocka_unit_test(the_tier_goes_first),
-      cmocka_unit_test(plain_readers_get_what_was_put),
+      cmocka_unit_test(plain_readers_get_what_was_put), cmocka_unit_test(what_comes_raw_stays_raw),
   };
 
   return cmocka_run_group_tests_name("tiers/coder_shared", tests, NULL, NULL);

@@ -138,6 +138,7 @@ static void cut_behind_a_segment(void **state)
     fill(tier, object, 10, 7);
     assert_int_equal(tier->ops->open(tier, object), KVS_OK);
     assert_int_equal(tier->ops->cut(tier, object, 6 * PAGE, 6, 9, &freed), KVS_ERR_BUSY);
+    assert_int_equal(tier->ops->cut(tier, object, 0, 0, 0, &freed), KVS_ERR_BUSY); /* is it read? */
     tier->ops->close(tier, object);
     assert_int_equal(tier->ops->cut(tier, object, 6 * PAGE, 5, 9, &freed), KVS_ERR_INVALID);
     assert_int_equal(tier->ops->cut(tier, object, 11 * PAGE, 11, 9, &freed), KVS_ERR_INVALID);
