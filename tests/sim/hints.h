@@ -1,4 +1,4 @@
-/* tests/sim/hints.h: what a harness would tell of each request of a trace, as well as it could: seeded, and without the future but for a noisy guess of the next return. */
+/* tests/sim/hints.h: what a harness would tell of each request of a trace: seeded, and without the future but for a noisy guess of the next return, and the end of a run, which a harness knows and a person's client does not. */
 #ifndef KVASIR_SIM_HINTS_H
 #define KVASIR_SIM_HINTS_H
 

@@ -76,6 +76,7 @@ uint32_t kvi_classes_of(struct kvi_classes *classes, enum kvi_wait_kind kind, ui
     if (classes->tools[i] == 0) {
       classes->tools[i] = tool;
       classes->kinds[i] = kind;
+      classes->classes[KVI_WAIT_KINDS + i].curve = classes->classes[kind].curve; /* until the next build */
     }
     if (classes->tools[i] == tool && classes->kinds[i] == kind)
       return KVI_WAIT_KINDS + i;

@@ -27,6 +27,8 @@
 #define BRANCHES_MIN  1024u
 #define SUMMED_MAX    32u /* branches of a chunk that count for its price: with as many it stays anyway */
 #define MOMENT_NS     (2 * KVI_NS_PER_S)
+#define SAID_LEAST_S  0.05
+#define SAID_MOST_S   1e6
 #define TOKENS        256.0 /* of a chunk of which nobody said */
 
 /* Seconds of prefill, linear and quadratic in tokens: those of a model of 70 billion parameters. Only their ratio matters for the order. */
@@ -73,8 +75,8 @@ static bool is_left_behind(const struct index *index, uint32_t chunk)
 {
   uint32_t branch = kvi_branches_at(index->branches, chunk);
 
-  for (uint32_t i = 0; branch != KVI_BRANCH_NONE; i++) {
-    if (i == SUMMED_MAX || !kvi_branch(index->branches, branch)->closed)
+  while (branch != KVI_BRANCH_NONE) {
+    if (!kvi_branch(index->branches, branch)->closed)
       return false;
     branch = kvi_branches_next_at(index->branches, branch);
   }
@@ -111,9 +113,10 @@ static double price(const struct index *index, uint32_t chunk, uint64_t now_ns)
       return prefill_s(TOKENS, 1) * kvi_classes_rate(index->classes, &unknown, 0);
     return 0;
   }
-  for (uint32_t i = 0; branch != KVI_BRANCH_NONE && i < SUMMED_MAX; i++) {
+  for (uint32_t open = 0; branch != KVI_BRANCH_NONE && open < SUMMED_MAX;) {
     const struct kvi_branch *own = kvi_branch(index->branches, branch);
 
+    open += !own->closed;
     sum += branch_price(index, own, own->n_chunks, now_ns);
     branch = kvi_branches_next_at(index->branches, branch);
   }
@@ -376,11 +379,14 @@ static uint32_t index_remove(struct kvi_policy *policy, uint32_t chunk)
   return kvi_forest_remove(policy, chunk);
 }
 
+/* What is no time, or one that no curve tells from now or never, counts as not said. */
 static struct kvi_class_wait class_wait(struct index *index, const struct kvi_policy_wait *wait)
 {
+  bool is_said = wait->announced_s >= SAID_LEAST_S && wait->announced_s <= SAID_MOST_S;
+
   return (struct kvi_class_wait){.class = kvi_classes_of(index->classes, wait->kind, wait->tool),
                                  .source = wait->source,
-                                 .announced_s = wait->announced_s};
+                                 .announced_s = is_said ? wait->announced_s : 0};
 }
 
 static float tokens_of(const struct kvi_policy_wait *wait)

@@ -3,7 +3,9 @@
 #include "base/rand.h"
 
 #define SAMPLE 4u
-#define TRIES  16u              /* places of the table that are looked at for them */
+#define TRIES  16u /* places of the table that are looked at for them */
+#define STEPS_MORE                                                                                           \
+  64u /* beside two for each chunk that came: what is over by more, since the cache was not full before, goes bit by bit */
 #define FADE   (1 - 1.0 / 1024) /* for each return */
 #define JUDGED 64u              /* returns before anything is said */
 #define BETTER 0.98             /* price must pay so much less to be taken again */
@@ -125,6 +127,7 @@ static bool shorten_cheapest(struct kvi_shadow *shadow, uint64_t now_ns)
 void kvi_shadow_used(struct kvi_shadow *shadow, uint32_t branch, uint64_t now_ns)
 {
   struct kvi_branch *own = kvi_branch(shadow->branches, branch);
+  uint32_t steps, steps_max = 2 * own->n_chunks + STEPS_MORE;
 
   take(shadow, KVI_SHADOW_BY_USE, own, own->n_chunks);
   take(shadow, KVI_SHADOW_BY_PRICE, own, own->n_chunks);
@@ -132,10 +135,11 @@ void kvi_shadow_used(struct kvi_shadow *shadow, uint32_t branch, uint64_t now_ns
     oldest_from(shadow, branch);
   if (shadow->room == 0)
     return;
-  while (shadow->taken[KVI_SHADOW_BY_USE] > shadow->room)
+  for (steps = 0; steps < steps_max && shadow->taken[KVI_SHADOW_BY_USE] > shadow->room; steps++)
     shorten_oldest(shadow);
-  while (shadow->taken[KVI_SHADOW_BY_PRICE] > shadow->room && shorten_cheapest(shadow, now_ns))
-    continue;
+  for (steps = 0; steps < steps_max && shadow->taken[KVI_SHADOW_BY_PRICE] > shadow->room; steps++)
+    if (!shorten_cheapest(shadow, now_ns))
+      break;
 }
 
 enum kvi_shadow_order kvi_shadow_better(const struct kvi_shadow *shadow, enum kvi_shadow_order now)

@@ -1,4 +1,5 @@
 /* The policy "index": who stays, by what its waits have been like, what was announced, and what it would cost to compute again. */
+#include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -286,6 +287,72 @@ static void not_heeded(void **state)
   assert_int_equal(evict(world), silent);
 }
 
+/* A tool that was never seen is worth what its kind is, not nothing. */
+static void unseen_tool(void **state)
+{
+  struct world *world = *state;
+  uint32_t known, unseen;
+  struct kvi_policy_wait wait = {
+      .program = 3, .n_chunks = 30, .n_tokens = 30 * 256, .kind = KVI_WAIT_TOOL, .tool = 77};
+
+  learn(world, 1, KVI_WAIT_TOOL, 20, 300, 0, 0);
+  known = chain(world, KVI_POLICY_NONE, 10);
+  unseen = chain(world, KVI_POLICY_NONE, 30);
+  wait_at(world, 2, known, 10, KVI_WAIT_TOOL, 0, 0);
+  wait.last = unseen;
+  wait.used_ns = wait.begins_ns = world->now;
+  ops->wait(world->policy, &wait, world->now);
+  world->now += 5 * SECOND;
+  assert_int_equal(evict(world), known); /* the shorter one */
+}
+
+/* Times that are none are not said: though both waits have yet to begin, the shorter chain goes. */
+static void no_times(void **state)
+{
+  static const double said[] = {1e-300, 5e-324, 1e-3, 1e308, INFINITY, NAN, -1};
+  struct world *world = *state;
+  uint32_t silent = chain(world, KVI_POLICY_NONE, 30);
+
+  for (uint32_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+    uint32_t last = chain(world, KVI_POLICY_NONE, 10);
+    struct kvi_policy_wait wait = {.program = 1,
+                                   .last = silent,
+                                   .n_chunks = 30,
+                                   .n_tokens = 30 * 256,
+                                   .kind = KVI_WAIT_TOOL,
+                                   .used_ns = world->now,
+                                   .begins_ns = world->now + 3600 * SECOND};
+
+    ops->wait(world->policy, &wait, world->now);
+    wait.program = 2 + i;
+    wait.last = last;
+    wait.n_chunks = 10;
+    wait.n_tokens = 10 * 256;
+    wait.announced_s = said[i];
+    ops->wait(world->policy, &wait, world->now);
+    assert_int_equal(evict(world), last);
+    ops->close(world->policy, wait.program, world->now);
+    for (uint32_t k = 1; k < 10; k++)
+      assert_int_equal(evict(world), last - k);
+  }
+}
+
+/* Many that have ended at a chunk do not hide the one that waits there. */
+static void ended_hide_nobody(void **state)
+{
+  struct world *world = *state;
+  uint32_t shared = chain(world, KVI_POLICY_NONE, 30), other = chain(world, KVI_POLICY_NONE, 10);
+
+  wait_at(world, 1, shared, 30, KVI_WAIT_TOOL, 0, 0);
+  for (uint32_t i = 0; i < 100; i++) {
+    wait_at(world, 100 + i, shared, 30, KVI_WAIT_TOOL, 0, 0);
+    ops->close(world->policy, 100 + i, world->now);
+  }
+  wait_at(world, 2, other, 10, KVI_WAIT_TOOL, 0, 0);
+  world->now += 5 * SECOND;
+  assert_int_equal(evict(world), other);
+}
+
 /* Programs that are not named are known by their chains: one goes on at its end, each second. */
 static void unnamed(void **state)
 {
@@ -356,6 +423,9 @@ int main(void)
       cmocka_unit_test_setup_teardown(evicted_and_back, setup, teardown),
       cmocka_unit_test_setup_teardown(announced, setup, teardown),
       cmocka_unit_test_setup_teardown(not_heeded, setup, teardown),
+      cmocka_unit_test_setup_teardown(unseen_tool, setup, teardown),
+      cmocka_unit_test_setup_teardown(no_times, setup, teardown),
+      cmocka_unit_test_setup_teardown(ended_hide_nobody, setup, teardown),
       cmocka_unit_test_setup_teardown(unnamed, setup, teardown),
       cmocka_unit_test_setup_teardown(admission, setup, teardown),
       cmocka_unit_test_setup_teardown(bounded, setup, teardown),
