@@ -63,7 +63,7 @@ void kvi_entry_land_locked(struct kvi_store *store, uint32_t number, kvi_tier_ob
 
   entry->state = KVI_ENTRY_RESIDENT;
   entry->object = object;
-  entry->medium_length = (handle ? entry->length : 0) & 0xfffffff;
+  entry->medium_length = (handle ? entry->length : 0) & KVI_LENGTH_MASK;
   entry->medium_loss = entry->loss;
   if (store->below)
     store->below->handles[object] = handle;
@@ -75,7 +75,7 @@ void kvi_entry_resize_locked(struct kvi_store *store, uint32_t number, uint32_t 
   struct kvi_space_entry *space = &store->spaces[entry->space];
 
   space->bytes = space->bytes - entry->length + length;
-  entry->length = length & 0xfffffff;
+  entry->length = length & KVI_LENGTH_MASK;
 }
 
 uint32_t kvi_below_length(const struct kvi_entry *entry)
@@ -142,7 +142,7 @@ static void copy_resize_locked(struct kvi_store *store, uint32_t number, const s
   struct kvi_entry *entry = &store->entries[number];
 
   if (entry->state == KVI_ENTRY_RESIDENT) {
-    entry->medium_length = copy->length & 0xfffffff;
+    entry->medium_length = copy->length & KVI_LENGTH_MASK;
     entry->medium_loss = copy->loss & KVI_LOSS_MAX;
   } else {
     kvi_entry_loss_set_locked(store, number, copy->loss);
@@ -377,7 +377,7 @@ static bool found_add_locked(struct kvi_store *store, const struct kvi_medium_fo
     return false;
   entry = &store->entries[number];
   entry->state = KVI_ENTRY_BELOW;
-  entry->length = found->length & 0xfffffff;
+  entry->length = found->length & KVI_LENGTH_MASK;
   kvi_entry_loss_set_locked(store, number, found->loss);
   entry->place = found->identity.place;
   entry->unchained = found->identity.unchained;

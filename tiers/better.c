@@ -52,7 +52,7 @@ void kvi_bytes_replace_locked(struct kvi_store *store, uint32_t number, kvi_tier
     kvi_cut_remove_locked(store, number);
   }
   kvi_entry_land_locked(store, number, object);
-  entry->medium_length = below_length & 0xfffffff;
+  entry->medium_length = below_length & KVI_LENGTH_MASK;
   entry->medium_loss = below_loss & KVI_LOSS_MAX;
   if (below)
     kvi_clean_add_locked(store, number);

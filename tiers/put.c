@@ -138,7 +138,7 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
   landing->entry = number;
   landing->parent = parent;
   store->entries[number].object = *landing_p;
-  store->entries[number].length = request->length & 0xfffffff;
+  store->entries[number].length = request->length & KVI_LENGTH_MASK;
   store->entries[number].place = request->place;
   store->entries[number].unchained = request->unchained;
   kvi_entry_loss_set_locked(store, number, kvi_quality_loss(request->quality));

@@ -43,6 +43,9 @@ enum kvi_entry_state {
   KVI_ENTRY_ZOMBIE, /* out of the index: its number is not used again before the last hold and the last child go */
 };
 
+#define KVI_LENGTH_MASK 0xfffffffu /* of the 28 bits that lengths have */
+static_assert(KVI_CHUNK_BYTES_MAX <= KVI_LENGTH_MASK, "a chunk's length fits");
+
 struct kvi_entry {
   struct kvi_key_tag tag;
   uint32_t next; /* in its bucket, or in the free list */

@@ -145,7 +145,7 @@ static void copy_take_locked(struct kvi_store *store, uint32_t number, const str
     return;
   }
   kvi_below_handle_set(store, number, put->handle);
-  entry->medium_length = put->stored & 0xfffffff;
+  entry->medium_length = put->stored & KVI_LENGTH_MASK;
   entry->medium_loss = loss & KVI_LOSS_MAX;
   if (older != 0) {
     medium->ops->drop(medium, NULL, older, false);

@@ -18,11 +18,7 @@ struct kvi_encode_rules kvi_node_encode_rules(const struct kvi_node_settings *va
 
 kvs_status kvi_node_encoder_add(const struct kvi_node_settings *values, int codec, struct kvi_medium **medium)
 {
-  struct kvi_encode_rules rules = kvi_node_encode_rules(values, codec);
-  struct kvi_encoder_config config = {.tensors = rules.tensors,
-                                      .bytes = rules.bytes,
-                                      .lossy = rules.lossy,
-                                      .planes = rules.planes,
+  struct kvi_encoder_config config = {.rules = kvi_node_encode_rules(values, codec),
                                       .threads = (uint32_t)values->codec_threads};
 
   return codec == KVI_NODE_CODEC_NONE ? KVS_OK : kvi_encoder_create(*medium, &config, medium);

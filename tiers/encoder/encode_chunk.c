@@ -53,18 +53,16 @@ static kvs_status chunk_make(const struct kvi_encoded *encoded, struct kvi_encod
   return table_make(encoded, chunk);
 }
 
-kvs_status kvi_encode_chunk(const struct kvi_encoder_config *config, const struct kvi_medium_put *put,
+kvs_status kvi_encode_chunk(const struct kvi_encode_rules *rules, const struct kvi_medium_put *put,
                             struct kvi_encode_room *room, struct kvi_encoded_chunk *chunk_p)
 {
-  const struct kvi_encode_rules rules = {
-      .tensors = config->tensors, .bytes = config->bytes, .lossy = config->lossy, .planes = config->planes};
   struct kvi_encode_plan plan;
   struct kvi_encoded encoded;
   const uint8_t *raw;
   kvs_status status;
 
   memset(chunk_p, 0, sizeof(*chunk_p));
-  status = kvi_encode_plan_make(&rules, put->desc, put->length, put->identity.place, put->identity.unchained,
+  status = kvi_encode_plan_make(rules, put->desc, put->length, put->identity.place, put->identity.unchained,
                                 put->table.quality, &plan);
   if (status == KVS_OK)
     status = payload_of(put, room, &raw);

@@ -198,7 +198,7 @@ static void job_run(struct job *job, struct kvi_encode_room *room)
   uint64_t began_ns = kvi_now_ns();
   bool wanted = job->status == KVS_OK;
   kvs_status status =
-      wanted ? kvi_encode_chunk(&encoder->config, job->asked, room, &job->chunk) : job->status;
+      wanted ? kvi_encode_chunk(&encoder->config.rules, job->asked, room, &job->chunk) : job->status;
 
   pthread_mutex_lock(&encoder->lock);
   kvi_list_remove(&encoder->encoding, &job->link);
@@ -238,7 +238,7 @@ static bool is_tensors(const struct kvi_medium_put *put)
 static bool is_ours(const struct encoder *encoder, const struct kvi_medium_put *put)
 {
   return kvi_quality_coding(put->table.quality) == KVI_CODING_NONE &&
-         (encoder->config.bytes || (encoder->config.tensors && is_tensors(put)));
+         (encoder->config.rules.bytes || (encoder->config.rules.tensors && is_tensors(put)));
 }
 
 /* KVS_PENDING: no room in the queue. */

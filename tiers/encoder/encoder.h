@@ -19,16 +19,13 @@
 #ifndef KVASIR_TIERS_ENCODER_ENCODER_H
 #define KVASIR_TIERS_ENCODER_ENCODER_H
 
-#include "tiers/codec/codec.h"
+#include "proto/encode.h"
 #include "tiers/medium.h"
 
 #define KVI_ENCODER_THREADS_MAX 64u
 
 struct kvi_encoder_config {
-  /* As in struct kvi_encode_rules (proto/encode.h). */
-  bool tensors, bytes;
-  enum kvi_codec_level lossy;
-  uint32_t planes;
+  struct kvi_encode_rules rules;
   uint32_t threads;     /* 1 to KVI_ENCODER_THREADS_MAX */
   uint32_t waiting_max; /* puts that wait for a worker, or for the inner medium; 0: 64 */
 };

@@ -11,7 +11,7 @@ static void open_node(struct node *node, struct put_to *to, bool encoder)
   struct kvi_redis_medium_config redis = {
       .redis = {.addresses = addresses, .n_addresses = 1, .retry_first_ms = 20, .retry_longest_ms = 100},
       .key_prefix = "kvasir:"};
-  struct kvi_encoder_config codec = {.tensors = true, .bytes = true, .threads = 2};
+  struct kvi_encoder_config codec = {.rules = {.tensors = true, .bytes = true}, .threads = 2};
   struct kvi_store_config store = {.dram_bytes = 8 << 20, .max_chunks = 1024};
   struct kvi_shared_config shared = {.lookup_ms = PATIENCE_MS, .get_ms = PATIENCE_MS, .put_ms = PATIENCE_MS};
   kvs_space_desc desc = tensors_space();

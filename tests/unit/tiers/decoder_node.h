@@ -32,7 +32,7 @@ struct decoding_node {
 static inline struct kvi_medium *encoded(struct kvi_medium *inner, const struct decoding_config *how)
 {
   struct kvi_encoder_config config = {
-      .tensors = true, .bytes = true, .lossy = how->lossy, .planes = how->planes, .threads = 1};
+      .rules = {.tensors = true, .bytes = true, .lossy = how->lossy, .planes = how->planes}, .threads = 1};
   struct kvi_medium *medium;
 
   assert_int_equal(kvi_encoder_create(inner, &config, &medium), KVS_OK);

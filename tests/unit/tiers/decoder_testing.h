@@ -65,8 +65,7 @@ static inline void coded_lay(struct coded_chunk *coded, uint32_t pieces, uint32_
 static inline void coded_make(struct coded_chunk *coded, uint64_t number, enum content content,
                               uint32_t length, enum kvi_codec_level lossy, uint32_t planes)
 {
-  struct kvi_encoder_config config = {
-      .tensors = true, .bytes = true, .lossy = lossy, .planes = planes, .threads = 1};
+  const struct kvi_encode_rules rules = {.tensors = true, .bytes = true, .lossy = lossy, .planes = planes};
   kvs_space_desc desc = tensors_space();
   struct kvi_encode_room room = {0};
   struct kvi_medium_put put;
@@ -77,7 +76,7 @@ static inline void coded_make(struct coded_chunk *coded, uint64_t number, enum c
   test_put_fill(&put, &coded->chunk, &wait);
   put.desc = &desc;
   put.table.quality = kvi_quality(0, lossy == KVI_CODEC_RAW ? 0 : KVI_LOSS_MAX, KVI_CODING_NONE);
-  assert_int_equal(kvi_encode_chunk(&config, &put, &room, &coded->encoded), KVS_OK);
+  assert_int_equal(kvi_encode_chunk(&rules, &put, &room, &coded->encoded), KVS_OK);
   kvi_encode_room_free(&room);
   coded_lay(coded, 1, 0);
 }

@@ -32,7 +32,7 @@ static inline struct kvi_store_config config_coded(void)
 
 static inline struct kvi_medium *encoded(struct kvi_medium *inner)
 {
-  struct kvi_encoder_config config = {.tensors = true, .bytes = true, .threads = 2};
+  struct kvi_encoder_config config = {.rules = {.tensors = true, .bytes = true}, .threads = 2};
   struct kvi_medium *medium;
 
   assert_int_equal(kvi_encoder_create(inner, &config, &medium), KVS_OK);

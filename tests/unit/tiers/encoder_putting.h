@@ -14,7 +14,7 @@ static inline struct kvi_medium *encoder_around(struct kvi_medium *inner, uint32
                                                 uint32_t waiting_max)
 {
   struct kvi_encoder_config config = {
-      .tensors = true, .bytes = true, .threads = threads, .waiting_max = waiting_max};
+      .rules = {.tensors = true, .bytes = true}, .threads = threads, .waiting_max = waiting_max};
   struct kvi_medium *medium;
 
   assert_int_equal(kvi_encoder_create(inner, &config, &medium), KVS_OK);

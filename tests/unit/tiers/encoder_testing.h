@@ -132,17 +132,17 @@ static inline void check_kept(struct kvi_medium *medium, const struct test_chunk
 
 static struct gate gate = GATE_INITIALIZER;
 
-kvs_status __real_kvi_encode_chunk(const struct kvi_encoder_config *config, const struct kvi_medium_put *put,
+kvs_status __real_kvi_encode_chunk(const struct kvi_encode_rules *rules, const struct kvi_medium_put *put,
                                    struct kvi_encode_room *room, struct kvi_encoded_chunk *chunk_p);
-kvs_status __wrap_kvi_encode_chunk(const struct kvi_encoder_config *config, const struct kvi_medium_put *put,
+kvs_status __wrap_kvi_encode_chunk(const struct kvi_encode_rules *rules, const struct kvi_medium_put *put,
                                    struct kvi_encode_room *room, struct kvi_encoded_chunk *chunk_p);
 
 /* NOLINTNEXTLINE(bugprone-reserved-identifier): the linker's name */
-kvs_status __wrap_kvi_encode_chunk(const struct kvi_encoder_config *config, const struct kvi_medium_put *put,
+kvs_status __wrap_kvi_encode_chunk(const struct kvi_encode_rules *rules, const struct kvi_medium_put *put,
                                    struct kvi_encode_room *room, struct kvi_encoded_chunk *chunk_p)
 {
   gate_pass(&gate);
-  return __real_kvi_encode_chunk(config, put, room, chunk_p);
+  return __real_kvi_encode_chunk(rules, put, room, chunk_p);
 }
 
 static inline struct kvi_medium_stats stats_of(struct kvi_medium *medium)

@@ -98,27 +98,28 @@ static void coded_chunks_outlive_a_restart(void **state)
 static void what_is_not_ours_passes(void **state)
 {
   static const struct {
-    struct kvi_encoder_config config;
+    struct kvi_encode_rules rules;
     enum content content;
     bool hurry;
     uint32_t busy;
   } cases[] = {
-      {{.tensors = true, .threads = 1}, TEXT, false, 0},
-      {{.bytes = true, .threads = 1}, TENSORS, false, 0},
-      {{.threads = 1}, TEXT, false, 0},
-      {{.tensors = true, .bytes = true, .threads = 1}, TENSORS, true, 1},
-      {{.tensors = true, .bytes = true, .threads = 1}, TEXT, true, 1},
-      {{.threads = 1}, TENSORS, true, 0},
+      {{.tensors = true}, TEXT, false, 0},
+      {{.bytes = true}, TENSORS, false, 0},
+      {{0}, TEXT, false, 0},
+      {{.tensors = true, .bytes = true}, TENSORS, true, 1},
+      {{.tensors = true, .bytes = true}, TEXT, true, 1},
+      {{0}, TENSORS, true, 0},
   };
 
   (void)state;
   for (uint32_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+    const struct kvi_encoder_config config = {.rules = cases[i].rules, .threads = 1};
     struct memory_medium *memory = memory_medium_create(false);
     struct kvi_medium_stats stats;
     struct putting putting;
     struct kvi_medium *medium;
 
-    assert_int_equal(kvi_encoder_create(&memory->medium, &cases[i].config, &medium), KVS_OK);
+    assert_int_equal(kvi_encoder_create(&memory->medium, &config, &medium), KVS_OK);
     putting_make(&putting, 1, cases[i].content, RAW);
     putting.put.hurry = cases[i].hurry;
     assert_int_equal(medium->ops->put(medium, &putting.put), KVS_OK);

@@ -76,7 +76,7 @@ static void check_source(const struct kvi_source *source, uint64_t number)
 static void node_open(struct node *node, struct kvi_medium *medium)
 {
   struct kvi_encoder_config encoder = {
-      .tensors = true, .lossy = KVI_CODEC_LADDER, .planes = PLANES, .threads = 2};
+      .rules = {.tensors = true, .lossy = KVI_CODEC_LADDER, .planes = PLANES}, .threads = 2};
   struct kvi_store_config config = config_of();
 
   assert_int_equal(kvi_encoder_create(medium, &encoder, &config.medium), KVS_OK);

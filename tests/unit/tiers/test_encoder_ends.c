@@ -254,7 +254,7 @@ static void destroy_with_everything_under_way(void **state)
 
 static void what_cannot_be_created(void **state)
 {
-  struct kvi_encoder_config config = {.tensors = true};
+  struct kvi_encoder_config config = {.rules = {.tensors = true}};
   struct kvi_medium *medium;
 
   (void)state;

@@ -87,10 +87,10 @@ enum below { NO_BELOW, BELOW, BELOW_ENCODED, BELOW_LOSSY };
 
 static struct kvi_medium *encoded(struct kvi_medium *inner, bool encoder, bool lossy)
 {
-  struct kvi_encoder_config config = {.tensors = true,
-                                      .bytes = true,
-                                      .lossy = lossy ? KVI_CODEC_LADDER : KVI_CODEC_RAW,
-                                      .planes = 1,
+  struct kvi_encoder_config config = {.rules = {.tensors = true,
+                                                .bytes = true,
+                                                .lossy = lossy ? KVI_CODEC_LADDER : KVI_CODEC_RAW,
+                                                .planes = 1},
                                       .threads = 1};
   struct kvi_medium *medium = inner;
 
