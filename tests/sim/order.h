@@ -22,11 +22,12 @@ struct sim_setting {
   const struct kvi_policy_ops *node; /* for sim_order_node: the policy that it drives */
 };
 
+/* A request and what is resident of its chain. */
 struct sim_used {
   const struct sim_request *request;
   const struct sim_told *told;
-  uint32_t last, n; /* chunk; how many up to it */
-  uint64_t now_ns, answered_ns;
+  uint32_t last, n; /* chunk, SIM_NONE if none is; how many up to it */
+  uint64_t now_ns;
 };
 
 struct sim_order_ops {
@@ -41,12 +42,14 @@ struct sim_order_ops {
   /* The request in progress needs it, or no longer: it and what is before it stay. NULL: `leaf` tells enough. */
   void (*hold)(void *order, uint32_t chunk, bool is);
   /*
-   * A request has used the first n chunks of its chain, n > 0, all resident now; it is answered at answered_ns, and its run waits from then on. After touch and insert of these. NULL: it
-   * is not asked for.
+   * The same request comes, before anything of it is stored, used->n of its chunks are there; it has stored what it could, n > 0; it is answered, later than other requests have come, perhaps, and its run
+   * waits from then on. NULL: it is not asked for.
    */
-  void (*used)(void *order, const struct sim_used *used);
-  /* Not yet used, and its last chunk not stored: is it worth more than what would have to go for it? NULL: always. */
-  bool (*admits)(void *order, const struct sim_used *used);
+  void (*arrived)(void *order, const struct sim_used *used);
+  void (*stored)(void *order, const struct sim_used *used);
+  void (*answered)(void *order, const struct sim_used *used);
+  /* Is the n'th chunk, from 1 on, which is not stored, worth more than what would have to go for it? NULL: always. */
+  bool (*admits)(void *order, const struct sim_used *used, uint32_t n);
   /* Takes the chunk to evict next out of the order and returns it; SIM_NONE: there is none. */
   uint32_t (*victim)(void *order, uint64_t now_ns);
 };

@@ -89,36 +89,61 @@ static enum kvi_wait_kind kind_of(enum sim_wait wait)
   return KVI_WAIT_UNKNOWN;
 }
 
-static struct kvi_policy_wait wait_of(const struct order *order, const struct sim_used *what)
+static struct kvi_policy_use use_of(const struct order *order, const struct sim_used *used)
 {
-  return (struct kvi_policy_wait){.program = what->told->program,
-                                  .last = what->last,
-                                  .n_chunks = what->n,
-                                  .n_tokens = sim_trace_tokens(order->trace, what->request, what->n),
-                                  .kind = kind_of(what->told->wait),
-                                  .announced_s = what->told->announced_s,
-                                  .used_ns = what->now_ns,
-                                  .begins_ns = what->answered_ns};
+  const struct sim_request *request = used->request;
+
+  return (struct kvi_policy_use){.program = used->told->program,
+                                 .last = used->n > 0 ? used->last : KVI_POLICY_NONE,
+                                 .n_chunks = used->n,
+                                 .n_whole = request->n_chunks,
+                                 .chunk_tokens =
+                                     (float)sim_trace_tokens(order->trace, request, request->n_chunks) /
+                                     (float)request->n_chunks};
 }
 
-static void used(void *own, const struct sim_used *what)
+static void arrived(void *own, const struct sim_used *used)
 {
   struct order *order = own;
-  struct kvi_policy_wait wait = wait_of(order, what);
+  struct kvi_policy_use use = use_of(order, used);
 
-  if (!order->ops->wait)
+  if (order->ops->arrive)
+    order->ops->arrive(order->policy, &use, used->now_ns);
+}
+
+static void stored(void *own, const struct sim_used *used)
+{
+  struct order *order = own;
+  struct kvi_policy_use use = use_of(order, used);
+
+  if (order->ops->extend)
+    order->ops->extend(order->policy, &use, used->now_ns);
+}
+
+/* A client that says nothing has no program, either. */
+static void answered(void *own, const struct sim_used *used)
+{
+  struct order *order = own;
+  const struct sim_told *told = used->told;
+  struct kvi_policy_wait wait = {.program = told->program,
+                                 .last = used->n > 0 ? used->last : KVI_POLICY_NONE,
+                                 .n_chunks = used->n,
+                                 .kind = kind_of(told->wait),
+                                 .announced_s = told->announced_s};
+
+  if (!order->ops->wait || told->program == 0)
     return;
-  order->ops->wait(order->policy, &wait, what->now_ns);
-  if (what->told->ended)
-    order->ops->close(order->policy, what->told->program, what->now_ns);
+  order->ops->wait(order->policy, &wait, used->now_ns);
+  if (told->ended)
+    order->ops->close(order->policy, told->program, used->now_ns);
 }
 
-static bool admits(void *own, const struct sim_used *what)
+static bool admits(void *own, const struct sim_used *used, uint32_t n)
 {
   struct order *order = own;
-  struct kvi_policy_wait wait = wait_of(order, what);
+  struct kvi_policy_use use = use_of(order, used);
 
-  return !order->ops->admits || order->ops->admits(order->policy, KVI_POLICY_MEMORY, &wait, what->now_ns);
+  return !order->ops->admits || order->ops->admits(order->policy, KVI_POLICY_MEMORY, &use, n, used->now_ns);
 }
 
 const struct sim_order_ops sim_order_node = {.create = create,
@@ -126,6 +151,8 @@ const struct sim_order_ops sim_order_node = {.create = create,
                                              .insert = insert,
                                              .touch = touch,
                                              .hold = hold,
-                                             .used = used,
+                                             .arrived = arrived,
+                                             .stored = stored,
+                                             .answered = answered,
                                              .admits = admits,
                                              .victim = victim};

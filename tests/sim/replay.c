@@ -5,6 +5,7 @@
 
 #include "base/array.h"
 #include "base/clock.h"
+#include "tests/sim/heap.h"
 
 #define TICK_NS        256u /* the node's leaf-lru tells times apart that differ by as much */
 #define PROGRESS_EVERY 256u
@@ -125,7 +126,8 @@ struct cache {
   uint32_t *children; /* by chunk: resident ones that follow it */
   bool *resident;
   uint32_t used, capacity;
-  uint64_t clock_ns; /* later than all uses so far */
+  uint64_t clock_ns;        /* later than all uses so far */
+  struct sim_heap *answers; /* events that are not answered yet, by when they are */
   uint64_t inserted, evicted;
 };
 
@@ -176,14 +178,52 @@ static void insert(struct cache *cache, uint32_t chunk, uint64_t now_ns)
 static struct sim_used used_of(const struct cache *cache, const struct sim_request *request,
                                const struct sim_told *told, uint32_t n)
 {
-  double answer_s = request->api_s > 0 ? request->api_s : 0;
-
   return (struct sim_used){.request = request,
                            .told = told,
-                           .last = cache->trace->refs[request->first + n - 1],
+                           .last = n > 0 ? cache->trace->refs[request->first + n - 1] : SIM_NONE,
                            .n = n,
-                           .now_ns = cache->clock_ns,
-                           .answered_ns = cache->clock_ns + (uint64_t)(answer_s * KVI_NS_PER_S)};
+                           .now_ns = cache->clock_ns};
+}
+
+static uint32_t hits_of(const struct cache *cache, const struct sim_request *request)
+{
+  uint32_t hits = 0;
+
+  while (hits < request->n_chunks && cache->resident[cache->trace->refs[request->first + hits]])
+    hits++;
+  return hits;
+}
+
+static double answer_ns(const struct sim_request *request)
+{
+  return request->api_s > 0 ? request->api_s * (double)KVI_NS_PER_S : 0;
+}
+
+static const struct sim_told *told_of(const struct sim_replay *replay, uint32_t event)
+{
+  static const struct sim_told nothing;
+
+  return replay->told ? &replay->told[event] : &nothing;
+}
+
+/* Those who are answered until then. */
+static void answer(struct cache *cache, const struct sim_replay *replay, uint64_t until_ns)
+{
+  uint32_t event;
+
+  while ((event = sim_heap_top(cache->answers)) != SIM_NONE) {
+    const struct sim_request *request = &cache->trace->requests[replay->schedule->events[event].request];
+    double at_ns = sim_heap_number(cache->answers, event);
+    struct sim_used used;
+
+    if (at_ns > (double)until_ns)
+      return;
+    sim_heap_remove(cache->answers, event);
+    if ((double)cache->clock_ns < at_ns)
+      cache->clock_ns = (uint64_t)at_ns / TICK_NS * TICK_NS;
+    used = used_of(cache, request, told_of(replay, event), hits_of(cache, request));
+    cache->ops->answered(cache->order, &used);
+  }
 }
 
 /* Room for the chunks from `hits` on, as far as they are worth more than what goes for them. Returns how many chunks will be there. */
@@ -193,9 +233,9 @@ static uint32_t make_room(struct cache *cache, const struct sim_request *request
   uint32_t end = request->n_chunks;
 
   while (end > hits && cache->capacity - cache->used < end - hits) {
-    struct sim_used used = used_of(cache, request, told, end);
+    struct sim_used used = used_of(cache, request, told, hits);
 
-    if ((cache->ops->admits && !cache->ops->admits(cache->order, &used)) || !evict(cache, held))
+    if ((cache->ops->admits && !cache->ops->admits(cache->order, &used, end)) || !evict(cache, held))
       end--;
   }
   return end;
@@ -209,18 +249,19 @@ static uint32_t use(struct cache *cache, const struct sim_request *request, cons
                     uint64_t at_ns)
 {
   const uint32_t *chain = cache->trace->refs + request->first;
-  uint32_t n = request->n_chunks;
+  uint32_t n = request->n_chunks, hits = hits_of(cache, request), end;
+  uint32_t held = hits > 0 ? chain[hits - 1] : SIM_NONE;
   uint64_t start = cache->clock_ns < at_ns ? at_ns / TICK_NS * TICK_NS : cache->clock_ns;
-  uint32_t hits = 0, held, end;
+  struct sim_used used;
 
-  while (hits < n && cache->resident[chain[hits]])
-    hits++;
-  held = hits > 0 ? chain[hits - 1] : SIM_NONE;
   cache->clock_ns = start + (uint64_t)n * TICK_NS;
   for (uint32_t i = hits; i-- > 0;)
     cache->ops->touch(cache->order, chain[i], start + (n - 1 - i) * (uint64_t)TICK_NS);
   if (held != SIM_NONE)
     hold(cache, held, true);
+  used = used_of(cache, request, told, hits);
+  if (cache->ops->arrived)
+    cache->ops->arrived(cache->order, &used);
   end = make_room(cache, request, told, hits, held);
   for (uint32_t i = end; i-- > hits;)
     insert(cache, chain[i], start + (n - 1 - i) * (uint64_t)TICK_NS);
@@ -228,11 +269,9 @@ static uint32_t use(struct cache *cache, const struct sim_request *request, cons
     tell_leaf(cache, chain[end - 1], true);
   if (held != SIM_NONE)
     hold(cache, held, false);
-  if (end > 0 && cache->ops->used) {
-    struct sim_used used = used_of(cache, request, told, end);
-
-    cache->ops->used(cache->order, &used);
-  }
+  used = used_of(cache, request, told, end);
+  if (end > hits && cache->ops->stored)
+    cache->ops->stored(cache->order, &used);
   return hits;
 }
 
@@ -241,7 +280,6 @@ static kvs_status run_order(const struct sim_replay *replay, const struct sim_po
 {
   const struct sim_trace *trace = replay->trace;
   struct cache cache = {.trace = trace, .ops = policy->order, .clock_ns = TICK_NS};
-  const struct sim_told nothing = {0};
   struct sim_setting setting = {
       .trace = trace, .capacity = replay->capacity, .cost = replay->cost, .node = policy->node};
   kvs_status status = KVS_ERR_NOMEM;
@@ -249,7 +287,7 @@ static kvs_status run_order(const struct sim_replay *replay, const struct sim_po
   cache.capacity = policy->kind == INFINITE ? SIM_NONE : replay->capacity;
   cache.children = calloc((size_t)trace->n_chunks + 1, sizeof *cache.children);
   cache.resident = calloc((size_t)trace->n_chunks + 1, sizeof *cache.resident);
-  if (cache.children && cache.resident)
+  if (cache.children && cache.resident && sim_heap_create(replay->schedule->n, &cache.answers) == KVS_OK)
     status = cache.ops->create(&setting, &cache.order);
   if (status == KVS_OK) {
     for (uint32_t i = 0; i < replay->schedule->n; i++) {
@@ -258,13 +296,16 @@ static kvs_status run_order(const struct sim_replay *replay, const struct sim_po
 
       if (i == replay->warm_up)
         cache.inserted = cache.evicted = 0;
-      sim_result_count(result, replay, i,
-                       use(&cache, request, replay->told ? &replay->told[i] : &nothing, event->at_ns));
+      answer(&cache, replay, event->at_ns);
+      sim_result_count(result, replay, i, use(&cache, request, told_of(replay, i), event->at_ns));
+      if (cache.ops->answered)
+        sim_heap_put(cache.answers, i, (double)cache.clock_ns + answer_ns(request));
     }
     cache.ops->destroy(cache.order);
   }
   result->inserted = cache.inserted;
   result->evicted = cache.evicted;
+  sim_heap_destroy(cache.answers);
   free(cache.children);
   free(cache.resident);
   return status;

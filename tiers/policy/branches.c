@@ -143,43 +143,55 @@ static void chunk_enter(struct kvi_branches *branches, uint32_t branch, uint32_t
   own->last = last;
   if (last == KVI_POLICY_NONE)
     return;
+  own->prev_at = KVI_BRANCH_NONE;
   own->next_at = *bucket;
+  if (own->next_at != KVI_BRANCH_NONE)
+    branches->branches[own->next_at].prev_at = branch;
   *bucket = branch;
 }
 
 static void chunk_leave(struct kvi_branches *branches, uint32_t branch)
 {
-  uint32_t last = branches->branches[branch].last, *at;
+  const struct kvi_branch *own = &branches->branches[branch];
 
-  if (last == KVI_POLICY_NONE)
+  if (own->last == KVI_POLICY_NONE)
     return;
-  for (at = chunk_bucket(branches, last); *at != branch; at = &branches->branches[*at].next_at)
-    ;
-  *at = branches->branches[branch].next_at;
+  if (own->next_at != KVI_BRANCH_NONE)
+    branches->branches[own->next_at].prev_at = own->prev_at;
+  if (own->prev_at != KVI_BRANCH_NONE)
+    branches->branches[own->prev_at].next_at = own->next_at;
+  else
+    *chunk_bucket(branches, own->last) = own->next_at;
 }
 
 /* Programs that are not known are in no list. */
 static void program_enter(struct kvi_branches *branches, uint32_t branch, uint64_t program)
 {
+  struct kvi_branch *own = &branches->branches[branch];
   uint32_t *bucket = program_bucket(branches, program);
 
-  branches->branches[branch].program = program;
+  own->program = program;
   if (program == 0)
     return;
-  branches->branches[branch].next_of = *bucket;
+  own->prev_of = KVI_BRANCH_NONE;
+  own->next_of = *bucket;
+  if (own->next_of != KVI_BRANCH_NONE)
+    branches->branches[own->next_of].prev_of = branch;
   *bucket = branch;
 }
 
 static void program_leave(struct kvi_branches *branches, uint32_t branch)
 {
-  uint64_t program = branches->branches[branch].program;
-  uint32_t *at;
+  const struct kvi_branch *own = &branches->branches[branch];
 
-  if (program == 0)
+  if (own->program == 0)
     return;
-  for (at = program_bucket(branches, program); *at != branch; at = &branches->branches[*at].next_of)
-    ;
-  *at = branches->branches[branch].next_of;
+  if (own->next_of != KVI_BRANCH_NONE)
+    branches->branches[own->next_of].prev_of = own->prev_of;
+  if (own->prev_of != KVI_BRANCH_NONE)
+    branches->branches[own->prev_of].next_of = own->next_of;
+  else
+    *program_bucket(branches, own->program) = own->next_of;
 }
 
 /* ---- by use ---- */
@@ -250,8 +262,13 @@ void kvi_branches_use(struct kvi_branches *branches, uint32_t branch)
 {
   use_leave(branches, branch);
   use_enter(branches, branch);
-  program_leave(branches, branch); /* its program's newest, too */
-  program_enter(branches, branch, branches->branches[branch].program);
+  kvi_branches_name(branches, branch, branches->branches[branch].program);
+}
+
+void kvi_branches_name(struct kvi_branches *branches, uint32_t branch, uint64_t program)
+{
+  program_leave(branches, branch);
+  program_enter(branches, branch, program);
 }
 
 void kvi_branches_remove(struct kvi_branches *branches, uint32_t branch)

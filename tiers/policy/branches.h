@@ -18,18 +18,20 @@
 
 struct kvi_branch {
   uint64_t program;   /* 0: not known */
-  uint64_t begins_ns; /* of the wait */
+  uint64_t used_ns;   /* when it came last */
+  uint64_t begins_ns; /* of the wait: the same, or when it was answered */
   struct kvi_class_wait wait;
-  float chunk_tokens; /* on average */
-  uint32_t last;      /* chunk; KVI_POLICY_NONE: nothing of it is resident */
-  uint32_t n_chunks;  /* up to it */
-  uint32_t n_whole;   /* when the wait began */
-  bool closed;
-  uint32_t shadow[2]; /* shadow.h's: its chunks in each of the two */
+  float chunk_tokens, chunk_bytes; /* on average */
+  uint32_t last;                   /* chunk; KVI_POLICY_NONE: nothing of it is resident */
+  uint32_t n_chunks;               /* up to it */
+  uint32_t n_whole;                /* of what it used last, stored or not */
+  bool answered;                   /* since it came last */
+  uint32_t shadow[2];              /* shadow.h's: its chunks in each of the two */
 
-  uint32_t next_at,
-      next_of;           /* the table's: branches that end at chunks, and of programs, of the same bucket */
-  uint32_t newer, older; /* by use; free: newer is the next free one */
+  /* The table's: those of the same bucket, by the chunk that they end at and by program, and all by use; of a free one newer is the next free one. */
+  uint32_t next_at, prev_at;
+  uint32_t next_of, prev_of;
+  uint32_t newer, older;
 };
 
 struct kvi_branches;
@@ -61,6 +63,8 @@ uint32_t kvi_branches_add(struct kvi_branches *branches, uint64_t program, uint3
 void kvi_branches_move(struct kvi_branches *branches, uint32_t branch, uint32_t last);
 /* It is the newest. */
 void kvi_branches_use(struct kvi_branches *branches, uint32_t branch);
+/* It is of this program from now on, and its newest. */
+void kvi_branches_name(struct kvi_branches *branches, uint32_t branch, uint64_t program);
 void kvi_branches_remove(struct kvi_branches *branches, uint32_t branch);
 
 #endif

@@ -6,7 +6,8 @@
 
 #include "tiers/policy/waits.h"
 
-#define CLASSES    (KVI_WAIT_KINDS + KVI_CLASSES_TOOLS)
+#define KINDS      (KVI_CLASS_REQUEST + 1u) /* classes that are no tool's */
+#define CLASSES    (KINDS + KVI_CLASSES_TOOLS)
 #define LEAN       20.0   /* observations that the curve of a larger group counts for */
 #define REMEMBERED 4096.0 /* observations of a class; older ones fade */
 #define DUE_LEAST  64u    /* ended waits between two builds, */
@@ -36,7 +37,7 @@ struct group {
 struct kvi_classes {
   struct group all, classes[CLASSES], sources[KVI_CLASSES_SOURCES];
   struct kvi_wait_curve first, said;
-  uint64_t tools[KVI_CLASSES_TOOLS]; /* hash with kind, of class KVI_WAIT_KINDS + i; 0: free */
+  uint64_t tools[KVI_CLASSES_TOOLS]; /* hash with kind, of class KINDS + i; 0: free */
   enum kvi_wait_kind kinds[KVI_CLASSES_TOOLS];
   uint32_t ended; /* since the last build */
 };
@@ -76,10 +77,10 @@ uint32_t kvi_classes_of(struct kvi_classes *classes, enum kvi_wait_kind kind, ui
     if (classes->tools[i] == 0) {
       classes->tools[i] = tool;
       classes->kinds[i] = kind;
-      classes->classes[KVI_WAIT_KINDS + i].curve = classes->classes[kind].curve; /* until the next build */
+      classes->classes[KINDS + i].curve = classes->classes[kind].curve; /* until the next build */
     }
     if (classes->tools[i] == tool && classes->kinds[i] == kind)
-      return KVI_WAIT_KINDS + i;
+      return KINDS + i;
   }
   return kind;
 }
@@ -88,7 +89,7 @@ uint32_t kvi_classes_of(struct kvi_classes *classes, enum kvi_wait_kind kind, ui
 
 static uint32_t kind_of(const struct kvi_classes *classes, uint32_t class)
 {
-  return class < KVI_WAIT_KINDS ? class : (uint32_t)classes->kinds[class - KVI_WAIT_KINDS];
+  return class < KINDS ? class : (uint32_t)classes->kinds[class - KINDS];
 }
 
 static struct group *source_of(struct kvi_classes *classes, const struct kvi_class_wait *wait)
@@ -175,7 +176,7 @@ void kvi_classes_build(struct kvi_classes *classes)
   for (uint32_t i = 0; i < CLASSES; i++) {
     uint32_t kind = kind_of(classes, i);
 
-    if (i < KVI_WAIT_KINDS || classes->tools[i - KVI_WAIT_KINDS] != 0) /* kinds come before their tools */
+    if (i < KINDS || classes->tools[i - KINDS] != 0) /* kinds come before their tools */
       group_build(&classes->classes[i], kind == i ? &classes->all.curve : &classes->classes[kind].curve);
   }
   for (uint32_t i = 0; i < KVI_CLASSES_SOURCES; i++)

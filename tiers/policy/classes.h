@@ -21,6 +21,8 @@
 
 #define KVI_CLASSES_TOOLS   58u /* with a class of their own */
 #define KVI_CLASSES_SOURCES 64u
+/* From a request of a program that says what it waits for to its next one: all that is known before it has said so. */
+#define KVI_CLASS_REQUEST KVI_WAIT_KINDS
 
 struct kvi_classes;
 

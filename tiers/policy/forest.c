@@ -6,16 +6,20 @@
 #define HELD      0x80000000u /* in node.place_or_holds: the rest is the number of holds */
 #define NO_PARENT 0x7fffffffu
 
-#define TICK_SHIFT 8u                        /* of nanoseconds */
-#define TICK_LAST  ((UINT64_C(1) << 48) - 2) /* after 2.2 years every use is at this one */
-#define GONE       ((UINT64_C(1) << 48) - 1) /* as a last use: removed, and has children */
+#define TICK_LAST ((UINT64_C(1) << 48) - 2) /* after 2.2 years every use is at this one */
+#define GONE      ((UINT64_C(1) << 48) - 1) /* as a last use: removed, and has children */
 
 static_assert(sizeof(struct kvi_forest_node) == 20, "metadata for each chunk; docs/store.md has the sum");
 
-/* Later instants have later ticks, even within the length of one; those that are told late may share one. */
-static uint64_t tick_of(struct kvi_policy *forest, uint64_t now_ns)
+uint64_t kvi_forest_tick(struct kvi_policy *forest, uint64_t now_ns)
 {
-  uint64_t tick = now_ns > forest->epoch_ns ? ((now_ns - forest->epoch_ns) >> TICK_SHIFT) + 1 : 1;
+  uint64_t tick;
+
+  if (forest->latest_tick == 0) {
+    forest->epoch_ns = forest->latest_ns = now_ns;
+    forest->latest_tick = 1;
+  }
+  tick = now_ns > forest->epoch_ns ? ((now_ns - forest->epoch_ns) >> KVI_FOREST_TICK_SHIFT) + 1 : 1;
 
   if (now_ns == forest->latest_ns)
     return forest->latest_tick;
@@ -179,11 +183,7 @@ void kvi_forest_insert(struct kvi_policy *forest, uint32_t handle, uint32_t pare
                        uint64_t now_ns)
 {
   (void)bytes; /* room is freed a chunk at a time, whatever its size */
-  if (forest->latest_tick == 0) {
-    forest->epoch_ns = forest->latest_ns = now_ns;
-    forest->latest_tick = 1;
-  }
-  kvi_word48_set(&forest->nodes[handle].last_use, tick_of(forest, now_ns));
+  kvi_word48_set(&forest->nodes[handle].last_use, kvi_forest_tick(forest, now_ns));
   forest->nodes[handle].group = KVI_POLICY_MEMORY;
   parent_set(forest, handle, parent);
   enter(forest, handle);
@@ -208,7 +208,7 @@ void kvi_forest_touch(struct kvi_policy *forest, uint32_t handle, uint64_t now_n
 
   if (!is_resident(node))
     return;
-  tick = tick_of(forest, now_ns);
+  tick = kvi_forest_tick(forest, now_ns);
   if (kvi_word48_get(&node->last_use) < tick)
     kvi_word48_set(&node->last_use, tick);
 }
@@ -266,6 +266,6 @@ void kvi_forest_info(const struct kvi_policy *forest, uint32_t handle, struct kv
   info_p->parent = kvi_forest_parent(forest, handle);
   info_p->children = (uint32_t)children_of(node);
   info_p->holds = node->place_or_holds & HELD ? node->place_or_holds & ~HELD : 0;
-  info_p->last_use_ns = tick > 0 ? forest->epoch_ns + ((tick - 1) << TICK_SHIFT) : 0;
+  info_p->last_use_ns = tick > 0 ? kvi_forest_time(forest, tick) : 0;
   info_p->rank = info_p->last_use_ns;
 }

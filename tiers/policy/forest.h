@@ -23,6 +23,7 @@
 
 #include "tiers/policy/policy.h"
 
+#define KVI_FOREST_TICK_SHIFT 8u /* of nanoseconds */
 #define KVI_FOREST_NO_PLACE                                                                                  \
   0x7fffffffu /* in node.place_or_holds: it may not be evicted, or is not in its slot yet */
 
@@ -93,6 +94,15 @@ bool kvi_forest_is_resident(const struct kvi_policy *forest, uint32_t handle);
 uint32_t kvi_forest_parent(const struct kvi_policy *forest, uint32_t handle);
 
 /* ---- for orders ---- */
+
+/* Of an instant, which may be told again. Later instants have later ticks, even within the length of one; those that are told late may share one. */
+uint64_t kvi_forest_tick(struct kvi_policy *forest, uint64_t now_ns);
+
+/* When a tick, above 0, began. */
+static inline uint64_t kvi_forest_time(const struct kvi_policy *forest, uint64_t tick)
+{
+  return forest->epoch_ns + ((tick - 1) << KVI_FOREST_TICK_SHIFT);
+}
 
 static inline uint32_t *kvi_forest_slot(const struct kvi_policy *forest, uint32_t group, uint32_t place)
 {

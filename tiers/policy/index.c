@@ -2,8 +2,7 @@
  * tiers/policy/index.c: the chunk whose memory saves the least (docs/policy.md). A leaf is worth what it costs to compute it again, times the rate at which those who wait at it come back (classes.h),
  * over all branches that end there. When it goes, they end at the chunk before it.
  *
- * A leaf at which nobody waits was left behind: its program has gone on elsewhere, or ended. It goes first, but for a moment after its last use, when somebody may just be about to say that they
- * wait there.
+ * A leaf at which nobody waits was left behind: its program has gone on elsewhere, or ended. It goes first. One that was just stored has not been named by anybody yet, and is spared for a moment.
  *
  * Rates change with time, each class by its own curve, so no order of leaves lasts. A victim is the least of a sample (as Redis and LHD take theirs): SAMPLE leaves at random, beside those that were
  * the cheapest when victims were sought before. Leaves that were left behind are known, and are looked at before any other.
@@ -14,6 +13,7 @@
 #include "base/clock.h"
 #include "base/rand.h"
 #include "tiers/policy/branches.h"
+#include "tiers/policy/continued.h"
 #include "tiers/policy/forest.h"
 #include "tiers/policy/shadow.h"
 
@@ -27,9 +27,11 @@
 #define BRANCHES_MIN  1024u
 #define SUMMED_MAX    32u /* branches of a chunk that count for its price: with as many it stays anyway */
 #define MOMENT_NS     (2 * KVI_NS_PER_S)
-#define SAID_LEAST_S  0.05
-#define SAID_MOST_S   1e6
-#define TOKENS        256.0 /* of a chunk of which nobody said */
+#define REPEATED_NS                                                                                          \
+  KVI_NS_PER_S /* requests of a branch that are closer together are one, unless the first was answered */
+#define SAID_LEAST_S 0.05
+#define SAID_MOST_S  1e6
+#define TOKENS       256.0f /* of a chunk of which nobody said */
 
 /* Seconds of prefill, linear and quadratic in tokens: those of a model of 70 billion parameters. Only their ratio matters for the order. */
 #define ALPHA 4.4e-5
@@ -49,12 +51,18 @@ struct index {
   struct kvi_shadow shadow;
   enum kvi_shadow_order live;
   uint64_t n_resident;
+  uint64_t entering_tick; /* what is_spared is to know of the chunk that is just inserted or moved; else 0 */
   uint64_t random;
 };
 
 static struct index *index_of(struct kvi_policy *policy)
 {
   return (struct index *)policy;
+}
+
+static bool has_place(const struct index *index, uint32_t chunk)
+{
+  return index->forest.nodes[chunk].place_or_holds < KVI_FOREST_NO_PLACE;
 }
 
 /* ---- prices ---- */
@@ -64,59 +72,52 @@ static double seconds_between(uint64_t from_ns, uint64_t to_ns)
   return to_ns > from_ns ? (double)(to_ns - from_ns) / (double)KVI_NS_PER_S : 0;
 }
 
-/* Of the n'th chunk of a chain. */
-static double prefill_s(double tokens, double n)
+/* Of the chunks behind the first `from` of a chain, up to the to'th, of so many tokens each. */
+static double prefill_s(double tokens, double from, double to)
 {
-  return tokens * (ALPHA + BETA * tokens * (2 * n - 1));
+  return tokens * (to - from) * (ALPHA + BETA * tokens * (to + from));
 }
 
-/* Nobody waits there, or only programs that have ended. */
 static bool is_left_behind(const struct index *index, uint32_t chunk)
 {
-  uint32_t branch = kvi_branches_at(index->branches, chunk);
+  return kvi_branches_at(index->branches, chunk) == KVI_BRANCH_NONE;
+}
 
-  while (branch != KVI_BRANCH_NONE) {
-    if (!kvi_branch(index->branches, branch)->closed)
-      return false;
-    branch = kvi_branches_next_at(index->branches, branch);
-  }
-  return true;
+static double branch_cost(const struct kvi_branch *branch, uint32_t from, uint32_t to)
+{
+  return prefill_s(branch->chunk_tokens, from, to);
 }
 
 static double branch_price(const void *ctx, const struct kvi_branch *branch, uint32_t n, uint64_t now_ns)
 {
   const struct index *index = ctx;
 
-  return branch->closed ? 0
-                        : prefill_s(branch->chunk_tokens, n) *
-                              kvi_classes_rate(index->classes, &branch->wait,
-                                               seconds_between(branch->begins_ns, now_ns));
+  return branch_cost(branch, n > 0 ? n - 1 : 0, n) / branch->chunk_bytes *
+         kvi_classes_rate(index->classes, &branch->wait, seconds_between(branch->begins_ns, now_ns));
 }
 
-static double branch_cost(const struct kvi_branch *branch, uint32_t n)
+/* The order's word of a leaf is when it was inserted, in ticks; 0 if a branch ended there since, something came after it, or held it. */
+static bool is_spared(const struct index *index, uint32_t chunk, uint64_t now_ns)
 {
-  return prefill_s(branch->chunk_tokens, n);
+  uint64_t tick = has_place(index, chunk) ? kvi_word48_get(&index->forest.nodes[chunk].word_or_children) : 0;
+
+  return tick != 0 && now_ns < kvi_forest_time(&index->forest, tick) + MOMENT_NS;
 }
 
-/* Seconds saved for each second of keeping it. */
+/* Seconds saved for each second and byte of keeping it. */
 static double price(const struct index *index, uint32_t chunk, uint64_t now_ns)
 {
-  struct kvi_policy_info info;
   uint32_t branch = kvi_branches_at(index->branches, chunk);
   double sum = 0;
 
-  if (branch == KVI_BRANCH_NONE) {
+  if (branch == KVI_BRANCH_NONE && is_spared(index, chunk, now_ns)) {
     const struct kvi_class_wait unknown = {.class = KVI_WAIT_UNKNOWN};
 
-    kvi_forest_info(&index->forest, chunk, &info);
-    if (now_ns < info.last_use_ns + MOMENT_NS)
-      return prefill_s(TOKENS, 1) * kvi_classes_rate(index->classes, &unknown, 0);
-    return 0;
+    return prefill_s(TOKENS, 0, 1) * kvi_classes_rate(index->classes, &unknown, 0);
   }
-  for (uint32_t open = 0; branch != KVI_BRANCH_NONE && open < SUMMED_MAX;) {
+  for (uint32_t i = 0; i < SUMMED_MAX && branch != KVI_BRANCH_NONE; i++) {
     const struct kvi_branch *own = kvi_branch(index->branches, branch);
 
-    open += !own->closed;
     sum += branch_price(index, own, own->n_chunks, now_ns);
     branch = kvi_branches_next_at(index->branches, branch);
   }
@@ -138,11 +139,13 @@ static void left_add(struct index *index, uint32_t chunk)
 
 static void leaf_enter(struct kvi_policy *forest, uint32_t chunk)
 {
+  struct index *index = index_of(forest);
   uint32_t group = forest->nodes[chunk].group;
 
   kvi_forest_place(forest, group, forest->n[group] - 1, chunk);
-  if (is_left_behind(index_of(forest), chunk))
-    left_add(index_of(forest), chunk);
+  kvi_word48_set(&forest->nodes[chunk].word_or_children, index->entering_tick);
+  if (index->entering_tick == 0 && is_left_behind(index, chunk))
+    left_add(index, chunk);
 }
 
 static void leaf_leave(struct kvi_policy *forest, uint32_t chunk)
@@ -152,11 +155,6 @@ static void leaf_leave(struct kvi_policy *forest, uint32_t chunk)
 
   if (last != chunk)
     kvi_forest_place(forest, group, place, last);
-}
-
-static bool has_place(const struct index *index, uint32_t chunk)
-{
-  return index->forest.nodes[chunk].place_or_holds < KVI_FOREST_NO_PLACE;
 }
 
 static bool is_leaf_of(const struct index *index, uint32_t chunk, enum kvi_policy_group group)
@@ -173,13 +171,32 @@ static void chunk_left(struct index *index, uint32_t chunk)
     left_add(index, chunk);
 }
 
-static void give_up(struct index *index, uint32_t branch, uint64_t now_ns)
+static struct kvi_class_wait request_wait(uint64_t program)
 {
-  struct kvi_branch *own = kvi_branch(index->branches, branch);
+  return (struct kvi_class_wait){.class = program != 0 ? KVI_CLASS_REQUEST : KVI_WAIT_UNKNOWN};
+}
+
+/* A wait as it is now, for its class; and if it was answered, from the request on for the class that a request has before. */
+static void observe(struct index *index, const struct kvi_branch *branch,
+                    void (*add)(struct kvi_classes *classes, const struct kvi_class_wait *wait,
+                                double seconds),
+                    uint64_t now_ns)
+{
+  const struct kvi_class_wait request = request_wait(branch->program);
+
+  add(index->classes, &branch->wait, seconds_between(branch->begins_ns, now_ns));
+  if (branch->answered)
+    add(index->classes, &request, seconds_between(branch->used_ns, now_ns));
+}
+
+/* A branch ends. Who was not told to have ended is away for good, as far as anybody can tell. */
+static void give_up(struct index *index, uint32_t branch, bool closed, uint64_t now_ns)
+{
+  const struct kvi_branch *own = kvi_branch(index->branches, branch);
   uint32_t last = own->last;
 
-  if (!own->closed)
-    kvi_classes_away(index->classes, &own->wait, seconds_between(own->begins_ns, now_ns));
+  if (!closed)
+    observe(index, own, kvi_classes_away, now_ns);
   kvi_shadow_left(&index->shadow, branch);
   kvi_branches_remove(index->branches, branch);
   chunk_left(index, last);
@@ -198,67 +215,10 @@ static void shorten(struct index *index, uint32_t chunk, uint64_t now_ns)
 
     own->n_chunks = parent == KVI_POLICY_NONE ? 0 : own->n_chunks - (own->n_chunks > 0);
     if (own->program == 0 && 2 * (uint64_t)own->n_chunks < own->n_whole)
-      give_up(index, branch, now_ns);
+      give_up(index, branch, false, now_ns);
     else
       kvi_branches_move(index->branches, branch, parent);
   }
-}
-
-/* How many chunks two chains have in common, of which only the last ones and their lengths are known. */
-static uint32_t common(const struct index *index, uint32_t a, uint32_t n_a, uint32_t b, uint32_t n_b)
-{
-  while (a != b && a != KVI_POLICY_NONE && b != KVI_POLICY_NONE) {
-    uint32_t *further = n_a >= n_b ? &a : &b, *n = n_a >= n_b ? &n_a : &n_b;
-
-    *further = kvi_forest_parent(&index->forest, *further);
-    *n -= *n > 0;
-  }
-  return a == b && a != KVI_POLICY_NONE ? n_a : 0;
-}
-
-static bool is_half(uint32_t n, const struct kvi_branch *branch, const struct kvi_policy_wait *wait)
-{
-  uint32_t shorter = branch->n_whole < wait->n_chunks ? branch->n_whole : wait->n_chunks;
-
-  return n > 0 && 2 * (uint64_t)n >= shorter;
-}
-
-/* Whose program is not known: who waits at a chunk of the chain, the last such. */
-static uint32_t continued_on_chain(const struct index *index, const struct kvi_policy_wait *wait)
-{
-  uint32_t chunk = wait->last;
-
-  for (uint32_t n = wait->n_chunks; n > 0 && chunk != KVI_POLICY_NONE; n--) {
-    for (uint32_t branch = kvi_branches_at(index->branches, chunk); branch != KVI_BRANCH_NONE;
-         branch = kvi_branches_next_at(index->branches, branch)) {
-      const struct kvi_branch *own = kvi_branch(index->branches, branch);
-
-      if (own->program == 0)
-        return is_half(n, own, wait) ? branch : KVI_BRANCH_NONE;
-    }
-    chunk = kvi_forest_parent(&index->forest, chunk);
-  }
-  return KVI_BRANCH_NONE;
-}
-
-/* The branch of the program that has the most chunks in common with the chain; else one of which nothing is left. */
-static uint32_t continued_of_program(const struct index *index, const struct kvi_policy_wait *wait)
-{
-  uint32_t best = KVI_BRANCH_NONE, most = 0, evicted = KVI_BRANCH_NONE;
-
-  for (uint32_t branch = kvi_branches_of(index->branches, wait->program); branch != KVI_BRANCH_NONE;
-       branch = kvi_branches_next_of(index->branches, branch)) {
-    const struct kvi_branch *own = kvi_branch(index->branches, branch);
-    uint32_t n = common(index, own->last, own->n_chunks, wait->last, wait->n_chunks);
-
-    if (own->last == KVI_POLICY_NONE && evicted == KVI_BRANCH_NONE)
-      evicted = branch;
-    if (n > most && is_half(n, own, wait)) {
-      most = n;
-      best = branch;
-    }
-  }
-  return best != KVI_BRANCH_NONE ? best : evicted;
 }
 
 /* A program that has enough branches gives up the one it did not use for longest. */
@@ -272,42 +232,68 @@ static void make_room(struct index *index, uint64_t program, uint64_t now_ns)
     n++;
   }
   if (n >= OF_PROGRAM)
-    give_up(index, oldest, now_ns);
+    give_up(index, oldest, false, now_ns);
 }
 
-/* Of a branch and what it is now. What is not resident any more cannot be compared, and is taken for the same if the rest is. */
-static uint32_t in_common(const struct index *index, const struct kvi_branch *branch,
-                          const struct kvi_policy_wait *wait)
+static uint32_t branch_new(struct index *index, const struct kvi_policy_use *use, uint64_t now_ns)
 {
-  uint32_t n = common(index, branch->last, branch->n_chunks, wait->last, wait->n_chunks);
-
-  if (n < branch->n_chunks)
-    return n;
-  return branch->n_whole < wait->n_chunks ? branch->n_whole : wait->n_chunks;
+  make_room(index, use->program, now_ns);
+  if (kvi_branches_is_full(index->branches))
+    give_up(index, kvi_branches_oldest(index->branches), false, now_ns);
+  return kvi_branches_add(index->branches, use->program, use->last);
 }
 
-static uint32_t branch_of(struct index *index, const struct kvi_policy_wait *wait, uint64_t now_ns)
+/* Where it ends now, and what is known of its chunks. */
+static void branch_set(struct index *index, uint32_t branch, const struct kvi_policy_use *use)
 {
-  uint32_t branch = wait->program == 0 ? continued_on_chain(index, wait) : continued_of_program(index, wait);
-  struct kvi_branch *own;
-  uint32_t before;
+  struct kvi_branch *own = kvi_branch(index->branches, branch);
+  uint32_t before = own->last;
 
-  if (branch == KVI_BRANCH_NONE) {
-    make_room(index, wait->program, now_ns);
-    if (kvi_branches_is_full(index->branches))
-      give_up(index, kvi_branches_oldest(index->branches), now_ns);
-    return kvi_branches_add(index->branches, wait->program, wait->last);
-  }
-  own = kvi_branch(index->branches, branch);
-  before = own->last;
-  kvi_shadow_back(&index->shadow, branch, in_common(index, own, wait));
+  kvi_branches_move(index->branches, branch, use->last);
+  if (use->last != KVI_POLICY_NONE && has_place(index, use->last))
+    kvi_word48_set(&index->forest.nodes[use->last].word_or_children, 0);
+  own->n_chunks = use->n_chunks;
+  own->n_whole = use->n_whole;
+  own->chunk_tokens = use->chunk_tokens > 0 ? use->chunk_tokens : TOKENS;
+  own->chunk_bytes = use->chunk_bytes > 0 ? use->chunk_bytes : 1;
+  if (before != use->last)
+    chunk_left(index, before);
+}
+
+/* Its program was not known when it came, and is now. */
+static void branch_name(struct index *index, uint32_t branch, uint64_t program, uint64_t now_ns)
+{
+  if (program == 0 || kvi_branch(index->branches, branch)->program == program)
+    return;
+  make_room(index, program, now_ns);
+  kvi_branches_name(index->branches, branch, program);
+}
+
+/* It is back: what it waited for is over. */
+static void branch_back(struct index *index, uint32_t branch, const struct kvi_policy_use *use,
+                        uint64_t now_ns)
+{
+  struct kvi_branch *own = kvi_branch(index->branches, branch);
+
+  kvi_shadow_back(&index->shadow, branch, kvi_continued_common(&index->forest, own, use));
   index->live = kvi_shadow_better(&index->shadow, index->live);
-  if (!own->closed)
-    kvi_classes_back(index->classes, &own->wait, seconds_between(own->begins_ns, wait->used_ns));
-  kvi_branches_use(index->branches, branch);
-  kvi_branches_move(index->branches, branch, wait->last);
-  chunk_left(index, before);
-  return branch;
+  observe(index, own, kvi_classes_back, now_ns);
+}
+
+static bool is_repeated(const struct kvi_branch *branch, uint64_t now_ns)
+{
+  return !branch->answered && now_ns < branch->used_ns + REPEATED_NS;
+}
+
+/* Curves are built anew when it is time, from those that wait now too. */
+static void learn(struct index *index, uint64_t now_ns)
+{
+  if (!kvi_classes_is_due(index->classes, kvi_branches_count(index->branches)))
+    return;
+  for (uint32_t branch = kvi_branches_oldest(index->branches); branch != KVI_BRANCH_NONE;
+       branch = kvi_branches_newer(index->branches, branch))
+    observe(index, kvi_branch(index->branches, branch), kvi_classes_lasting, now_ns);
+  kvi_classes_build(index->classes);
 }
 
 /* ---- the ops ---- */
@@ -367,8 +353,24 @@ static void kept_move(struct index *index, uint32_t chunk)
 static void index_insert(struct kvi_policy *policy, uint32_t chunk, uint32_t parent, uint64_t bytes,
                          uint64_t now_ns)
 {
-  index_of(policy)->n_resident++;
+  struct index *index = index_of(policy);
+
+  index->n_resident++;
+  index->entering_tick = kvi_forest_tick(policy, now_ns);
   kvi_forest_insert(policy, chunk, parent, bytes, now_ns);
+  index->entering_tick = 0;
+}
+
+static void index_move(struct kvi_policy *policy, uint32_t chunk, enum kvi_policy_group group)
+{
+  struct index *index = index_of(policy);
+
+  if (has_place(index, chunk))
+    index->entering_tick = kvi_word48_get(&policy->nodes[chunk].word_or_children);
+  kvi_forest_move(policy, chunk, group);
+  index->entering_tick = 0;
+  if (has_place(index, chunk) && is_left_behind(index, chunk)) /* known in the other group, not in this one */
+    left_add(index, chunk);
 }
 
 static uint32_t index_remove(struct kvi_policy *policy, uint32_t chunk)
@@ -377,6 +379,65 @@ static uint32_t index_remove(struct kvi_policy *policy, uint32_t chunk)
   kept_move(index_of(policy), chunk);
   shorten(index_of(policy), chunk, policy->latest_ns);
   return kvi_forest_remove(policy, chunk);
+}
+
+/* A wait begins, for what is not known. */
+static void begin(struct index *index, uint32_t branch, const struct kvi_policy_use *use, uint64_t now_ns)
+{
+  struct kvi_branch *own;
+
+  branch_set(index, branch, use);
+  kvi_shadow_renew(&index->shadow, branch);
+  kvi_branches_use(index->branches, branch);
+  own = kvi_branch(index->branches, branch);
+  own->used_ns = own->begins_ns = now_ns;
+  own->wait = request_wait(own->program);
+  own->answered = false;
+  kvi_shadow_used(&index->shadow, branch, now_ns);
+  learn(index, now_ns);
+}
+
+static void go_on(struct index *index, uint32_t branch, const struct kvi_policy_use *use, uint64_t now_ns)
+{
+  struct kvi_policy_use more = *use;
+  uint32_t whole = kvi_branch(index->branches, branch)->n_whole;
+
+  more.n_whole = use->n_whole > whole ? use->n_whole : whole;
+  branch_set(index, branch, &more);
+  if (more.n_whole == whole)
+    return;
+  kvi_shadow_renew(&index->shadow, branch);
+  kvi_branches_use(index->branches, branch);
+  kvi_shadow_used(&index->shadow, branch, now_ns);
+}
+
+static void index_arrive(struct kvi_policy *policy, const struct kvi_policy_use *use, uint64_t now_ns)
+{
+  struct index *index = index_of(policy);
+  uint32_t branch = kvi_continued(policy, index->branches, use);
+
+  if (branch == KVI_BRANCH_NONE) {
+    begin(index, branch_new(index, use, now_ns), use, now_ns);
+  } else if (is_repeated(kvi_branch(index->branches, branch), now_ns)) {
+    branch_name(index, branch, use->program, now_ns);
+    go_on(index, branch, use, now_ns);
+  } else {
+    branch_back(index, branch, use, now_ns);
+    branch_name(index, branch, use->program, now_ns);
+    begin(index, branch, use, now_ns);
+  }
+}
+
+static void index_extend(struct kvi_policy *policy, const struct kvi_policy_use *use, uint64_t now_ns)
+{
+  struct index *index = index_of(policy);
+  bool is_whole;
+  uint32_t branch = kvi_extended(policy, index->branches, use, &is_whole);
+
+  if (branch != KVI_BRANCH_NONE)
+    go_on(index, branch, use, now_ns);
+  else if (is_whole)
+    begin(index, branch_new(index, use, now_ns), use, now_ns);
 }
 
 /* What is no time, or one that no curve tells from now or never, counts as not said. */
@@ -389,47 +450,32 @@ static struct kvi_class_wait class_wait(struct index *index, const struct kvi_po
                                  .announced_s = is_said ? wait->announced_s : 0};
 }
 
-static float tokens_of(const struct kvi_policy_wait *wait)
-{
-  return wait->n_chunks > 0 ? (float)wait->n_tokens / (float)wait->n_chunks : 0;
-}
-
-static void index_wait(struct kvi_policy *policy, const struct kvi_policy_wait *wait, uint64_t now_ns)
+static bool index_wait(struct kvi_policy *policy, const struct kvi_policy_wait *wait, uint64_t now_ns)
 {
   struct index *index = index_of(policy);
-  uint32_t branch = branch_of(index, wait, now_ns), n;
-  struct kvi_branch *own = kvi_branch(index->branches, branch);
+  const struct kvi_policy_use use = {
+      .program = wait->program, .last = wait->last, .n_chunks = wait->n_chunks, .n_whole = wait->n_chunks};
+  uint32_t branch = wait->last == KVI_POLICY_NONE ? kvi_branches_of(index->branches, wait->program)
+                                                  : kvi_continued(policy, index->branches, &use);
+  struct kvi_branch *own;
 
-  own->begins_ns = wait->begins_ns;
+  if (branch == KVI_BRANCH_NONE)
+    return false;
+  branch_name(index, branch, wait->program, now_ns);
+  own = kvi_branch(index->branches, branch);
+  own->begins_ns = now_ns;
   own->wait = class_wait(index, wait);
-  own->n_chunks = own->n_whole = wait->n_chunks;
-  own->chunk_tokens = tokens_of(wait);
-  own->closed = false;
-  kvi_shadow_used(&index->shadow, branch, now_ns);
-  n = kvi_branches_count(index->branches);
-  if (!kvi_classes_is_due(index->classes, n))
-    return;
-  for (branch = kvi_branches_oldest(index->branches); branch != KVI_BRANCH_NONE;
-       branch = kvi_branches_newer(index->branches, branch)) {
-    own = kvi_branch(index->branches, branch);
-    if (!own->closed && own->begins_ns < now_ns)
-      kvi_classes_lasting(index->classes, &own->wait, seconds_between(own->begins_ns, now_ns));
-  }
-  kvi_classes_build(index->classes);
+  own->answered = true;
+  return true;
 }
 
 static void index_close(struct kvi_policy *policy, uint64_t program, uint64_t now_ns)
 {
   struct index *index = index_of(policy);
+  uint32_t branch;
 
-  (void)now_ns;
-  for (uint32_t branch = kvi_branches_of(index->branches, program); branch != KVI_BRANCH_NONE;
-       branch = kvi_branches_next_of(index->branches, branch)) {
-    struct kvi_branch *own = kvi_branch(index->branches, branch);
-
-    own->closed = true;
-    chunk_left(index, own->last);
-  }
+  while ((branch = kvi_branches_of(index->branches, program)) != KVI_BRANCH_NONE)
+    give_up(index, branch, true, now_ns);
 }
 
 /* ---- victims ---- */
@@ -509,13 +555,14 @@ static uint32_t index_victim(struct kvi_policy *policy, enum kvi_policy_group gr
 }
 
 static bool index_admits(struct kvi_policy *policy, enum kvi_policy_group group,
-                         const struct kvi_policy_wait *wait, uint64_t now_ns)
+                         const struct kvi_policy_use *use, uint32_t n, uint64_t now_ns)
 {
   struct index *index = index_of(policy);
-  const struct kvi_class_wait as_class = class_wait(index, wait);
+  const struct kvi_class_wait wait = request_wait(use->program);
   uint32_t victim = index_victim(policy, group, now_ns);
-  double worth = prefill_s(tokens_of(wait), wait->n_chunks) *
-                 kvi_classes_rate(index->classes, &as_class, seconds_between(wait->begins_ns, now_ns));
+  double tokens = use->chunk_tokens > 0 ? use->chunk_tokens : TOKENS,
+         bytes = use->chunk_bytes > 0 ? use->chunk_bytes : 1,
+         worth = prefill_s(tokens, n - 1.0, n) / bytes * kvi_classes_rate(index->classes, &wait, 0);
 
   return victim != KVI_POLICY_NONE &&
          (index->live == KVI_SHADOW_BY_USE || price(index, victim, now_ns) < worth);
@@ -542,9 +589,11 @@ const struct kvi_policy_ops kvi_policy_index = {
     .hold = kvi_forest_hold,
     .unhold = kvi_forest_unhold,
     .remove = index_remove,
-    .move = kvi_forest_move,
+    .move = index_move,
     .victim = index_victim,
     .info = index_info,
+    .arrive = index_arrive,
+    .extend = index_extend,
     .wait = index_wait,
     .admits = index_admits,
     .close = index_close,

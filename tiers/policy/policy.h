@@ -47,19 +47,28 @@ enum kvi_wait_kind {
   KVI_WAIT_KINDS
 };
 
-/* A program (an agent's run, a chat) has used a chain up to a chunk, and waits from then on. */
+/*
+ * A program (an agent's run, a chat) uses a chain: a request has come, or has gone on. It is known by its name, or else by the chain: of two requests that have most of the shorter one's chunks in
+ * common, the later continues the earlier.
+ */
+struct kvi_policy_use {
+  uint64_t program; /* a hash of its name; 0: not known */
+  uint32_t
+      last; /* the handle of the last chunk of the chain that is resident, with all before it; KVI_POLICY_NONE: not even the first is */
+  uint32_t n_chunks;               /* of the chain up to it */
+  uint32_t n_whole;                /* of the prompt, stored or not; at least n_chunks */
+  float chunk_tokens, chunk_bytes; /* on average. Tokens 0: 256; bytes 0: 1, so that all chunks are alike */
+};
+
+/* It has been answered, and waits: for what, and how long. */
 struct kvi_policy_wait {
-  uint64_t program;  /* a hash of its name; 0: not known */
-  uint32_t last;     /* the handle of the last chunk of the chain that is resident */
-  uint32_t n_chunks; /* of the chain up to it */
-  uint32_t n_tokens; /* in these */
+  uint64_t program; /* not 0 */
+  uint32_t last,
+      n_chunks; /* of the chain that was used, as above; NONE: the one that the program used last */
   enum kvi_wait_kind kind;
   uint64_t tool;      /* a hash of its name; 0: none */
   uint32_t source;    /* who says when it will be over: any number */
   double announced_s; /* how long it will take, as far as that is known; 0: not said */
-  uint64_t used_ns;   /* when it came to use the chain: the end of its wait before */
-  uint64_t
-      begins_ns; /* of this wait; may be in the future, since what it is to wait with has yet to be computed */
 };
 
 struct kvi_policy_ops {
@@ -93,15 +102,19 @@ struct kvi_policy_ops {
   uint32_t (*victim)(struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns);
   void (*info)(const struct kvi_policy *policy, uint32_t handle, struct kvi_policy_info *info_p);
 
-  /* What follows is NULL in a policy that does not mind programs. */
-  /* All chunks up to wait->last are resident. O(chunks of the chain). */
-  void (*wait)(struct kvi_policy *policy, const struct kvi_policy_wait *wait, uint64_t now_ns);
   /*
-   * Is the last chunk of such a chain, which is not stored yet, worth more than the victim that would have to go for it? wait->last is not looked at. As `wait` knows it, so a caller that
-   * does not know yet what the program will wait for says UNKNOWN.
+   * What follows is NULL in a policy that does not mind programs. Each takes O(chunks of the chain).
+   *
+   * arrive: a request has come, before what it brings is inserted: whoever waited there is back. extend: the same request, with more of its chain resident; nobody is back by that. Ignored if a chunk before use->last is missing.
+   * wait: it is answered. A node that hears nothing of answers does not call it: the wait began when the request came, and is for something that is not known.
    */
-  bool (*admits)(struct kvi_policy *policy, enum kvi_policy_group group, const struct kvi_policy_wait *wait,
-                 uint64_t now_ns);
+  void (*arrive)(struct kvi_policy *policy, const struct kvi_policy_use *use, uint64_t now_ns);
+  void (*extend)(struct kvi_policy *policy, const struct kvi_policy_use *use, uint64_t now_ns);
+  /* False: nothing is known of such a program. */
+  bool (*wait)(struct kvi_policy *policy, const struct kvi_policy_wait *wait, uint64_t now_ns);
+  /* Is the n'th chunk of the chain, from 1 on, which is not stored yet, worth more than the victim that would have to go for it? */
+  bool (*admits)(struct kvi_policy *policy, enum kvi_policy_group group, const struct kvi_policy_use *use,
+                 uint32_t n, uint64_t now_ns);
   /* The program has ended: what it alone has goes first. O(its branches). */
   void (*close)(struct kvi_policy *policy, uint64_t program, uint64_t now_ns);
 };

@@ -1,14 +1,16 @@
 #include "tiers/policy/shadow.h"
 
+#include <math.h>
+
 #include "base/rand.h"
 
 #define SAMPLE 4u
 #define TRIES  16u /* places of the table that are looked at for them */
 #define STEPS_MORE                                                                                           \
   64u /* beside two for each chunk that came: what is over by more, since the cache was not full before, goes bit by bit */
-#define FADE   (1 - 1.0 / 1024) /* for each return */
-#define JUDGED 64u              /* returns before anything is said */
-#define BETTER 0.98             /* price must pay so much less to be taken again */
+#define STEPS_MOST 4096u
+#define FADE       (1 - 1.0 / 1024) /* for each return */
+#define JUDGED     64u              /* returns before anything is said */
 
 void kvi_shadow_start(struct kvi_shadow *shadow)
 {
@@ -49,13 +51,18 @@ void kvi_shadow_left(struct kvi_shadow *shadow, uint32_t branch)
 void kvi_shadow_back(struct kvi_shadow *shadow, uint32_t branch, uint32_t common)
 {
   struct kvi_branch *own = kvi_branch(shadow->branches, branch);
+  double paid[2], more;
 
+  for (uint32_t order = 0; order < 2; order++)
+    paid[order] = own->shadow[order] < common ? shadow->cost(own, own->shadow[order], common) : 0;
+  more = paid[KVI_SHADOW_BY_PRICE] - paid[KVI_SHADOW_BY_USE];
   shadow->judged++;
-  for (uint32_t order = 0; order < 2; order++) {
-    shadow->paid[order] *= FADE;
-    for (uint32_t n = own->shadow[order]; n < common; n++)
-      shadow->paid[order] += shadow->cost(own, n + 1);
-  }
+  shadow->lost = shadow->lost * FADE + more;
+  shadow->lost_squares = shadow->lost_squares * FADE + more * more;
+}
+
+void kvi_shadow_renew(struct kvi_shadow *shadow, uint32_t branch)
+{
   if (branch == shadow->oldest)
     oldest_from(shadow, kvi_branches_newer(shadow->branches, branch));
 }
@@ -127,10 +134,10 @@ static bool shorten_cheapest(struct kvi_shadow *shadow, uint64_t now_ns)
 void kvi_shadow_used(struct kvi_shadow *shadow, uint32_t branch, uint64_t now_ns)
 {
   struct kvi_branch *own = kvi_branch(shadow->branches, branch);
-  uint32_t steps, steps_max = 2 * own->n_chunks + STEPS_MORE;
+  uint32_t steps, steps_max = own->n_whole < STEPS_MOST / 2 ? 2 * own->n_whole + STEPS_MORE : STEPS_MOST;
 
-  take(shadow, KVI_SHADOW_BY_USE, own, own->n_chunks);
-  take(shadow, KVI_SHADOW_BY_PRICE, own, own->n_chunks);
+  take(shadow, KVI_SHADOW_BY_USE, own, own->n_whole);
+  take(shadow, KVI_SHADOW_BY_PRICE, own, own->n_whole);
   if (shadow->oldest == KVI_BRANCH_NONE)
     oldest_from(shadow, branch);
   if (shadow->room == 0)
@@ -142,13 +149,12 @@ void kvi_shadow_used(struct kvi_shadow *shadow, uint32_t branch, uint64_t now_ns
       break;
 }
 
+/* A few dear returns decide nothing: what was lost has to be more than chance would make of as many, which is about the root of its squares. */
 enum kvi_shadow_order kvi_shadow_better(const struct kvi_shadow *shadow, enum kvi_shadow_order now)
 {
-  double use = shadow->paid[KVI_SHADOW_BY_USE], price = shadow->paid[KVI_SHADOW_BY_PRICE];
-
   if (shadow->judged < JUDGED)
     return KVI_SHADOW_BY_PRICE;
-  if (price > use)
+  if (shadow->lost > sqrt(shadow->lost_squares))
     return KVI_SHADOW_BY_USE;
-  return price < BETTER * use ? KVI_SHADOW_BY_PRICE : now;
+  return shadow->lost < 0 ? KVI_SHADOW_BY_PRICE : now;
 }

@@ -129,31 +129,43 @@ static void model_step(const struct kvi_policy_ops *ops, struct kvi_policy *poli
   }
 }
 
-/* Programs wait at chunks, and end. */
+/* Programs come to chunks, go on, wait there, and end. */
 static void program_step(const struct kvi_policy_ops *ops, struct kvi_policy *policy,
                          const struct model *model, kvi_rand *rand, uint64_t now)
 {
   uint32_t handle = (uint32_t)kvi_rand_below(rand, N), n = 0;
-  struct kvi_policy_wait wait = {.program = kvi_rand_below(rand, 8),
+  struct kvi_policy_use use = {.program = kvi_rand_below(rand, 8), .last = KVI_POLICY_NONE};
+  struct kvi_policy_wait wait = {.program = 1 + kvi_rand_below(rand, 7),
                                  .last = handle,
                                  .kind = (enum kvi_wait_kind)kvi_rand_below(rand, KVI_WAIT_KINDS),
                                  .tool = kvi_rand_below(rand, 4),
                                  .source = (uint32_t)kvi_rand_below(rand, 3),
-                                 .used_ns = now,
-                                 .begins_ns = now + kvi_rand_below(rand, 3) * TICK};
+                                 .announced_s = (double)kvi_rand_below(rand, 3) / 1e6};
 
-  if (!model->resident[handle])
-    return;
-  if (kvi_rand_below(rand, 8) == 0) {
-    ops->close(policy, wait.program, now);
-    return;
-  }
-  for (uint32_t at = handle; at != KVI_POLICY_NONE; at = model_parent(model, at))
+  for (uint32_t at = handle; model->resident[handle] && at != KVI_POLICY_NONE; at = model_parent(model, at))
     n++;
-  wait.n_chunks = n;
-  wait.n_tokens = 256 * n;
-  wait.announced_s = (double)kvi_rand_below(rand, 3) / 1e6;
-  ops->wait(policy, &wait, now);
+  if (n > 0)
+    use.last = handle;
+  else
+    wait.last = KVI_POLICY_NONE;
+  use.n_chunks = wait.n_chunks = n;
+  use.n_whole = n + (uint32_t)kvi_rand_below(rand, 3);
+  switch (kvi_rand_below(rand, 8)) {
+  case 0:
+    ops->close(policy, wait.program, now);
+    break;
+  case 1:
+  case 2:
+    (void)ops->wait(policy, &wait, now);
+    break;
+  case 3:
+  case 4:
+    ops->extend(policy, &use, now);
+    break;
+  default:
+    ops->arrive(policy, &use, now);
+    break;
+  }
 }
 
 static void like_the_model(const struct kvi_policy_ops *ops, bool exact)

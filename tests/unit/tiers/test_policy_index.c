@@ -1,94 +1,9 @@
 /* The policy "index": who stays, by what its waits have been like, what was announced, and what it would cost to compute again. */
+#include "policy_testing.h"
+
 #include <math.h>
-#include <stdbool.h>
-#include <string.h>
 
-#include "testing.h"
-
-#include "base/clock.h"
 #include "base/rand.h"
-#include "tiers/policy/policy.h"
-
-#define CAPACITY 4096u
-#define SECOND   KVI_NS_PER_S
-
-static const struct kvi_policy_ops *const ops = &kvi_policy_index;
-
-struct world {
-  struct kvi_policy *policy;
-  uint64_t now;
-  uint32_t fresh; /* handles from here on were never used */
-};
-
-static int setup(void **state)
-{
-  struct world *world = calloc(1, sizeof(*world));
-
-  world->now = 1000 * SECOND;
-  assert_int_equal(ops->create(CAPACITY, &world->policy), KVS_OK);
-  *state = world;
-  return 0;
-}
-
-static int teardown(void **state)
-{
-  struct world *world = *state;
-
-  ops->destroy(world->policy);
-  free(world);
-  return 0;
-}
-
-/* A chain of n chunks behind parent. Returns its last chunk. */
-static uint32_t chain(struct world *world, uint32_t parent, uint32_t n)
-{
-  while (n-- > 0) {
-    ops->insert(world->policy, world->fresh, parent, 1, world->now);
-    parent = world->fresh++;
-  }
-  return parent;
-}
-
-/* The program uses the chain now, and waits from now on. */
-static void wait_at(struct world *world, uint64_t program, uint32_t last, uint32_t n, enum kvi_wait_kind kind,
-                    uint32_t source, double announced_s)
-{
-  struct kvi_policy_wait wait = {.program = program,
-                                 .last = last,
-                                 .n_chunks = n,
-                                 .n_tokens = 256 * n,
-                                 .kind = kind,
-                                 .source = source,
-                                 .announced_s = announced_s,
-                                 .used_ns = world->now,
-                                 .begins_ns = world->now};
-
-  ops->touch(world->policy, last, world->now);
-  ops->wait(world->policy, &wait, world->now);
-}
-
-static uint32_t evict(struct world *world)
-{
-  uint32_t victim = ops->victim(world->policy, KVI_POLICY_MEMORY, world->now);
-
-  if (victim != KVI_POLICY_NONE)
-    (void)ops->remove(world->policy, victim);
-  return victim;
-}
-
-/* What waits of a kind are like: a program of its own comes back `times` times. */
-static void learn(struct world *world, uint64_t program, enum kvi_wait_kind kind, double seconds,
-                  uint32_t times, uint32_t source, double announced_s)
-{
-  uint32_t last = chain(world, KVI_POLICY_NONE, 1);
-
-  for (uint32_t i = 0; i < times; i++) {
-    wait_at(world, program, last, 1, kind, source, announced_s);
-    world->now += (uint64_t)(seconds * (double)SECOND);
-  }
-  ops->close(world->policy, program, world->now);
-  assert_int_equal(evict(world), last);
-}
 
 /* A tool that is back in two seconds, and people who take ten minutes: the same age, and not the same worth. */
 static void by_kind(void **state)
@@ -124,6 +39,35 @@ static void by_age(void **state)
   world->now += 100 * SECOND;
   assert_int_equal(evict(world), tool);
   assert_int_equal(evict(world), tool - 1);
+}
+
+/* Two tools of one kind. */
+static void by_tool(void **state)
+{
+  struct world *world = *state;
+  uint32_t ends[2];
+
+  for (uint32_t round = 0; round < 2; round++) { /* in the second one they wait for good */
+    for (uint32_t i = 0; i < 2; i++) {
+      struct kvi_policy_wait wait = {
+          .program = 1 + i, .n_chunks = 10 + 20 * i, .kind = KVI_WAIT_TOOL, .tool = 5 + i};
+
+      ends[i] = wait.last = chain(world, KVI_POLICY_NONE, wait.n_chunks);
+      for (uint32_t k = 0; k < (round == 0 ? 300 : 1); k++) {
+        arrive_at(world, wait.program, wait.last, wait.n_chunks);
+        assert_true(ops->wait(world->policy, &wait, world->now));
+        world->now += round == 0 ? (i == 0 ? 2 : 600) * SECOND : 0;
+      }
+      if (round == 0)
+        ops->close(world->policy, 1 + i, world->now);
+    }
+  }
+  world->now += SECOND;
+  for (uint32_t i = 0; i < 40; i++) /* what was closed */
+    assert_true(evict(world) < 40);
+  for (uint32_t i = 0; i < 30; i++) /* the slow one, though it has the longer chain */
+    assert_int_equal(evict(world), ends[1] - i);
+  assert_int_equal(evict(world), ends[0]);
 }
 
 /* Attention is quadratic: the end of a long chain costs more to compute again. */
@@ -164,6 +108,67 @@ static void closed_and_used(void **state)
   wait_at(world, 1, other, 3, KVI_WAIT_TOOL, 0, 0);
   world->now += 10 * SECOND;
   wait_at(world, 2, closed, 50, KVI_WAIT_TOOL, 0, 0);
+  assert_int_equal(evict(world), other);
+}
+
+/* Among many that are worth something it is found at once, and so is what was before it. */
+static void closed_is_known(void **state)
+{
+  struct world *world = *state;
+  uint32_t closed;
+
+  for (uint32_t i = 0; i < 500; i++)
+    wait_at(world, 10 + i, chain(world, KVI_POLICY_NONE, 1), 1, KVI_WAIT_TOOL, 0, 0);
+  closed = chain(world, KVI_POLICY_NONE, 3);
+  wait_at(world, 2, closed, 3, KVI_WAIT_TOOL, 0, 0);
+  world->now += 5 * SECOND;
+  ops->close(world->policy, 2, world->now);
+  for (uint32_t i = 0; i < 3; i++)
+    assert_int_equal(evict(world), closed - i);
+}
+
+/* Two who wait at a chunk are worth more than one at a chain a little longer. */
+static void two_are_worth_more(void **state)
+{
+  struct world *world = *state;
+  uint32_t one = chain(world, KVI_POLICY_NONE, 40), two = chain(world, KVI_POLICY_NONE, 20);
+
+  wait_at(world, 1, one, 40, KVI_WAIT_TOOL, 0, 0);
+  wait_at(world, 2, two, 20, KVI_WAIT_TOOL, 0, 0);
+  wait_at(world, 3, two, 20, KVI_WAIT_TOOL, 0, 0);
+  world->now += SECOND;
+  assert_int_equal(evict(world), one);
+}
+
+/* A program has twelve branches at most: with the next one the first is given up, and what it alone had goes. */
+static void twelve_branches(void **state)
+{
+  struct world *world = *state;
+  uint32_t first = chain(world, KVI_POLICY_NONE, 30), other = chain(world, KVI_POLICY_NONE, 5);
+
+  wait_at(world, 2, other, 5, KVI_WAIT_TOOL, 0, 0);
+  wait_at(world, 1, first, 30, KVI_WAIT_TOOL, 0, 0);
+  for (uint32_t i = 1; i < 12; i++)
+    wait_at(world, 1, chain(world, KVI_POLICY_NONE, 10), 10, KVI_WAIT_TOOL, 0, 0);
+  world->now += 5 * SECOND;
+  assert_int_equal(ops->victim(world->policy, KVI_POLICY_MEMORY, world->now), other);
+  wait_at(world, 1, chain(world, KVI_POLICY_NONE, 10), 10, KVI_WAIT_TOOL, 0, 0);
+  assert_int_equal(evict(world), first);
+}
+
+/* Two unnamed programs have a quarter of their chains in common: one does not take the place of the other. */
+static void unnamed_and_alike(void **state)
+{
+  struct world *world = *state;
+  uint32_t start = chain(world, KVI_POLICY_NONE, 10), one = chain(world, start, 30), other, another;
+
+  other = chain(world, KVI_POLICY_NONE, 5);
+  wait_at(world, 2, other, 5, KVI_WAIT_TOOL, 0, 0);
+  arrive_at(world, 0, one, 40);
+  world->now += SECOND;
+  another = chain(world, start, 30);
+  arrive_at(world, 0, another, 40);
+  world->now += 4 * SECOND;
   assert_int_equal(evict(world), other);
 }
 
@@ -292,21 +297,20 @@ static void unseen_tool(void **state)
 {
   struct world *world = *state;
   uint32_t known, unseen;
-  struct kvi_policy_wait wait = {
-      .program = 3, .n_chunks = 30, .n_tokens = 30 * 256, .kind = KVI_WAIT_TOOL, .tool = 77};
+  struct kvi_policy_wait wait = {.program = 3, .n_chunks = 30, .kind = KVI_WAIT_TOOL, .tool = 77};
 
   learn(world, 1, KVI_WAIT_TOOL, 20, 300, 0, 0);
   known = chain(world, KVI_POLICY_NONE, 10);
   unseen = chain(world, KVI_POLICY_NONE, 30);
   wait_at(world, 2, known, 10, KVI_WAIT_TOOL, 0, 0);
   wait.last = unseen;
-  wait.used_ns = wait.begins_ns = world->now;
-  ops->wait(world->policy, &wait, world->now);
+  arrive_at(world, 3, unseen, 30);
+  assert_true(ops->wait(world->policy, &wait, world->now));
   world->now += 5 * SECOND;
   assert_int_equal(evict(world), known); /* the shorter one */
 }
 
-/* Times that are none are not said: though both waits have yet to begin, the shorter chain goes. */
+/* Times that are none are not said: the shorter chain goes. */
 static void no_times(void **state)
 {
   static const double said[] = {1e-300, 5e-324, 1e-3, 1e308, INFINITY, NAN, -1};
@@ -315,23 +319,11 @@ static void no_times(void **state)
 
   for (uint32_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
     uint32_t last = chain(world, KVI_POLICY_NONE, 10);
-    struct kvi_policy_wait wait = {.program = 1,
-                                   .last = silent,
-                                   .n_chunks = 30,
-                                   .n_tokens = 30 * 256,
-                                   .kind = KVI_WAIT_TOOL,
-                                   .used_ns = world->now,
-                                   .begins_ns = world->now + 3600 * SECOND};
 
-    ops->wait(world->policy, &wait, world->now);
-    wait.program = 2 + i;
-    wait.last = last;
-    wait.n_chunks = 10;
-    wait.n_tokens = 10 * 256;
-    wait.announced_s = said[i];
-    ops->wait(world->policy, &wait, world->now);
+    wait_at(world, 1, silent, 30, KVI_WAIT_TOOL, 0, 0);
+    wait_at(world, 2 + i, last, 10, KVI_WAIT_TOOL, 0, said[i]);
     assert_int_equal(evict(world), last);
-    ops->close(world->policy, wait.program, world->now);
+    ops->close(world->policy, 2 + i, world->now);
     for (uint32_t k = 1; k < 10; k++)
       assert_int_equal(evict(world), last - k);
   }
@@ -363,12 +355,12 @@ static void unnamed(void **state)
   end = chain(world, KVI_POLICY_NONE, 5);
   for (uint32_t i = 0; i < 300; i++) {
     end = chain(world, end, 1);
-    wait_at(world, 0, end, 6 + i, KVI_WAIT_UNKNOWN, 0, 0);
+    arrive_at(world, 0, end, 6 + i);
     world->now += SECOND;
   }
   tool = chain(world, KVI_POLICY_NONE, 500);
   wait_at(world, 2, tool, 500, KVI_WAIT_TOOL, 0, 0);
-  wait_at(world, 0, chain(world, end, 1), 306, KVI_WAIT_UNKNOWN, 0, 0);
+  arrive_at(world, 0, chain(world, end, 1), 306);
   world->now += SECOND / 2;
   assert_int_equal(evict(world), tool);
 }
@@ -377,19 +369,19 @@ static void unnamed(void **state)
 static void admission(void **state)
 {
   struct world *world = *state;
-  struct kvi_policy_wait wait = {.program = 9, .n_chunks = 10, .n_tokens = 2560, .kind = KVI_WAIT_HUMAN};
-  uint32_t tool;
+  struct kvi_policy_use use = {.last = KVI_POLICY_NONE, .n_whole = 10};
+  uint32_t tool, person = chain(world, KVI_POLICY_NONE, 1);
 
   learn(world, 1, KVI_WAIT_TOOL, 2, 300, 0, 0);
-  learn(world, 2, KVI_WAIT_HUMAN, 600, 300, 0, 0);
-  wait.used_ns = wait.begins_ns = world->now;
-  assert_false(ops->admits(world->policy, KVI_POLICY_MEMORY, &wait, world->now)); /* nothing would go */
+  for (uint32_t i = 0; i < 300; i++, world->now += 600 * SECOND)
+    arrive_at(world, 0, person, 1);
+  assert_int_equal(evict(world), person);
+  assert_false(ops->admits(world->policy, KVI_POLICY_MEMORY, &use, 10, world->now)); /* nothing would go */
   tool = chain(world, KVI_POLICY_NONE, 10);
   wait_at(world, 4, tool, 10, KVI_WAIT_TOOL, 0, 0);
-  assert_false(ops->admits(world->policy, KVI_POLICY_MEMORY, &wait, world->now));
+  assert_false(ops->admits(world->policy, KVI_POLICY_MEMORY, &use, 10, world->now));
   world->now += 100 * SECOND; /* the tool should be back long since */
-  wait.used_ns = wait.begins_ns = world->now;
-  assert_true(ops->admits(world->policy, KVI_POLICY_MEMORY, &wait, world->now));
+  assert_true(ops->admits(world->policy, KVI_POLICY_MEMORY, &use, 10, world->now));
 }
 
 /* More branches than there is room for, and more of one program than it may have. */
@@ -415,8 +407,13 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(by_kind, setup, teardown),
       cmocka_unit_test_setup_teardown(by_age, setup, teardown),
+      cmocka_unit_test_setup_teardown(by_tool, setup, teardown),
       cmocka_unit_test_setup_teardown(by_cost, setup, teardown),
       cmocka_unit_test_setup_teardown(closed_goes_first, setup, teardown),
+      cmocka_unit_test_setup_teardown(closed_is_known, setup, teardown),
+      cmocka_unit_test_setup_teardown(two_are_worth_more, setup, teardown),
+      cmocka_unit_test_setup_teardown(twelve_branches, setup, teardown),
+      cmocka_unit_test_setup_teardown(unnamed_and_alike, setup, teardown),
       cmocka_unit_test_setup_teardown(closed_and_used, setup, teardown),
       cmocka_unit_test_setup_teardown(shared_stays, setup, teardown),
       cmocka_unit_test_setup_teardown(left_behind, setup, teardown),

@@ -24,10 +24,14 @@ static double price_of(const void *ctx, const struct kvi_branch *branch, uint32_
   return (double)branch->program + n / 1000.0;
 }
 
-static double cost_of(const struct kvi_branch *branch, uint32_t n)
+static double cost_of(const struct kvi_branch *branch, uint32_t from, uint32_t to)
 {
+  double sum = 0;
+
   (void)branch;
-  return 1 + n / 100.0;
+  for (uint32_t n = from + 1; n <= to; n++)
+    sum += 1 + n / 100.0;
+  return sum;
 }
 
 static uint64_t sum(const struct model *models, enum kvi_shadow_order order)
@@ -61,7 +65,7 @@ static void like_the_model(void **state)
   for (uint64_t seed = 1; seed < 30; seed++) {
     struct kvi_shadow shadow = {.price = price_of, .cost = cost_of};
     struct model models[N] = {0};
-    double paid[2] = {0, 0};
+    double lost = 0, lost_squares = 0;
     kvi_rand rand;
 
     kvi_rand_seed(&rand, seed);
@@ -72,6 +76,7 @@ static void like_the_model(void **state)
       models[i].branch = kvi_branches_add(shadow.branches, i + 1, KVI_POLICY_NONE);
     for (uint32_t step = 1; step < 2000; step++) {
       struct model *model = &models[kvi_rand_below(&rand, N)];
+      double paid[2];
       uint32_t common = (uint32_t)kvi_rand_below(&rand, 30), n = common + (uint32_t)kvi_rand_below(&rand, 10);
 
       if (kvi_rand_below(&rand, 20) == 0) { /* given up, and another in its place */
@@ -80,40 +85,44 @@ static void like_the_model(void **state)
         continue;
       }
       kvi_shadow_back(&shadow, model->branch, common);
+      kvi_shadow_renew(&shadow, model->branch);
       kvi_branches_use(shadow.branches, model->branch);
-      kvi_branch(shadow.branches, model->branch)->n_chunks = n;
+      kvi_branch(shadow.branches, model->branch)->n_whole = n;
       kvi_shadow_used(&shadow, model->branch, step);
       model->used = step;
+      paid[0] = paid[1] = 0;
       for (enum kvi_shadow_order order = KVI_SHADOW_BY_USE; order <= KVI_SHADOW_BY_PRICE; order++) {
-        paid[order] *= FADE;
         for (uint32_t k = model->n[order]; k < common; k++)
           paid[order] += 1 + (k + 1) / 100.0;
         model->n[order] = n;
         while (sum(models, order) > ROOM)
           model_shorten(models, order);
-        assert_true(fabs(paid[order] - shadow.paid[order]) < 1e-6 * (1 + paid[order]));
         assert_int_equal(shadow.taken[order], sum(models, order));
         for (uint32_t i = 0; i < N; i++)
           assert_int_equal(kvi_branch(shadow.branches, models[i].branch)->shadow[order], models[i].n[order]);
       }
+      lost = lost * FADE + paid[KVI_SHADOW_BY_PRICE] - paid[KVI_SHADOW_BY_USE];
+      lost_squares = lost_squares * FADE + pow(paid[KVI_SHADOW_BY_PRICE] - paid[KVI_SHADOW_BY_USE], 2);
+      assert_true(fabs(lost - shadow.lost) < 1e-6 * (1 + fabs(lost)));
+      assert_true(fabs(lost_squares - shadow.lost_squares) < 1e-6 * (1 + lost_squares));
     }
     kvi_branches_destroy(shadow.branches);
   }
 }
 
-/* Nothing is said before enough was seen; then the cheaper one, and back only when it is cheaper by more than a little. */
+/* Nothing is said before enough was seen, nor by what may be chance; then the cheaper one, and back when it has made up for what it lost. */
 static void better(void **state)
 {
-  struct kvi_shadow shadow = {.judged = 10, .paid = {[KVI_SHADOW_BY_USE] = 1, [KVI_SHADOW_BY_PRICE] = 100}};
+  struct kvi_shadow shadow = {.judged = 10, .lost = 100, .lost_squares = 100};
 
   (void)state;
   assert_int_equal(kvi_shadow_better(&shadow, KVI_SHADOW_BY_PRICE), KVI_SHADOW_BY_PRICE);
   shadow.judged = 1000;
   assert_int_equal(kvi_shadow_better(&shadow, KVI_SHADOW_BY_PRICE), KVI_SHADOW_BY_USE);
-  shadow.paid[KVI_SHADOW_BY_USE] = 101;
-  assert_int_equal(kvi_shadow_better(&shadow, KVI_SHADOW_BY_USE), KVI_SHADOW_BY_USE);
+  shadow.lost_squares = 100 * 100;
   assert_int_equal(kvi_shadow_better(&shadow, KVI_SHADOW_BY_PRICE), KVI_SHADOW_BY_PRICE);
-  shadow.paid[KVI_SHADOW_BY_USE] = 103;
+  assert_int_equal(kvi_shadow_better(&shadow, KVI_SHADOW_BY_USE), KVI_SHADOW_BY_USE);
+  shadow.lost = -1;
   assert_int_equal(kvi_shadow_better(&shadow, KVI_SHADOW_BY_USE), KVI_SHADOW_BY_PRICE);
 }
 

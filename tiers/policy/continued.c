@@ -1,0 +1,118 @@
+#include "tiers/policy/continued.h"
+
+#include "tiers/policy/forest.h"
+
+#define LOOKED_MAX 32u /* branches of a chunk, for one without a name */
+
+/* Of two chains up to these chunks. */
+static uint32_t resident_common(const struct kvi_policy *forest, uint32_t a, uint32_t n_a, uint32_t b,
+                                uint32_t n_b)
+{
+  while (a != b && a != KVI_POLICY_NONE && b != KVI_POLICY_NONE) {
+    uint32_t *further = n_a >= n_b ? &a : &b, *n = n_a >= n_b ? &n_a : &n_b;
+
+    *further = kvi_forest_parent(forest, *further);
+    *n -= *n > 0;
+  }
+  return a == b && a != KVI_POLICY_NONE ? n_a : 0;
+}
+
+static uint32_t shorter(const struct kvi_branch *branch, const struct kvi_policy_use *use)
+{
+  return branch->n_whole < use->n_whole ? branch->n_whole : use->n_whole;
+}
+
+/* n: those that are resident. */
+static uint32_t whole_common(const struct kvi_branch *branch, const struct kvi_policy_use *use, uint32_t n)
+{
+  return n < branch->n_chunks ? n : shorter(branch, use);
+}
+
+static bool is_half(const struct kvi_branch *branch, const struct kvi_policy_use *use, uint32_t n)
+{
+  return n > 0 && 2 * (uint64_t)n >= shorter(branch, use);
+}
+
+uint32_t kvi_continued_common(const struct kvi_policy *forest, const struct kvi_branch *branch,
+                              const struct kvi_policy_use *use)
+{
+  return whole_common(branch, use,
+                      resident_common(forest, branch->last, branch->n_chunks, use->last, use->n_chunks));
+}
+
+static uint32_t of_program(const struct kvi_policy *forest, const struct kvi_branches *branches,
+                           const struct kvi_policy_use *use)
+{
+  uint32_t best = KVI_BRANCH_NONE, most = 0, evicted = KVI_BRANCH_NONE;
+
+  for (uint32_t branch = kvi_branches_of(branches, use->program); branch != KVI_BRANCH_NONE;
+       branch = kvi_branches_next_of(branches, branch)) {
+    const struct kvi_branch *own = kvi_branch(branches, branch);
+    uint32_t n = resident_common(forest, own->last, own->n_chunks, use->last, use->n_chunks);
+
+    if (own->last == KVI_POLICY_NONE && evicted == KVI_BRANCH_NONE)
+      evicted = branch;
+    if (n > most && is_half(own, use, whole_common(own, use, n))) {
+      most = n;
+      best = branch;
+    }
+  }
+  return best != KVI_BRANCH_NONE ? best : evicted;
+}
+
+/* Who is known by another name is passed over, unless the request has none. */
+static uint32_t on_chain(const struct kvi_policy *forest, const struct kvi_branches *branches,
+                         const struct kvi_policy_use *use)
+{
+  uint32_t chunk = use->last;
+
+  for (uint32_t n = use->n_chunks; n > 0 && chunk != KVI_POLICY_NONE; n--) {
+    uint32_t branch = kvi_branches_at(branches, chunk);
+
+    for (uint32_t i = 0; i < LOOKED_MAX && branch != KVI_BRANCH_NONE; i++) {
+      const struct kvi_branch *own = kvi_branch(branches, branch);
+
+      if (use->program == 0 || own->program == 0)
+        return is_half(own, use, n) ? branch : KVI_BRANCH_NONE;
+      branch = kvi_branches_next_at(branches, branch);
+    }
+    chunk = kvi_forest_parent(forest, chunk);
+  }
+  return KVI_BRANCH_NONE;
+}
+
+uint32_t kvi_continued(const struct kvi_policy *forest, const struct kvi_branches *branches,
+                       const struct kvi_policy_use *use)
+{
+  uint32_t branch = use->program == 0 ? KVI_BRANCH_NONE : of_program(forest, branches, use);
+
+  return branch != KVI_BRANCH_NONE ? branch : on_chain(forest, branches, use);
+}
+
+/* Of the first n chunks, which end where the branch does. */
+static bool is_storing(const struct kvi_branch *branch, const struct kvi_policy_use *use, uint32_t n)
+{
+  if (branch->n_chunks != n || (use->program != 0 && branch->program != 0 && branch->program != use->program))
+    return false;
+  return (!branch->answered && n < branch->n_whole) || is_half(branch, use, n);
+}
+
+uint32_t kvi_extended(const struct kvi_policy *forest, const struct kvi_branches *branches,
+                      const struct kvi_policy_use *use, bool *is_whole_p)
+{
+  uint32_t chunk = use->last, n = use->n_chunks;
+
+  *is_whole_p = true;
+  for (; n > 0 && chunk != KVI_POLICY_NONE; n--) {
+    uint32_t branch = kvi_branches_at(branches, chunk);
+
+    for (uint32_t i = 0; i < LOOKED_MAX && branch != KVI_BRANCH_NONE; i++) {
+      if (is_storing(kvi_branch(branches, branch), use, n))
+        return branch;
+      branch = kvi_branches_next_at(branches, branch);
+    }
+    chunk = kvi_forest_parent(forest, chunk);
+  }
+  *is_whole_p = n == 0 && chunk == KVI_POLICY_NONE;
+  return KVI_BRANCH_NONE;
+}

@@ -1,0 +1,28 @@
+/*
+ * tiers/policy/continued.h: which branch a request goes on with. Only the last resident chunks of both are known, and how long they were: what is not resident any more cannot be compared, and is taken for
+ * the same if all that is left is.
+ *
+ * O(chunks of both chains, times branches of the program).
+ */
+#ifndef KVASIR_TIERS_POLICY_CONTINUED_H
+#define KVASIR_TIERS_POLICY_CONTINUED_H
+
+#include "tiers/policy/branches.h"
+
+/*
+ * The branch of its program that has the most resident chunks in common with the chain, else one of which none is left. If the program is not known, or has no such branch: the
+ * one that waits last on the chain. In each case only one that has half of the shorter of both in common. KVI_BRANCH_NONE: none is.
+ */
+uint32_t kvi_continued(const struct kvi_policy *forest, const struct kvi_branches *branches,
+                       const struct kvi_policy_use *use);
+/*
+ * The branch whose request has stored the end of this chain: the nearest on it that is not answered and has yet to store more, or has half of it. KVI_BRANCH_NONE: none; *is_whole_p: are all chunks
+ * before use->last there?
+ */
+uint32_t kvi_extended(const struct kvi_policy *forest, const struct kvi_branches *branches,
+                      const struct kvi_policy_use *use, bool *is_whole_p);
+/* How many chunks the branch has in common with the chain. */
+uint32_t kvi_continued_common(const struct kvi_policy *forest, const struct kvi_branch *branch,
+                              const struct kvi_policy_use *use);
+
+#endif
