@@ -84,6 +84,11 @@ uint32_t kvi_branches_places(const struct kvi_branches *branches)
   return branches->fresh;
 }
 
+bool kvi_branches_is_used(const struct kvi_branches *branches, uint32_t branch)
+{
+  return branches->branches[branch].used;
+}
+
 struct kvi_branch *kvi_branch(const struct kvi_branches *branches, uint32_t branch)
 {
   return &branches->branches[branch];
@@ -246,6 +251,7 @@ uint32_t kvi_branches_add(struct kvi_branches *branches, uint64_t program, uint3
     branch = branches->fresh++;
   branches->n++;
   memset(&branches->branches[branch], 0, sizeof(branches->branches[branch]));
+  branches->branches[branch].used = true;
   program_enter(branches, branch, program);
   chunk_enter(branches, branch, last);
   use_enter(branches, branch);
@@ -276,6 +282,7 @@ void kvi_branches_remove(struct kvi_branches *branches, uint32_t branch)
   program_leave(branches, branch);
   chunk_leave(branches, branch);
   use_leave(branches, branch);
+  memset(&branches->branches[branch], 0, sizeof(branches->branches[branch]));
   branches->branches[branch].newer = branches->free;
   branches->free = branch;
   branches->n--;

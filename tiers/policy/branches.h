@@ -32,6 +32,7 @@ struct kvi_branch {
   uint32_t next_at, prev_at;
   uint32_t next_of, prev_of;
   uint32_t newer, older;
+  bool used;
 };
 
 struct kvi_branches;
@@ -42,9 +43,9 @@ void kvi_branches_destroy(struct kvi_branches *branches); /* NULL is fine */
 uint64_t kvi_branches_memory(const struct kvi_branches *branches);
 uint32_t kvi_branches_count(const struct kvi_branches *branches);
 bool kvi_branches_is_full(const struct kvi_branches *branches);
-uint32_t kvi_branches_places(
-    const struct kvi_branches
-        *branches); /* numbers are below; some may be of none, all zero but for what is the table's */
+/* Numbers are below; some may be of none, all zero but for what is the table's. */
+uint32_t kvi_branches_places(const struct kvi_branches *branches);
+bool kvi_branches_is_used(const struct kvi_branches *branches, uint32_t branch);
 
 struct kvi_branch *kvi_branch(const struct kvi_branches *branches, uint32_t branch);
 /* The first / next one that ends at the chunk; KVI_BRANCH_NONE: there is none (more). The order is no particular one. */

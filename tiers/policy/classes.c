@@ -8,6 +8,7 @@
 
 #define KINDS      (KVI_CLASS_REQUEST + 1u) /* classes that are no tool's */
 #define CLASSES    (KINDS + KVI_CLASSES_TOOLS)
+#define GROUPS     (1 + CLASSES + KVI_CLASSES_SOURCES)
 #define LEAN       20.0   /* observations that the curve of a larger group counts for */
 #define REMEMBERED 4096.0 /* observations of a class; older ones fade */
 #define DUE_LEAST  64u    /* ended waits between two builds, */
@@ -31,6 +32,7 @@ struct group {
   struct kvi_waits ended, lasting;
   double n;     /* observations in ended */
   double skill; /* of a source: above 0, it foretells better than classes */
+  bool built;
   struct kvi_wait_curve curve;
 };
 
@@ -39,7 +41,8 @@ struct kvi_classes {
   struct kvi_wait_curve first, said;
   uint64_t tools[KVI_CLASSES_TOOLS]; /* hash with kind, of class KINDS + i; 0: free */
   enum kvi_wait_kind kinds[KVI_CLASSES_TOOLS];
-  uint32_t ended; /* since the last build */
+  uint32_t ended;    /* since the last build */
+  uint32_t building; /* the group that is next */
 };
 
 kvs_status kvi_classes_create(struct kvi_classes **classes_p)
@@ -53,7 +56,8 @@ kvs_status kvi_classes_create(struct kvi_classes **classes_p)
   kvi_wait_curve_lognormal(&classes->said, 1, SAID_SIGMA, SAID_RETURNS);
   for (uint32_t i = 0; i < KVI_CLASSES_SOURCES; i++)
     classes->sources[i].skill = SKILL_FIRST;
-  kvi_classes_build(classes);
+  while (!kvi_classes_build(classes, GROUPS))
+    ;
   return KVS_OK;
 }
 
@@ -167,20 +171,44 @@ static void group_build(struct group *group, const struct kvi_wait_curve *larger
   kvi_waits_add(&group->lasting, &group->ended);
   kvi_wait_curve_build(&group->curve, &group->lasting, larger, LEAN);
   memset(&group->lasting, 0, sizeof(group->lasting));
+  group->built = true;
 }
 
-void kvi_classes_build(struct kvi_classes *classes)
+/* Of all, classes and sources, in this order: who leans on a curve is built after it. */
+static struct group *group_at(struct kvi_classes *classes, uint32_t number,
+                              const struct kvi_wait_curve **larger_p)
 {
-  classes->ended = 0;
-  group_build(&classes->all, &classes->first);
-  for (uint32_t i = 0; i < CLASSES; i++) {
-    uint32_t kind = kind_of(classes, i);
+  uint32_t kind;
 
-    if (i < KINDS || classes->tools[i - KINDS] != 0) /* kinds come before their tools */
-      group_build(&classes->classes[i], kind == i ? &classes->all.curve : &classes->classes[kind].curve);
+  *larger_p = number == 0 ? &classes->first : &classes->said;
+  if (number == 0)
+    return &classes->all;
+  number--;
+  if (number >= CLASSES)
+    return &classes->sources[number - CLASSES];
+  kind = number < KINDS || classes->tools[number - KINDS] != 0 ? kind_of(classes, number) : number;
+  *larger_p = kind == number ? &classes->all.curve : &classes->classes[kind].curve;
+  return &classes->classes[number];
+}
+
+bool kvi_classes_build(struct kvi_classes *classes, uint32_t groups)
+{
+  const struct kvi_wait_curve *larger;
+
+  for (; groups > 0 && classes->building < GROUPS; classes->building++) {
+    struct group *group = group_at(classes, classes->building, &larger);
+    bool is_kind = classes->building <= KINDS; /* these lean on all, which has changed */
+
+    if (group->built && group->n == 0 && !is_kind)
+      continue;
+    group_build(group, larger);
+    groups--;
   }
-  for (uint32_t i = 0; i < KVI_CLASSES_SOURCES; i++)
-    group_build(&classes->sources[i], &classes->said);
+  if (classes->building < GROUPS)
+    return false;
+  classes->building = 0;
+  classes->ended = 0;
+  return true;
 }
 
 double kvi_classes_rate(const struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds)

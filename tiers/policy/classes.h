@@ -6,7 +6,7 @@
  * they end anywhere, and then its curve says no more than that. A source is heeded as long as its curve has foretold the waits that ended better than their classes' curves did (by the mean logarithm of their likelihoods). So
  * what an announcement is worth is learned, and nothing has to be trusted.
  *
- * Curves are built from the waits that have ended and those that last, all at once, when enough have ended since. Observations count less the more came after them. Bounded: the tools first seen have classes, the
+ * Curves are built from the waits that have ended and those that last, when enough have ended since. Observations count less the more came after them. Bounded: the tools first seen have classes, the
  * rest their kind's; sources share a curve if there are too many. Nothing is allocated after create; one thread at a time.
  */
 #ifndef KVASIR_TIERS_POLICY_CLASSES_H
@@ -44,12 +44,12 @@ void kvi_classes_back(struct kvi_classes *classes, const struct kvi_class_wait *
 void kvi_classes_away(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds);
 
 /*
- * Has enough ended since for other curves? `waits` waits last now. Then the caller says `lasting` for each of them, and builds: some 0.5 ms, and 20 ns a wait, for
- * each 1/16 of them that has ended, 64 at least.
+ * Has enough ended since for other curves? `waits` waits last now. Then the caller says `lasting` for each of them, and builds so many curves at a time, 5 us each, until all are (true): for
+ * each 1/16 of the waits that has ended, 64 at least.
  */
 bool kvi_classes_is_due(const struct kvi_classes *classes, uint32_t waits);
 void kvi_classes_lasting(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds);
-void kvi_classes_build(struct kvi_classes *classes);
+bool kvi_classes_build(struct kvi_classes *classes, uint32_t groups);
 
 /* Returns a second that it is worth to wait for, of a wait that has lasted so long (kvi_wait_curve_rate). */
 double kvi_classes_rate(const struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds);

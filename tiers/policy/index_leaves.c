@@ -1,0 +1,233 @@
+/*
+ * tiers/policy/index_leaves.c: what a leaf is worth, and which goes.
+ *
+ * A leaf at which nobody waits was left behind: its program has gone on elsewhere, or ended. It goes first. One that was just stored has not been named by anybody yet, and is spared for a moment.
+ *
+ * Rates change with time, each class by its own curve, so no order of leaves lasts. A victim is the least of a sample (as Redis and LHD take theirs): SAMPLE leaves at random, beside those that were
+ * the cheapest when victims were sought before. Leaves that were left behind are known, and are looked at before any other.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/rand.h"
+#include "tiers/policy/index_private.h"
+
+#define SAMPLE     4u
+#define LOOKED_MAX 32u /* of those left behind, for one victim */
+#define SUMMED_MAX 32u /* branches of a chunk that count for its price: with as many it stays anyway */
+#define MOMENT_NS  (2 * KVI_NS_PER_S)
+
+/* Seconds of prefill, linear and quadratic in tokens: those of a model of 70 billion parameters. Only their ratio matters for the order. */
+#define ALPHA 4.4e-5
+#define BETA  4.1e-10
+
+/* ---- prices ---- */
+
+/* Of the chunks behind the first `from` of a chain, up to the to'th, of so many tokens each. */
+static double prefill_s(double tokens, double from, double to)
+{
+  return tokens * (to - from) * (ALPHA + BETA * tokens * (to + from));
+}
+
+static bool is_left_behind(const struct kvi_index *index, uint32_t chunk)
+{
+  return kvi_branches_at(index->branches, chunk) == KVI_BRANCH_NONE;
+}
+
+double kvi_index_branch_cost(const struct kvi_branch *branch, uint32_t from, uint32_t to)
+{
+  return prefill_s(branch->chunk_tokens, from, to);
+}
+
+double kvi_index_branch_price(const void *ctx, const struct kvi_branch *branch, uint32_t n, uint64_t now_ns)
+{
+  const struct kvi_index *index = ctx;
+
+  return kvi_index_branch_cost(branch, n > 0 ? n - 1 : 0, n) / branch->chunk_bytes *
+         kvi_classes_rate(index->classes, &branch->wait, kvi_index_seconds(branch->begins_ns, now_ns));
+}
+
+/* The order's word of a leaf is when it was inserted, in ticks; 0 if a branch ended there since, something came after it, or held it. */
+static bool is_spared(const struct kvi_index *index, uint32_t chunk, uint64_t now_ns)
+{
+  uint64_t tick =
+      kvi_index_has_place(index, chunk) ? kvi_word48_get(&index->forest.nodes[chunk].word_or_children) : 0;
+
+  return tick != 0 && now_ns < kvi_forest_time(&index->forest, tick) + MOMENT_NS;
+}
+
+/* Seconds saved for each second and byte of keeping it. */
+static double price(const struct kvi_index *index, uint32_t chunk, uint64_t now_ns)
+{
+  uint32_t branch = kvi_branches_at(index->branches, chunk);
+  double sum = 0;
+
+  if (branch == KVI_BRANCH_NONE && is_spared(index, chunk, now_ns)) {
+    const struct kvi_class_wait unknown = {.class = KVI_WAIT_UNKNOWN};
+
+    return prefill_s(KVI_INDEX_TOKENS, 0, 1) / index->chunk_bytes *
+           kvi_classes_rate(index->classes, &unknown, 0);
+  }
+  for (uint32_t i = 0; i < SUMMED_MAX && branch != KVI_BRANCH_NONE; i++) {
+    const struct kvi_branch *own = kvi_branch(index->branches, branch);
+
+    sum += kvi_index_branch_price(index, own, own->n_chunks, now_ns);
+    branch = kvi_branches_next_at(index->branches, branch);
+  }
+  return sum;
+}
+
+/* ---- leaves ---- */
+
+static void left_add(struct kvi_index *index, uint32_t chunk)
+{
+  struct kvi_index_left *left = &index->left[index->forest.nodes[chunk].group];
+
+  if (left->n == KVI_INDEX_LEFT) {
+    left->first = (left->first + 1) % KVI_INDEX_LEFT;
+    left->n--;
+  }
+  left->chunks[(left->first + left->n++) % KVI_INDEX_LEFT] = chunk;
+}
+
+void kvi_index_leaf_enter(struct kvi_policy *forest, uint32_t chunk)
+{
+  struct kvi_index *index = kvi_index_of(forest);
+  uint32_t group = forest->nodes[chunk].group;
+
+  kvi_forest_place(forest, group, forest->n[group] - 1, chunk);
+  kvi_word48_set(&forest->nodes[chunk].word_or_children, index->entering_tick);
+  if (index->entering_tick == 0 && is_left_behind(index, chunk))
+    left_add(index, chunk);
+}
+
+void kvi_index_leaf_leave(struct kvi_policy *forest, uint32_t chunk)
+{
+  uint32_t group = forest->nodes[chunk].group, place = forest->nodes[chunk].place_or_holds;
+  uint32_t last = *kvi_forest_slot(forest, group, forest->n[group]);
+
+  if (last != chunk)
+    kvi_forest_place(forest, group, place, last);
+}
+
+static bool is_leaf_of(const struct kvi_index *index, uint32_t chunk, enum kvi_policy_group group)
+{
+  return kvi_index_has_place(index, chunk) && index->forest.nodes[chunk].group == (uint32_t)group;
+}
+
+/* Nobody waits there any more, perhaps. */
+void kvi_index_left(struct kvi_index *index, uint32_t chunk)
+{
+  if (chunk != KVI_POLICY_NONE && kvi_index_has_place(index, chunk) && is_left_behind(index, chunk))
+    left_add(index, chunk);
+}
+
+/* What was cheap, and went, is followed by the chunk before it, which costs a little less to compute. */
+void kvi_index_leaf_gone(struct kvi_index *index, uint32_t chunk)
+{
+  uint32_t group = index->forest.nodes[chunk].group, parent = kvi_forest_parent(&index->forest, chunk);
+
+  for (uint32_t i = 0; i < index->n_kept[group]; i++)
+    if (index->kept[group][i] == chunk && parent != KVI_POLICY_NONE)
+      index->kept[group][i] = parent;
+}
+
+/* ---- victims ---- */
+
+struct candidate {
+  uint32_t chunk;
+  double price;
+};
+
+/* The cheapest KVI_INDEX_KEPT so far, cheapest first. Once each. */
+static void candidate_add(struct candidate *candidates, uint32_t *n_p, uint32_t chunk, double price)
+{
+  uint32_t at = *n_p;
+
+  for (uint32_t i = 0; i < *n_p; i++)
+    if (candidates[i].chunk == chunk)
+      return;
+  if (at == KVI_INDEX_KEPT && price >= candidates[--at].price)
+    return;
+  for (; at > 0 && candidates[at - 1].price > price; at--)
+    candidates[at] = candidates[at - 1];
+  candidates[at] = (struct candidate){.chunk = chunk, .price = price};
+  *n_p += *n_p < KVI_INDEX_KEPT;
+}
+
+/* One that is worth nothing; those that are none any more are forgotten. KVI_POLICY_NONE: there is none. */
+static uint32_t left_behind(struct kvi_index *index, enum kvi_policy_group group, uint64_t now_ns)
+{
+  struct kvi_index_left *left = &index->left[group];
+
+  for (uint32_t looked = 0, n = left->n < LOOKED_MAX ? left->n : LOOKED_MAX; looked < n; looked++) {
+    uint32_t chunk = left->chunks[left->first];
+
+    if (is_leaf_of(index, chunk, group)) {
+      double worth = price(index, chunk, now_ns);
+
+      if (worth == 0)
+        return chunk;
+      if (is_left_behind(index, chunk))
+        left->chunks[(left->first + left->n++) % KVI_INDEX_LEFT] = chunk; /* in a moment */
+    }
+    left->first = (left->first + 1) % KVI_INDEX_LEFT;
+    left->n--;
+  }
+  return KVI_POLICY_NONE;
+}
+
+/* The lower, the sooner it goes, by the order that is live. */
+static double rank(struct kvi_index *index, uint32_t chunk, uint64_t now_ns)
+{
+  return index->live == KVI_SHADOW_BY_PRICE ? price(index, chunk, now_ns)
+                                            : (double)kvi_word48_get(&index->forest.nodes[chunk].last_use);
+}
+
+uint32_t kvi_index_victim(struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns)
+{
+  struct kvi_index *index = kvi_index_of(policy);
+  struct candidate candidates[KVI_INDEX_KEPT];
+  uint32_t n = 0, leaves = policy->n[group], chunk = left_behind(index, group, now_ns);
+
+  kvi_shadow_full(&index->shadow, index->n_resident);
+  if (chunk != KVI_POLICY_NONE || leaves == 0)
+    return chunk;
+  for (uint32_t i = 0; i < index->n_kept[group]; i++)
+    if (is_leaf_of(index, index->kept[group][i], group))
+      candidate_add(candidates, &n, index->kept[group][i], rank(index, index->kept[group][i], now_ns));
+  for (uint32_t i = 0; i < (leaves < SAMPLE ? leaves : SAMPLE); i++) {
+    uint32_t place = leaves <= SAMPLE ? i : (uint32_t)(kvi_splitmix64(&index->random) % leaves);
+
+    chunk = *kvi_forest_slot(policy, group, place);
+    candidate_add(candidates, &n, chunk, rank(index, chunk, now_ns));
+  }
+  for (uint32_t i = 0; i < n; i++)
+    index->kept[group][i] = candidates[i].chunk;
+  index->n_kept[group] = n;
+  return candidates[0].chunk;
+}
+
+bool kvi_index_admits(struct kvi_policy *policy, enum kvi_policy_group group,
+                      const struct kvi_policy_use *use, uint32_t n, uint64_t now_ns)
+{
+  struct kvi_index *index = kvi_index_of(policy);
+  const struct kvi_class_wait wait = kvi_index_request(use->program);
+  uint32_t victim = kvi_index_victim(policy, group, now_ns);
+  double tokens = use->chunk_tokens > 0 ? use->chunk_tokens : KVI_INDEX_TOKENS,
+         bytes = use->chunk_bytes > 0 ? use->chunk_bytes : index->chunk_bytes,
+         worth = prefill_s(tokens, n - 1.0, n) / bytes * kvi_classes_rate(index->classes, &wait, 0);
+
+  return victim != KVI_POLICY_NONE &&
+         (index->live == KVI_SHADOW_BY_USE || price(index, victim, now_ns) < worth);
+}
+
+void kvi_index_info(const struct kvi_policy *policy, uint32_t chunk, struct kvi_policy_info *info_p)
+{
+  double worth;
+
+  kvi_forest_info(policy, chunk, info_p);
+  worth = price((const struct kvi_index *)policy, chunk, policy->latest_ns);
+  memcpy(&info_p->rank, &worth,
+         sizeof(info_p->rank)); /* numbers that are not negative are in the order of their bits */
+}

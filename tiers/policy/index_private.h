@@ -1,0 +1,80 @@
+/*
+ * tiers/policy/index_private.h: the policy "index" inside. Files: index.c (the ops: who waits where, and what is learned of that), index_leaves.c (what a leaf is worth, and which goes).
+ */
+#ifndef KVASIR_TIERS_POLICY_INDEX_PRIVATE_H
+#define KVASIR_TIERS_POLICY_INDEX_PRIVATE_H
+
+#include "tiers/policy/branches.h"
+#include "tiers/policy/forest.h"
+#include "tiers/policy/shadow.h"
+
+#define KVI_INDEX_KEPT 6u /* of the cheapest leaves, from one victim to the next */
+#define KVI_INDEX_LEFT                                                                                       \
+  256u /* chunks that were left behind; a ring, so the oldest is forgotten first, and found by the sample then */
+#define KVI_INDEX_TOKENS 256.0f /* of a chunk of which nobody said */
+
+struct kvi_index_left {
+  uint32_t chunks[KVI_INDEX_LEFT];
+  uint32_t first, n;
+};
+
+struct kvi_index {
+  struct kvi_policy forest; /* first */
+  struct kvi_branches *branches;
+  struct kvi_classes *classes;
+  struct kvi_index_left left[2];
+  uint32_t kept[2][KVI_INDEX_KEPT], n_kept[2]; /* by group, of the order that is live */
+  struct kvi_shadow shadow;
+  enum kvi_shadow_order live;
+  uint64_t n_resident;
+  double chunk_bytes; /* of those inserted of late, on average */
+  uint64_t
+      entering_tick; /* what the order's word is to be of a chunk that is just inserted or moved; else 0 */
+  uint32_t
+      learning; /* the branch that is next to be observed for the curves that are being built; KVI_BRANCH_NONE: none are */
+  uint64_t random;
+};
+
+static inline struct kvi_index *kvi_index_of(struct kvi_policy *policy)
+{
+  return (struct kvi_index *)policy;
+}
+
+static inline bool kvi_index_has_place(const struct kvi_index *index, uint32_t chunk)
+{
+  return index->forest.nodes[chunk].place_or_holds < KVI_FOREST_NO_PLACE;
+}
+
+static inline double kvi_index_seconds(uint64_t from_ns, uint64_t to_ns)
+{
+  return to_ns > from_ns ? (double)(to_ns - from_ns) / (double)KVI_NS_PER_S : 0;
+}
+
+/* What is waited for from a request on until it is answered. */
+static inline struct kvi_class_wait kvi_index_request(uint64_t program)
+{
+  return (struct kvi_class_wait){.class = program != 0 ? KVI_CLASS_REQUEST : KVI_WAIT_UNKNOWN};
+}
+
+/* ---- index_leaves.c ---- */
+
+/* For the forest. */
+void kvi_index_leaf_enter(struct kvi_policy *forest, uint32_t chunk);
+void kvi_index_leaf_leave(struct kvi_policy *forest, uint32_t chunk);
+/* Nobody waits there any more, perhaps. KVI_POLICY_NONE is fine. */
+void kvi_index_left(struct kvi_index *index, uint32_t chunk);
+/* About to be removed, with its parent still known. */
+void kvi_index_leaf_gone(struct kvi_index *index, uint32_t chunk);
+
+/* For the shadows: of a branch's n'th chunk; from the chunks behind the first `from` up to the to'th. */
+double kvi_index_branch_price(const void *index, const struct kvi_branch *branch, uint32_t n,
+                              uint64_t now_ns);
+double kvi_index_branch_cost(const struct kvi_branch *branch, uint32_t from, uint32_t to);
+
+/* The ops. */
+uint32_t kvi_index_victim(struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns);
+bool kvi_index_admits(struct kvi_policy *policy, enum kvi_policy_group group,
+                      const struct kvi_policy_use *use, uint32_t n, uint64_t now_ns);
+void kvi_index_info(const struct kvi_policy *policy, uint32_t chunk, struct kvi_policy_info *info_p);
+
+#endif
