@@ -22,6 +22,9 @@ struct kvi_branch {
   uint64_t begins_ns; /* of the wait: the same, or when it was answered */
   struct kvi_class_wait wait;
   float chunk_tokens, chunk_bytes; /* on average */
+  float cost;                      /* of a token: a factor */
+  float weight;                    /* by its priority: a factor */
+  float ttl_s;                     /* from begins_ns on; 0: none */
   uint32_t last;                   /* chunk; KVI_POLICY_NONE: nothing of it is resident */
   uint32_t n_chunks;               /* up to it */
   uint32_t n_whole;                /* of what it used last, stored or not */

@@ -41,23 +41,23 @@ uint32_t kvi_continued_common(const struct kvi_policy *forest, const struct kvi_
 }
 
 static uint32_t of_program(const struct kvi_policy *forest, const struct kvi_branches *branches,
-                           const struct kvi_policy_use *use)
+                           const struct kvi_policy_use *use, uint32_t *evicted_p)
 {
-  uint32_t best = KVI_BRANCH_NONE, most = 0, evicted = KVI_BRANCH_NONE;
+  uint32_t best = KVI_BRANCH_NONE, most = 0;
 
   for (uint32_t branch = kvi_branches_of(branches, use->program); branch != KVI_BRANCH_NONE;
        branch = kvi_branches_next_of(branches, branch)) {
     const struct kvi_branch *own = kvi_branch(branches, branch);
     uint32_t n = resident_common(forest, own->last, own->n_chunks, use->last, use->n_chunks);
 
-    if (own->last == KVI_POLICY_NONE && evicted == KVI_BRANCH_NONE)
-      evicted = branch;
+    if (own->last == KVI_POLICY_NONE && *evicted_p == KVI_BRANCH_NONE)
+      *evicted_p = branch;
     if (n > most && is_half(own, use, whole_common(own, use, n))) {
       most = n;
       best = branch;
     }
   }
-  return best != KVI_BRANCH_NONE ? best : evicted;
+  return best;
 }
 
 /* Who is known by another name is passed over, unless the request has none. */
@@ -84,9 +84,11 @@ static uint32_t on_chain(const struct kvi_policy *forest, const struct kvi_branc
 uint32_t kvi_continued(const struct kvi_policy *forest, const struct kvi_branches *branches,
                        const struct kvi_policy_use *use)
 {
-  uint32_t branch = use->program == 0 ? KVI_BRANCH_NONE : of_program(forest, branches, use);
+  uint32_t evicted = KVI_BRANCH_NONE, branch = of_program(forest, branches, use, &evicted);
 
-  return branch != KVI_BRANCH_NONE ? branch : on_chain(forest, branches, use);
+  if (branch == KVI_BRANCH_NONE)
+    branch = on_chain(forest, branches, use);
+  return branch != KVI_BRANCH_NONE ? branch : evicted;
 }
 
 /* Of the first n chunks, which end where the branch does. */
@@ -95,6 +97,17 @@ static bool is_storing(const struct kvi_branch *branch, const struct kvi_policy_
   if (branch->n_chunks != n || (use->program != 0 && branch->program != 0 && branch->program != use->program))
     return false;
   return (!branch->answered && n < branch->n_whole) || is_half(branch, use, n);
+}
+
+/* The program's request of which nothing was there. */
+static uint32_t just_come(const struct kvi_branches *branches, uint64_t program)
+{
+  uint32_t branch = kvi_branches_of(branches, program);
+
+  if (branch == KVI_BRANCH_NONE || kvi_branch(branches, branch)->answered ||
+      kvi_branch(branches, branch)->last != KVI_POLICY_NONE)
+    return KVI_BRANCH_NONE;
+  return branch;
 }
 
 uint32_t kvi_extended(const struct kvi_policy *forest, const struct kvi_branches *branches,
@@ -114,5 +127,5 @@ uint32_t kvi_extended(const struct kvi_policy *forest, const struct kvi_branches
     chunk = kvi_forest_parent(forest, chunk);
   }
   *is_whole_p = n == 0 && chunk == KVI_POLICY_NONE;
-  return KVI_BRANCH_NONE;
+  return *is_whole_p ? just_come(branches, use->program) : KVI_BRANCH_NONE;
 }

@@ -2,6 +2,7 @@
  * tiers/policy/index.c: the chunk whose memory saves the least (docs/policy.md). A leaf is worth what it costs to compute it again, times the rate at which those who wait at it come back (classes.h),
  * over all branches that end there. When it goes, they end at the chunk before it.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,7 @@
 #define LEARNED_BRANCHES 512u /* at a request, */
 #define BYTES_OVER       1024 /* chunks that count for their mean size */
 #define LEARNED_CURVES   4u   /* and curves */
+#define PRIORITY_MOST    100u
 #define SAID_LEAST_S     0.05
 #define SAID_MOST_S      1e6
 
@@ -83,10 +85,14 @@ static void make_room(struct kvi_index *index, uint64_t program, uint64_t now_ns
 
 static uint32_t branch_new(struct kvi_index *index, const struct kvi_policy_use *use, uint64_t now_ns)
 {
+  uint32_t branch;
+
   make_room(index, use->program, now_ns);
   if (kvi_branches_is_full(index->branches))
     give_up(index, kvi_branches_oldest(index->branches), false, now_ns);
-  return kvi_branches_add(index->branches, use->program, use->last);
+  branch = kvi_branches_add(index->branches, use->program, use->last);
+  kvi_branch(index->branches, branch)->weight = 1;
+  return branch;
 }
 
 /* Where it ends now, and what is known of its chunks. */
@@ -101,6 +107,7 @@ static void branch_set(struct kvi_index *index, uint32_t branch, const struct kv
   own->n_chunks = use->n_chunks;
   own->n_whole = use->n_whole;
   own->chunk_tokens = use->chunk_tokens > 0 ? use->chunk_tokens : KVI_INDEX_TOKENS;
+  own->cost = use->cost > 0 ? use->cost : 1;
   own->chunk_bytes = use->chunk_bytes > 0 ? use->chunk_bytes : (float)index->chunk_bytes;
   if (before != use->last)
     kvi_index_left(index, before);
@@ -243,6 +250,8 @@ static void begin(struct kvi_index *index, uint32_t branch, const struct kvi_pol
   own->used_ns = own->begins_ns = now_ns;
   own->wait = kvi_index_request(own->program);
   own->answered = false;
+  own->weight = 1;
+  own->ttl_s = 0;
   kvi_shadow_used(&index->shadow, branch, now_ns);
   learn(index, now_ns);
 }
@@ -266,6 +275,8 @@ static void index_arrive(struct kvi_policy *policy, const struct kvi_policy_use 
   struct kvi_index *index = kvi_index_of(policy);
   uint32_t branch = kvi_continued(policy, index->branches, use);
 
+  if (branch == KVI_BRANCH_NONE && use->program == 0 && use->last == KVI_POLICY_NONE)
+    return; /* nothing to know it by */
   if (branch == KVI_BRANCH_NONE) {
     begin(index, branch_new(index, use, now_ns), use, now_ns);
   } else if (is_repeated(kvi_branch(index->branches, branch), now_ns)) {
@@ -316,6 +327,10 @@ static bool index_wait(struct kvi_policy *policy, const struct kvi_policy_wait *
   own->begins_ns = now_ns;
   own->wait = class_wait(index, wait);
   own->answered = true;
+  if (wait->priority > 0 && wait->priority <= PRIORITY_MOST)
+    own->weight = exp2f(((float)wait->priority - 50) / 25);
+  if (wait->ttl_s > 0 && wait->ttl_s <= SAID_MOST_S)
+    own->ttl_s = (float)wait->ttl_s;
   return true;
 }
 

@@ -6,6 +6,7 @@
  * Rates change with time, each class by its own curve, so no order of leaves lasts. A victim is the least of a sample (as Redis and LHD take theirs): SAMPLE leaves at random, beside those that were
  * the cheapest when victims were sought before. Leaves that were left behind are known, and are looked at before any other.
  */
+#include <math.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -36,15 +37,18 @@ static bool is_left_behind(const struct kvi_index *index, uint32_t chunk)
 
 double kvi_index_branch_cost(const struct kvi_branch *branch, uint32_t from, uint32_t to)
 {
-  return prefill_s(branch->chunk_tokens, from, to);
+  return branch->cost * prefill_s(branch->chunk_tokens, from, to);
 }
 
 double kvi_index_branch_price(const void *ctx, const struct kvi_branch *branch, uint32_t n, uint64_t now_ns)
 {
   const struct kvi_index *index = ctx;
+  double age = kvi_index_seconds(branch->begins_ns, now_ns),
+         rate = kvi_classes_rate(index->classes, &branch->wait, age);
 
-  return kvi_index_branch_cost(branch, n > 0 ? n - 1 : 0, n) / branch->chunk_bytes *
-         kvi_classes_rate(index->classes, &branch->wait, kvi_index_seconds(branch->begins_ns, now_ns));
+  if (age < branch->ttl_s)
+    rate = fmax(rate, 1 / branch->ttl_s);
+  return branch->weight * kvi_index_branch_cost(branch, n > 0 ? n - 1 : 0, n) / branch->chunk_bytes * rate;
 }
 
 /* The order's word of a leaf is when it was inserted, in ticks; 0 if a branch ended there since, something came after it, or held it. */
@@ -216,7 +220,8 @@ bool kvi_index_admits(struct kvi_policy *policy, enum kvi_policy_group group,
   uint32_t victim = kvi_index_victim(policy, group, now_ns);
   double tokens = use->chunk_tokens > 0 ? use->chunk_tokens : KVI_INDEX_TOKENS,
          bytes = use->chunk_bytes > 0 ? use->chunk_bytes : index->chunk_bytes,
-         worth = prefill_s(tokens, n - 1.0, n) / bytes * kvi_classes_rate(index->classes, &wait, 0);
+         cost = use->cost > 0 ? use->cost : 1,
+         worth = cost * prefill_s(tokens, n - 1.0, n) / bytes * kvi_classes_rate(index->classes, &wait, 0);
 
   return victim != KVI_POLICY_NONE &&
          (index->live == KVI_SHADOW_BY_USE || price(index, victim, now_ns) < worth);

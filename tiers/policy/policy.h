@@ -57,7 +57,9 @@ struct kvi_policy_use {
       last; /* the handle of the last chunk of the chain that is resident, with all before it; KVI_POLICY_NONE: not even the first is */
   uint32_t n_chunks;               /* of the chain up to it */
   uint32_t n_whole;                /* of the prompt, stored or not; at least n_chunks */
-  float chunk_tokens, chunk_bytes; /* on average. Tokens 0: 256; bytes 0: 1, so that all chunks are alike */
+  float chunk_tokens, chunk_bytes; /* on average. Tokens 0: 256; bytes 0: those of other chunks */
+  float
+      cost; /* of computing a token, in parts of what it costs with a model of 70 billion parameters; 0: 1 */
 };
 
 /* It has been answered, and waits: for what, and how long. */
@@ -69,6 +71,9 @@ struct kvi_policy_wait {
   uint64_t tool;      /* a hash of its name; 0: none */
   uint32_t source;    /* who says when it will be over: any number */
   double announced_s; /* how long it will take, as far as that is known; 0: not said */
+  uint32_t priority;  /* 1 to 100: what it saves counts 2^((priority - 50) / 25) times; 0: not said */
+  double
+      ttl_s; /* so long it is to be worth at least what somebody is who comes back once in that time; 0: not said */
 };
 
 struct kvi_policy_ops {
