@@ -201,7 +201,7 @@ static uint64_t owner_make_room(void *ctx, uint64_t bytes)
 
   pthread_mutex_lock(&store->lock);
   for (uint32_t i = 0; i < KVI_BATCH_LOCKED && freed < bytes; i++) {
-    uint32_t victim = store->policy_ops->victim(store->policy, KVI_POLICY_MEDIUM, kvi_now_ns());
+    uint32_t victim = store->policy_ops->victim(store->policy, KVI_POLICY_MEDIUM, kvi_policy_now(store));
 
     if (victim == KVI_POLICY_NONE)
       break;
@@ -383,7 +383,7 @@ static bool found_add_locked(struct kvi_store *store, const struct kvi_medium_fo
   entry->unchained = found->identity.unchained;
   kvi_below_handle_set(store, number, found->handle);
   store->policy_ops->insert(store->policy, number, parent_find_locked(store, &found->identity, space, tag),
-                            entry->length, kvi_now_ns());
+                            entry->length, kvi_policy_now(store));
   store->policy_ops->move(store->policy, number, KVI_POLICY_MEDIUM);
   store->spaces[space].chunks++;
   store->spaces[space].bytes += entry->length;

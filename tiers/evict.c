@@ -27,6 +27,17 @@ static uint64_t last_use(const struct kvi_store *store, uint32_t number)
   return info.last_use_ns;
 }
 
+/* The lower, the sooner the policy would let it go; UINT64_MAX for none. */
+static uint64_t rank_of(const struct kvi_store *store, uint32_t number)
+{
+  struct kvi_policy_info info;
+
+  if (number == KVI_NONE)
+    return UINT64_MAX;
+  store->policy_ops->info(store->policy, number, &info);
+  return info.rank;
+}
+
 struct victim {
   uint32_t number; /* KVI_POLICY_NONE */
   bool demote;     /* it stays on the medium */
@@ -41,8 +52,8 @@ struct victim {
  */
 static struct victim memory_victim_locked(struct kvi_store *store)
 {
-  struct victim victim = {.number =
-                              store->policy_ops->victim(store->policy, KVI_POLICY_MEMORY, kvi_now_ns())};
+  struct victim victim = {
+      .number = store->policy_ops->victim(store->policy, KVI_POLICY_MEMORY, kvi_policy_now(store))};
   const struct kvi_entry *entry;
   uint64_t clean_use;
   uint32_t clean;
@@ -119,10 +130,10 @@ bool kvi_store_demote_one_locked(struct kvi_store *store, bool *hidden_p)
 
 bool kvi_store_drop_one_locked(struct kvi_store *store)
 {
-  uint64_t now = kvi_now_ns();
+  uint64_t now = kvi_policy_now(store);
   uint32_t memory = store->policy_ops->victim(store->policy, KVI_POLICY_MEMORY, now);
   uint32_t medium = store->policy_ops->victim(store->policy, KVI_POLICY_MEDIUM, now);
-  uint32_t victim = last_use(store, medium) <= last_use(store, memory) ? medium : memory;
+  uint32_t victim = rank_of(store, medium) <= rank_of(store, memory) ? medium : memory;
 
   if (victim == KVI_POLICY_NONE)
     return false;

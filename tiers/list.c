@@ -93,7 +93,7 @@ static void chunk_info_locked(struct kvi_store *store, uint32_t number, uint64_t
 size_t kvi_store_chunks(struct kvi_store *store, const char *tenant, const uint8_t *space, uint64_t *cursor_p,
                         struct kvi_chunk_info *infos, size_t room)
 {
-  uint64_t cursor = *cursor_p, now = kvi_now_ns();
+  uint64_t cursor = *cursor_p, now = kvi_policy_now(store);
   uint32_t number;
   size_t n = 0;
   bool more = true;

@@ -16,9 +16,9 @@ struct walk {
   const struct kvi_store_lookup *lookup;
   struct kvi_store_lookup_result *result;
   uint32_t spaces[KVI_LOOKUP_SPACES_MAX];
-  uint64_t now_ns;
-  uint32_t lease; /* KVI_NONE */
-  bool broken;    /* a key was missing: the prefix is over */
+  uint64_t now_ns, used_ns; /* for leases; for the policy, which has a clock of its own */
+  uint32_t lease;           /* KVI_NONE */
+  bool broken;              /* a key was missing: the prefix is over */
   uint32_t n_present;
   uint64_t prefix_bytes; /* in memory */
   uint64_t below_bytes;  /* on the medium */
@@ -93,7 +93,7 @@ static void found_use_locked(struct walk *walk, uint32_t previous, const uint32_
     if (previous != KVI_NONE && !entry->unchained && !store->entries[previous].unchained &&
         entry->place == store->entries[previous].place + 1)
       kvi_entry_link_locked(store, found[i], previous);
-    store->policy_ops->touch(store->policy, found[i], walk->now_ns);
+    store->policy_ops->touch(store->policy, found[i], walk->used_ns);
     previous = found[i];
   }
 }
@@ -209,6 +209,28 @@ static void count(struct walk *walk)
   pthread_mutex_unlock(&store->lock);
 }
 
+/* Told to the policy, if the last chunk of the prefix is still there. */
+static void arrive(struct walk *walk)
+{
+  const struct kvi_store_lookup *lookup = walk->lookup;
+  uint32_t prefix = walk->result->prefix;
+  struct kvi_key_tag tag;
+
+  if (lookup->peek || lookup->unchained || prefix == 0)
+    return;
+  kvi_key_tag(walk->store, lookup->keys + (size_t)(prefix - 1) * lookup->key_length, lookup->key_length,
+              &tag);
+  pthread_mutex_lock(&walk->store->lock);
+  for (uint32_t s = 0; s < lookup->n_spaces; s++) {
+    uint32_t space = walk->spaces[s],
+             number = kvi_index_find_locked(walk->store, kvi_key_hash(space, &tag), space, &tag);
+
+    if (number != KVI_NONE && kvi_entry_is_present(&walk->store->entries[number]))
+      kvi_arrive_locked(walk->store, number, lookup->n_keys - prefix);
+  }
+  pthread_mutex_unlock(&walk->store->lock);
+}
+
 /* What reading from the medium takes, as measured, behind what it has to read already; before the first read, as a common NVMe does. */
 static uint64_t below_us(const struct walk *walk)
 {
@@ -231,6 +253,7 @@ kvs_status kvi_store_lookup(struct kvi_store *store, const struct kvi_store_look
     return status;
   result_clear(lookup, result);
   walk.now_ns = kvi_now_ns();
+  walk.used_ns = kvi_policy_now(store);
   status = spaces_find(&walk);
   if (status == KVS_OK) {
     uint32_t step_keys = KVI_BATCH_LOCKED / lookup->n_spaces;
@@ -241,6 +264,7 @@ kvs_status kvi_store_lookup(struct kvi_store *store, const struct kvi_store_look
     for (uint32_t i = 0; i < lookup->n_keys && (all || !walk.broken); i += step_keys)
       step(&walk, i, lookup->n_keys - i < step_keys ? lookup->n_keys - i : step_keys);
     lease_end(&walk);
+    arrive(&walk);
     if (walk.prefix_bytes > 0)
       result->fetch_us = store->dram_attr.read_latency_us +
                          walk.prefix_bytes * 1000 / (store->dram_attr.read_bytes_per_s / 1000 + 1);

@@ -113,7 +113,7 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
     return KVS_OK;
   }
   if (number != KVI_NONE && kvi_entry_is_present(&store->entries[number])) {
-    store->policy_ops->touch(store->policy, number, kvi_now_ns());
+    store->policy_ops->touch(store->policy, number, kvi_policy_now(store));
     if (!store->entries[number].unchained && store->entries[number].place == request->place)
       kvi_entry_link_locked(store, number, parent_find_locked(store, space, request));
     kvi_use_locked(store, number, use); /* somebody else had it to compute, too */
@@ -349,7 +349,8 @@ kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *lan
   if (parent != KVI_NONE && store->entries[parent].state == KVI_ENTRY_ZOMBIE)
     parent = KVI_NONE; /* deleted or aborted meanwhile; the number is ours to look at, since it is held */
   kvi_entry_land_locked(store, own->entry, own->object);
-  store->policy_ops->insert(store->policy, own->entry, parent, entry->length, kvi_now_ns());
+  store->policy_ops->insert(store->policy, own->entry, parent, entry->length, kvi_policy_now(store));
+  kvi_stored_locked(store, own->entry);
   kvi_ghost_clear_locked(store, kvi_key_hash(entry->space, &entry->tag));
   store->spaces[entry->space].chunks++;
   store->spaces[entry->space].bytes += entry->length;

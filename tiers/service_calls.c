@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "proto/limits.h"
+#include "tiers/hint.h"
 #include "tiers/service_private.h"
 
 #define LIST_CHUNKS_DEFAULT 100u
@@ -92,34 +93,23 @@ static kvs_status release(struct kvi_store_service *service, const struct kvi_pe
 
 /* ---- hints ---- */
 
-/* A hint that names keys is about chunks: is any of them here? */
-static kvs_status hint_keys_present(struct kvi_store_service *service, const struct kvi_peer *peer,
-                                    const Kvasir__V1__HintRequest *ask, bool *present_p)
+/* A hint that names keys is about chunks, and may name any part of their chain. */
+static kvs_status hint_keys(const Kvasir__V1__HintRequest *ask, struct kvi_hint_keys *keys)
 {
-  uint8_t present[(KVI_LOOKUP_KEYS_MAX + 7) / 8];
-  const uint8_t *space = ask->space.data;
-  struct kvi_store_lookup_result result = {.present = present};
-  struct kvi_store_lookup query = {.tenant = peer->tenant,
-                                   .owner = peer->id,
-                                   .spaces = &space,
-                                   .n_spaces = 1,
-                                   .loss_max = KVI_LOSS_MAX,
-                                   .peek = true};
   kvs_status status;
 
-  *present_p = false;
+  if (!ask->keys && ask->space.len == 0)
+    return KVS_OK;
   if (!kvi_service_is_digest(&ask->space))
     return KVS_ERR_INVALID;
-  status = kvi_service_keys_check(ask->keys, &query.n_keys);
+  status = kvi_service_keys_check(ask->keys, &keys->n_keys);
   if (status != KVS_OK)
     return status;
+  keys->space = ask->space.data;
   /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): keys_check refuses NULL */
-  query.keys = ask->keys->keys.data;
-  query.key_length = ask->keys->key_length;
-  status = kvi_store_lookup(service->config.store, &query, &result);
-  for (uint32_t i = 0; status == KVS_OK && i < (query.n_keys + 7) / 8; i++)
-    *present_p |= present[i] != 0;
-  return status;
+  keys->keys = ask->keys->keys.data;
+  keys->key_length = ask->keys->key_length;
+  return KVS_OK;
 }
 
 static kvs_status hint(struct kvi_store_service *service, const struct kvi_peer *peer, const void *request,
@@ -127,6 +117,7 @@ static kvs_status hint(struct kvi_store_service *service, const struct kvi_peer 
 {
   const Kvasir__V1__HintRequest *ask = request;
   Kvasir__V1__HintReply *answer = reply;
+  struct kvi_hint_keys keys = {0};
   struct kvi_program_hint told = {.tenant = peer->tenant,
                                   .program = ask->program,
                                   .parent = ask->parent_program,
@@ -138,18 +129,15 @@ static kvs_status hint(struct kvi_store_service *service, const struct kvi_peer 
                                   .priority = ask->priority,
                                   .ttl_ms = ask->ttl_ms,
                                   .close = ask->close};
-  bool about_chunks = ask->keys || ask->space.len > 0;
-  bool present = true;
 
   answer->outcome = KVI_HINT_REJECTED;
-  if (about_chunks)
-    answer->status = hint_keys_present(service, peer, ask, &present);
+  answer->status = hint_keys(ask, &keys);
   if (answer->status == KVS_OK) {
     answer->outcome = kvi_programs_hint(service->programs, &told);
     if (answer->outcome == KVI_HINT_REJECTED)
       answer->status = KVS_ERR_INVALID;
-    else if (answer->outcome == KVI_HINT_ACCEPTED && !present)
-      answer->outcome = KVI_HINT_MISSING;
+    else if (answer->outcome == KVI_HINT_ACCEPTED)
+      answer->outcome = kvi_store_hint(service->config.store, &told, &keys);
   }
   atomic_fetch_add_explicit(&service->hints[answer->outcome], 1, memory_order_relaxed);
   return KVS_OK;

@@ -44,6 +44,9 @@ struct kvi_store_config {
   uint32_t max_leases;      /* 0: 65536 */
   uint32_t max_landings; /* puts in flight; 0: 1024; at most 1 << 24. Four times as many may wait for them. */
   const char *policy;    /* NULL: "leaf-lru" */
+  /* The policy's time, monotonic, in nanoseconds, for tests and replays; called under the lock. NULL: the machine's. Leases go by the machine's anyway. */
+  uint64_t (*policy_clock)(void *ctx);
+  void *policy_clock_ctx;
 
   /* How memory encodes what was put raw (tiers/coder.h), and threads for it; 0: it stays as it was put. */
   struct kvi_encode_rules codec;

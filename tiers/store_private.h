@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/clock.h"
+#include "base/clock.h"
 #include "proto/limits.h"
 #include "tiers/budget.h"
 #include "tiers/coder.h"
@@ -263,6 +265,13 @@ struct kvi_store {
   struct kvi_store_stats stats; /* counters and gauges; dram and index_bytes are filled when asked */
 };
 
+/* The time that the policy goes by. */
+static inline uint64_t kvi_policy_now(const struct kvi_store *store)
+{
+  return store->config.policy_clock ? store->config.policy_clock(store->config.policy_clock_ctx)
+                                    : kvi_now_ns();
+}
+
 /* ---- index.c ---- */
 
 kvs_status kvi_index_create(struct kvi_store *store);
@@ -301,6 +310,13 @@ void kvi_entry_link_locked(struct kvi_store *store, uint32_t number, uint32_t pa
 
 enum kvi_miss_cause kvi_ghost_cause_locked(const struct kvi_store *store, uint64_t hash);
 void kvi_ghost_clear_locked(struct kvi_store *store, uint64_t hash);
+
+/* ---- hint.c: what the policy is told of programs ---- */
+
+/* A request has come for the chain up to an entry that is present, and for so many chunks more, which are not here. */
+void kvi_arrive_locked(struct kvi_store *store, uint32_t number, uint32_t n_more);
+/* The chain goes up to this entry now, which was inserted just now. */
+void kvi_stored_locked(struct kvi_store *store, uint32_t number);
 
 /* ---- spaces.c ---- */
 

@@ -13,7 +13,7 @@
 
 #define AT(TYPE, field) KVI_CONFIG_##TYPE##_AT(struct kvi_node_settings, field)
 
-const char *const kvi_settings_policies[] = {"leaf-lru", NULL};
+const char *const kvi_settings_policies[] = {"index", "leaf-lru", NULL};
 static const char *const redis_modes[] = {"off", "single", "sentinel", "cluster", NULL};
 static const char *const admissions[] = {"all", "reused", "none", NULL}; /* enum kvi_policy_admission */
 static const char *const codecs[] = {"none", "lossless", "ladder", "cachegen",
@@ -288,10 +288,12 @@ static const kvi_config_row rows[] = {
      .doc = "Most chunks that are being put at a time; beyond it a put is refused as busy."},
     {.name = "store.policy",
      AT(ENUM, store_policy),
-     .standard = "leaf-lru",
+     .standard = "index",
      .choices = kvi_settings_policies,
-     .doc = "Which chunks go when memory is full. `leaf-lru`: those that no stored chunk continues, least "
-            "recently used first."},
+     .doc =
+         "Which chunks go when memory is full; of a prompt always the last first. `index`: those that save "
+         "the least seconds for their bytes, by how long programs of the kind stay away and by what they "
+         "announce (docs/policy.md). `leaf-lru`: the least recently used."},
 
     {.name = "codec.threads",
      AT(INT, codec_threads),

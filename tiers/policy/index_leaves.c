@@ -138,24 +138,41 @@ void kvi_index_leaf_gone(struct kvi_index *index, uint32_t chunk)
 
 /* ---- victims ---- */
 
+/* The lower, the sooner it goes, by the order that is live. */
+static double rank(const struct kvi_index *index, uint32_t chunk, uint64_t now_ns)
+{
+  return index->live == KVI_SHADOW_BY_PRICE ? price(index, chunk, now_ns)
+                                            : (double)kvi_word48_get(&index->forest.nodes[chunk].last_use);
+}
+
 struct candidate {
   uint32_t chunk;
-  double price;
+  double rank;
+  uint64_t last_use; /* decides between equal ones: what is worth nothing */
 };
 
-/* The cheapest KVI_INDEX_KEPT so far, cheapest first. Once each. */
-static void candidate_add(struct candidate *candidates, uint32_t *n_p, uint32_t chunk, double price)
+static bool goes_before(const struct candidate *one, const struct candidate *other)
 {
+  return one->rank != other->rank ? one->rank < other->rank : one->last_use < other->last_use;
+}
+
+/* The cheapest KVI_INDEX_KEPT so far, cheapest first. Once each. */
+static void candidate_add(const struct kvi_index *index, struct candidate *candidates, uint32_t *n_p,
+                          uint32_t chunk, uint64_t now_ns)
+{
+  struct candidate own = {.chunk = chunk,
+                          .rank = rank(index, chunk, now_ns),
+                          .last_use = kvi_word48_get(&index->forest.nodes[chunk].last_use)};
   uint32_t at = *n_p;
 
   for (uint32_t i = 0; i < *n_p; i++)
     if (candidates[i].chunk == chunk)
       return;
-  if (at == KVI_INDEX_KEPT && price >= candidates[--at].price)
+  if (at == KVI_INDEX_KEPT && !goes_before(&own, &candidates[--at]))
     return;
-  for (; at > 0 && candidates[at - 1].price > price; at--)
+  for (; at > 0 && goes_before(&own, &candidates[at - 1]); at--)
     candidates[at] = candidates[at - 1];
-  candidates[at] = (struct candidate){.chunk = chunk, .price = price};
+  candidates[at] = own;
   *n_p += *n_p < KVI_INDEX_KEPT;
 }
 
@@ -181,13 +198,6 @@ static uint32_t left_behind(struct kvi_index *index, enum kvi_policy_group group
   return KVI_POLICY_NONE;
 }
 
-/* The lower, the sooner it goes, by the order that is live. */
-static double rank(struct kvi_index *index, uint32_t chunk, uint64_t now_ns)
-{
-  return index->live == KVI_SHADOW_BY_PRICE ? price(index, chunk, now_ns)
-                                            : (double)kvi_word48_get(&index->forest.nodes[chunk].last_use);
-}
-
 uint32_t kvi_index_victim(struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns)
 {
   struct kvi_index *index = kvi_index_of(policy);
@@ -199,12 +209,12 @@ uint32_t kvi_index_victim(struct kvi_policy *policy, enum kvi_policy_group group
     return chunk;
   for (uint32_t i = 0; i < index->n_kept[group]; i++)
     if (is_leaf_of(index, index->kept[group][i], group))
-      candidate_add(candidates, &n, index->kept[group][i], rank(index, index->kept[group][i], now_ns));
+      candidate_add(index, candidates, &n, index->kept[group][i], now_ns);
   for (uint32_t i = 0; i < (leaves < SAMPLE ? leaves : SAMPLE); i++) {
     uint32_t place = leaves <= SAMPLE ? i : (uint32_t)(kvi_splitmix64(&index->random) % leaves);
 
     chunk = *kvi_forest_slot(policy, group, place);
-    candidate_add(candidates, &n, chunk, rank(index, chunk, now_ns));
+    candidate_add(index, candidates, &n, chunk, now_ns);
   }
   for (uint32_t i = 0; i < n; i++)
     index->kept[group][i] = candidates[i].chunk;

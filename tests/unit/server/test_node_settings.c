@@ -75,7 +75,7 @@ static void test_defaults(void **state)
   assert_false(values->insecure);
   assert_string_equal(values->tls_cert_file, "");
   assert_int_equal(values->dram_size, 1u << 30);
-  assert_string_equal(kvi_settings_policies[values->store_policy], "leaf-lru");
+  assert_string_equal(kvi_settings_policies[values->store_policy], "index");
   assert_string_equal(values->admin_listen, "127.0.0.1:7071");
   assert_int_equal(kvi_settings_drain_timeout_ms(settings), 10000);
   assert_int_equal(values->log_level, KVI_LOG_INFO);

@@ -1,0 +1,236 @@
+/* A store under the policy "index": what hints and look-ups do to what stays, by a clock that the test turns. */
+#include "store_testing.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "tiers/hint.h"
+
+#define SECOND KVI_NS_PER_S
+#define ROOM   40u /* chunks */
+
+struct world {
+  struct kvi_store *store;
+  uint8_t space[KVS_DIGEST_SIZE];
+  uint64_t now;
+};
+
+static uint64_t clock_of(void *ctx)
+{
+  return ((const struct world *)ctx)->now;
+}
+
+static int setup(void **state)
+{
+  struct world *world = calloc(1, sizeof(*world));
+  struct kvi_store_config config = {.dram_bytes = (uint64_t)ROOM * PAGE,
+                                    .dram_page_bytes = PAGE,
+                                    .max_chunks = 1024,
+                                    .policy = "index",
+                                    .policy_clock = clock_of,
+                                    .policy_clock_ctx = world};
+  kvs_space_desc desc = testing_space("programs", KEY_BYTES);
+
+  world->now = 1000 * SECOND;
+  assert_int_equal(kvi_store_open(&config, &world->store), KVS_OK);
+  testing_space_open(world->store, TENANT, &desc, world->space);
+  *state = world;
+  return 0;
+}
+
+static int teardown(void **state)
+{
+  struct world *world = *state;
+
+  kvi_store_close(world->store);
+  free(world);
+  return 0;
+}
+
+static void key_of(uint32_t chain, uint32_t place, uint8_t *key)
+{
+  testing_key(1000 * chain + place, key, KEY_BYTES);
+}
+
+/* As an engine does: the prompt of n chunks is looked up, and what is missing of it is put. Returns the hits. */
+static uint32_t prompt(struct world *world, uint32_t chain, uint32_t n)
+{
+  uint8_t keys[ROOM * KEY_BYTES];
+  const uint8_t *space = world->space;
+  struct kvi_store_lookup query = {.tenant = TENANT,
+                                   .owner = 1,
+                                   .spaces = &space,
+                                   .n_spaces = 1,
+                                   .keys = keys,
+                                   .key_length = KEY_BYTES,
+                                   .n_keys = n};
+  struct kvi_store_lookup_result result = {0};
+
+  for (uint32_t i = 0; i < n; i++)
+    key_of(chain, i, keys + (size_t)i * KEY_BYTES);
+  assert_int_equal(kvi_store_lookup(world->store, &query, &result), KVS_OK);
+  for (uint32_t i = result.prefix; i < n; i++)
+    assert_int_equal(testing_put(world->store, TENANT, world->space, keys + (size_t)i * KEY_BYTES, KEY_BYTES,
+                                 i > 0 ? keys + (size_t)(i - 1) * KEY_BYTES : NULL, i, CHUNK, i),
+                     KVS_OK);
+  return result.prefix;
+}
+
+/* Chunks of the chain that are there, from its first on; nobody notices. */
+static uint32_t there(struct world *world, uint32_t chain)
+{
+  uint8_t keys[ROOM * KEY_BYTES];
+  const uint8_t *space = world->space;
+  struct kvi_store_lookup query = {.tenant = TENANT,
+                                   .owner = 1,
+                                   .spaces = &space,
+                                   .n_spaces = 1,
+                                   .keys = keys,
+                                   .key_length = KEY_BYTES,
+                                   .n_keys = ROOM,
+                                   .peek = true};
+  struct kvi_store_lookup_result result = {0};
+
+  for (uint32_t i = 0; i < ROOM; i++)
+    key_of(chain, i, keys + (size_t)i * KEY_BYTES);
+  assert_int_equal(kvi_store_lookup(world->store, &query, &result), KVS_OK);
+  return result.prefix;
+}
+
+/* n 0: without chunks; else the chain's n'th is named, alone. */
+static enum kvi_hint_outcome hint(struct world *world, const char *program, uint32_t chain, uint32_t n,
+                                  const struct kvi_program_hint *said)
+{
+  struct kvi_program_hint full = *said;
+  uint8_t key[KEY_BYTES];
+  struct kvi_hint_keys keys = {.space = world->space, .keys = key, .key_length = KEY_BYTES, .n_keys = n > 0};
+
+  full.tenant = TENANT;
+  full.program = program;
+  full.parent = "";
+  if (!full.tool)
+    full.tool = "";
+  if (n > 0)
+    key_of(chain, n - 1, key);
+  return kvi_store_hint(world->store, &full, &keys);
+}
+
+/* Its tool, and how long it takes, is known from so many calls. */
+static void learn(struct world *world, const char *program, uint32_t chain, const char *tool,
+                  uint64_t seconds)
+{
+  const struct kvi_program_hint waits = {.wait_kind = KVI_WAIT_TOOL, .tool = tool}, ends = {.close = true};
+
+  for (uint32_t i = 0; i < 100; i++) {
+    prompt(world, chain, 1);
+    assert_int_equal(hint(world, program, chain, 1, &waits), KVI_HINT_ACCEPTED);
+    world->now += seconds * SECOND;
+  }
+  assert_int_equal(hint(world, program, 0, 0, &ends), KVI_HINT_ACCEPTED);
+}
+
+/* Two agents wait for tools; a third prompt needs room. Who is back soon stays, also if it was there first, and loses nothing. */
+static void by_tool(void **state)
+{
+  const struct kvi_program_hint quick = {.wait_kind = KVI_WAIT_TOOL, .tool = "grep"},
+                                slow = {.wait_kind = KVI_WAIT_TOOL, .tool = "pytest"};
+  struct world *world = *state;
+
+  learn(world, "one", 1, "grep", 2);
+  learn(world, "two", 2, "pytest", 1000);
+  assert_int_equal(prompt(world, 3, 15), 0);
+  assert_int_equal(hint(world, "three", 3, 15, &quick), KVI_HINT_ACCEPTED);
+  assert_int_equal(prompt(world, 4, 20), 0);
+  assert_int_equal(hint(world, "four", 4, 20, &slow), KVI_HINT_ACCEPTED);
+  world->now += SECOND / 2;
+  assert_int_equal(prompt(world, 5, 10), 0);
+  assert_int_equal(there(world, 3), 15);
+  assert_int_equal(there(world, 4), 15); /* from its end on */
+  assert_int_equal(there(world, 5), 10);
+}
+
+/* What has ended goes first, all of it, though it was used last. */
+static void ended(void **state)
+{
+  const struct kvi_program_hint waits = {.wait_kind = KVI_WAIT_HUMAN}, ends = {.close = true};
+  struct world *world = *state;
+
+  prompt(world, 3, 15);
+  assert_int_equal(hint(world, "three", 3, 15, &waits), KVI_HINT_ACCEPTED);
+  world->now += 3600 * SECOND;
+  prompt(world, 4, 20);
+  assert_int_equal(hint(world, "four", 4, 20, &waits), KVI_HINT_ACCEPTED);
+  assert_int_equal(hint(world, "four", 0, 0, &ends), KVI_HINT_ACCEPTED);
+  prompt(world, 5, 25);
+  assert_int_equal(there(world, 3), 15);
+  assert_int_equal(there(world, 4), 0);
+  assert_int_equal(there(world, 5), 25);
+}
+
+/* A program is told of before it is answered: the chunks are its own from then on, and a hint without any is of them. */
+static void named_first(void **state)
+{
+  const struct kvi_program_hint uses = {.turn = 1}, ends = {.wait_kind = KVI_WAIT_END};
+  struct world *world = *state;
+
+  prompt(world, 3, 15);
+  assert_int_equal(hint(world, "three", 3, 15, &uses), KVI_HINT_ACCEPTED);
+  prompt(world, 4, 20);
+  assert_int_equal(hint(world, "three", 0, 0, &ends), KVI_HINT_ACCEPTED);
+  prompt(world, 5, 20);
+  assert_int_equal(there(world, 3), 0);
+  assert_int_equal(there(world, 4), 20);
+}
+
+static void answers(void **state)
+{
+  const struct kvi_program_hint waits = {.wait_kind = KVI_WAIT_TOOL},
+                                long_wait = {.wait_kind = KVI_WAIT_TOOL, .return_p50_ms = 1000000001};
+  struct world *world = *state;
+
+  assert_int_equal(hint(world, "nobody", 0, 0, &waits), KVI_HINT_DEFERRED);
+  assert_int_equal(hint(world, "nobody", 7, 3, &waits), KVI_HINT_MISSING);
+  prompt(world, 3, 5);
+  assert_int_equal(hint(world, "three", 3, 5, &waits), KVI_HINT_ACCEPTED);
+  assert_int_equal(hint(world, "three", 3, 5, &long_wait), KVI_HINT_CLIPPED);
+  assert_int_equal(hint(world, "three", 0, 0, &waits), KVI_HINT_ACCEPTED);
+}
+
+/* A time to live and a priority are worth something, not everything. */
+static void told_to_stay(void **state)
+{
+  const struct kvi_program_hint waits = {.wait_kind = KVI_WAIT_TOOL, .tool = "grep"},
+                                keep = {.wait_kind = KVI_WAIT_TOOL, .tool = "grep", .ttl_ms = 60000},
+                                dear = {.wait_kind = KVI_WAIT_TOOL, .tool = "grep", .priority = 100};
+  struct world *world = *state;
+
+  learn(world, "one", 1, "grep", 2);
+  for (uint32_t i = 0; i < 2; i++) {
+    uint32_t stays = 10 + 10 * i;
+
+    prompt(world, stays, 14);
+    assert_int_equal(hint(world, "stays", stays, 14, i == 0 ? &keep : &dear), KVI_HINT_ACCEPTED);
+    prompt(world, stays + 1, 15);
+    assert_int_equal(hint(world, "goes", stays + 1, 15, &waits), KVI_HINT_ACCEPTED);
+    world->now += i == 0 ? 30 * SECOND : SECOND;
+    prompt(world, stays + 2, 20);
+    assert_int_equal(there(world, stays), 14);
+    assert_int_equal(there(world, stays + 1), 6);
+    world->now += 100000 * SECOND;
+    prompt(world, stays + 3, 30); /* and in the end it goes like any other */
+    assert_int_not_equal(there(world, stays), 14);
+  }
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(by_tool, setup, teardown),
+      cmocka_unit_test_setup_teardown(ended, setup, teardown),
+      cmocka_unit_test_setup_teardown(named_first, setup, teardown),
+      cmocka_unit_test_setup_teardown(answers, setup, teardown),
+      cmocka_unit_test_setup_teardown(told_to_stay, setup, teardown),
+  };
+
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

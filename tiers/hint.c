@@ -1,0 +1,178 @@
+/* tiers/hint.c: what the policy is told of programs: who comes for a chain, what of it is stored, who waits for what. */
+#include "tiers/hint.h"
+
+#include <string.h>
+
+#include <xxhash.h>
+
+#include "base/clock.h"
+#include "tiers/store_private.h"
+
+#define MS_MOST                                                                                              \
+  UINT32_C(1000000000) /* of an announcement or a time to live: eleven days, the policy's own bound */
+#define TOKENS 256u
+#define BYTES_A_TOKEN                                                                                        \
+  327680.0f /* of the model of 70 billion parameters that costs are compared with: two bytes, 80 layers, 8 heads of 128, K and V */
+
+/* ---- who uses what ---- */
+
+/* Of a chain up to an entry that is present. A larger model has more bytes a token, and computes longer. */
+static struct kvi_policy_use use_of(const struct kvi_store *store, uint32_t number)
+{
+  const struct kvi_entry *entry = &store->entries[number];
+  const struct kvi_space_entry *space = &store->spaces[entry->space];
+  const kvs_space_desc *desc = atomic_load_explicit(&space->desc, memory_order_relaxed);
+  uint32_t tokens = desc && desc->tokens_per_chunk > 0 ? desc->tokens_per_chunk : TOKENS;
+  uint64_t raw = space->chunk_bytes > 0 ? space->chunk_bytes : entry->length;
+
+  return (struct kvi_policy_use){.last = number,
+                                 .n_chunks = entry->place + 1,
+                                 .n_whole = entry->place + 1,
+                                 .chunk_tokens = (float)tokens,
+                                 .chunk_bytes = (float)entry->length,
+                                 .cost = (float)raw / (float)tokens / BYTES_A_TOKEN};
+}
+
+void kvi_arrive_locked(struct kvi_store *store, uint32_t number, uint32_t n_more)
+{
+  struct kvi_policy_use use;
+
+  if (!store->policy_ops->arrive || store->entries[number].unchained)
+    return;
+  use = use_of(store, number);
+  use.n_whole += n_more;
+  store->policy_ops->arrive(store->policy, &use, kvi_policy_now(store));
+}
+
+void kvi_stored_locked(struct kvi_store *store, uint32_t number)
+{
+  struct kvi_policy_use use;
+
+  if (!store->policy_ops->extend || store->entries[number].unchained)
+    return;
+  use = use_of(store, number);
+  store->policy_ops->extend(store->policy, &use, kvi_policy_now(store));
+}
+
+/* ---- hints ---- */
+
+static uint64_t hash_of(const struct kvi_store *store, const char *tenant, const char *text)
+{
+  uint64_t seed =
+      XXH3_64bits_withSecret(tenant, strlen(tenant), store->hash_secret, sizeof(store->hash_secret));
+  uint64_t hash = XXH3_64bits_withSecret(text, strlen(text), store->hash_secret, sizeof(store->hash_secret)) ^
+                  (seed << 1 | seed >> 63);
+
+  if (text[0] == '\0')
+    return 0;
+  return hash != 0 ? hash : 1;
+}
+
+static double seconds_of(uint32_t ms, bool *clipped)
+{
+  *clipped |= ms > MS_MOST;
+  return (double)(ms > MS_MOST ? MS_MOST : ms) / 1e3;
+}
+
+/* number: where it is; KVI_NONE: not said. */
+static enum kvi_hint_outcome wait_locked(struct kvi_store *store, const struct kvi_program_hint *hint,
+                                         uint64_t program, uint32_t number)
+{
+  bool clipped = false;
+  struct kvi_policy_wait wait = {.program = program,
+                                 .last = KVI_POLICY_NONE,
+                                 .kind = (enum kvi_wait_kind)hint->wait_kind,
+                                 .tool = hash_of(store, hint->tenant, hint->tool),
+                                 .source = (uint32_t)hash_of(store, hint->tenant, hint->tenant),
+                                 .announced_s = seconds_of(hint->return_p50_ms, &clipped),
+                                 .priority = hint->priority,
+                                 .ttl_s = seconds_of(hint->ttl_ms, &clipped)};
+
+  if (number != KVI_NONE) {
+    wait.last = number;
+    wait.n_chunks = store->entries[number].place + 1;
+  }
+  if (!store->policy_ops->wait(store->policy, &wait, kvi_policy_now(store)))
+    return KVI_HINT_DEFERRED;
+  return clipped ? KVI_HINT_CLIPPED : KVI_HINT_ACCEPTED;
+}
+
+static bool says_wait(const struct kvi_program_hint *hint)
+{
+  return hint->wait_kind != KVI_WAIT_UNKNOWN || hint->return_p50_ms > 0 || hint->priority > 0 ||
+         hint->ttl_ms > 0;
+}
+
+/* number: where it is; KVI_NONE: not said. */
+static enum kvi_hint_outcome hint_locked(struct kvi_store *store, const struct kvi_program_hint *hint,
+                                         uint32_t number)
+{
+  uint64_t program = hash_of(store, hint->tenant, hint->program);
+
+  if (!store->policy_ops->wait)
+    return KVI_HINT_ACCEPTED;
+  if (hint->close || hint->wait_kind == KVI_WAIT_END) {
+    store->policy_ops->close(store->policy, program, kvi_policy_now(store));
+    return KVI_HINT_ACCEPTED;
+  }
+  if (hint->wait_kind == KVI_WAIT_UNKNOWN && number != KVI_NONE) {
+    struct kvi_policy_use use = use_of(store, number);
+
+    use.program = program;
+    store->policy_ops->arrive(store->policy, &use, kvi_policy_now(store));
+  }
+  return says_wait(hint) ? wait_locked(store, hint, program, number) : KVI_HINT_ACCEPTED;
+}
+
+/* n <= KVI_BATCH_LOCKED. The last of them that is here; KVI_NONE. */
+static uint32_t last_present_locked(const struct kvi_store *store, uint32_t space,
+                                    const struct kvi_key_tag *tags, uint32_t n)
+{
+  uint32_t found[KVI_BATCH_LOCKED];
+
+  kvi_index_find_batch_locked(store, space, tags, n, found);
+  while (n-- > 0)
+    if (found[n] != KVI_NONE && !store->entries[found[n]].unchained)
+      return found[n];
+  return KVI_NONE;
+}
+
+/* MISSING: none of these keys is here. */
+static enum kvi_hint_outcome hint_batch(struct kvi_store *store, const struct kvi_program_hint *hint,
+                                        const struct kvi_hint_keys *keys, uint32_t first, uint32_t n)
+{
+  enum kvi_hint_outcome outcome = KVI_HINT_MISSING;
+  struct kvi_key_tag tags[KVI_BATCH_LOCKED];
+  uint32_t space, number = KVI_NONE;
+
+  for (uint32_t i = 0; i < n; i++)
+    kvi_key_tag(store, keys->keys + (size_t)(first + i) * keys->key_length, keys->key_length, &tags[i]);
+  pthread_mutex_lock(&store->lock);
+  space = kvi_space_find_locked(store, hint->tenant, keys->space);
+  if (space != KVI_NONE && store->spaces[space].key_length == keys->key_length)
+    number = last_present_locked(store, space, tags, n);
+  if (number != KVI_NONE)
+    outcome = hint_locked(store, hint, number);
+  pthread_mutex_unlock(&store->lock);
+  return outcome;
+}
+
+enum kvi_hint_outcome kvi_store_hint(struct kvi_store *store, const struct kvi_program_hint *hint,
+                                     const struct kvi_hint_keys *keys)
+{
+  enum kvi_hint_outcome outcome = KVI_HINT_MISSING;
+
+  if (keys->n_keys == 0 || hint->close) {
+    pthread_mutex_lock(&store->lock);
+    outcome = hint_locked(store, hint, KVI_NONE);
+    pthread_mutex_unlock(&store->lock);
+    return outcome;
+  }
+  for (uint32_t left = keys->n_keys; left > 0 && outcome == KVI_HINT_MISSING;) {
+    uint32_t n = left < KVI_BATCH_LOCKED ? left : KVI_BATCH_LOCKED;
+
+    left -= n;
+    outcome = hint_batch(store, hint, keys, left, n);
+  }
+  return outcome;
+}
