@@ -14,7 +14,6 @@
 #include <stdint.h>
 
 #include "base/clock.h"
-#include "base/clock.h"
 #include "proto/limits.h"
 #include "tiers/budget.h"
 #include "tiers/coder.h"
