@@ -212,6 +212,35 @@ kvs_status kvsc_chunks_json(kvsc_client *client, const uint8_t digest[KVS_DIGEST
   return status;
 }
 
+static kvs_status take_programs(struct question *question, const ProtobufCMessage *reply)
+{
+  const Kvasir__V1__ListProgramsReply *programs = (const Kvasir__V1__ListProgramsReply *)reply;
+
+  question->cursor = programs->cursor;
+  kvi_client_json_programs(&question->json, programs);
+  return KVS_OK;
+}
+
+kvs_status kvsc_programs_json(kvsc_client *client, uint64_t *cursor_p, uint32_t limit, uint32_t timeout_ms,
+                              char **json_p)
+{
+  Kvasir__V1__ListProgramsRequest request = KVASIR__V1__LIST_PROGRAMS_REQUEST__INIT;
+  struct question question = {.take = take_programs};
+  kvs_status status;
+
+  if (json_p == NULL)
+    return KVS_ERR_INVALID;
+  *json_p = NULL;
+  if (cursor_p == NULL)
+    return KVS_ERR_INVALID;
+  request.cursor = *cursor_p;
+  request.limit = limit;
+  status = ask_json(client, KVI_METHOD_LIST_PROGRAMS, &request.base, timeout_ms, &question, json_p);
+  if (status == KVS_OK)
+    *cursor_p = question.cursor;
+  return status;
+}
+
 static kvs_status take_evicted(struct question *question, const ProtobufCMessage *reply)
 {
   const Kvasir__V1__EvictReply *evicted = (const Kvasir__V1__EvictReply *)reply;

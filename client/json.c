@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "base/array.h"
 #include "base/text.h"
 #include "proto/chunk.h"
 #include "proto/space.h"
@@ -119,6 +120,52 @@ void kvi_client_json_spaces(kvi_strbuf *json, const Kvasir__V1__ListSpacesReply 
       kvi_strbuf_add(json, "null");
     kvi_strbuf_add(json, "}");
   }
+}
+
+static const char *wait_name(uint32_t kind)
+{
+  static const char *const names[] = {"unknown", "tool", "human", "subagent", "approval", "end"};
+
+  return kind < KVI_ARRAY_SIZE(names) ? names[kind] : "unknown";
+}
+
+static void add_program(kvi_strbuf *json, const Kvasir__V1__ProgramInfo *program)
+{
+  kvi_strbuf_add(json, "{\"program\":");
+  kvi_strbuf_add_json(json, program->program);
+  kvi_strbuf_add(json, ",\"parent\":");
+  kvi_strbuf_add_json(json, program->parent);
+  kvi_strbuf_add(json, ",\"tool\":");
+  kvi_strbuf_add_json(json, program->tool);
+  kvi_strbuf_addf(
+      json,
+      ",\"turn\":%u,\"waits_for\":\"%s\",\"answered\":%s,\"chunks\":%u,\"chunks_whole\":%u,\"waits_ms\":"
+      "%" PRIu64 ",\"announced_ms\":%" PRIu64 ",\"value_s\":%.9g,\"price\":%.9g,\"pinned\":%s,\"stays_ms\":",
+      program->turn, program->answered ? wait_name(program->wait_kind) : "answer",
+      program->answered ? "true" : "false", program->chunks, program->chunks_whole, program->waits_ms,
+      program->announced_ms, program->value_s, program->price, program->pinned ? "true" : "false");
+  if (program->stays_ms == UINT64_MAX)
+    kvi_strbuf_add(json, "null");
+  else
+    kvi_strbuf_addf(json, "%" PRIu64, program->stays_ms);
+  kvi_strbuf_add(json, ",\"space\":");
+  add_hex(json, &program->space);
+  kvi_strbuf_add(json, ",\"key\":");
+  add_hex(json, &program->key);
+  kvi_strbuf_add(json, "}");
+}
+
+void kvi_client_json_programs(kvi_strbuf *json, const Kvasir__V1__ListProgramsReply *reply)
+{
+  kvi_strbuf_add(json, "{\"policy\":");
+  kvi_strbuf_add_json(json, reply->policy);
+  kvi_strbuf_addf(json, ",\"by_price\":%s,\"memory_price\":%.9g,\"medium_price\":%.9g,\"programs\":[",
+                  reply->by_price ? "true" : "false", reply->memory_price, reply->medium_price);
+  for (size_t i = 0; i < reply->n_programs; i++) {
+    kvi_strbuf_add(json, i > 0 ? "," : "");
+    add_program(json, reply->programs[i]);
+  }
+  kvi_strbuf_addf(json, "],\"cursor\":%" PRIu64 "}", reply->cursor);
 }
 
 void kvi_client_json_chunks(kvi_strbuf *json, const Kvasir__V1__ListChunksReply *reply)

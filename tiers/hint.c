@@ -68,6 +68,11 @@ static uint64_t hash_of(const struct kvi_store *store, const char *tenant, const
   return hash != 0 ? hash : 1;
 }
 
+uint64_t kvi_store_program_hash(const struct kvi_store *store, const char *tenant, const char *program)
+{
+  return hash_of(store, tenant, program);
+}
+
 static double seconds_of(uint32_t ms, bool *clipped)
 {
   *clipped |= ms > MS_MOST;

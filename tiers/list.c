@@ -115,3 +115,64 @@ size_t kvi_store_chunks(struct kvi_store *store, const char *tenant, const uint8
   *cursor_p = more ? cursor : 0;
   return n;
 }
+
+/* ---- who waits ---- */
+
+/* False: it is another tenant's. */
+static bool waiter_info_locked(const struct kvi_store *store, const char *tenant,
+                               struct kvi_waiter_info *info)
+{
+  uint32_t number = info->waiter.last;
+  const struct kvi_space_entry *space;
+
+  info->key_length = 0;
+  memset(info->space, 0, sizeof(info->space));
+  if (number == KVI_POLICY_NONE)
+    return true;
+  space = &store->spaces[store->entries[number].space];
+  if (strcmp(space->tenant, tenant) != 0)
+    return false;
+  memcpy(info->space, space->digest, sizeof(info->space));
+  if (kvi_entry_key_locked(store, number, info->key))
+    info->key_length = space->key_length;
+  return true;
+}
+
+size_t kvi_store_waiters(struct kvi_store *store, const char *tenant, uint64_t *cursor_p,
+                         struct kvi_waiter_info *infos, size_t room)
+{
+  uint64_t cursor = *cursor_p;
+  bool more = store->policy_ops->waiters != NULL;
+  size_t n = 0;
+
+  *cursor_p = 0;
+  while (more && n < room) {
+    uint64_t now = kvi_policy_now(store), end;
+
+    pthread_mutex_lock(&store->lock);
+    end = store->policy_ops->waiters(store->policy);
+    for (uint32_t i = 0; i < KVI_BATCH_LOCKED && cursor < end && n < room; i++, cursor++)
+      if (store->policy_ops->waiter(store->policy, (uint32_t)cursor, &infos[n].waiter, now) &&
+          waiter_info_locked(store, tenant, &infos[n]))
+        n++;
+    more = cursor < end;
+    pthread_mutex_unlock(&store->lock);
+  }
+  *cursor_p = more ? cursor : 0;
+  return n;
+}
+
+void kvi_store_prices(struct kvi_store *store, struct kvi_price_info *info_p)
+{
+  const struct kvi_policy_ops *ops = store->policy_ops;
+
+  *info_p = (struct kvi_price_info){.policy = ops->name};
+  if (!ops->tier_price)
+    return;
+  pthread_mutex_lock(&store->lock);
+  info_p->by_price = ops->goes_by_price(store->policy);
+  for (uint32_t group = 0; group < 2; group++)
+    info_p->prices[group] =
+        ops->tier_price(store->policy, (enum kvi_policy_group)group, kvi_policy_now(store));
+  pthread_mutex_unlock(&store->lock);
+}

@@ -19,6 +19,7 @@ struct program {
   char name[KVI_PROGRAM_TEXT_MAX + 1];
   char parent[KVI_PROGRAM_TEXT_MAX + 1];
   char tool[KVI_PROGRAM_TEXT_MAX + 1];
+  uint64_t hash; /* 0: free */
   uint32_t turn, wait_kind, return_p50_ms, return_p90_ms, priority, ttl_ms;
   uint32_t next;         /* in its bucket, or in the free list */
   uint32_t newer, older; /* by last hint */
@@ -120,6 +121,7 @@ static void forget_locked(struct kvi_programs *programs, uint32_t number)
   *link = program->next;
   list_remove_locked(programs, number);
   program->next = programs->free_first;
+  program->hash = 0;
   programs->free_first = number;
   programs->stats.programs--;
 }
@@ -184,6 +186,7 @@ enum kvi_hint_outcome kvi_programs_hint(struct kvi_programs *programs, const str
     program = &programs->records[number];
     memcpy(program->parent, hint->parent, strlen(hint->parent) + 1);
     memcpy(program->tool, hint->tool, strlen(hint->tool) + 1);
+    program->hash = hint->hash;
     program->turn = hint->turn;
     program->wait_kind = hint->wait_kind;
     program->return_p50_ms = hint->return_p50_ms;
@@ -218,6 +221,27 @@ bool kvi_programs_find(struct kvi_programs *programs, const char *tenant, const 
   }
   pthread_mutex_unlock(&programs->lock);
   return number != NONE;
+}
+
+bool kvi_programs_find_hash(struct kvi_programs *programs, const char *tenant, uint64_t hash,
+                            struct kvi_program_named *named_p)
+{
+  bool found = false;
+
+  pthread_mutex_lock(&programs->lock);
+  for (uint32_t i = 0; i < programs->fresh && !found; i++) {
+    const struct program *record = &programs->records[i];
+
+    if (hash == 0 || record->hash != hash || strcmp(record->tenant, tenant) != 0)
+      continue;
+    found = true;
+    named_p->turn = record->turn;
+    memcpy(named_p->name, record->name, sizeof(named_p->name));
+    memcpy(named_p->parent, record->parent, sizeof(named_p->parent));
+    memcpy(named_p->tool, record->tool, sizeof(named_p->tool));
+  }
+  pthread_mutex_unlock(&programs->lock);
+  return found;
 }
 
 void kvi_programs_stats(struct kvi_programs *programs, struct kvi_programs_stats *stats_p)

@@ -29,6 +29,7 @@ struct kvi_program_hint {
   const char *tenant, *program, *parent, *tool; /* parent and tool may be "" */
   uint32_t turn, wait_kind, return_p50_ms, return_p90_ms, priority, ttl_ms;
   bool close;
+  uint64_t hash; /* of tenant and program, as the policy knows it; 0: not known */
 };
 
 struct kvi_programs_stats {
@@ -51,6 +52,13 @@ enum kvi_hint_outcome kvi_programs_hint(struct kvi_programs *programs, const str
 /* What the last hint of a program said; strings are valid until the next hint. False: not known. For tests and views. */
 bool kvi_programs_find(struct kvi_programs *programs, const char *tenant, const char *program,
                        struct kvi_program_hint *hint_p);
+/* The same, by the hash that the policy knows it by; strings are copied. O(programs). */
+struct kvi_program_named {
+  char name[KVI_PROGRAM_TEXT_MAX + 1], parent[KVI_PROGRAM_TEXT_MAX + 1], tool[KVI_PROGRAM_TEXT_MAX + 1];
+  uint32_t turn;
+};
+bool kvi_programs_find_hash(struct kvi_programs *programs, const char *tenant, uint64_t hash,
+                            struct kvi_program_named *named_p);
 void kvi_programs_stats(struct kvi_programs *programs, struct kvi_programs_stats *stats_p);
 
 #endif

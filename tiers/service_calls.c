@@ -118,17 +118,19 @@ static kvs_status hint(struct kvi_store_service *service, const struct kvi_peer 
   const Kvasir__V1__HintRequest *ask = request;
   Kvasir__V1__HintReply *answer = reply;
   struct kvi_hint_keys keys = {0};
-  struct kvi_program_hint told = {.tenant = peer->tenant,
-                                  .program = ask->program,
-                                  .parent = ask->parent_program,
-                                  .tool = ask->tool,
-                                  .turn = ask->turn,
-                                  .wait_kind = ask->wait_kind,
-                                  .return_p50_ms = ask->return_p50_ms,
-                                  .return_p90_ms = ask->return_p90_ms,
-                                  .priority = ask->priority,
-                                  .ttl_ms = ask->ttl_ms,
-                                  .close = ask->close};
+  struct kvi_program_hint told = {
+      .tenant = peer->tenant,
+      .program = ask->program,
+      .parent = ask->parent_program,
+      .tool = ask->tool,
+      .turn = ask->turn,
+      .wait_kind = ask->wait_kind,
+      .return_p50_ms = ask->return_p50_ms,
+      .return_p90_ms = ask->return_p90_ms,
+      .priority = ask->priority,
+      .ttl_ms = ask->ttl_ms,
+      .close = ask->close,
+      .hash = kvi_store_program_hash(service->config.store, peer->tenant, ask->program)};
 
   answer->outcome = KVI_HINT_REJECTED;
   answer->status = hint_keys(ask, &keys);
@@ -239,6 +241,7 @@ static kvi_service_call_fn *const calls[KVI_METHOD_COUNT] = {
     [KVI_METHOD_LIST_CHUNKS] = list_chunks,
     [KVI_METHOD_EVICT] = evict,
     [KVI_METHOD_CONFIG] = config,
+    [KVI_METHOD_LIST_PROGRAMS] = kvi_service_list_programs,
 };
 
 static kvs_status stats(struct kvi_store_service *service, ProtobufCMessage **reply_p)

@@ -51,6 +51,9 @@ typedef kvs_status kvi_service_call_fn(struct kvi_store_service *service, const 
 /* service_spaces.c */
 kvi_service_call_fn kvi_service_open_space, kvi_service_list_spaces;
 
+/* service_programs.c */
+kvi_service_call_fn kvi_service_list_programs;
+
 /* Replaces a reply's string; fills its bytes. KVS_ERR_NOMEM. */
 kvs_status kvi_service_text_set(char **field, const char *text);
 kvs_status kvi_service_bytes_set(ProtobufCBinaryData *field, const void *data, size_t length);

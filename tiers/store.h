@@ -276,6 +276,27 @@ struct kvi_chunk_info {
 size_t kvi_store_chunks(struct kvi_store *store, const char *tenant, const uint8_t *space, uint64_t *cursor_p,
                         struct kvi_chunk_info *infos, size_t room);
 
+/* Who waits at which chunk (policy.h), for people. */
+struct kvi_waiter_info {
+  struct kvi_policy_waiter waiter;
+  uint8_t space[KVS_DIGEST_SIZE], key[64];
+  uint32_t key_length; /* of its last chunk; 0: that lies on the medium only, or nothing of it is left */
+};
+/*
+ * From *cursor_p (0 at first) up to `room` waiters of a tenant, and those of whom nothing is left, whose tenant is known by their program's hash alone; *cursor_p 0: the end. 0 with a policy that does not mind
+ * programs.
+ */
+size_t kvi_store_waiters(struct kvi_store *store, const char *tenant, uint64_t *cursor_p,
+                         struct kvi_waiter_info *infos, size_t room);
+/* By which the policy knows a program; never 0. */
+uint64_t kvi_store_program_hash(const struct kvi_store *store, const char *tenant, const char *program);
+struct kvi_price_info {
+  const char *policy;
+  bool by_price;    /* else by last use */
+  double prices[2]; /* by enum kvi_policy_group; seconds saved for each second and byte */
+};
+void kvi_store_prices(struct kvi_store *store, struct kvi_price_info *info_p);
+
 /* What a chunk was evicted for. */
 enum kvi_evict_rule {
   KVI_EVICT_ROOM,  /* bytes: of memory, or of the medium */

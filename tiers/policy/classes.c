@@ -96,6 +96,13 @@ static uint32_t kind_of(const struct kvi_classes *classes, uint32_t class)
   return class < KINDS ? class : (uint32_t)classes->kinds[class - KINDS];
 }
 
+enum kvi_wait_kind kvi_classes_kind(const struct kvi_classes *classes, uint32_t class)
+{
+  uint32_t kind = kind_of(classes, class);
+
+  return kind < KVI_WAIT_KINDS ? (enum kvi_wait_kind)kind : KVI_WAIT_UNKNOWN;
+}
+
 static struct group *source_of(struct kvi_classes *classes, const struct kvi_class_wait *wait)
 {
   return &classes->sources[wait->source % KVI_CLASSES_SOURCES];
@@ -211,11 +218,30 @@ bool kvi_classes_build(struct kvi_classes *classes, uint32_t groups)
   return true;
 }
 
-double kvi_classes_rate(const struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds)
+/* The curve to go by, and what is 1 on it, in seconds. */
+static const struct kvi_wait_curve *curve_of(const struct kvi_classes *classes,
+                                             const struct kvi_class_wait *wait, double *unit_p)
 {
   const struct group *source = &classes->sources[wait->source % KVI_CLASSES_SOURCES];
+  bool heeded = wait->announced_s > 0 && source->skill > 0;
 
-  if (wait->announced_s > 0 && source->skill > 0)
-    return kvi_wait_curve_rate(&source->curve, seconds / wait->announced_s) / wait->announced_s;
-  return kvi_wait_curve_rate(&classes->classes[wait->class].curve, seconds);
+  *unit_p = heeded ? wait->announced_s : 1;
+  return heeded ? &source->curve : &classes->classes[wait->class].curve;
+}
+
+double kvi_classes_rate(const struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds)
+{
+  double unit;
+  const struct kvi_wait_curve *curve = curve_of(classes, wait, &unit);
+
+  return kvi_wait_curve_rate(curve, seconds / unit) / unit;
+}
+
+double kvi_classes_worth_until(const struct kvi_classes *classes, const struct kvi_class_wait *wait,
+                               double rate)
+{
+  double unit;
+  const struct kvi_wait_curve *curve = curve_of(classes, wait, &unit);
+
+  return kvi_wait_curve_worth_until(curve, rate * unit) * unit;
 }

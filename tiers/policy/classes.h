@@ -39,6 +39,9 @@ uint64_t kvi_classes_memory(void);
 /* tool: a hash of its name; 0: none. An unknown kind is KVI_WAIT_UNKNOWN. */
 uint32_t kvi_classes_of(struct kvi_classes *classes, enum kvi_wait_kind kind, uint64_t tool);
 
+/* Of the class; UNKNOWN of the one of requests. */
+enum kvi_wait_kind kvi_classes_kind(const struct kvi_classes *classes, uint32_t class);
+
 /* It came back after so many seconds / it never will. */
 void kvi_classes_back(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds);
 void kvi_classes_away(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds);
@@ -53,5 +56,8 @@ bool kvi_classes_build(struct kvi_classes *classes, uint32_t groups);
 
 /* Returns a second that it is worth to wait for, of a wait that has lasted so long (kvi_wait_curve_rate). */
 double kvi_classes_rate(const struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds);
+/* From when on, counted from its beginning, that is below `rate` for good; INFINITY: it never is. */
+double kvi_classes_worth_until(const struct kvi_classes *classes, const struct kvi_class_wait *wait,
+                               double rate);
 
 #endif

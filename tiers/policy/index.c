@@ -362,4 +362,8 @@ const struct kvi_policy_ops kvi_policy_index = {
     .wait = index_wait,
     .admits = kvi_index_admits,
     .close = index_close,
+    .waiters = kvi_index_waiters,
+    .waiter = kvi_index_waiter,
+    .tier_price = kvi_index_tier_price,
+    .goes_by_price = kvi_index_goes_by_price,
 };

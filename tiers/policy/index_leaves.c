@@ -13,10 +13,11 @@
 #include "base/rand.h"
 #include "tiers/policy/index_private.h"
 
-#define SAMPLE     4u
-#define LOOKED_MAX 32u /* of those left behind, for one victim */
-#define SUMMED_MAX 32u /* branches of a chunk that count for its price: with as many it stays anyway */
-#define MOMENT_NS  (2 * KVI_NS_PER_S)
+#define SAMPLE      4u
+#define LOOKED_MAX  32u  /* of those left behind, for one victim */
+#define SUMMED_MAX  32u  /* branches of a chunk that count for its price: with as many it stays anyway */
+#define PRICED_OVER 64.0 /* victims */
+#define MOMENT_NS   (2 * KVI_NS_PER_S)
 
 /* Seconds of prefill, linear and quadratic in tokens: those of a model of 70 billion parameters. Only their ratio matters for the order. */
 #define ALPHA 4.4e-5
@@ -198,28 +199,41 @@ static uint32_t left_behind(struct kvi_index *index, enum kvi_policy_group group
   return KVI_POLICY_NONE;
 }
 
-uint32_t kvi_index_victim(struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns)
+static uint32_t cheapest(struct kvi_index *index, enum kvi_policy_group group, uint64_t now_ns)
 {
-  struct kvi_index *index = kvi_index_of(policy);
   struct candidate candidates[KVI_INDEX_KEPT];
-  uint32_t n = 0, leaves = policy->n[group], chunk = left_behind(index, group, now_ns);
+  uint32_t n = 0, leaves = index->forest.n[group];
 
-  kvi_shadow_full(&index->shadow, index->n_resident);
-  if (chunk != KVI_POLICY_NONE || leaves == 0)
-    return chunk;
+  if (leaves == 0)
+    return KVI_POLICY_NONE;
   for (uint32_t i = 0; i < index->n_kept[group]; i++)
     if (is_leaf_of(index, index->kept[group][i], group))
       candidate_add(index, candidates, &n, index->kept[group][i], now_ns);
   for (uint32_t i = 0; i < (leaves < SAMPLE ? leaves : SAMPLE); i++) {
     uint32_t place = leaves <= SAMPLE ? i : (uint32_t)(kvi_splitmix64(&index->random) % leaves);
 
-    chunk = *kvi_forest_slot(policy, group, place);
-    candidate_add(index, candidates, &n, chunk, now_ns);
+    candidate_add(index, candidates, &n, *kvi_forest_slot(&index->forest, group, place), now_ns);
   }
   for (uint32_t i = 0; i < n; i++)
     index->kept[group][i] = candidates[i].chunk;
   index->n_kept[group] = n;
   return candidates[0].chunk;
+}
+
+uint32_t kvi_index_victim(struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns)
+{
+  struct kvi_index *index = kvi_index_of(policy);
+  struct kvi_index_tier *tier = &index->tiers[group];
+  uint32_t chunk = left_behind(index, group, now_ns);
+
+  kvi_shadow_full(&index->shadow, index->n_resident);
+  if (chunk == KVI_POLICY_NONE)
+    chunk = cheapest(index, group, now_ns);
+  if (chunk != KVI_POLICY_NONE) {
+    tier->price += (price(index, chunk, now_ns) - tier->price) / PRICED_OVER;
+    tier->sought_ns = now_ns;
+  }
+  return chunk;
 }
 
 bool kvi_index_admits(struct kvi_policy *policy, enum kvi_policy_group group,

@@ -1,5 +1,5 @@
 /*
- * tiers/policy/index_private.h: the policy "index" inside. Files: index.c (the ops: who waits where, and what is learned of that), index_leaves.c (what a leaf is worth, and which goes).
+ * tiers/policy/index_private.h: the policy "index" inside. Files: index.c (the ops: who waits where, and what is learned of that), index_leaves.c (what a leaf is worth, and which goes), index_waiters.c (views for people).
  */
 #ifndef KVASIR_TIERS_POLICY_INDEX_PRIVATE_H
 #define KVASIR_TIERS_POLICY_INDEX_PRIVATE_H
@@ -26,6 +26,10 @@ struct kvi_index {
   uint32_t kept[2][KVI_INDEX_KEPT], n_kept[2]; /* by group, of the order that is live */
   struct kvi_shadow shadow;
   enum kvi_shadow_order live;
+  struct kvi_index_tier {
+    double price; /* of its victims, on average */
+    uint64_t sought_ns;
+  } tiers[2]; /* by group */
   uint64_t n_resident;
   double chunk_bytes; /* of those inserted of late, on average */
   uint64_t
@@ -76,5 +80,12 @@ uint32_t kvi_index_victim(struct kvi_policy *policy, enum kvi_policy_group group
 bool kvi_index_admits(struct kvi_policy *policy, enum kvi_policy_group group,
                       const struct kvi_policy_use *use, uint32_t n, uint64_t now_ns);
 void kvi_index_info(const struct kvi_policy *policy, uint32_t chunk, struct kvi_policy_info *info_p);
+/* ---- index_waiters.c: the ops of these names ---- */
+
+uint32_t kvi_index_waiters(const struct kvi_policy *policy);
+bool kvi_index_waiter(const struct kvi_policy *policy, uint32_t number, struct kvi_policy_waiter *waiter_p,
+                      uint64_t now_ns);
+double kvi_index_tier_price(const struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns);
+bool kvi_index_goes_by_price(const struct kvi_policy *policy);
 
 #endif

@@ -76,6 +76,19 @@ struct kvi_policy_wait {
       ttl_s; /* so long it is to be worth at least what somebody is who comes back once in that time; 0: not said */
 };
 
+/* Who waits, and what that is worth. */
+struct kvi_policy_waiter {
+  uint64_t program;                 /* 0: not known */
+  uint32_t last, n_chunks, n_whole; /* as in kvi_policy_use */
+  enum kvi_wait_kind kind;          /* UNKNOWN too while a request is not answered */
+  bool answered;
+  double waits_s, announced_s; /* so far; 0: not said */
+  double value_s;              /* of its last chunk: what it costs to compute it again */
+  double
+      price; /* seconds saved for each second and byte of keeping its last chunk; 0: nothing of it is there */
+  double ttl_s; /* from now on its price is above what the tier's memory costs; INFINITY: for good */
+};
+
 struct kvi_policy_ops {
   const char *name; /* "leaf-lru" */
 
@@ -122,6 +135,14 @@ struct kvi_policy_ops {
                  uint32_t n, uint64_t now_ns);
   /* The program has ended: what it alone has goes first. O(its branches). */
   void (*close)(struct kvi_policy *policy, uint64_t program, uint64_t now_ns);
+  /* For people. Waiters have numbers below waiters(); waiter: false: none has this one. O(1). */
+  uint32_t (*waiters)(const struct kvi_policy *policy);
+  bool (*waiter)(const struct kvi_policy *policy, uint32_t number, struct kvi_policy_waiter *waiter_p,
+                 uint64_t now_ns);
+  /* What memory costs: the price of the victims of late; 0: none was needed in the last minute. */
+  double (*tier_price)(const struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns);
+  /* Whether that is the order that is live, or the last use. */
+  bool (*goes_by_price)(const struct kvi_policy *policy);
 };
 
 extern const struct kvi_policy_ops kvi_policy_leaf_lru;

@@ -253,6 +253,9 @@ KVS_API kvs_status kvsc_config_json(kvsc_client *client, uint32_t timeout_ms, ch
 KVS_API kvs_status kvsc_spaces_json(kvsc_client *client, uint32_t timeout_ms, char **json_p);
 KVS_API kvs_status kvsc_chunks_json(kvsc_client *client, const uint8_t digest[KVS_DIGEST_SIZE],
                                     uint64_t *cursor_p, uint32_t limit, uint32_t timeout_ms, char **json_p);
+/* Who waits at which chunk: a page of at most `limit` (0: 100, at most 1000) from *cursor_p on, 0 at first and at the end. */
+KVS_API kvs_status kvsc_programs_json(kvsc_client *client, uint64_t *cursor_p, uint32_t limit,
+                                      uint32_t timeout_ms, char **json_p);
 /* Evicts at least `bytes` by policy (UINT64_MAX: everything); digest NULL: over all spaces. */
 KVS_API kvs_status kvsc_evict(kvsc_client *client, const uint8_t *digest, uint64_t bytes, uint32_t timeout_ms,
                               uint64_t *chunks_p, uint64_t *bytes_p);

@@ -1,0 +1,68 @@
+/* tiers/policy/index_waiters.c: who waits, for how long that is worth it, and what memory costs: for people. */
+#include <math.h>
+
+#include "base/clock.h"
+#include "tiers/policy/index_private.h"
+
+#define SOUGHT_NS (60 * KVI_NS_PER_S) /* a tier of which nothing had to go for so long has room */
+
+uint32_t kvi_index_waiters(const struct kvi_policy *policy)
+{
+  return kvi_branches_places(((const struct kvi_index *)policy)->branches);
+}
+
+double kvi_index_tier_price(const struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns)
+{
+  const struct kvi_index_tier *tier = &((const struct kvi_index *)policy)->tiers[group];
+
+  return tier->sought_ns > 0 && now_ns < tier->sought_ns + SOUGHT_NS ? tier->price : 0;
+}
+
+bool kvi_index_goes_by_price(const struct kvi_policy *policy)
+{
+  return ((const struct kvi_index *)policy)->live == KVI_SHADOW_BY_PRICE;
+}
+
+/* The price at which its chunk is worth no more than what it takes room from is reached when its rate has fallen to this. */
+static double ttl_s(const struct kvi_index *index, const struct kvi_branch *branch, double value_s,
+                    double age, double tier_price)
+{
+  double until;
+
+  if (branch->last == KVI_POLICY_NONE)
+    return 0;
+  until = kvi_classes_worth_until(index->classes, &branch->wait,
+                                  tier_price * branch->chunk_bytes / (branch->weight * value_s));
+  if (branch->ttl_s > 0 && branch->weight * value_s / branch->chunk_bytes / branch->ttl_s > tier_price)
+    until = fmax(until, branch->ttl_s);
+  return fmax(until - age, 0);
+}
+
+bool kvi_index_waiter(const struct kvi_policy *policy, uint32_t number, struct kvi_policy_waiter *waiter_p,
+                      uint64_t now_ns)
+{
+  const struct kvi_index *index = (const struct kvi_index *)policy;
+  const struct kvi_branch *branch;
+  double age, value;
+  uint32_t group;
+
+  if (number >= kvi_branches_places(index->branches) || !kvi_branches_is_used(index->branches, number))
+    return false;
+  branch = kvi_branch(index->branches, number);
+  age = kvi_index_seconds(branch->begins_ns, now_ns);
+  value = branch->n_chunks > 0 ? kvi_index_branch_cost(branch, branch->n_chunks - 1, branch->n_chunks) : 0;
+  group = branch->last == KVI_POLICY_NONE ? KVI_POLICY_MEMORY : policy->nodes[branch->last].group;
+  *waiter_p = (struct kvi_policy_waiter){
+      .program = branch->program,
+      .last = branch->last,
+      .n_chunks = branch->n_chunks,
+      .n_whole = branch->n_whole,
+      .kind = kvi_classes_kind(index->classes, branch->wait.class),
+      .answered = branch->answered,
+      .waits_s = age,
+      .announced_s = branch->wait.announced_s,
+      .value_s = value,
+      .price = branch->n_chunks > 0 ? kvi_index_branch_price(index, branch, branch->n_chunks, now_ns) : 0,
+      .ttl_s = ttl_s(index, branch, value, age, kvi_index_tier_price(policy, group, now_ns))};
+  return true;
+}
