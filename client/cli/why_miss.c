@@ -257,39 +257,66 @@ static void say_corrupt(kvi_strbuf *out, const cJSON *answer, const cJSON *depar
   kvi_strbuf_add(out, ". That is broken hardware or a bug: 'kvasirctl tiers' lists the last ones.");
 }
 
-static void say_tier(kvi_strbuf *out, const cJSON *answer, const cJSON *departure)
+static void say_deleted(kvi_strbuf *out, const cJSON *departure)
 {
   char age[CLI_SIZE_TEXT];
 
-  if (member(answer, "chunk") != NULL)
-    kvi_strbuf_addf(out, "It is in tier %s, which is out.", cli_json_text(member(answer, "chunk"), "tier"));
-  else if (departure != NULL && strcmp(cli_json_text(departure, "cause"), "tier") == 0)
+  kvi_strbuf_add(out, "It was deleted");
+  if (departure != NULL)
+    kvi_strbuf_addf(out, " %s ago", ms_text(departure, "age_ms", age));
+  kvi_strbuf_add(out, ".");
+}
+
+/* Why this node has it no more; of one that it is not known to have had, nothing. */
+static void say_went(kvi_strbuf *out, const cJSON *answer, const char *cause, const cJSON *departure)
+{
+  char age[CLI_SIZE_TEXT];
+
+  if (strcmp(cause, "deleted") == 0)
+    say_deleted(out, departure);
+  else if (strcmp(cause, "corrupt") == 0)
+    say_corrupt(out, answer, departure);
+  else if (strcmp(cause, "tier") == 0)
     kvi_strbuf_addf(out, "Its copy on SSD was lost %s ago: it could not be read, or its directory failed.",
                     ms_text(departure, "age_ms", age));
   else
-    kvi_strbuf_add(out, "This node has it not, and the tier that may have it cannot be asked.");
+    say_evicted(out, answer, departure); /* evicted, quota, closed */
+}
+
+static void say_tier(kvi_strbuf *out, const cJSON *answer, const cJSON *departure)
+{
+  const char *went = cli_json_text(departure, "cause");
+  bool redis = false;
+  const cJSON *tier;
+
+  cJSON_ArrayForEach(tier, cJSON_GetObjectItemCaseSensitive(answer, "tiers_out"))
+  {
+    redis = redis || strcmp(cli_json_text(tier, "tier"), "redis") == 0;
+  }
+  if (member(answer, "chunk") != NULL)
+    kvi_strbuf_addf(out, "It is in tier %s, which is out.", cli_json_text(member(answer, "chunk"), "tier"));
+  if (redis)
+    kvi_strbuf_addf(out, "%sRedis may have it, but cannot be asked.", out->length > 0 ? " " : "");
+  if (member(answer, "chunk") == NULL && departure != NULL) {
+    kvi_strbuf_add(out, out->length > 0 ? " From this node: " : "");
+    say_went(out, answer, went, departure);
+  }
+  if (out->length == 0)
+    kvi_strbuf_add(out, "Its copy on SSD was lost; when is forgotten.");
 }
 
 static void say_missing(kvi_strbuf *out, const cJSON *answer)
 {
   const char *cause = cli_json_text(answer, "cause");
   const cJSON *departure = member(answer, "departure");
-  char age[CLI_SIZE_TEXT];
 
   if (strcmp(cause, "never") == 0) {
     kvi_strbuf_add(out, "Nothing is known of it: it was never stored in this space, or long ago. ");
     say_memory(out, answer);
   } else if (strcmp(cause, "other_space") == 0) {
     kvi_strbuf_add(out, "It was never stored in this space, as far as the node remembers. ");
-  } else if (strcmp(cause, "deleted") == 0) {
-    kvi_strbuf_add(out, "It was deleted");
-    if (departure != NULL)
-      kvi_strbuf_addf(out, " %s ago", ms_text(departure, "age_ms", age));
-    kvi_strbuf_add(out, ".");
   } else if (strcmp(cause, "space") == 0) {
     say_space(out, answer);
-  } else if (strcmp(cause, "corrupt") == 0) {
-    say_corrupt(out, answer, departure);
   } else if (strcmp(cause, "quality") == 0) {
     kvi_strbuf_addf(
         out, "It is there with loss %.0f, and a get that takes %" PRIu64 " at most does not want that.",
@@ -297,7 +324,7 @@ static void say_missing(kvi_strbuf *out, const cJSON *answer)
   } else if (strcmp(cause, "tier") == 0) {
     say_tier(out, answer, departure);
   } else {
-    say_evicted(out, answer, departure); /* evicted, quota, closed */
+    say_went(out, answer, cause, departure);
   }
   if (is_true(answer, "landing"))
     kvi_strbuf_add(out, " A put of it is under way just now.");
