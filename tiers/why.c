@@ -182,15 +182,15 @@ static kvs_status own_locked(struct kvi_store *store, uint32_t space, const stru
   return KVS_OK;
 }
 
-/* The ring of the last ones knows no tenant: only what this tenant asked for itself is told, and only with a space that is its own. */
-static void damage_find(struct kvi_store *store, const uint8_t *space, const uint8_t *key,
+static void damage_find(struct kvi_store *store, const char *tenant, const uint8_t *space, const uint8_t *key,
                         uint32_t key_length, struct kvi_why *why)
 {
   struct kvi_damage list[KVI_DAMAGES_MAX];
   uint32_t n = kvi_damages_list(&store->damages, list);
 
   for (uint32_t i = 0; i < n && !why->damaged; i++) {
-    why->damaged = list[i].key_length == key_length && memcmp(list[i].key, key, key_length) == 0 &&
+    why->damaged = list[i].key_length == key_length && strcmp(list[i].tenant, tenant) == 0 &&
+                   memcmp(list[i].key, key, key_length) == 0 &&
                    memcmp(list[i].space, space, KVS_DIGEST_SIZE) == 0;
     if (why->damaged)
       why->damage = list[i];
@@ -222,7 +222,7 @@ kvs_status kvi_store_why(struct kvi_store *store, const char *tenant, const uint
   if (why_p->cause == KVI_MISS_NONE)
     return KVS_OK;
   if (why_p->cause == KVI_MISS_CORRUPT)
-    damage_find(store, space, key, key_length, why_p);
+    damage_find(store, tenant, space, key, key_length, why_p);
   others_find(store, tenant, number, desc, key_length, &tag, why_p);
   if (why_p->cause == KVI_MISS_NEVER && why_p->n_others > 0)
     why_p->cause = KVI_MISS_ELSEWHERE;

@@ -209,6 +209,29 @@ static void corrupt(void **state)
   kvi_store_close(chain.store);
 }
 
+/* Damage of a namesake of another tenant's is not told, though this one's went in the same way. */
+static void damage_is_told_to_its_tenant(void **state)
+{
+  const enum kvi_damage_found by = KVI_DAMAGE_BY_SCRUB;
+  struct chain chain;
+  struct kvi_why why;
+
+  (void)state;
+  chain_open(&chain, 64, 1);
+  pthread_mutex_lock(&chain.store->lock);
+  kvi_entry_drop_locked(chain.store, 0, KVI_MISS_CORRUPT, chain_key(&chain, 0));
+  pthread_mutex_unlock(&chain.store->lock);
+  kvi_damages_note(kvi_store_damages(chain.store), OTHER_TENANT, chain.space, chain_key(&chain, 0), KEY_BYTES,
+                   KVI_TIER_SSD, by);
+  why = ask(&chain, 0);
+  assert_int_equal(why.cause, KVI_MISS_CORRUPT);
+  assert_false(why.damaged);
+  kvi_damages_note(kvi_store_damages(chain.store), TENANT, chain.space, chain_key(&chain, 0), KEY_BYTES,
+                   KVI_TIER_SSD, by);
+  assert_true(ask(&chain, 0).damaged);
+  kvi_store_close(chain.store);
+}
+
 static void while_it_lands(void **state)
 {
   uint32_t length = CHUNK;
@@ -500,6 +523,7 @@ int main(void)
       cmocka_unit_test(prices_are_remembered),
       cmocka_unit_test(deleted),
       cmocka_unit_test(corrupt),
+      cmocka_unit_test(damage_is_told_to_its_tenant),
       cmocka_unit_test(while_it_lands),
       cmocka_unit_test(another_space_has_it),
       cmocka_unit_test(others_are_not_told_of),
