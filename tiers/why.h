@@ -23,7 +23,7 @@ struct kvi_departure {
   uint64_t idle_ns;         /* since its last use, when it went */
   uint64_t length;          /* payload */
   double
-      price; /* that the policy gave it: seconds saved for each second of keeping it; NAN: the policy has none */
+      price; /* that the policy gave it: seconds saved for each second and byte of keeping it; NAN: the policy has none */
   bool by_price; /* that is what the policy went by just then; else the last use */
   bool below;    /* it had a copy in the tier below memory, which went too */
 };

@@ -209,8 +209,8 @@ static void say_evicted(kvi_strbuf *out, const cJSON *answer, const cJSON *depar
                   cli_size_text(cli_json_number(departure, "length"), size),
                   is_true(departure, "below") ? " and a copy on SSD, which went too" : "");
   if (cJSON_IsNumber(price))
-    kvi_strbuf_addf(out, " Its price was %.3g (seconds saved for each second of keeping it)%s.",
-                    price->valuedouble,
+    kvi_strbuf_addf(out, " Its price was %.3g (seconds saved for each second and GiB of keeping it)%s.",
+                    price->valuedouble * 1024 * 1024 * 1024,
                     is_true(departure, "by_price") ? "" : ", but the policy went by last use just then");
 }
 
