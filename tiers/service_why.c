@@ -293,7 +293,8 @@ static kvs_status ask_shared(struct asked *asked)
 
   while (i < asked->n_keys && bit(asked->present, i))
     i++;
-  if (!shared || !asked->wait || i == asked->n_keys)
+  if (!shared || !asked->wait || i == asked->n_keys ||
+      !kvi_store_knows_space(asked->service->config.store, asked->tenant, asked->space))
     return KVS_OK;
   return kvi_shared_ask(shared, &lookup) == KVS_OK ? KVS_PENDING : KVS_OK;
 }

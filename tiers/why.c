@@ -144,6 +144,16 @@ bool kvi_store_space_nearest(struct kvi_store *store, const char *tenant, const 
 
 /* ---- the answer ---- */
 
+bool kvi_store_knows_space(struct kvi_store *store, const char *tenant, const uint8_t *space)
+{
+  bool knows;
+
+  pthread_mutex_lock(&store->lock);
+  knows = kvi_space_find_locked(store, tenant, space) != KVI_NONE;
+  pthread_mutex_unlock(&store->lock);
+  return knows;
+}
+
 bool kvi_store_medium_is_out(struct kvi_store *store)
 {
   struct kvi_medium_stats stats = {0};

@@ -67,6 +67,9 @@ kvs_status kvi_store_why(struct kvi_store *store, const char *tenant, const uint
 bool kvi_store_space_nearest(struct kvi_store *store, const char *tenant, const kvs_space_desc *desc,
                              struct kvi_why_space *nearest_p);
 
+/* A get in any other space misses, whatever other tiers have of it. */
+bool kvi_store_knows_space(struct kvi_store *store, const char *tenant, const uint8_t *space);
+
 /* There is a tier below memory, and no part of it works. */
 bool kvi_store_medium_is_out(struct kvi_store *store);
 

@@ -53,20 +53,17 @@ static void put(struct node *node, uint64_t n)
 }
 
 /* Another node has put it. */
-static void put_shared(struct node *node, uint64_t n)
+static void put_shared_in(const uint8_t *space, uint64_t n)
 {
   uint8_t key[KEY_BYTES], bytes[CHUNK];
   struct kvi_segment segment = {.length = CHUNK};
   uint8_t *table = malloc(kvi_chunk_table_size(1));
   struct kvi_iov iov = {.base = bytes, .length = CHUNK};
-  struct kvi_medium_put put = {.identity = {.tenant = TENANT,
-                                            .space = node->space,
-                                            .key = key,
-                                            .key_length = KEY_BYTES,
-                                            .unchained = true},
-                               .iov = &iov,
-                               .n_iov = 1,
-                               .length = CHUNK};
+  struct kvi_medium_put put = {
+      .identity = {.tenant = TENANT, .space = space, .key = key, .key_length = KEY_BYTES, .unchained = true},
+      .iov = &iov,
+      .n_iov = 1,
+      .length = CHUNK};
 
   memset(bytes, (int)n, sizeof(bytes));
   key_make(key, 0, n);
@@ -75,6 +72,11 @@ static void put_shared(struct node *node, uint64_t n)
   assert_int_equal(kvi_chunk_table_read(table, kvi_chunk_table_size(1), &put.table), KVS_OK);
   assert_int_equal(memory_put_now(lower, &put), KVS_OK);
   free(table);
+}
+
+static void put_shared(struct node *node, uint64_t n)
+{
+  put_shared_in(node->space, n);
 }
 
 /* What is told of these chunks, to be freed with done(). */
@@ -313,6 +315,9 @@ static void a_space_that_is_not_known(void **state)
   assert_int_equal(reply->other->differences, 1);
   assert_non_null(strstr(reply->other->fields, "revision 'newer' / ''"));
   done(reply);
+  put_shared_in(digest, SHARED); /* a get would not look there */
+  testing_key(SHARED, key, KEY_BYTES);
+  assert_int_equal(status_of(&node, &request), KVS_MISS);
   descriptor.layout = 77;
   assert_int_equal(status_of(&node, &request), KVS_MISS);
   node_close(&node);
