@@ -43,7 +43,7 @@ static kvs_status find_locked(struct kvi_store *store, const char *tenant, const
   hash = kvi_key_hash(found->space, tag);
   found->entry = kvi_index_find_locked(store, hash, found->space, tag);
   if (found->entry == KVI_NONE || !kvi_entry_is_present(&store->entries[found->entry])) {
-    found->cause = kvi_ghost_cause_locked(store, hash);
+    found->cause = kvi_gone_cause_locked(store, hash, found->space, tag);
     if (found->cause == KVI_MISS_NEVER && kvi_elsewhere_locked(store, found->space, tag))
       found->cause = KVI_MISS_ELSEWHERE;
     return KVS_MISS;

@@ -2,7 +2,7 @@
  * tiers/gone.h: what is remembered of chunks that went: why, when, by which rule, at what price. A table of fixed size: a record for about 96 index entries. Each key has a
  * set of eight places; when they are taken, the one that went longest ago is forgotten. A record has the whole tag of its key, as the index has it: there is none of another key.
  *
- * Unlike a ghost (index.c), which a get asks for its cause, a record is for people: `kvasirctl why-miss`.
+ * Ghosts (index.c) are more, and know the cause alone: of what is forgotten here a get may still know that.
  *
  * Threads: one at a time; the store's lock sees to it. Nothing allocates but create.
  */

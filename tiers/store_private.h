@@ -326,6 +326,9 @@ void kvi_stored_locked(struct kvi_store *store, uint32_t number);
 /* A present entry is about to go. rule KVI_EVICT_RULES: it is not evicted. */
 void kvi_gone_note_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause,
                           enum kvi_evict_rule rule);
+/* Why it is not there: by the record of it, or else by its ghost. */
+enum kvi_miss_cause kvi_gone_cause_locked(const struct kvi_store *store, uint64_t hash, uint32_t space,
+                                          const struct kvi_key_tag *tag);
 #define KVI_ELSEWHERE_SPACES 32u /* that are looked at in one hold of the lock: the newest */
 /* Whether another space of this one's tenant has a chunk with this key. */
 bool kvi_elsewhere_locked(const struct kvi_store *store, uint32_t space, const struct kvi_key_tag *tag);

@@ -41,6 +41,17 @@ void kvi_gone_note_locked(struct kvi_store *store, uint32_t number, enum kvi_mis
   kvi_gone_note(store->gone, kvi_key_hash(entry->space, &entry->tag), entry->space, &entry->tag, &departure);
 }
 
+enum kvi_miss_cause kvi_gone_cause_locked(const struct kvi_store *store, uint64_t hash, uint32_t space,
+                                          const struct kvi_key_tag *tag)
+{
+  struct kvi_departure departure;
+  uint64_t since_ns;
+
+  if (kvi_gone_find(store->gone, hash, space, tag, &departure, &since_ns))
+    return departure.cause;
+  return kvi_ghost_cause_locked(store, hash);
+}
+
 /* ---- other spaces ---- */
 
 /* Spaces are never forgotten, and their tenant does not change: no lock, up to a number that was read under it. */
@@ -187,7 +198,7 @@ static kvs_status own_locked(struct kvi_store *store, uint32_t space, const stru
     why->cause = entry_cause_locked(store, number, loss_max, why);
   else {
     why->landing = number != KVI_NONE && store->entries[number].state == KVI_ENTRY_LANDING;
-    why->cause = why->went ? why->departure.cause : kvi_ghost_cause_locked(store, hash);
+    why->cause = kvi_gone_cause_locked(store, hash, space, tag);
   }
   return KVS_OK;
 }
