@@ -31,11 +31,12 @@ void kvi_gone_note_locked(struct kvi_store *store, uint32_t number, enum kvi_mis
                                     .at_ns = kvi_now_ns(),
                                     .length = entry->length,
                                     .below = kvi_below_has(store, number)};
+  uint64_t now = kvi_policy_now(store); /* last use is told by that clock */
   struct kvi_policy_info info;
 
   store->policy_ops->info(store->policy, number, &info);
-  if (info.last_use_ns > 0 && departure.at_ns > info.last_use_ns)
-    departure.idle_ns = departure.at_ns - info.last_use_ns;
+  if (info.last_use_ns > 0 && now > info.last_use_ns)
+    departure.idle_ns = now - info.last_use_ns;
   departure.price = info.price;
   departure.by_price = info.by_price;
   kvi_gone_note(store->gone, kvi_key_hash(entry->space, &entry->tag), entry->space, &entry->tag, &departure);
@@ -179,7 +180,7 @@ static enum kvi_miss_cause entry_cause_locked(struct kvi_store *store, uint32_t 
                                               struct kvi_why *why)
 {
   why->here = true;
-  kvi_chunk_info_locked(store, number, kvi_now_ns(), &why->chunk);
+  kvi_chunk_info_locked(store, number, kvi_policy_now(store), &why->chunk);
   return kvi_quality_loss(why->chunk.quality) > loss_max ? KVI_MISS_QUALITY : KVI_MISS_NONE;
 }
 

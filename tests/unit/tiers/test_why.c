@@ -170,6 +170,34 @@ static void prices_are_remembered(void **state)
   kvi_store_close(chain.store);
 }
 
+static uint64_t clock_at(void *ctx)
+{
+  return *(const uint64_t *)ctx;
+}
+
+/* Told by the clock that the policy goes by: a minute, to 67 ms. */
+static void idle_when_it_went(void **state)
+{
+  uint64_t now = UINT64_C(1000) * KVI_NS_PER_S, chunks, bytes;
+  struct kvi_store_config config = {
+      .dram_bytes = 64 * PAGE, .dram_page_bytes = PAGE, .policy_clock = clock_at, .policy_clock_ctx = &now};
+  kvs_space_desc desc = testing_space("idle", KEY_BYTES);
+  struct chain chain;
+  struct kvi_why why;
+
+  (void)state;
+  assert_int_equal(kvi_store_open(&config, &chain.store), KVS_OK);
+  testing_space_open(chain.store, TENANT, &desc, chain.space);
+  testing_key(0, chain_key(&chain, 0), KEY_BYTES);
+  assert_int_equal(chain_put(&chain, 0), KVS_OK);
+  now += 60 * KVI_NS_PER_S;
+  assert_int_equal(ask(&chain, 0).chunk.idle_ms, 60000);
+  kvi_store_evict(chain.store, TENANT, NULL, UINT64_MAX, &chunks, &bytes);
+  why = ask(&chain, 0);
+  assert_in_range(why.departure.idle_ns / KVI_NS_PER_MS, 59900, 60000);
+  kvi_store_close(chain.store);
+}
+
 static void deleted(void **state)
 {
   struct chain chain;
@@ -521,6 +549,7 @@ int main(void)
       cmocka_unit_test(evicted_for_room),
       cmocka_unit_test(evicted_by_each_rule),
       cmocka_unit_test(prices_are_remembered),
+      cmocka_unit_test(idle_when_it_went),
       cmocka_unit_test(deleted),
       cmocka_unit_test(corrupt),
       cmocka_unit_test(damage_is_told_to_its_tenant),
