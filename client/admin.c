@@ -7,6 +7,7 @@
 #include "client/client_internal.h"
 #include "client/json.h"
 #include "proto/limits.h"
+#include "proto/space.h"
 
 /* One blocking call; lies on its caller's stack until the wire's callback. */
 struct question {
@@ -270,4 +271,42 @@ kvs_status kvsc_evict(kvsc_client *client, const uint8_t *digest, uint64_t bytes
     *bytes_p = question.bytes;
   }
   return status;
+}
+
+static kvs_status take_why(struct question *question, const ProtobufCMessage *reply)
+{
+  const Kvasir__V1__WhyMissReply *why = (const Kvasir__V1__WhyMissReply *)reply;
+
+  if (why->status < 0)
+    return (kvs_status)why->status;
+  kvi_client_json_why(&question->json, why);
+  return KVS_OK;
+}
+
+kvs_status kvsc_why_miss_json(kvsc_client *client, const uint8_t digest[KVS_DIGEST_SIZE],
+                              const kvs_space_desc *desc, const uint8_t *keys, uint32_t key_length,
+                              uint32_t n_keys, uint32_t loss_max, uint32_t timeout_ms, char **json_p)
+{
+  Kvasir__V1__WhyMissRequest request = KVASIR__V1__WHY_MISS_REQUEST__INIT;
+  Kvasir__V1__Keys message = KVASIR__V1__KEYS__INIT;
+  struct question question = {.take = take_why};
+  Kvasir__V1__SpaceDescriptor descriptor;
+
+  if (json_p == NULL)
+    return KVS_ERR_INVALID;
+  *json_p = NULL;
+  if (digest == NULL || keys == NULL || n_keys == 0)
+    return KVS_ERR_INVALID;
+  if (n_keys > KVI_LOOKUP_KEYS_MAX)
+    return KVS_ERR_TOO_LARGE;
+  message.keys = (ProtobufCBinaryData){.len = (size_t)n_keys * key_length, .data = (uint8_t *)keys};
+  message.key_length = key_length;
+  request.space = (ProtobufCBinaryData){.len = KVS_DIGEST_SIZE, .data = (uint8_t *)digest};
+  request.keys = &message;
+  request.loss_max = loss_max;
+  if (desc != NULL) {
+    kvi_space_to_message(desc, &descriptor);
+    request.descriptor = &descriptor;
+  }
+  return ask_json(client, KVI_METHOD_WHY_MISS, &request.base, timeout_ms, &question, json_p);
 }

@@ -1,12 +1,14 @@
 /* client/json.c: a node's answers as JSON documents. */
 #include "client/json.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 
 #include "base/array.h"
 #include "base/text.h"
 #include "proto/chunk.h"
+#include "proto/service.h"
 #include "proto/space.h"
 
 #define HEX_BYTES_MAX 64u /* keys and digests */
@@ -168,23 +170,98 @@ void kvi_client_json_programs(kvi_strbuf *json, const Kvasir__V1__ListProgramsRe
   kvi_strbuf_addf(json, "],\"cursor\":%" PRIu64 "}", reply->cursor);
 }
 
+static void add_chunk(kvi_strbuf *json, const Kvasir__V1__ChunkInfo *chunk)
+{
+  kvi_strbuf_add(json, "{\"key\":");
+  add_hex(json, &chunk->key);
+  kvi_strbuf_addf(json,
+                  ",\"place\":%u,\"length\":%" PRIu64 ",\"tier\":\"%s\",\"segments\":%u,\"idle_ms\":%" PRIu64
+                  ",\"children\":%u,\"leased\":%s"
+                  ",\"loss\":%u,\"loss_max\":%u,\"coded\":%s}",
+                  chunk->place, chunk->length, tier_name(chunk->tier), chunk->segments, chunk->idle_ms,
+                  chunk->children, chunk->leased ? "true" : "false",
+                  kvi_quality_loss((uint16_t)chunk->quality), kvi_quality_loss_max((uint16_t)chunk->quality),
+                  kvi_quality_coding((uint16_t)chunk->quality) != KVI_CODING_NONE ? "true" : "false");
+}
+
 void kvi_client_json_chunks(kvi_strbuf *json, const Kvasir__V1__ListChunksReply *reply)
 {
   kvi_strbuf_add(json, "{\"chunks\":[");
   for (size_t i = 0; i < reply->n_chunks; i++) {
-    const Kvasir__V1__ChunkInfo *chunk = reply->chunks[i];
-
-    kvi_strbuf_add(json, i > 0 ? ",{\"key\":" : "{\"key\":");
-    add_hex(json, &chunk->key);
-    kvi_strbuf_addf(json,
-                    ",\"place\":%u,\"length\":%" PRIu64
-                    ",\"tier\":\"%s\",\"segments\":%u,\"idle_ms\":%" PRIu64 ",\"children\":%u,\"leased\":%s"
-                    ",\"loss\":%u,\"loss_max\":%u,\"coded\":%s}",
-                    chunk->place, chunk->length, tier_name(chunk->tier), chunk->segments, chunk->idle_ms,
-                    chunk->children, chunk->leased ? "true" : "false",
-                    kvi_quality_loss((uint16_t)chunk->quality),
-                    kvi_quality_loss_max((uint16_t)chunk->quality),
-                    kvi_quality_coding((uint16_t)chunk->quality) != KVI_CODING_NONE ? "true" : "false");
+    kvi_strbuf_add(json, i > 0 ? "," : "");
+    add_chunk(json, reply->chunks[i]);
   }
+  kvi_strbuf_add(json, "]}");
+}
+
+/* As in the labels of kvasir_get_misses_total. */
+static const char *cause_name(uint32_t cause)
+{
+  static const char *const names[] = {"none",    "never", "evicted", "deleted",     "space",  "corrupt",
+                                      "quality", "node",  "tier",    "other_space", "closed", "quota"};
+
+  static_assert(sizeof(names) / sizeof(names[0]) == KVI_MISS_COUNT, "each cause has a name");
+  return cause < KVI_MISS_COUNT ? names[cause] : "unknown";
+}
+
+static void add_departure(kvi_strbuf *json, const Kvasir__V1__Departure *departure)
+{
+  kvi_strbuf_addf(json, "{\"cause\":\"%s\",", cause_name(departure->cause));
+  add_string(json, "rule", departure->rule);
+  kvi_strbuf_addf(json,
+                  ",\"age_ms\":%" PRIu64 ",\"idle_ms\":%" PRIu64 ",\"length\":%" PRIu64
+                  ",\"by_price\":%s,\"below\":%s",
+                  departure->age_ms, departure->idle_ms, departure->length,
+                  departure->by_price ? "true" : "false", departure->below ? "true" : "false");
+  if (departure->priced && isfinite(departure->price))
+    kvi_strbuf_addf(json, ",\"price\":%.9g}", departure->price);
+  else
+    kvi_strbuf_add(json, ",\"price\":null}");
+}
+
+static void add_other(kvi_strbuf *json, const Kvasir__V1__OtherSpace *other)
+{
+  kvi_strbuf_add(json, "{\"space\":");
+  add_hex(json, &other->space);
+  kvi_strbuf_addf(json, ",\"differences\":%u,", other->differences);
+  add_string(json, "fields", other->fields);
+  kvi_strbuf_add(json, "}");
+}
+
+void kvi_client_json_why(kvi_strbuf *json, const Kvasir__V1__WhyMissReply *reply)
+{
+  kvi_strbuf_addf(json, "{\"found\":%s,\"prefix\":%u,\"tiers\":[", reply->status == KVS_OK ? "true" : "false",
+                  reply->prefix);
+  for (size_t i = 0; i < reply->tiers.len; i++)
+    kvi_strbuf_addf(json, "%s\"%s\"", i > 0 ? "," : "", tier_name(reply->tiers.data[i]));
+  kvi_strbuf_addf(json,
+                  "],\"cause\":\"%s\",\"landing\":%s,\"remembered_ms\":%" PRIu64
+                  ",\"since_start\":%s,\"others\":%u,\"chunk\":",
+                  cause_name(reply->cause), reply->landing ? "true" : "false", reply->remembered_ms,
+                  reply->since_start ? "true" : "false", reply->others);
+  if (reply->chunk != NULL)
+    add_chunk(json, reply->chunk);
+  else
+    kvi_strbuf_add(json, "null");
+  kvi_strbuf_add(json, ",\"departure\":");
+  if (reply->departure != NULL)
+    add_departure(json, reply->departure);
+  else
+    kvi_strbuf_add(json, "null");
+  kvi_strbuf_add(json, ",\"other\":");
+  if (reply->other != NULL)
+    add_other(json, reply->other);
+  else
+    kvi_strbuf_add(json, "null");
+  kvi_strbuf_add(json, ",\"damaged\":");
+  if (reply->damaged != NULL)
+    add_damaged(json, reply->damaged);
+  else
+    kvi_strbuf_add(json, "null");
+  kvi_strbuf_add(json, ",\"tiers_out\":[");
+  for (size_t i = 0; i < reply->n_tiers_out; i++)
+    kvi_strbuf_addf(json, "%s{\"tier\":\"%s\",\"parts\":%" PRIu64 ",\"out\":%" PRIu64 "}", i > 0 ? "," : "",
+                    tier_name(reply->tiers_out[i]->tier), reply->tiers_out[i]->parts,
+                    reply->tiers_out[i]->out);
   kvi_strbuf_add(json, "]}");
 }

@@ -12,5 +12,6 @@ void kvi_client_json_stats(kvi_strbuf *json, const Kvasir__V1__StatsReply *reply
 void kvi_client_json_programs(kvi_strbuf *json, const Kvasir__V1__ListProgramsReply *reply);
 void kvi_client_json_spaces(kvi_strbuf *json, const Kvasir__V1__ListSpacesReply *reply);
 void kvi_client_json_chunks(kvi_strbuf *json, const Kvasir__V1__ListChunksReply *reply);
+void kvi_client_json_why(kvi_strbuf *json, const Kvasir__V1__WhyMissReply *reply);
 
 #endif

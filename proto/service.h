@@ -26,6 +26,10 @@ enum kvi_miss_cause {
   KVI_MISS_QUALITY = 6,
   KVI_MISS_NODE = 7, /* node down or draining (told by the client's side) */
   KVI_MISS_TIER = 8, /* the tier that holds it failed, or took too long */
+  KVI_MISS_ELSEWHERE =
+      9, /* never stored in this space; another one of the same tenant has a chunk with this key */
+  KVI_MISS_CLOSED = 10, /* evicted since its program has ended */
+  KVI_MISS_QUOTA = 11,  /* evicted since its tenant had more than it may have */
   KVI_MISS_COUNT
 };
 

@@ -240,7 +240,7 @@ static void owner_corrupt(void *ctx, const struct kvi_medium_identity *identity,
   }
   pthread_mutex_unlock(&store->lock);
   if (held)
-    kvi_damages_note(&store->damages, identity->space, identity->key, identity->key_length,
+    kvi_damages_note(&store->damages, identity->tenant, identity->space, identity->key, identity->key_length,
                      store->below->attr.kind, KVI_DAMAGE_BY_SCRUB);
 }
 

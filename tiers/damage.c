@@ -1,6 +1,7 @@
 /* tiers/damage.c: the names of the last chunks that were dropped because of a checksum. */
 #include "tiers/damage.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -34,8 +35,9 @@ static const char *tier_place(enum kvi_tier_kind tier)
   return places[tier];
 }
 
-void kvi_damages_note(struct kvi_damages *damages, const uint8_t *space, const uint8_t *key,
-                      uint32_t key_length, enum kvi_tier_kind tier, enum kvi_damage_found found)
+void kvi_damages_note(struct kvi_damages *damages, const char *tenant, const uint8_t *space,
+                      const uint8_t *key, uint32_t key_length, enum kvi_tier_kind tier,
+                      enum kvi_damage_found found)
 {
   char key_text[2 * KVS_KEY_MAX + 1], space_text[2 * SPACE_TOLD + 1];
   struct kvi_damage *damage;
@@ -44,6 +46,7 @@ void kvi_damages_note(struct kvi_damages *damages, const uint8_t *space, const u
   damage = &damages->ring[damages->n++ % KVI_DAMAGES_MAX];
   *damage =
       (struct kvi_damage){.at_ns = kvi_now_ns(), .key_length = key_length, .tier = tier, .found = found};
+  snprintf(damage->tenant, sizeof(damage->tenant), "%s", tenant);
   memcpy(damage->space, space, KVS_DIGEST_SIZE);
   memcpy(damage->key, key, key_length);
   pthread_mutex_unlock(&damages->lock);

@@ -15,7 +15,8 @@
 
 #include "tiers/tier.h"
 
-#define KVI_DAMAGES_MAX 32u /* remembered; a new one takes the oldest one's place */
+#define KVI_DAMAGES_MAX       32u /* remembered; a new one takes the oldest one's place */
+#define KVI_DAMAGE_TENANT_MAX 64u /* bytes of a tenant's name with its NUL; a longer one is cut */
 
 enum kvi_damage_found {
   KVI_DAMAGE_BY_GET,   /* a get read it */
@@ -26,6 +27,7 @@ enum kvi_damage_found {
 
 struct kvi_damage {
   uint64_t at_ns; /* monotonic */
+  char tenant[KVI_DAMAGE_TENANT_MAX];
   uint8_t space[KVS_DIGEST_SIZE];
   uint8_t key[KVS_KEY_MAX];
   uint32_t key_length;
@@ -42,8 +44,9 @@ struct kvi_damages {
 void kvi_damages_init(struct kvi_damages *damages);
 void kvi_damages_destroy(struct kvi_damages *damages);
 /* Remembers it and logs it, a bounded number of lines a second. key_length <= KVS_KEY_MAX. */
-void kvi_damages_note(struct kvi_damages *damages, const uint8_t *space, const uint8_t *key,
-                      uint32_t key_length, enum kvi_tier_kind tier, enum kvi_damage_found found);
+void kvi_damages_note(struct kvi_damages *damages, const char *tenant, const uint8_t *space,
+                      const uint8_t *key, uint32_t key_length, enum kvi_tier_kind tier,
+                      enum kvi_damage_found found);
 /* Copies them, the newest first. Returns how many there are. */
 uint32_t kvi_damages_list(struct kvi_damages *damages, struct kvi_damage list[KVI_DAMAGES_MAX]);
 

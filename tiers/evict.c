@@ -13,7 +13,7 @@ void kvi_store_evict_one_locked(struct kvi_store *store, uint32_t number, enum k
   store->stats.evicted_bytes += store->entries[number].length;
   store->stats.evictions_by[below][rule]++;
   store->stats.medium_evicted_bytes += below ? kvi_below_length(&store->entries[number]) : 0;
-  kvi_entry_drop_locked(store, number, KVI_MISS_EVICTED, NULL);
+  kvi_entry_evict_locked(store, number, rule);
 }
 
 /* When it was used last; UINT64_MAX for none. */

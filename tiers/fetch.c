@@ -265,8 +265,8 @@ static void fetch_done(struct kvi_medium_get *get, kvs_status status)
   if (status == KVS_OK)
     status = store->dram->ops->seal(store->dram, fetch->object, fetch->quality);
   if (status == KVS_ERR_CORRUPT)
-    kvi_damages_note(&store->damages, get->identity.space, fetch->key, get->identity.key_length,
-                     store->below->attr.kind, KVI_DAMAGE_BY_GET);
+    kvi_damages_note(&store->damages, get->identity.tenant, get->identity.space, fetch->key,
+                     get->identity.key_length, store->below->attr.kind, KVI_DAMAGE_BY_GET);
   pthread_mutex_lock(&store->lock);
   if (fetch->replaced) {
     status = replaced_end_locked(store, fetch, status);

@@ -43,7 +43,9 @@ static kvs_status find_locked(struct kvi_store *store, const char *tenant, const
   hash = kvi_key_hash(found->space, tag);
   found->entry = kvi_index_find_locked(store, hash, found->space, tag);
   if (found->entry == KVI_NONE || !kvi_entry_is_present(&store->entries[found->entry])) {
-    found->cause = kvi_ghost_cause_locked(store, hash);
+    found->cause = kvi_gone_cause_locked(store, hash, found->space, tag);
+    if (found->cause == KVI_MISS_NEVER && kvi_elsewhere_locked(store, found->space, tag))
+      found->cause = KVI_MISS_ELSEWHERE;
     return KVS_MISS;
   }
   found->object = store->entries[found->entry].object;
@@ -197,14 +199,14 @@ kvs_status kvi_source_open(struct kvi_store *store, const char *tenant, const ui
   pthread_mutex_unlock(&store->lock);
   if (status != KVS_OK) {
     if (found.dropped)
-      kvi_damages_note(&store->damages, space, key, key_length, KVI_TIER_DRAM, KVI_DAMAGE_BY_GET);
+      kvi_damages_note(&store->damages, tenant, space, key, key_length, KVI_TIER_DRAM, KVI_DAMAGE_BY_GET);
     *dropped_p = found.dropped;
     *cause_p = status == KVS_MISS ? found.cause : KVI_MISS_NONE;
     return status;
   }
   status = kvi_source_fill(store, found.object, source_p);
   if (status != KVS_OK) {
-    kvi_damages_note(&store->damages, space, key, key_length, KVI_TIER_DRAM, KVI_DAMAGE_BY_GET);
+    kvi_damages_note(&store->damages, tenant, space, key, key_length, KVI_TIER_DRAM, KVI_DAMAGE_BY_GET);
     pthread_mutex_lock(&store->lock);
     (void)drop_corrupt_locked(store, found.entry, found.object, key);
     pthread_mutex_unlock(&store->lock);
@@ -298,7 +300,7 @@ bool kvi_source_drop_corrupt(struct kvi_store *store, const char *tenant, const 
   dropped = entry != KVI_NONE && drop_corrupt_locked(store, entry, object, key);
   pthread_mutex_unlock(&store->lock);
   if (dropped)
-    kvi_damages_note(&store->damages, space, key, key_length, KVI_TIER_DRAM, by);
+    kvi_damages_note(&store->damages, tenant, space, key, key_length, KVI_TIER_DRAM, by);
   return dropped;
 }
 

@@ -5,6 +5,7 @@
 #define XXH_INLINE_ALL /* one key of 32 bytes: the call would cost more than the hash */
 #include <xxhash.h>
 
+#include "base/clock.h"
 #include "base/rand.h"
 #include "tiers/store_private.h"
 
@@ -34,7 +35,8 @@ kvs_status kvi_index_create(struct kvi_store *store)
   store->entries = malloc((size_t)capacity * sizeof(*store->entries));
   store->buckets = malloc((size_t)store->n_buckets * sizeof(*store->buckets));
   store->ghosts = calloc(store->n_ghosts, sizeof(*store->ghosts));
-  if (!store->entries || !store->buckets || !store->ghosts)
+  if (!store->entries || !store->buckets || !store->ghosts ||
+      kvi_gone_create(capacity, kvi_now_ns(), &store->gone) != KVS_OK)
     return KVS_ERR_NOMEM;
   memset(store->buckets, 0xff, (size_t)store->n_buckets * sizeof(*store->buckets)); /* KVI_NONE */
   store->entry_free = KVI_NONE;
@@ -46,13 +48,14 @@ void kvi_index_destroy(struct kvi_store *store)
   free(store->entries);
   free(store->buckets);
   free(store->ghosts);
+  kvi_gone_destroy(store->gone);
 }
 
 uint64_t kvi_index_bytes(const struct kvi_store *store)
 {
   return (uint64_t)store->config.max_chunks * sizeof(*store->entries) +
          (uint64_t)store->n_buckets * sizeof(*store->buckets) +
-         (uint64_t)store->n_ghosts * sizeof(*store->ghosts);
+         (uint64_t)store->n_ghosts * sizeof(*store->ghosts) + kvi_gone_memory(store->gone);
 }
 
 /* ---- keys ---- */
@@ -214,14 +217,15 @@ void kvi_entry_link_locked(struct kvi_store *store, uint32_t number, uint32_t pa
   zombie_end_locked(store, store->policy_ops->link(store->policy, number, parent));
 }
 
-void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause,
-                           const uint8_t *key)
+static void entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause,
+                              enum kvi_evict_rule rule, const uint8_t *key)
 {
   struct kvi_entry *entry = &store->entries[number];
   struct kvi_space_entry *space = &store->spaces[entry->space];
 
   assert(kvi_entry_is_present(entry));
   assert((key != NULL) == (cause == KVI_MISS_DELETED || cause == KVI_MISS_CORRUPT));
+  kvi_gone_note_locked(store, number, cause, rule);
   space->chunks--;
   space->bytes -= entry->length;
   store->stats.chunks--;
@@ -243,6 +247,21 @@ void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_mi
     kvi_below_forget_locked(store, number, key); /* an older copy, or one that is being written */
   }
   kvi_entry_forget_locked(store, number, cause);
+}
+
+void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause,
+                           const uint8_t *key)
+{
+  entry_drop_locked(store, number, cause, KVI_EVICT_RULES, key);
+}
+
+void kvi_entry_evict_locked(struct kvi_store *store, uint32_t number, enum kvi_evict_rule rule)
+{
+  enum kvi_miss_cause cause = rule == KVI_EVICT_QUOTA    ? KVI_MISS_QUOTA
+                              : rule == KVI_EVICT_CLOSED ? KVI_MISS_CLOSED
+                                                         : KVI_MISS_EVICTED;
+
+  entry_drop_locked(store, number, cause, rule, NULL);
 }
 
 void kvi_entry_unhold_locked(struct kvi_store *store, uint32_t number)

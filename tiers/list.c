@@ -65,8 +65,8 @@ size_t kvi_store_spaces(struct kvi_store *store, const char *tenant, uint64_t *c
   return n;
 }
 
-static void chunk_info_locked(struct kvi_store *store, uint32_t number, uint64_t now_ns,
-                              struct kvi_chunk_info *info)
+void kvi_chunk_info_locked(struct kvi_store *store, uint32_t number, uint64_t now_ns,
+                           struct kvi_chunk_info *info)
 {
   const struct kvi_entry *entry = &store->entries[number];
   struct kvi_policy_info policy;
@@ -108,7 +108,7 @@ size_t kvi_store_chunks(struct kvi_store *store, const char *tenant, const uint8
     pthread_mutex_lock(&store->lock);
     for (uint32_t i = 0; i < KVI_BATCH_LOCKED && cursor < store->entry_fresh && n < room; i++, cursor++)
       if (kvi_entry_is_present(&store->entries[cursor]) && store->entries[cursor].space == number)
-        chunk_info_locked(store, (uint32_t)cursor, now, &infos[n++]);
+        kvi_chunk_info_locked(store, (uint32_t)cursor, now, &infos[n++]);
     more = cursor < store->entry_fresh;
     pthread_mutex_unlock(&store->lock);
   }

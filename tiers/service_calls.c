@@ -230,7 +230,7 @@ static kvs_status config(struct kvi_store_service *service, const struct kvi_pee
 
 /* ---- dispatch ---- */
 
-/* Stats, Lookup and Delete make their own replies. */
+/* Stats, Lookup, Delete and WhyMiss make their own replies. */
 static kvi_service_call_fn *const calls[KVI_METHOD_COUNT] = {
     [KVI_METHOD_HELLO] = hello,
     [KVI_METHOD_PING] = ping,
@@ -272,6 +272,8 @@ kvs_status kvi_service_call(void *self, const struct kvi_peer *peer, enum kvi_me
     return kvi_service_lookup(service, peer, request, wait, reply_p);
   if (method == KVI_METHOD_DELETE)
     return kvi_service_delete(service, peer, request, wait, reply_p);
+  if (method == KVI_METHOD_WHY_MISS)
+    return kvi_service_why(service, peer, request, wait, reply_p);
   if (!calls[method])
     return KVS_ERR_UNSUPPORTED;
   reply = malloc(info->reply->sizeof_message);

@@ -66,6 +66,10 @@ kvs_status kvi_service_lookup(struct kvi_store_service *service, const struct kv
 kvs_status kvi_service_delete(struct kvi_store_service *service, const struct kvi_peer *peer,
                               const ProtobufCMessage *request, struct kvi_call_wait *wait,
                               ProtobufCMessage **reply_p);
+/* service_why.c. As kvi_service_ops.call. */
+kvs_status kvi_service_why(struct kvi_store_service *service, const struct kvi_peer *peer,
+                           const ProtobufCMessage *request, struct kvi_call_wait *wait,
+                           ProtobufCMessage **reply_p);
 /* A blob of 1 to KVI_LOOKUP_KEYS_MAX whole keys. */
 kvs_status kvi_service_keys_check(const Kvasir__V1__Keys *keys, uint32_t *n_p);
 bool kvi_service_is_digest(const ProtobufCBinaryData *bytes);

@@ -79,6 +79,8 @@ static const struct row rows[] = {
     {"kvasir_get_misses_total", "cause=\"tier\"", HELP_MISSES, COUNTER, STORE(get_misses[KVI_MISS_TIER])},
     {"kvasir_get_misses_total", "cause=\"corrupt\"", HELP_MISSES, COUNTER,
      STORE(get_misses[KVI_MISS_CORRUPT])},
+    {"kvasir_get_misses_total", "cause=\"other_space\"", HELP_MISSES, COUNTER,
+     STORE(get_misses[KVI_MISS_ELSEWHERE])},
     {"kvasir_puts_total", "", "Chunks offered by puts.", COUNTER, STORE(puts)},
     {"kvasir_put_exists_total", "", "Puts of chunks that were stored already.", COUNTER, STORE(put_exists)},
     {"kvasir_put_pending_total", "", "Puts that met an equal one in flight.", COUNTER, STORE(put_pending)},

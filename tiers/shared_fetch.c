@@ -220,8 +220,8 @@ static void fetched(struct kvi_medium_get *get, kvs_status status)
     forgotten = true;
   }
   if (status == KVS_ERR_CORRUPT)
-    kvi_damages_note(kvi_store_damages(shared->config.store), name->space, name->key, name->key_length,
-                     shared->attr.kind, KVI_DAMAGE_BY_GET);
+    kvi_damages_note(kvi_store_damages(shared->config.store), name->tenant, name->space, name->key,
+                     name->key_length, shared->attr.kind, KVI_DAMAGE_BY_GET);
   pthread_mutex_lock(&shared->lock);
   status = outcome_locked(shared, fetch, forgotten ? KVS_MISS : status, &cause);
   pthread_mutex_unlock(&shared->lock);

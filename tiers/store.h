@@ -299,9 +299,11 @@ void kvi_store_prices(struct kvi_store *store, struct kvi_price_info *info_p);
 
 /* What a chunk was evicted for. */
 enum kvi_evict_rule {
-  KVI_EVICT_ROOM,  /* bytes: of memory, or of the medium */
-  KVI_EVICT_INDEX, /* an entry: max_chunks */
-  KVI_EVICT_ASKED, /* an operator */
+  KVI_EVICT_ROOM,   /* bytes: of memory, or of the medium */
+  KVI_EVICT_INDEX,  /* an entry: max_chunks */
+  KVI_EVICT_ASKED,  /* an operator */
+  KVI_EVICT_QUOTA,  /* its tenant had more than it may have */
+  KVI_EVICT_CLOSED, /* its program has ended */
   KVI_EVICT_RULES
 };
 

@@ -2,7 +2,7 @@
  * tiers/store_private.h: what the files of the store share. docs/store.md draws it.
  *
  * Files: store.c (life, counters), index.c (entries, hash, ghosts), spaces.c, put.c (landings), better.c (a better copy of what is there), coder.c (memory that holds chunks coded), cut.c (planes that go before chunks do), waiters.c (equal puts), get.c,
- * lookup.c, lease.c, evict.c, list.c, key.c; and for a tier below: below.c (its owner's side, recovery), clean.c, marks.c, write_through.c, fetch.c, refill.c, use.c. Functions that end in _locked are called with store->lock held; all others without it.
+ * lookup.c, lease.c, evict.c, list.c, key.c, gone.c and why.c (what went, and why a get misses); and for a tier below: below.c (its owner's side, recovery), clean.c, marks.c, write_through.c, fetch.c, refill.c, use.c. Functions that end in _locked are called with store->lock held; all others without it.
  */
 #ifndef KVASIR_TIERS_STORE_PRIVATE_H
 #define KVASIR_TIERS_STORE_PRIVATE_H
@@ -17,6 +17,7 @@
 #include "proto/limits.h"
 #include "tiers/budget.h"
 #include "tiers/coder.h"
+#include "tiers/gone.h"
 #include "tiers/marks.h"
 #include "tiers/policy/policy.h"
 #include "tiers/store.h"
@@ -231,6 +232,7 @@ struct kvi_store {
   uint32_t n_buckets;
   uint32_t *ghosts; /* tag of 28 bits, cause of 4 */
   uint32_t n_ghosts;
+  struct kvi_gone *gone; /* the same of fewer, for people */
 
   struct kvi_space_entry *spaces; /* config.max_spaces */
   uint32_t n_spaces;
@@ -303,6 +305,8 @@ void kvi_entry_forget_locked(struct kvi_store *store, uint32_t number, enum kvi_
  */
 void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause,
                            const uint8_t *key);
+/* The same of one that the store lets go of by a rule, which gives the cause. */
+void kvi_entry_evict_locked(struct kvi_store *store, uint32_t number, enum kvi_evict_rule rule);
 void kvi_entry_unhold_locked(struct kvi_store *store, uint32_t number);
 /* Told to the policy, which ignores it when its parent is known already. */
 void kvi_entry_link_locked(struct kvi_store *store, uint32_t number, uint32_t parent);
@@ -317,6 +321,18 @@ void kvi_arrive_locked(struct kvi_store *store, uint32_t number, uint32_t n_more
 /* The chain goes up to this entry now, which was inserted just now. */
 void kvi_stored_locked(struct kvi_store *store, uint32_t number);
 
+/* ---- why.c ---- */
+
+/* A present entry is about to go. rule KVI_EVICT_RULES: it is not evicted. */
+void kvi_gone_note_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause,
+                          enum kvi_evict_rule rule);
+/* Why it is not there: by the record of it, or else by its ghost. */
+enum kvi_miss_cause kvi_gone_cause_locked(const struct kvi_store *store, uint64_t hash, uint32_t space,
+                                          const struct kvi_key_tag *tag);
+#define KVI_ELSEWHERE_SPACES 32u /* that are looked at in one hold of the lock: the newest */
+/* Whether another space of this one's tenant has a chunk with this key. */
+bool kvi_elsewhere_locked(const struct kvi_store *store, uint32_t space, const struct kvi_key_tag *tag);
+
 /* ---- spaces.c ---- */
 
 kvs_status kvi_spaces_create(struct kvi_store *store);
@@ -327,6 +343,12 @@ uint32_t kvi_space_find_locked(const struct kvi_store *store, const char *tenant
 /* One that a medium has named: added without its description if it is new. KVI_NONE: no room, or its keys have another length. */
 uint32_t kvi_space_recover(struct kvi_store *store, const char *tenant, const uint8_t *digest,
                            uint32_t key_length);
+
+/* ---- list.c ---- */
+
+/* What an operator is told of a present entry. */
+void kvi_chunk_info_locked(struct kvi_store *store, uint32_t number, uint64_t now_ns,
+                           struct kvi_chunk_info *info);
 
 /* ---- get.c ---- */
 

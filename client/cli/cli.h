@@ -58,7 +58,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cli_ping, cli_stats, cli_tiers, cli_ls, cli_put, cli_get, cli_evict,
-    cli_config, cli_bench, cli_codec, cli_completion, cli_programs, cli_pins, cli_price;
+    cli_programs, cli_pins, cli_price, cli_why_miss, cli_config, cli_bench, cli_codec, cli_completion;
 extern const struct cli_command *const cli_commands[]; /* NULL ends it */
 /* What every command takes, and of that what one takes that asks no node. */
 extern const struct cli_option cli_common_options[], cli_local_options[];
@@ -101,6 +101,9 @@ struct cli_table *cli_table_new(size_t n_columns, const char *const *headings, c
 void cli_table_row(struct cli_table *table, const char *const *cells);
 /* Prints and frees. */
 void cli_table_print(struct cli_table *table, FILE *out);
+
+/* A copy without control characters, malloc'd; NULL: no memory. */
+char *cli_printable(const char *text);
 
 /* Prints a document and a newline, indented if stdout is a terminal. */
 void cli_print_json(const char *json);

@@ -19,6 +19,10 @@ static int fail_get(const struct cli *cli, const char *name, kvs_status status,
       "its bytes did not fit their checksum and were dropped",
       "only a copy of lesser quality is there",
       "the node did not answer",
+      "the tier that holds it failed, or took too long",
+      "the node has this key in another space only",
+      "it was evicted since its program has ended",
+      "it was evicted since its tenant had more than it may have",
   };
 
   if (status != KVS_MISS && status != KVS_PARTIAL)

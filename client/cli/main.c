@@ -8,8 +8,8 @@
 #endif
 
 const struct cli_command *const cli_commands[] = {
-    &cli_ping,  &cli_stats, &cli_tiers,      &cli_ls,       &cli_put,  &cli_get,   &cli_evict, &cli_config,
-    &cli_bench, &cli_codec, &cli_completion, &cli_programs, &cli_pins, &cli_price, NULL,
+    &cli_ping, &cli_stats, &cli_tiers,    &cli_ls,     &cli_put,   &cli_get,   &cli_evict,      &cli_programs,
+    &cli_pins, &cli_price, &cli_why_miss, &cli_config, &cli_bench, &cli_codec, &cli_completion, NULL,
 };
 
 static struct cli the_cli = {.timeout_ms = 5000};

@@ -29,7 +29,7 @@ struct cli_table *cli_table_new(size_t n_columns, const char *const *headings, c
 }
 
 /* A copy without control characters (C0, DEL, and C1 as UTF-8): names are others' choice, the terminal is not theirs. */
-static char *printable(const char *text)
+char *cli_printable(const char *text)
 {
   unsigned char *copy = (unsigned char *)strdup(text);
 
@@ -56,7 +56,7 @@ void cli_table_row(struct cli_table *table, const char *const *cells)
     table->room = room;
   }
   for (size_t i = 0; i < table->n_columns; i++)
-    table->cells[table->n_cells++] = printable(cells[i]);
+    table->cells[table->n_cells++] = cli_printable(cells[i]);
 }
 
 static const char *cell(const struct cli_table *table, size_t i)

@@ -1,6 +1,7 @@
 #include "tiers/policy/forest.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 
 #define HELD      0x80000000u /* in node.place_or_holds: the rest is the number of holds */
@@ -268,4 +269,6 @@ void kvi_forest_info(const struct kvi_policy *forest, uint32_t handle, struct kv
   info_p->holds = node->place_or_holds & HELD ? node->place_or_holds & ~HELD : 0;
   info_p->last_use_ns = tick > 0 ? kvi_forest_time(forest, tick) : 0;
   info_p->rank = info_p->last_use_ns;
+  info_p->price = NAN;
+  info_p->by_price = false;
 }

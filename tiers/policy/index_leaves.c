@@ -257,6 +257,8 @@ void kvi_index_info(const struct kvi_policy *policy, uint32_t chunk, struct kvi_
 
   kvi_forest_info(policy, chunk, info_p);
   worth = price((const struct kvi_index *)policy, chunk, policy->latest_ns);
+  info_p->price = worth;
+  info_p->by_price = ((const struct kvi_index *)policy)->live == KVI_SHADOW_BY_PRICE;
   memcpy(&info_p->rank, &worth,
          sizeof(info_p->rank)); /* numbers that are not negative are in the order of their bits */
 }

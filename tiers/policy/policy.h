@@ -34,6 +34,8 @@ struct kvi_policy_info {
   uint32_t holds;
   uint64_t last_use_ns; /* rounded down a little; 0: not resident */
   uint64_t rank; /* the lower, the sooner it would be evicted; comparable between handles of one policy */
+  double price;  /* seconds that keeping it saves, for each second and byte; NAN: the policy has no prices */
+  bool by_price; /* the policy orders by that just now; else by last use */
 };
 
 /* What somebody waits for; numbers as on the wire (HintRequest.wait_kind). */

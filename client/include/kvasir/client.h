@@ -201,6 +201,10 @@ typedef enum kvsc_cause { /* why a chunk or lookup missed */
                           KVSC_CAUSE_QUALITY = 6,
                           KVSC_CAUSE_NODE = 7,
                           KVSC_CAUSE_TIER = 8, /* the node's tier that holds it failed or took too long */
+                          KVSC_CAUSE_ELSEWHERE =
+                              9, /* not in this space; the node has this key in another of the same tenant's */
+                          KVSC_CAUSE_CLOSED = 10, /* evicted since its program has ended */
+                          KVSC_CAUSE_QUOTA = 11,  /* evicted since its tenant had more than it may have */
 } kvsc_cause;
 
 /* How an operation ended. */
@@ -256,6 +260,14 @@ KVS_API kvs_status kvsc_chunks_json(kvsc_client *client, const uint8_t digest[KV
 /* Who waits at which chunk: a page of at most `limit` (0: 100, at most 1000) from *cursor_p on, 0 at first and at the end. */
 KVS_API kvs_status kvsc_programs_json(kvsc_client *client, uint64_t *cursor_p, uint32_t limit,
                                       uint32_t timeout_ms, char **json_p);
+/*
+ * Why a get of a chain ends where it ends, and of the first chunk that is missing all that the node remembers (docs/why-miss.md). Counts as no use. keys: n_keys of key_length bytes, a chain from
+ * its beginning, or one key alone; at most 8192. desc: of the space, if it is at hand, else NULL: a node that does not know the space tells the nearest it knows. loss_max: as of a get.
+ * Errors as above, and KVS_ERR_INVALID, KVS_ERR_TOO_LARGE, KVS_ERR_KEY_LENGTH, KVS_ERR_UNSUPPORTED (the node is older).
+ */
+KVS_API kvs_status kvsc_why_miss_json(kvsc_client *client, const uint8_t digest[KVS_DIGEST_SIZE],
+                                      const kvs_space_desc *desc, const uint8_t *keys, uint32_t key_length,
+                                      uint32_t n_keys, uint32_t loss_max, uint32_t timeout_ms, char **json_p);
 /* Evicts at least `bytes` by policy (UINT64_MAX: everything); digest NULL: over all spaces. */
 KVS_API kvs_status kvsc_evict(kvsc_client *client, const uint8_t *digest, uint64_t bytes, uint32_t timeout_ms,
                               uint64_t *chunks_p, uint64_t *bytes_p);

@@ -66,6 +66,9 @@ class Cause(enum.IntEnum):
     QUALITY = 6
     NODE = 7
     TIER = 8
+    ELSEWHERE = 9
+    CLOSED = 10
+    QUOTA = 11
 
     @classmethod
     def _missing_(cls, value: object) -> Cause | None:

@@ -59,7 +59,7 @@ expect 2 -e "$tcp" --tls-name node.example ping
 complains 'needs --tls-ca'
 expect 2 --tls-ca
 complains 'needs a value'
-for command in ping tiers stats ls put get evict config bench codec completion; do
+for command in ping tiers stats ls put get evict why-miss config bench codec completion; do
   expect 0 "$command" --help
   says "Usage: kvasirctl $command"
 done
@@ -148,6 +148,11 @@ expect 0 --json bench --count 4 --size 64KiB --rounds 2
 says '"name":"lookup"'
 expect 0 evict --all --space "$space"
 says evicted
+key=$(printf mname | sha256sum | cut -c 1-64) # of its manifest
+expect 1 why-miss --space "$space" "$key"
+says 'evicted .* since an operator asked for it'
+expect 2 why-miss "$key"
+complains 'of which space'
 expect 1 get name -
 complains 'was evicted\|the node does not remember' # what it remembers of chunks that went is approximate
 expect 0 evict --all # of the other spaces too

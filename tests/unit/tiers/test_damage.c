@@ -8,7 +8,7 @@ static void note(struct kvi_damages *damages, uint8_t number)
 {
   uint8_t space[KVS_DIGEST_SIZE] = {number, 1}, key[KVS_KEY_MAX] = {number, 2};
 
-  kvi_damages_note(damages, space, key, number % 2 ? KVS_KEY_MAX : KVS_KEY_MIN, KVI_TIER_SSD,
+  kvi_damages_note(damages, "tenant", space, key, number % 2 ? KVS_KEY_MAX : KVS_KEY_MIN, KVI_TIER_SSD,
                    KVI_DAMAGE_BY_SCRUB);
 }
 
@@ -29,6 +29,7 @@ static void newest_first_and_bounded(void **state)
     assert_int_equal(list[i].key[1], 2);
     assert_int_equal(list[i].key_length, (2 - i) % 2 ? KVS_KEY_MAX : KVS_KEY_MIN);
     assert_int_equal(list[i].tier, KVI_TIER_SSD);
+    assert_string_equal(list[i].tenant, "tenant");
     assert_string_equal(kvi_damage_found_name(list[i].found), "scrub");
   }
   assert_true(list[0].at_ns >= list[2].at_ns);
