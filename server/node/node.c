@@ -16,6 +16,7 @@
 #include "server/node/node_private.h"
 #include "server/node/redis_tier.h"
 #include "server/node/settings.h"
+#include "server/node/test_clock.h"
 #include "tiers/service.h"
 
 #define FILES_APART    128u /* descriptors that are not clients': logs, queues, timers, pages of /proc */
@@ -230,6 +231,7 @@ destroy_shared:
 close_store:
   kvi_store_close(node->store);
 destroy_admin:
+  kvi_test_clock_close(node->test_clock); /* also of a store that did not open */
   kvi_admin_destroy(node->admin);
 free_node:
   free(node);
@@ -256,5 +258,6 @@ void kvi_node_destroy(struct kvi_node *node)
   kvi_store_service_destroy(node->service);
   kvi_shared_destroy(node->shared);
   kvi_store_close(node->store);
+  kvi_test_clock_close(node->test_clock);
   free(node);
 }

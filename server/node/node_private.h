@@ -24,6 +24,7 @@ struct kvi_node {
   uint64_t started_ns;
 
   struct kvi_admin *admin;
+  struct kvi_test_clock *test_clock; /* NULL: none; the store's as long as it is open */
   struct kvi_store *store;
   struct kvi_shared *shared;        /* NULL: there is none */
   struct kvi_medium *shared_medium; /* its own */

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "server/node/node_private.h"
 #include "server/node/settings.h"
+#include "server/node/test_clock.h"
 #include "tiers/ssd/ssd.h"
 #include "tiers/store.h"
 
@@ -54,6 +55,22 @@ static kvs_status create_ssd(const struct kvi_node_settings *values, struct kvi_
   return status;
 }
 
+static kvs_status add_test_clock(struct kvi_node *node, const struct kvi_node_settings *values,
+                                 struct kvi_store_config *config, char *error, size_t error_size)
+{
+  kvs_status status;
+
+  if (values->store_test_clock[0] == '\0')
+    return KVS_OK;
+  status = kvi_test_clock_open(values->store_test_clock, &node->test_clock);
+  config->policy_clock = kvi_test_clock_now;
+  config->policy_clock_ctx = node->test_clock;
+  if (status != KVS_OK)
+    snprintf(error, error_size, "store.test_clock: %s: %s", values->store_test_clock,
+             status == KVS_ERR_INVALID ? "it has less than 8 bytes" : kvs_status_text(status));
+  return status;
+}
+
 kvs_status kvi_node_open_store(struct kvi_node *node, char *error, size_t error_size)
 {
   const struct kvi_node_settings *values = kvi_settings_get(node->settings);
@@ -78,8 +95,10 @@ kvs_status kvi_node_open_store(struct kvi_node *node, char *error, size_t error_
       .codec_threads = values->dram_codec == KVI_NODE_CODEC_NONE ? 0 : (uint32_t)values->codec_threads,
   };
   char size[KVI_FORMAT_MAX];
-  kvs_status status = create_ssd(values, &config.medium, error, error_size);
+  kvs_status status = add_test_clock(node, values, &config, error, error_size);
 
+  if (status == KVS_OK)
+    status = create_ssd(values, &config.medium, error, error_size);
   if (status == KVS_OK && config.medium != NULL) {
     status = kvi_node_faults_add(values->ssd_test_fault, &config.medium, &node->ssd_faults);
     if (status != KVS_OK)

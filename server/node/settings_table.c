@@ -294,6 +294,12 @@ static const kvi_config_row rows[] = {
          "Which chunks go when memory is full; of a prompt always the last first. `index`: those that save "
          "the least seconds for their bytes, by how long programs of the kind stay away and by what they "
          "announce (docs/policy.md). `leaf-lru`: the least recently used."},
+    {.name = "store.test_clock",
+     AT(STRING, store_test_clock),
+     .min = 0,
+     .max = 1023,
+     .doc = "For tests only: a file of 8 bytes, by how many nanoseconds the policy's clock is ahead of the "
+            "machine's. A test writes to it; it never makes it less."},
 
     {.name = "codec.threads",
      AT(INT, codec_threads),

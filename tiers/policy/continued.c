@@ -60,6 +60,17 @@ static uint32_t of_program(const struct kvi_policy *forest, const struct kvi_bra
   return best;
 }
 
+/* A request without a name finds what was left of a program with one, alone, at the end of what is there: it has grown since, as conversations do. */
+static bool is_what_was_left(const struct kvi_branches *branches, uint32_t branch,
+                             const struct kvi_policy_use *use, uint32_t n)
+{
+  const struct kvi_branch *own = kvi_branch(branches, branch);
+
+  return use->program == 0 && n == use->n_chunks && n == own->n_chunks && n < own->n_whole &&
+         own->n_whole <= use->n_whole && kvi_branches_at(branches, own->last) == branch &&
+         kvi_branches_next_at(branches, branch) == KVI_BRANCH_NONE;
+}
+
 /* Who is known by another name is passed over, unless the request has none. */
 static uint32_t on_chain(const struct kvi_policy *forest, const struct kvi_branches *branches,
                          const struct kvi_policy_use *use)
@@ -73,7 +84,7 @@ static uint32_t on_chain(const struct kvi_policy *forest, const struct kvi_branc
       const struct kvi_branch *own = kvi_branch(branches, branch);
 
       if (use->program == 0 || own->program == 0)
-        return is_half(own, use, n) ? branch : KVI_BRANCH_NONE;
+        return is_half(own, use, n) || is_what_was_left(branches, branch, use, n) ? branch : KVI_BRANCH_NONE;
       branch = kvi_branches_next_at(branches, branch);
     }
     chunk = kvi_forest_parent(forest, chunk);
@@ -89,6 +100,18 @@ uint32_t kvi_continued(const struct kvi_policy *forest, const struct kvi_branche
   if (branch == KVI_BRANCH_NONE)
     branch = on_chain(forest, branches, use);
   return branch != KVI_BRANCH_NONE ? branch : evicted;
+}
+
+uint32_t kvi_continued_unnamed(const struct kvi_branches *branches, uint32_t last)
+{
+  uint32_t branch = kvi_branches_at(branches, last);
+
+  for (uint32_t i = 0; i < LOOKED_MAX && branch != KVI_BRANCH_NONE; i++) {
+    if (kvi_branch(branches, branch)->program == 0)
+      return branch;
+    branch = kvi_branches_next_at(branches, branch);
+  }
+  return KVI_BRANCH_NONE;
 }
 
 /* Of the first n chunks, which end where the branch does. */

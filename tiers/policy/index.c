@@ -311,13 +311,34 @@ static struct kvi_class_wait class_wait(struct kvi_index *index, const struct kv
                                  .announced_s = is_said ? wait->announced_s : 0};
 }
 
+/*
+ * The branch that the program's hint is of. If its request came without a name, and was not known to be the program's, since little was left of that: it was back when the request came.
+ */
+static uint32_t branch_of_hint(struct kvi_index *index, const struct kvi_policy_wait *wait, uint64_t now_ns)
+{
+  const struct kvi_policy_use use = {
+      .program = wait->program, .last = wait->last, .n_chunks = wait->n_chunks, .n_whole = wait->n_chunks};
+  uint32_t branch, unnamed;
+
+  if (wait->last == KVI_POLICY_NONE)
+    return kvi_branches_of(index->branches, wait->program);
+  branch = kvi_continued(&index->forest, index->branches, &use);
+  unnamed = kvi_continued_unnamed(index->branches, wait->last);
+  if (unnamed == KVI_BRANCH_NONE || unnamed == branch)
+    return branch;
+  if (branch != KVI_BRANCH_NONE && kvi_branch(index->branches, branch)->last == wait->last)
+    return branch; /* the other one is somebody else's */
+  if (branch != KVI_BRANCH_NONE) {
+    branch_back(index, branch, &use, kvi_branch(index->branches, unnamed)->used_ns);
+    give_up(index, branch, true, now_ns);
+  }
+  return unnamed;
+}
+
 static bool index_wait(struct kvi_policy *policy, const struct kvi_policy_wait *wait, uint64_t now_ns)
 {
   struct kvi_index *index = kvi_index_of(policy);
-  const struct kvi_policy_use use = {
-      .program = wait->program, .last = wait->last, .n_chunks = wait->n_chunks, .n_whole = wait->n_chunks};
-  uint32_t branch = wait->last == KVI_POLICY_NONE ? kvi_branches_of(index->branches, wait->program)
-                                                  : kvi_continued(policy, index->branches, &use);
+  uint32_t branch = branch_of_hint(index, wait, now_ns);
   struct kvi_branch *own;
 
   if (branch == KVI_BRANCH_NONE)

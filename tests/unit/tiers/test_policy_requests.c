@@ -137,6 +137,40 @@ static void named_when_answered(void **state)
   assert_int_equal(evict(world), tool);
 }
 
+/* Of a program a little is left; it is back without its name, and has it when it is answered. Nothing is left behind twice. */
+static void back_to_little(void **state)
+{
+  struct world *world = *state;
+
+  for (uint32_t others = 0; others < 2; others++) {
+    uint32_t start, last, n = 0;
+    struct kvi_policy_use use = {.n_chunks = 3, .n_whole = 20};
+    struct kvi_policy_waiter waiter;
+
+    last = store(world, 0, 20);
+    start = last - 17;
+    assert_true(answered(world, 5, last, 20, KVI_WAIT_TOOL));
+    if (others) /* somebody else waits where the rest of it ends */
+      wait_at(world, 6, start, 3, KVI_WAIT_HUMAN, 0, 0);
+    for (uint32_t i = 0; i < 17; i++)
+      (void)ops->remove(world->policy, last - i);
+    world->now += 30 * SECOND;
+    use.last = start;
+    ops->arrive(world->policy, &use, world->now);
+    last = chain(world, start, 17);
+    extend_at(world, 0, last, 20);
+    assert_true(answered(world, 5, last, 20, KVI_WAIT_TOOL));
+    for (uint32_t i = 0; i < ops->waiters(world->policy); i++)
+      if (ops->waiter(world->policy, i, &waiter, world->now)) {
+        assert_int_equal(waiter.last, waiter.program == 6 ? start : last);
+        n++;
+      }
+    assert_int_equal(n, 1 + others);
+    ops->close(world->policy, 5, world->now);
+    ops->close(world->policy, 6, world->now);
+  }
+}
+
 /* What a client says of its program, without chunks, is of the branch that it used last. */
 static void answered_without_chunks(void **state)
 {
@@ -206,6 +240,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(named_when_answered, setup, teardown),
       cmocka_unit_test_setup_teardown(answered_without_chunks, setup, teardown),
       cmocka_unit_test_setup_teardown(back_to_nothing, setup, teardown),
+      cmocka_unit_test_setup_teardown(back_to_little, setup, teardown),
       cmocka_unit_test_setup_teardown(by_bytes, setup, teardown),
   };
 

@@ -1,0 +1,185 @@
+"""Agents wait for tools: what stays of them, at what price, by a clock that the test turns; and what kvasirctl shows of it."""
+import json
+import os
+import random
+import shutil
+import subprocess
+import tempfile
+
+import harness
+
+harness.need_grpc()
+
+import rpc  # noqa: E402
+from harness import SLOW, NodeTest  # noqa: E402
+from rpc import pb  # noqa: E402
+
+TOOL = 1
+ACCEPTED, CLIPPED, DEFERRED, REJECTED, MISSING = 1, 2, 3, 4, 5
+CHUNK = 128 << 10
+CHUNKS = 20  # of an agent
+DATA = [random.Random(place).randbytes(CHUNK) for place in range(CHUNKS)]  # which no codec makes smaller
+CRCS = [rpc.crc32c(data) for data in DATA]
+
+
+class Clock:
+    """The policy's: the machine's, and what this file says."""
+
+    def __init__(self, path):
+        self.path, self.ahead = path, 0
+        self.go(0)
+
+    def go(self, seconds):
+        self.ahead += int(seconds * 1e9)
+        with open(self.path, "r+b" if os.path.exists(self.path) else "w+b", buffering=0) as file:
+            file.write(self.ahead.to_bytes(8, "little"))
+
+
+class Programs(NodeTest):
+    def make_directory(self):
+        directory = tempfile.mkdtemp(prefix="kvasir-programs-")
+        self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
+        return directory
+
+    def serve(self, **settings):
+        self.clock = Clock(os.path.join(self.make_directory(), "clock"))
+        self.served = self.node(store__test_clock=self.clock.path, **settings).start()
+        self.client = rpc.Client(f"127.0.0.1:{self.served.port}")
+        self.addCleanup(self.client.close)
+        self.space = self.client.open_space()
+
+    def ctl(self, *arguments, text=False):
+        options = [] if text else ["--json"]
+        done = subprocess.run([os.environ["KVASIRCTL"], "--endpoint", f"unix:{self.served.socket}", *options, *arguments],
+                              capture_output=True, text=True, timeout=60 * SLOW)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout if text else json.loads(done.stdout)
+
+    def keys(self, name, n=CHUNKS):
+        return [f"{name} {place}".encode().ljust(32, b".") for place in range(n)]
+
+    def request(self, name, n=CHUNKS):
+        """A prompt is looked up, what of it is not in memory is got, and what is missing is put. Returns how many of its chunks were there."""
+        keys = self.keys(name, n)
+        tiers = self.tiers(name)[:n]
+        prefix = (tiers + [0]).index(0)
+        stream = self.client.transfer()
+        for place in range(prefix):
+            if tiers[place] != 1:
+                self.assertEqual(stream.get(self.space, keys[place], CHUNK), (rpc.OK, DATA[place]))
+        for place in range(prefix, n):
+            number, start = stream.start_put(self.space, keys[place], [CHUNK])
+            start.keys.CopyFrom(pb.Keys(keys=keys[place], key_length=32, first_place=place,
+                                        parent=keys[place - 1] if place else b""))
+            stream.send(pb.Frame(header=pb.FrameHeader(starts=[start])))
+            stream.send(rpc.put_frame(number, 0, DATA[place], CRCS[place]))
+            self.assertEqual(stream.wait_end(number), rpc.OK)
+        stream.end()
+        return prefix
+
+    def hint(self, program, n=0, **fields):
+        ask = pb.HintRequest(program=program, **fields)
+        if n:
+            ask.space = self.space
+            ask.keys.CopyFrom(pb.Keys(keys=self.keys(program)[n - 1], key_length=32, first_place=n - 1))
+        reply = self.client.call("Hint", ask, pb.HintReply)
+        return reply.outcome
+
+    def learn(self, tool, seconds):
+        """A program that came back from this tool a hundred times."""
+        for _ in range(100):
+            self.request("teacher", 1)
+            self.assertEqual(self.hint("teacher", 1, wait_kind=TOOL, tool=tool), ACCEPTED)
+            self.clock.go(seconds)
+        self.assertEqual(self.hint("teacher", close=True), ACCEPTED)
+
+    def tiers(self, name):
+        """A look-up. By chunk from the first on: the tier that it lies in; 0: none."""
+        keys = self.keys(name)
+        reply = self.client.call("Lookup", pb.LookupRequest(spaces=[self.space], keys=pb.Keys(keys=b"".join(keys), key_length=32),
+                                                            want_tiers=True), pb.LookupReply)
+        return list(reply.tiers)
+
+    def pins(self):
+        return {program["program"]: program for program in self.ctl("pins")["programs"]}
+
+    def step(self, name, tool):
+        """The program is back from its tool, and calls it again. Returns how many of its chunks were there."""
+        hits = self.request(name)
+        self.assertEqual(self.hint(name, CHUNKS, wait_kind=TOOL, tool=tool), ACCEPTED)
+        return hits
+
+    def live(self, seconds):
+        """Two agents go on: one's tool takes two seconds, the other's thirty. Returns the chunks that were missing."""
+        missing = 0
+        for second in range(2, seconds + 1, 2):
+            self.clock.go(2)
+            missing += CHUNKS - self.step("quick", "grep")
+            if second % 30 == 0:
+                missing += CHUNKS - self.step("slow", "build")
+        return missing
+
+    def serve_agents(self, **settings):
+        """Memory for two of three agents, of which one's tool never returns."""
+        self.serve(dram__size=f"{2 * CHUNKS * (CHUNK + 4096) + (1 << 20)}", **settings)
+        self.learn("grep", 2)
+        self.learn("build", 30)
+        self.step("quick", "grep")
+        self.step("slow", "build")
+        pins = self.pins()
+        self.assertGreater(pins["quick"]["price"], 2 * pins["slow"]["price"])
+        self.assertEqual((pins["slow"]["waits_for"], pins["slow"]["tool"]), ("tool", "build"))
+        self.assertIsNone(pins["slow"]["stays_ms"], "there is room")
+        self.step("lost", "wait-for-ci")  # a tool that nobody has seen
+        self.assertEqual(self.pins()["lost"]["chunks"], CHUNKS)
+
+    def test_three_agents(self):
+        self.serve_agents()
+        fresh = self.pins()["lost"]["price"]
+        self.live(90)
+        pins = self.pins()
+        self.assertLess(pins["lost"]["price"], fresh / 2)
+        self.live(300)
+        pins = self.pins()
+        self.assertLess(pins["lost"]["price"], fresh / 10)
+        self.assertLess(pins["lost"]["chunks"], CHUNKS, "what does not come back makes room")
+        self.assertEqual(self.live(60), 0, "the two that do have all of theirs")
+        self.request("other", 5)
+        self.assertGreater(self.ctl("price")["memory_price"], 0)
+        pins = self.pins()
+        self.assertEqual((pins["quick"]["chunks"], pins["lost"]["chunks"]), (CHUNKS, 0))
+        self.assertGreater(pins["slow"]["chunks"], CHUNKS / 2)
+        shown = self.ctl("pins", text=True)
+        self.assertIn("tool build", shown)
+        self.assertIn("pinned", shown)
+        self.assertIn("slow", self.ctl("programs", text=True))
+        self.served.stop()
+
+    def test_demoted_not_lost(self):
+        """With a tier below, what leaves memory is there."""
+        self.serve_agents(ssd__paths=self.make_directory(), ssd__size="512MiB", ssd__log_file_size="64MiB")
+        self.assertTrue(harness.until(lambda: self.served.metric("kvasir_tier_write_queue", '{tier="ssd"}') == 0, 30))
+        self.live(60)
+        self.request("other", 5)
+        self.assertEqual(self.pins()["lost"]["chunks"], CHUNKS)
+        tiers = self.tiers("lost")
+        self.assertEqual(set(tiers) - {1, 2}, set())
+        self.assertGreater(tiers.count(2), CHUNKS // 2)
+        self.assertGreater(self.tiers("quick").count(1), CHUNKS // 2)
+        self.served.stop()
+
+    def test_answers(self):
+        self.serve(dram__size="16MiB")
+        self.assertEqual(self.hint("nobody", wait_kind=TOOL), DEFERRED)
+        self.assertEqual(self.hint("nobody", 3, wait_kind=TOOL), MISSING)
+        self.request("agent", 3)
+        self.assertEqual(self.hint("agent", 3, wait_kind=TOOL, return_p50_ms=5000), ACCEPTED)
+        self.assertEqual(self.hint("agent", 3, wait_kind=TOOL, return_p50_ms=1000000001), CLIPPED)
+        self.assertEqual(self.hint("agent", 3, wait_kind=9), REJECTED)
+        self.assertEqual(self.hint("agent", close=True), ACCEPTED)
+        self.assertEqual([pin["program"] for pin in self.ctl("pins")["programs"]], [])
+        self.served.stop()
+
+
+if __name__ == "__main__":
+    harness.main(140)
