@@ -1,0 +1,144 @@
+/*
+ * tests/sim/queue_index.c: the node's policy `index` as it is, and a price at the door: who asks for room costs a second for each second that it waits, and gets the memory of
+ * those who wait elsewhere as far as keeping it saves less than that.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/queue_policy.h"
+
+/* What the node's policy takes for the seconds of a chunk that begins at token n, to compute them again. Its prices are these times a rate. */
+#define NODE_COST SIM_COST_DEFAULT
+
+#define RETRY_NS (50 * KVI_NS_PER_MS) /* prices fall by themselves */
+
+struct index {
+  struct sim_queue_pool *pool;
+  bool *kept; /* by program: it is back and not let in yet, and keeps what is there of it */
+};
+
+static void destroy(void *own)
+{
+  struct index *index = own;
+
+  if (!index)
+    return;
+  free(index->kept);
+  free(index);
+}
+
+static kvs_status create(struct sim_queue_pool *pool, void **policy_p)
+{
+  struct index *index = calloc(1, sizeof *index);
+
+  *policy_p = index;
+  if (!index)
+    return KVS_ERR_NOMEM;
+  index->pool = pool;
+  index->kept = calloc((size_t)pool->work->n_programs + 1, sizeof *index->kept);
+  return index->kept ? KVS_OK : KVS_ERR_NOMEM;
+}
+
+static void let(struct index *index, uint32_t program)
+{
+  if (!index->kept[program])
+    return;
+  index->kept[program] = false;
+  sim_queue_tier_let(&index->pool->tier, program);
+}
+
+static void came(void *own, uint32_t program, uint64_t now_ns)
+{
+  struct index *index = own;
+
+  (void)now_ns;
+  if (index->pool->tier.there[program] == 0)
+    return;
+  index->kept[program] = true;
+  sim_queue_tier_hold(&index->pool->tier, program);
+}
+
+static void started(void *own, uint32_t program, double waited_s, uint32_t lost, uint64_t now_ns)
+{
+  (void)waited_s;
+  (void)lost;
+  (void)now_ns;
+  let(own, program);
+}
+
+static void answered(void *own, const struct sim_queue_answered *what, uint64_t now_ns)
+{
+  struct index *index = own;
+  const struct sim_queue_tier *tier = &index->pool->tier;
+  struct kvi_policy_wait wait = {.program = (uint64_t)what->program + 1,
+                                 .last = tier->work->programs[what->program].first_chunk + what->chunks - 1,
+                                 .n_chunks = what->chunks,
+                                 .n_tokens = what->chunks * tier->work->chunk_tokens,
+                                 .kind = what->turn->kind,
+                                 .tool = what->turn->tool,
+                                 .used_ns = what->came_ns,
+                                 .begins_ns = now_ns};
+
+  if (what->chunks > 0)
+    tier->ops->wait(tier->policy, &wait, tier->clock_ns);
+  if (what->is_last)
+    tier->ops->close(tier->policy, wait.program, tier->clock_ns);
+}
+
+/* Seconds saved for each second that the chunk stays. */
+static double price(const struct index *index, uint32_t chunk, uint64_t now_ns)
+{
+  const struct sim_queue_pool *pool = index->pool;
+  uint32_t program = pool->work->of_chunk[chunk], n = chunk - pool->work->programs[program].first_chunk;
+  double tokens = pool->work->chunk_tokens, node_s = sim_cost_of(&NODE_COST, n * tokens, (n + 1) * tokens);
+  struct kvi_policy_info info;
+  double rated;
+
+  if (pool->states[program] == SIM_QUEUE_ENDED)
+    return 0;
+  pool->tier.ops->info(pool->tier.policy, chunk, &info);
+  memcpy(&rated, &info.rank, sizeof rated);
+  return rated / node_s * sim_queue_pool_loss_s(pool, program, n, n + 1, now_ns);
+}
+
+static bool make_room(void *own, const struct sim_queue_asker *asker, uint64_t now_ns)
+{
+  struct index *index = own;
+  struct sim_queue_pool *pool = index->pool;
+  double most = 1.0 / asker->chunks; /* its second, shared by what has to go for it */
+
+  while (sim_queue_pool_free(pool) < asker->chunks) {
+    uint32_t victim = sim_queue_tier_victim(&pool->tier, now_ns);
+
+    if (victim != KVI_POLICY_NONE) {
+      if (!asker->is_desperate && price(index, victim, now_ns) > most)
+        return false;
+      sim_queue_pool_evict(pool, victim, now_ns);
+      continue;
+    }
+    for (victim = pool->work->n_programs; victim-- > 0;)
+      if (index->kept[victim] && victim != asker->program)
+        break;
+    if (!asker->is_desperate || victim == UINT32_MAX)
+      return false;
+    let(index, victim);
+  }
+  return true;
+}
+
+static uint64_t changes_ns(void *own, uint64_t now_ns)
+{
+  (void)own;
+  return now_ns + RETRY_NS;
+}
+
+const struct sim_queue_policy_ops sim_queue_index = {.name = "index",
+                                                     .about = "the node's index, and a price for letting in",
+                                                     .order = &kvi_policy_index,
+                                                     .create = create,
+                                                     .destroy = destroy,
+                                                     .came = came,
+                                                     .started = started,
+                                                     .answered = answered,
+                                                     .make_room = make_room,
+                                                     .changes_ns = changes_ns};
