@@ -123,37 +123,43 @@ static void leaf(void *own, uint32_t chunk, bool is)
     take_out(order, chunk);
 }
 
-/* Of the wait that begins, by what is known of those before. */
-static double ttl_s(struct order *order, const struct sim_used *used)
-{
-  uint32_t run = used->request->run;
-  double tokens = sim_trace_tokens(order->setting->trace, used->request, used->n);
-
-  if (!order->continuum)
-    return FIXED_S;
-  if (used->told->program != 0) {
-    if (order->answered_ns[run] > 0 && used->now_ns > order->answered_ns[run])
-      sim_continuum_returned(order->continuum, order->waits[run],
-                             (double)(used->now_ns - order->answered_ns[run]) / (double)KVI_NS_PER_S);
-    order->answered_ns[run] = used->answered_ns;
-    order->waits[run] = used->told->wait;
-  }
-  return used->told->ended ? 0
-                           : sim_continuum_ttl(order->continuum, used->told->wait,
-                                               sim_cost_of(&order->setting->cost, 0, tokens));
-}
-
-static void used(void *own, const struct sim_used *what)
+/* A run that is back: how long it was away. */
+static void arrived(void *own, const struct sim_used *used)
 {
   struct order *order = own;
-  const uint32_t *chain = order->setting->trace->refs + what->request->first;
-  uint64_t until_ns = what->answered_ns + (uint64_t)(ttl_s(order, what) * (double)KVI_NS_PER_S);
+  uint32_t run = used->request->run;
 
-  for (uint32_t i = 0; i < what->n; i++)
+  if (order->continuum && order->answered_ns[run] > 0 && used->now_ns > order->answered_ns[run])
+    sim_continuum_returned(order->continuum, order->waits[run],
+                           (double)(used->now_ns - order->answered_ns[run]) / (double)KVI_NS_PER_S);
+}
+
+static double ttl_s(const struct order *order, const struct sim_used *used)
+{
+  double tokens = sim_trace_tokens(order->setting->trace, used->request, used->n);
+
+  if (used->told->ended)
+    return 0;
+  return order->continuum ? sim_continuum_ttl(order->continuum, used->told->wait,
+                                              sim_cost_of(&order->setting->cost, 0, tokens))
+                          : FIXED_S;
+}
+
+static void answered(void *own, const struct sim_used *used)
+{
+  struct order *order = own;
+  const uint32_t *chain = order->setting->trace->refs + used->request->first;
+  uint64_t until_ns = used->now_ns + (uint64_t)(ttl_s(order, used) * (double)KVI_NS_PER_S);
+
+  if (used->told->program != 0) {
+    order->answered_ns[used->request->run] = used->now_ns;
+    order->waits[used->request->run] = used->told->wait;
+  }
+  for (uint32_t i = 0; i < used->n; i++)
     if (order->until_ns[chain[i]] < until_ns)
       order->until_ns[chain[i]] = until_ns;
-  if (is_leaf(order, what->last))
-    place(order, what->last, what->now_ns);
+  if (used->n > 0 && is_leaf(order, used->last))
+    place(order, used->last, used->now_ns);
 }
 
 static uint32_t victim(void *own, uint64_t now_ns)
@@ -176,12 +182,14 @@ const struct sim_order_ops sim_order_fixed_ttl = {.create = create_fixed,
                                                   .insert = insert,
                                                   .touch = touch,
                                                   .leaf = leaf,
-                                                  .used = used,
+                                                  .arrived = arrived,
+                                                  .answered = answered,
                                                   .victim = victim};
 const struct sim_order_ops sim_order_continuum = {.create = create_continuum,
                                                   .destroy = destroy,
                                                   .insert = insert,
                                                   .touch = touch,
                                                   .leaf = leaf,
-                                                  .used = used,
+                                                  .arrived = arrived,
+                                                  .answered = answered,
                                                   .victim = victim};

@@ -200,8 +200,7 @@ static void answer(struct engine *engine, uint32_t program)
                                         .turn = turn,
                                         .number = job->turn,
                                         .is_last = job->turn + 1 == own->n_turns,
-                                        .chunks = (turn->input + turn->output) / engine->work->chunk_tokens,
-                                        .came_ns = job->came_ns};
+                                        .chunks = (turn->input + turn->output) / engine->work->chunk_tokens};
   uint64_t start;
 
   if (job->held > 0)
@@ -229,6 +228,16 @@ static void answer(struct engine *engine, uint32_t program)
   engine->result->jct_s[program] = seconds(engine->now_ns - own->arrives_ns);
 }
 
+static void tell_came(struct engine *engine, uint32_t program)
+{
+  struct sim_queue_came came = {.program = program, .turn = turn_of(engine, program)};
+  uint64_t start = watch();
+
+  if (engine->ops->came)
+    engine->ops->came(engine->policy, &came, engine->now_ns);
+  engine->result->policy_ns += watch() - start;
+}
+
 /* ---- time ---- */
 
 /* Who arrives, comes back or is loaded by now. */
@@ -250,8 +259,7 @@ static void take_events(struct engine *engine)
     engine->jobs[program].came_ns = at_ns;
     engine->queue[engine->n_queue++] = program;
     engine->is_changed = true;
-    if (engine->ops->came)
-      engine->ops->came(engine->policy, program, engine->now_ns);
+    tell_came(engine, program);
   }
 }
 

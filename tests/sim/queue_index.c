@@ -47,15 +47,30 @@ static void let(struct index *index, uint32_t program)
   sim_queue_tier_let(&index->pool->tier, program);
 }
 
-static void came(void *own, uint32_t program, uint64_t now_ns)
+static struct kvi_policy_use use_of(const struct index *index, uint32_t program, uint32_t n_whole)
+{
+  const struct sim_queue_tier *tier = &index->pool->tier;
+  uint32_t n = tier->there[program];
+
+  return (struct kvi_policy_use){.program = (uint64_t)program + 1,
+                                 .last = n > 0 ? tier->work->programs[program].first_chunk + n - 1
+                                               : KVI_POLICY_NONE,
+                                 .n_chunks = n,
+                                 .n_whole = n_whole > n ? n_whole : n,
+                                 .chunk_tokens = (float)tier->work->chunk_tokens};
+}
+
+static void came(void *own, const struct sim_queue_came *what, uint64_t now_ns)
 {
   struct index *index = own;
+  struct sim_queue_tier *tier = &index->pool->tier;
+  struct kvi_policy_use use = use_of(index, what->program, what->turn->input / tier->work->chunk_tokens);
 
-  (void)now_ns;
-  if (index->pool->tier.there[program] == 0)
+  tier->ops->arrive(tier->policy, &use, tier->clock_ns > now_ns ? tier->clock_ns : now_ns);
+  if (use.n_chunks == 0)
     return;
-  index->kept[program] = true;
-  sim_queue_tier_hold(&index->pool->tier, program);
+  index->kept[what->program] = true;
+  sim_queue_tier_hold(tier, what->program);
 }
 
 static void started(void *own, uint32_t program, double waited_s, uint32_t lost, uint64_t now_ns)
@@ -70,17 +85,16 @@ static void answered(void *own, const struct sim_queue_answered *what, uint64_t 
 {
   struct index *index = own;
   const struct sim_queue_tier *tier = &index->pool->tier;
-  struct kvi_policy_wait wait = {.program = (uint64_t)what->program + 1,
-                                 .last = tier->work->programs[what->program].first_chunk + what->chunks - 1,
-                                 .n_chunks = what->chunks,
-                                 .n_tokens = what->chunks * tier->work->chunk_tokens,
+  struct kvi_policy_use use = use_of(index, what->program, what->chunks);
+  struct kvi_policy_wait wait = {.program = use.program,
+                                 .last = use.last,
+                                 .n_chunks = use.n_chunks,
                                  .kind = what->turn->kind,
-                                 .tool = what->turn->tool,
-                                 .used_ns = what->came_ns,
-                                 .begins_ns = now_ns};
+                                 .tool = what->turn->tool};
 
-  if (what->chunks > 0)
-    tier->ops->wait(tier->policy, &wait, tier->clock_ns);
+  (void)now_ns; /* the tier's clock is a little later */
+  tier->ops->extend(tier->policy, &use, tier->clock_ns);
+  tier->ops->wait(tier->policy, &wait, tier->clock_ns);
   if (what->is_last)
     tier->ops->close(tier->policy, wait.program, tier->clock_ns);
 }

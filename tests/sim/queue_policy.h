@@ -8,13 +8,17 @@
 
 #include "tests/sim/queue_pool.h"
 
+struct sim_queue_came {
+  uint32_t program;
+  const struct sim_queue_turn *turn;
+};
+
 struct sim_queue_answered {
   uint32_t program;
   const struct sim_queue_turn *turn;
-  uint32_t number;  /* of the turn, from 0 on */
-  bool is_last;     /* the program has ended */
-  uint32_t chunks;  /* of its context, all in the pool */
-  uint64_t came_ns; /* the turn */
+  uint32_t number; /* of the turn, from 0 on */
+  bool is_last;    /* the program has ended */
+  uint32_t chunks; /* of its context, all in the pool */
 };
 
 struct sim_queue_asker {
@@ -33,7 +37,7 @@ struct sim_queue_policy_ops {
   kvs_status (*create)(struct sim_queue_pool *pool, void **policy_p);
   void (*destroy)(void *policy); /* NULL is fine */
   /* A turn has come, and waits to be let in. NULL: not asked for. */
-  void (*came)(void *policy, uint32_t program, uint64_t now_ns);
+  void (*came)(void *policy, const struct sim_queue_came *came, uint64_t now_ns);
   /* It is let in, after so many seconds; lost: chunks of its context that were in the pool before, and went. NULL: not asked for. */
   void (*started)(void *policy, uint32_t program, double waited_s, uint32_t lost, uint64_t now_ns);
   /* It is answered, and the program waits, or has ended. NULL: not asked for. */

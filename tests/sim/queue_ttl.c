@@ -70,13 +70,13 @@ static void pin(struct ttl *ttl, uint32_t program, double seconds, uint64_t now_
   sim_queue_tier_hold(&ttl->pool->tier, program);
 }
 
-static void came(void *own, uint32_t program, uint64_t now_ns)
+static void came(void *own, const struct sim_queue_came *what, uint64_t now_ns)
 {
   struct ttl *ttl = own;
-  uint64_t answered_ns = ttl->pool->answered_ns[program];
+  uint64_t answered_ns = ttl->pool->answered_ns[what->program];
 
   if (ttl->continuum && answered_ns > 0)
-    sim_continuum_returned(ttl->continuum, ttl->tool[program],
+    sim_continuum_returned(ttl->continuum, ttl->tool[what->program],
                            (double)(now_ns - answered_ns) / (double)KVI_NS_PER_S);
 }
 

@@ -177,7 +177,7 @@ static void use_counts_and_ages(void **state)
   sim_trace_destroy(trace);
 }
 
-/* 1 is answered after 10 s and pinned until 12; 2 at once, until 3. At 5 s 2 goes for 3, though 1 was used before; at 20 s no pin holds, and 3 was used before 1. */
+/* 1 is answered after 10 s and pinned until 12; 2 at once, until 3. At 11 s 2 goes for 3, though 1 was used before; at 30 s no pin holds, and 3 was used before 1. */
 static void pins_go_before_last_use(void **state)
 {
   const uint64_t ids[] = {1, 2, 3, 4};
@@ -185,7 +185,7 @@ static void pins_go_before_last_use(void **state)
     uint64_t at_s;
     int id;
     uint32_t hits;
-  } steps[] = {{0, 0, 0}, {1, 1, 0}, {5, 2, 0}, {6, 0, 1}, {30, 3, 0}, {31, 0, 1}};
+  } steps[] = {{0, 0, 0}, {1, 1, 0}, {11, 2, 0}, {12, 0, 1}, {30, 3, 0}, {31, 0, 1}};
   struct sim_trace *trace = testing_trace();
   struct sim_error error = {0};
   struct sim_schedule *schedule;
