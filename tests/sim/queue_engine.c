@@ -211,12 +211,12 @@ static void answer(struct engine *engine, uint32_t program)
   pool->answered_ns[program] = engine->now_ns;
   engine->result->answered_tokens += turn->output;
   engine->result->turns++;
+  store_below(engine, program, answered.chunks);
   start = watch();
   sim_queue_tier_use(&pool->tier, program, answered.chunks, engine->now_ns);
   if (engine->ops->answered)
     engine->ops->answered(engine->policy, &answered, engine->now_ns);
   engine->result->policy_ns += watch() - start;
-  store_below(engine, program, answered.chunks);
   job->whole = answered.chunks;
   engine->is_changed = true;
   if (!answered.is_last) {
@@ -373,7 +373,8 @@ static kvs_status pool_create(const struct engine *engine, struct sim_queue_pool
   *pool = (struct sim_queue_pool){.work = work,
                                   .cost = machine->cost,
                                   .bytes_per_chunk = machine->bytes_per_token * work->chunk_tokens,
-                                  .link = {.bytes_per_s = machine->bandwidth}};
+                                  .link = {.bytes_per_s = machine->bandwidth},
+                                  .link_weight = machine->link_weight};
   pool->states = calloc((size_t)work->n_programs + 1, sizeof *pool->states);
   pool->answered_ns = calloc((size_t)work->n_programs + 1, sizeof *pool->answered_ns);
   if (!pool->states || !pool->answered_ns)

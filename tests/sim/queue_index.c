@@ -1,13 +1,15 @@
 /*
- * tests/sim/queue_index.c: the node's policy `index` as it is, and a price at the door: who asks for room costs a second for each second that it waits, and gets the memory of
- * those who wait elsewhere as far as keeping it saves less than that.
+ * tests/sim/queue_index.c: the node's policy `index` as it is, and a price at the door: who asks for room loses a second for each second that it waits, and gets the memory of
+ * those who wait elsewhere as far as keeping that saves less.
+ *
+ * The policy is told what it costs to have a chunk again, from below or computed, so its prices are seconds saved for each second of keeping a chunk.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/sim/queue_policy.h"
 
-/* What the node's policy takes for the seconds of a chunk that begins at token n, to compute them again. Its prices are these times a rate. */
+/* What the node's policy takes for the seconds of computing tokens, if it is told a cost of 1. */
 #define NODE_COST SIM_COST_DEFAULT
 
 #define RETRY_NS (50 * KVI_NS_PER_MS) /* prices fall by themselves */
@@ -47,7 +49,18 @@ static void let(struct index *index, uint32_t program)
   sim_queue_tier_let(&index->pool->tier, program);
 }
 
-static struct kvi_policy_use use_of(const struct index *index, uint32_t program, uint32_t n_whole)
+/* In parts of what the node's policy would take for computing the last of n chunks. */
+static double cost_of(const struct sim_queue_pool *pool, uint32_t program, uint32_t n, uint64_t now_ns)
+{
+  double tokens = pool->work->chunk_tokens;
+
+  return n == 0 ? 0
+                : sim_queue_pool_loss_s(pool, program, n, now_ns) /
+                      sim_cost_of(&NODE_COST, (n - 1) * tokens, n * tokens);
+}
+
+static struct kvi_policy_use use_of(const struct index *index, uint32_t program, uint32_t n_whole,
+                                    uint64_t now_ns)
 {
   const struct sim_queue_tier *tier = &index->pool->tier;
   uint32_t n = tier->there[program];
@@ -57,14 +70,16 @@ static struct kvi_policy_use use_of(const struct index *index, uint32_t program,
                                                : KVI_POLICY_NONE,
                                  .n_chunks = n,
                                  .n_whole = n_whole > n ? n_whole : n,
-                                 .chunk_tokens = (float)tier->work->chunk_tokens};
+                                 .chunk_tokens = (float)tier->work->chunk_tokens,
+                                 .cost = (float)cost_of(index->pool, program, n, now_ns)};
 }
 
 static void came(void *own, const struct sim_queue_came *what, uint64_t now_ns)
 {
   struct index *index = own;
   struct sim_queue_tier *tier = &index->pool->tier;
-  struct kvi_policy_use use = use_of(index, what->program, what->turn->input / tier->work->chunk_tokens);
+  struct kvi_policy_use use =
+      use_of(index, what->program, what->turn->input / tier->work->chunk_tokens, now_ns);
 
   tier->ops->arrive(tier->policy, &use, tier->clock_ns > now_ns ? tier->clock_ns : now_ns);
   if (use.n_chunks == 0)
@@ -85,14 +100,13 @@ static void answered(void *own, const struct sim_queue_answered *what, uint64_t 
 {
   struct index *index = own;
   const struct sim_queue_tier *tier = &index->pool->tier;
-  struct kvi_policy_use use = use_of(index, what->program, what->chunks);
+  struct kvi_policy_use use = use_of(index, what->program, what->chunks, now_ns);
   struct kvi_policy_wait wait = {.program = use.program,
                                  .last = use.last,
                                  .n_chunks = use.n_chunks,
                                  .kind = what->turn->kind,
                                  .tool = what->turn->tool};
 
-  (void)now_ns; /* the tier's clock is a little later */
   tier->ops->extend(tier->policy, &use, tier->clock_ns);
   tier->ops->wait(tier->policy, &wait, tier->clock_ns);
   if (what->is_last)
@@ -100,19 +114,14 @@ static void answered(void *own, const struct sim_queue_answered *what, uint64_t 
 }
 
 /* Seconds saved for each second that the chunk stays. */
-static double price(const struct index *index, uint32_t chunk, uint64_t now_ns)
+static double price(const struct sim_queue_tier *tier, uint32_t chunk)
 {
-  const struct sim_queue_pool *pool = index->pool;
-  uint32_t program = pool->work->of_chunk[chunk], n = chunk - pool->work->programs[program].first_chunk;
-  double tokens = pool->work->chunk_tokens, node_s = sim_cost_of(&NODE_COST, n * tokens, (n + 1) * tokens);
   struct kvi_policy_info info;
-  double rated;
+  double saved;
 
-  if (pool->states[program] == SIM_QUEUE_ENDED)
-    return 0;
-  pool->tier.ops->info(pool->tier.policy, chunk, &info);
-  memcpy(&rated, &info.rank, sizeof rated);
-  return rated / node_s * sim_queue_pool_loss_s(pool, program, n, n + 1, now_ns);
+  tier->ops->info(tier->policy, chunk, &info);
+  memcpy(&saved, &info.rank, sizeof saved);
+  return saved;
 }
 
 static bool make_room(void *own, const struct sim_queue_asker *asker, uint64_t now_ns)
@@ -125,7 +134,7 @@ static bool make_room(void *own, const struct sim_queue_asker *asker, uint64_t n
     uint32_t victim = sim_queue_tier_victim(&pool->tier, now_ns);
 
     if (victim != KVI_POLICY_NONE) {
-      if (!asker->is_desperate && price(index, victim, now_ns) > most)
+      if (!asker->is_desperate && price(&pool->tier, victim) > most)
         return false;
       sim_queue_pool_evict(pool, victim, now_ns);
       continue;

@@ -19,6 +19,7 @@ enum {
   OPT_POOL,
   OPT_LOWER_ROOM,
   OPT_LOAD_ALWAYS,
+  OPT_LINK_WEIGHT,
   OPT_CHUNK,
   OPT_STEP_MS,
   OPT_STEP_TOKENS,
@@ -40,6 +41,7 @@ static const struct option table[] = {{"policy", required_argument, NULL, OPT_PO
                                       {"pool", required_argument, NULL, OPT_POOL},
                                       {"lower-capacity", required_argument, NULL, OPT_LOWER_ROOM},
                                       {"reload-always", no_argument, NULL, OPT_LOAD_ALWAYS},
+                                      {"link-weight", required_argument, NULL, OPT_LINK_WEIGHT},
                                       {"chunk", required_argument, NULL, OPT_CHUNK},
                                       {"step-ms", required_argument, NULL, OPT_STEP_MS},
                                       {"step-tokens", required_argument, NULL, OPT_STEP_TOKENS},
@@ -65,6 +67,8 @@ static const char usage[] =
     "  --pool TOKENS          of the engine, 400k unless said\n"
     "  --lower-capacity TOKENS  of the tier below, 1.6M unless said\n"
     "  --reload-always        bring from below also what takes less to compute\n"
+    "  --link-weight X        what index counts a second of the link as, in seconds of the engine; 4 unless "
+    "said\n"
     "  --chunk TOKENS         256 unless said\n"
     "  --step-ms MS, --step-tokens N  of a step of the engine, and of prompts in it; 6 and 2048 unless said\n"
     "  --alpha S, --beta S    prefill seconds a token, and a token squared; 3.2e-5 and 5.2e-10 unless said\n"
@@ -169,6 +173,8 @@ static bool take_machine(struct sim_queue_machine *machine, int option, const ch
     return sim_args_plain(text, 0, 1e3, &machine->cost.beta);
   case OPT_BYTES:
     return sim_args_plain(text, 1, 1e9, &machine->bytes_per_token);
+  case OPT_LINK_WEIGHT:
+    return sim_args_plain(text, 0, 1e6, &machine->link_weight);
   default:
     return machine->load_always = true;
   }

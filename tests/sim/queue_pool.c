@@ -9,15 +9,14 @@ void sim_queue_pool_evict(struct sim_queue_pool *pool, uint32_t chunk, uint64_t 
   sim_queue_tier_evict(&pool->tier, chunk);
 }
 
-double sim_queue_pool_loss_s(const struct sim_queue_pool *pool, uint32_t program, uint32_t from, uint32_t to,
-                             uint64_t now_ns)
+double sim_queue_pool_loss_s(const struct sim_queue_pool *pool, uint32_t program, uint32_t n, uint64_t now_ns)
 {
-  double tokens = pool->work->chunk_tokens;
-  double computed_s = sim_cost_of(&pool->cost, from * tokens, to * tokens);
-  double loaded_s;
+  double tokens = pool->work->chunk_tokens, loaded_s;
+  double computed_s = sim_cost_of(&pool->cost, (n - 1) * tokens, n * tokens);
 
-  if (pool->lower.capacity == 0 || pool->lower.there[program] < to)
+  if (pool->lower.capacity == 0 || pool->lower.there[program] < n)
     return computed_s;
-  loaded_s = sim_queue_link_would_take_s(&pool->link, (to - from) * pool->bytes_per_chunk, now_ns);
+  loaded_s =
+      pool->link_weight * sim_queue_link_would_take_s(&pool->link, n * pool->bytes_per_chunk, now_ns) / n;
   return loaded_s < computed_s ? loaded_s : computed_s;
 }

@@ -30,6 +30,7 @@ struct sim_queue_pool {
   double bytes_per_chunk;
   struct sim_queue_tier tier, lower; /* lower.capacity 0: there is none */
   struct sim_queue_link link;
+  double link_weight;
   enum sim_queue_state *states; /* by program */
   uint64_t *answered_ns;        /* by program: its last answer */
   uint32_t held;                /* chunks of the tier that turns have that run or load */
@@ -46,8 +47,11 @@ static inline uint32_t sim_queue_pool_free(const struct sim_queue_pool *pool)
 /* Evicts a chunk from the pool's tier; it stays in the one below. */
 void sim_queue_pool_evict(struct sim_queue_pool *pool, uint32_t chunk, uint64_t now_ns);
 
-/* Seconds to have the chunks from `from` on to `to` of a program again, if they are lost now: computed, or brought from below, whichever takes less. from < to. */
-double sim_queue_pool_loss_s(const struct sim_queue_pool *pool, uint32_t program, uint32_t from, uint32_t to,
+/*
+ * What is lost with the last of a program's n chunks: the seconds to compute it, or its part of the time in which all n come from below, each second counting link_weight, whichever is
+ * less. n above 0.
+ */
+double sim_queue_pool_loss_s(const struct sim_queue_pool *pool, uint32_t program, uint32_t n,
                              uint64_t now_ns);
 
 #endif
