@@ -165,17 +165,18 @@ static void admit_all(struct engine *engine)
   }
 }
 
-/* What was computed below a prefix that was written already. */
+/* Writes what was computed to the tier below, as far as that makes room. Its first `there` chunks are there already. */
 static void store_below(struct engine *engine, uint32_t program, uint32_t chunks)
 {
   struct sim_queue_tier *lower = &engine->pool.lower;
-  uint32_t there = lower->there[program];
+  uint32_t there = lower->capacity > 0 ? lower->there[program] : 0,
+           more = chunks > there ? chunks - there : 0;
 
   if (lower->capacity == 0)
     return;
   if (there > 0)
     sim_queue_tier_hold(lower, program);
-  while (lower->capacity - lower->used < chunks - (chunks < there ? chunks : there)) {
+  while (lower->capacity - lower->used < more) {
     uint32_t victim = sim_queue_tier_victim(lower, engine->now_ns);
 
     if (victim == KVI_POLICY_NONE)
@@ -184,7 +185,7 @@ static void store_below(struct engine *engine, uint32_t program, uint32_t chunks
   }
   if (there > 0)
     sim_queue_tier_let(lower, program);
-  if (lower->capacity - lower->used < chunks - (chunks < there ? chunks : there))
+  if (more > lower->capacity - lower->used)
     chunks = there + lower->capacity - lower->used;
   engine->result->stored_tokens +=
       (uint64_t)sim_queue_tier_use(lower, program, chunks, engine->now_ns) * engine->work->chunk_tokens;
