@@ -75,7 +75,7 @@ static uint32_t choose_loaded(const struct engine *engine, uint32_t program, uin
   below = below < findable ? below : findable;
   if (below <= hits)
     return 0;
-  if (!engine->machine->load_always &&
+  if (engine->machine->is_load_weighed &&
       sim_queue_link_would_take_s(&pool->link, (below - hits) * pool->bytes_per_chunk, engine->now_ns) >
           sim_cost_of(&pool->cost, hits * tokens, below * tokens))
     return 0;

@@ -15,14 +15,14 @@ struct sim_queue_machine {
   uint32_t lower_tokens; /* the tier below; counts if bandwidth is above 0 */
   double bandwidth;      /* of the link from it, bytes a second; 0: there is no tier below */
   double bytes_per_token;
-  double link_weight; /* so many seconds of the engine is a second of the link to `index` */
-  bool load_always;   /* what is below is brought from there, also where to compute it takes less */
+  double link_weight;   /* so many seconds of the engine is a second of the link to `index` */
+  bool is_load_weighed; /* what is below is brought from there only if to compute it takes longer */
 };
 #define SIM_QUEUE_MACHINE_DEFAULT                                                                            \
   (struct sim_queue_machine)                                                                                 \
   {                                                                                                          \
     .cost = {3.2e-5, 5.2e-10}, .step_ns = 6000000, .step_tokens = 2048, .pool_tokens = 400000,               \
-    .lower_tokens = 1600000, .bytes_per_token = 131072, .link_weight = 4                                     \
+    .lower_tokens = 1600000, .bytes_per_token = 131072, .link_weight = 3                                     \
   }
 
 struct sim_queue_result {

@@ -18,7 +18,7 @@ enum {
   OPT_SEEDS,
   OPT_POOL,
   OPT_LOWER_ROOM,
-  OPT_LOAD_ALWAYS,
+  OPT_LOAD_WEIGHED,
   OPT_LINK_WEIGHT,
   OPT_CHUNK,
   OPT_STEP_MS,
@@ -40,7 +40,7 @@ static const struct option table[] = {{"policy", required_argument, NULL, OPT_PO
                                       {"seeds", required_argument, NULL, OPT_SEEDS},
                                       {"pool", required_argument, NULL, OPT_POOL},
                                       {"lower-capacity", required_argument, NULL, OPT_LOWER_ROOM},
-                                      {"reload-always", no_argument, NULL, OPT_LOAD_ALWAYS},
+                                      {"reload-cheaper", no_argument, NULL, OPT_LOAD_WEIGHED},
                                       {"link-weight", required_argument, NULL, OPT_LINK_WEIGHT},
                                       {"chunk", required_argument, NULL, OPT_CHUNK},
                                       {"step-ms", required_argument, NULL, OPT_STEP_MS},
@@ -66,8 +66,8 @@ static const char usage[] =
     "  --seed N, --seeds N    1 unless said; how many seeds, from that one on, 5 unless said\n"
     "  --pool TOKENS          of the engine, 400k unless said\n"
     "  --lower-capacity TOKENS  of the tier below, 1.6M unless said\n"
-    "  --reload-always        bring from below also what takes less to compute\n"
-    "  --link-weight X        what index counts a second of the link as, in seconds of the engine; 4 unless "
+    "  --reload-cheaper       bring from below only what takes longer to compute\n"
+    "  --link-weight X        what index counts a second of the link as, in seconds of the engine; 3 unless "
     "said\n"
     "  --chunk TOKENS         256 unless said\n"
     "  --step-ms MS, --step-tokens N  of a step of the engine, and of prompts in it; 6 and 2048 unless said\n"
@@ -176,7 +176,7 @@ static bool take_machine(struct sim_queue_machine *machine, int option, const ch
   case OPT_LINK_WEIGHT:
     return sim_args_plain(text, 0, 1e6, &machine->link_weight);
   default:
-    return machine->load_always = true;
+    return machine->is_load_weighed = true;
   }
 }
 

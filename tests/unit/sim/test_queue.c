@@ -188,7 +188,6 @@ static void two_on_one_link(void **state)
   (void)state;
   machine.pool_tokens = 12 * CHUNK;
   machine.bandwidth = 640e3;
-  machine.load_always = true;
   result = run(two_on_a_link(), &machine, &sim_queue_lru);
   /* 1.074 s: both are back, 0.1 s on the link, 16 more tokens: 26 ms. */
   assert_int_equal(result.loaded_tokens, 128);
@@ -210,6 +209,7 @@ static void what_is_cheaper_is_computed(void **state)
   (void)state;
   machine.pool_tokens = 12 * CHUNK;
   machine.bandwidth = 640e3;
+  machine.is_load_weighed = true;
   result = run(two_on_a_link(), &machine, &sim_queue_lru);
   assert_int_equal(result.loaded_tokens, 0);
   assert_int_equal(result.computed_tokens, 64 + 80 + 64 + 80 + 191);
