@@ -215,7 +215,7 @@ static void answer(struct cache *cache, const struct sim_replay *replay, uint64_
 {
   uint32_t event;
 
-  while ((event = sim_heap_top(cache->answers)) != SIM_NONE) {
+  while (cache->ops->answered && (event = sim_heap_top(cache->answers)) != SIM_NONE) {
     const struct sim_request *request = &cache->trace->requests[replay->schedule->events[event].request];
     double at_ns = sim_heap_number(cache->answers, event);
     struct sim_used used;
