@@ -303,6 +303,54 @@ static void pins_are_broken_where_nothing_runs(void **state)
   sim_queue_result_free(&result);
 }
 
+/* To compute the fourth chunk takes 16 ms and 256 * (16 - 9) us. From below four take 20 ms, and who came before 60: it has a fourth of these. */
+static void what_losing_costs(void **state)
+{
+  uint32_t there = 4;
+  struct sim_queue_work work = {.chunk_tokens = CHUNK};
+  struct sim_queue_pool pool = {.work = &work,
+                                .cost = {1e-3, 1e-6},
+                                .bytes_per_chunk = 16e3,
+                                .link = {.bytes_per_s = 3200e3, .free_ns = 160 * MS},
+                                .link_weight = 2};
+
+  (void)state;
+  pool.lower.there = &there;
+  assert_near(sim_queue_pool_loss_s(&pool, 0, 4, 100 * MS), 0.016 + 256e-6 * (16 - 9));
+  pool.lower.capacity = 10;
+  pool.link_weight = 0.5;
+  assert_near(sim_queue_pool_loss_s(&pool, 0, 4, 100 * MS), 0.5 * (0.060 + 0.020) / 4);
+  pool.link_weight = 2;
+  assert_near(sim_queue_pool_loss_s(&pool, 0, 4, 100 * MS), 0.016 + 256e-6 * (16 - 9)); /* 40 ms are more */
+  assert_near(sim_queue_pool_loss_s(&pool, 0, 4, 200 * MS), 2 * 0.020 / 4);
+  there = 3; /* the fourth is not below */
+  assert_near(sim_queue_pool_loss_s(&pool, 0, 4, 200 * MS), 0.016 + 256e-6 * (16 - 9));
+}
+
+/* As with the pins: 7 chunks are free, and 10 are asked for. What takes milliseconds to compute goes for whoever waits; what takes seconds stays until it is used. */
+static void index_weighs_who_waits(void **state)
+{
+  (void)state;
+  for (int is_dear = 0; is_dear < 2; is_dear++) {
+    struct sim_queue_machine machine = small_machine();
+    struct sim_queue_work *work = no_work();
+    struct sim_queue_result result;
+
+    machine.cost.alpha = is_dear ? 0.5 : 1e-5;
+    machine.pool_tokens = (63 + 4 + 7) * CHUNK;
+    add_program(work, 0);
+    add_turn(work, 64, 1, 300);
+    add_turn(work, 80, 1, 0);
+    add_program(work, 0);
+    add_turn(work, 4, 1000, 0);
+    add_program(work, is_dear ? 32015 : 15);
+    add_turn(work, 150, 10, 0);
+    result = run(work, &machine, &sim_queue_index);
+    assert_int_equal(result.hit_tokens, is_dear ? 64 : 16);
+    sim_queue_result_free(&result);
+  }
+}
+
 /* Whatever they keep: every token of every prompt is found, loaded or computed once, every answer is given, and nobody is faster than alone; twice the same. */
 static void made_programs(void **state)
 {
@@ -434,6 +482,8 @@ int main(void)
                                      cmocka_unit_test(pins_keep_others_out),
                                      cmocka_unit_test(pins_end),
                                      cmocka_unit_test(pins_are_broken_where_nothing_runs),
+                                     cmocka_unit_test(what_losing_costs),
+                                     cmocka_unit_test(index_weighs_who_waits),
                                      cmocka_unit_test(made_programs),
                                      cmocka_unit_test(with_room_all_are_alike),
                                      cmocka_unit_test(made_programs_are_like_published_ones),
