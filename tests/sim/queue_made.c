@@ -1,8 +1,8 @@
 /*
  * tests/sim/queue_made.c: programs that are made up, with the moments that others have published of theirs.
  *
- * light: Continuum's SWE-Bench runs: 10.9 +- 2.1 turns, 70,126 +- 19,732 tokens a program, tools of 0.93 +- 3.6 s. heavy: tools as TraceLab has seen them (median 0.3 s, p90
- * 14 s, p99 290 s; 4 % of the calls take more than a minute, and 81 % of the time), 93,000 +- 69,000 tokens, turns with a long tail.
+ * light: Continuum's SWE-Bench runs: 10.9 +- 2.1 turns, 70,126 +- 19,732 tokens a program, tools of 0.90 +- 3.4 s. heavy: tools as TraceLab has seen them (median 0.3 s, p90
+ * 15 s, p99 290 s; 4 % of the calls take more than a minute, and 81 % of the time), 93,000 +- 69,000 tokens, turns with a long tail.
  */
 #include "base/array.h"
 #include "base/clock.h"
