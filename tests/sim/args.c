@@ -56,3 +56,10 @@ bool sim_args_name(const char *text, const char *const *names, size_t n, size_t 
     }
   return false;
 }
+
+bool sim_args_picture(const char *text)
+{
+  size_t length = strlen(text);
+
+  return length > 4 && strcmp(text + length - 4, ".svg") == 0;
+}

@@ -15,6 +15,9 @@ bool sim_args_whole(const char *text, double least, double most, uint64_t *value
 /* Each part between commas, until one is refused. */
 bool sim_args_list(const char *text, bool (*take_one)(void *own, const char *part), void *own);
 
+/* Is it the name of a file of a picture, FILE.svg? */
+bool sim_args_picture(const char *text);
+
 /* The name's number among n; false: it is none of them. */
 bool sim_args_name(const char *text, const char *const *names, size_t n, size_t *number_p);
 

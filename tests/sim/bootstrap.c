@@ -14,6 +14,11 @@ static int by_value(const void *a, const void *b)
   return (x > y) - (x < y);
 }
 
+void sim_values_sort(double *values, size_t n)
+{
+  qsort(values, n, sizeof *values, by_value);
+}
+
 /* others NULL: all 1. */
 struct sim_interval sim_bootstrap_ratio(const double *values, const double *others, size_t n)
 {
@@ -36,7 +41,7 @@ struct sim_interval sim_bootstrap_ratio(const double *values, const double *othe
     }
     samples[i] = drawn_over > 0 ? drawn / drawn_over : 0;
   }
-  qsort(samples, SAMPLES, sizeof *samples, by_value);
+  sim_values_sort(samples, SAMPLES);
   return (struct sim_interval){.value = over > 0 ? sum / over : 0,
                                .low = samples[SAMPLES / 40],
                                .high = samples[SAMPLES - 1 - SAMPLES / 40]};

@@ -8,6 +8,9 @@ struct sim_interval {
   double value, low, high;
 };
 
+/* The least first. */
+void sim_values_sort(double *values, size_t n);
+
 /* The mean of n values. n above 0; of one value low and high are that. The same values give the same interval. */
 struct sim_interval sim_bootstrap_mean(const double *values, size_t n);
 /* The mean of n values over that of as many others, pair by pair drawn together. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tests/sim/options.h"
+#include "tests/sim/picture.h"
 #include "tests/sim/progress.h"
 #include "tests/sim/queue_main.h"
 #include "tests/sim/report.h"
@@ -92,19 +93,9 @@ static kvs_status replay_all(struct sim_report *report, struct sim_error *error)
   return status;
 }
 
-static kvs_status plot(const struct sim_report *report, struct sim_error *error)
+static void draw_picture(const void *report, FILE *out)
 {
-  const char *path = report->options->plot;
-  FILE *file = fopen(path, "we");
-  bool failed;
-
-  if (file == NULL)
-    return sim_fail(error, KVS_ERR_SYSTEM, "%s: cannot be written", path);
-  sim_report_svg(report, file);
-  failed = ferror(file) != 0;
-  if (fclose(file) != 0 || failed)
-    return sim_fail(error, KVS_ERR_SYSTEM, "%s: was not written whole", path);
-  return KVS_OK;
+  sim_report_svg(report, out);
 }
 
 /* Reads, replays and prints. */
@@ -133,7 +124,7 @@ static kvs_status work(struct sim_options *options, struct sim_trace *trace, str
   else if (replay_all(&report, error) == KVS_OK) {
     (options->json ? sim_report_json : sim_report_table)(&report, stdout);
     if (options->plot != NULL)
-      plot(&report, error);
+      sim_picture_write(options->plot, draw_picture, &report, error);
     if (fflush(stdout) != 0)
       sim_fail(error, KVS_ERR_SYSTEM, "the results were not written");
   }

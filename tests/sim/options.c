@@ -130,14 +130,6 @@ static bool take_half(const char *text, enum sim_half *half_p)
   return *half_p == SIM_TUNE || strcmp(text, "report") == 0;
 }
 
-static bool take_plot(struct sim_options *options, const char *text)
-{
-  size_t length = strlen(text);
-
-  options->plot = text;
-  return length > 4 && strcmp(text + length - 4, ".svg") == 0;
-}
-
 static bool take(struct sim_options *options, int option, const char *text)
 {
   uint64_t whole = 0;
@@ -177,7 +169,8 @@ static bool take(struct sim_options *options, int option, const char *text)
   case OPT_BYTES:
     return sim_args_plain(text, 1, 1e9, &options->bytes_per_token);
   case OPT_PLOT:
-    return take_plot(options, text);
+    options->plot = text;
+    return sim_args_picture(text);
   default:
     return options->json = true;
   }

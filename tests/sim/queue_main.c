@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "tests/sim/picture.h"
 #include "tests/sim/progress.h"
 #include "tests/sim/queue_report.h"
 
@@ -54,19 +55,9 @@ static kvs_status run_all(struct sim_queue_report *report)
   return status;
 }
 
-static kvs_status plot(const struct sim_queue_report *report, struct sim_error *error)
+static void draw_picture(const void *report, FILE *out)
 {
-  const char *path = report->options->plot;
-  FILE *file = fopen(path, "we");
-  bool failed;
-
-  if (file == NULL)
-    return sim_fail(error, KVS_ERR_SYSTEM, "%s: cannot be written", path);
-  sim_queue_report_svg(report, file);
-  failed = ferror(file) != 0;
-  if (fclose(file) != 0 || failed)
-    return sim_fail(error, KVS_ERR_SYSTEM, "%s: was not written whole", path);
-  return KVS_OK;
+  sim_queue_report_svg(report, out);
 }
 
 int sim_queue_main(int argc, char **argv)
@@ -90,7 +81,7 @@ int sim_queue_main(int argc, char **argv)
   else {
     (options.json ? sim_queue_report_json : sim_queue_report_table)(&report, stdout);
     if (options.plot != NULL)
-      plot(&report, &error);
+      sim_picture_write(options.plot, draw_picture, &report, &error);
     if (fflush(stdout) != 0)
       sim_fail(&error, KVS_ERR_SYSTEM, "the results were not written");
   }

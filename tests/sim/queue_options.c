@@ -180,14 +180,6 @@ static bool take_machine(struct sim_queue_machine *machine, int option, const ch
   }
 }
 
-static bool take_plot(struct sim_queue_options *options, const char *text)
-{
-  size_t length = strlen(text);
-
-  options->plot = text;
-  return length > 4 && strcmp(text + length - 4, ".svg") == 0;
-}
-
 static bool take(struct sim_queue_options *options, int option, const char *text)
 {
   switch (option) {
@@ -214,7 +206,8 @@ static bool take(struct sim_queue_options *options, int option, const char *text
   case OPT_JSON:
     return options->json = true;
   case OPT_PLOT:
-    return take_plot(options, text);
+    options->plot = text;
+    return sim_args_picture(text);
   default:
     return take_machine(&options->machine, option, text);
   }

@@ -1,18 +1,10 @@
 #include "tests/sim/queue_report.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define GB      1e9
 #define GB_HOUR (1e9 * 3600)
-
-static int by_value(const void *a, const void *b)
-{
-  double x = *(const double *)a, y = *(const double *)b;
-
-  return (x > y) - (x < y);
-}
 
 /* The least that a share of them does not exceed. */
 static double quantile(const double *sorted, uint32_t n, double share)
@@ -28,7 +20,7 @@ struct sim_queue_run_sums sim_queue_sums(struct sim_queue_result *result)
   uint32_t n = result->programs;
 
   sums.result.jct_s = NULL;
-  qsort(result->jct_s, n, sizeof *result->jct_s, by_value);
+  sim_values_sort(result->jct_s, n);
   for (uint32_t i = 0; i < n; i++)
     sums.jct_mean_s += result->jct_s[i] / n;
   sums.jct_p50_s = quantile(result->jct_s, n, 0.5);

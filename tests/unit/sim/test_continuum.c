@@ -8,12 +8,6 @@
 
 #define TOOL 3u
 
-static void assert_near(double value, double expected)
-{
-  if (!(fabs(value - expected) <= 1e-9 * (1 + fabs(expected))))
-    fail_msg("%.12f is not %.12f", value, expected);
-}
-
 static struct sim_continuum *new_continuum(void)
 {
   struct sim_continuum *continuum;
@@ -34,11 +28,11 @@ static void cold(void **state)
   struct sim_continuum *continuum = new_continuum();
 
   (void)state;
-  assert_near(sim_continuum_ttl(continuum, TOOL, 0.9), 0);
-  assert_near(sim_continuum_ttl(continuum, TOOL, exp(2)), 2);
+  testing_near(sim_continuum_ttl(continuum, TOOL, 0.9), 0);
+  testing_near(sim_continuum_ttl(continuum, TOOL, exp(2)), 2);
   returned(continuum, TOOL, 5, SIM_CONTINUUM_COLD);
   sim_continuum_waited(continuum, exp(1) - 0.5);
-  assert_near(sim_continuum_ttl(continuum, TOOL, 0.5), 1);
+  testing_near(sim_continuum_ttl(continuum, TOOL, 0.5), 1);
   sim_continuum_destroy(continuum);
 }
 
@@ -50,15 +44,15 @@ static void of_what_was_seen(void **state)
   (void)state;
   returned(continuum, TOOL, 10, 30);
   returned(continuum, TOOL, 0.1, 90);
-  assert_near(sim_continuum_ttl(continuum, TOOL, 5), 0.1);
-  assert_near(sim_continuum_ttl(continuum, TOOL, 100), 10);
-  assert_near(sim_continuum_ttl(continuum, TOOL, 0.1), 0);
-  assert_near(sim_continuum_ttl(continuum, TOOL + 1, 5), 0.1); /* of all tools */
+  testing_near(sim_continuum_ttl(continuum, TOOL, 5), 0.1);
+  testing_near(sim_continuum_ttl(continuum, TOOL, 100), 10);
+  testing_near(sim_continuum_ttl(continuum, TOOL, 0.1), 0);
+  testing_near(sim_continuum_ttl(continuum, TOOL + 1, 5), 0.1); /* of all tools */
   returned(continuum, TOOL + 1, 3, SIM_CONTINUUM_COLD);
-  assert_near(sim_continuum_ttl(continuum, TOOL + 1, 7),
-              3); /* of all: 190/220 * 7 - 3 = 3.05, 90/220 * 7 - 0.1 = 2.76 */
+  testing_near(sim_continuum_ttl(continuum, TOOL + 1, 7),
+               3); /* of all: 190/220 * 7 - 3 = 3.05, 90/220 * 7 - 0.1 = 2.76 */
   returned(continuum, TOOL + 1, 3, 1);
-  assert_near(sim_continuum_ttl(continuum, TOOL + 1, 2.9), 0); /* its own */
+  testing_near(sim_continuum_ttl(continuum, TOOL + 1, 2.9), 0); /* its own */
   sim_continuum_destroy(continuum);
 }
 
@@ -90,14 +84,14 @@ static void memoryfulness(void **state)
   struct sim_continuum *continuum = new_continuum();
 
   (void)state;
-  assert_near(sim_continuum_eta(continuum), 1);
+  testing_near(sim_continuum_eta(continuum), 1);
   sim_continuum_ended(continuum, 10);
-  assert_near(sim_continuum_eta(continuum), 1);
+  testing_near(sim_continuum_eta(continuum), 1);
   sim_continuum_destroy(continuum);
   continuum = new_continuum();
   for (size_t i = 0; i < sizeof turns / sizeof *turns; i++)
     sim_continuum_ended(continuum, turns[i]);
-  assert_near(sim_continuum_eta(continuum), eta_of(turns, sizeof turns / sizeof *turns));
+  testing_near(sim_continuum_eta(continuum), eta_of(turns, sizeof turns / sizeof *turns));
   sim_continuum_destroy(continuum);
 }
 
@@ -109,7 +103,7 @@ static void waits_are_forgotten(void **state)
   (void)state;
   for (int i = 0; i < 200; i++)
     sim_continuum_waited(continuum, i < 100 ? 1000 : exp(1));
-  assert_near(sim_continuum_ttl(continuum, TOOL, 0), 1);
+  testing_near(sim_continuum_ttl(continuum, TOOL, 0), 1);
   sim_continuum_destroy(continuum);
 }
 
@@ -120,17 +114,17 @@ static void intervals(void **state)
   struct sim_interval interval = sim_bootstrap_mean(same, 3), other;
 
   (void)state;
-  assert_near(interval.low, 4);
-  assert_near(interval.high, 4);
+  testing_near(interval.low, 4);
+  testing_near(interval.high, 4);
   interval = sim_bootstrap_mean(spread, 10);
-  assert_near(interval.value, 5.5);
+  testing_near(interval.value, 5.5);
   /* The mean of 10 has a deviation of 2.87 / sqrt(10) = 0.91. */
   assert_true(interval.low > 3.3 && interval.low < 4.2 && interval.high > 6.8 && interval.high < 7.7);
   other = sim_bootstrap_mean(spread, 10);
   assert_memory_equal(&interval, &other, sizeof other);
   interval = sim_bootstrap_ratio(twice, spread, 10); /* drawn in pairs it is always 2 */
-  assert_near(interval.low, 2);
-  assert_near(interval.high, 2);
+  testing_near(interval.low, 2);
+  testing_near(interval.high, 2);
 }
 
 int main(void)

@@ -1,19 +1,11 @@
 /* The engine of the queueing mode against what a hand can compute; orders of link and queue; nothing is lost or twice; seeds. */
 #include "testing.h"
 
-#include <math.h>
-
 #include "tests/sim/queue_engine.h"
 
 #define CHUNK   16u
 #define MS      KVI_NS_PER_MS
 #define STEP_MS 10
-
-static void assert_near(double value, double expected)
-{
-  if (fabs(value - expected) > 1e-6 * (1 + fabs(expected)))
-    fail_msg("%.9f is not %.9f", value, expected);
-}
 
 /* A prompt's token takes 1 ms, attention nothing; a step takes 10 ms and 64 tokens of prompts; a token is 1000 bytes. */
 static struct sim_queue_machine small_machine(void)
@@ -80,14 +72,14 @@ static void alone(void **state)
     add_turn(work, 100, 5, 500);
     add_turn(work, 150, 2, 0);
     result = run(work, &machine, policies[i]);
-    assert_near(result.jct_s[0], (74 + 46 + 40 + 500 + 64 + 10) / 1e3);
+    testing_near(result.jct_s[0], (74 + 46 + 40 + 500 + 64 + 10) / 1e3);
     assert_int_equal(result.asked_tokens, 250);
     assert_int_equal(result.hit_tokens, 96);
     assert_int_equal(result.answered_tokens, 7);
-    assert_near(result.computed_s, 0.154);
-    assert_near(result.first_s, 0.145);
-    assert_near(result.busy_s, 0.234);
-    assert_near(result.wasted_byte_s, 0);
+    testing_near(result.computed_s, 0.154);
+    testing_near(result.first_s, 0.145);
+    testing_near(result.busy_s, 0.234);
+    testing_near(result.wasted_byte_s, 0);
     sim_queue_result_free(&result);
   }
 }
@@ -104,7 +96,7 @@ static void attention(void **state)
   add_program(work, 0);
   add_turn(work, 128, 1, 0);
   result = run(work, &machine, &sim_queue_lru);
-  assert_near(result.jct_s[0], 2 * 0.010 + 0.128 + 128 * 128e-6);
+  testing_near(result.jct_s[0], 2 * 0.010 + 0.128 + 128 * 128e-6);
   sim_queue_result_free(&result);
 }
 
@@ -122,8 +114,8 @@ static void a_batch_shares_steps(void **state)
   add_turn(work, 60, 1, 0);
   result = run(work, &machine, &sim_queue_lru);
   /* 40 + 24; 36 of the second, with a token of the first; a token of the first */
-  assert_near(result.jct_s[1], 0.074 + 0.046);
-  assert_near(result.jct_s[0], 0.074 + 0.046 + 0.010);
+  testing_near(result.jct_s[1], 0.074 + 0.046);
+  testing_near(result.jct_s[0], 0.074 + 0.046 + 0.010);
   sim_queue_result_free(&result);
 }
 
@@ -141,8 +133,8 @@ static void who_does_not_fit_waits(void **state)
     add_turn(work, 64, 2, 0);
   }
   result = run(work, &machine, &sim_queue_lru);
-  assert_near(result.jct_s[0], 0.084);
-  assert_near(result.jct_s[1], 0.083 + 0.084);
+  testing_near(result.jct_s[0], 0.084);
+  testing_near(result.jct_s[1], 0.083 + 0.084);
   sim_queue_result_free(&result);
 }
 
@@ -152,9 +144,9 @@ static void a_link_is_first_in_first_out(void **state)
   struct sim_queue_link link = {.bytes_per_s = 1000};
 
   (void)state;
-  assert_near(sim_queue_link_would_take_s(&link, 500, 100 * MS), 0.5);
+  testing_near(sim_queue_link_would_take_s(&link, 500, 100 * MS), 0.5);
   assert_int_equal(sim_queue_link_take(&link, 500, 100 * MS), 600 * MS);
-  assert_near(sim_queue_link_would_take_s(&link, 100, 200 * MS), 0.5);
+  testing_near(sim_queue_link_would_take_s(&link, 100, 200 * MS), 0.5);
   assert_int_equal(sim_queue_link_take(&link, 100, 200 * MS), 700 * MS);
   assert_int_equal(sim_queue_link_take(&link, 100, 1000 * MS), 1100 * MS);
   assert_int_equal(link.busy_ns, 700 * MS);
@@ -191,12 +183,12 @@ static void two_on_one_link(void **state)
   result = run(two_on_a_link(), &machine, &sim_queue_lru);
   /* 1.074 s: both are back, 0.1 s on the link, 16 more tokens: 26 ms. */
   assert_int_equal(result.loaded_tokens, 128);
-  assert_near(result.jct_s[0], 1.074 + 0.1 + 0.026);
-  assert_near(result.jct_s[1], 1.074 + 0.2 + 0.026);
-  assert_near(result.link_busy_s, 0.2);
+  testing_near(result.jct_s[0], 1.074 + 0.1 + 0.026);
+  testing_near(result.jct_s[1], 1.074 + 0.2 + 0.026);
+  testing_near(result.link_busy_s, 0.2);
   assert_int_equal(result.stored_tokens, 64 + 64 + 192 + 16 + 16);
   /* 8 chunks of 16 kB each; those of program 0 waited from 74 ms on, of program 1 from 148, until program 2 took them at 148 */
-  assert_near(result.wasted_byte_s, 4 * 16e3 * 0.074);
+  testing_near(result.wasted_byte_s, 4 * 16e3 * 0.074);
   sim_queue_result_free(&result);
 }
 
@@ -243,9 +235,9 @@ static void last_use_gives_what_is_asked_for(void **state)
   machine.pool_tokens = 18 * CHUNK;
   result = run(one_away(), &machine, &sim_queue_lru);
   assert_int_equal(result.hit_tokens, 16);
-  assert_near(result.jct_s[2], 0.358 - 0.080);
-  assert_near(result.jct_s[0], 0.358 + 0.074);
-  assert_near(result.wasted_byte_s, 3 * 16e3 * (0.088 - 0.074));
+  testing_near(result.jct_s[2], 0.358 - 0.080);
+  testing_near(result.jct_s[0], 0.358 + 0.074);
+  testing_near(result.wasted_byte_s, 3 * 16e3 * (0.088 - 0.074));
   sim_queue_result_free(&result);
 }
 
@@ -259,10 +251,10 @@ static void pins_keep_others_out(void **state)
   machine.pool_tokens = 18 * CHUNK;
   result = run(one_away(), &machine, &sim_queue_fixed_ttl);
   assert_int_equal(result.hit_tokens, 64);
-  assert_near(result.jct_s[0], 0.278 + 0.026);
-  assert_near(result.jct_s[2], 0.304 + 0.074 + 0.074 + 0.032 + 0.090 - 0.080);
-  assert_near(result.jct_s[1], 0.484 + 0.760);
-  assert_near(result.wasted_byte_s, 0);
+  testing_near(result.jct_s[0], 0.278 + 0.026);
+  testing_near(result.jct_s[2], 0.304 + 0.074 + 0.074 + 0.032 + 0.090 - 0.080);
+  testing_near(result.jct_s[1], 0.484 + 0.760);
+  testing_near(result.wasted_byte_s, 0);
   sim_queue_result_free(&result);
 }
 
@@ -279,7 +271,7 @@ static void pins_end(void **state)
   machine.pool_tokens = 30 * CHUNK;
   result = run(work, &machine, &sim_queue_fixed_ttl);
   assert_int_equal(result.hit_tokens, 16);
-  assert_near(result.jct_s[2], 2.078 + 0.074 + 0.074 + 0.032 + 0.090 - 0.080);
+  testing_near(result.jct_s[2], 2.078 + 0.074 + 0.074 + 0.032 + 0.090 - 0.080);
   sim_queue_result_free(&result);
 }
 
@@ -299,7 +291,7 @@ static void pins_are_broken_where_nothing_runs(void **state)
   add_turn(work, 150, 10, 0);
   result = run(work, &machine, &sim_queue_fixed_ttl);
   assert_int_equal(result.hit_tokens, 32); /* 2 of its 4 chunks went */
-  assert_near(result.jct_s[1], 0.074 + 0.074 + 0.074 + 0.032 + 0.090 - 0.010);
+  testing_near(result.jct_s[1], 0.074 + 0.074 + 0.074 + 0.032 + 0.090 - 0.010);
   sim_queue_result_free(&result);
 }
 
@@ -316,15 +308,15 @@ static void what_losing_costs(void **state)
 
   (void)state;
   pool.lower.there = &there;
-  assert_near(sim_queue_pool_loss_s(&pool, 0, 4, 100 * MS), 0.016 + 256e-6 * (16 - 9));
+  testing_near(sim_queue_pool_loss_s(&pool, 0, 4, 100 * MS), 0.016 + 256e-6 * (16 - 9));
   pool.lower.capacity = 10;
   pool.link_weight = 0.5;
-  assert_near(sim_queue_pool_loss_s(&pool, 0, 4, 100 * MS), 0.5 * (0.060 + 0.020) / 4);
+  testing_near(sim_queue_pool_loss_s(&pool, 0, 4, 100 * MS), 0.5 * (0.060 + 0.020) / 4);
   pool.link_weight = 2;
-  assert_near(sim_queue_pool_loss_s(&pool, 0, 4, 100 * MS), 0.016 + 256e-6 * (16 - 9)); /* 40 ms are more */
-  assert_near(sim_queue_pool_loss_s(&pool, 0, 4, 200 * MS), 2 * 0.020 / 4);
+  testing_near(sim_queue_pool_loss_s(&pool, 0, 4, 100 * MS), 0.016 + 256e-6 * (16 - 9)); /* 40 ms are more */
+  testing_near(sim_queue_pool_loss_s(&pool, 0, 4, 200 * MS), 2 * 0.020 / 4);
   there = 3; /* the fourth is not below */
-  assert_near(sim_queue_pool_loss_s(&pool, 0, 4, 200 * MS), 0.016 + 256e-6 * (16 - 9));
+  testing_near(sim_queue_pool_loss_s(&pool, 0, 4, 200 * MS), 0.016 + 256e-6 * (16 - 9));
 }
 
 /* As with the pins: 7 chunks are free, and 10 are asked for. What takes milliseconds to compute goes for whoever waits; what takes seconds stays until it is used. */
@@ -409,10 +401,10 @@ static void with_room_all_are_alike(void **state)
     struct sim_queue_result result;
 
     assert_int_equal(sim_queue_run(work, &machine, policies[i], &result), KVS_OK);
-    assert_near(result.wasted_byte_s, 0);
+    testing_near(result.wasted_byte_s, 0);
     if (i == 0)
       first_s = result.computed_s;
-    assert_near(result.computed_s, first_s);
+    testing_near(result.computed_s, first_s);
     assert_true(result.computed_s < 1.05 * result.first_s); /* beginnings of chunks are computed again */
     sim_queue_result_free(&result);
   }
@@ -442,7 +434,7 @@ static void made_programs_are_like_published_ones(void **state)
       const struct sim_queue_turn *last = &work[0]->turns[program->first_turn + program->n_turns - 1];
 
       context += (last->input + last->output) / 1e3;
-      assert_near((double)work[1]->programs[i].arrives_ns, (double)program->arrives_ns / 2);
+      testing_near((double)work[1]->programs[i].arrives_ns, (double)program->arrives_ns / 2);
     }
     assert_memory_equal(work[0]->turns, work[1]->turns, work[0]->n_turns * sizeof *work[0]->turns);
     assert_memory_not_equal(work[0]->turns, work[2]->turns, sizeof *work[0]->turns);
