@@ -1,12 +1,11 @@
 #include "tests/sim/hints.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/array.h"
 #include "base/clock.h"
-#include "base/rand.h"
+#include "tests/sim/draw.h"
 
 #define NOISE_SIGMA   0.7 /* of the logarithm of what is announced */
 #define ABSENT        0.3
@@ -28,23 +27,11 @@ bool sim_hint_level_named(const char *name, enum sim_hint_level *level_p)
   return false;
 }
 
-static double uniform(uint64_t *random)
-{
-  return ((double)(kvi_splitmix64(random) >> 11) + 0.5) / 9007199254740992.0;
-}
-
-/* Box and Muller 1958. */
-static double normal(uint64_t *random)
-{
-  double radius = sqrt(-2 * log(uniform(random)));
-
-  return radius * cos(2 * M_PI * uniform(random));
-}
-
 /* gap_s: until the run's next request, after the answer. */
 static double announce(enum sim_hint_level level, double gap_s, uint64_t *random)
 {
-  double noise = normal(random), absent = uniform(random), wrong = uniform(random), said;
+  double noise = sim_draw_normal(random), absent = sim_draw_uniform(random), wrong = sim_draw_uniform(random),
+         said;
 
   if (gap_s < GAP_LEAST_S)
     gap_s = GAP_LEAST_S;

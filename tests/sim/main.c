@@ -1,40 +1,27 @@
 /* kvasir-sim: replays traces through cache policies in virtual time. docs/simulator.md. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <string.h>
 
 #include "tests/sim/options.h"
+#include "tests/sim/picture.h"
+#include "tests/sim/progress.h"
+#include "tests/sim/queue_main.h"
 #include "tests/sim/report.h"
 #include "tests/sim/schedule.h"
 
-#define BAR_WIDTH 30
-
-/* What is under way, for the bar on a terminal. */
-struct progress {
-  bool shown;
+/* What is under way, for the bar. */
+struct under_way {
+  struct sim_progress bar;
   double done, all; /* replays */
   uint32_t events;  /* of one */
-  int permille;     /* drawn last */
 };
 
 static void draw(void *own, uint32_t done)
 {
-  struct progress *progress = own;
-  int permille = (int)(1000 * (progress->done + (double)done / progress->events) / progress->all);
-  int filled = permille * BAR_WIDTH / 1000;
+  struct under_way *progress = own;
 
-  if (!progress->shown || permille == progress->permille)
-    return;
-  progress->permille = permille;
-  fprintf(stderr, "\rreplaying [%.*s%*s] %3d %%", filled, "##############################",
-          BAR_WIDTH - filled, "", permille / 10);
-  fflush(stderr);
-}
-
-static void wipe(const struct progress *progress)
-{
-  if (progress->shown)
-    fprintf(stderr, "\r%*s\r", BAR_WIDTH + 24, "");
+  sim_progress_draw(&progress->bar, (progress->done + (double)done / progress->events) / progress->all);
 }
 
 static uint64_t tokens_of(const struct sim_capacity *capacity, const struct sim_schedule *schedule)
@@ -44,7 +31,7 @@ static uint64_t tokens_of(const struct sim_capacity *capacity, const struct sim_
 
 /* All policies at all capacities, by one order of the requests. */
 static kvs_status replay_seed(struct sim_report *report, const struct sim_schedule *schedule,
-                              const struct sim_told *told, uint32_t seed, struct progress *progress,
+                              const struct sim_told *told, uint32_t seed, struct under_way *progress,
                               struct sim_error *error)
 {
   const struct sim_options *options = report->options;
@@ -83,12 +70,11 @@ static kvs_status replay_seed(struct sim_report *report, const struct sim_schedu
 static kvs_status replay_all(struct sim_report *report, struct sim_error *error)
 {
   const struct sim_options *options = report->options;
-  struct progress progress = {.shown = isatty(STDERR_FILENO) == 1,
-                              .permille = -1,
-                              .all = (double)options->seeds *
-                                     (double)(options->n_capacities * options->n_policies)};
+  struct under_way progress = {.all = (double)options->seeds *
+                                      (double)(options->n_capacities * options->n_policies)};
   kvs_status status = KVS_OK;
 
+  sim_progress_start(&progress.bar);
   for (uint32_t i = 0; i < options->seeds && status == KVS_OK; i++) {
     struct sim_schedule *schedule;
     struct sim_told *told;
@@ -103,23 +89,13 @@ static kvs_status replay_all(struct sim_report *report, struct sim_error *error)
     free(told);
     sim_schedule_destroy(schedule);
   }
-  wipe(&progress);
+  sim_progress_wipe(&progress.bar);
   return status;
 }
 
-static kvs_status plot(const struct sim_report *report, struct sim_error *error)
+static void draw_picture(const void *report, FILE *out)
 {
-  const char *path = report->options->plot;
-  FILE *file = fopen(path, "we");
-  bool failed;
-
-  if (file == NULL)
-    return sim_fail(error, KVS_ERR_SYSTEM, "%s: cannot be written", path);
-  sim_report_svg(report, file);
-  failed = ferror(file) != 0;
-  if (fclose(file) != 0 || failed)
-    return sim_fail(error, KVS_ERR_SYSTEM, "%s: was not written whole", path);
-  return KVS_OK;
+  sim_report_svg(report, out);
 }
 
 /* Reads, replays and prints. */
@@ -148,7 +124,7 @@ static kvs_status work(struct sim_options *options, struct sim_trace *trace, str
   else if (replay_all(&report, error) == KVS_OK) {
     (options->json ? sim_report_json : sim_report_table)(&report, stdout);
     if (options->plot != NULL)
-      plot(&report, error);
+      sim_picture_write(options->plot, draw_picture, &report, error);
     if (fflush(stdout) != 0)
       sim_fail(error, KVS_ERR_SYSTEM, "the results were not written");
   }
@@ -162,8 +138,11 @@ int main(int argc, char **argv)
   struct sim_error error = {0};
   struct sim_options options;
   struct sim_trace *trace;
-  int end = sim_options_parse(argc, argv, &options);
+  int end;
 
+  if (argc > 1 && strcmp(argv[1], "queue") == 0)
+    return sim_queue_main(argc - 1, argv + 1);
+  end = sim_options_parse(argc, argv, &options);
   if (end != 0)
     return end - 1;
   if (sim_trace_create(options.chunk_tokens, &trace) != KVS_OK)

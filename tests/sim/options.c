@@ -1,6 +1,5 @@
 #include "tests/sim/options.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <math.h>
 #include <stdio.h>
@@ -8,8 +7,7 @@
 #include <string.h>
 
 #include "base/array.h"
-
-#define TEXT_MAX 1024u
+#include "tests/sim/args.h"
 
 enum {
   OPT_POLICY = 1,
@@ -85,34 +83,6 @@ static void print_usage(FILE *out)
     fprintf(out, "  %-12s %s\n", sim_policy_name(policy), sim_policy_about(policy));
 }
 
-/* A number that ends the text or has the letters of *rest_p behind it. */
-static bool take_number(const char *text, double least, double most, double *value_p, const char **rest_p)
-{
-  char *end;
-
-  errno = 0;
-  *value_p = strtod(text, &end);
-  *rest_p = end;
-  return end != text && errno == 0 && isfinite(*value_p) && *value_p >= least && *value_p <= most;
-}
-
-static bool take_plain(const char *text, double least, double most, double *value_p)
-{
-  const char *rest;
-
-  return take_number(text, least, most, value_p, &rest) && *rest == '\0';
-}
-
-static bool take_whole(const char *text, double least, double most, uint64_t *value_p)
-{
-  double value;
-
-  if (!take_plain(text, least, most, &value) || floor(value) != value)
-    return false;
-  *value_p = (uint64_t)value;
-  return true;
-}
-
 bool sim_capacity_parse(const char *text, struct sim_capacity *capacity_p)
 {
   static const struct {
@@ -123,7 +93,7 @@ bool sim_capacity_parse(const char *text, struct sim_capacity *capacity_p)
   double value;
 
   *capacity_p = (struct sim_capacity){0};
-  if (!take_number(text, 0, 1e15, &value, &rest) || value <= 0)
+  if (!sim_args_number(text, 0, 1e15, &value, &rest) || value <= 0)
     return false;
   if (strcmp(rest, "x") == 0) {
     capacity_p->open = value;
@@ -135,8 +105,9 @@ bool sim_capacity_parse(const char *text, struct sim_capacity *capacity_p)
   return capacity_p->tokens > 0;
 }
 
-static bool take_policy(struct sim_options *options, const char *name)
+static bool take_policy(void *own, const char *name)
 {
+  struct sim_options *options = own;
   const struct sim_policy *policy = sim_policy_find(name);
 
   if (!policy || options->n_policies == SIM_POLICIES_MAX)
@@ -145,38 +116,18 @@ static bool take_policy(struct sim_options *options, const char *name)
   return true;
 }
 
-static bool take_capacity(struct sim_options *options, const char *text)
+static bool take_capacity(void *own, const char *text)
 {
+  struct sim_options *options = own;
+
   return options->n_capacities < SIM_CAPACITIES_MAX &&
          sim_capacity_parse(text, &options->capacities[options->n_capacities++]);
-}
-
-/* Names with commas between them. */
-static bool take_list(struct sim_options *options, const char *text,
-                      bool (*take_one)(struct sim_options *, const char *))
-{
-  char copy[TEXT_MAX], *rest = copy, *one;
-
-  if (snprintf(copy, sizeof copy, "%s", text) >= (int)sizeof copy)
-    return false;
-  while ((one = strsep(&rest, ",")) != NULL)
-    if (!take_one(options, one))
-      return false;
-  return true;
 }
 
 static bool take_half(const char *text, enum sim_half *half_p)
 {
   *half_p = strcmp(text, "tune") == 0 ? SIM_TUNE : SIM_REPORT;
   return *half_p == SIM_TUNE || strcmp(text, "report") == 0;
-}
-
-static bool take_plot(struct sim_options *options, const char *text)
-{
-  size_t length = strlen(text);
-
-  options->plot = text;
-  return length > 4 && strcmp(text + length - 4, ".svg") == 0;
 }
 
 static bool take(struct sim_options *options, int option, const char *text)
@@ -187,14 +138,14 @@ static bool take(struct sim_options *options, int option, const char *text)
   switch (option) {
   case OPT_POLICY:
     options->n_policies = 0;
-    return take_list(options, text, take_policy);
+    return sim_args_list(text, take_policy, options);
   case OPT_CAPACITY:
     options->n_capacities = 0;
-    return take_list(options, text, take_capacity);
+    return sim_args_list(text, take_capacity, options);
   case OPT_FORMAT:
     return sim_format_named(text, &options->format);
   case OPT_CHUNK:
-    ok = take_whole(text, 1, 1 << 20, &whole);
+    ok = sim_args_whole(text, 1, 1 << 20, &whole);
     options->chunk_tokens = (uint32_t)whole;
     return ok;
   case OPT_HALF:
@@ -202,23 +153,24 @@ static bool take(struct sim_options *options, int option, const char *text)
   case OPT_HINTS:
     return sim_hint_level_named(text, &options->hints);
   case OPT_SEED:
-    return take_whole(text, 0, 1e15, &options->seed);
+    return sim_args_whole(text, 0, 1e15, &options->seed);
   case OPT_SEEDS:
-    ok = take_whole(text, 1, SIM_SEEDS_MAX, &whole);
+    ok = sim_args_whole(text, 1, SIM_SEEDS_MAX, &whole);
     options->seeds = (uint32_t)whole;
     return ok;
   case OPT_LOAD:
-    return take_plain(text, 1e-6, 1e6, &options->load);
+    return sim_args_plain(text, 1e-6, 1e6, &options->load);
   case OPT_WARM_UP:
-    return take_plain(text, 0, 0.99, &options->warm_up);
+    return sim_args_plain(text, 0, 0.99, &options->warm_up);
   case OPT_ALPHA:
-    return take_plain(text, 0, 1e3, &options->cost.alpha);
+    return sim_args_plain(text, 0, 1e3, &options->cost.alpha);
   case OPT_BETA:
-    return take_plain(text, 0, 1e3, &options->cost.beta);
+    return sim_args_plain(text, 0, 1e3, &options->cost.beta);
   case OPT_BYTES:
-    return take_plain(text, 1, 1e9, &options->bytes_per_token);
+    return sim_args_plain(text, 1, 1e9, &options->bytes_per_token);
   case OPT_PLOT:
-    return take_plot(options, text);
+    options->plot = text;
+    return sim_args_picture(text);
   default:
     return options->json = true;
   }

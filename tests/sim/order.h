@@ -59,6 +59,8 @@ extern const struct sim_order_ops sim_order_lfu;
 extern const struct sim_order_ops sim_order_gdsf;
 extern const struct sim_order_ops sim_order_s3fifo;
 extern const struct sim_order_ops sim_order_sieve;
+extern const struct sim_order_ops sim_order_fixed_ttl;
+extern const struct sim_order_ops sim_order_continuum;
 extern const struct sim_order_ops sim_order_none; /* never asked for a victim */
 
 #endif

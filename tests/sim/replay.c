@@ -29,6 +29,10 @@ static const struct sim_policy policies[] = {
     {"s3fifo", "S3-FIFO, small queue of 10 %", ORDER, &sim_order_s3fifo, NULL},
     {"sieve", "SIEVE", ORDER, &sim_order_sieve, NULL},
     {"gdsf", "GreedyDual by frequency and prefill seconds", ORDER, &sim_order_gdsf, NULL},
+    {"fixed-ttl", "pinned softly for 2 s after each answer, else last use", ORDER, &sim_order_fixed_ttl,
+     NULL},
+    {"continuum", "pinned softly for the time of Continuum's formula, else last use", ORDER,
+     &sim_order_continuum, NULL},
     {"infinite", "a cache that loses nothing", INFINITE, &sim_order_none, NULL},
     {"belady", "offline: the most hits that are possible", BELADY, NULL, NULL},
     {"cost-oracle", "offline: greedy by saved prefill seconds", COST_ORACLE, NULL, NULL}};
@@ -211,7 +215,7 @@ static void answer(struct cache *cache, const struct sim_replay *replay, uint64_
 {
   uint32_t event;
 
-  while ((event = sim_heap_top(cache->answers)) != SIM_NONE) {
+  while (cache->ops->answered && (event = sim_heap_top(cache->answers)) != SIM_NONE) {
     const struct sim_request *request = &cache->trace->requests[replay->schedule->events[event].request];
     double at_ns = sim_heap_number(cache->answers, event);
     struct sim_used used;

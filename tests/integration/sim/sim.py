@@ -200,6 +200,36 @@ def mistakes(scratch, trace):
     check("open working set" in run(1, "--capacity", "1x", trace)[1], "no runs, but an open working set")
 
 
+def queueing(scratch):
+    """The mode that makes its own programs: each cell and policy is there, what a policy does follows from the seed, and the numbers hold together."""
+    picture = f"{scratch}/queue.svg"
+    options = ["--seeds", "2", "--programs", "30", "--lower", "none,5", "--load", "0.5,1.5", "--pool", "250k"]
+    document = json.loads(run(0, "queue", "--json", *options)[0])
+    check(len(document["cells"]) == 8, f"{len(document['cells'])} cells")
+    for cell in document["cells"]:
+        check([row["policy"] for row in cell["rows"]] == ["lru-fcfs", "lru", "fixed-ttl", "continuum", "index"], cell["rows"])
+        check(min(row["over_best"]["value"] for row in cell["rows"][1:]) == 1, "nobody is the best")
+        for row in cell["rows"]:
+            jct = row["jct_s"]
+            check(jct["low"] <= jct["mean"] <= jct["high"] <= jct["max"] and jct["p50"] <= jct["p95"] <= jct["max"], jct)
+            check((row["loaded_bytes"] + row["stored_bytes"] == 0) or cell["lower_bytes_per_s"] > 0, row)
+            for one in row["seeds"]:
+                check(one["asked_tokens"] == one["hit_tokens"] + one["loaded_tokens"] + one["computed_tokens"], one)
+                check(one["computed_s"] >= one["first_s"] and one["busy_s"] <= one["end_s"], one)
+    again = json.loads(run(0, "queue", "--json", "--plot", picture, *options)[0])
+    for one, other in zip(document["cells"], again["cells"]):
+        check([row["jct_s"] for row in one["rows"]] == [row["jct_s"] for row in other["rows"]], "not the same twice")
+    with open(picture, encoding="utf-8") as file:
+        drawn = file.read()
+    check(drawn.startswith("<svg") and drawn.count("<circle") == 8 * 5 + 5 and "nan" not in drawn and "inf" not in drawn, drawn[:200])
+    out, _ = run(0, "queue", "--policy", "lru,index", "--tails", "heavy", *options)
+    check(out.count("tails heavy") == 4 and "fixed-ttl" not in out and "%]" in out, out)
+    for arguments in (["--policy", "belady"], ["--lower", "0"], ["--lower", "none,"], ["--tails", "fat"], ["--load", "0"], ["--pool", "0.5x"], ["--fly"],
+                      ["--plot", "x.gif"], ["trace.jsonl"]):
+        check("kvasir-sim" in run(2, "queue", *arguments)[1], f"queue {arguments}")
+    check("does not fit" in run(1, "queue", "--programs", "5", "--pool", "1k")[1], "a pool that is too small")
+
+
 def published():
     folder = os.environ.get("KVASIR_TRACES")
     path = f"{folder}/mooncake-conversation.jsonl.zst"
@@ -239,5 +269,6 @@ with tempfile.TemporaryDirectory() as scratch:
     runs(scratch)
     reports(scratch, trace)
     mistakes(scratch, trace)
+    queueing(scratch)
     published()
     promised()

@@ -177,6 +177,35 @@ static void use_counts_and_ages(void **state)
   sim_trace_destroy(trace);
 }
 
+/* 1 is answered after 10 s and pinned until 12; 2 at once, until 3. At 11 s 2 goes for 3, though 1 was used before; at 30 s no pin holds, and 3 was used before 1. */
+static void pins_go_before_last_use(void **state)
+{
+  const uint64_t ids[] = {1, 2, 3, 4};
+  const struct {
+    uint64_t at_s;
+    int id;
+    uint32_t hits;
+  } steps[] = {{0, 0, 0}, {1, 1, 0}, {11, 2, 0}, {12, 0, 1}, {30, 3, 0}, {31, 0, 1}};
+  struct sim_trace *trace = testing_trace();
+  struct sim_error error = {0};
+  struct sim_schedule *schedule;
+  uint32_t hits[6];
+
+  (void)state;
+  for (int i = 0; i < 6; i++) {
+    testing_add(trace, steps[i].at_s * 1000000, &ids[steps[i].id], 1);
+    trace->requests[i].api_s = i == 0 ? 10 : 0;
+  }
+  assert_int_equal(sim_schedule_create(trace, 1, 1, &schedule, &error), KVS_OK);
+  replay(trace, schedule, "fixed-ttl", 2, hits);
+  for (int i = 0; i < 6; i++)
+    assert_int_equal(hits[i], steps[i].hits);
+  replay(trace, schedule, "lru", 2, hits);
+  assert_int_equal(hits[3], 0);
+  sim_schedule_destroy(schedule);
+  sim_trace_destroy(trace);
+}
+
 /* The hand passes what was used, once; the next time it goes. */
 static void sieve_spares_what_was_used(void **state)
 {
@@ -261,10 +290,13 @@ static void what_counts(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(like_the_models),     cmocka_unit_test(none_is_better_than_the_bound),
-      cmocka_unit_test(use_counts_and_ages), cmocka_unit_test(sieve_spares_what_was_used),
-      cmocka_unit_test(the_oracle_weighs),   cmocka_unit_test(what_counts)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(like_the_models),
+                                     cmocka_unit_test(none_is_better_than_the_bound),
+                                     cmocka_unit_test(use_counts_and_ages),
+                                     cmocka_unit_test(sieve_spares_what_was_used),
+                                     cmocka_unit_test(pins_go_before_last_use),
+                                     cmocka_unit_test(the_oracle_weighs),
+                                     cmocka_unit_test(what_counts)};
 
   return cmocka_run_group_tests_name("sim/policies", tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 #ifndef KVI_TESTS_UNIT_SIM_TESTING_H
 #define KVI_TESTS_UNIT_SIM_TESTING_H
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +15,13 @@
 #include "tests/sim/trace.h"
 
 #define TESTING_BLOCK 16u
+
+/* But for rounding, to nanoseconds as well. */
+static inline void testing_near(double value, double expected)
+{
+  if (!(fabs(value - expected) <= 1e-6 * (1 + fabs(expected))))
+    fail_msg("%.9f is not %.9f", value, expected);
+}
 
 /* A trace whose chunks are its blocks of TESTING_BLOCK tokens, with one run that has begun. */
 static inline struct sim_trace *testing_trace(void)

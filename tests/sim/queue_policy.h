@@ -1,0 +1,57 @@
+/*
+ * tests/sim/queue_policy.h: who keeps its context in the engine's pool while it waits, and who is let in: what a retention policy is to the queueing mode.
+ *
+ * Which chunk goes next is an order of the node (tiers/policy/policy.h), over the pool's tier. What is added here decides whether a turn may have room now at the cost of those who wait.
+ */
+#ifndef KVASIR_SIM_QUEUE_POLICY_H
+#define KVASIR_SIM_QUEUE_POLICY_H
+
+#include "tests/sim/queue_pool.h"
+
+struct sim_queue_came {
+  uint32_t program;
+  const struct sim_queue_turn *turn;
+};
+
+struct sim_queue_answered {
+  uint32_t program;
+  const struct sim_queue_turn *turn;
+  uint32_t number; /* of the turn, from 0 on */
+  bool is_last;    /* the program has ended */
+  uint32_t chunks; /* of its context, all in the pool */
+};
+
+struct sim_queue_asker {
+  uint32_t program;
+  uint32_t chunks;   /* that must be free for it to begin; those of its own that are in the pool are held */
+  bool is_desperate; /* nothing runs or loads, so nothing would change by waiting: room has to be made */
+};
+
+struct sim_queue_policy_ops {
+  const char *name, *about;
+  const struct kvi_policy_ops *order; /* of the pool's tier */
+  bool
+      by_request; /* turns are let in by when they came; else by when their program came, those first of which something is in the pool */
+
+  /* Kept until destroy, the pool too. KVS_ERR_NOMEM. */
+  kvs_status (*create)(struct sim_queue_pool *pool, void **policy_p);
+  void (*destroy)(void *policy); /* NULL is fine */
+  /* A turn has come, and waits to be let in. NULL: not asked for. */
+  void (*came)(void *policy, const struct sim_queue_came *came, uint64_t now_ns);
+  /* It is let in, after so many seconds; lost: chunks of its context that were in the pool before, and went. NULL: not asked for. */
+  void (*started)(void *policy, uint32_t program, double waited_s, uint32_t lost, uint64_t now_ns);
+  /* It is answered, and the program waits, or has ended. NULL: not asked for. */
+  void (*answered)(void *policy, const struct sim_queue_answered *answered, uint64_t now_ns);
+  /* Evicts until so many chunks are free. False: not at this cost; what was evicted may be less. A desperate asker gets what there is. */
+  bool (*make_room)(void *policy, const struct sim_queue_asker *asker, uint64_t now_ns);
+  /* When what was refused may be granted although nothing has happened until then; UINT64_MAX: never. NULL: never. */
+  uint64_t (*changes_ns)(void *policy, uint64_t now_ns);
+};
+
+extern const struct sim_queue_policy_ops sim_queue_lru_fcfs, sim_queue_lru, sim_queue_fixed_ttl,
+    sim_queue_continuum, sim_queue_index;
+
+/* Evicts by the order until so many chunks are free; false: it has no more. */
+bool sim_queue_evict_until(struct sim_queue_pool *pool, uint32_t chunks, uint64_t now_ns);
+
+#endif

@@ -1,0 +1,57 @@
+/*
+ * tests/sim/queue_pool.h: the engine's memory: chunks of contexts that run, chunks of contexts that wait, and what is free; below it perhaps a larger tier behind a link, which has a copy of
+ * all that was computed, as long as there is room.
+ *
+ * A turn takes the chunks that it will need, answer included, when it is admitted; those that were not there before belong to it alone until it is answered. So what was
+ * admitted is never put off again.
+ */
+#ifndef KVASIR_SIM_QUEUE_POOL_H
+#define KVASIR_SIM_QUEUE_POOL_H
+
+#include <stdbool.h>
+
+#include "tests/sim/cost.h"
+#include "tests/sim/queue_link.h"
+#include "tests/sim/queue_tier.h"
+
+/* What a program does. */
+enum sim_queue_state {
+  SIM_QUEUE_COMING = 0, /* it has not arrived */
+  SIM_QUEUE_QUEUED,     /* a turn of it waits for admission */
+  SIM_QUEUE_LOADING,    /* admitted; its context comes over the link */
+  SIM_QUEUE_RUNNING,
+  SIM_QUEUE_AWAY, /* it waits for a tool */
+  SIM_QUEUE_ENDED
+};
+
+struct sim_queue_pool {
+  const struct sim_queue_work *work;
+  struct sim_cost cost;
+  double bytes_per_chunk;
+  struct sim_queue_tier tier, lower; /* lower.capacity 0: there is none */
+  struct sim_queue_link link;
+  double link_weight;
+  enum sim_queue_state *states; /* by program */
+  uint64_t *answered_ns;        /* by program: its last answer */
+  uint32_t held;                /* chunks of the tier that turns have that run or load */
+  uint32_t taken;               /* chunks that are in no tier: they belong to such turns */
+  double wasted_chunk_s; /* chunks that were kept through a part of a wait, and gone before it was over */
+};
+
+/* Chunks that nobody has. */
+static inline uint32_t sim_queue_pool_free(const struct sim_queue_pool *pool)
+{
+  return pool->tier.capacity - pool->tier.used - pool->taken;
+}
+
+/* Evicts a chunk from the pool's tier; it stays in the one below. */
+void sim_queue_pool_evict(struct sim_queue_pool *pool, uint32_t chunk, uint64_t now_ns);
+
+/*
+ * What is lost with the last of a program's n chunks: the seconds to compute it, or its part of the time in which all n come from below, each second counting link_weight, whichever is
+ * less. n above 0.
+ */
+double sim_queue_pool_loss_s(const struct sim_queue_pool *pool, uint32_t program, uint32_t n,
+                             uint64_t now_ns);
+
+#endif

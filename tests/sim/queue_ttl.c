@@ -1,0 +1,176 @@
+/*
+ * tests/sim/queue_ttl.c: contexts that are pinned for a time after each answer, as Continuum does: nobody gets their memory until that is over; then they go by last use.
+ *
+ * A pin ends when its time is over and its program is still away (who came back in time and waits to be let in keeps it), when the program is let in, and when it has ended. If nothing runs and whoever is first does not
+ * fit, pins are broken, that of the program that arrived last first.
+ */
+#include <stdlib.h>
+
+#include "tests/sim/continuum.h"
+#include "tests/sim/queue_policy.h"
+
+#define FIXED_S 2.0
+#define LEAST_S 0.01 /* shorter ones are none */
+
+struct ttl {
+  struct sim_queue_pool *pool;
+  struct sim_continuum *continuum; /* NULL: fixed */
+  uint64_t *until_ns;              /* by program; 0: not pinned */
+  uint32_t *tool;                  /* by program: what it waits for */
+  uint32_t pinned;                 /* chunks */
+};
+
+static void destroy(void *own)
+{
+  struct ttl *ttl = own;
+
+  if (!ttl)
+    return;
+  sim_continuum_destroy(ttl->continuum);
+  free(ttl->until_ns);
+  free(ttl->tool);
+  free(ttl);
+}
+
+static kvs_status create(struct sim_queue_pool *pool, void **policy_p)
+{
+  struct ttl *ttl = calloc(1, sizeof *ttl);
+
+  *policy_p = ttl;
+  if (!ttl)
+    return KVS_ERR_NOMEM;
+  ttl->pool = pool;
+  ttl->until_ns = calloc((size_t)pool->work->n_programs + 1, sizeof *ttl->until_ns);
+  ttl->tool = calloc((size_t)pool->work->n_programs + 1, sizeof *ttl->tool);
+  return ttl->until_ns && ttl->tool ? KVS_OK : KVS_ERR_NOMEM;
+}
+
+static kvs_status create_continuum(struct sim_queue_pool *pool, void **policy_p)
+{
+  kvs_status status = create(pool, policy_p);
+
+  return status == KVS_OK ? sim_continuum_create(&((struct ttl *)*policy_p)->continuum) : status;
+}
+
+static void unpin(struct ttl *ttl, uint32_t program)
+{
+  if (ttl->until_ns[program] == 0)
+    return;
+  ttl->until_ns[program] = 0;
+  ttl->pinned -= ttl->pool->tier.there[program];
+  sim_queue_tier_let(&ttl->pool->tier, program);
+}
+
+static void pin(struct ttl *ttl, uint32_t program, double seconds, uint64_t now_ns)
+{
+  if (seconds < LEAST_S || ttl->pool->tier.there[program] == 0)
+    return;
+  ttl->until_ns[program] = now_ns + (uint64_t)(seconds * (double)KVI_NS_PER_S);
+  ttl->pinned += ttl->pool->tier.there[program];
+  sim_queue_tier_hold(&ttl->pool->tier, program);
+}
+
+static void came(void *own, const struct sim_queue_came *what, uint64_t now_ns)
+{
+  struct ttl *ttl = own;
+  uint64_t answered_ns = ttl->pool->answered_ns[what->program];
+
+  if (ttl->continuum && answered_ns > 0)
+    sim_continuum_returned(ttl->continuum, ttl->tool[what->program],
+                           (double)(now_ns - answered_ns) / (double)KVI_NS_PER_S);
+}
+
+static void started(void *own, uint32_t program, double waited_s, uint32_t lost, uint64_t now_ns)
+{
+  struct ttl *ttl = own;
+
+  (void)now_ns;
+  unpin(ttl, program);
+  if (ttl->continuum && lost > 0)
+    sim_continuum_waited(ttl->continuum, waited_s);
+}
+
+/* Without a tier below the context is computed again, with one it is brought from there. */
+static double reload_s(const struct sim_queue_pool *pool, uint32_t chunks)
+{
+  if (pool->lower.capacity > 0)
+    return chunks * pool->bytes_per_chunk / pool->link.bytes_per_s;
+  return sim_cost_of(&pool->cost, 0, (double)chunks * pool->work->chunk_tokens);
+}
+
+static void answered(void *own, const struct sim_queue_answered *what, uint64_t now_ns)
+{
+  struct ttl *ttl = own;
+
+  ttl->tool[what->program] = what->turn->tool;
+  if (what->is_last) {
+    if (ttl->continuum)
+      sim_continuum_ended(ttl->continuum, what->number + 1);
+    return;
+  }
+  pin(ttl, what->program,
+      ttl->continuum ? sim_continuum_ttl(ttl->continuum, what->turn->tool, reload_s(ttl->pool, what->chunks))
+                     : FIXED_S,
+      now_ns);
+}
+
+static void unpin_late(struct ttl *ttl, uint64_t now_ns)
+{
+  for (uint32_t i = 0; i < ttl->pool->work->n_programs; i++)
+    if (ttl->until_ns[i] > 0 && ttl->until_ns[i] <= now_ns && ttl->pool->states[i] == SIM_QUEUE_AWAY)
+      unpin(ttl, i);
+}
+
+/* Chunks that are free or may go. The asker's own are held, and pinned as well perhaps. */
+static uint32_t available(const struct ttl *ttl, const struct sim_queue_asker *asker)
+{
+  const struct sim_queue_pool *pool = ttl->pool;
+  uint32_t own = ttl->until_ns[asker->program] > 0 ? pool->tier.there[asker->program] : 0;
+
+  return sim_queue_pool_free(pool) + pool->tier.used - pool->held - (ttl->pinned - own);
+}
+
+static bool make_room(void *own, const struct sim_queue_asker *asker, uint64_t now_ns)
+{
+  struct ttl *ttl = own;
+
+  unpin_late(ttl, now_ns);
+  for (uint32_t i = ttl->pool->work->n_programs;
+       i-- > 0 && asker->is_desperate && available(ttl, asker) < asker->chunks;)
+    if (i != asker->program)
+      unpin(ttl, i);
+  return available(ttl, asker) >= asker->chunks && sim_queue_evict_until(ttl->pool, asker->chunks, now_ns);
+}
+
+/* The next pin that ends by itself. */
+static uint64_t changes_ns(void *own, uint64_t now_ns)
+{
+  struct ttl *ttl = own;
+  uint64_t next_ns = UINT64_MAX;
+
+  for (uint32_t i = 0; i < ttl->pool->work->n_programs; i++)
+    if (ttl->until_ns[i] > now_ns && ttl->until_ns[i] < next_ns && ttl->pool->states[i] == SIM_QUEUE_AWAY)
+      next_ns = ttl->until_ns[i];
+  return next_ns;
+}
+
+const struct sim_queue_policy_ops sim_queue_fixed_ttl = {.name = "fixed-ttl",
+                                                         .about = "pinned for 2 s after each answer",
+                                                         .order = &kvi_policy_leaf_lru,
+                                                         .create = create,
+                                                         .destroy = destroy,
+                                                         .started = started,
+                                                         .answered = answered,
+                                                         .make_room = make_room,
+                                                         .changes_ns = changes_ns};
+const struct sim_queue_policy_ops sim_queue_continuum = {
+    .name = "continuum",
+    .about = "pinned for the time that Continuum's formula gives",
+    .order = &kvi_policy_leaf_lru,
+    .create = create_continuum,
+    .destroy = destroy,
+    .came = came,
+    .started = started,
+    .answered = answered,
+    .make_room = make_room,
+    .changes_ns = changes_ns};
