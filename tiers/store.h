@@ -326,6 +326,8 @@ struct kvi_tenant_info {
 };
 /* From tenant number `first` on; number 0 is the account of those who are not configured. Returns how many; 0: there are no more, or none is configured. */
 size_t kvi_store_tenants(struct kvi_store *store, uint32_t first, struct kvi_tenant_info *infos, size_t room);
+/* Bounds and weight of a tenant that is configured; of another: nothing. What it has beyond a smaller bound goes as it puts. */
+void kvi_store_tenant_set(struct kvi_store *store, const struct kvi_tenant_config *config);
 /* The number of a tenant of this name, which is its place in the configuration + 1; 0: not configured. */
 uint32_t kvi_store_tenant_find(const struct kvi_store *store, const char *name);
 

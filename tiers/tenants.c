@@ -131,6 +131,23 @@ void kvi_tenants_destroy(struct kvi_store *store)
   free(all);
 }
 
+void kvi_store_tenant_set(struct kvi_store *store, const struct kvi_tenant_config *config)
+{
+  uint32_t number = kvi_store_tenant_find(store, config->name);
+  struct kvi_tenant_info *info;
+
+  if (number == 0)
+    return;
+  info = &store->tenants->tenants[number].info;
+  pthread_mutex_lock(&store->lock);
+  store->tenants->weights -= info->weight;
+  info->weight = config->weight ? config->weight : 1;
+  store->tenants->weights += info->weight;
+  info->dram_max = config->dram_bytes;
+  info->medium_max = config->medium_bytes;
+  pthread_mutex_unlock(&store->lock);
+}
+
 size_t kvi_store_tenants(struct kvi_store *store, uint32_t first, struct kvi_tenant_info *infos, size_t room)
 {
   const struct kvi_tenants *all = store->tenants;
@@ -364,6 +381,10 @@ static kvs_status take_step(struct kvi_store *store, struct tenant *tenant, bool
   kvs_status status = KVS_PENDING;
 
   pthread_mutex_lock(&store->lock);
+  if (bounded && tenant->info.dram_max > 0 && need > tenant->info.dram_max) {
+    status = KVS_ERR_QUOTA; /* nothing has to go for what never fits */
+    goto out;
+  }
   while (looks > 0 && !take_locked(tenant, bounded, need)) {
     if (!own_one_locked(store, tenant, OWN_MEMORY, &looks)) {
       if (is_vain(&tenant->queues[OWN_MEMORY]))
@@ -400,10 +421,6 @@ kvs_status kvi_account_take(struct kvi_store *store, uint32_t account, bool boun
     return KVS_OK;
   tenant = &store->tenants->tenants[account];
   *taken_p = room_most(store->tenants, length);
-  if (bounded && tenant->info.dram_max > 0 && *taken_p > tenant->info.dram_max) {
-    refused(store, tenant);
-    return KVS_ERR_QUOTA;
-  }
   do {
     status = take_step(store, tenant, bounded, *taken_p, &left);
     if (status == KVS_ERR_QUOTA && !expired) { /* leases that have run out may be all that is in the way */

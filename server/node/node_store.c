@@ -78,7 +78,11 @@ kvs_status kvi_node_open_store(struct kvi_node *node, char *error, size_t error_
       .codec_threads = values->dram_codec == KVI_NODE_CODEC_NONE ? 0 : (uint32_t)values->codec_threads,
   };
   char size[KVI_FORMAT_MAX];
-  kvs_status status = create_ssd(values, &config.medium, error, error_size);
+  kvs_status status;
+
+  if (node->tenants != NULL)
+    config.tenants = kvi_node_tenants_configs(node->tenants, &config.n_tenants);
+  status = create_ssd(values, &config.medium, error, error_size);
 
   if (status == KVS_OK && config.medium != NULL) {
     status = kvi_node_faults_add(values->ssd_test_fault, &config.medium, &node->ssd_faults);
