@@ -41,7 +41,7 @@ struct row {
   "Chunks that left memory and stayed in the tier: for room, or ahead of that at the high mark."
 #define HELP_EVICTIONS                                                                                       \
   "Chunks evicted from the node that were in this tier, and in none below: for room, for an entry of the "   \
-  "index, or because an operator asked."
+  "index, because an operator asked, or for others of its tenant, which has a bound."
 
 #define HELP_ENCODED "Chunks that were encoded on their way to the tier; in memory, after they were put."
 #define HELP_UNENCODED                                                                                       \
@@ -118,6 +118,8 @@ static const struct row rows[] = {
      STORE(evictions_by[0][KVI_EVICT_INDEX])},
     {"kvasir_tier_evictions_total", "tier=\"dram\",rule=\"asked\"", HELP_EVICTIONS, COUNTER,
      STORE(evictions_by[0][KVI_EVICT_ASKED])},
+    {"kvasir_tier_evictions_total", "tier=\"dram\",rule=\"quota\"", HELP_EVICTIONS, COUNTER,
+     STORE(evictions_by[0][KVI_EVICT_QUOTA])},
     {"kvasir_tier_encode_queue", DRAM, "Chunks that wait to be encoded, or are.", GAUGE, STORE(coding)},
     {"kvasir_tier_encoded_chunks_total", DRAM, HELP_ENCODED, COUNTER, STORE(coded_chunks)},
     {"kvasir_tier_encoded_raw_bytes_total", DRAM, "Bytes of encoded chunks before.", COUNTER,
@@ -198,6 +200,8 @@ static const struct row rows[] = {
      STORE(evictions_by[1][KVI_EVICT_INDEX])},
     {"kvasir_tier_evictions_total", "tier=\"ssd\",rule=\"asked\"", HELP_EVICTIONS, COUNTER,
      STORE(evictions_by[1][KVI_EVICT_ASKED])},
+    {"kvasir_tier_evictions_total", "tier=\"ssd\",rule=\"quota\"", HELP_EVICTIONS, COUNTER,
+     STORE(evictions_by[1][KVI_EVICT_QUOTA])},
     {"kvasir_tier_evicted_bytes_total", SSD, "Payload bytes of these.", COUNTER, STORE(medium_evicted_bytes)},
     {"kvasir_tier_lost_total", SSD, "Chunks whose copy could not be read, or whose device has failed.",
      COUNTER, STORE(medium_lost)},
