@@ -131,19 +131,37 @@ static kvs_status take_spaces(struct question *question, const ProtobufCMessage 
   return question->json.status;
 }
 
-/* Asks for a page and appends it. */
-static kvs_status ask_spaces(kvsc_client *client, kvi_deadline deadline, struct question *question,
-                             kvi_strbuf *all)
+static kvs_status take_tenants(struct question *question, const ProtobufCMessage *reply)
 {
-  Kvasir__V1__ListSpacesRequest request = KVASIR__V1__LIST_SPACES_REQUEST__INIT;
+  const Kvasir__V1__TenantsReply *tenants = (const Kvasir__V1__TenantsReply *)reply;
+
+  if (tenants->cursor != 0 && tenants->cursor <= question->cursor)
+    return KVS_ERR_PROTOCOL; /* it would never end */
+  question->cursor = tenants->cursor;
+  kvi_client_json_tenants(&question->json, tenants);
+  return question->json.status;
+}
+
+/* A list that comes in pages. */
+struct pages {
+  enum kvi_method method;
+  const ProtobufCMessage *request;
+  uint64_t *cursor; /* the request's */
+  const char *begin;
+};
+
+/* Asks for a page and appends it. */
+static kvs_status ask_page(kvsc_client *client, kvi_deadline deadline, const struct pages *pages,
+                           struct question *question, kvi_strbuf *all)
+{
   uint64_t left_ms = kvi_deadline_remaining_ms(deadline);
   bool first = question->cursor == 0;
   kvs_status status;
 
   if (left_ms == 0)
     return KVS_ERR_DEADLINE;
-  request.cursor = question->cursor;
-  status = ask(client, KVI_METHOD_LIST_SPACES, &request.base, (uint32_t)left_ms, question);
+  *pages->cursor = question->cursor;
+  status = ask(client, pages->method, pages->request, (uint32_t)left_ms, question);
   if (status == KVS_OK && question->json.length > 0) {
     kvi_strbuf_add(all, first ? "" : ",");
     kvi_strbuf_add(all, kvi_strbuf_text(&question->json));
@@ -152,9 +170,9 @@ static kvs_status ask_spaces(kvsc_client *client, kvi_deadline deadline, struct 
   return status == KVS_OK ? all->status : status;
 }
 
-kvs_status kvsc_spaces_json(kvsc_client *client, uint32_t timeout_ms, char **json_p)
+static kvs_status ask_pages(kvsc_client *client, uint32_t timeout_ms, const struct pages *pages,
+                            struct question *question, char **json_p)
 {
-  struct question question = {.take = take_spaces};
   kvi_deadline deadline;
   kvs_status status;
   kvi_strbuf all;
@@ -166,10 +184,10 @@ kvs_status kvsc_spaces_json(kvsc_client *client, uint32_t timeout_ms, char **jso
     return KVS_ERR_INVALID;
   deadline = kvi_deadline_from_ms(timeout_ms > 0 ? timeout_ms : client->timeout_ms);
   kvi_strbuf_init(&all, KVI_CLIENT_JSON_MAX);
-  kvi_strbuf_add(&all, "{\"spaces\":[");
+  kvi_strbuf_add(&all, pages->begin);
   do
-    status = ask_spaces(client, deadline, &question, &all);
-  while (status == KVS_OK && question.cursor != 0);
+    status = ask_page(client, deadline, pages, question, &all);
+  while (status == KVS_OK && question->cursor != 0);
   kvi_strbuf_add(&all, "]}");
   if (status == KVS_OK)
     status = all.status;
@@ -179,6 +197,30 @@ kvs_status kvsc_spaces_json(kvsc_client *client, uint32_t timeout_ms, char **jso
   }
   kvi_strbuf_free(&all);
   return status;
+}
+
+kvs_status kvsc_spaces_json(kvsc_client *client, uint32_t timeout_ms, char **json_p)
+{
+  Kvasir__V1__ListSpacesRequest request = KVASIR__V1__LIST_SPACES_REQUEST__INIT;
+  const struct pages pages = {.method = KVI_METHOD_LIST_SPACES,
+                              .request = &request.base,
+                              .cursor = &request.cursor,
+                              .begin = "{\"spaces\":["};
+  struct question question = {.take = take_spaces};
+
+  return ask_pages(client, timeout_ms, &pages, &question, json_p);
+}
+
+kvs_status kvsc_tenants_json(kvsc_client *client, uint32_t timeout_ms, char **json_p)
+{
+  Kvasir__V1__TenantsRequest request = KVASIR__V1__TENANTS_REQUEST__INIT;
+  const struct pages pages = {.method = KVI_METHOD_TENANTS,
+                              .request = &request.base,
+                              .cursor = &request.cursor,
+                              .begin = "{\"tenants\":["};
+  struct question question = {.take = take_tenants};
+
+  return ask_pages(client, timeout_ms, &pages, &question, json_p);
 }
 
 static kvs_status take_chunks(struct question *question, const ProtobufCMessage *reply)

@@ -156,8 +156,8 @@ destroy_mutex:
 }
 
 /*
- * Waits for the first connection. The wire says when it has one, but not when it was refused for its version: that is
- * looked at now and then. KVS_ERR_VERSION; everything else is no reason not to open.
+ * Waits for the first connection. The wire says when it has one, but not when it was refused for its version or credential: that
+ * is looked at now and then. KVS_ERR_VERSION; everything else is no reason not to open.
  */
 static kvs_status wait_connected(kvsc_client *client, uint32_t wait_ms)
 {
@@ -166,7 +166,8 @@ static kvs_status wait_connected(kvsc_client *client, uint32_t wait_ms)
   kvs_status status = KVS_OK;
 
   pthread_mutex_lock(&client->mutex);
-  while (!client->connected && !kvi_deadline_expired(deadline) && status != KVS_ERR_VERSION) {
+  while (!client->connected && !kvi_deadline_expired(deadline) && status != KVS_ERR_VERSION &&
+         status != KVS_ERR_DENIED) {
     (void)kvi_cond_wait(&client->state_changed, &client->mutex,
                         kvi_deadline_earlier(deadline, kvi_deadline_from_ms(look_ms)));
     pthread_mutex_unlock(&client->mutex);

@@ -60,6 +60,38 @@ static void add_damaged(kvi_strbuf *json, const Kvasir__V1__DamagedChunk *chunk)
   kvi_strbuf_addf(json, ",\"age_ms\":%" PRIu64 "}", chunk->age_ms);
 }
 
+static void add_tenant(kvi_strbuf *json, const Kvasir__V1__TenantInfo *tenant)
+{
+  const struct {
+    const char *name;
+    uint64_t value;
+  } numbers[] = {{"weight", tenant->weight},
+                 {"dram_bytes", tenant->dram_bytes},
+                 {"dram_quota", tenant->dram_max},
+                 {"ssd_bytes", tenant->ssd_bytes},
+                 {"ssd_quota", tenant->ssd_max},
+                 {"chunks", tenant->chunks},
+                 {"spaces", tenant->spaces},
+                 {"own_evictions", tenant->own_evictions},
+                 {"own_demotions", tenant->own_demotions},
+                 {"puts_refused", tenant->puts_refused},
+                 {"writes_refused", tenant->writes_refused}};
+
+  kvi_strbuf_add(json, "{");
+  add_string(json, "name", tenant->name);
+  for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+    kvi_strbuf_addf(json, ",\"%s\":%" PRIu64, numbers[i].name, numbers[i].value);
+  kvi_strbuf_add(json, "}");
+}
+
+void kvi_client_json_tenants(kvi_strbuf *json, const Kvasir__V1__TenantsReply *reply)
+{
+  for (size_t i = 0; i < reply->n_tenants; i++) {
+    kvi_strbuf_add(json, i > 0 ? "," : "");
+    add_tenant(json, reply->tenants[i]);
+  }
+}
+
 void kvi_client_json_stats(kvi_strbuf *json, const Kvasir__V1__StatsReply *reply)
 {
   kvi_strbuf_add(json, "{");

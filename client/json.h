@@ -7,10 +7,11 @@
 
 #define KVI_CLIENT_JSON_MAX (64u << 20) /* bytes of one document */
 
-/* Each appends one document, save spaces: one page of them, with commas between. */
+/* Each appends one document, save spaces and tenants: one page of them, with commas between. */
 void kvi_client_json_stats(kvi_strbuf *json, const Kvasir__V1__StatsReply *reply);
 void kvi_client_json_programs(kvi_strbuf *json, const Kvasir__V1__ListProgramsReply *reply);
 void kvi_client_json_spaces(kvi_strbuf *json, const Kvasir__V1__ListSpacesReply *reply);
+void kvi_client_json_tenants(kvi_strbuf *json, const Kvasir__V1__TenantsReply *reply);
 void kvi_client_json_chunks(kvi_strbuf *json, const Kvasir__V1__ListChunksReply *reply);
 void kvi_client_json_why(kvi_strbuf *json, const Kvasir__V1__WhyMissReply *reply);
 

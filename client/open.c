@@ -20,6 +20,8 @@ static kvs_status open_grpc(void *ctx, const kvsc_options *options, kvi_wire_sta
       .tls_cert_file = options->tls_cert_file,
       .tls_key_file = options->tls_key_file,
       .tls_server_name = options->tls_server_name,
+      .token_file = options->token_file,
+      .plain_token = options->plain_token != 0,
       .hand_over = options->hand_over != 0,
       .software = KVI_SOFTWARE,
   };

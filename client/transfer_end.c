@@ -16,6 +16,7 @@ bool kvi_client_node_is_out(kvs_status status)
   case KVS_ERR_VERSION:
   case KVS_ERR_PROTOCOL:
   case KVS_ERR_DRAINING:
+  case KVS_ERR_DENIED: /* an engine recomputes, whyever the node does not serve it */
     return true;
   default:
     return false;

@@ -55,7 +55,9 @@ static kvs_status open_client(kvs_connector *connector, const kvs_options *optio
                          .encode = options->encode,
                          .encode_planes = options->encode_planes,
                          .encode_threads = options->encode_threads,
-                         .encode_mib = options->encode_mib};
+                         .encode_mib = options->encode_mib,
+                         .token_file = options->token_file,
+                         .plain_token = options->plain_token};
   enum kvi_connector_endpoint kind;
   uint64_t bytes;
   kvs_status status = kvi_connector_endpoint_parse(options->endpoint, &kind, &bytes);

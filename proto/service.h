@@ -36,7 +36,8 @@ enum kvi_miss_cause {
 /* Who asks. One per connection (or stream); leases and unfinished puts belong to it and end with it. */
 struct kvi_peer {
   uint64_t id;        /* unique in this process, never 0 */
-  const char *tenant; /* "default" until there are credentials */
+  const char *tenant; /* whose chunks it sees; "default" where there are no credentials */
+  bool limited;       /* it is told of its own tenant only, and changes nothing of the node */
   const char *name;   /* for logs: address or "pid 123 uid 0" */
 };
 
@@ -124,7 +125,7 @@ struct kvi_service_ops {
    * A control call. request is of the method's type and valid during the call. *reply_p is of the method's reply type
    * and allocated with protobuf-c's default allocator; the wire frees it with protobuf_c_message_free_unpacked. KVS_PENDING: wait->done will be
    * called, perhaps before this returns (wait NULL: answered at once, with what is known here). Errors
-   * are transport-level only (KVS_ERR_UNSUPPORTED, KVS_ERR_DRAINING, KVS_ERR_NOMEM); everything else is the reply's status.
+   * are transport-level only (KVS_ERR_UNSUPPORTED, KVS_ERR_DRAINING, KVS_ERR_DENIED: not for a limited peer, KVS_ERR_NOMEM); everything else is the reply's status.
    */
   kvs_status (*call)(void *service, const struct kvi_peer *peer, enum kvi_method method,
                      const ProtobufCMessage *request, struct kvi_call_wait *wait, ProtobufCMessage **reply_p);
@@ -133,7 +134,7 @@ struct kvi_service_ops {
    * KVS_OK: land the bytes, then put_commit or put_abort, exactly one of them.
    * KVS_EXISTS: it is stored; nothing to do.  KVS_PENDING: an equal put is in flight; wait_fn will be called once.
    * Errors: KVS_ERR_SPACE_UNKNOWN, KVS_ERR_SPACE_MISMATCH, KVS_ERR_KEY_LENGTH, KVS_ERR_TOO_LARGE, KVS_ERR_FULL,
-   * KVS_ERR_INVALID, KVS_ERR_DRAINING, KVS_ERR_BUSY.
+   * KVS_ERR_INVALID, KVS_ERR_DRAINING, KVS_ERR_BUSY, KVS_ERR_QUOTA.
    */
   kvs_status (*put_begin)(void *service, const struct kvi_peer *peer, const struct kvi_put_request *request,
                           kvi_put_wait_fn *wait_fn, void *wait_ctx, struct kvi_landing *landing_p);

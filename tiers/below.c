@@ -36,7 +36,9 @@ kvi_medium_handle kvi_below_handle(const struct kvi_store *store, uint32_t numbe
 void kvi_below_handle_set(struct kvi_store *store, uint32_t number, kvi_medium_handle handle)
 {
   struct kvi_entry *entry = &store->entries[number];
+  bool had = kvi_below_has(store, number), has = handle != 0;
 
+  kvi_account_copy_locked(store, number, ((int64_t)has - (int64_t)had) * kvi_below_length(entry));
   if (entry->state == KVI_ENTRY_RESIDENT) {
     store->below->handles[entry->object] = handle;
   } else if (entry->state == KVI_ENTRY_FETCHING) {
@@ -75,6 +77,8 @@ void kvi_entry_resize_locked(struct kvi_store *store, uint32_t number, uint32_t 
   struct kvi_space_entry *space = &store->spaces[entry->space];
 
   space->bytes = space->bytes - entry->length + length;
+  if (entry->state != KVI_ENTRY_RESIDENT && kvi_below_has(store, number)) /* that is the copy's length */
+    kvi_account_copy_locked(store, number, (int64_t)length - (int64_t)entry->length);
   entry->length = length & KVI_LENGTH_MASK;
 }
 
@@ -107,7 +111,8 @@ void kvi_entry_leave_locked(struct kvi_store *store, uint32_t number)
   kvi_entry_loss_set_locked(store, number, kvi_below_loss(entry));
   kvi_entry_resize_locked(store, number, kvi_below_length(entry));
   entry->state = KVI_ENTRY_BELOW;
-  kvi_below_handle_set(store, number, handle);
+  entry->handle_low = (uint32_t)handle; /* the copy is the one that it had: no more of them */
+  entry->handle_high = (uint32_t)(handle >> 32);
 }
 
 /* ---- what the medium asks ---- */
@@ -142,6 +147,7 @@ static void copy_resize_locked(struct kvi_store *store, uint32_t number, const s
   struct kvi_entry *entry = &store->entries[number];
 
   if (entry->state == KVI_ENTRY_RESIDENT) {
+    kvi_account_copy_locked(store, number, (int64_t)copy->length - (int64_t)entry->medium_length);
     entry->medium_length = copy->length & KVI_LENGTH_MASK;
     entry->medium_loss = copy->loss & KVI_LOSS_MAX;
   } else {
@@ -387,6 +393,8 @@ static bool found_add_locked(struct kvi_store *store, const struct kvi_medium_fo
   store->policy_ops->move(store->policy, number, KVI_POLICY_MEDIUM);
   store->spaces[space].chunks++;
   store->spaces[space].bytes += entry->length;
+  kvi_account_chunks_locked(store, number, 1);
+  kvi_own_place_locked(store, number);
   store->stats.chunks++;
   store->stats.medium_chunks++;
   store->stats.medium_only++;

@@ -57,7 +57,8 @@ void kvi_bytes_replace_locked(struct kvi_store *store, uint32_t number, kvi_tier
   if (below)
     kvi_clean_add_locked(store, number);
   if (resident)
-    store->dram->ops->drop(store->dram, worse);
+    kvi_object_drop_locked(store, worse);
+  kvi_own_place_locked(store, number);
 }
 
 kvs_status kvi_better_take_locked(struct kvi_store *store, const struct kvi_store_landing *landing,

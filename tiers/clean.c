@@ -99,8 +99,9 @@ void kvi_demote_locked(struct kvi_store *store, uint32_t number, enum kvi_demote
 
   kvi_clean_remove_locked(store, number);
   kvi_entry_unwrite_locked(store, number); /* a better one than the copy, which was not written in time */
-  store->dram->ops->drop(store->dram, entry->object);
+  kvi_object_drop_locked(store, entry->object);
   kvi_entry_leave_locked(store, number);
+  kvi_own_place_locked(store, number);
   store->stats.medium_only++;
   store->stats.demotions_by[rule]++;
 }

@@ -219,7 +219,9 @@ static kvs_status object_reserve(struct job *job, const struct kvi_encoded *enco
       .length = encoded->length, .n_segments = encoded->n_segments, .segment_lengths = lengths};
 
   (void)store->dram->ops->label(store->dram, job->object, &wanted.label, &wanted.label_length);
-  return kvi_room_take(store, &wanted, object_p);
+  /* beyond the tenant's bound too, until the raw one goes: as many chunks as there are threads */
+  return kvi_room_take(store, store->spaces[store->entries[job->entry].space].account, false, &wanted,
+                       object_p);
 }
 
 static kvs_status object_fill(struct kvi_store *store, const struct kvi_encoded *encoded,
@@ -253,7 +255,7 @@ static kvs_status object_make(struct job *job, const struct kvi_encoded *encoded
   if (status == KVS_OK) {
     status = object_fill(store, encoded, segments, *object_p);
     if (status != KVS_OK)
-      store->dram->ops->drop(store->dram, *object_p);
+      kvi_object_drop(store, *object_p);
   }
   free(segments);
   return status;
@@ -296,7 +298,7 @@ static kvs_status replace(struct job *job, struct kvi_encode_room *room)
   status = publish_locked(job, &encoded, object);
   pthread_mutex_unlock(&store->lock);
   if (status != KVS_OK)
-    store->dram->ops->drop(store->dram, object);
+    kvi_object_drop(store, object);
   return status;
 }
 

@@ -178,6 +178,7 @@ static uint64_t cut_one_locked(struct kvi_store *store, uint32_t number, bool *l
   *later_p = status == KVS_OK || status == KVS_ERR_BUSY;
   if (status != KVS_OK)
     return 0;
+  kvi_account_cut_locked(store, entry->object);
   store->stats.cut_chunks++;
   store->stats.cut_bytes += entry->length - rest.length;
   kvi_entry_resize_locked(store, number, (uint32_t)rest.length);

@@ -37,9 +37,9 @@ static kvs_status object_reserve(struct kvi_fetch *fetch, uint32_t n_segments, c
                                     .label_length = fetch->get.identity.key_length};
   kvs_status status;
 
-  status = kvi_room_take(fetch->store, &wanted, &fetch->object);
+  status = kvi_room_take(fetch->store, fetch->account, true, &wanted, &fetch->object);
   fetch->landed = status == KVS_OK;
-  return status;
+  return status == KVS_ERR_QUOTA ? KVS_ERR_FULL : status;
 }
 
 static kvs_status room(struct kvi_medium_get *get, const struct kvi_iov **iov_p, uint32_t *n_iov_p)
@@ -122,6 +122,7 @@ static kvs_status entry_end_locked(struct kvi_store *store, struct kvi_fetch *fe
     store->stats.medium_only--;
     store->stats.promotions++;
     kvi_clean_add_locked(store, fetch->entry);
+    kvi_own_place_locked(store, fetch->entry);
   } else if (status == KVS_ERR_CORRUPT || status == KVS_MISS) {
     fetch->cause = status == KVS_MISS ? KVI_MISS_EVICTED : KVI_MISS_CORRUPT;
     store->stats.corrupt += status == KVS_ERR_CORRUPT;
@@ -172,7 +173,7 @@ static kvs_status replaced_end_locked(struct kvi_store *store, struct kvi_fetch 
     kvi_write_through_locked(store, fetch->entry, 0);
   }
   if (fetch->landed)
-    store->dram->ops->drop(store->dram, fetch->object);
+    kvi_object_drop_locked(store, fetch->object);
   fetch->landed = false;
   if (here) {
     fetch->object = entry->object;
@@ -248,7 +249,7 @@ static bool read_again_locked(struct kvi_store *store, struct kvi_fetch *fetch)
     return false;
   fetch->rereads++;
   if (fetch->landed)
-    store->dram->ops->drop(store->dram, fetch->object);
+    kvi_object_drop_locked(store, fetch->object);
   fetch->landed = false;
   fetch->get.handle = fetch->handle;
   fetch->get.length = fetch->length = store->entries[fetch->entry].length;
@@ -290,7 +291,7 @@ static void fetch_done(struct kvi_medium_get *get, kvs_status status)
   if (status == KVS_MISS || status == KVS_ERR_BUSY) {
     store->stats.fetch_misses++;
     if (fetch->landed)
-      store->dram->ops->drop(store->dram, fetch->object);
+      kvi_object_drop_locked(store, fetch->object);
   }
   if (fetch->replaced)
     kvi_entry_unhold_locked(store, fetch->entry);
@@ -331,6 +332,7 @@ static kvs_status fetch_start_locked(struct kvi_store *store, uint32_t number, c
   memcpy(fetch->key, key, space->key_length);
   fetch->store = store;
   fetch->entry = number;
+  fetch->account = space->account;
   fetch->length = entry->length;
   fetch->handle = kvi_below_handle(store, number);
   fetch->get = (struct kvi_medium_get){.identity = {.tenant = space->tenant,

@@ -222,6 +222,7 @@ static void entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi
 {
   struct kvi_entry *entry = &store->entries[number];
   struct kvi_space_entry *space = &store->spaces[entry->space];
+  uint32_t parent = kvi_own_remove_locked(store, number);
 
   assert(kvi_entry_is_present(entry));
   assert((key != NULL) == (cause == KVI_MISS_DELETED || cause == KVI_MISS_CORRUPT));
@@ -229,10 +230,11 @@ static void entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi
   space->chunks--;
   space->bytes -= entry->length;
   store->stats.chunks--;
+  kvi_account_chunks_locked(store, number, -1);
   if (entry->state == KVI_ENTRY_RESIDENT) {
     kvi_cut_remove_locked(store, number);
     kvi_coder_forget_locked(store->coder, number);
-    store->dram->ops->drop(store->dram, entry->object);
+    kvi_object_drop_locked(store, entry->object);
   } else if (entry->state == KVI_ENTRY_FETCHING)
     kvi_fetch_forget_locked(store, number, cause);
   store->stats.writes_lost += entry->queued || entry->writing;
@@ -247,6 +249,7 @@ static void entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi
     kvi_below_forget_locked(store, number, key); /* an older copy, or one that is being written */
   }
   kvi_entry_forget_locked(store, number, cause);
+  kvi_own_leaf_locked(store, parent);
 }
 
 void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause,
@@ -271,6 +274,8 @@ void kvi_entry_unhold_locked(struct kvi_store *store, uint32_t number)
 
   if (left == 0 && store->entries[number].state == KVI_ENTRY_RESIDENT)
     kvi_marks_again_locked(store); /* it may leave memory now */
+  if (left == 0)
+    kvi_own_unheld_locked(store, number);
   if (left > 0 || store->entries[number].state != KVI_ENTRY_ZOMBIE)
     return;
   store->policy_ops->info(store->policy, number, &info);

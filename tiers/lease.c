@@ -149,6 +149,7 @@ static void number_give_locked(struct kvi_store *store, uint32_t number)
 {
   struct kvi_lease *lease = &store->leases[number];
 
+  (void)kvi_account_share_locked(store, lease->account, KVI_SHARED_LEASES, -1);
   store->lease_references -= lease->room;
   lease->entries = NULL;
   lease->n_entries = lease->room = 0;
@@ -158,7 +159,8 @@ static void number_give_locked(struct kvi_store *store, uint32_t number)
   store->lease_free = number;
 }
 
-kvs_status kvi_lease_prepare(struct kvi_store *store, uint64_t owner, uint32_t room, uint32_t *number_p)
+kvs_status kvi_lease_prepare(struct kvi_store *store, uint32_t account, uint64_t owner, uint32_t room,
+                             uint32_t *number_p)
 {
   uint32_t *entries = malloc(room * sizeof(*entries));
   uint32_t number = KVI_NONE;
@@ -167,12 +169,15 @@ kvs_status kvi_lease_prepare(struct kvi_store *store, uint64_t owner, uint32_t r
   if (!entries)
     return KVS_ERR_NOMEM;
   pthread_mutex_lock(&store->lock);
-  if (store->lease_references + room <= store->lease_references_max)
+  if (store->lease_references + room <= store->lease_references_max &&
+      kvi_account_share_locked(store, account, KVI_SHARED_LEASES, 0))
     number = number_take_locked(store);
   if (number != KVI_NONE) {
     struct kvi_lease *lease = &store->leases[number];
 
+    (void)kvi_account_share_locked(store, account, KVI_SHARED_LEASES, 1);
     lease->owner = owner;
+    lease->account = account;
     lease->entries = entries;
     lease->n_entries = 0;
     lease->room = room;

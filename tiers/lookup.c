@@ -175,13 +175,16 @@ static void step(struct walk *walk, uint32_t first, uint32_t n)
 static void lease_begin(struct walk *walk)
 {
   const struct kvi_store_lookup *lookup = walk->lookup;
+  uint32_t account = 0;
 
   walk->lease = KVI_NONE;
   if (lookup->lease_ms == 0 || lookup->peek)
     return;
   kvi_store_expire(walk->store);
+  for (uint32_t s = 0; s < lookup->n_spaces && account == 0; s++)
+    account = walk->spaces[s] == KVI_NONE ? 0 : walk->store->spaces[walk->spaces[s]].account;
   walk->result->lease_status =
-      kvi_lease_prepare(walk->store, lookup->owner, lookup->n_keys * lookup->n_spaces, &walk->lease);
+      kvi_lease_prepare(walk->store, account, lookup->owner, lookup->n_keys * lookup->n_spaces, &walk->lease);
 }
 
 static void lease_end(struct walk *walk)

@@ -76,16 +76,25 @@ static uint32_t entry_take_locked(struct kvi_store *store, uint64_t hash, uint32
 {
   uint32_t number = kvi_entry_create_locked(store, hash, space, tag);
 
-  if (number == KVI_NONE && kvi_store_drop_one_locked(store))
+  if (number == KVI_NONE &&
+      (kvi_own_drop_one_locked(store, store->spaces[space].account) || kvi_store_drop_one_locked(store)))
     number = kvi_entry_create_locked(store, hash, space, tag);
   return number;
 }
 
+static bool landing_is_free_locked(struct kvi_store *store, uint32_t space)
+{
+  return store->landing_free != KVI_NONE &&
+         kvi_account_share_locked(store, store->spaces[space].account, KVI_SHARED_LANDINGS, 0);
+}
+
 /* There is a free one. */
-static uint32_t landing_take_locked(struct kvi_store *store)
+static uint32_t landing_take_locked(struct kvi_store *store, uint32_t space)
 {
   uint32_t number = store->landing_free;
   struct kvi_store_landing *landing = &store->landings[number];
+
+  (void)kvi_account_share_locked(store, store->spaces[space].account, KVI_SHARED_LANDINGS, 1);
 
   store->landing_free = landing->next_free;
   *landing = (struct kvi_store_landing){.parent = KVI_NONE, .first_waiter = KVI_NONE};
@@ -106,9 +115,9 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
 
   if (number != KVI_NONE && kvi_entry_is_present(&store->entries[number]) &&
       kvi_better_wanted_locked(store, number, request->quality, request->fetched)) {
-    if (store->landing_free == KVI_NONE)
+    if (!landing_is_free_locked(store, space))
       return KVS_ERR_BUSY;
-    *landing_p = landing_take_locked(store);
+    *landing_p = landing_take_locked(store, space);
     kvi_better_begin_locked(store, &store->landings[*landing_p], number);
     return KVS_OK;
   }
@@ -122,7 +131,7 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
   if (number != KVI_NONE)
     return kvi_waiter_add_locked(store, store->entries[number].object, kvi_quality_loss(request->quality),
                                  wait_fn, wait_ctx);
-  if (store->landing_free == KVI_NONE)
+  if (!landing_is_free_locked(store, space))
     return KVS_ERR_BUSY;
   parent = parent_find_locked(store, space, request);
   if (parent != KVI_NONE)
@@ -133,7 +142,7 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
       kvi_entry_unhold_locked(store, parent);
     return KVS_ERR_FULL;
   }
-  *landing_p = landing_take_locked(store);
+  *landing_p = landing_take_locked(store, space);
   landing = &store->landings[*landing_p];
   landing->entry = number;
   landing->parent = parent;
@@ -163,8 +172,9 @@ static kvs_status begin_locked(struct kvi_store *store, const char *tenant,
   return landing_open_locked(store, space, request, tag, wait_fn, wait_ctx, use, landing_p);
 }
 
-kvs_status kvi_room_take(struct kvi_store *store, const struct kvi_tier_request *wanted,
-                         kvi_tier_object *object_p)
+/* Room in memory, whosever chunks go for it. */
+static kvs_status any_room_take(struct kvi_store *store, const struct kvi_tier_request *wanted,
+                                kvi_tier_object *object_p)
 {
   struct kvi_room_search search = {0};
   uint64_t evicted = 0;
@@ -190,7 +200,20 @@ kvs_status kvi_room_take(struct kvi_store *store, const struct kvi_tier_request 
   }
 }
 
-kvs_status kvi_put_room_take(struct kvi_store *store, const struct kvi_put_request *request,
+kvs_status kvi_room_take(struct kvi_store *store, uint32_t account, bool bounded,
+                         const struct kvi_tier_request *wanted, kvi_tier_object *object_p)
+{
+  uint64_t taken;
+  kvs_status status = kvi_account_take(store, account, bounded, wanted->length, &taken);
+
+  if (status != KVS_OK)
+    return status;
+  status = any_room_take(store, wanted, object_p);
+  kvi_account_settle(store, account, taken, status == KVS_OK, status == KVS_OK ? *object_p : 0);
+  return status;
+}
+
+kvs_status kvi_put_room_take(struct kvi_store *store, uint32_t account, const struct kvi_put_request *request,
                              kvi_tier_object *object_p)
 {
   bool in_chain = !request->unchained && request->place > 0;
@@ -202,7 +225,7 @@ kvs_status kvi_put_room_take(struct kvi_store *store, const struct kvi_put_reque
   wanted.label = label;
   wanted.label_length =
       kvi_label_write(label, request->key, in_chain ? request->parent : NULL, request->key_length);
-  return kvi_room_take(store, &wanted, object_p);
+  return kvi_room_take(store, account, true, &wanted, object_p);
 }
 
 /* ---- the end of a landing ---- */
@@ -215,6 +238,8 @@ static void landing_close_locked(struct kvi_store *store, uint32_t number)
     kvi_entry_unhold_locked(store, landing->parent);
   if (landing->better)
     kvi_entry_unhold_locked(store, landing->entry);
+  (void)kvi_account_share_locked(store, store->spaces[store->entries[landing->entry].space].account,
+                                 KVI_SHARED_LANDINGS, -1);
   landing->next_free = store->landing_free;
   store->landing_free = number;
   store->stats.landings--;
@@ -245,7 +270,7 @@ kvs_status kvi_store_put_begin(struct kvi_store *store, const char *tenant,
   struct kvi_key_tag tag;
   kvi_tier_object object = 0;
   struct kvi_tier_places places;
-  uint32_t number = KVI_NONE;
+  uint32_t number = KVI_NONE, account = 0;
   struct kvi_use use;
   kvs_status status;
 
@@ -270,11 +295,13 @@ kvs_status kvi_store_put_begin(struct kvi_store *store, const char *tenant,
   store->stats.put_exists += status == KVS_EXISTS;
   store->stats.put_pending += status == KVS_PENDING;
   store->stats.put_refused += status < 0;
+  if (status == KVS_OK)
+    account = store->spaces[store->entries[store->landings[number].entry].space].account;
   pthread_mutex_unlock(&store->lock);
   kvi_use_tell(&use);
   if (status != KVS_OK)
     return status;
-  status = kvi_put_room_take(store, request, &object);
+  status = kvi_put_room_take(store, account, request, &object);
   if (status != KVS_OK) {
     landing_undo(store, number, true);
     return status;
@@ -321,7 +348,7 @@ static kvs_status better_commit(struct kvi_store *store, uint32_t number, const 
   store->stats.put_commits += status == KVS_OK;
   store->stats.put_bytes += status == KVS_OK ? length : 0;
   if (status != KVS_OK)
-    store->dram->ops->drop(store->dram, own->object);
+    kvi_object_drop_locked(store, own->object);
   landing_close_locked(store, number);
   pthread_mutex_unlock(&store->lock);
   return status;
@@ -355,6 +382,8 @@ kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *lan
   store->spaces[entry->space].chunks++;
   store->spaces[entry->space].bytes += entry->length;
   store->stats.chunks++;
+  kvi_account_chunks_locked(store, own->entry, 1);
+  kvi_own_place_locked(store, own->entry);
   store->stats.put_commits++;
   store->stats.put_bytes += entry->length;
   waiters = kvi_waiters_detach_locked(store, number);
@@ -374,7 +403,7 @@ void kvi_store_put_abort(struct kvi_store *store, struct kvi_landing *landing)
 {
   uint32_t number = landing_number(store, landing);
 
-  store->dram->ops->drop(store->dram, store->landings[number].object);
+  kvi_object_drop(store, store->landings[number].object);
   landing_undo(store, number, false);
   memset(landing, 0, sizeof(*landing));
 }

@@ -77,6 +77,7 @@ kvs_status kvi_store_refill_begin(struct kvi_store *store, const char *tenant,
 {
   struct kvi_tier_places places;
   kvi_tier_object object = 0;
+  uint32_t entry, account = 0;
   kvs_status status;
 
   memset(landing_p, 0, sizeof(*landing_p));
@@ -84,11 +85,13 @@ kvs_status kvi_store_refill_begin(struct kvi_store *store, const char *tenant,
   if (status != KVS_OK)
     return status;
   pthread_mutex_lock(&store->lock);
-  (void)find_locked(store, tenant, request->space, request->key, request->key_length, request->quality,
-                    &status);
+  entry = find_locked(store, tenant, request->space, request->key, request->key_length, request->quality,
+                      &status);
+  if (entry != KVI_NONE)
+    account = store->spaces[store->entries[entry].space].account;
   pthread_mutex_unlock(&store->lock);
   if (status == KVS_OK)
-    status = kvi_put_room_take(store, request, &object);
+    status = kvi_put_room_take(store, account, request, &object);
   if (status != KVS_OK)
     return status;
   (void)store->dram->ops->places(store->dram, object, &places);                /* in place: cannot fail */
@@ -116,6 +119,7 @@ static void take_locked(struct kvi_store *store, uint32_t number, kvi_tier_objec
   store->stats.medium_only--;
   store->stats.promotions++;
   kvi_clean_add_locked(store, number);
+  kvi_own_place_locked(store, number);
 }
 
 kvs_status kvi_store_refill_commit(struct kvi_store *store, const char *tenant, const uint8_t *space,
@@ -137,12 +141,12 @@ kvs_status kvi_store_refill_commit(struct kvi_store *store, const char *tenant, 
   }
   memset(landing, 0, sizeof(*landing));
   if (status != KVS_OK)
-    store->dram->ops->drop(store->dram, object);
+    kvi_object_drop(store, object);
   return status == KVS_EXISTS ? KVS_OK : status;
 }
 
 void kvi_store_refill_abort(struct kvi_store *store, struct kvi_landing *landing)
 {
-  store->dram->ops->drop(store->dram, object_of(landing));
+  kvi_object_drop(store, object_of(landing));
   memset(landing, 0, sizeof(*landing));
 }

@@ -242,12 +242,15 @@ static kvi_service_call_fn *const calls[KVI_METHOD_COUNT] = {
     [KVI_METHOD_EVICT] = evict,
     [KVI_METHOD_CONFIG] = config,
     [KVI_METHOD_LIST_PROGRAMS] = kvi_service_list_programs,
+    [KVI_METHOD_TENANTS] = kvi_service_tenants,
 };
 
-static kvs_status stats(struct kvi_store_service *service, ProtobufCMessage **reply_p)
+static kvs_status stats(struct kvi_store_service *service, const struct kvi_peer *peer,
+                        ProtobufCMessage **reply_p)
 {
   Kvasir__V1__StatsReply *reply = NULL;
-  kvs_status status = kvi_store_service_stats(service, &reply);
+  kvs_status status = peer->limited ? kvi_service_stats_of(service, peer->tenant, &reply)
+                                    : kvi_store_service_stats(service, &reply);
 
   if (status == KVS_OK)
     *reply_p = &reply->base;
@@ -266,8 +269,10 @@ kvs_status kvi_service_call(void *self, const struct kvi_peer *peer, enum kvi_me
   *reply_p = NULL;
   if (!info || !request || request->descriptor != info->request)
     return KVS_ERR_UNSUPPORTED;
+  if (peer->limited && method == KVI_METHOD_CONFIG)
+    return KVS_ERR_DENIED; /* it tells where things are */
   if (method == KVI_METHOD_STATS)
-    return stats(service, reply_p);
+    return stats(service, peer, reply_p);
   if (method == KVI_METHOD_LOOKUP)
     return kvi_service_lookup(service, peer, request, wait, reply_p);
   if (method == KVI_METHOD_DELETE)

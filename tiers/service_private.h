@@ -53,6 +53,15 @@ kvi_service_call_fn kvi_service_open_space, kvi_service_list_spaces;
 
 /* service_programs.c */
 kvi_service_call_fn kvi_service_list_programs;
+/* service_tenants.c */
+kvi_service_call_fn kvi_service_tenants;
+/* Appends rows of this tenant, or (NULL) of each, of a bounded number; nothing without tenants. False: no memory. */
+bool kvi_service_tenants_stats(struct kvi_store_service *service, const char *tenant,
+                               Kvasir__V1__StatsReply *reply);
+
+/* service_stats.c: as kvi_store_service_stats, but what one tenant may be told. */
+kvs_status kvi_service_stats_of(struct kvi_store_service *service, const char *tenant,
+                                Kvasir__V1__StatsReply **reply_p);
 
 /* Replaces a reply's string; fills its bytes. KVS_ERR_NOMEM. */
 kvs_status kvi_service_text_set(char **field, const char *text);

@@ -41,7 +41,7 @@ struct row {
   "Chunks that left memory and stayed in the tier: for room, or ahead of that at the high mark."
 #define HELP_EVICTIONS                                                                                       \
   "Chunks evicted from the node that were in this tier, and in none below: for room, for an entry of the "   \
-  "index, or because an operator asked."
+  "index, because an operator asked, or for others of its tenant, which has a bound."
 
 #define HELP_ENCODED "Chunks that were encoded on their way to the tier; in memory, after they were put."
 #define HELP_UNENCODED                                                                                       \
@@ -118,6 +118,8 @@ static const struct row rows[] = {
      STORE(evictions_by[0][KVI_EVICT_INDEX])},
     {"kvasir_tier_evictions_total", "tier=\"dram\",rule=\"asked\"", HELP_EVICTIONS, COUNTER,
      STORE(evictions_by[0][KVI_EVICT_ASKED])},
+    {"kvasir_tier_evictions_total", "tier=\"dram\",rule=\"quota\"", HELP_EVICTIONS, COUNTER,
+     STORE(evictions_by[0][KVI_EVICT_QUOTA])},
     {"kvasir_tier_encode_queue", DRAM, "Chunks that wait to be encoded, or are.", GAUGE, STORE(coding)},
     {"kvasir_tier_encoded_chunks_total", DRAM, HELP_ENCODED, COUNTER, STORE(coded_chunks)},
     {"kvasir_tier_encoded_raw_bytes_total", DRAM, "Bytes of encoded chunks before.", COUNTER,
@@ -198,6 +200,8 @@ static const struct row rows[] = {
      STORE(evictions_by[1][KVI_EVICT_INDEX])},
     {"kvasir_tier_evictions_total", "tier=\"ssd\",rule=\"asked\"", HELP_EVICTIONS, COUNTER,
      STORE(evictions_by[1][KVI_EVICT_ASKED])},
+    {"kvasir_tier_evictions_total", "tier=\"ssd\",rule=\"quota\"", HELP_EVICTIONS, COUNTER,
+     STORE(evictions_by[1][KVI_EVICT_QUOTA])},
     {"kvasir_tier_evicted_bytes_total", SSD, "Payload bytes of these.", COUNTER, STORE(medium_evicted_bytes)},
     {"kvasir_tier_lost_total", SSD, "Chunks whose copy could not be read, or whose device has failed.",
      COUNTER, STORE(medium_lost)},
@@ -401,30 +405,64 @@ static bool add_damaged(struct kvi_store_service *service, Kvasir__V1__StatsRepl
   return reply->n_damaged == n;
 }
 
-kvs_status kvi_store_service_stats(struct kvi_store_service *service, Kvasir__V1__StatsReply **reply_p)
+/* All but what it tells of. NULL: no memory. */
+static Kvasir__V1__StatsReply *reply_make(const struct kvi_store_service *service)
 {
   Kvasir__V1__StatsReply *reply = malloc(sizeof(*reply));
-  struct values values;
 
-  *reply_p = NULL;
   if (!reply)
-    return KVS_ERR_NOMEM;
+    return NULL;
   kvasir__v1__stats_reply__init(reply);
-  values_take(service, &values);
-  reply->software = strdup(service->software);
   reply->uptime_ms = (kvi_now_ns() - service->started_ns) / KVI_NS_PER_MS;
   reply->incarnation = service->config.incarnation;
+  reply->software = strdup(service->software);
+  if (reply->software)
+    return reply;
+  protobuf_c_message_free_unpacked(&reply->base, NULL);
+  return NULL;
+}
+
+static kvs_status reply_end(Kvasir__V1__StatsReply *reply, bool whole, Kvasir__V1__StatsReply **reply_p)
+{
+  *reply_p = whole ? reply : NULL;
+  if (!whole)
+    protobuf_c_message_free_unpacked(&reply->base, NULL);
+  return whole ? KVS_OK : KVS_ERR_NOMEM;
+}
+
+static bool add_rows(struct kvi_store_service *service, Kvasir__V1__StatsReply *reply)
+{
+  struct values values;
+
+  values_take(service, &values);
   reply->stats = calloc(N_ROWS, sizeof(Kvasir__V1__Stat *));
   while (reply->stats && reply->n_stats < N_ROWS) {
     reply->stats[reply->n_stats] = stat_make(&rows[reply->n_stats], &values);
     if (!reply->stats[reply->n_stats])
-      break;
+      return false;
     reply->n_stats++;
   }
-  if (!reply->software || reply->n_stats < N_ROWS || !add_damaged(service, reply)) {
-    protobuf_c_message_free_unpacked(&reply->base, NULL);
-    return KVS_ERR_NOMEM;
-  }
-  *reply_p = reply;
-  return KVS_OK;
+  return reply->stats != NULL;
+}
+
+kvs_status kvi_store_service_stats(struct kvi_store_service *service, Kvasir__V1__StatsReply **reply_p)
+{
+  Kvasir__V1__StatsReply *reply = reply_make(service);
+
+  *reply_p = NULL;
+  return !reply ? KVS_ERR_NOMEM
+                : reply_end(reply,
+                            add_rows(service, reply) && kvi_service_tenants_stats(service, NULL, reply) &&
+                                add_damaged(service, reply),
+                            reply_p);
+}
+
+kvs_status kvi_service_stats_of(struct kvi_store_service *service, const char *tenant,
+                                Kvasir__V1__StatsReply **reply_p)
+{
+  Kvasir__V1__StatsReply *reply = reply_make(service);
+
+  *reply_p = NULL;
+  return !reply ? KVS_ERR_NOMEM
+                : reply_end(reply, kvi_service_tenants_stats(service, tenant, reply), reply_p);
 }

@@ -162,6 +162,7 @@ static kvs_status outcome_locked(struct kvi_shared *shared, const struct kvi_sha
     *cause_p = KVI_MISS_SPACE;
     return KVS_MISS;
   case KVS_ERR_FULL:
+  case KVS_ERR_QUOTA:
   case KVS_ERR_BUSY:
   case KVS_ERR_NOMEM:
   case KVS_PENDING: /* an equal put is under way: not whole yet */

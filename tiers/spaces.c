@@ -75,14 +75,16 @@ static void nearest_find(const struct kvi_store *store, uint32_t n, const char *
 static uint32_t space_create_locked(struct kvi_store *store, const char *tenant, const uint8_t *digest,
                                     uint32_t key_length)
 {
-  uint32_t *bucket = bucket_of(store, tenant, digest);
+  uint32_t *bucket = bucket_of(store, tenant, digest), account = kvi_store_tenant_find(store, tenant);
   struct kvi_space_entry *space;
 
-  if (store->n_spaces == store->config.max_spaces)
+  if (store->n_spaces == store->config.max_spaces ||
+      !kvi_account_share_locked(store, account, KVI_SHARED_SPACES, 1))
     return KVI_NONE;
   space = &store->spaces[store->n_spaces];
   memcpy(space->digest, digest, KVS_DIGEST_SIZE);
   memcpy(space->tenant, tenant, strlen(tenant) + 1);
+  space->account = account;
   space->key_length = key_length;
   space->next = *bucket;
   *bucket = store->n_spaces++;

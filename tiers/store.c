@@ -116,6 +116,8 @@ static kvs_status parts_create(struct kvi_store *store)
     store->dram->ops->attr(store->dram, &store->dram_attr);
   if (status == KVS_OK && store->config.codec_threads > 0)
     status = kvi_cut_create(store);
+  if (status == KVS_OK && store->config.n_tenants > 0)
+    status = kvi_tenants_create(store);
   if (status == KVS_OK && store->config.medium)
     status = kvi_below_create(store, store->config.medium);
   if (status == KVS_OK && has_marks(store))
@@ -182,6 +184,7 @@ void kvi_store_close(struct kvi_store *store)
   kvi_waiters_destroy(store);
   kvi_landings_destroy(store);
   kvi_leases_destroy(store);
+  kvi_tenants_destroy(store);
   kvi_spaces_destroy(store);
   kvi_index_destroy(store);
   pthread_cond_destroy(&store->waiter_ended);
@@ -230,7 +233,7 @@ void kvi_store_stats(struct kvi_store *store, struct kvi_store_stats *stats_p)
     store->below->medium->ops->stats(store->below->medium, &stats_p->medium);
   }
   store->dram->ops->usage(store->dram, &stats_p->dram);
-  stats_p->dram.metadata_bytes += kvi_below_memory(store) + kvi_cut_memory(store);
+  stats_p->dram.metadata_bytes += kvi_below_memory(store) + kvi_cut_memory(store) + kvi_tenants_memory(store);
   stats_p->dram_bytes_per_s = store->dram_attr.read_bytes_per_s;
   stats_p->index_bytes = index;
   stats_p->index_bytes_per_chunk = (index + store->config.max_chunks - 1) / store->config.max_chunks;

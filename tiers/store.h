@@ -26,7 +26,17 @@
 #define KVI_TENANT_MAX                                                                                       \
   64u /* bytes of a tenant's name with its NUL; a longer one is KVS_ERR_INVALID, or knows nothing */
 
+#define KVI_TENANTS_MAX 1024u
+
 struct kvi_store;
+
+/* One of those that share a store (docs/tenants.md). */
+struct kvi_tenant_config {
+  const char *name;      /* 1 to KVI_TENANT_MAX - 1 bytes; copied */
+  uint32_t weight;       /* of its share, where shares are weighed; 0: 1 */
+  uint64_t dram_bytes;   /* room of its chunks in memory; 0: no bound of its own */
+  uint64_t medium_bytes; /* payload of its copies on the medium; 0: the same */
+};
 
 struct kvi_store_config {
   uint64_t dram_bytes;      /* reserved and touched at open */
@@ -57,6 +67,13 @@ struct kvi_store_config {
   enum kvi_policy_admission write; /* which chunks are written to it */
   uint32_t write_queue;            /* that wait for it; 0: 4096 */
   uint64_t write_day_bytes;        /* most payload written to it in a day; 0: no bound */
+
+  /*
+   * Who is accounted for, at most KVI_TENANTS_MAX, names all different. 0: nobody, and nobody has a bound. Tenants that are not named here share one account without bounds. Takes 12 bytes for
+   * each of max_chunks and 8 for each page of memory.
+   */
+  const struct kvi_tenant_config *tenants;
+  uint32_t n_tenants;
 
   const char *dram_test_fault; /* rules of tiers/faulty/faulty_tier.h around the memory; NULL or "": none */
 };
@@ -139,7 +156,8 @@ void kvi_store_expire(struct kvi_store *store);
 /*
  * ---- put and get: as kvi_service_ops put_begin, put_commit, put_abort, put_unwait, get_open, get_unwait, get_ahead, get_close ----
  *
- * put_begin evicts by the policy when room is short. It makes a chunk's place and parent known at once, so begin the puts of a chain in its order.
+ * put_begin evicts by the policy when room is short. A tenant that its put would take over its bound loses chunks of its own first, those that were not used for longest: KVS_ERR_QUOTA: leases hold
+ * them, or the chunk is larger than the bound; KVS_ERR_BUSY: too many were looked at in vain, another put looks at others. It makes a chunk's place and parent known at once, so begin the puts of a chain in its order.
  * put_commit and put_abort call those who waited, on this thread, without a lock. Each ends the landing, errors included: never commit twice, never
  * abort after commit. put_unwait waits for a wait_fn that another thread is just calling.
  */
@@ -296,6 +314,22 @@ struct kvi_price_info {
   double prices[2]; /* by enum kvi_policy_group; seconds saved for each second and byte */
 };
 void kvi_store_prices(struct kvi_store *store, struct kvi_price_info *info_p);
+/* A tenant's account. */
+struct kvi_tenant_info {
+  char name[KVI_TENANT_MAX]; /* "" for all that are not configured */
+  uint32_t weight;
+  uint64_t dram_max, medium_max;                     /* 0: no bound */
+  uint64_t dram_bytes, medium_bytes, chunks, spaces; /* now */
+  uint64_t own_evictions, own_demotions; /* chunks that left, or left memory, for others of the same tenant */
+  uint64_t puts_refused;                 /* KVS_ERR_QUOTA */
+  uint64_t writes_refused;               /* chunks without a copy on the medium for it */
+};
+/* From tenant number `first` on; number 0 is the account of those who are not configured. Returns how many; 0: there are no more, or none is configured. */
+size_t kvi_store_tenants(struct kvi_store *store, uint32_t first, struct kvi_tenant_info *infos, size_t room);
+/* Bounds and weight of a tenant that is configured; of another: nothing. What it has beyond a smaller bound goes as it puts. */
+void kvi_store_tenant_set(struct kvi_store *store, const struct kvi_tenant_config *config);
+/* The number of a tenant of this name, which is its place in the configuration + 1; 0: not configured. */
+uint32_t kvi_store_tenant_find(const struct kvi_store *store, const char *name);
 
 /* What a chunk was evicted for. */
 enum kvi_evict_rule {

@@ -2,7 +2,7 @@
  * tiers/store_private.h: what the files of the store share. docs/store.md draws it.
  *
  * Files: store.c (life, counters), index.c (entries, hash, ghosts), spaces.c, put.c (landings), better.c (a better copy of what is there), coder.c (memory that holds chunks coded), cut.c (planes that go before chunks do), waiters.c (equal puts), get.c,
- * lookup.c, lease.c, evict.c, list.c, key.c, gone.c and why.c (what went, and why a get misses); and for a tier below: below.c (its owner's side, recovery), clean.c, marks.c, write_through.c, fetch.c, refill.c, use.c. Functions that end in _locked are called with store->lock held; all others without it.
+ * lookup.c, lease.c, evict.c, tenants.c, list.c, key.c, gone.c and why.c (what went, and why a get misses); and for a tier below: below.c (its owner's side, recovery), clean.c, marks.c, write_through.c, fetch.c, refill.c, use.c. Functions that end in _locked are called with store->lock held; all others without it.
  */
 #ifndef KVASIR_TIERS_STORE_PRIVATE_H
 #define KVASIR_TIERS_STORE_PRIVATE_H
@@ -93,6 +93,7 @@ struct kvi_space_entry {
   char tenant[KVI_TENANT_MAX];
   kvs_space_desc *_Atomic desc; /* NULL: found on a medium, not told by a client yet; set once */
   uint32_t next;                /* in its bucket */
+  uint32_t account;             /* number of its tenant (tenants.c); 0: not configured */
   uint32_t key_length;
   uint64_t chunk_bytes; /* 0: varies */
   uint64_t chunks, bytes;
@@ -102,6 +103,7 @@ struct kvi_space_entry {
 
 struct kvi_lease {
   uint64_t owner, expires_ns;
+  uint32_t account;  /* number of its tenant */
   uint32_t *entries; /* held ones; malloc'd */
   uint32_t n_entries, room;
   uint32_t life;                   /* upper half of the id: a number used again is another lease */
@@ -162,6 +164,7 @@ struct kvi_fetch {
   struct kvi_medium_get get;
   struct kvi_store *store;
   uint32_t entry;           /* KVI_NONE: it was dropped meanwhile */
+  uint32_t account;         /* its tenant's */
   kvi_medium_handle handle; /* the entry's; the get's may be an older one */
   uint32_t cause;           /* why it was */
   kvi_tier_object object;   /* where it lands */
@@ -260,6 +263,7 @@ struct kvi_store {
   const struct kvi_store_lower *lower; /* NULL: nothing */
   struct kvi_marks *marks;             /* NULL: none. Set when the store opens. */
   struct kvi_cut *cut;                 /* the same */
+  struct kvi_tenants *tenants;         /* NULL: nobody is accounted for. The same. */
   struct kvi_coder *coder;             /* NULL: what is put raw stays so. The same. */
 
   struct kvi_damages damages;   /* has its own lock */
@@ -376,7 +380,8 @@ bool kvi_source_drop_corrupt(struct kvi_store *store, const char *tenant, const 
 kvs_status kvi_leases_create(struct kvi_store *store);
 void kvi_leases_destroy(struct kvi_store *store);
 /* A lease with room for so many holds; not granted yet. Errors: KVS_ERR_BUSY, KVS_ERR_NOMEM. */
-kvs_status kvi_lease_prepare(struct kvi_store *store, uint64_t owner, uint32_t room, uint32_t *number_p);
+kvs_status kvi_lease_prepare(struct kvi_store *store, uint32_t account, uint64_t owner, uint32_t room,
+                             uint32_t *number_p);
 void kvi_lease_hold_locked(struct kvi_store *store, uint32_t number, uint32_t entry);
 /* Grants it, and returns its id; with no holds: gives it back, and returns 0. */
 uint64_t kvi_lease_grant(struct kvi_store *store, uint32_t number, uint64_t expires_ns);
@@ -424,11 +429,14 @@ void kvi_bytes_replace_locked(struct kvi_store *store, uint32_t number, kvi_tier
 /* KVS_OK, or what is wrong with a put's lengths. */
 kvs_status kvi_put_check(const struct kvi_store *store, const struct kvi_put_request *request);
 /* kvi_room_take for a put. */
-kvs_status kvi_put_room_take(struct kvi_store *store, const struct kvi_put_request *request,
+kvs_status kvi_put_room_take(struct kvi_store *store, uint32_t account, const struct kvi_put_request *request,
                              kvi_tier_object *object_p);
-/* Room in memory; evicts and demotes until it is there. Errors: KVS_ERR_FULL and those of the tier's reserve. */
-kvs_status kvi_room_take(struct kvi_store *store, const struct kvi_tier_request *wanted,
-                         kvi_tier_object *object_p);
+/*
+ * Room in memory, on the account of a tenant; evicts and demotes until it is there. bounded: not beyond the tenant's bound. Errors: KVS_ERR_FULL, KVS_ERR_QUOTA, KVS_ERR_BUSY and those of the tier's
+ * reserve.
+ */
+kvs_status kvi_room_take(struct kvi_store *store, uint32_t account, bool bounded,
+                         const struct kvi_tier_request *wanted, kvi_tier_object *object_p);
 
 kvs_status kvi_landings_create(struct kvi_store *store);
 void kvi_landings_destroy(struct kvi_store *store);
@@ -467,6 +475,50 @@ bool kvi_store_demote_one_locked(struct kvi_store *store, bool *hidden_p);
 /* Drops the least recently used leaf of any group, so that its entry is free. False: none may go. */
 bool kvi_store_drop_one_locked(struct kvi_store *store);
 void kvi_store_evict_one_locked(struct kvi_store *store, uint32_t number, enum kvi_evict_rule rule);
+
+/* ---- tenants.c: without kvi_tenants_create they do nothing, and nobody has a bound ---- */
+
+struct kvi_tenants;
+
+/* KVS_ERR_NOMEM, KVS_ERR_INVALID. */
+kvs_status kvi_tenants_create(struct kvi_store *store);
+void kvi_tenants_destroy(struct kvi_store *store);
+/* Bytes that it takes. */
+uint64_t kvi_tenants_memory(const struct kvi_store *store);
+/*
+ * Takes room for a payload of this length on the account, as much as it can need, before memory is asked for it. *taken_p is for kvi_account_settle. KVS_ERR_QUOTA, KVS_ERR_BUSY.
+ */
+kvs_status kvi_account_take(struct kvi_store *store, uint32_t account, bool bounded, uint64_t length,
+                            uint64_t *taken_p);
+/* What was taken becomes what the object needs, or, if there is none, nothing. */
+void kvi_account_settle(struct kvi_store *store, uint32_t account, uint64_t taken, bool has_object,
+                        kvi_tier_object object);
+/* The object has become smaller. */
+void kvi_account_cut_locked(struct kvi_store *store, kvi_tier_object object);
+/* Off its account, and dropped. All objects go by one of these. */
+void kvi_object_drop_locked(struct kvi_store *store, kvi_tier_object object);
+void kvi_object_drop(struct kvi_store *store, kvi_tier_object object);
+/* The copy on the medium has become so many bytes longer. */
+void kvi_account_copy_locked(struct kvi_store *store, uint32_t number, int64_t bytes);
+/* May the chunk be written to the medium, as far as its tenant is concerned? Counts it if not. */
+bool kvi_account_may_write_locked(struct kvi_store *store, uint32_t number);
+/* Its new copy on the medium may have taken its tenant over the bound: copies of the tenant's other chunks go. False: they cannot, and this one has to. */
+bool kvi_account_copied_locked(struct kvi_store *store, uint32_t number);
+/* A chunk of this space has come, or goes. */
+void kvi_account_chunks_locked(struct kvi_store *store, uint32_t number, int change);
+/* The entry is present, and known to the policy; or has changed between memory and the medium: it takes its place among what its tenant may lose. */
+void kvi_own_place_locked(struct kvi_store *store, uint32_t number);
+/* The entry goes. Returns the one before it in its chain, which is to be told to kvi_own_leaf_locked when it has gone; KVI_NONE. */
+uint32_t kvi_own_remove_locked(struct kvi_store *store, uint32_t number);
+void kvi_own_leaf_locked(struct kvi_store *store, uint32_t parent);
+/* Nobody holds it any more. */
+void kvi_own_unheld_locked(struct kvi_store *store, uint32_t number);
+/* All entries are taken: if the tenant has more than its share of them, one of its own goes. False: others' may. */
+bool kvi_own_drop_one_locked(struct kvi_store *store, uint32_t account);
+/* No tenant takes more than half of what all share, if there are several: spaces, landings, leases. change 1: one more is taken, -1: given back, 0: could one more be taken? False: not one more. */
+enum kvi_shared_kind { KVI_SHARED_SPACES, KVI_SHARED_LANDINGS, KVI_SHARED_LEASES, KVI_SHARED_KINDS };
+bool kvi_account_share_locked(struct kvi_store *store, uint32_t account, enum kvi_shared_kind kind,
+                              int change);
 
 /* ---- cut.c: without kvi_cut_create they do nothing ---- */
 

@@ -54,6 +54,12 @@ static kvs_status refuse_table(struct kvi_tier *tier, kvi_tier_object object, st
   return KVS_ERR_UNSUPPORTED;
 }
 
+static uint64_t refuse_room(const struct kvi_tier *tier, kvi_tier_object object)
+{
+  (void)tier, (void)object;
+  return 0;
+}
+
 static kvs_status refuse_cut(struct kvi_tier *tier, kvi_tier_object object, uint64_t length,
                              uint32_t n_segments, uint16_t quality, uint64_t *freed_p)
 {
@@ -94,6 +100,7 @@ void kvi_tier_ops_complete(struct kvi_tier_ops *ops)
   COMPLETE(table, refuse_table);
   COMPLETE(close, ignore_object);
   COMPLETE(cut, refuse_cut);
+  COMPLETE(room, refuse_room);
   COMPLETE(label, refuse_label);
   COMPLETE(drop, ignore_object);
   COMPLETE(destroy, ignore_tier);

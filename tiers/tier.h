@@ -119,6 +119,9 @@ struct kvi_tier_ops {
   kvs_status (*cut)(struct kvi_tier *tier, kvi_tier_object object, uint64_t length, uint32_t n_segments,
                     uint16_t quality, uint64_t *freed_p);
 
+  /* The room that an object takes of capacity_bytes. By whoever reserved it, or keeps it from being dropped. */
+  uint64_t (*room)(const struct kvi_tier *tier, kvi_tier_object object);
+
   /* The label, valid until drop. By whoever keeps it from being dropped. */
   kvs_status (*label)(struct kvi_tier *tier, kvi_tier_object object, const void **label_p,
                       uint32_t *length_p);

@@ -103,7 +103,8 @@ static void queue_again_locked(struct kvi_store *store)
     const struct kvi_entry *entry = &store->entries[oldest.entry];
 
     /* it may be another chunk by now, that is to be written when it is used */
-    if (entry->state == KVI_ENTRY_RESIDENT && entry->object == oldest.object && !entry->unwritten)
+    if (entry->state == KVI_ENTRY_RESIDENT && entry->object == oldest.object && !entry->unwritten &&
+        kvi_account_may_write_locked(store, oldest.entry))
       queue_push_locked(store, oldest.entry);
   }
 }
@@ -145,15 +146,18 @@ static void copy_take_locked(struct kvi_store *store, uint32_t number, const str
     return;
   }
   kvi_below_handle_set(store, number, put->handle);
+  kvi_account_copy_locked(store, number, (int64_t)put->stored - (int64_t)entry->medium_length);
   entry->medium_length = put->stored & KVI_LENGTH_MASK;
   entry->medium_loss = loss & KVI_LOSS_MAX;
   if (older != 0) {
     medium->ops->drop(medium, NULL, older, false);
-    return;
+  } else {
+    store->policy_ops->move(store->policy, number, KVI_POLICY_MEDIUM);
+    kvi_clean_add_locked(store, number);
+    store->stats.medium_chunks++;
   }
-  store->policy_ops->move(store->policy, number, KVI_POLICY_MEDIUM);
-  kvi_clean_add_locked(store, number);
-  store->stats.medium_chunks++;
+  if (!kvi_account_copied_locked(store, number))
+    kvi_copy_lost_locked(store, number, KVI_MISS_EVICTED, NULL);
 }
 
 static void write_done(struct kvi_medium_put *put, kvs_status status)
@@ -278,6 +282,10 @@ void kvi_write_through_locked(struct kvi_store *store, uint32_t number, uint32_t
   }
   if (!is_wanted_below_locked(store, number))
     return; /* one that is being encoded comes again when that has ended */
+  if (!kvi_account_may_write_locked(store, number)) {
+    ring_push(&store->below->again, number, entry->object);
+    return;
+  }
   if (!kvi_budget_take(&store->below->budget, entry->length, kvi_now_ns())) {
     store->stats.writes_over_budget++;
     return;

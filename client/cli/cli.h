@@ -39,8 +39,8 @@ struct cli {
   const char *endpoint; /* NULL: try the defaults */
   uint64_t timeout_ms;
   bool json;
-  const char *tls_ca, *tls_cert, *tls_key, *tls_name; /* NULL: not on the command line */
-  kvsc_client *client;                                /* after cli_connect */
+  const char *tls_ca, *tls_cert, *tls_key, *tls_name, *token_file; /* NULL: not on the command line */
+  kvsc_client *client;                                             /* after cli_connect */
 };
 
 struct cli_command {
@@ -58,7 +58,8 @@ struct cli_command {
 };
 
 extern const struct cli_command cli_ping, cli_stats, cli_tiers, cli_ls, cli_put, cli_get, cli_evict,
-    cli_programs, cli_pins, cli_price, cli_why_miss, cli_config, cli_bench, cli_codec, cli_completion;
+    cli_programs, cli_pins, cli_price, cli_why_miss, cli_config, cli_bench, cli_codec, cli_completion,
+    cli_tenants, cli_token;
 extern const struct cli_command *const cli_commands[]; /* NULL ends it */
 /* What every command takes, and of that what one takes that asks no node. */
 extern const struct cli_option cli_common_options[], cli_local_options[];
@@ -87,8 +88,8 @@ kvs_status cli_wait(struct cli *cli, kvsc_op op, kvsc_completion *completion);
 /* ---- tls.c ---- */
 
 /*
- * Fills the TLS options of a client from the command line, else from the environment; none for a unix socket, which speaks
- * no TLS. CLI_OK or, told on stderr, CLI_USAGE.
+ * Fills the TLS options of a client and its token's file from the command line, else from the environment; no TLS for a unix socket, which speaks
+ * none. CLI_OK or, told on stderr, CLI_USAGE.
  */
 int cli_tls(const struct cli *cli, kvsc_options *options);
 

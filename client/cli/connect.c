@@ -52,6 +52,21 @@ int cli_connect(struct cli *cli)
   status = try_endpoint(cli, &options, text, sizeof(text));
   if (status == KVS_OK)
     return CLI_OK;
+  if (status == KVS_ERR_INVALID && options.token_file != NULL && options.tls_ca_file == NULL) {
+    fprintf(stderr,
+            "kvasirctl: a token goes to '%s' by TLS alone: say --tls-ca; or it is no endpoint "
+            "(kvasir://host:port, unix:/path)\n",
+            cli->endpoint);
+    return CLI_USAGE;
+  }
+  if (status == KVS_ERR_DENIED) {
+    fprintf(
+        stderr,
+        "kvasirctl: %s\nName the file of a tenant's token with --token-file or $KVASIR_TOKEN_FILE, or show a "
+        "certificate with --tls-cert (docs/tenants.md).\n",
+        text);
+    return CLI_ERROR;
+  }
   if (status == KVS_ERR_INVALID) {
     fprintf(stderr, "kvasirctl: '%s' is no endpoint; write kvasir://host:port or unix:/path\n",
             cli->endpoint);
@@ -78,6 +93,13 @@ static const char *advice(kvs_status status)
     return "the connection was lost: look at the node's log";
   case KVS_ERR_FULL:
     return "every chunk is in use or larger than the tier: 'kvasirctl stats' shows its size";
+  case KVS_ERR_QUOTA:
+    return "this tenant's share is used up by what leases hold, or is smaller than the chunk: 'kvasirctl "
+           "tenants' shows both; "
+           "wait, "
+           "evict, or ask for a larger share";
+  case KVS_ERR_DENIED:
+    return "that is for administrators of the node (docs/tenants.md)";
   case KVS_ERR_TOO_LARGE:
     return "the node's limits are in 'kvasirctl config'";
   case KVS_ERR_DRAINING:

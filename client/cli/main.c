@@ -8,8 +8,9 @@
 #endif
 
 const struct cli_command *const cli_commands[] = {
-    &cli_ping, &cli_stats, &cli_tiers,    &cli_ls,     &cli_put,   &cli_get,   &cli_evict,      &cli_programs,
-    &cli_pins, &cli_price, &cli_why_miss, &cli_config, &cli_bench, &cli_codec, &cli_completion, NULL,
+    &cli_ping,  &cli_stats,    &cli_tiers,      &cli_ls,      &cli_put,      &cli_get,
+    &cli_evict, &cli_programs, &cli_pins,       &cli_price,   &cli_why_miss, &cli_config,
+    &cli_bench, &cli_codec,    &cli_completion, &cli_tenants, &cli_token,    NULL,
 };
 
 static struct cli the_cli = {.timeout_ms = 5000};
@@ -28,6 +29,8 @@ const struct cli_option cli_common_options[] = {
     {0, "tls-name", "NAME",
      "name in the node's certificate (default: $KVASIR_TLS_NAME, else the endpoint's host)", CLI_TEXT,
      &the_cli.tls_name},
+    {0, "token-file", "FILE", "token of a tenant, for the node (default: $KVASIR_TOKEN_FILE)", CLI_TEXT,
+     &the_cli.token_file},
     {'j', "json", NULL, "print JSON", CLI_FLAG, &the_cli.json},
     {0, NULL, NULL, NULL, CLI_FLAG, NULL},
 };

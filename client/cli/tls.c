@@ -1,4 +1,4 @@
-/* client/cli/tls.c: the options --tls-ca, --tls-cert, --tls-key and --tls-name, and their places in the environment. */
+/* client/cli/tls.c: the options --tls-ca, --tls-cert, --tls-key, --tls-name and --token-file, and their places in the environment. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +36,9 @@ int cli_tls(const struct cli *cli, kvsc_options *options)
   const char *name = either(cli->tls_name, "KVASIR_TLS_NAME");
   const char *const files[] = {ca, cert, key};
 
+  options->token_file = either(cli->token_file, "KVASIR_TOKEN_FILE");
+  if (options->token_file != NULL && access(options->token_file, R_OK) != 0)
+    return cli_usage(NULL, "cannot read the token file '%s': %s", options->token_file, strerror(errno));
   if (strncmp(options->endpoint, "unix:", 5) == 0)
     return CLI_OK;
   if (cert != NULL && key == NULL)

@@ -94,7 +94,7 @@ static void start(struct call *c)
                                                 w->methods[c->method], kvi_grpc_time(c->deadline_ns), NULL);
   grpc_op ops[6] = {
       {.op = GRPC_OP_SEND_INITIAL_METADATA,
-       .data.send_initial_metadata = {.count = 1, .metadata = &w->session_metadata}},
+       .data.send_initial_metadata = {.count = w->n_metadata, .metadata = w->metadata}},
       {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = c->request},
       {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
       {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &c->initial},

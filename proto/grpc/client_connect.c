@@ -22,7 +22,8 @@
 #include "proto/grpc/client_private.h"
 #include "proto/grpc/endpoint.h"
 
-#define STEP_MS 50u /* how soon a stop is noticed while connecting */
+#define TOKEN_BYTES_MAX 4096u
+#define STEP_MS         50u /* how soon a stop is noticed while connecting */
 
 static kvs_status fail(struct wire *w, kvs_status status, const char *what)
 {
@@ -213,8 +214,14 @@ static void hello_done(void *ctx, kvs_status status, const ProtobufCMessage *rep
 {
   struct hello *hello = ctx;
   hello->over = true;
-  hello->status = status == KVS_OK ? take_hello(hello->wire, (const Kvasir__V1__HelloReply *)reply)
-                                   : fail(hello->wire, KVS_ERR_UNREACHABLE, "no answer to Hello");
+  if (status == KVS_OK)
+    hello->status = take_hello(hello->wire, (const Kvasir__V1__HelloReply *)reply);
+  else if (status == KVS_ERR_DENIED)
+    hello->status = fail(hello->wire, KVS_ERR_DENIED,
+                         hello->wire->token_file ? "the node does not know this credential"
+                                                 : "the node wants a credential of a tenant");
+  else
+    hello->status = fail(hello->wire, KVS_ERR_UNREACHABLE, "no answer to Hello");
 }
 
 static kvs_status say_hello(struct wire *w, uint64_t deadline_ns)
@@ -275,7 +282,7 @@ static void open_stream(struct wire *w)
   batch(w, &status, 1, &w->tag_status);
   grpc_op begin[2] = {
       {.op = GRPC_OP_SEND_INITIAL_METADATA,
-       .data.send_initial_metadata = {.count = 1, .metadata = &w->session_metadata}},
+       .data.send_initial_metadata = {.count = w->n_metadata, .metadata = w->metadata}},
       {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &w->initial},
   };
   batch(w, begin, 2, &w->tag_start);
@@ -301,8 +308,40 @@ static void reset(struct wire *w)
   uint64_t session = 0;
   (void)kvi_random_id(&session);
   snprintf(w->session, sizeof w->session, "%016" PRIx64, session);
-  w->session_metadata = (grpc_metadata){.key = grpc_slice_from_static_string(KVI_SESSION_HEADER),
-                                        .value = grpc_slice_from_copied_string(w->session)};
+  w->metadata[0] = (grpc_metadata){.key = grpc_slice_from_static_string(KVI_SESSION_HEADER),
+                                   .value = grpc_slice_from_copied_string(w->session)};
+  w->n_metadata = 1;
+}
+
+/* ---- the token ---- */
+
+/* What a header may hold of it (RFC 6750). */
+static bool is_token(const char *text)
+{
+  size_t length = strlen(text);
+  return length > 0 && length <= TOKEN_BYTES_MAX &&
+         strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=") == length;
+}
+
+/* From its file, for the calls of this connection. */
+static kvs_status read_token(struct wire *w)
+{
+  if (!w->token_file)
+    return KVS_OK;
+  char *text = kvi_grpc_read_file(w->token_file), header[TOKEN_BYTES_MAX + 8];
+  if (!text)
+    return fail(w, KVS_ERR_DENIED, "the file of the token cannot be read");
+  text[strcspn(text, "\r\n")] = '\0';
+  bool good = is_token(text);
+  if (good) {
+    snprintf(header, sizeof header, "Bearer %s", text);
+    w->metadata[w->n_metadata++] = (grpc_metadata){.key = grpc_slice_from_static_string("authorization"),
+                                                   .value = grpc_slice_from_copied_string(header)};
+  }
+  explicit_bzero(header, sizeof header);
+  explicit_bzero(text, strlen(text));
+  free(text);
+  return good ? KVS_OK : fail(w, KVS_ERR_DENIED, "what the file of the token holds is no token");
 }
 
 kvs_status kvi_gw_connect(struct wire *w, uint64_t deadline_ns)
@@ -310,7 +349,9 @@ kvs_status kvi_gw_connect(struct wire *w, uint64_t deadline_ns)
   reset(w);
   w->cq = grpc_completion_queue_create_for_next(NULL);
   kvi_grpc_waker_init(&w->waker, w->cq, woken, w);
-  kvs_status status = open_channel(w, deadline_ns);
+  kvs_status status = read_token(w);
+  if (status == KVS_OK)
+    status = open_channel(w, deadline_ns);
   if (status != KVS_OK)
     goto disconnect;
   register_methods(w);
@@ -371,7 +412,8 @@ void kvi_gw_disconnect(struct wire *w)
   if (w->fd >= 0)
     close(w->fd);
   w->fd = -1;
-  grpc_slice_unref(w->session_metadata.value);
+  while (w->n_metadata > 0)
+    grpc_slice_unref(w->metadata[--w->n_metadata].value);
   kvi_frame_out_destroy(w->out);
   w->out = NULL;
 }

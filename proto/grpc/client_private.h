@@ -85,7 +85,7 @@ struct wire {
   struct kvi_wire base;
   pid_t pid;
   struct kvi_grpc_wire_options options; /* owned strings */
-  char *endpoint, *ca, *cert, *key, *server_name, *software;
+  char *endpoint, *ca, *cert, *key, *server_name, *software, *token_file;
 
   pthread_mutex_t lock;
   pthread_cond_t changed;
@@ -140,7 +140,8 @@ struct wire {
   uint64_t linger_at_ns; /* no transfer's linger_until_ns is earlier; 0: none lingers */
 
   struct kvi_grpc_tag tag_start, tag_read, tag_sent, tag_status;
-  grpc_metadata session_metadata;
+  grpc_metadata metadata[2]; /* of every call: the session, and the token if there is one */
+  size_t n_metadata;
   grpc_metadata_array initial, trailing;
   grpc_status_code stream_status;
   grpc_slice stream_details;

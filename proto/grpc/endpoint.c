@@ -1,5 +1,6 @@
 #include "proto/grpc/endpoint.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,4 +57,15 @@ kvs_status kvi_endpoint_parse(const char *text, struct kvi_endpoint *endpoint_p)
     return KVS_ERR_INVALID;
   kvs_status status = kvi_address_parse(text + 9, endpoint_p);
   return status == KVS_OK && strcmp(endpoint_p->port, "0") == 0 ? KVS_ERR_INVALID : status;
+}
+
+bool kvi_endpoint_is_local(const struct kvi_endpoint *endpoint)
+{
+  struct in_addr v4;
+  struct in6_addr v6;
+  if (endpoint->unix_path[0] || strcmp(endpoint->host, "localhost") == 0)
+    return true;
+  if (inet_pton(AF_INET, endpoint->host, &v4) == 1)
+    return ntohl(v4.s_addr) >> 24 == 127;
+  return inet_pton(AF_INET6, endpoint->host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }

@@ -16,6 +16,8 @@ struct kvi_endpoint {
 
 /* KVS_ERR_INVALID: not of one of the two forms, a path that is not absolute or longer than 107 bytes, a port above 65535. */
 kvs_status kvi_endpoint_parse(const char *text, struct kvi_endpoint *endpoint_p);
+/* Whether what is sent there stays on this machine: a unix socket, "localhost", an address of the loopback device. */
+bool kvi_endpoint_is_local(const struct kvi_endpoint *endpoint);
 /* "host:port" or "[v6]:port" without a scheme; port 0 is fine. */
 kvs_status kvi_address_parse(const char *text, struct kvi_endpoint *endpoint_p);
 

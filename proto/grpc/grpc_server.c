@@ -373,6 +373,7 @@ void kvi_grpc_server_stats(const struct kvi_grpc_server *server, struct kvi_grpc
       .refused_connections_total = atomic_load(&c->refused),
       .stalled_connections_total = atomic_load(&c->stalled),
       .refused_streams_total = atomic_load(&c->refused_streams),
+      .refused_credentials_total = atomic_load(&c->refused_credentials),
       .streams = atomic_load(&c->streams),
       .transfers = atomic_load(&c->transfers),
       .calls_total = atomic_load(&c->calls),

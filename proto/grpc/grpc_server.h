@@ -11,6 +11,19 @@
 
 struct kvi_grpc_server;
 
+/* What a client shows of itself. NULL: nothing. Valid during the call. */
+struct kvi_grpc_credential {
+  const char *token; /* token_length bytes of `authorization: Bearer ...`, which may be anything */
+  size_t token_length;
+  const char *common_name, *spiffe_id; /* of a client certificate that the TLS handshake has verified */
+};
+/*
+ * Who is that? Called for each call and each stream, on any poller; must not block. KVS_OK: peer's tenant, which lives as long as the server, and limited are set; its id may be changed, so that no
+ * tenant can name another's: the same for all calls and streams of one session. KVS_ERR_DENIED.
+ */
+typedef kvs_status kvi_grpc_identify_fn(void *ctx, const struct kvi_grpc_credential *credential,
+                                        struct kvi_peer *peer);
+
 /* Strings and the service must live until destroy. Zeros mean the defaults named. */
 struct kvi_grpc_server_options {
   const struct kvi_service *service;
@@ -31,13 +44,15 @@ struct kvi_grpc_server_options {
   const char *tls_cert_file,
       *tls_key_file; /* both or none: then every listen address speaks TLS, the unix socket does not */
   const char *tls_client_ca_file; /* demand client certificates signed by this; NULL: none demanded */
-  char *error;                    /* a sentence when start fails; may be NULL */
+  kvi_grpc_identify_fn *identify; /* NULL: everybody is of the tenant "default" */
+  void *identify_ctx;
+  char *error; /* a sentence when start fails; may be NULL */
   size_t error_size;
 };
 
 struct kvi_grpc_server_stats {
   uint64_t connections, connections_total, refused_connections_total, stalled_connections_total;
-  uint64_t refused_streams_total;
+  uint64_t refused_streams_total, refused_credentials_total;
   uint64_t streams, transfers, calls_total, unknown_calls_total, protocol_errors_total;
   uint64_t frames_in_total, frames_out_total, bytes_in_total, bytes_out_total;
 };

@@ -212,6 +212,7 @@ static void free_wire(struct wire *w)
   free(w->cert);
   free(w->key);
   free(w->server_name);
+  free(w->token_file);
   free(w->software);
   free(w);
 }
@@ -296,6 +297,7 @@ static kvs_status copy_strings(struct wire *w, const struct kvi_grpc_wire_option
       {options->tls_cert_file, &w->cert},
       {options->tls_key_file, &w->key},
       {options->tls_server_name, &w->server_name},
+      {options->token_file, &w->token_file},
       {options->software ? options->software : "kvasir", &w->software},
   };
   for (size_t i = 0; i < sizeof strings / sizeof *strings; i++)
@@ -326,6 +328,18 @@ out:
   free(cert);
   free(key);
   return status;
+}
+
+/* Nobody reads the token on its way, unless somebody has said that this is no matter. */
+static kvs_status check_token(const struct wire *w)
+{
+  struct kvi_endpoint endpoint;
+  if (!w->token_file || w->tls || w->options.plain_token)
+    return KVS_OK;
+  if (kvi_endpoint_parse(w->endpoint, &endpoint) == KVS_OK && kvi_endpoint_is_local(&endpoint))
+    return KVS_OK;
+  kvi_log_warn("%s: a token is not sent there without TLS: everybody on the way could read it", w->endpoint);
+  return KVS_ERR_INVALID;
 }
 
 static kvs_status make_tables(struct wire *w)
@@ -370,6 +384,8 @@ kvs_status kvi_grpc_wire_open(const struct kvi_grpc_wire_options *options, struc
     status = make_tables(w);
   if (status == KVS_OK)
     status = make_credentials(w);
+  if (status == KVS_OK)
+    status = check_token(w);
   if (status != KVS_OK)
     goto free_w;
   snprintf(w->reason, sizeof w->reason, "%s: not connected yet", w->endpoint);

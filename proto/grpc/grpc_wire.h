@@ -19,6 +19,12 @@ struct kvi_grpc_wire_options {
   void *state_ctx;
   const char *tls_ca_file; /* NULL: no TLS */
   const char *tls_cert_file, *tls_key_file, *tls_server_name;
+  /*
+   * Holds the token to show to the node, read anew for each connection; NULL: none. Refused unless the bytes stay on this machine (a unix socket, a loopback address) or go by TLS, or plain_token says
+   * that they may be read on their way.
+   */
+  const char *token_file;
+  bool plain_token;
   bool
       hand_over; /* calls and transfers are sent by a thread of the wire: less time for the caller, a wake-up more */
   const char *software; /* told in Hello, for the node's log; NULL: "kvasir" */
@@ -29,7 +35,7 @@ kvs_status kvi_grpc_endpoint_check(const char *endpoint);
 
 /*
  * Starts the thread that connects and reconnects (backoff 100 ms to 5 s with jitter); does not wait for it. Errors:
- * KVS_ERR_INVALID (endpoint, TLS files missing), KVS_ERR_NOMEM, KVS_ERR_SYSTEM.
+ * KVS_ERR_INVALID (endpoint, TLS files missing, a token that would go in the clear), KVS_ERR_NOMEM, KVS_ERR_SYSTEM.
  */
 kvs_status kvi_grpc_wire_open(const struct kvi_grpc_wire_options *options, struct kvi_wire **wire_p);
 

@@ -66,6 +66,8 @@ static grpc_status_code to_grpc(kvs_status status)
   case KVS_ERR_NOMEM:
   case KVS_ERR_TOO_LARGE:
     return GRPC_STATUS_RESOURCE_EXHAUSTED;
+  case KVS_ERR_DENIED:
+    return GRPC_STATUS_PERMISSION_DENIED;
   case KVS_ERR_INVALID:
   case KVS_ERR_PROTOCOL:
     return GRPC_STATUS_INVALID_ARGUMENT;
@@ -120,8 +122,14 @@ static void ask_service(struct call *c)
     return;
   }
   char *name = grpc_call_get_peer(c->call);
-  struct kvi_peer peer = {.id = kvi_server_session(&c->metadata), .tenant = "default", .name = name};
+  struct kvi_peer peer = {.id = kvi_server_session(&c->metadata), .name = name};
   ProtobufCMessage *reply = NULL;
+  if (kvi_server_identify(server, c->call, &c->metadata, &peer) != KVS_OK) {
+    protobuf_c_message_free_unpacked(request, NULL);
+    gpr_free(name);
+    answer(c, GRPC_STATUS_UNAUTHENTICATED, kvs_status_text(KVS_ERR_DENIED));
+    return;
+  }
   c->wait = (struct kvi_call_wait){.done = on_answered, .user = c};
   atomic_fetch_add(&server->waiting_calls, 1);
   kvs_status status =

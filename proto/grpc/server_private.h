@@ -24,7 +24,7 @@
 #define LANDING_WINDOW       16u  /* chunks of a put that are begun before their bytes come */
 
 struct counters {
-  _Atomic uint64_t connections, connections_total, refused, stalled, refused_streams;
+  _Atomic uint64_t connections, connections_total, refused, stalled, refused_streams, refused_credentials;
   _Atomic uint64_t streams, watches, transfers, calls, unknown_calls, protocol_errors;
   _Atomic uint64_t frames_in, frames_out, bytes_in, bytes_out;
 };
@@ -67,6 +67,11 @@ void kvi_server_request_health(struct poller *poller);
 void kvi_server_request_unknown(struct poller *poller);
 /* The peer id of a call: its session header, or 0. */
 uint64_t kvi_server_session(const grpc_metadata_array *metadata);
+
+/* ---- server_identify.c ---- */
+/* Fills in whose the peer is, of whom id and name are known. KVS_ERR_DENIED: counted and logged. */
+kvs_status kvi_server_identify(struct kvi_grpc_server *server, grpc_call *call,
+                               const grpc_metadata_array *metadata, struct kvi_peer *peer);
 
 /* ---- server_health.c ---- */
 /* Keeps one request of Watch posted at the poller's queue. */

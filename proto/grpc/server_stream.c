@@ -254,14 +254,13 @@ static void on_woken(void *ctx)
  * Counts the stream and makes its buffers, some hundred KiB: one that is only posted has none, and all of them together are
  * bounded by the connections. False: refused; its peer.id stays 0, it is in no list and not counted.
  */
-static bool take_in(struct stream *s)
+static bool take_in(struct stream *s, uint64_t id)
 {
   struct kvi_grpc_server *server = s->poller->server;
-  uint64_t id = kvi_server_session(&s->metadata);
   if (atomic_fetch_add(&server->counters.streams, 1) >= server->options.max_connections)
     goto refused;
   s->out = kvi_frame_out_create(server->options.piece_bytes);
-  if (!s->out || kvi_frame_in_init(&s->in) != KVS_OK || (id == 0 && kvi_random_id(&id) != KVS_OK))
+  if (!s->out || kvi_frame_in_init(&s->in) != KVS_OK || id == 0)
     goto refused;
   s->peer.id = id;
   kvi_list_push_back(&s->poller->streams, &s->link);
@@ -288,9 +287,14 @@ static void on_new(void *ctx, bool ok)
   snprintf(s->peer_name, sizeof s->peer_name, "%s", name);
   s->connection = kvi_acceptor_name(server->acceptor, name, s->peer_name, sizeof s->peer_name);
   gpr_free(name);
-  s->peer.name = s->peer_name;
-  s->peer.tenant = "default";
-  bool taken = take_in(s);
+  struct kvi_peer who = {.id = kvi_server_session(&s->metadata), .name = s->peer_name};
+  if (who.id == 0)
+    (void)kvi_random_id(&who.id);
+  bool known = kvi_server_identify(server, s->call, &s->metadata, &who) == KVS_OK;
+  uint64_t id = who.id;
+  who.id = 0; /* until it is taken in */
+  s->peer = who;
+  bool taken = known && take_in(s, id);
 
   grpc_op close = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER, .data.recv_close_on_server.cancelled = &s->cancelled};
   batch(s, &close, 1, &s->tag_close);
@@ -298,6 +302,8 @@ static void on_new(void *ctx, bool ok)
   batch(s, &begin, 1, &s->tag_begin);
   if (atomic_load(&server->draining))
     finish(s, GRPC_STATUS_UNAVAILABLE, "draining");
+  else if (!known)
+    finish(s, GRPC_STATUS_UNAUTHENTICATED, kvs_status_text(KVS_ERR_DENIED));
   else if (!taken)
     finish(s, GRPC_STATUS_RESOURCE_EXHAUSTED, "too many transfer streams");
   read_next(s);

@@ -33,6 +33,7 @@ void kvi_node_reloaded(struct kvi_node *node)
 
   struct kvi_tier *dram = kvi_store_dram_faults(node->store);
 
+  kvi_node_reread_tenants(node);
   /* the reload has checked the rules: none of these can fail */
   if (dram != NULL)
     (void)kvi_faulty_tier_set(dram, values->dram_test_fault);

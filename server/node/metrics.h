@@ -12,7 +12,7 @@
 
 #include "base/strbuf.h"
 
-#define KVI_METRICS_MAX 512u
+#define KVI_METRICS_MAX 1024u /* 300 of tenants, if there are many */
 
 struct kvi_metric {
   const char *name;   /* [a-z_:][a-z0-9_:]*; a counter's ends in _total */

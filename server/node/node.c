@@ -102,6 +102,8 @@ static kvs_status start_grpc(struct kvi_node *node, uint64_t open_files, char *e
       .tls_cert_file = path_or_null(values->tls_cert_file),
       .tls_key_file = path_or_null(values->tls_key_file),
       .tls_client_ca_file = path_or_null(values->tls_client_ca_file),
+      .identify = node->tenants != NULL ? kvi_node_tenants_identify : NULL,
+      .identify_ctx = node->tenants,
       .error = why,
       .error_size = sizeof(why),
   };
@@ -191,9 +193,12 @@ kvs_status kvi_node_start(struct kvi_settings *settings, uint64_t open_files, ch
   status = try_places(values, error, error_size);
   if (status != KVS_OK)
     goto free_node;
-  status = start_admin(node, error, error_size);
+  status = kvi_node_read_tenants(node, error, error_size);
   if (status != KVS_OK)
     goto free_node;
+  status = start_admin(node, error, error_size);
+  if (status != KVS_OK)
+    goto free_tenants;
   log_admin(node);
   status = kvi_node_open_store(node, error, error_size);
   if (status != KVS_OK)
@@ -233,6 +238,8 @@ close_store:
 destroy_admin:
   kvi_test_clock_close(node->test_clock); /* also of a store that did not open */
   kvi_admin_destroy(node->admin);
+free_tenants:
+  kvi_node_tenants_free(node->tenants);
 free_node:
   free(node);
   return status;
@@ -259,5 +266,6 @@ void kvi_node_destroy(struct kvi_node *node)
   kvi_shared_destroy(node->shared);
   kvi_store_close(node->store);
   kvi_test_clock_close(node->test_clock);
+  kvi_node_tenants_free(node->tenants);
   free(node);
 }

@@ -88,6 +88,8 @@ static void add_grpc(struct kvi_node *node, struct kvi_metrics *metrics)
   kvi_metrics_gauge(metrics, "kvasir_grpc_streams", stats.streams, "Transfer streams now.");
   kvi_metrics_counter(metrics, "kvasir_grpc_streams_refused_total", stats.refused_streams_total,
                       "Transfer streams ended at once because of a bound.");
+  kvi_metrics_counter(metrics, "kvasir_grpc_credentials_refused_total", stats.refused_credentials_total,
+                      "Calls and streams refused because no tenant has their credential.");
   kvi_metrics_gauge(metrics, "kvasir_grpc_transfers", stats.transfers,
                     "Gets and puts of batches in flight now.");
   kvi_metrics_counter(metrics, "kvasir_grpc_calls_total", stats.calls_total, "Calls taken since the start.");

@@ -9,6 +9,7 @@
 #include "server/node/admin.h"
 #include "server/node/metrics.h"
 #include "server/node/settings.h"
+#include "server/node/tenants.h"
 #include "server/node/unix_path.h"
 
 enum kvi_node_state {
@@ -25,6 +26,7 @@ struct kvi_node {
 
   struct kvi_admin *admin;
   struct kvi_test_clock *test_clock; /* NULL: none; the store's as long as it is open */
+  struct kvi_node_tenants *tenants;  /* NULL: everybody is "default" */
   struct kvi_store *store;
   struct kvi_shared *shared;        /* NULL: there is none */
   struct kvi_medium *shared_medium; /* its own */
@@ -46,6 +48,10 @@ kvs_status kvi_node_encoder_add(const struct kvi_node_settings *values, int code
 void kvi_node_faults_metrics(struct kvi_node *node, struct kvi_metrics *metrics);
 
 struct kvi_admin_source kvi_node_pages(struct kvi_node *node);
+
+/* node_tenants.c: the file of tenants, if there is one; again, on a reload. error as kvi_node_start. */
+kvs_status kvi_node_read_tenants(struct kvi_node *node, char *error, size_t error_size);
+void kvi_node_reread_tenants(struct kvi_node *node);
 
 /* node_store.c: the store over its tiers, as the settings say. Blocks while memory is touched and the SSD tier is read. */
 kvs_status kvi_node_open_store(struct kvi_node *node, char *error, size_t error_size);

@@ -97,6 +97,8 @@ kvs_status kvi_node_open_store(struct kvi_node *node, char *error, size_t error_
   char size[KVI_FORMAT_MAX];
   kvs_status status = add_test_clock(node, values, &config, error, error_size);
 
+  if (node->tenants != NULL)
+    config.tenants = kvi_node_tenants_configs(node->tenants, &config.n_tenants);
   if (status == KVS_OK)
     status = create_ssd(values, &config.medium, error, error_size);
   if (status == KVS_OK && config.medium != NULL) {

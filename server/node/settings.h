@@ -36,6 +36,7 @@ struct kvi_node_settings {
   const char *unix_mode;   /* octal digits */
   bool insecure;
   const char *tls_cert_file, *tls_key_file, *tls_client_ca_file; /* "" = none */
+  const char *tenants;                                           /* a file; "" = none */
 
   uint64_t dram_size;
   uint64_t dram_page_size;

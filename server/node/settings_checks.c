@@ -9,6 +9,7 @@
 #include "server/node/machine.h"
 #include "server/node/redis_tier.h"
 #include "server/node/settings.h"
+#include "server/node/tenants.h"
 #include "tiers/faulty/faulty_tier.h"
 
 #define INDEX_BYTES_PER_CHUNK 64u /* at most; docs/store.md has the sum */
@@ -198,10 +199,29 @@ static kvs_status check_test_faults(kvi_config *config)
   return status;
 }
 
+/* Read for its faults alone; whoever starts reads it anew. */
+static kvs_status check_tenants(kvi_config *config)
+{
+  const struct kvi_node_settings *values = kvi_config_values(config);
+  char error[KVI_NODE_TENANTS_ERROR_MAX] = "";
+  struct kvi_node_tenants *tenants;
+  kvs_status status;
+
+  if (values->tenants[0] == '\0')
+    return KVS_OK;
+  status = kvi_node_tenants_load(values->tenants, &tenants, error, sizeof(error));
+  kvi_node_tenants_free(tenants);
+  if (status == KVS_OK)
+    return KVS_OK;
+  return kvi_config_refuse(config, "tenants", "%s", error[0] != '\0' ? error : kvs_status_text(status));
+}
+
 kvs_status kvi_settings_check(kvi_config *config)
 {
   kvs_status status = check_tls(config);
 
+  if (status == KVS_OK)
+    status = check_tenants(config);
   if (status == KVS_OK)
     status = check_listeners(config);
   if (status == KVS_OK)

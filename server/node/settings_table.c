@@ -73,6 +73,15 @@ static const kvi_config_row rows[] = {
      .max = PATH_LENGTH_MAX,
      .doc = "Certificates, PEM, that clients' certificates must be signed by. Empty: clients are not asked "
             "for one."},
+    {.name = "tenants",
+     AT(STRING, tenants),
+     .min = 0,
+     .max = PATH_LENGTH_MAX,
+     .doc =
+         "File that names who may use the node, by which tokens or certificates they are known, and their "
+         "shares of memory and SSD (docs/tenants.md). Nobody else may read it, nor its group write it. Who "
+         "shows no credential of it is refused, on the unix socket too. It is read again on SIGHUP. Empty: "
+         "everybody who reaches the node may use all of it."},
 
     {.name = "dram.size",
      AT(SIZE, dram_size),
@@ -577,8 +586,13 @@ static const kvi_config_row rows[] = {
 };
 
 /* What libkvasir's programs read: a shell that has them set starts a node as well. */
-static const char *const client_variables[] = {"KVASIR_ENDPOINT", "KVASIR_TLS_CA",   "KVASIR_TLS_CERT",
-                                               "KVASIR_TLS_KEY",  "KVASIR_TLS_NAME", NULL};
+static const char *const client_variables[] = {"KVASIR_ENDPOINT",
+                                               "KVASIR_TLS_CA",
+                                               "KVASIR_TLS_CERT",
+                                               "KVASIR_TLS_KEY",
+                                               "KVASIR_TLS_NAME",
+                                               "KVASIR_TOKEN_FILE",
+                                               NULL};
 
 const kvi_config_table kvi_settings_table = {
     .program = "kvasird",

@@ -142,6 +142,13 @@ static void dram_destroy(struct kvi_tier *tier)
   free(dram);
 }
 
+static uint64_t dram_room(const struct kvi_tier *tier, kvi_tier_object object)
+{
+  const struct dram *dram = kvi_dram_of(tier);
+
+  return (uint64_t)kvi_dram_head_of(dram, object)->n_pages * dram->page_bytes;
+}
+
 static const struct kvi_tier_ops dram_ops = {
     .name = "dram",
     .attr = dram_attr,
@@ -154,6 +161,7 @@ static const struct kvi_tier_ops dram_ops = {
     .table = dram_table,
     .close = dram_close,
     .cut = kvi_dram_cut,
+    .room = dram_room,
     .label = dram_label,
     .drop = dram_drop,
     .destroy = dram_destroy,

@@ -96,6 +96,13 @@ static kvs_status tier_cut(struct kvi_tier *tier, kvi_tier_object object, uint64
   return of(tier)->inner->ops->cut(of(tier)->inner, object, length, n_segments, quality, freed_p);
 }
 
+static uint64_t tier_room(const struct kvi_tier *tier, kvi_tier_object object)
+{
+  const struct faulty_tier *faulty = (const struct faulty_tier *)tier;
+
+  return faulty->inner->ops->room(faulty->inner, object);
+}
+
 static kvs_status tier_label(struct kvi_tier *tier, kvi_tier_object object, const void **label_p,
                              uint32_t *length_p)
 {
@@ -129,6 +136,7 @@ static const struct kvi_tier_ops tier_ops = {.name = "faulty",
                                              .table = tier_table,
                                              .close = tier_close,
                                              .cut = tier_cut,
+                                             .room = tier_room,
                                              .label = tier_label,
                                              .drop = tier_drop,
                                              .destroy = tier_destroy};

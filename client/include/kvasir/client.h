@@ -65,6 +65,13 @@ typedef struct kvsc_options {
   uint32_t encode_threads; /* 0: 2, or 1 on one core; at most 64. They start with the client */
   uint32_t
       encode_mib; /* MiB of chunks that are being encoded, and of coded ones until the node has them; 0: 256; at most 65536. A larger chunk goes as it is */
+  /*
+   * A file with the token that says which tenant this is (docs/tenants.md), read anew for each connection; NULL: none. Without TLS it is sent on this machine alone (unix:, a loopback address), else
+   * KVS_ERR_INVALID, unless plain_token is 1: everybody on the way can read it then.
+   */
+  const char *token_file;
+  uint32_t plain_token;
+  uint32_t reserved_more; /* as reserved */
 } kvsc_options;
 
 /*
@@ -77,7 +84,7 @@ KVS_API kvs_status kvsc_open(const kvsc_options *options, kvsc_client **client_p
 /* Cancels what is in flight, waits for the last touch of callers' memory (<= 1 s), frees. NULL is fine. Closes spaces. */
 KVS_API void kvsc_close(kvsc_client *client);
 
-/* KVS_OK when connected, KVS_ERR_UNREACHABLE, or KVS_ERR_VERSION (text says both ranges). text may be NULL. */
+/* KVS_OK when connected, KVS_ERR_UNREACHABLE, KVS_ERR_DENIED (the node wants a credential, or another one), or KVS_ERR_VERSION (text says both ranges). text may be NULL. */
 KVS_API kvs_status kvsc_state(kvsc_client *client, char *text, size_t size);
 
 /*
@@ -250,10 +257,12 @@ KVS_API kvs_status kvsc_wait_progress(kvsc_client *client, kvsc_op op, uint32_t 
 
 /*
  * Each returns a malloc'd JSON document (docs/cli.md has their fields) to be freed with free(). Errors: KVS_ERR_UNREACHABLE,
- * KVS_ERR_DEADLINE, KVS_ERR_NOMEM.
+ * KVS_ERR_DEADLINE, KVS_ERR_DENIED (the settings of a node with tenants are its administrators'), KVS_ERR_NOMEM.
  */
 KVS_API kvs_status kvsc_stats_json(kvsc_client *client, uint32_t timeout_ms, char **json_p);
 KVS_API kvs_status kvsc_config_json(kvsc_client *client, uint32_t timeout_ms, char **json_p);
+/* Tenants, their shares and what they have: of all for an administrator, else the caller's own alone; none where the node has no tenants. */
+KVS_API kvs_status kvsc_tenants_json(kvsc_client *client, uint32_t timeout_ms, char **json_p);
 KVS_API kvs_status kvsc_spaces_json(kvsc_client *client, uint32_t timeout_ms, char **json_p);
 KVS_API kvs_status kvsc_chunks_json(kvsc_client *client, const uint8_t digest[KVS_DIGEST_SIZE],
                                     uint64_t *cursor_p, uint32_t limit, uint32_t timeout_ms, char **json_p);

@@ -81,6 +81,13 @@ typedef struct kvs_options {
   uint32_t encode_threads; /* 0: 2, or 1 on one core; at most 64 */
   uint32_t
       encode_mib; /* MiB of chunks that are being encoded, and of coded ones until the node has them; 0: 256; at most 65536 */
+  /*
+   * A file with the token that says which tenant this is (docs/tenants.md), read anew for each connection; NULL: none. Without TLS it is sent on this machine alone (unix:, a loopback address), else
+   * KVS_ERR_INVALID, unless plain_token is 1: everybody on the way can read it then.
+   */
+  const char *token_file;
+  uint32_t plain_token;
+  uint32_t reserved_more; /* as reserved */
 } kvs_options;
 
 /*

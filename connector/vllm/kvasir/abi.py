@@ -39,6 +39,9 @@ class Options(ctypes.Structure):
         ("encode_planes", c_uint32),
         ("encode_threads", c_uint32),
         ("encode_mib", c_uint32),
+        ("token_file", c_char_p),
+        ("plain_token", c_uint32),
+        ("reserved_more", c_uint32),
     ]
 
 

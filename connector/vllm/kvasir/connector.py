@@ -98,7 +98,8 @@ class Connector:
                  max_operations: int = 0, embedded_bytes: int = 0, tls_ca_file: str | None = None,
                  tls_cert_file: str | None = None, tls_key_file: str | None = None,
                  tls_server_name: str | None = None, hand_over: bool = False, encode: Encode = Encode.NONE,
-                 encode_planes: int = 0, encode_threads: int = 0, encode_mib: int = 0) -> None:
+                 encode_planes: int = 0, encode_threads: int = 0, encode_mib: int = 0,
+                 token_file: str | None = None, plain_token: bool = False) -> None:
         self.endpoint = endpoint
         options = abi.new(abi.Options)
         options.endpoint = text(endpoint, "endpoint")
@@ -116,6 +117,8 @@ class Connector:
         options.encode_planes = u32(encode_planes, "encode_planes")
         options.encode_threads = u32(encode_threads, "encode_threads")
         options.encode_mib = u32(encode_mib, "encode_mib")
+        options.token_file = text(token_file, "token_file")
+        options.plain_token = 1 if plain_token else 0
         made = ctypes.c_void_p()
         check(self._library.kvs_open(ctypes.byref(options), ctypes.byref(made)), f"open {endpoint!r}")
         assert made.value is not None

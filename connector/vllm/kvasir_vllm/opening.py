@@ -18,4 +18,5 @@ def open_connector(options: Options) -> kvasir.Connector:
         return kvasir.Connector(options.endpoint, timeout=options.load_timeout, max_operations=options.max_operations,
                                 hand_over=True,  # the engine's step pays for what the caller does
                                 tls_ca_file=options.tls_ca_file or None, tls_cert_file=options.tls_cert_file or None,
-                                tls_key_file=options.tls_key_file or None, tls_server_name=options.tls_server_name or None)
+                                tls_key_file=options.tls_key_file or None, tls_server_name=options.tls_server_name or None,
+                                token_file=options.token_file or None)

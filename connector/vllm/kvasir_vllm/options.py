@@ -42,6 +42,7 @@ class Options:
     tls_cert_file: str = ""
     tls_key_file: str = ""
     tls_server_name: str = ""
+    token_file: str = ""  # which tenant of the node this is
     cpus: str = "auto"  # auto | inherit | a list: where the library's threads run
     library: str = ""  # path of libkvasir-connector; "": KVASIR_LIBRARY, else the loader's
     log_level: str = ""  # debug | info | warning | error; "": vLLM's
@@ -163,6 +164,6 @@ _READERS = {
     "lookup_timeout": _seconds, "load_timeout": _seconds, "save_timeout": _seconds, "lease": _seconds,
     "retry_after": _seconds, "max_save_bytes": _size, "max_operations": _operations,
     "model": _text, "revision": _text, "weights": _weights,
-    "tls_ca_file": _text, "tls_cert_file": _text, "tls_key_file": _text, "tls_server_name": _text,
+    "tls_ca_file": _text, "tls_cert_file": _text, "tls_key_file": _text, "tls_server_name": _text, "token_file": _text,
     "cpus": _cpus, "library": _text, "log_level": _level,
 }

@@ -24,10 +24,10 @@ static void structs_end_with_a_field(void **state)
     const char *name;
     size_t size, end;
   } structs[] = {
-      ENDS(kvs_space_desc, chunk_bytes),  ENDS(kvs_options, encode_mib),
+      ENDS(kvs_space_desc, chunk_bytes),  ENDS(kvs_options, reserved_more),
       ENDS(kvs_keys, extent_first),       ENDS(kvs_request, hurry_ms),
       ENDS(kvs_hint, reserved),           ENDS(kvs_counters, encoded_bytes),
-      ENDS(kvsc_options, encode_mib),     ENDS(kvsc_keys, extent_first),
+      ENDS(kvsc_options, reserved_more),  ENDS(kvsc_keys, extent_first),
       ENDS(kvsc_call, hurry_ms),          ENDS(kvsc_hint, reserved),
       ENDS(kvsc_counters, encoded_bytes),
   };

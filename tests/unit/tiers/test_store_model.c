@@ -463,10 +463,27 @@ static void like_the_model_over_a_medium(void **state)
   compare_with_the_model(config, true, 2, 1500);
 }
 
+/* Tenants without bounds change nothing. */
+static void like_the_model_with_tenants(void **state)
+{
+  const struct kvi_tenant_config tenants[] = {{.name = TENANT}, {.name = "other"}};
+  struct kvi_store_config config = {.dram_bytes = ROOM * PAGE,
+                                    .dram_page_bytes = PAGE,
+                                    .max_chunks = 2048,
+                                    .tenants = tenants,
+                                    .n_tenants = 2};
+
+  (void)state;
+  compare_with_the_model(config, false, 5, 2500);
+  config.dram_bytes = ROOM_OVER_MEDIUM * PAGE;
+  compare_with_the_model(config, true, 2, 1500);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {cmocka_unit_test(like_the_model),
-                                     cmocka_unit_test(like_the_model_over_a_medium)};
+                                     cmocka_unit_test(like_the_model_over_a_medium),
+                                     cmocka_unit_test(like_the_model_with_tenants)};
 
   return cmocka_run_group_tests_name("tiers/store_model", tests, NULL, NULL);
 }

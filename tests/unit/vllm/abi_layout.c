@@ -71,6 +71,9 @@ static void print_options(void)
   FIELD(kvs_options, encode_planes);
   FIELD(kvs_options, encode_threads);
   FIELD(kvs_options, encode_mib);
+  FIELD(kvs_options, token_file);
+  FIELD(kvs_options, plain_token);
+  FIELD(kvs_options, reserved_more);
   close_struct();
 }
 

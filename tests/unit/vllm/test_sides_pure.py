@@ -107,7 +107,7 @@ class OptionsTest(unittest.TestCase):
         config = {"endpoint": "kvasir://h:1", "chunk_tokens": 512, "load": "layerwise", "save": False, "lookup_timeout": 1,
                   "load_timeout": 2.5, "save_timeout": 3, "lease": 4, "retry_after": 5, "max_save_bytes": "2GiB",
                   "max_operations": 100, "model": "m", "revision": "r", "weights": "AB" * 32, "tls_ca_file": "a",
-                  "tls_cert_file": "b", "tls_key_file": "c", "tls_server_name": "d", "cpus": "0-1", "library": "l",
+                  "tls_cert_file": "b", "tls_key_file": "c", "tls_server_name": "d", "token_file": "t", "cpus": "0-1", "library": "l",
                   "log_level": "debug"}
         self.assertEqual(set(config), set(options.Options.__dataclass_fields__))
         parsed = options.parse(config)

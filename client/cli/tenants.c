@@ -1,0 +1,88 @@
+/* client/cli/tenants.c: kvasirctl tenants. */
+#include <stdlib.h>
+
+#include "client/cli/cli.h"
+
+#define COLUMNS 9
+
+/* "1.5 GiB", or "-" for no bound. */
+static char *bound_text(const cJSON *tenant, const char *name, char text[CLI_SIZE_TEXT])
+{
+  double bytes = cli_json_number(tenant, name);
+
+  if (bytes > 0)
+    return cli_size_text(bytes, text);
+  snprintf(text, CLI_SIZE_TEXT, "-");
+  return text;
+}
+
+static void add_row(struct cli_table *table, const cJSON *tenant)
+{
+  const char *name = cli_json_text(tenant, "name");
+  char weight[CLI_SIZE_TEXT], chunks[CLI_SIZE_TEXT], refused[CLI_SIZE_TEXT], evicted[CLI_SIZE_TEXT];
+  char dram[CLI_SIZE_TEXT], dram_quota[CLI_SIZE_TEXT], ssd[CLI_SIZE_TEXT], ssd_quota[CLI_SIZE_TEXT];
+
+  /* who is not configured has a row only while something of theirs is there */
+  if (name[0] == '\0' && cli_json_number(tenant, "chunks") <= 0)
+    return;
+  snprintf(weight, sizeof(weight), "%.0f", cli_json_number(tenant, "weight"));
+  snprintf(chunks, sizeof(chunks), "%.0f", cli_json_number(tenant, "chunks"));
+  snprintf(evicted, sizeof(evicted), "%.0f", cli_json_number(tenant, "own_evictions"));
+  snprintf(refused, sizeof(refused), "%.0f", cli_json_number(tenant, "puts_refused"));
+  cli_table_row(table,
+                (const char *const[]){name[0] != '\0' ? name : "(not configured)", weight,
+                                      cli_size_text(cli_json_number(tenant, "dram_bytes"), dram),
+                                      bound_text(tenant, "dram_quota", dram_quota),
+                                      cli_size_text(cli_json_number(tenant, "ssd_bytes"), ssd),
+                                      bound_text(tenant, "ssd_quota", ssd_quota), chunks, evicted, refused});
+}
+
+static void print_table(const cJSON *tenants)
+{
+  const char *const headings[COLUMNS] = {"TENANT", "WEIGHT", "DRAM",    "OF",     "SSD",
+                                         "OF",     "CHUNKS", "EVICTED", "REFUSED"};
+  const bool to_the_right[COLUMNS] = {false, true, true, true, true, true, true, true, true};
+  struct cli_table *table = cli_table_new(COLUMNS, headings, to_the_right);
+  const cJSON *tenant;
+
+  cJSON_ArrayForEach(tenant, tenants) add_row(table, tenant);
+  cli_table_print(table, stdout);
+}
+
+static int run(struct cli *cli, int n, char **arguments)
+{
+  char *json = NULL;
+  const cJSON *tenants;
+  cJSON *document;
+  kvs_status status;
+  int code = cli_connect(cli);
+
+  (void)n;
+  (void)arguments;
+  if (code != CLI_OK)
+    return code;
+  status = kvsc_tenants_json(cli->client, 0, &json);
+  if (status != KVS_OK)
+    return cli_fail(cli, "tenants", status);
+  document = cli->json ? NULL : cJSON_Parse(json);
+  tenants = cJSON_GetObjectItemCaseSensitive(document, "tenants");
+  if (document == NULL)
+    cli_print_json(json);
+  else if (cJSON_GetArraySize(tenants) == 0)
+    fputs("this node has no tenants: everybody who reaches it shares all of it\n", stdout);
+  else
+    print_table(tenants);
+  cJSON_Delete(document);
+  free(json);
+  return CLI_OK;
+}
+
+const struct cli_command cli_tenants = {
+    .name = "tenants",
+    .arguments = "",
+    .summary = "Who shares the node, and what each has of it",
+    .details = "An administrator sees all tenants, anybody else the own one. EVICTED: chunks that went for "
+               "others of the\n"
+               "same tenant; REFUSED: puts for which leases let none go.",
+    .run = run,
+};
