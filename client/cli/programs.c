@@ -204,9 +204,9 @@ static void print_price(const cJSON *document)
   printf("policy %s, %s\n", cli_json_text(document, "policy"),
          by_last_use ? "which goes by the last use just now" : "which goes by price");
   if (memory > 0)
-    printf(
-        "memory costs %.3g: so many seconds of computing are saved in a second by each GiB that goes next\n",
-        memory);
+    printf("memory costs %.3g: what went of late would have saved so many seconds of computing in a second, "
+           "for each GiB of it\n",
+           memory);
   else
     printf("memory costs nothing: nothing had to go in the last minute, or it was worth nothing\n");
   if (medium > 0)
