@@ -30,6 +30,7 @@ static struct kvi_policy_use use_of(const struct kvi_store *store, uint32_t numb
                                  .n_whole = entry->place + 1,
                                  .chunk_tokens = (float)tokens,
                                  .chunk_bytes = (float)entry->length,
+                                 .tenant = space->account,
                                  .cost = (float)raw / (float)tokens / BYTES_A_TOKEN};
 }
 
@@ -51,6 +52,7 @@ void kvi_stored_locked(struct kvi_store *store, uint32_t number)
   if (!store->policy_ops->extend || store->entries[number].unchained)
     return;
   use = use_of(store, number);
+  kvi_account_share_told_locked(store, use.tenant);
   store->policy_ops->extend(store->policy, &use, kvi_policy_now(store));
 }
 

@@ -491,6 +491,8 @@ uint64_t kvi_tenants_memory(const struct kvi_store *store);
 kvs_status kvi_account_take(struct kvi_store *store, uint32_t account, bool bounded, uint64_t length,
                             uint64_t *taken_p);
 /* What was taken becomes what the object needs, or, if there is none, nothing. */
+/* The policy is told how its requests count, by what it has of memory. Nothing without tenants. */
+void kvi_account_share_told_locked(struct kvi_store *store, uint32_t account);
 void kvi_account_settle(struct kvi_store *store, uint32_t account, uint64_t taken, bool has_object,
                         kvi_tier_object object);
 /* The object has become smaller. */

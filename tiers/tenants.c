@@ -6,6 +6,7 @@
  * drawn at random. A chunk that others continue leaves its queue when its turn comes, and is back, in front, when the last of those has gone: so each is looked at a few times in its life,
  * whatever a chain's length, and not each time that room is wanted.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,8 @@
 #include "tiers/store_private.h"
 
 #define SAMPLE        16u
+#define STEEPNESS     16.0
+#define FACTOR_LEAST  1e-20
 #define LOOKS_MAX     4096u            /* for one put; what is held is looked at in vain */
 #define PATIENT_LOOKS KVI_BATCH_LOCKED /* before a chunk goes that is about to be written */
 
@@ -432,6 +435,25 @@ kvs_status kvi_account_take(struct kvi_store *store, uint32_t account, bool boun
   if (status == KVS_ERR_QUOTA)
     refused(store, tenant);
   return status == KVS_PENDING ? KVS_ERR_BUSY : status;
+}
+
+/*
+ * A tenant's share of memory is by its weight; what others leave of theirs it may have too, at a price that falls steeply: whatever it says of its chunks, by which their prices differ by some ten thousand at most, it has
+ * about twice its share while others want theirs.
+ */
+void kvi_account_share_told_locked(struct kvi_store *store, uint32_t account)
+{
+  const struct kvi_tenants *all = store->tenants;
+  const struct tenant *tenant;
+  double share, has;
+
+  if (!all || !store->policy_ops->share)
+    return;
+  tenant = &all->tenants[account];
+  share = (double)store->dram_attr.capacity_bytes * tenant->info.weight / (double)all->weights;
+  has = (double)tenant->info.dram_bytes;
+  store->policy_ops->share(store->policy, account,
+                           has > share ? fmax(pow(share / has, STEEPNESS), FACTOR_LEAST) : 1);
 }
 
 void kvi_account_settle(struct kvi_store *store, uint32_t account, uint64_t taken, bool has_object,

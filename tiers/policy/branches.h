@@ -28,8 +28,9 @@ struct kvi_branch {
   uint32_t last;                   /* chunk; KVI_POLICY_NONE: nothing of it is resident */
   uint32_t n_chunks;               /* up to it */
   uint32_t n_whole;                /* of what it used last, stored or not */
-  bool answered;                   /* since it came last */
-  uint32_t shadow[2];              /* shadow.h's: its chunks in each of the two */
+  uint16_t tenant;
+  bool answered;      /* since it came last */
+  uint32_t shadow[2]; /* shadow.h's: its chunks in each of the two */
 
   /* The table's: those of the same bucket, by the chunk that they end at and by program, and all by use; of a free one newer is the next free one. */
   uint32_t next_at, prev_at;

@@ -107,6 +107,7 @@ static void branch_set(struct kvi_index *index, uint32_t branch, const struct kv
   own->n_chunks = use->n_chunks;
   own->n_whole = use->n_whole;
   own->chunk_tokens = use->chunk_tokens > 0 ? use->chunk_tokens : KVI_INDEX_TOKENS;
+  own->tenant = use->tenant < KVI_POLICY_TENANTS_MAX ? (uint16_t)use->tenant : 0;
   own->cost = use->cost > 0 ? use->cost : 1;
   own->chunk_bytes = use->chunk_bytes > 0 ? use->chunk_bytes : (float)index->chunk_bytes;
   if (before != use->last)
@@ -194,6 +195,8 @@ static kvs_status index_create(uint32_t capacity, struct kvi_policy **policy_p)
   kvi_index_of(policy)->live = KVI_SHADOW_BY_PRICE;
   kvi_index_of(policy)->learning = KVI_BRANCH_NONE;
   kvi_index_of(policy)->chunk_bytes = 1;
+  for (uint32_t i = 0; i < KVI_POLICY_TENANTS_MAX; i++)
+    kvi_index_of(policy)->shares[i] = 1;
   *policy_p = policy;
   return KVS_OK;
 }
@@ -355,6 +358,12 @@ static bool index_wait(struct kvi_policy *policy, const struct kvi_policy_wait *
   return true;
 }
 
+static void index_share(struct kvi_policy *policy, uint32_t tenant, double factor)
+{
+  if (tenant < KVI_POLICY_TENANTS_MAX && factor > 0 && factor <= 1)
+    kvi_index_of(policy)->shares[tenant] = (float)factor;
+}
+
 static void index_close(struct kvi_policy *policy, uint64_t program, uint64_t now_ns)
 {
   struct kvi_index *index = kvi_index_of(policy);
@@ -382,6 +391,7 @@ const struct kvi_policy_ops kvi_policy_index = {
     .extend = index_extend,
     .wait = index_wait,
     .admits = kvi_index_admits,
+    .share = index_share,
     .close = index_close,
     .waiters = kvi_index_waiters,
     .waiter = kvi_index_waiter,

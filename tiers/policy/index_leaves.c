@@ -49,7 +49,8 @@ double kvi_index_branch_price(const void *ctx, const struct kvi_branch *branch, 
 
   if (age < branch->ttl_s)
     rate = fmax(rate, 1 / branch->ttl_s);
-  return branch->weight * kvi_index_branch_cost(branch, n > 0 ? n - 1 : 0, n) / branch->chunk_bytes * rate;
+  return index->shares[branch->tenant] * branch->weight *
+         kvi_index_branch_cost(branch, n > 0 ? n - 1 : 0, n) / branch->chunk_bytes * rate;
 }
 
 /* The order's word of a leaf is when it was inserted, in ticks; 0 if a branch ended there since, something came after it, or held it. */
@@ -139,11 +140,16 @@ void kvi_index_leaf_gone(struct kvi_index *index, uint32_t chunk)
 
 /* ---- victims ---- */
 
-/* The lower, the sooner it goes, by the order that is live. */
+/* The lower, the sooner it goes, by the order that is live. A tenant with more than its share has its chunks seem older. */
 static double rank(const struct kvi_index *index, uint32_t chunk, uint64_t now_ns)
 {
-  return index->live == KVI_SHADOW_BY_PRICE ? price(index, chunk, now_ns)
-                                            : (double)kvi_word48_get(&index->forest.nodes[chunk].last_use);
+  uint32_t branch = kvi_branches_at(index->branches, chunk);
+  double share = branch == KVI_BRANCH_NONE ? 1 : index->shares[kvi_branch(index->branches, branch)->tenant];
+
+  if (index->live == KVI_SHADOW_BY_PRICE)
+    return price(index, chunk, now_ns);
+  return -((double)index->forest.latest_tick - (double)kvi_word48_get(&index->forest.nodes[chunk].last_use)) /
+         share;
 }
 
 struct candidate {

@@ -37,6 +37,7 @@ struct kvi_index {
   uint32_t
       learning; /* the branch that is next to be observed for the curves that are being built; KVI_BRANCH_NONE: none are */
   uint64_t random;
+  float shares[KVI_POLICY_TENANTS_MAX]; /* factors, by tenant */
 };
 
 static inline struct kvi_index *kvi_index_of(struct kvi_policy *policy)

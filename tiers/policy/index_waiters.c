@@ -27,13 +27,12 @@ bool kvi_index_goes_by_price(const struct kvi_policy *policy)
 static double ttl_s(const struct kvi_index *index, const struct kvi_branch *branch, double value_s,
                     double age, double tier_price)
 {
-  double until;
+  double counts = index->shares[branch->tenant] * branch->weight * value_s / branch->chunk_bytes, until;
 
   if (branch->last == KVI_POLICY_NONE)
     return 0;
-  until = kvi_classes_worth_until(index->classes, &branch->wait,
-                                  tier_price * branch->chunk_bytes / (branch->weight * value_s));
-  if (branch->ttl_s > 0 && branch->weight * value_s / branch->chunk_bytes / branch->ttl_s > tier_price)
+  until = kvi_classes_worth_until(index->classes, &branch->wait, tier_price / counts);
+  if (branch->ttl_s > 0 && counts / branch->ttl_s > tier_price)
     until = fmax(until, branch->ttl_s);
   return fmax(until - age, 0);
 }

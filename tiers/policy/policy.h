@@ -21,6 +21,7 @@
 #include <kvasir/status.h>
 
 #define KVI_POLICY_NONE         UINT32_MAX
+#define KVI_POLICY_TENANTS_MAX  1025u /* numbers of tenants are below; 0: all that have none of their own */
 #define KVI_POLICY_CAPACITY_MAX 0x7ffffffeu /* handles: one bit of the word is the policy's own */
 
 enum kvi_policy_group { KVI_POLICY_MEMORY = 0, KVI_POLICY_MEDIUM = 1 };
@@ -62,6 +63,7 @@ struct kvi_policy_use {
   float chunk_tokens, chunk_bytes; /* on average. Tokens 0: 256; bytes 0: those of other chunks */
   float
       cost; /* of computing a token, in parts of what it costs with a model of 70 billion parameters; 0: 1 */
+  uint32_t tenant; /* whose request it is */
 };
 
 /* It has been answered, and waits: for what, and how long. */
@@ -135,6 +137,11 @@ struct kvi_policy_ops {
   /* Is the n'th chunk of the chain, from 1 on, which is not stored yet, worth more than the victim that would have to go for it? */
   bool (*admits)(struct kvi_policy *policy, enum kvi_policy_group group, const struct kvi_policy_use *use,
                  uint32_t n, uint64_t now_ns);
+  /*
+   * What this tenant's requests save counts `factor` times from now on, above 0 and at most 1: less than 1 for one that has more than its share, so that it is its own chunks that go for what it stores. In the order by last
+   * use, its chunks count as unused for 1 / factor times as long. 1 until it is told.
+   */
+  void (*share)(struct kvi_policy *policy, uint32_t tenant, double factor);
   /* The program has ended: what it alone has goes first. O(its branches). */
   void (*close)(struct kvi_policy *policy, uint64_t program, uint64_t now_ns);
   /* For people. Waiters have numbers below waiters(); waiter: false: none has this one. O(1). */

@@ -82,6 +82,29 @@ static void by_cost(void **state)
   assert_int_equal(evict(world), few);
 }
 
+/* Of two that are worth the same the one goes whose tenant has more than its share, by a little too. */
+static void by_share(void **state)
+{
+  struct world *world = *state;
+  uint32_t mine = chain(world, KVI_POLICY_NONE, 12), others = chain(world, KVI_POLICY_NONE, 10);
+  struct kvi_policy_use use = {.program = 1, .last = mine, .n_chunks = 12, .n_whole = 12, .tenant = 3};
+
+  ops->arrive(world->policy, &use, world->now);
+  use = (struct kvi_policy_use){.program = 2, .last = others, .n_chunks = 10, .n_whole = 10, .tenant = 1024};
+  ops->arrive(world->policy, &use, world->now);
+  world->now += 5 * SECOND;
+  assert_int_equal(ops->victim(world->policy, KVI_POLICY_MEMORY, world->now), others); /* the shorter one */
+  ops->share(world->policy, 3, 0.9);
+  assert_int_equal(evict(world), mine);
+  ops->share(world->policy, 3, 1);
+  assert_int_equal(evict(world), others);
+  ops->share(world->policy, 1025, 0.1); /* nobody's */
+  ops->share(world->policy, 1024, 1e-20);
+  for (uint32_t i = 1; i < 10; i++)
+    assert_int_equal(evict(world), others - i);
+  assert_int_equal(evict(world), mine - 1);
+}
+
 static void closed_goes_first(void **state)
 {
   struct world *world = *state;
@@ -409,6 +432,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(by_age, setup, teardown),
       cmocka_unit_test_setup_teardown(by_tool, setup, teardown),
       cmocka_unit_test_setup_teardown(by_cost, setup, teardown),
+      cmocka_unit_test_setup_teardown(by_share, setup, teardown),
       cmocka_unit_test_setup_teardown(closed_goes_first, setup, teardown),
       cmocka_unit_test_setup_teardown(closed_is_known, setup, teardown),
       cmocka_unit_test_setup_teardown(two_are_worth_more, setup, teardown),

@@ -1,6 +1,7 @@
 /* A store under the policy "index": what hints and look-ups do to what stays, by a clock that the test turns. */
 #include "store_testing.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -8,9 +9,11 @@
 
 #define SECOND KVI_NS_PER_S
 #define ROOM   40u /* chunks */
+#define LOUD   "loud"
 
 struct world {
   struct kvi_store *store;
+  const char *tenant; /* who does what is done */
   uint8_t space[KVS_DIGEST_SIZE];
   uint64_t now;
 };
@@ -20,6 +23,8 @@ static uint64_t clock_of(void *ctx)
   return ((const struct world *)ctx)->now;
 }
 
+static const struct kvi_tenant_config tenants[] = {{.name = TENANT}, {.name = LOUD}};
+
 static int setup(void **state)
 {
   struct world *world = calloc(1, sizeof(*world));
@@ -27,6 +32,8 @@ static int setup(void **state)
                                     .dram_page_bytes = PAGE,
                                     .max_chunks = 1024,
                                     .policy = "index",
+                                    .tenants = tenants,
+                                    .n_tenants = 2,
                                     .policy_clock = clock_of,
                                     .policy_clock_ctx = world};
   kvs_space_desc desc = testing_space("programs", KEY_BYTES);
@@ -34,6 +41,8 @@ static int setup(void **state)
   world->now = 1000 * SECOND;
   assert_int_equal(kvi_store_open(&config, &world->store), KVS_OK);
   testing_space_open(world->store, TENANT, &desc, world->space);
+  testing_space_open(world->store, LOUD, &desc, world->space);
+  world->tenant = TENANT;
   *state = world;
   return 0;
 }
@@ -57,7 +66,7 @@ static uint32_t prompt(struct world *world, uint32_t chain, uint32_t n)
 {
   uint8_t keys[ROOM * KEY_BYTES];
   const uint8_t *space = world->space;
-  struct kvi_store_lookup query = {.tenant = TENANT,
+  struct kvi_store_lookup query = {.tenant = world->tenant,
                                    .owner = 1,
                                    .spaces = &space,
                                    .n_spaces = 1,
@@ -70,8 +79,8 @@ static uint32_t prompt(struct world *world, uint32_t chain, uint32_t n)
     key_of(chain, i, keys + (size_t)i * KEY_BYTES);
   assert_int_equal(kvi_store_lookup(world->store, &query, &result), KVS_OK);
   for (uint32_t i = result.prefix; i < n; i++)
-    assert_int_equal(testing_put(world->store, TENANT, world->space, keys + (size_t)i * KEY_BYTES, KEY_BYTES,
-                                 i > 0 ? keys + (size_t)(i - 1) * KEY_BYTES : NULL, i, CHUNK, i),
+    assert_int_equal(testing_put(world->store, world->tenant, world->space, keys + (size_t)i * KEY_BYTES,
+                                 KEY_BYTES, i > 0 ? keys + (size_t)(i - 1) * KEY_BYTES : NULL, i, CHUNK, i),
                      KVS_OK);
   return result.prefix;
 }
@@ -81,7 +90,7 @@ static uint32_t there(struct world *world, uint32_t chain)
 {
   uint8_t keys[ROOM * KEY_BYTES];
   const uint8_t *space = world->space;
-  struct kvi_store_lookup query = {.tenant = TENANT,
+  struct kvi_store_lookup query = {.tenant = world->tenant,
                                    .owner = 1,
                                    .spaces = &space,
                                    .n_spaces = 1,
@@ -105,7 +114,7 @@ static enum kvi_hint_outcome hint(struct world *world, const char *program, uint
   uint8_t key[KEY_BYTES];
   struct kvi_hint_keys keys = {.space = world->space, .keys = key, .key_length = KEY_BYTES, .n_keys = n > 0};
 
-  full.tenant = TENANT;
+  full.tenant = world->tenant;
   full.program = program;
   full.parent = "";
   if (!full.tool)
@@ -222,6 +231,33 @@ static void told_to_stay(void **state)
   }
 }
 
+/* One tenant pins all that it puts, and is back for it each second; the other one's chunks, of people who are slow, stay: it has less than its share. */
+static void a_loud_one_beside(void **state)
+{
+  const struct kvi_program_hint slow = {.wait_kind = KVI_WAIT_HUMAN}, pinned = {.wait_kind = KVI_WAIT_TOOL,
+                                                                                .ttl_ms = 1000,
+                                                                                .priority = 100,
+                                                                                .return_p50_ms = 1000};
+  struct world *world = *state;
+  uint32_t has = 0;
+
+  prompt(world, 3, 12);
+  assert_int_equal(hint(world, "three", 3, 12, &slow), KVI_HINT_ACCEPTED);
+  world->tenant = LOUD;
+  for (uint32_t i = 0; i < 400; i++, world->now += SECOND / 8) {
+    char name[32];
+
+    snprintf(name, sizeof(name), "loud %u", i % 8);
+    prompt(world, 100 + i % 8, 5);
+    assert_int_equal(hint(world, name, 100 + i % 8, 5, &pinned), KVI_HINT_ACCEPTED);
+  }
+  for (uint32_t i = 0; i < 8; i++)
+    has += there(world, 100 + i);
+  assert_true(has > 2 * ROOM / 3 - 3); /* all that the other leaves, which is twice its share */
+  world->tenant = TENANT;
+  assert_int_equal(there(world, 3), 12);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -230,6 +266,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(named_first, setup, teardown),
       cmocka_unit_test_setup_teardown(answers, setup, teardown),
       cmocka_unit_test_setup_teardown(told_to_stay, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_loud_one_beside, setup, teardown),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
