@@ -10,28 +10,37 @@
 
 #define MS_MOST                                                                                              \
   UINT32_C(1000000000) /* of an announcement or a time to live: eleven days, the policy's own bound */
-#define TOKENS 256u
+#define TOKENS      256u
+#define BYTES_LEAST 4096u
+#define CODED_MOST  16.0f /* times smaller */
+#define WHOLE_MOST  (1u << 20)
 #define BYTES_A_TOKEN                                                                                        \
   327680.0f /* of the model of 70 billion parameters that costs are compared with: two bytes, 80 layers, 8 heads of 128, K and V */
 
 /* ---- who uses what ---- */
 
-/* Of a chain up to an entry that is present. A larger model has more bytes a token, and computes longer. */
+/*
+ * Of a chain up to an entry that is present. A larger model has more bytes a token, and computes longer. What a client can say at will is bounded by what it really stores: bytes count as what they take of memory, and no
+ * chunk stands for more than some times its own.
+ */
 static struct kvi_policy_use use_of(const struct kvi_store *store, uint32_t number)
 {
   const struct kvi_entry *entry = &store->entries[number];
   const struct kvi_space_entry *space = &store->spaces[entry->space];
   const kvs_space_desc *desc = atomic_load_explicit(&space->desc, memory_order_relaxed);
-  uint32_t tokens = desc && desc->tokens_per_chunk > 0 ? desc->tokens_per_chunk : TOKENS;
-  uint64_t raw = space->chunk_bytes > 0 ? space->chunk_bytes : entry->length;
+  float tokens = (float)(desc && desc->tokens_per_chunk > 0 ? desc->tokens_per_chunk : TOKENS);
+  float takes = (float)(entry->length > BYTES_LEAST ? entry->length : BYTES_LEAST);
+  float raw = (float)(space->chunk_bytes > 0 ? space->chunk_bytes : entry->length);
 
+  raw = raw < takes * CODED_MOST ? raw : takes * CODED_MOST;
   return (struct kvi_policy_use){.last = number,
-                                 .n_chunks = entry->place + 1,
-                                 .n_whole = entry->place + 1,
-                                 .chunk_tokens = (float)tokens,
-                                 .chunk_bytes = (float)entry->length,
+                                 .n_chunks = entry->place < KVI_NONE ? entry->place + 1 : KVI_NONE,
+                                 .n_whole = entry->place < KVI_NONE ? entry->place + 1 : KVI_NONE,
+                                 .chunk_tokens = tokens,
+                                 .chunk_bytes = takes,
                                  .tenant = space->account,
-                                 .cost = (float)raw / (float)tokens / BYTES_A_TOKEN};
+                                 .space = entry->space,
+                                 .cost = raw / tokens / BYTES_A_TOKEN};
 }
 
 void kvi_arrive_locked(struct kvi_store *store, uint32_t number, uint32_t n_more)
@@ -41,7 +50,7 @@ void kvi_arrive_locked(struct kvi_store *store, uint32_t number, uint32_t n_more
   if (!store->policy_ops->arrive || store->entries[number].unchained)
     return;
   use = use_of(store, number);
-  use.n_whole += n_more;
+  use.n_whole = use.n_whole < WHOLE_MOST ? use.n_whole + n_more : WHOLE_MOST;
   store->policy_ops->arrive(store->policy, &use, kvi_policy_now(store));
 }
 
@@ -97,11 +106,17 @@ static enum kvi_hint_outcome wait_locked(struct kvi_store *store, const struct k
 
   if (number != KVI_NONE) {
     wait.last = number;
+    wait.space = store->entries[number].space;
     wait.n_chunks = store->entries[number].place + 1;
   }
   if (!store->policy_ops->wait(store->policy, &wait, kvi_policy_now(store)))
     return KVI_HINT_DEFERRED;
   return clipped ? KVI_HINT_CLIPPED : KVI_HINT_ACCEPTED;
+}
+
+static bool ends(const struct kvi_program_hint *hint)
+{
+  return hint->close || hint->wait_kind == KVI_WAIT_END;
 }
 
 static bool says_wait(const struct kvi_program_hint *hint)
@@ -117,12 +132,13 @@ static enum kvi_hint_outcome hint_locked(struct kvi_store *store, const struct k
   uint64_t program = hash_of(store, hint->tenant, hint->program);
 
   if (!store->policy_ops->wait)
-    return KVI_HINT_ACCEPTED;
-  if (hint->close || hint->wait_kind == KVI_WAIT_END) {
-    store->policy_ops->close(store->policy, program, kvi_policy_now(store));
-    return KVI_HINT_ACCEPTED;
-  }
-  if (hint->wait_kind == KVI_WAIT_UNKNOWN && number != KVI_NONE) {
+    return ends(hint) ? KVI_HINT_MISSING : KVI_HINT_ACCEPTED;
+  if (ends(hint))
+    return store->policy_ops->close(store->policy, program, kvi_policy_now(store)) ? KVI_HINT_ACCEPTED
+                                                                                   : KVI_HINT_MISSING;
+  if (hint->wait_kind == KVI_WAIT_UNKNOWN && number != KVI_NONE &&
+      !store->policy_ops->claim(store->policy, program, number, store->entries[number].place + 1,
+                                store->entries[number].space)) {
     struct kvi_policy_use use = use_of(store, number);
 
     use.program = program;
@@ -169,7 +185,7 @@ enum kvi_hint_outcome kvi_store_hint(struct kvi_store *store, const struct kvi_p
 {
   enum kvi_hint_outcome outcome = KVI_HINT_MISSING;
 
-  if (keys->n_keys == 0 || hint->close) {
+  if (keys->n_keys == 0 || ends(hint)) {
     pthread_mutex_lock(&store->lock);
     outcome = hint_locked(store, hint, KVI_NONE);
     pthread_mutex_unlock(&store->lock);

@@ -20,6 +20,7 @@ struct walk {
   uint32_t lease;           /* KVI_NONE */
   bool broken;              /* a key was missing: the prefix is over */
   uint32_t n_present;
+  uint32_t n_found;      /* keys up to the last one that is there */
   uint64_t prefix_bytes; /* in memory */
   uint64_t below_bytes;  /* on the medium */
 };
@@ -122,6 +123,7 @@ static void step_answer_locked(struct walk *walk, uint32_t first, uint32_t n, ui
     if (!present)
       continue;
     walk->n_present++;
+    walk->n_found = first + i + 1;
     if (result->present)
       result->present[(first + i) / 8] |= (uint8_t)(1u << (first + i) % 8);
     if (result->tiers)
@@ -212,24 +214,23 @@ static void count(struct walk *walk)
   pthread_mutex_unlock(&store->lock);
 }
 
-/* Told to the policy, if the last chunk of the prefix is still there. */
+/* Told to the policy: the last chunk that was found, of the prefix, or of single keys of a chain that were asked for; if it is still there. */
 static void arrive(struct walk *walk)
 {
   const struct kvi_store_lookup *lookup = walk->lookup;
-  uint32_t prefix = walk->result->prefix;
+  uint32_t n = lookup->unchained ? walk->n_found : walk->result->prefix;
   struct kvi_key_tag tag;
 
-  if (lookup->peek || lookup->unchained || prefix == 0)
+  if (lookup->peek || n == 0)
     return;
-  kvi_key_tag(walk->store, lookup->keys + (size_t)(prefix - 1) * lookup->key_length, lookup->key_length,
-              &tag);
+  kvi_key_tag(walk->store, lookup->keys + (size_t)(n - 1) * lookup->key_length, lookup->key_length, &tag);
   pthread_mutex_lock(&walk->store->lock);
   for (uint32_t s = 0; s < lookup->n_spaces; s++) {
     uint32_t space = walk->spaces[s],
              number = kvi_index_find_locked(walk->store, kvi_key_hash(space, &tag), space, &tag);
 
     if (number != KVI_NONE && kvi_entry_is_present(&walk->store->entries[number]))
-      kvi_arrive_locked(walk->store, number, lookup->n_keys - prefix);
+      kvi_arrive_locked(walk->store, number, lookup->n_keys - n);
   }
   pthread_mutex_unlock(&walk->store->lock);
 }

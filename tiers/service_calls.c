@@ -112,6 +112,13 @@ static kvs_status hint_keys(const Kvasir__V1__HintRequest *ask, struct kvi_hint_
   return KVS_OK;
 }
 
+/* What ends is missing only if neither the table of programs nor the policy knew it: each forgets. */
+static uint32_t outcome_of(const struct kvi_program_hint *told, uint32_t recorded,
+                           enum kvi_hint_outcome acted)
+{
+  return (told->close || told->wait_kind == KVI_WAIT_END) && recorded == KVI_HINT_ACCEPTED ? KVI_HINT_ACCEPTED : (uint32_t)acted;
+}
+
 static kvs_status hint(struct kvi_store_service *service, const struct kvi_peer *peer, const void *request,
                        void *reply)
 {
@@ -138,8 +145,9 @@ static kvs_status hint(struct kvi_store_service *service, const struct kvi_peer 
     answer->outcome = kvi_programs_hint(service->programs, &told);
     if (answer->outcome == KVI_HINT_REJECTED)
       answer->status = KVS_ERR_INVALID;
-    else if (answer->outcome == KVI_HINT_ACCEPTED)
-      answer->outcome = kvi_store_hint(service->config.store, &told, &keys);
+    else
+      answer->outcome =
+          outcome_of(&told, answer->outcome, kvi_store_hint(service->config.store, &told, &keys));
   }
   atomic_fetch_add_explicit(&service->hints[answer->outcome], 1, memory_order_relaxed);
   return KVS_OK;

@@ -19,6 +19,7 @@
 struct kvi_branch {
   uint64_t program;   /* 0: not known */
   uint64_t used_ns;   /* when it came last */
+  uint64_t seen_ns;   /* when anything was heard of that request */
   uint64_t begins_ns; /* of the wait: the same, or when it was answered */
   struct kvi_class_wait wait;
   float chunk_tokens, chunk_bytes; /* on average */
@@ -28,6 +29,7 @@ struct kvi_branch {
   uint32_t last;                   /* chunk; KVI_POLICY_NONE: nothing of it is resident */
   uint32_t n_chunks;               /* up to it */
   uint32_t n_whole;                /* of what it used last, stored or not */
+  uint32_t space;
   uint16_t tenant;
   bool answered;      /* since it came last */
   uint32_t shadow[2]; /* shadow.h's: its chunks in each of the two */

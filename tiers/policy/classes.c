@@ -30,8 +30,9 @@
 
 struct group {
   struct kvi_waits ended, lasting;
-  double n;     /* observations in ended */
-  double skill; /* of a source: above 0, it foretells better than classes */
+  double n;           /* observations in ended */
+  double skill;       /* of a source: above 0, it foretells better than classes */
+  uint32_t n_lasting; /* observations in lasting */
   bool built;
   struct kvi_wait_curve curve;
 };
@@ -154,16 +155,22 @@ void kvi_classes_away(struct kvi_classes *classes, const struct kvi_class_wait *
   ended(classes, wait, seconds, kvi_waits_away);
 }
 
+static void last(struct group *group, double wait)
+{
+  kvi_waits_away(&group->lasting, wait);
+  group->n_lasting++;
+}
+
 void kvi_classes_lasting(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds)
 {
   uint32_t kind = kind_of(classes, wait->class);
 
-  kvi_waits_away(&classes->all.lasting, seconds);
-  kvi_waits_away(&classes->classes[kind].lasting, seconds);
+  last(&classes->all, seconds);
+  last(&classes->classes[kind], seconds);
   if (kind != wait->class)
-    kvi_waits_away(&classes->classes[wait->class].lasting, seconds);
+    last(&classes->classes[wait->class], seconds);
   if (wait->announced_s > 0)
-    kvi_waits_away(&source_of(classes, wait)->lasting, seconds / wait->announced_s);
+    last(source_of(classes, wait), seconds / wait->announced_s);
 }
 
 /* ---- curves ---- */
@@ -178,6 +185,7 @@ static void group_build(struct group *group, const struct kvi_wait_curve *larger
   kvi_waits_add(&group->lasting, &group->ended);
   kvi_wait_curve_build(&group->curve, &group->lasting, larger, LEAN);
   memset(&group->lasting, 0, sizeof(group->lasting));
+  group->n_lasting = 0;
   group->built = true;
 }
 
@@ -206,7 +214,7 @@ bool kvi_classes_build(struct kvi_classes *classes, uint32_t groups)
     struct group *group = group_at(classes, classes->building, &larger);
     bool is_kind = classes->building <= KINDS; /* these lean on all, which has changed */
 
-    if (group->built && group->n == 0 && !is_kind)
+    if (group->built && group->n == 0 && group->n_lasting == 0 && !is_kind)
       continue;
     group_build(group, larger);
     groups--;

@@ -2,13 +2,14 @@
 
 #include "tiers/policy/forest.h"
 
-#define LOOKED_MAX 32u /* branches of a chunk, for one without a name */
+#define WALKED_MAX 8192u /* chunks of a chain: what is longer is not compared any further */
+#define LOOKED_MAX 32u   /* branches of a chunk, for one without a name */
 
 /* Of two chains up to these chunks. */
 static uint32_t resident_common(const struct kvi_policy *forest, uint32_t a, uint32_t n_a, uint32_t b,
                                 uint32_t n_b)
 {
-  while (a != b && a != KVI_POLICY_NONE && b != KVI_POLICY_NONE) {
+  for (uint32_t i = 0; i < WALKED_MAX && a != b && a != KVI_POLICY_NONE && b != KVI_POLICY_NONE; i++) {
     uint32_t *further = n_a >= n_b ? &a : &b, *n = n_a >= n_b ? &n_a : &n_b;
 
     *further = kvi_forest_parent(forest, *further);
@@ -48,8 +49,11 @@ static uint32_t of_program(const struct kvi_policy *forest, const struct kvi_bra
   for (uint32_t branch = kvi_branches_of(branches, use->program); branch != KVI_BRANCH_NONE;
        branch = kvi_branches_next_of(branches, branch)) {
     const struct kvi_branch *own = kvi_branch(branches, branch);
-    uint32_t n = resident_common(forest, own->last, own->n_chunks, use->last, use->n_chunks);
+    uint32_t n;
 
+    if (own->space != use->space)
+      continue;
+    n = resident_common(forest, own->last, own->n_chunks, use->last, use->n_chunks);
     if (own->last == KVI_POLICY_NONE && *evicted_p == KVI_BRANCH_NONE)
       *evicted_p = branch;
     if (n > most && is_half(own, use, whole_common(own, use, n))) {
@@ -77,7 +81,8 @@ static uint32_t on_chain(const struct kvi_policy *forest, const struct kvi_branc
 {
   uint32_t chunk = use->last;
 
-  for (uint32_t n = use->n_chunks; n > 0 && chunk != KVI_POLICY_NONE; n--) {
+  for (uint32_t n = use->n_chunks, walked = 0; n > 0 && walked < WALKED_MAX && chunk != KVI_POLICY_NONE;
+       n--, walked++) {
     uint32_t branch = kvi_branches_at(branches, chunk);
 
     for (uint32_t i = 0; i < LOOKED_MAX && branch != KVI_BRANCH_NONE; i++) {
@@ -123,10 +128,12 @@ static bool is_storing(const struct kvi_branch *branch, const struct kvi_policy_
 }
 
 /* The program's request of which nothing was there. */
-static uint32_t just_come(const struct kvi_branches *branches, uint64_t program)
+static uint32_t just_come(const struct kvi_branches *branches, uint64_t program, uint32_t space)
 {
   uint32_t branch = kvi_branches_of(branches, program);
 
+  while (branch != KVI_BRANCH_NONE && kvi_branch(branches, branch)->space != space)
+    branch = kvi_branches_next_of(branches, branch);
   if (branch == KVI_BRANCH_NONE || kvi_branch(branches, branch)->answered ||
       kvi_branch(branches, branch)->last != KVI_POLICY_NONE)
     return KVI_BRANCH_NONE;
@@ -139,7 +146,7 @@ uint32_t kvi_extended(const struct kvi_policy *forest, const struct kvi_branches
   uint32_t chunk = use->last, n = use->n_chunks;
 
   *is_whole_p = true;
-  for (; n > 0 && chunk != KVI_POLICY_NONE; n--) {
+  for (uint32_t walked = 0; n > 0 && walked < WALKED_MAX && chunk != KVI_POLICY_NONE; n--, walked++) {
     uint32_t branch = kvi_branches_at(branches, chunk);
 
     for (uint32_t i = 0; i < LOOKED_MAX && branch != KVI_BRANCH_NONE; i++) {
@@ -150,5 +157,5 @@ uint32_t kvi_extended(const struct kvi_policy *forest, const struct kvi_branches
     chunk = kvi_forest_parent(forest, chunk);
   }
   *is_whole_p = n == 0 && chunk == KVI_POLICY_NONE;
-  return *is_whole_p ? just_come(branches, use->program) : KVI_BRANCH_NONE;
+  return *is_whole_p ? just_come(branches, use->program, use->space) : KVI_BRANCH_NONE;
 }

@@ -132,6 +132,20 @@ uint32_t kvi_forest_parent(const struct kvi_policy *forest, uint32_t handle)
   return has_parent(forest, node) ? node->parent : KVI_POLICY_NONE;
 }
 
+uint32_t kvi_forest_depth(const struct kvi_policy *forest, uint32_t handle, uint32_t most)
+{
+  uint32_t n = 0;
+
+  for (; n < most && handle != KVI_POLICY_NONE && is_resident(&forest->nodes[handle]); n++)
+    handle = kvi_forest_parent(forest, handle);
+  return n;
+}
+
+bool kvi_forest_has_children(const struct kvi_policy *forest, uint32_t handle)
+{
+  return children_of(&forest->nodes[handle]) > 0;
+}
+
 /* ---- life ---- */
 
 void kvi_forest_destroy(struct kvi_policy *forest)

@@ -90,6 +90,9 @@ void kvi_forest_move(struct kvi_policy *forest, uint32_t handle, enum kvi_policy
 void kvi_forest_info(const struct kvi_policy *forest, uint32_t handle, struct kvi_policy_info *info_p);
 
 bool kvi_forest_is_resident(const struct kvi_policy *forest, uint32_t handle);
+/* Chunks of its chain up to it that are there one after the other, itself included; `most` at most. */
+uint32_t kvi_forest_depth(const struct kvi_policy *forest, uint32_t handle, uint32_t most);
+bool kvi_forest_has_children(const struct kvi_policy *forest, uint32_t handle);
 /* KVI_POLICY_NONE: none, or it is gone. */
 uint32_t kvi_forest_parent(const struct kvi_policy *forest, uint32_t handle);
 

@@ -14,10 +14,16 @@
 #define BRANCHES_PART 8u  /* one branch for so many chunks */
 #define BRANCHES_MIN  1024u
 #define REPEATED_NS                                                                                          \
-  KVI_NS_PER_S /* requests of a branch that are closer together are one, unless the first was answered */
-#define LEARNED_BRANCHES 512u /* at a request, */
-#define BYTES_OVER       1024 /* chunks that count for their mean size */
-#define LEARNED_CURVES   4u   /* and curves */
+  KVI_NS_PER_S /* requests of a branch that are closer together are one, unless the first was answered; */
+#define SAME_NS                                                                                              \
+  (60 *                                                                                                      \
+   KVI_NS_PER_S) /* and so are those for the very same chunks, since engines ask again until they have room */
+#define DEPTH_MOST       (1u << 16)
+#define TOKENS_MOST      (1u << 21) /* of a prompt: who claims more gains nothing by it */
+#define LEARNED_BRANCHES 512u       /* at a request, */
+#define BYTES_OVER       1024       /* chunks that count for their mean size */
+#define VALUE_OVER       64         /* requests that count for the mean worth of a chunk */
+#define LEARNED_CURVES   4u         /* and curves */
 #define PRIORITY_MOST    100u
 #define SAID_LEAST_S     0.05
 #define SAID_MOST_S      1e6
@@ -69,13 +75,15 @@ static void shorten(struct kvi_index *index, uint32_t chunk, uint64_t now_ns)
   }
 }
 
-/* A program that has enough branches gives up the one it did not use for longest. */
-static void make_room(struct kvi_index *index, uint64_t program, uint64_t now_ns)
+/* A program that has enough branches in a space gives up the one there that it did not use for longest. */
+static void make_room(struct kvi_index *index, uint64_t program, uint32_t space, uint64_t now_ns)
 {
   uint32_t n = 0, oldest = KVI_BRANCH_NONE;
 
   for (uint32_t branch = kvi_branches_of(index->branches, program); branch != KVI_BRANCH_NONE;
        branch = kvi_branches_next_of(index->branches, branch)) {
+    if (kvi_branch(index->branches, branch)->space != space)
+      continue;
     oldest = branch;
     n++;
   }
@@ -87,11 +95,12 @@ static uint32_t branch_new(struct kvi_index *index, const struct kvi_policy_use 
 {
   uint32_t branch;
 
-  make_room(index, use->program, now_ns);
+  make_room(index, use->program, use->space, now_ns);
   if (kvi_branches_is_full(index->branches))
     give_up(index, kvi_branches_oldest(index->branches), false, now_ns);
   branch = kvi_branches_add(index->branches, use->program, use->last);
   kvi_branch(index->branches, branch)->weight = 1;
+  kvi_branch(index->branches, branch)->space = use->space;
   return branch;
 }
 
@@ -107,6 +116,7 @@ static void branch_set(struct kvi_index *index, uint32_t branch, const struct kv
   own->n_chunks = use->n_chunks;
   own->n_whole = use->n_whole;
   own->chunk_tokens = use->chunk_tokens > 0 ? use->chunk_tokens : KVI_INDEX_TOKENS;
+  own->chunk_tokens = fminf(own->chunk_tokens, (float)TOKENS_MOST / (float)(use->n_chunks + 1));
   own->tenant = use->tenant < KVI_POLICY_TENANTS_MAX ? (uint16_t)use->tenant : 0;
   own->cost = use->cost > 0 ? use->cost : 1;
   own->chunk_bytes = use->chunk_bytes > 0 ? use->chunk_bytes : (float)index->chunk_bytes;
@@ -119,7 +129,7 @@ static void branch_name(struct kvi_index *index, uint32_t branch, uint64_t progr
 {
   if (program == 0 || kvi_branch(index->branches, branch)->program == program)
     return;
-  make_room(index, program, now_ns);
+  make_room(index, program, kvi_branch(index->branches, branch)->space, now_ns);
   kvi_branches_name(index->branches, branch, program);
 }
 
@@ -134,9 +144,13 @@ static void branch_back(struct kvi_index *index, uint32_t branch, const struct k
   observe(index, own, kvi_classes_back, now_ns);
 }
 
-static bool is_repeated(const struct kvi_branch *branch, uint64_t now_ns)
+/* The same request again: at once, or for the same chunks with nothing stored since. */
+static bool is_repeated(const struct kvi_branch *branch, const struct kvi_policy_use *use, uint64_t now_ns)
 {
-  return !branch->answered && now_ns < branch->used_ns + REPEATED_NS;
+  if (branch->answered)
+    return false;
+  return now_ns < branch->seen_ns + REPEATED_NS ||
+         (now_ns < branch->seen_ns + SAME_NS && use->last == branch->last && use->n_whole == branch->n_whole);
 }
 
 /*
@@ -213,32 +227,56 @@ static void index_insert(struct kvi_policy *policy, uint32_t chunk, uint32_t par
                          uint64_t now_ns)
 {
   struct kvi_index *index = kvi_index_of(policy);
+  double over;
 
   index->n_resident++;
-  index->chunk_bytes += ((double)bytes - index->chunk_bytes) /
-                        (index->n_resident < BYTES_OVER ? (double)index->n_resident : BYTES_OVER);
-  index->entering_tick = kvi_forest_tick(policy, now_ns);
+  over = index->n_resident < BYTES_OVER ? (double)index->n_resident : BYTES_OVER;
+  index->chunk_bytes = fmax(index->chunk_bytes + ((double)bytes - index->chunk_bytes) / over, 1);
   kvi_forest_insert(policy, chunk, parent, bytes, now_ns);
-  index->entering_tick = 0;
 }
 
-/* What is known to be left behind is so by group. */
+/* What was left and is used again is not left any more. */
+static void index_touch(struct kvi_policy *policy, uint32_t chunk, uint64_t now_ns)
+{
+  struct kvi_forest_node *node = &policy->nodes[chunk];
+
+  kvi_forest_touch(policy, chunk, now_ns);
+  if (kvi_index_has_place(kvi_index_of(policy), chunk))
+    kvi_word48_set(&node->word_or_children, 0);
+}
+
 static void index_move(struct kvi_policy *policy, uint32_t chunk, enum kvi_policy_group group)
 {
   struct kvi_index *index = kvi_index_of(policy);
 
   if (kvi_index_has_place(index, chunk))
-    index->entering_tick = kvi_word48_get(&policy->nodes[chunk].word_or_children);
+    index->entering_word = kvi_word48_get(&policy->nodes[chunk].word_or_children);
   kvi_forest_move(policy, chunk, group);
-  index->entering_tick = 0;
+  index->entering_word = 0;
 }
 
+/* What is before a chunk that was left is left too, if nobody waits there. */
 static uint32_t index_remove(struct kvi_policy *policy, uint32_t chunk)
 {
-  kvi_index_of(policy)->n_resident -= kvi_forest_is_resident(policy, chunk);
-  kvi_index_leaf_gone(kvi_index_of(policy), chunk);
-  shorten(kvi_index_of(policy), chunk, policy->latest_ns);
-  return kvi_forest_remove(policy, chunk);
+  struct kvi_index *index = kvi_index_of(policy);
+  uint32_t freed;
+
+  index->n_resident -= kvi_forest_is_resident(policy, chunk);
+  kvi_index_leaf_gone(index, chunk);
+  if (kvi_index_has_place(index, chunk) && kvi_branches_at(index->branches, chunk) == KVI_BRANCH_NONE)
+    index->entering_word = kvi_word48_get(&policy->nodes[chunk].word_or_children);
+  shorten(index, chunk, policy->latest_ns);
+  freed = kvi_forest_remove(policy, chunk);
+  index->entering_word = 0;
+  return freed;
+}
+
+/* What chunks are worth of which nobody has said anything. */
+static void value_learn(struct kvi_index *index, const struct kvi_branch *branch)
+{
+  double value = kvi_index_branch_cost(branch, 0, 1) / branch->chunk_bytes;
+
+  index->first_value += (value - index->first_value) / (index->first_value == 0 ? 1 : VALUE_OVER);
 }
 
 /* A wait begins, for what is not known. */
@@ -250,12 +288,13 @@ static void begin(struct kvi_index *index, uint32_t branch, const struct kvi_pol
   kvi_shadow_renew(&index->shadow, branch);
   kvi_branches_use(index->branches, branch);
   own = kvi_branch(index->branches, branch);
-  own->used_ns = own->begins_ns = now_ns;
+  own->used_ns = own->seen_ns = own->begins_ns = now_ns;
   own->wait = kvi_index_request(own->program);
   own->answered = false;
   own->weight = 1;
   own->ttl_s = 0;
   kvi_shadow_used(&index->shadow, branch, now_ns);
+  value_learn(index, own);
   learn(index, now_ns);
 }
 
@@ -266,6 +305,7 @@ static void go_on(struct kvi_index *index, uint32_t branch, const struct kvi_pol
 
   more.n_whole = use->n_whole > whole ? use->n_whole : whole;
   branch_set(index, branch, &more);
+  kvi_branch(index->branches, branch)->seen_ns = now_ns;
   if (more.n_whole == whole)
     return;
   kvi_shadow_renew(&index->shadow, branch);
@@ -273,34 +313,51 @@ static void go_on(struct kvi_index *index, uint32_t branch, const struct kvi_pol
   kvi_shadow_used(&index->shadow, branch, now_ns);
 }
 
-static void index_arrive(struct kvi_policy *policy, const struct kvi_policy_use *use, uint64_t now_ns)
+static void come_back(struct kvi_index *index, uint32_t branch, const struct kvi_policy_use *use,
+                      uint64_t now_ns)
+{
+  branch_back(index, branch, use, now_ns);
+  branch_name(index, branch, use->program, now_ns);
+  begin(index, branch, use, now_ns);
+}
+
+static void index_arrive(struct kvi_policy *policy, const struct kvi_policy_use *told, uint64_t now_ns)
 {
   struct kvi_index *index = kvi_index_of(policy);
-  uint32_t branch = kvi_continued(policy, index->branches, use);
+  struct kvi_policy_use use = *told;
+  uint32_t branch, depth;
 
-  if (branch == KVI_BRANCH_NONE && use->program == 0 && use->last == KVI_POLICY_NONE)
+  if (use.last != KVI_POLICY_NONE) { /* behind a hole it is shorter than it says */
+    depth = kvi_forest_depth(policy, use.last, DEPTH_MOST);
+    use.n_chunks = depth < use.n_chunks ? depth : use.n_chunks;
+  }
+  branch = kvi_continued(policy, index->branches, &use);
+  if (branch == KVI_BRANCH_NONE && use.program == 0 && use.last == KVI_POLICY_NONE)
     return; /* nothing to know it by */
   if (branch == KVI_BRANCH_NONE) {
-    begin(index, branch_new(index, use, now_ns), use, now_ns);
-  } else if (is_repeated(kvi_branch(index->branches, branch), now_ns)) {
-    branch_name(index, branch, use->program, now_ns);
-    go_on(index, branch, use, now_ns);
+    begin(index, branch_new(index, &use, now_ns), &use, now_ns);
+  } else if (is_repeated(kvi_branch(index->branches, branch), &use, now_ns)) {
+    branch_name(index, branch, use.program, now_ns);
+    go_on(index, branch, &use, now_ns);
   } else {
-    branch_back(index, branch, use, now_ns);
-    branch_name(index, branch, use->program, now_ns);
-    begin(index, branch, use, now_ns);
+    come_back(index, branch, &use, now_ns);
   }
 }
 
+/* A branch that grows long after anything was heard of it is back, too: its client does not look up. */
 static void index_extend(struct kvi_policy *policy, const struct kvi_policy_use *use, uint64_t now_ns)
 {
   struct kvi_index *index = kvi_index_of(policy);
   bool is_whole;
   uint32_t branch = kvi_extended(policy, index->branches, use, &is_whole);
 
-  if (branch != KVI_BRANCH_NONE)
+  if (branch != KVI_BRANCH_NONE && now_ns >= kvi_branch(index->branches, branch)->seen_ns + SAME_NS)
+    come_back(index, branch, use, now_ns);
+  else if (branch != KVI_BRANCH_NONE)
     go_on(index, branch, use, now_ns);
-  else if (is_whole)
+  else if (is_whole && use->last != KVI_POLICY_NONE &&
+           !kvi_forest_has_children(policy,
+                                    use->last)) /* else what is behind it came before, and has a branch */
     begin(index, branch_new(index, use, now_ns), use, now_ns);
 }
 
@@ -314,63 +371,141 @@ static struct kvi_class_wait class_wait(struct kvi_index *index, const struct kv
                                  .announced_s = is_said ? wait->announced_s : 0};
 }
 
-/*
- * The branch that the program's hint is of. If its request came without a name, and was not known to be the program's, since little was left of that: it was back when the request came.
- */
-static uint32_t branch_of_hint(struct kvi_index *index, const struct kvi_policy_wait *wait, uint64_t now_ns)
+/* A branch of the program is the same as one whose request came at that time without its name: it was back then. */
+static void join(struct kvi_index *index, uint32_t branch, const struct kvi_policy_use *use, uint64_t came_ns)
 {
-  const struct kvi_policy_use use = {
-      .program = wait->program, .last = wait->last, .n_chunks = wait->n_chunks, .n_whole = wait->n_chunks};
-  uint32_t branch, unnamed;
+  branch_back(index, branch, use, came_ns);
+  give_up(index, branch, true, came_ns);
+}
 
-  if (wait->last == KVI_POLICY_NONE)
-    return kvi_branches_of(index->branches, wait->program);
-  branch = kvi_continued(&index->forest, index->branches, &use);
-  unnamed = kvi_continued_unnamed(index->branches, wait->last);
-  if (unnamed == KVI_BRANCH_NONE || unnamed == branch)
-    return branch;
-  if (branch != KVI_BRANCH_NONE && kvi_branch(index->branches, branch)->last == wait->last)
-    return branch; /* the other one is somebody else's */
-  if (branch != KVI_BRANCH_NONE) {
-    branch_back(index, branch, &use, kvi_branch(index->branches, unnamed)->used_ns);
-    give_up(index, branch, true, now_ns);
+/* One of the program in this space of which nothing is left, no longer than this one. */
+static uint32_t evicted_of(const struct kvi_index *index, const struct kvi_policy_use *use)
+{
+  uint32_t branch = kvi_branches_of(index->branches, use->program);
+
+  while (branch != KVI_BRANCH_NONE) {
+    const struct kvi_branch *own = kvi_branch(index->branches, branch);
+
+    if (own->last == KVI_POLICY_NONE && own->space == use->space && own->n_whole <= use->n_whole)
+      return branch;
+    branch = kvi_branches_next_of(index->branches, branch);
   }
+  return KVI_BRANCH_NONE;
+}
+
+/*
+ * The branch at this chunk that is the program's. If its request came without a name, and was not known to be the program's, since little or nothing was left of that, it is one with what was left.
+ */
+static uint32_t branch_claim(struct kvi_index *index, const struct kvi_policy_use *use, uint64_t now_ns)
+{
+  uint32_t branch = kvi_continued(&index->forest, index->branches, use),
+           unnamed = kvi_continued_unnamed(index->branches, use->last), evicted;
+
+  if (unnamed == KVI_BRANCH_NONE || unnamed == branch || branch == KVI_BRANCH_NONE ||
+      kvi_branch(index->branches, branch)->last == use->last)
+    unnamed = branch == KVI_BRANCH_NONE ? unnamed : branch;
+  else
+    join(index, branch, use, kvi_branch(index->branches, unnamed)->used_ns);
+  if (unnamed == KVI_BRANCH_NONE)
+    return KVI_BRANCH_NONE;
+  evicted = kvi_branch(index->branches, unnamed)->program == 0 ? evicted_of(index, use) : KVI_BRANCH_NONE;
+  if (evicted != KVI_BRANCH_NONE && evicted != unnamed)
+    join(index, evicted, use, kvi_branch(index->branches, unnamed)->used_ns);
+  branch_name(index, unnamed, use->program, now_ns);
   return unnamed;
 }
 
-static bool index_wait(struct kvi_policy *policy, const struct kvi_policy_wait *wait, uint64_t now_ns)
+static bool index_claim(struct kvi_policy *policy, uint64_t program, uint32_t handle, uint32_t n,
+                        uint32_t space)
 {
   struct kvi_index *index = kvi_index_of(policy);
-  uint32_t branch = branch_of_hint(index, wait, now_ns);
-  struct kvi_branch *own;
+  const struct kvi_policy_use use = {
+      .program = program, .last = handle, .n_chunks = n, .n_whole = n, .space = space};
+  uint32_t branch = branch_claim(index, &use, policy->latest_ns);
 
-  if (branch == KVI_BRANCH_NONE)
-    return false;
-  branch_name(index, branch, wait->program, now_ns);
-  own = kvi_branch(index->branches, branch);
-  own->begins_ns = now_ns;
+  return branch != KVI_BRANCH_NONE && kvi_branch(index->branches, branch)->last == handle;
+}
+
+static void wait_begin(struct kvi_index *index, uint32_t branch, const struct kvi_policy_wait *wait,
+                       uint64_t now_ns)
+{
+  struct kvi_branch *own = kvi_branch(index->branches, branch);
+
+  if (own->answered && now_ns >= own->begins_ns + REPEATED_NS) /* it was back, and nobody has said so */
+    observe(index, own, kvi_classes_back, now_ns);
+  own->begins_ns = own->seen_ns = now_ns;
   own->wait = class_wait(index, wait);
   own->answered = true;
   if (wait->priority > 0 && wait->priority <= PRIORITY_MOST)
     own->weight = exp2f(((float)wait->priority - 50) / 25);
   if (wait->ttl_s > 0 && wait->ttl_s <= SAID_MOST_S)
     own->ttl_s = (float)wait->ttl_s;
+}
+
+/* A request looks up all its spaces at once: in each, what it used last. (Of two spaces whose numbers are alike below 64 one may be passed over.) */
+static bool wait_of_last_request(struct kvi_index *index, const struct kvi_policy_wait *wait, uint64_t now_ns)
+{
+  uint32_t branch = kvi_branches_of(index->branches, wait->program);
+  uint64_t used_ns, spaces = 0;
+
+  if (branch == KVI_BRANCH_NONE)
+    return false;
+  used_ns = kvi_branch(index->branches, branch)->used_ns;
+  for (; branch != KVI_BRANCH_NONE; branch = kvi_branches_next_of(index->branches, branch)) {
+    const struct kvi_branch *own = kvi_branch(index->branches, branch);
+    uint64_t space = UINT64_C(1) << own->space % 64;
+
+    if (own->used_ns + REPEATED_NS > used_ns && !(spaces & space))
+      wait_begin(index, branch, wait, now_ns);
+    spaces |= space;
+  }
+  return true;
+}
+
+static bool index_wait(struct kvi_policy *policy, const struct kvi_policy_wait *wait, uint64_t now_ns)
+{
+  struct kvi_index *index = kvi_index_of(policy);
+  const struct kvi_policy_use use = {.program = wait->program,
+                                     .last = wait->last,
+                                     .n_chunks = wait->n_chunks,
+                                     .n_whole = wait->n_chunks,
+                                     .space = wait->space};
+  uint32_t branch;
+
+  if (wait->last == KVI_POLICY_NONE)
+    return wait_of_last_request(index, wait, now_ns);
+  branch = branch_claim(index, &use, now_ns);
+  if (branch == KVI_BRANCH_NONE)
+    return false;
+  wait_begin(index, branch, wait, now_ns);
   return true;
 }
 
 static void index_share(struct kvi_policy *policy, uint32_t tenant, double factor)
 {
-  if (tenant < KVI_POLICY_TENANTS_MAX && factor > 0 && factor <= 1)
-    kvi_index_of(policy)->shares[tenant] = (float)factor;
+  struct kvi_index *index = kvi_index_of(policy);
+
+  if (tenant >= KVI_POLICY_TENANTS_MAX || !(factor > 0 && factor <= 1))
+    return;
+  index->shares[tenant] = (float)factor;
+  if (index->shares[tenant] < index->shares[index->greediest])
+    index->greediest = tenant;
+  if (index->greediest != tenant)
+    return;
+  for (uint32_t i = 0; i < KVI_POLICY_TENANTS_MAX; i++)
+    if (index->shares[i] < index->shares[index->greediest])
+      index->greediest = i;
 }
 
-static void index_close(struct kvi_policy *policy, uint64_t program, uint64_t now_ns)
+static bool index_close(struct kvi_policy *policy, uint64_t program, uint64_t now_ns)
 {
   struct kvi_index *index = kvi_index_of(policy);
-  uint32_t branch;
+  uint32_t branch = kvi_branches_of(index->branches, program);
+  bool known = branch != KVI_BRANCH_NONE;
 
-  while ((branch = kvi_branches_of(index->branches, program)) != KVI_BRANCH_NONE)
+  for (; branch != KVI_BRANCH_NONE; branch = kvi_branches_of(index->branches, program))
     give_up(index, branch, true, now_ns);
+  return known;
 }
 
 const struct kvi_policy_ops kvi_policy_index = {
@@ -380,7 +515,7 @@ const struct kvi_policy_ops kvi_policy_index = {
     .memory = index_memory,
     .insert = index_insert,
     .link = kvi_forest_link,
-    .touch = kvi_forest_touch,
+    .touch = index_touch,
     .hold = kvi_forest_hold,
     .unhold = kvi_forest_unhold,
     .remove = index_remove,
@@ -389,6 +524,7 @@ const struct kvi_policy_ops kvi_policy_index = {
     .info = kvi_index_info,
     .arrive = index_arrive,
     .extend = index_extend,
+    .claim = index_claim,
     .wait = index_wait,
     .admits = kvi_index_admits,
     .share = index_share,

@@ -1,7 +1,7 @@
 /*
  * tiers/policy/index_leaves.c: what a leaf is worth, and which goes.
  *
- * A leaf at which nobody waits was left behind: its program has gone on elsewhere, or ended. It goes first. One that was just stored has not been named by anybody yet, and is spared for a moment.
+ * A leaf that was left by who waited there is worth nothing, and goes first. One of which nobody has said anything (just stored, found at a start, unchained) is worth what an unknown wait is that began when it was used last.
  *
  * Rates change with time, each class by its own curve, so no order of leaves lasts. A victim is the least of a sample (as Redis and LHD take theirs): SAMPLE leaves at random, beside those that were
  * the cheapest when victims were sought before. Leaves that were left behind are known, and are looked at before any other.
@@ -17,7 +17,6 @@
 #define LOOKED_MAX  32u  /* of those left behind, for one victim */
 #define SUMMED_MAX  32u  /* branches of a chunk that count for its price: with as many it stays anyway */
 #define PRICED_OVER 64.0 /* victims */
-#define MOMENT_NS   (2 * KVI_NS_PER_S)
 
 /* Seconds of prefill, linear and quadratic in tokens: those of a model of 70 billion parameters. Only their ratio matters for the order. */
 #define ALPHA 4.4e-5
@@ -31,9 +30,9 @@ static double prefill_s(double tokens, double from, double to)
   return tokens * (to - from) * (ALPHA + BETA * tokens * (to + from));
 }
 
-static bool is_left_behind(const struct kvi_index *index, uint32_t chunk)
+static uint64_t word_of(const struct kvi_index *index, uint32_t chunk)
 {
-  return kvi_branches_at(index->branches, chunk) == KVI_BRANCH_NONE;
+  return kvi_word48_get(&index->forest.nodes[chunk].word_or_children);
 }
 
 double kvi_index_branch_cost(const struct kvi_branch *branch, uint32_t from, uint32_t to)
@@ -53,27 +52,27 @@ double kvi_index_branch_price(const void *ctx, const struct kvi_branch *branch, 
          kvi_index_branch_cost(branch, n > 0 ? n - 1 : 0, n) / branch->chunk_bytes * rate;
 }
 
-/* The order's word of a leaf is when it was inserted, in ticks; 0 if a branch ended there since, something came after it, or held it. */
-static bool is_spared(const struct kvi_index *index, uint32_t chunk, uint64_t now_ns)
+/* Whose it is is not known, either: the greediest tenant's, for all that is. */
+static double unknown_price(const struct kvi_index *index, uint32_t chunk, uint64_t now_ns)
 {
-  uint64_t tick =
-      kvi_index_has_place(index, chunk) ? kvi_word48_get(&index->forest.nodes[chunk].word_or_children) : 0;
+  const struct kvi_class_wait unknown = {.class = KVI_WAIT_UNKNOWN};
+  uint64_t tick = kvi_word48_get(&index->forest.nodes[chunk].last_use);
+  double age = tick > 0 ? kvi_index_seconds(kvi_forest_time(&index->forest, tick), now_ns) : 0;
 
-  return tick != 0 && now_ns < kvi_forest_time(&index->forest, tick) + MOMENT_NS;
+  return (double)index->shares[index->greediest] * index->first_value *
+         kvi_classes_rate(index->classes, &unknown, age);
 }
 
-/* Seconds saved for each second and byte of keeping it. */
+/* Seconds saved for each second and byte of keeping it. 0 of one that is no leaf, since who waits behind it pays for it. */
 static double price(const struct kvi_index *index, uint32_t chunk, uint64_t now_ns)
 {
   uint32_t branch = kvi_branches_at(index->branches, chunk);
   double sum = 0;
 
-  if (branch == KVI_BRANCH_NONE && is_spared(index, chunk, now_ns)) {
-    const struct kvi_class_wait unknown = {.class = KVI_WAIT_UNKNOWN};
-
-    return prefill_s(KVI_INDEX_TOKENS, 0, 1) / index->chunk_bytes *
-           kvi_classes_rate(index->classes, &unknown, 0);
-  }
+  if (branch == KVI_BRANCH_NONE)
+    return kvi_index_has_place(index, chunk) && word_of(index, chunk) != KVI_INDEX_IS_LEFT
+               ? unknown_price(index, chunk, now_ns)
+               : 0;
   for (uint32_t i = 0; i < SUMMED_MAX && branch != KVI_BRANCH_NONE; i++) {
     const struct kvi_branch *own = kvi_branch(index->branches, branch);
 
@@ -100,10 +99,12 @@ void kvi_index_leaf_enter(struct kvi_policy *forest, uint32_t chunk)
 {
   struct kvi_index *index = kvi_index_of(forest);
   uint32_t group = forest->nodes[chunk].group;
+  bool left =
+      index->entering_word == KVI_INDEX_IS_LEFT && kvi_branches_at(index->branches, chunk) == KVI_BRANCH_NONE;
 
   kvi_forest_place(forest, group, forest->n[group] - 1, chunk);
-  kvi_word48_set(&forest->nodes[chunk].word_or_children, index->entering_tick);
-  if (index->entering_tick == 0 && is_left_behind(index, chunk))
+  kvi_word48_set(&forest->nodes[chunk].word_or_children, left ? KVI_INDEX_IS_LEFT : 0);
+  if (left)
     left_add(index, chunk);
 }
 
@@ -124,8 +125,11 @@ static bool is_leaf_of(const struct kvi_index *index, uint32_t chunk, enum kvi_p
 /* Nobody waits there any more, perhaps. */
 void kvi_index_left(struct kvi_index *index, uint32_t chunk)
 {
-  if (chunk != KVI_POLICY_NONE && kvi_index_has_place(index, chunk) && is_left_behind(index, chunk))
-    left_add(index, chunk);
+  if (chunk == KVI_POLICY_NONE || !kvi_index_has_place(index, chunk) ||
+      kvi_branches_at(index->branches, chunk) != KVI_BRANCH_NONE)
+    return;
+  kvi_word48_set(&index->forest.nodes[chunk].word_or_children, KVI_INDEX_IS_LEFT);
+  left_add(index, chunk);
 }
 
 /* What was cheap, and went, is followed by the chunk before it, which costs a little less to compute. */
@@ -183,22 +187,17 @@ static void candidate_add(const struct kvi_index *index, struct candidate *candi
   *n_p += *n_p < KVI_INDEX_KEPT;
 }
 
-/* One that is worth nothing; those that are none any more are forgotten. KVI_POLICY_NONE: there is none. */
-static uint32_t left_behind(struct kvi_index *index, enum kvi_policy_group group, uint64_t now_ns)
+/* One that was left; those that are none any more are forgotten. KVI_POLICY_NONE: there is none. */
+static uint32_t left_behind(struct kvi_index *index, enum kvi_policy_group group)
 {
   struct kvi_index_left *left = &index->left[group];
 
-  for (uint32_t looked = 0, n = left->n < LOOKED_MAX ? left->n : LOOKED_MAX; looked < n; looked++) {
+  for (uint32_t looked = 0; looked < LOOKED_MAX && left->n > 0; looked++) {
     uint32_t chunk = left->chunks[left->first];
 
-    if (is_leaf_of(index, chunk, group)) {
-      double worth = price(index, chunk, now_ns);
-
-      if (worth == 0)
-        return chunk;
-      if (is_left_behind(index, chunk))
-        left->chunks[(left->first + left->n++) % KVI_INDEX_LEFT] = chunk; /* in a moment */
-    }
+    if (is_leaf_of(index, chunk, group) && word_of(index, chunk) == KVI_INDEX_IS_LEFT &&
+        kvi_branches_at(index->branches, chunk) == KVI_BRANCH_NONE)
+      return chunk;
     left->first = (left->first + 1) % KVI_INDEX_LEFT;
     left->n--;
   }
@@ -230,9 +229,11 @@ uint32_t kvi_index_victim(struct kvi_policy *policy, enum kvi_policy_group group
 {
   struct kvi_index *index = kvi_index_of(policy);
   struct kvi_index_tier *tier = &index->tiers[group];
-  uint32_t chunk = left_behind(index, group, now_ns);
+  uint32_t chunk = left_behind(index, group);
 
+  (void)kvi_forest_tick(policy, now_ns); /* what info says is of now */
   kvi_shadow_full(&index->shadow, index->n_resident);
+  index->live = kvi_shadow_better(&index->shadow, index->live);
   if (chunk == KVI_POLICY_NONE)
     chunk = cheapest(index, group, now_ns);
   if (chunk != KVI_POLICY_NONE) {
@@ -265,6 +266,7 @@ void kvi_index_info(const struct kvi_policy *policy, uint32_t chunk, struct kvi_
   worth = price((const struct kvi_index *)policy, chunk, policy->latest_ns);
   info_p->price = worth;
   info_p->by_price = ((const struct kvi_index *)policy)->live == KVI_SHADOW_BY_PRICE;
-  memcpy(&info_p->rank, &worth,
-         sizeof(info_p->rank)); /* numbers that are not negative are in the order of their bits */
+  if (info_p->by_price) /* else the last use, as the forest says */
+    memcpy(&info_p->rank, &worth,
+           sizeof(info_p->rank)); /* numbers that are not negative are in the order of their bits */
 }

@@ -13,6 +13,9 @@
   256u /* chunks that were left behind; a ring, so the oldest is forgotten first, and found by the sample then */
 #define KVI_INDEX_TOKENS 256.0f /* of a chunk of which nobody said */
 
+/* The order's word of a leaf at which nobody waits any more: its program has gone on elsewhere, or ended, and nobody used the leaf since. */
+#define KVI_INDEX_IS_LEFT 1u
+
 struct kvi_index_left {
   uint32_t chunks[KVI_INDEX_LEFT];
   uint32_t first, n;
@@ -32,12 +35,14 @@ struct kvi_index {
   } tiers[2]; /* by group */
   uint64_t n_resident;
   double chunk_bytes; /* of those inserted of late, on average */
+  double first_value; /* of the first chunks of requests of late, on average: seconds for each byte */
   uint64_t
-      entering_tick; /* what the order's word is to be of a chunk that is just inserted or moved; else 0 */
+      entering_word; /* the order's word of a chunk that becomes a leaf just now: 0, or KVI_INDEX_IS_LEFT */
   uint32_t
       learning; /* the branch that is next to be observed for the curves that are being built; KVI_BRANCH_NONE: none are */
   uint64_t random;
   float shares[KVI_POLICY_TENANTS_MAX]; /* factors, by tenant */
+  uint32_t greediest;                   /* the tenant with the least of them */
 };
 
 static inline struct kvi_index *kvi_index_of(struct kvi_policy *policy)

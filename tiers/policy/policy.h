@@ -64,13 +64,15 @@ struct kvi_policy_use {
   float
       cost; /* of computing a token, in parts of what it costs with a model of 70 billion parameters; 0: 1 */
   uint32_t tenant; /* whose request it is */
+  uint32_t
+      space; /* chains of different spaces have nothing in common, and a program has branches of its own in each */
 };
 
 /* It has been answered, and waits: for what, and how long. */
 struct kvi_policy_wait {
   uint64_t program; /* not 0 */
   uint32_t last,
-      n_chunks; /* of the chain that was used, as above; NONE: the one that the program used last */
+      n_chunks; /* of the chain that was used, as above; NONE: what its last request used, in all spaces */
   enum kvi_wait_kind kind;
   uint64_t tool;      /* a hash of its name; 0: none */
   uint32_t source;    /* who says when it will be over: any number */
@@ -78,6 +80,7 @@ struct kvi_policy_wait {
   uint32_t priority;  /* 1 to 100: what it saves counts 2^((priority - 50) / 25) times; 0: not said */
   double
       ttl_s; /* so long it is to be worth at least what somebody is who comes back once in that time; 0: not said */
+  uint32_t space; /* of last */
 };
 
 /* Who waits, and what that is worth. */
@@ -132,6 +135,8 @@ struct kvi_policy_ops {
    */
   void (*arrive)(struct kvi_policy *policy, const struct kvi_policy_use *use, uint64_t now_ns);
   void (*extend)(struct kvi_policy *policy, const struct kvi_policy_use *use, uint64_t now_ns);
+  /* The chain up to the handle, n chunks, is this program's, whoever used it last without a name. False: nobody waits there who might be it. */
+  bool (*claim)(struct kvi_policy *policy, uint64_t program, uint32_t handle, uint32_t n, uint32_t space);
   /* False: nothing is known of such a program. */
   bool (*wait)(struct kvi_policy *policy, const struct kvi_policy_wait *wait, uint64_t now_ns);
   /* Is the n'th chunk of the chain, from 1 on, which is not stored yet, worth more than the victim that would have to go for it? */
@@ -143,7 +148,8 @@ struct kvi_policy_ops {
    */
   void (*share)(struct kvi_policy *policy, uint32_t tenant, double factor);
   /* The program has ended: what it alone has goes first. O(its branches). */
-  void (*close)(struct kvi_policy *policy, uint64_t program, uint64_t now_ns);
+  bool (*close)(struct kvi_policy *policy, uint64_t program,
+                uint64_t now_ns); /* false: nothing was known of it */
   /* For people. Waiters have numbers below waiters(); waiter: false: none has this one. O(1). */
   uint32_t (*waiters)(const struct kvi_policy *policy);
   bool (*waiter)(const struct kvi_policy *policy, uint32_t number, struct kvi_policy_waiter *waiter_p,

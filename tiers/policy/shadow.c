@@ -8,7 +8,9 @@
 #define TRIES  16u /* places of the table that are looked at for them */
 #define STEPS_MORE                                                                                           \
   64u /* beside two for each chunk that came: what is over by more, since the cache was not full before, goes bit by bit */
-#define STEPS_MOST 4096u
+#define STEPS_MOST 256u
+#define STEPS_PART 64u   /* of what is over goes in one step, at least a chunk */
+#define SILENT     1024u /* victims, with hardly any return: then nothing is known of prices, either */
 #define FADE       (1 - 1.0 / 1024) /* for each return */
 #define JUDGED     64u              /* returns before anything is said */
 
@@ -20,6 +22,7 @@ void kvi_shadow_start(struct kvi_shadow *shadow)
 void kvi_shadow_full(struct kvi_shadow *shadow, uint64_t chunks)
 {
   shadow->room = chunks;
+  shadow->victims++;
 }
 
 static void take(struct kvi_shadow *shadow, enum kvi_shadow_order order, struct kvi_branch *branch,
@@ -57,6 +60,7 @@ void kvi_shadow_back(struct kvi_shadow *shadow, uint32_t branch, uint32_t common
     paid[order] = own->shadow[order] < common ? shadow->cost(own, own->shadow[order], common) : 0;
   more = paid[KVI_SHADOW_BY_PRICE] - paid[KVI_SHADOW_BY_USE];
   shadow->judged++;
+  shadow->victims = 0;
   shadow->lost = shadow->lost * FADE + more;
   shadow->lost_squares = shadow->lost_squares * FADE + more * more;
 }
@@ -112,6 +116,8 @@ static bool shorten_cheapest(struct kvi_shadow *shadow, uint64_t now_ns)
   struct candidate candidates[KVI_SHADOW_KEPT];
   uint32_t n = 0, places = kvi_branches_places(shadow->branches), found = 0;
   struct kvi_branch *own;
+  uint64_t over;
+  uint32_t left;
 
   for (uint32_t i = 0; i < shadow->n_kept; i++)
     look_at(shadow, candidates, &n, shadow->kept[i], now_ns);
@@ -127,7 +133,9 @@ static bool shorten_cheapest(struct kvi_shadow *shadow, uint64_t now_ns)
   if (n == 0)
     return false;
   own = kvi_branch(shadow->branches, candidates[0].branch);
-  take(shadow, KVI_SHADOW_BY_PRICE, own, own->shadow[KVI_SHADOW_BY_PRICE] - 1);
+  over = (shadow->taken[KVI_SHADOW_BY_PRICE] - shadow->room) / STEPS_PART + 1;
+  left = own->shadow[KVI_SHADOW_BY_PRICE];
+  take(shadow, KVI_SHADOW_BY_PRICE, own, over < left ? left - (uint32_t)over : 0);
   return true;
 }
 
@@ -152,8 +160,8 @@ void kvi_shadow_used(struct kvi_shadow *shadow, uint32_t branch, uint64_t now_ns
 /* A few dear returns decide nothing: what was lost has to be more than chance would make of as many, which is about the root of its squares. */
 enum kvi_shadow_order kvi_shadow_better(const struct kvi_shadow *shadow, enum kvi_shadow_order now)
 {
-  if (shadow->judged < JUDGED)
-    return KVI_SHADOW_BY_PRICE;
+  if (shadow->judged < JUDGED || shadow->victims > SILENT * (uint64_t)JUDGED)
+    return shadow->victims > SILENT ? KVI_SHADOW_BY_USE : KVI_SHADOW_BY_PRICE;
   if (shadow->lost > sqrt(shadow->lost_squares))
     return KVI_SHADOW_BY_USE;
   return shadow->lost < 0 ? KVI_SHADOW_BY_PRICE : now;

@@ -26,7 +26,7 @@ struct kvi_shadow {
   uint32_t oldest;  /* of those that have something left by use; KVI_BRANCH_NONE: none has */
   uint32_t kept[KVI_SHADOW_KEPT], n_kept;
   uint64_t random;
-  uint64_t judged;
+  uint64_t judged, victims; /* returns; victims since the last one */
 };
 
 /* branches, price, cost and ctx are set, the rest is zero. */

@@ -66,15 +66,20 @@ static void last_use_takes_over(void **state)
 {
   struct cache *cache = calloc(1, sizeof(*cache));
   uint32_t tool = PEOPLE, early, late;
+  bool by_use = false;
 
   cache->world = *state;
   learn(cache->world, 1, KVI_WAIT_TOOL, 100, 2000, 0, 0);
   learn(cache->world, 2, KVI_WAIT_HUMAN, 10000, 2000, 0, 0);
   early = seconds(cache, &tool, 3);
-  (void)seconds(cache, &tool, 147);
+  for (uint32_t i = 0; i < 147; i++) {
+    (void)seconds(cache, &tool, 1);
+    by_use |= !ops->goes_by_price(cache->world->policy);
+  }
   late = seconds(cache, &tool, 10);
   assert_true(early < 3 * PEOPLE * N / 2);
   assert_int_equal(late, 10 * PEOPLE * N);
+  assert_true(by_use);
   free(cache);
 }
 

@@ -37,21 +37,43 @@ static void tools_and_people(struct world *world)
   learn(world, 2, KVI_WAIT_HUMAN, 6000, 300, 0, 0);
 }
 
-/* What was stored just now is spared for a moment, and worth nothing after it unless somebody came for it. */
-static void spared(void **state)
+/* What nobody has said anything of is worth what an unknown wait is that began when it was used last; also after a lease, and in the other group. */
+static void said_nothing_of(void **state)
 {
   struct world *world = *state;
-  uint32_t told = chain(world, KVI_POLICY_NONE, 3), fresh;
+  uint32_t told = chain(world, KVI_POLICY_NONE, 3), fresh, old;
 
   wait_at(world, 1, told, 3, KVI_WAIT_HUMAN, 0, 0);
-  world->now += 1000000 * SECOND; /* it is worth hardly anything any more */
+  old = chain(world, KVI_POLICY_NONE, 1);
+  world->now += 100 * SECOND;
+  arrive_at(world, 2, told, 3);
   fresh = chain(world, KVI_POLICY_NONE, 3);
-  assert_int_equal(ops->victim(world->policy, KVI_POLICY_MEMORY, world->now + SECOND), told);
-  assert_int_equal(ops->victim(world->policy, KVI_POLICY_MEMORY, world->now + 3 * SECOND), fresh);
+  assert_int_equal(ops->victim(world->policy, KVI_POLICY_MEMORY, world->now), old);
+  ops->hold(world->policy, fresh);
+  ops->unhold(world->policy, fresh);
+  assert_int_equal(ops->victim(world->policy, KVI_POLICY_MEMORY, world->now), old);
+  ops->touch(world->policy, old, world->now);
+  world->now += 1000000 * SECOND;
+  ops->touch(world->policy, fresh, world->now);
+  assert_int_not_equal(ops->victim(world->policy, KVI_POLICY_MEMORY, world->now), fresh);
   ops->move(world->policy, fresh, KVI_POLICY_MEDIUM); /* written meanwhile */
   ops->move(world->policy, told, KVI_POLICY_MEDIUM);
-  assert_int_equal(ops->victim(world->policy, KVI_POLICY_MEDIUM, world->now + SECOND), told);
-  assert_int_equal(ops->victim(world->policy, KVI_POLICY_MEDIUM, world->now + 3 * SECOND), fresh);
+  assert_int_equal(ops->victim(world->policy, KVI_POLICY_MEDIUM, world->now), told);
+}
+
+/* What was left and is read again is not left any more. */
+static void left_and_read(void **state)
+{
+  struct world *world = *state;
+  uint32_t left = chain(world, KVI_POLICY_NONE, 2), other = chain(world, KVI_POLICY_NONE, 1);
+
+  wait_at(world, 1, left, 2, KVI_WAIT_TOOL, 0, 0);
+  wait_at(world, 2, other, 1, KVI_WAIT_TOOL, 0, 0);
+  ops->close(world->policy, 1, world->now);
+  world->now += 1000000 * SECOND;
+  assert_int_equal(ops->victim(world->policy, KVI_POLICY_MEMORY, world->now), left);
+  ops->touch(world->policy, left, world->now);
+  assert_int_equal(evict(world), other);
 }
 
 /* Fresh chunks of many requests do not hide what was left behind. */
@@ -116,6 +138,77 @@ static void looked_up_often(void **state)
   arrive_at(world, 0, often, 30);
   world->now += SECOND / 10;
   assert_int_equal(evict(world), often); /* 20 of 21 would have been back by now */
+}
+
+/* And while it waits for its turn, minutes perhaps, it is asked for again and again: what it waited for before is not over more often than once. */
+static void asked_for_again(void **state)
+{
+  struct world *world = *state;
+  uint32_t often = chain(world, KVI_POLICY_NONE, 30), once = chain(world, KVI_POLICY_NONE, 31);
+
+  for (uint32_t round = 0; round < 100; round++, world->now += 1000 * SECOND)
+    for (uint32_t i = 0; i < 20; i++, world->now += 15 * SECOND)
+      arrive_at(world, 0, often, 30);
+  arrive_at(world, 9, once, 31);
+  arrive_at(world, 0, often, 30);
+  world->now += 10 * SECOND;
+  assert_int_equal(evict(world), often); /* 20 of 21 would have been back in 5 s */
+}
+
+/* A client that looks nothing up, and puts more each time: it is back by that. */
+static void puts_alone(void **state)
+{
+  struct world *world = *state;
+  struct kvi_policy_waiter waiter;
+  uint32_t end = KVI_POLICY_NONE;
+
+  for (uint32_t i = 0; i < 5; i++, world->now += 300 * SECOND) {
+    end = chain(world, end, 1);
+    extend_at(world, 0, end, i + 1);
+  }
+  assert_int_equal(ops->waiters(world->policy), 1);
+  assert_true(ops->waiter(world->policy, 0, &waiter, world->now));
+  assert_int_equal(waiter.last, end);
+  assert_true(waiter.waits_s == 300);
+}
+
+/* A program on many ranks has a chain in each of their spaces; what it says without chunks is of all of them. */
+static void many_spaces(void **state)
+{
+  struct world *world = *state;
+  struct kvi_policy_waiter waiter;
+  uint32_t n = 0;
+
+  for (uint32_t turn = 0; turn < 2; turn++, world->now += 10 * SECOND) {
+    for (uint32_t space = 0; space < 40; space++) {
+      uint32_t last = turn == 0 ? chain(world, KVI_POLICY_NONE, 5) : 5 * space + 4;
+      struct kvi_policy_use use = {.program = 5, .last = last, .n_chunks = 5, .n_whole = 5, .space = space};
+
+      ops->arrive(world->policy, &use, world->now);
+    }
+    assert_true(answered(world, 5, KVI_POLICY_NONE, 0, KVI_WAIT_TOOL));
+  }
+  for (uint32_t i = 0; i < ops->waiters(world->policy); i++)
+    if (ops->waiter(world->policy, i, &waiter, world->now)) {
+      assert_true(waiter.answered && waiter.kind == KVI_WAIT_TOOL && waiter.n_chunks == 5);
+      n++;
+    }
+  assert_int_equal(n, 40);
+}
+
+/* Who claims a longer chain than there is, or larger chunks, gains nothing. */
+static void claims(void **state)
+{
+  struct world *world = *state;
+  uint32_t honest = chain(world, KVI_POLICY_NONE, 8), liar = chain(world, KVI_POLICY_NONE, 2);
+  struct kvi_policy_use use = {
+      .program = 1, .last = liar, .n_chunks = 4000000000u, .n_whole = 4000000000u, .chunk_tokens = 256};
+
+  ops->arrive(world->policy, &use, world->now);
+  wait_at(world, 2, honest, 8, KVI_WAIT_UNKNOWN, 0, 0);
+  world->now += SECOND;
+  arrive_at(world, 2, honest, 8);
+  assert_int_equal(evict(world), liar);
 }
 
 /* It came without a name, and has one when it is answered; from then on it is that program's. */
@@ -232,11 +325,16 @@ static void by_bytes(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup_teardown(spared, setup, teardown),
+      cmocka_unit_test_setup_teardown(said_nothing_of, setup, teardown),
+      cmocka_unit_test_setup_teardown(left_and_read, setup, teardown),
       cmocka_unit_test_setup_teardown(fresh_hide_nothing, setup, teardown),
       cmocka_unit_test_setup_teardown(stored_bit_by_bit, setup, teardown),
       cmocka_unit_test_setup_teardown(behind_a_hole, setup, teardown),
       cmocka_unit_test_setup_teardown(looked_up_often, setup, teardown),
+      cmocka_unit_test_setup_teardown(asked_for_again, setup, teardown),
+      cmocka_unit_test_setup_teardown(puts_alone, setup, teardown),
+      cmocka_unit_test_setup_teardown(many_spaces, setup, teardown),
+      cmocka_unit_test_setup_teardown(claims, setup, teardown),
       cmocka_unit_test_setup_teardown(named_when_answered, setup, teardown),
       cmocka_unit_test_setup_teardown(answered_without_chunks, setup, teardown),
       cmocka_unit_test_setup_teardown(back_to_nothing, setup, teardown),

@@ -191,6 +191,50 @@ static void named_first(void **state)
   assert_int_equal(there(world, 4), 20);
 }
 
+/* A program of which nothing is left comes without its name; it is back, and there once. */
+static void back_to_nothing(void **state)
+{
+  const struct kvi_program_hint waits = {.wait_kind = KVI_WAIT_TOOL};
+  struct kvi_waiter_info infos[8];
+  struct world *world = *state;
+  uint64_t cursor = 0;
+
+  for (uint32_t turn = 0; turn < 4; turn++, world->now += 100 * SECOND) {
+    prompt(world, 3, 5);
+    assert_int_equal(hint(world, "three", 3, 5, &waits), KVI_HINT_ACCEPTED);
+    kvi_store_evict(world->store, TENANT, NULL, UINT64_MAX, &(uint64_t){0}, &(uint64_t){0});
+    assert_int_equal(there(world, 3), 0);
+  }
+  assert_int_equal(kvi_store_waiters(world->store, TENANT, &cursor, infos, 8), 1);
+}
+
+/* As vLLM's tier does: chunks of a chain are looked up one by one. Their program is back by that. */
+static void looked_up_singly(void **state)
+{
+  struct kvi_waiter_info info;
+  struct world *world = *state;
+  uint64_t cursor = 0;
+  uint8_t keys[5 * KEY_BYTES];
+  const uint8_t *space = world->space;
+  struct kvi_store_lookup query = {.tenant = TENANT,
+                                   .owner = 1,
+                                   .spaces = &space,
+                                   .n_spaces = 1,
+                                   .keys = keys,
+                                   .key_length = KEY_BYTES,
+                                   .n_keys = 5,
+                                   .unchained = true};
+  struct kvi_store_lookup_result result = {0};
+
+  prompt(world, 3, 5);
+  world->now += 100 * SECOND;
+  for (uint32_t i = 0; i < 5; i++)
+    key_of(3, i, keys + (size_t)i * KEY_BYTES);
+  assert_int_equal(kvi_store_lookup(world->store, &query, &result), KVS_OK);
+  assert_int_equal(kvi_store_waiters(world->store, TENANT, &cursor, &info, 1), 1);
+  assert_true(info.waiter.waits_s < 1 && info.waiter.n_chunks == 5);
+}
+
 static void answers(void **state)
 {
   const struct kvi_program_hint waits = {.wait_kind = KVI_WAIT_TOOL},
@@ -264,6 +308,8 @@ int main(void)
       cmocka_unit_test_setup_teardown(by_tool, setup, teardown),
       cmocka_unit_test_setup_teardown(ended, setup, teardown),
       cmocka_unit_test_setup_teardown(named_first, setup, teardown),
+      cmocka_unit_test_setup_teardown(back_to_nothing, setup, teardown),
+      cmocka_unit_test_setup_teardown(looked_up_singly, setup, teardown),
       cmocka_unit_test_setup_teardown(answers, setup, teardown),
       cmocka_unit_test_setup_teardown(told_to_stay, setup, teardown),
       cmocka_unit_test_setup_teardown(a_loud_one_beside, setup, teardown),
