@@ -15,7 +15,15 @@ class Counters:
     chunks_missed: int = 0
     requests_loaded: int = 0  # requests that got tokens from the store
     tokens_loaded: int = 0  # promised to the engine
-    hints: int = 0  # sent, once for each request
+    hints: int = 0  # requests whose hint was sent when they had ended
+    hints_named: int = 0  # requests whose program was told when some of their chain was found
+    hints_accepted: int = 0  # what the node made of hints; there is one for each space
+    hints_clipped: int = 0
+    hints_deferred: int = 0
+    hints_rejected: int = 0  # or not sent, since nothing names a program
+    hints_missing: int = 0
+    hints_failed: int = 0  # not sent, or without an answer
+    hint_actions_passed_over: int = 0  # of envelopes: not known, or not for a store
     hint_values_dropped: int = 0  # malformed values in what requests said
     loads: int = 0  # of a worker
     load_bytes: int = 0

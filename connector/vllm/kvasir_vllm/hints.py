@@ -1,50 +1,57 @@
-"""What a request says of its program: `kv_transfer_params` and `SamplingParams.extra_args` to a kvasir.Hint.
+"""What a request says of its program, in any of the words that clients and routers use, to a kvasir.Hint.
 
-Pure; nothing here raises for what a client sends. A value that is malformed is dropped, and a sentence says why.
+Pure; nothing here raises for what a client sends, and the time that it takes is bounded. A value that is malformed is dropped, and a
+sentence says why.
 
-Native names (`program`, `parent_program`, `turn`, `wait`, `tool`, `return_p50_ms`, `return_p90_ms`, `expected_return_ms`,
-`close`, `priority`, `ttl_ms`) stand in a dict under "kvasir", or flat beside the parameters of others. Flat they are read
-only together with a flat `program`: words such as `priority` are others' too. Continuum's clients send `job_id` (the program),
+Native names (`program`, `parent_program`, `turn`, `wait`, `tool`, `return_p50_ms`, `return_p90_ms`, `close`, `priority`, `ttl_ms`;
+shorter: `parent`, `return_ms`, `ttl_s`) stand in a dict under "kvasir", or flat beside the parameters of others. Flat they are
+read only together with a flat `program`: words such as `priority` are others' too. Continuum's clients send `job_id` (the program),
 `last_func_call` (the tool that was called last: what the program waits for), `this_func_call` (the one that this request
-calls, which is better where it is known) and `is_last_step` (it will not come back).
+calls, which is better where it is known) and `is_last_step` (it will not come back). hint_formats.py reads the rest: `cache_control`,
+`kv_cache_retention_config`, and the envelope `kv_hints`, the request's own or one in kv_transfer_params.
 
-Of the same thing said twice the later of these counts: Continuum's names, flat names, those under "kvasir"; and extra_args,
-kv_transfer_params.
+Of the same thing said twice the later of these counts: the request's session id, which is its program if nothing else is; its
+envelope; and of extra_args, then of kv_transfer_params, `kv_hints`, `cache_control`, `kv_cache_retention_config`, Continuum's names, flat
+names, those under "kvasir".
 """
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from kvasir import Hint, WaitKind
 
+from . import hint_formats, hint_values
+from .hint_values import PRIORITY_MAX, U32_MAX, Wrong, show
+
 NATIVE = "kvasir"
-TEXT_MAX = 255  # bytes of UTF-8, of <kvasir/connector.h>
-PRIORITY_MAX = 100
 PROBLEMS_MAX = 16  # a client may send a thousand wrong names; nobody reads so many sentences
-_U32_MAX = 2**32 - 1
-_SHOWN = 40  # characters of a wrong value in a sentence
 
 
 class RequestHint(NamedTuple):
     """hint: None if the request says nothing. problems: what was dropped and why, a sentence each, PROBLEMS_MAX at most;
-    dropped: how many there were."""
+    dropped: how many there were. passed_over: actions of envelopes that are not for a store, or not known."""
 
     hint: Hint | None
     dropped: int = 0
     problems: tuple[str, ...] = ()
+    passed_over: int = 0
 
 
-def hint_of_request(kv_transfer_params: Any, extra_args: Any) -> RequestHint:
-    """The hint that a request carries. Both are what vLLM has: a dict, or None."""
+def hint_of_request(kv_transfer_params: Any, extra_args: Any, kv_hints: Any = None, session_id: Any = None) -> RequestHint:
+    """The hint that a request carries. The first two are what vLLM has: a dict, or None."""
     reader = _Reader()
+    if session_id is not None:
+        reader.take("program", session_id, "session_id")
+    if kv_hints is not None:
+        reader.read_envelope(kv_hints)
     for name, source in (("extra_args", extra_args), ("kv_transfer_params", kv_transfer_params)):
         if source is None:
             continue
         if not isinstance(source, Mapping):
-            reader.drop(f"{name} is no dict: {_show(source)}")
+            reader.drop(f"{name} is no dict: {show(source)}")
             continue
+        reader.read_formats(source)
         reader.read_continuum(source)
         if "program" in source:
             reader.read_known(source)
@@ -52,12 +59,8 @@ def hint_of_request(kv_transfer_params: Any, extra_args: Any) -> RequestHint:
         if isinstance(native, Mapping):
             reader.read_native(native)
         elif native is not None:
-            reader.drop(f"{name}.{NATIVE} is no dict: {_show(native)}")
+            reader.drop(f"{name}.{NATIVE} is no dict: {show(native)}")
     return reader.result()
-
-
-class _Wrong(ValueError):
-    """A value that is dropped; the text says what was wanted."""
 
 
 class _Reader:
@@ -65,7 +68,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self._fields: dict[str, Any] = {}
-        self._dropped = 0
+        self._dropped = self._passed_over = 0
         self._problems: list[str] = []
 
     def drop(self, problem: str) -> None:
@@ -76,36 +79,59 @@ class _Reader:
     def read_known(self, source: Mapping[Any, Any]) -> None:
         for name in _FIELDS:
             if name in source:
-                self._take(name, source[name])
+                self.take(name, source[name])
 
     def read_native(self, source: Mapping[Any, Any]) -> None:
         self.read_known(source)
+        unknown = len(source) - sum(name in source for name in _FIELDS)
         for name in source:
+            if unknown == 0 or len(self._problems) == PROBLEMS_MAX:
+                break
             if name not in _FIELDS:
-                self.drop(f"{NATIVE}.{_show(name)} is no hint; there are {', '.join(_FIELDS)}")
+                unknown -= 1
+                self.drop(f"{NATIVE}.{show(name)} is no hint; there are {', '.join(_FIELDS)}")
+        self._dropped += unknown  # what nobody reads a sentence of is not looked at: it may be a million
+
+    def read_envelope(self, envelope: Any) -> None:
+        words, native, passed_over = hint_formats.of_envelope(envelope, self.drop)
+        self._passed_over += passed_over
+        self._read_words(words)
+        if native is not None:
+            self.read_native(native)
+
+    def read_formats(self, source: Mapping[Any, Any]) -> None:
+        if source.get("kv_hints") is not None:
+            self.read_envelope(source["kv_hints"])
+        for name, read in (("cache_control", hint_formats.of_cache_control), ("kv_cache_retention_config", hint_formats.of_retention)):
+            if source.get(name) is not None:
+                self._read_words(read(source[name], self.drop))
+
+    def _read_words(self, words: Mapping[str, Any]) -> None:
+        for name, value in words.items():
+            self.take(name, value)
 
     def read_continuum(self, source: Mapping[Any, Any]) -> None:
         if "job_id" not in source:
             return  # the other names mean nothing without a program
         job = source["job_id"]
         if isinstance(job, int) and not isinstance(job, bool):
-            job = str(job) if abs(job) <= _U32_MAX else job
-        if not self._take("program", job, "job_id"):
+            job = str(job) if abs(job) <= U32_MAX else job
+        if not self.take("program", job, "job_id"):
             return
         for name in ("last_func_call", "this_func_call"):
-            if source.get(name) is not None and self._take("tool", source[name], name):
+            if source.get(name) is not None and self.take("tool", source[name], name):
                 self._fields["wait"] = WaitKind.TOOL
-        if "is_last_step" in source and self._take("close", source["is_last_step"], "is_last_step") and self._fields["close"]:
+        if "is_last_step" in source and self.take("close", source["is_last_step"], "is_last_step") and self._fields["close"]:
             self._fields["wait"] = WaitKind.END
 
-    def _take(self, name: str, value: Any, said_as: str | None = None) -> bool:
+    def take(self, name: str, value: Any, said_as: str | None = None) -> bool:
         if value is None:  # JSON's way to leave out
             return False
         field, convert = _FIELDS[name]
         try:
             self._fields[field] = convert(value)
-        except _Wrong as wrong:
-            self.drop(f"{said_as or name} is {_show(value)}: {wrong} is wanted")
+        except Wrong as wrong:
+            self.drop(f"{said_as or name} is {show(value)}: {wrong} is wanted")
             return False
         return True
 
@@ -114,77 +140,26 @@ class _Reader:
         if 0.0 < p90 < p50:
             self.drop(f"return_p90_ms is {p90 * 1000:g}: at least return_p50_ms ({p50 * 1000:g}) is wanted")
             del self._fields["return_p90"]
+        if "tool" in self._fields:
+            self._fields.setdefault("wait", WaitKind.TOOL)
         hint = Hint(**self._fields) if self._fields else None
-        return RequestHint(hint, self._dropped, tuple(self._problems))
+        return RequestHint(hint, self._dropped, tuple(self._problems), self._passed_over)
 
 
-# ---- values ----
-
-def _text(value: Any) -> str:
-    wanted = f"text of 1 to {TEXT_MAX} bytes"
-    # Never cut: two programs whose names agree in the first 255 bytes are two.
-    if not isinstance(value, str) or not value or "\0" in value or len(value) > TEXT_MAX:
-        raise _Wrong(wanted)
-    try:
-        if len(value.encode()) > TEXT_MAX:
-            raise _Wrong(wanted)
-    except UnicodeEncodeError:
-        raise _Wrong(wanted) from None
-    return value
-
-
-def _count(most: int) -> Callable[[Any], int]:
-    def convert(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-            raise _Wrong(f"a whole number of 0 to {most}")
-        return value
-
-    return convert
-
-
-def _seconds(value: Any) -> float:
-    """Milliseconds as they are sent."""
-    wrong = _Wrong(f"a number of milliseconds, 0 to {_U32_MAX}")
-    # Compared before it is divided: a huge int does not fit a float.
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _U32_MAX or not math.isfinite(value):
-        raise wrong
-    return value / 1000
-
-
-def _flag(value: Any) -> bool:
-    # 1 and 0 too: vLLM's `vllm_xargs` knows no booleans, and makes integers of them.
-    if not isinstance(value, int) or value not in (0, 1):
-        raise _Wrong("true or false")
-    return bool(value)
-
-
-def _wait(value: Any) -> WaitKind:
-    try:
-        return WaitKind[value.upper()]
-    except (AttributeError, KeyError, TypeError):
-        raise _Wrong(f"one of {', '.join(kind.name.lower() for kind in WaitKind)}") from None
-
-
-# Name in a request: field of kvasir.Hint, conversion. `expected_return_ms` is a name for the median; the exact one wins.
+# Name in a request: field of kvasir.Hint, conversion. Where several are names of one field the last that is said wins: the exact one.
 _FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "program": ("program", _text),
-    "parent_program": ("parent_program", _text),
-    "turn": ("turn", _count(_U32_MAX)),
-    "wait": ("wait", _wait),
-    "tool": ("tool", _text),
-    "expected_return_ms": ("return_p50", _seconds),
-    "return_p50_ms": ("return_p50", _seconds),
-    "return_p90_ms": ("return_p90", _seconds),
-    "close": ("close", _flag),
-    "priority": ("priority", _count(PRIORITY_MAX)),
-    "ttl_ms": ("ttl", _seconds),
+    "program": ("program", hint_values.text),
+    "parent": ("parent_program", hint_values.text),
+    "parent_program": ("parent_program", hint_values.text),
+    "turn": ("turn", hint_values.count(U32_MAX)),
+    "wait": ("wait", hint_values.wait),
+    "tool": ("tool", hint_values.text),
+    "return_ms": ("return_p50", hint_values.milliseconds),
+    "expected_return_ms": ("return_p50", hint_values.milliseconds),
+    "return_p50_ms": ("return_p50", hint_values.milliseconds),
+    "return_p90_ms": ("return_p90", hint_values.milliseconds),
+    "close": ("close", hint_values.flag),
+    "priority": ("priority", hint_values.count(PRIORITY_MAX)),
+    "ttl_s": ("ttl", hint_values.seconds),
+    "ttl_ms": ("ttl", hint_values.milliseconds),
 }
-
-
-def _show(value: Any) -> str:
-    """A wrong value for people: short, on one line, whatever it is."""
-    if isinstance(value, (str, int, float, bool, bytes)) or value is None:
-        if isinstance(value, (str, bytes)):
-            return repr(value[:_SHOWN])
-        return repr(value) if not isinstance(value, int) or abs(value) < 10**_SHOWN else "a huge number"
-    return f"a {type(value).__name__}"

@@ -1,7 +1,7 @@
 """Questions to the store: which chunks of a request are there, in all spaces of the engine. Nothing here waits."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import kvasir
@@ -44,14 +44,17 @@ class Lookups:
     """Starts questions and takes their answers. One thread.
 
     spaces: for each of the plan's groups, those of all ranks. All full attention groups are asked about in one look-up, since
-    a chunk is of use only if all have it; each window group in one of its own, since it needs only the last chunks."""
+    a chunk is of use only if all have it; each window group in one of its own, since it needs only the last chunks.
+    other: gets completions of the connector that are of no look-up."""
 
     def __init__(self, plan: Plan, connector: kvasir.Connector, spaces: Sequence[Sequence[kvasir.Space]], counters: Counters, *,
-                 timeout: float, lease: float, retry_after: float) -> None:
+                 timeout: float, lease: float, retry_after: float,
+                 other: Callable[[kvasir.Completion], None] = lambda done: None) -> None:
         self._connector = connector
         self._counters = counters
         self._timeout = timeout
         self._lease = lease
+        self._other = other
         self._n_groups = len(plan.groups)
         self._breaker = Breaker(retry_after)
         full = [i for i, group in enumerate(plan.groups) if not group.window]
@@ -94,6 +97,8 @@ class Lookups:
         for done in self._connector.poll():
             if isinstance(done.user, tuple) and isinstance(done.user[0], Ask):
                 self._take(done.user[0], done.user[1], done, now)
+            else:
+                self._other(done)
         for ask in [ask for ask in self._open if now > ask.deadline]:
             self._counters.lookup_timeouts += 1
             self._breaker.failed(ask.at, now)

@@ -25,7 +25,11 @@ COUNTERS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("save_chunks", "Chunks to be saved, by result (ok, failed, dropped: too much under way, canceled: their blocks were wanted).",
      ("result",)),
     ("failures", "Loads and saves that failed in part, by operation and the cause of the first.", ("operation", "cause")),
-    ("hints", "Requests whose hint was sent to the Kvasir node.", ()),
+    ("hints", "Requests whose hint was sent to the Kvasir node when they had ended.", ()),
+    ("hints_named", "Requests whose program was told to the Kvasir node when some of their chain was found there.", ()),
+    ("hint_answers", "Hints by what the Kvasir node made of them (accepted, clipped, deferred, rejected, missing), or failed: not sent, or "
+     "without an answer. One for each space.", ("result",)),
+    ("hint_actions_passed_over", "Actions of KV hint envelopes that are not known, or not for a store.", ()),
     ("hint_values_dropped", "Malformed values in what requests said of their programs.", ()),
     ("reconnects", "Connections to the Kvasir node that were made anew, by any of the engine's processes.", ()),
 )

@@ -13,6 +13,7 @@ from .affinity import parse_cpus
 _UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 _LEVELS = ("debug", "info", "warning", "error")
 _OPERATIONS_MAX = 65536  # kvs_options.max_operations
+_TOOL_TOKENS_MAX = 64
 _SECONDS_MAX = 600.0  # kvs_options.timeout_ms
 
 
@@ -28,6 +29,8 @@ class Options:
     chunk_tokens: int = 0  # 0: 256, or the next multiple of the engine's block size
     load: str = "async"  # async | layerwise | off
     save: str = "on"  # on | off
+    hints: str = "on"  # on | off
+    tool_tokens: tuple[int, ...] = ()  # what the model begins a call of a tool with
     lookup_timeout: float = 0.25
     load_timeout: float = 5.0
     save_timeout: float = 10.0
@@ -103,6 +106,13 @@ def _operations(name: str, value: Any) -> int:
     return _integer(name, value, 16, _OPERATIONS_MAX)
 
 
+def _token_ids(name: str, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, (list, tuple)) or len(value) > _TOOL_TOKENS_MAX \
+            or any(isinstance(one, bool) or not isinstance(one, int) or not 0 <= one < 2**31 for one in value):
+        raise OptionError(f"{name}: a list of at most {_TOOL_TOKENS_MAX} token ids is wanted, not {value!r}")
+    return tuple(value)
+
+
 def _seconds(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) \
             or not 0.001 <= value <= _SECONDS_MAX:
@@ -132,7 +142,7 @@ def _load(name: str, value: Any) -> str:
     return _choice(name, value, ("async", "layerwise", "off"))
 
 
-def _save(name: str, value: Any) -> str:
+def _switch(name: str, value: Any) -> str:
     return _choice(name, value, ("on", "off"))
 
 
@@ -160,7 +170,7 @@ def _cpus(name: str, value: Any) -> str:
 
 
 _READERS = {
-    "chunk_tokens": _tokens, "load": _load, "save": _save,
+    "chunk_tokens": _tokens, "load": _load, "save": _switch, "hints": _switch, "tool_tokens": _token_ids,
     "lookup_timeout": _seconds, "load_timeout": _seconds, "save_timeout": _seconds, "lease": _seconds,
     "retry_after": _seconds, "max_save_bytes": _size, "max_operations": _operations,
     "model": _text, "revision": _text, "weights": _weights,

@@ -63,8 +63,8 @@ class SchedulerSide:
         self._refresh = options.lease / 2  # an older answer is asked for again: its lease may end before the load has
         self._connector = connector
         self._lookups = Lookups(plan, connector, spaces, self.counters, timeout=options.lookup_timeout, lease=options.lease,
-                                retry_after=options.retry_after)
-        self._hints = HintSender(connector, [space for group in spaces for space in group], plan.key_length, self.counters)
+                                retry_after=options.retry_after, other=self._hint_answered)
+        self._hints = HintSender(connector, [space for group in spaces for space in group], plan.key_length, self.counters, options)
         self._adapters = Adapters()
         self._states: dict[str, _State] = {}
         self._ending: dict[str, _State] = {}
@@ -131,6 +131,20 @@ class SchedulerSide:
             return
         state.answer = ask.answer
         state.present = list(ask.answer.present)
+        self._tell_known(state)
+
+    def _tell_known(self, state: _State) -> None:
+        """To the hints: how much of its chain every group has."""
+        everything = -1
+        for present in state.present:
+            everything &= present
+        n = (~everything & (everything + 1)).bit_length() - 1
+        if n > 0:
+            self._hints.request_known(state.request, state.keys[(n - 1) * self._plan.key_length:n * self._plan.key_length])
+
+    def _hint_answered(self, done: kvasir.Completion) -> None:
+        if done.user is self._hints:
+            self._hints.answered(done)
 
     def _ask(self, state: _State) -> None:
         state.asked = True
@@ -305,7 +319,7 @@ class SchedulerSide:
         """request_finished: whether its blocks are to be held until the workers report it as sent."""
         state = self._states.pop(request.request_id, None)
         held = state is not None and self._end(state, blocks, aborted)
-        self._hints.request_ended(request, state.keys if state is not None else b"", held=held)
+        self._hints.request_ended(request, state.keys if state is not None else b"", held=held, aborted=aborted)
         return held
 
     def _end(self, state: _State, blocks: Blocks, aborted: bool) -> bool:

@@ -95,9 +95,9 @@ class KvasirTier(SecondaryTierManager):
         self._stats = tier_metrics.new_stats()
         self._reconnects = 0
         self._counters = Counters()
-        self._hints_told = 0
+        self._counters_told = Counters()
         self._hints = HintSender(self._connector, [space for cells in self._spaces.values() for space in cells],
-                                 next(iter(self._spaces.values()))[0].key_length, self._counters)
+                                 next(iter(self._spaces.values()))[0].key_length, self._counters, common)
         self._request_of: dict[int, str] = {}  # of jobs whose result was not taken
         self._jobs_of: dict[str, int] = {}     # how many
 
@@ -141,6 +141,7 @@ class KvasirTier(SecondaryTierManager):
     @_timed
     def touch(self, keys: Collection[OffloadKey], req_context: ReqContext) -> None:
         """Told to the node at the end of the step, as far as one look-up of each group holds them."""
+        self._tell_known(keys, req_context)
         for key in keys:
             touched = self._touched.setdefault(group_of(key), {})
             if len(touched) < BATCH_KEYS_MAX:
@@ -185,6 +186,7 @@ class KvasirTier(SecondaryTierManager):
     def submit_load(self, job_metadata: TransferJob) -> None:
         keys = list(job_metadata.keys)
         self._begin(job_metadata)
+        self._tell_known(keys, job_metadata.req_context)
         self._transfers.load(job_metadata.job_id, keys, job_metadata.chunk_ids, self._lookups.lease_of(keys))
 
     @_timed
@@ -269,9 +271,17 @@ class KvasirTier(SecondaryTierManager):
     @_timed
     def on_request_finished(self, req_context: ReqContext) -> None:
         self._lookups.forget(req_context.req_id)
-        if req_context.kv_transfer_params and self._connected:
-            request = SimpleNamespace(request_id=req_context.req_id, kv_transfer_params=req_context.kv_transfer_params)
-            self._hints.request_ended(request, self._places(req_context).hashes(), held=req_context.req_id in self._jobs_of)
+        self._hints.request_ended(_request(req_context), self._places(req_context).hashes, held=req_context.req_id in self._jobs_of)
+
+    def _tell_known(self, keys: Collection[OffloadKey], req_context: ReqContext) -> None:
+        """To the hints: the last of these keys, as far as places are known."""
+        if not self._hints.is_new(req_context.req_id):
+            return
+        places = self._places(req_context)
+        places.update()
+        placed = [(places.of[key], key) for key in keys if key in places.of]
+        if placed:
+            self._hints.request_known(_request(req_context), block_hash_of(max(placed)[1]))
 
     def on_schedule_end(self, context: ScheduleEndContext) -> None:
         self._end_step()
@@ -314,6 +324,8 @@ class KvasirTier(SecondaryTierManager):
                 self._transfers.complete(done)
             elif isinstance(done.user, Batch):
                 self._answered(done)
+            elif done.user is self._hints:
+                self._hints.answered(done)
 
     def _answered(self, done: kvasir.Completion) -> None:
         batch: Batch = done.user
@@ -347,9 +359,11 @@ class KvasirTier(SecondaryTierManager):
         if reconnects > self._reconnects:
             stats.increase_counter(tier_metrics.RECONNECTS, reconnects - self._reconnects)
             self._reconnects = reconnects
-        if self._counters.hints > self._hints_told:
-            stats.increase_counter(tier_metrics.HINTS, self._counters.hints - self._hints_told)
-            self._hints_told = self._counters.hints
+        for field, count in self._counters.diff(self._counters_told).as_dict().items():
+            if count:
+                name, labels = tier_metrics.COUNTS[field]
+                stats.increase_counter(name, count, labels)
+        self._counters_told = self._counters.copy()
         return stats
 
     def shutdown(self) -> None:
@@ -366,6 +380,12 @@ class KvasirTier(SecondaryTierManager):
             logger.warning("kvasir: tier: %s", fault)
         finally:
             self._connector.close()
+
+
+def _request(req_context: ReqContext) -> SimpleNamespace:
+    """As much of a request as a tier is told that hints are read from."""
+    return SimpleNamespace(request_id=req_context.req_id, kv_transfer_params=req_context.kv_transfer_params,
+                           kv_hints=getattr(req_context, "kv_hints", None))
 
 
 def _event_list(options: TierOptions, offloading_spec: Any) -> list[OffloadingEvent] | None:

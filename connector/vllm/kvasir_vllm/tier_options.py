@@ -9,7 +9,7 @@ from .options import OptionError, Options, parse
 
 # What the connector's options have and a tier has no use for: vLLM decides it.
 _NOT_OF_A_TIER = {"chunk_tokens": "the chunk is block_size of kv_connector_extra_config", "load": "vLLM decides what is loaded",
-                  "save": "vLLM decides what is stored"}
+                  "save": "vLLM decides what is stored", "tool_tokens": "vLLM does not tell a tier what a request computed"}
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,14 @@ import numpy as np
 from fixture import until
 from harness import Node
 from process import TOP
+from vllm.v1.kv_hints import KvHintAction, KvHintsEnvelope
 from vllm.v1.kv_offload.base import Locality, LookupResult, Medium, OffloadKey, ReqContext, ScheduleEndContext, make_offload_key
 from vllm.v1.kv_offload.tiering.base import JobResult, TransferJob
 
 sys.path.insert(0, os.path.join(TOP, "connector", "vllm"))
 
 import kvasir
+from kvasir_vllm import tier_metrics
 from kvasir_vllm.tier import KvasirTier
 from kvasir_vllm.tier_metrics import LOOKUP_CHUNKS
 
@@ -188,6 +190,33 @@ class Calls(unittest.TestCase):
         self.tier.on_request_finished(ReqContext("nothing", kv_transfer_params={"other": 1}))
         self.assertEqual(self.tier._connector.counters().hints, 1)
         self.assertEqual((self.tier._request_of, self.tier._jobs_of), ({}, {}))
+
+    def test_who_uses_what_is_there(self) -> None:
+        """The node is told at the first load or use of a chunk, what the node said is counted, and nothing is kept."""
+        self.tier.get_stats()
+        actions = [KvHintAction("a", "kvasir.hint", "1.0", {"program": "p", "tool": "pytest"}), KvHintAction("b", "kv.fetch", "1.0", {})]
+        said = self.request = ReqContext("said", kv_hints=KvHintsEnvelope("0.1", "m", actions))
+        self.store([0, 1], [0, 1])
+        self.assertEqual(self.tier._connector.counters().hints, 0)
+        self.tier.touch([key(0), key(1)], said)
+        self.assertIs(self.verdict(1), LookupResult.HIT)
+        self.tier.submit_load(self.job(True, [1], [4]))
+        self.results()
+        self.assertEqual(self.tier._connector.counters().hints, 1)
+        self.tier.on_request_finished(said)
+        self.assertTrue(until(lambda: self.sees_node(self.tier) and self.tier._hints._under_way == 0))
+        counters = self.tier._counters
+        self.assertEqual((counters.hints_named, counters.hints, counters.hints_accepted, counters.hint_actions_passed_over), (1, 1, 2, 1))
+        told = self.tier.get_stats()
+        self.assertIsNotNone(told)
+        self.assertEqual(told._values[tier_metrics.HINT_ANSWERS], {("accepted",): 2})
+        self.assertEqual(self.tier._hints._known, {})
+
+    def test_hints_off(self) -> None:
+        tier = self.make(hints="off")
+        said = ReqContext("said", kv_transfer_params={"kvasir": {"program": "p", "wait": "tool", "priority": "high"}})
+        tier.on_request_finished(said)
+        self.assertEqual((tier._connector.counters().hints, tier._counters.hint_values_dropped), (0, 0))
 
     def test_a_node_that_stands_still(self) -> None:
         self.store([0], [0])

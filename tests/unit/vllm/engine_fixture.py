@@ -59,6 +59,10 @@ class Request:
     blocks: tuple[list[int], ...] = ()
     kv_transfer_params: dict[str, Any] | None = None
     lora_request: Any = None
+    sampling_params: Any = None
+    kv_hints: Any = None
+    session_id: str | None = None
+    output_token_ids: list[int] = field(default_factory=list)
 
     @property
     def num_tokens(self) -> int:

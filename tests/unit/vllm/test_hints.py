@@ -123,7 +123,23 @@ class Dropping(unittest.TestCase):
 class Anything(EmbeddedTest):
     VALUES = (None, True, False, 0, 1, -1, 100, 101, 2**32, 10**500, 1.5, -0.0, float("nan"), float("inf"), "", "x", "tool", "END",
               "x" * 300, "\ud800", "\0", b"x", [], [1], {}, {"kvasir": 1}, object())
-    NAMES = (*FULL, "expected_return_ms", "job_id", "last_func_call", "this_func_call", "is_last_step", "kvasir", "other", 5)
+    NAMES = (*FULL, "parent", "return_ms", "ttl_s", "kv_hints", "cache_control", "kv_cache_retention_config", "expected_return_ms",
+             "job_id", "last_func_call", "this_func_call", "is_last_step", "kvasir", "other", 5)
+
+    INNER = ("type", "ttl", "token_range_retention_configs", "decode_retention_priority", "decode_duration_ms", "token_end", "priority",
+             "duration_ms", "directives", "start", "end", "duration", "covers_output", "ttl_seconds", "include_current_request", "program")
+    KINDS = ("kv.retain", "kv.evict", "kvasir.hint", "kv.fetch")
+
+    def inner(self, draw: random.Random, depth: int = 2) -> object:
+        """Something like others' formats, with anything in it."""
+        if depth == 0 or draw.random() < 0.2:
+            return draw.choice((*self.VALUES, "ephemeral", "5m", 60))
+        if draw.random() < 0.3:
+            return [self.inner(draw, depth - 1) for _ in range(draw.randrange(4))]
+        if draw.random() < 0.3:
+            return {"actions": [{"action_type": draw.choice((*self.KINDS, 5)), "action_version": draw.choice(("1.0", "0.1", 1)),
+                                 "payload": self.inner(draw, depth - 1)} for _ in range(draw.randrange(3))]}
+        return {name: self.inner(draw, depth - 1) for name in draw.sample(self.INNER, draw.randrange(6))}
 
     def test_nothing_raises_and_every_hint_is_one_that_the_library_takes(self) -> None:
         draw = random.Random(1)
@@ -131,7 +147,10 @@ class Anything(EmbeddedTest):
         for _ in range(5000):
             sources = [{name: draw.choice(self.VALUES) for name in draw.sample(self.NAMES, draw.randrange(8))} for _ in range(3)]
             sources[0]["kvasir"] = sources[2]
-            found = hint_of_request(sources[0], draw.choice((sources[1], None, 7)))
+            for name in ("kv_hints", "cache_control", "kv_cache_retention_config"):
+                sources[1][name] = self.inner(draw, 3)
+            found = hint_of_request(sources[0], draw.choice((sources[1], None, 7)), draw.choice((None, self.inner(draw))),
+                                    draw.choice((None, *self.VALUES)))
             self.assertEqual(min(found.dropped, PROBLEMS_MAX), len(found.problems))
             if found.hint is not None:
                 self.connector.hint(found.hint).wait(binding_fixture.WAIT)

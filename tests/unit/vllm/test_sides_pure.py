@@ -104,14 +104,14 @@ class OptionsTest(unittest.TestCase):
         self.assertEqual((parsed.load, parsed.save, parsed.chunk_tokens), ("async", "on", 0))
 
     def test_all(self) -> None:
-        config = {"endpoint": "kvasir://h:1", "chunk_tokens": 512, "load": "layerwise", "save": False, "lookup_timeout": 1,
+        config = {"endpoint": "kvasir://h:1", "chunk_tokens": 512, "load": "layerwise", "save": False, "hints": False, "tool_tokens": [7, 8], "lookup_timeout": 1,
                   "load_timeout": 2.5, "save_timeout": 3, "lease": 4, "retry_after": 5, "max_save_bytes": "2GiB",
                   "max_operations": 100, "model": "m", "revision": "r", "weights": "AB" * 32, "tls_ca_file": "a",
                   "tls_cert_file": "b", "tls_key_file": "c", "tls_server_name": "d", "token_file": "t", "cpus": "0-1", "library": "l",
                   "log_level": "debug"}
         self.assertEqual(set(config), set(options.Options.__dataclass_fields__))
         parsed = options.parse(config)
-        self.assertEqual((parsed.save, parsed.max_save_bytes, parsed.weights), ("off", 2**31, "ab" * 32))
+        self.assertEqual((parsed.save, parsed.hints, parsed.tool_tokens, parsed.max_save_bytes, parsed.weights), ("off", "off", (7, 8), 2**31, "ab" * 32))
 
     def test_embedded_names_unix(self) -> None:
         for endpoint in ("embedded:", "embedded:4GiB", "embedded"):
@@ -126,6 +126,8 @@ class OptionsTest(unittest.TestCase):
         self.refused("chunk_token: no such option.*Did you mean chunk_tokens.*save_timeout", chunk_token=1)
 
     def test_wrong(self) -> None:
+        for ids in (7, [-1], [True], ["7"], [2**31], [1] * 65):
+            self.refused("tool_tokens: a list of at most 64", tool_tokens=ids)
         self.refused("load: one of async, layerwise, off", load="sync")
         self.refused("chunk_tokens: a whole number", chunk_tokens="256")
         self.refused("chunk_tokens: a whole number", chunk_tokens=True)
