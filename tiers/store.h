@@ -320,6 +320,7 @@ struct kvi_tenant_info {
   uint32_t weight;
   uint64_t dram_max, medium_max;                     /* 0: no bound */
   uint64_t dram_bytes, medium_bytes, chunks, spaces; /* now */
+  uint64_t entries; /* of the index: chunks, what is being put, and what has gone and is held yet */
   uint64_t own_evictions, own_demotions; /* chunks that left, or left memory, for others of the same tenant */
   uint64_t puts_refused;                 /* KVS_ERR_QUOTA */
   uint64_t writes_refused;               /* chunks without a copy on the medium for it */

@@ -508,6 +508,8 @@ bool kvi_account_may_write_locked(struct kvi_store *store, uint32_t number);
 bool kvi_account_copied_locked(struct kvi_store *store, uint32_t number);
 /* A chunk of this space has come, or goes. */
 void kvi_account_chunks_locked(struct kvi_store *store, uint32_t number, int change);
+/* An entry of this space is taken (1), or free again (-1): a landing and a zombie are taken. */
+void kvi_account_entry_locked(struct kvi_store *store, uint32_t number, int change);
 /* The entry is present, and known to the policy; or has changed between memory and the medium: it takes its place among what its tenant may lose. */
 void kvi_own_place_locked(struct kvi_store *store, uint32_t number);
 /* The entry goes. Returns the one before it in its chain, which is to be told to kvi_own_leaf_locked when it has gone; KVI_NONE. */

@@ -345,7 +345,7 @@ bool kvi_own_drop_one_locked(struct kvi_store *store, uint32_t account)
   if (!store->tenants)
     return false;
   tenant = &store->tenants->tenants[account];
-  if (tenant->info.chunks * store->tenants->weights <
+  if (tenant->info.entries * store->tenants->weights <
       (uint64_t)store->config.max_chunks * tenant->info.weight)
     return false;
   while (looks > 0) { /* what leaves memory for below keeps its entry */
@@ -556,6 +556,12 @@ void kvi_account_chunks_locked(struct kvi_store *store, uint32_t number, int cha
 {
   if (store->tenants)
     tenant_of(store, number)->info.chunks += (uint64_t)(int64_t)change;
+}
+
+void kvi_account_entry_locked(struct kvi_store *store, uint32_t number, int change)
+{
+  if (store->tenants)
+    tenant_of(store, number)->info.entries += (uint64_t)(int64_t)change;
 }
 
 bool kvi_account_share_locked(struct kvi_store *store, uint32_t account, enum kvi_shared_kind kind,

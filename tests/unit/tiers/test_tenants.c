@@ -112,7 +112,7 @@ static struct kvi_tenant_info info_of(struct fixture *f, const char *tenant)
 static void check_accounts(struct fixture *f)
 {
   struct kvi_tenant_info infos[4];
-  uint64_t dram[3] = {0}, medium[3] = {0}, chunks[3] = {0};
+  uint64_t dram[3] = {0}, medium[3] = {0}, chunks[3] = {0}, entries[3] = {0};
   struct kvi_store *store = f->store;
   struct kvi_tier_usage usage;
 
@@ -122,6 +122,7 @@ static void check_accounts(struct fixture *f)
     const struct kvi_entry *entry = &store->entries[i];
     uint32_t account = store->spaces[entry->space].account;
 
+    entries[account] += entry->state != KVI_ENTRY_FREE;
     if (!kvi_entry_is_present(entry))
       continue;
     chunks[account]++;
@@ -135,6 +136,7 @@ static void check_accounts(struct fixture *f)
     assert_int_equal(infos[i].dram_bytes, dram[i]);
     assert_int_equal(infos[i].medium_bytes, medium[i]);
     assert_int_equal(infos[i].chunks, chunks[i]);
+    assert_int_equal(infos[i].entries, entries[i]);
     assert_true(infos[i].dram_max == 0 || infos[i].dram_bytes <= infos[i].dram_max);
     assert_true(infos[i].medium_max == 0 || infos[i].medium_bytes <= infos[i].medium_max);
   }
@@ -365,6 +367,44 @@ static void nobody_takes_all_numbers(void **state)
   fixture_close(&f);
 }
 
+/* What is put, and what was deleted while a lease holds it, takes an entry too. */
+static void entries_count_until_they_are_free(void **state)
+{
+  struct kvi_store_config config = {.dram_bytes = 1 << 20, .max_chunks = 1024};
+  struct fixture f = {0};
+  uint8_t key[KEY_BYTES];
+  uint32_t length = CHUNK;
+  struct kvi_landing landing;
+  struct kvi_put_request request = {.key = key,
+                                    .key_length = KEY_BYTES,
+                                    .unchained = true,
+                                    .length = length,
+                                    .n_segments = 1,
+                                    .segment_lengths = &length};
+
+  (void)state;
+  fixture_open(&f, config, 0, 0);
+  request.space = f.space;
+  testing_key(1, key, KEY_BYTES);
+  assert_int_equal(kvi_store_put_begin(f.store, A, &request, NULL, NULL, &landing), KVS_OK);
+  assert_int_equal(info_of(&f, A).chunks, 0);
+  assert_int_equal(info_of(&f, A).entries, 1);
+  kvi_store_put_abort(f.store, &landing);
+  assert_int_equal(info_of(&f, A).entries, 0);
+  for (uint32_t i = 0; i < 20; i++) {
+    assert_int_equal(put(&f, A, i, 100), KVS_OK);
+    assert_int_not_equal(lease(&f, A, 1, i, 1), 0);
+    testing_key(i, key, KEY_BYTES);
+    assert_int_equal(kvi_store_delete(f.store, A, f.space, key, KEY_BYTES), KVS_OK);
+  }
+  assert_int_equal(info_of(&f, A).chunks, 0);
+  assert_int_equal(info_of(&f, A).entries, 20);
+  assert_int_equal(info_of(&f, B).entries, 0);
+  kvi_store_release_owner(f.store, 1);
+  assert_int_equal(info_of(&f, A).entries, 0);
+  fixture_close(&f);
+}
+
 /* The index is full: who has more than its share of it loses a chunk, not the others. */
 static void an_index_is_shared_by_weight(void **state)
 {
@@ -539,6 +579,7 @@ int main(void)
                                      cmocka_unit_test(many_that_are_leased_are_looked_at_in_parts),
                                      cmocka_unit_test(copies_are_bounded),
                                      cmocka_unit_test(nobody_takes_all_numbers),
+                                     cmocka_unit_test(entries_count_until_they_are_free),
                                      cmocka_unit_test(an_index_is_shared_by_weight),
                                      cmocka_unit_test(accounts_are_exact),
                                      cmocka_unit_test(accounts_are_exact_over_a_medium),
