@@ -369,6 +369,17 @@ static void orphans_link_locked(struct kvi_store *store)
   below->n_orphans = below->orphans_room = 0;
 }
 
+/* Older ones were told before. While the store opens nobody waits for the lock, and nothing is held: what is looked at in vain is left behind for good. */
+static bool entry_room_locked(struct kvi_store *store, uint32_t space)
+{
+  kvs_status status;
+
+  do
+    status = kvi_entry_room_locked(store, store->spaces[space].account);
+  while (status == KVS_ERR_BUSY);
+  return status == KVS_OK;
+}
+
 /* A new entry for what was found. False: the index is full. */
 static bool found_add_locked(struct kvi_store *store, const struct kvi_medium_found *found, uint32_t space,
                              const struct kvi_key_tag *tag)
@@ -377,7 +388,7 @@ static bool found_add_locked(struct kvi_store *store, const struct kvi_medium_fo
   uint32_t number = kvi_entry_create_locked(store, hash, space, tag);
   struct kvi_entry *entry;
 
-  if (number == KVI_NONE && kvi_store_drop_one_locked(store)) /* older ones were told before */
+  if (number == KVI_NONE && entry_room_locked(store, space))
     number = kvi_entry_create_locked(store, hash, space, tag);
   if (number == KVI_NONE)
     return false;

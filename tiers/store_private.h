@@ -517,8 +517,14 @@ uint32_t kvi_own_remove_locked(struct kvi_store *store, uint32_t number);
 void kvi_own_leaf_locked(struct kvi_store *store, uint32_t parent);
 /* Nobody holds it any more. */
 void kvi_own_unheld_locked(struct kvi_store *store, uint32_t number);
-/* All entries are taken: if the tenant has more than its share of them, one of its own goes. False: others' may. */
-bool kvi_own_drop_one_locked(struct kvi_store *store, uint32_t account);
+#define KVI_OWN_LOOKS_MAX 4096u /* at chunks, for one put; what is held is looked at in vain */
+/*
+ * All entries are taken: one is free with KVS_OK. It is one of the tenant's own, if that has its share of them. KVS_ERR_QUOTA: none of those may go. KVS_ERR_BUSY: others are to be looked at, in another hold
+ * of the lock. KVS_ERR_FULL: nobody's may go.
+ */
+kvs_status kvi_entry_room_locked(struct kvi_store *store, uint32_t account);
+/* A put has ended with KVS_ERR_QUOTA. */
+void kvi_account_refused_locked(struct kvi_store *store, uint32_t account);
 /* No tenant takes more than half of what all share, if there are several: spaces, landings, leases. change 1: one more is taken, -1: given back, 0: could one more be taken? False: not one more. */
 enum kvi_shared_kind { KVI_SHARED_SPACES, KVI_SHARED_LANDINGS, KVI_SHARED_LEASES, KVI_SHARED_KINDS };
 bool kvi_account_share_locked(struct kvi_store *store, uint32_t account, enum kvi_shared_kind kind,

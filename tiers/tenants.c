@@ -16,7 +16,6 @@
 #define SAMPLE        16u
 #define STEEPNESS     16.0
 #define FACTOR_LEAST  1e-20
-#define LOOKS_MAX     4096u            /* for one put; what is held is looked at in vain */
 #define PATIENT_LOOKS KVI_BATCH_LOCKED /* before a chunk goes that is about to be written */
 
 enum own_queue { OWN_NONE = 0, OWN_MEMORY, OWN_BELOW, OWN_QUEUES };
@@ -285,16 +284,16 @@ static enum look below_look(const struct kvi_store *store, uint32_t number,
   return info->holds > 0 || store->entries[number].state != KVI_ENTRY_BELOW ? LOOK_BACK : LOOK_GOES;
 }
 
-/* It may, as it was looked at just now. */
+/* It may, as it was looked at just now. rule: KVI_EVICT_QUOTA for others of the same tenant. */
 static void leave_locked(struct kvi_store *store, struct tenant *tenant, enum own_queue which,
-                         uint32_t number)
+                         enum kvi_evict_rule rule, uint32_t number)
 {
   if (which == OWN_MEMORY && kvi_below_has(store, number)) {
-    tenant->info.own_demotions++;
+    tenant->info.own_demotions += rule == KVI_EVICT_QUOTA;
     kvi_demote_locked(store, number, KVI_DEMOTE_ROOM);
   } else {
-    tenant->info.own_evictions++;
-    kvi_store_evict_one_locked(store, number, KVI_EVICT_QUOTA);
+    tenant->info.own_evictions += rule == KVI_EVICT_QUOTA;
+    kvi_store_evict_one_locked(store, number, rule);
   }
   changed(tenant);
 }
@@ -305,9 +304,14 @@ static bool is_vain(const struct queue *queue)
   return queue->vain >= queue->length + PATIENT_LOOKS || queue->length == 0;
 }
 
+static bool nothing_may_go(const struct tenant *tenant)
+{
+  return is_vain(&tenant->queues[OWN_BELOW]) && is_vain(&tenant->queues[OWN_MEMORY]);
+}
+
 /* Of the next SAMPLE that may, the one leaves that the policy would let go first. At most so many looks, which are counted down. False: none may. */
 static bool own_one_locked(struct kvi_store *store, struct tenant *tenant, enum own_queue which,
-                           uint32_t *looks)
+                           enum kvi_evict_rule rule, uint32_t *looks)
 {
   struct queue *queue = &tenant->queues[which];
   uint32_t best = KVI_NONE, n = 0;
@@ -329,35 +333,43 @@ static bool own_one_locked(struct kvi_store *store, struct tenant *tenant, enum 
       best = number;
       best_rank = info.rank;
     }
-    queue->vain += n == 0;
+    queue->vain += n == 0 && look == LOOK_BACK; /* what is out does not have a turn again */
   }
   if (best == KVI_NONE)
     return false;
-  leave_locked(store, tenant, which, best);
+  leave_locked(store, tenant, which, rule, best);
   return true;
 }
 
-bool kvi_own_drop_one_locked(struct kvi_store *store, uint32_t account)
+/* ---- index entries ---- */
+
+/* An entry of this tenant's is free. KVS_ERR_QUOTA: none may go; KVS_ERR_BUSY: not all have been looked at. */
+static kvs_status entry_drop_locked(struct kvi_store *store, struct tenant *tenant, enum kvi_evict_rule rule)
 {
   uint32_t looks = KVI_BATCH_LOCKED;
+  uint64_t entries = tenant->info.entries;
+
+  while (looks > 0) { /* what leaves memory for below keeps its entry */
+    if (!own_one_locked(store, tenant, OWN_BELOW, rule, &looks) &&
+        !own_one_locked(store, tenant, OWN_MEMORY, rule, &looks) && nothing_may_go(tenant))
+      return KVS_ERR_QUOTA;
+    if (tenant->info.entries < entries)
+      return KVS_OK;
+  }
+  return KVS_ERR_BUSY;
+}
+
+kvs_status kvi_entry_room_locked(struct kvi_store *store, uint32_t account)
+{
   struct tenant *tenant;
 
   if (!store->tenants)
-    return false;
+    return kvi_store_drop_one_locked(store) ? KVS_OK : KVS_ERR_FULL;
   tenant = &store->tenants->tenants[account];
-  if (tenant->info.entries * store->tenants->weights <
+  if (tenant->info.entries * store->tenants->weights >=
       (uint64_t)store->config.max_chunks * tenant->info.weight)
-    return false;
-  while (looks > 0) { /* what leaves memory for below keeps its entry */
-    uint64_t chunks = tenant->info.chunks;
-
-    if (!own_one_locked(store, tenant, OWN_BELOW, &looks) &&
-        !own_one_locked(store, tenant, OWN_MEMORY, &looks))
-      return false;
-    if (tenant->info.chunks < chunks)
-      return true;
-  }
-  return false;
+    return entry_drop_locked(store, tenant, KVI_EVICT_QUOTA);
+  return kvi_store_drop_one_locked(store) ? KVS_OK : KVS_ERR_FULL;
 }
 
 /* ---- memory ---- */
@@ -389,12 +401,12 @@ static kvs_status take_step(struct kvi_store *store, struct tenant *tenant, bool
     goto out;
   }
   while (looks > 0 && !take_locked(tenant, bounded, need)) {
-    if (!own_one_locked(store, tenant, OWN_MEMORY, &looks)) {
+    if (!own_one_locked(store, tenant, OWN_MEMORY, KVI_EVICT_QUOTA, &looks)) {
       if (is_vain(&tenant->queues[OWN_MEMORY]))
         status = KVS_ERR_QUOTA;
       goto out;
     }
-    *left = LOOKS_MAX; /* it goes on as long as it gains something */
+    *left = KVI_OWN_LOOKS_MAX; /* it goes on as long as it gains something */
   }
   if (looks > 0)
     status = KVS_OK;
@@ -404,17 +416,16 @@ out:
   return status;
 }
 
-static void refused(struct kvi_store *store, struct tenant *tenant)
+void kvi_account_refused_locked(struct kvi_store *store, uint32_t account)
 {
-  pthread_mutex_lock(&store->lock);
-  tenant->info.puts_refused++;
-  pthread_mutex_unlock(&store->lock);
+  if (store->tenants)
+    store->tenants->tenants[account].info.puts_refused++;
 }
 
 kvs_status kvi_account_take(struct kvi_store *store, uint32_t account, bool bounded, uint64_t length,
                             uint64_t *taken_p)
 {
-  uint32_t left = LOOKS_MAX;
+  uint32_t left = KVI_OWN_LOOKS_MAX;
   bool expired = false;
   struct tenant *tenant;
   kvs_status status;
@@ -432,8 +443,6 @@ kvs_status kvi_account_take(struct kvi_store *store, uint32_t account, bool boun
       status = KVS_PENDING;
     }
   } while (status == KVS_PENDING && left > 0);
-  if (status == KVS_ERR_QUOTA)
-    refused(store, tenant);
   return status == KVS_PENDING ? KVS_ERR_BUSY : status;
 }
 
@@ -542,7 +551,7 @@ bool kvi_account_copied_locked(struct kvi_store *store, uint32_t number)
     queue_push_locked(store, number, OWN_MEMORY, false);
   changed(tenant);
   while (tenant->info.medium_max > 0 && tenant->info.medium_bytes > tenant->info.medium_max) {
-    if (!own_one_locked(store, tenant, OWN_BELOW, &looks)) {
+    if (!own_one_locked(store, tenant, OWN_BELOW, KVI_EVICT_QUOTA, &looks)) {
       tenant->info.writes_refused++;
       return false;
     }

@@ -422,6 +422,103 @@ static void an_index_is_shared_by_weight(void **state)
   fixture_close(&f);
 }
 
+/* A store whose index has 1024 entries and memory for all of them; B has 300 of those. */
+static void index_open(struct fixture *f)
+{
+  struct kvi_store_config config = {.dram_bytes = 4096 * PAGE, .max_chunks = 1024};
+
+  fixture_open(f, config, 0, 0);
+  for (uint32_t i = 0; i < 300; i++)
+    assert_int_equal(put(f, B, 10000 + i, 100), KVS_OK);
+}
+
+static uint32_t count_of(struct fixture *f, const char *tenant, uint32_t first, uint32_t n)
+{
+  uint32_t count = 0;
+
+  for (uint32_t i = 0; i < n; i++)
+    count += has(f, tenant, first + i);
+  return count;
+}
+
+/* Put, lease, delete: nothing of it is there any more, and all entries are taken. */
+static void what_is_deleted_and_leased_costs_nobody_else(void **state)
+{
+  struct fixture f = {0};
+  kvs_status status = KVS_OK;
+  uint8_t key[KEY_BYTES];
+
+  (void)state;
+  index_open(&f);
+  for (uint32_t i = 0; i < 1500 && status == KVS_OK; i++) {
+    status = put(&f, A, i, 100);
+    if (status != KVS_OK)
+      break;
+    assert_int_not_equal(lease(&f, A, 1, i, 1), 0);
+    testing_key(i, key, KEY_BYTES);
+    assert_int_equal(kvi_store_delete(f.store, A, f.space, key, KEY_BYTES), KVS_OK);
+  }
+  assert_int_equal(status, KVS_ERR_QUOTA);
+  assert_int_equal(info_of(&f, A).puts_refused, 1);
+  assert_int_equal(count_of(&f, B, 10000, 300), 300);
+  kvi_store_release_owner(f.store, 1);
+  assert_int_equal(put(&f, A, 9999, 100), KVS_OK);
+  fixture_close(&f);
+}
+
+static void what_is_leased_costs_nobody_else(void **state)
+{
+  struct fixture f = {0};
+  kvs_status status = KVS_OK;
+
+  (void)state;
+  index_open(&f);
+  for (uint32_t i = 0; i < 1500 && status == KVS_OK; i++) {
+    status = put(&f, A, i, 100);
+    if (status == KVS_OK)
+      assert_int_not_equal(lease(&f, A, 1, i, 1), 0);
+  }
+  assert_int_equal(status, KVS_ERR_QUOTA);
+  assert_int_equal(info_of(&f, A).chunks, 724);
+  assert_int_equal(count_of(&f, B, 10000, 300), 300);
+  fixture_close(&f);
+}
+
+/* Of one chain the last alone may go, and what is put continues that. */
+static void a_long_chain_costs_nobody_else(void **state)
+{
+  struct fixture f = {0};
+  kvs_status status = KVS_OK;
+
+  (void)state;
+  index_open(&f);
+  for (uint32_t i = 0; i < 1500 && status == KVS_OK; i++)
+    status = put_in_chain(&f, A, 0, i);
+  assert_int_equal(status, KVS_ERR_QUOTA);
+  assert_int_equal(count_of(&f, B, 10000, 300), 300);
+  assert_int_equal(put(&f, A, 5000, 100), KVS_OK); /* another chain's: the end of that one goes */
+  assert_int_equal(count_of(&f, B, 10000, 300), 300);
+  fixture_close(&f);
+}
+
+/* More is leased than is looked at in one hold of the lock, in front of what may go. */
+static void what_may_go_is_found_behind_what_is_leased(void **state)
+{
+  struct fixture f = {0};
+
+  (void)state;
+  index_open(&f);
+  for (uint32_t i = 0; i < 724; i++)
+    assert_int_equal(put(&f, A, i, 100), KVS_OK);
+  for (uint32_t i = 0; i < 320; i += 40)
+    assert_int_not_equal(lease(&f, A, 1, i, 40), 0);
+  for (uint32_t i = 0; i < 20; i++)
+    assert_int_equal(put(&f, A, 5000 + i, 100), KVS_OK);
+  assert_int_equal(count_of(&f, A, 0, 320), 320);
+  assert_int_equal(count_of(&f, B, 10000, 300), 300);
+  fixture_close(&f);
+}
+
 /* ---- all of it, at random ---- */
 
 #define IDS 64u
@@ -581,6 +678,10 @@ int main(void)
                                      cmocka_unit_test(nobody_takes_all_numbers),
                                      cmocka_unit_test(entries_count_until_they_are_free),
                                      cmocka_unit_test(an_index_is_shared_by_weight),
+                                     cmocka_unit_test(what_is_deleted_and_leased_costs_nobody_else),
+                                     cmocka_unit_test(what_is_leased_costs_nobody_else),
+                                     cmocka_unit_test(a_long_chain_costs_nobody_else),
+                                     cmocka_unit_test(what_may_go_is_found_behind_what_is_leased),
                                      cmocka_unit_test(accounts_are_exact),
                                      cmocka_unit_test(accounts_are_exact_over_a_medium),
                                      cmocka_unit_test(accounts_are_exact_among_threads),
