@@ -519,8 +519,8 @@ void kvi_own_leaf_locked(struct kvi_store *store, uint32_t parent);
 void kvi_own_unheld_locked(struct kvi_store *store, uint32_t number);
 #define KVI_OWN_LOOKS_MAX 4096u /* at chunks, for one put; what is held is looked at in vain */
 /*
- * All entries are taken: one is free with KVS_OK. It is one of the tenant's own, if that has its share of them. KVS_ERR_QUOTA: none of those may go. KVS_ERR_BUSY: others are to be looked at, in another hold
- * of the lock. KVS_ERR_FULL: nobody's may go.
+ * All entries are taken: one is free with KVS_OK. It is one of the tenant's own, if that has its share of them by weight, else one of whoever has most beyond his; never of somebody who has no more than that.
+ * KVS_ERR_QUOTA: none of its own may go, KVS_ERR_FULL: nor of the others. KVS_ERR_BUSY: more are to be looked at, in another hold of the lock. Without tenants: the policy's victim.
  */
 kvs_status kvi_entry_room_locked(struct kvi_store *store, uint32_t account);
 /* A put has ended with KVS_ERR_QUOTA. */

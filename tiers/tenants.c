@@ -359,9 +359,28 @@ static kvs_status entry_drop_locked(struct kvi_store *store, struct tenant *tena
   return KVS_ERR_BUSY;
 }
 
+/* Who has most for its weight, of those that have more than their share, and of whom something may go; NULL. If somebody has less than his share and all entries are taken, there is one that has more. */
+static struct tenant *furthest_over_locked(const struct kvi_store *store)
+{
+  const struct kvi_tenants *all = store->tenants;
+  struct tenant *most = NULL;
+
+  for (uint32_t i = 0; i < all->n; i++) {
+    struct tenant *tenant = &all->tenants[i];
+
+    if (tenant->info.entries * all->weights <= (uint64_t)store->config.max_chunks * tenant->info.weight ||
+        nothing_may_go(tenant))
+      continue;
+    if (!most || tenant->info.entries * most->info.weight > most->info.entries * tenant->info.weight)
+      most = tenant;
+  }
+  return most;
+}
+
 kvs_status kvi_entry_room_locked(struct kvi_store *store, uint32_t account)
 {
-  struct tenant *tenant;
+  struct tenant *tenant, *most;
+  kvs_status status;
 
   if (!store->tenants)
     return kvi_store_drop_one_locked(store) ? KVS_OK : KVS_ERR_FULL;
@@ -369,7 +388,13 @@ kvs_status kvi_entry_room_locked(struct kvi_store *store, uint32_t account)
   if (tenant->info.entries * store->tenants->weights >=
       (uint64_t)store->config.max_chunks * tenant->info.weight)
     return entry_drop_locked(store, tenant, KVI_EVICT_QUOTA);
-  return kvi_store_drop_one_locked(store) ? KVS_OK : KVS_ERR_FULL;
+  most = furthest_over_locked(store);
+  if (most) {
+    status = entry_drop_locked(store, most, KVI_EVICT_INDEX);
+    return status == KVS_ERR_QUOTA ? KVS_ERR_BUSY : status; /* the next of them, then */
+  }
+  status = entry_drop_locked(store, tenant, KVI_EVICT_QUOTA); /* others' leases hold what they have too much */
+  return status == KVS_ERR_QUOTA ? KVS_ERR_FULL : status;
 }
 
 /* ---- memory ---- */

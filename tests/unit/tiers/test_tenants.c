@@ -519,6 +519,43 @@ static void what_may_go_is_found_behind_what_is_leased(void **state)
   fixture_close(&f);
 }
 
+/* Who has less than his share has an entry of who has most beyond his, not an older one of his own or of the third's. */
+static void a_share_is_had_from_who_has_most(void **state)
+{
+  struct kvi_store_config config = {.dram_bytes = 4096 * PAGE, .max_chunks = 1024};
+  const struct kvi_tenant_config tenants[] = {{.name = A}, {.name = B}, {.name = "c"}};
+  kvs_space_desc desc = testing_space("shared", KEY_BYTES);
+  struct kvi_tenant_info infos[4];
+  struct fixture f = {0};
+
+  (void)state;
+  config.tenants = tenants;
+  config.n_tenants = 3; /* and those who are not named: 256 each */
+  assert_int_equal(kvi_store_open(&config, &f.store), KVS_OK);
+  for (uint32_t i = 0; i < 3; i++)
+    testing_space_open(f.store, tenants[i].name, &desc, f.space);
+  for (uint32_t i = 0; i < 200; i++)
+    assert_int_equal(put(&f, A, 20000 + i, 100), KVS_OK);
+  for (uint32_t i = 0; i < 300; i++)
+    assert_int_equal(put(&f, "c", i, 100), KVS_OK);
+  for (uint32_t i = 0; i < 524; i++)
+    assert_int_equal(put(&f, B, 10000 + i, 100), KVS_OK);
+  for (uint32_t i = 0; i < 40; i++)
+    assert_int_equal(put(&f, A, i, 100), KVS_OK);
+  assert_int_equal(count_of(&f, A, 20000, 200), 200);
+  assert_int_equal(count_of(&f, "c", 0, 300), 300);
+  assert_int_equal(count_of(&f, B, 10000, 524), 484);
+  for (uint32_t i = 0; i < 524; i += 4) /* those of B are held: c's go, of which there are too many too */
+    (void)lease(&f, B, 2, 10000 + i, 4);
+  for (uint32_t i = 0; i < 16; i++)
+    assert_int_equal(put(&f, A, 100 + i, 100), KVS_OK);
+  assert_int_equal(count_of(&f, A, 20000, 200), 200);
+  assert_int_equal(count_of(&f, "c", 0, 300), 284);
+  assert_int_equal(kvi_store_tenants(f.store, 0, infos, 4), 4);
+  assert_int_equal(infos[2].own_evictions, 0); /* that was not for others of their own */
+  kvi_store_close(f.store);
+}
+
 /* ---- all of it, at random ---- */
 
 #define IDS 64u
@@ -682,6 +719,7 @@ int main(void)
                                      cmocka_unit_test(what_is_leased_costs_nobody_else),
                                      cmocka_unit_test(a_long_chain_costs_nobody_else),
                                      cmocka_unit_test(what_may_go_is_found_behind_what_is_leased),
+                                     cmocka_unit_test(a_share_is_had_from_who_has_most),
                                      cmocka_unit_test(accounts_are_exact),
                                      cmocka_unit_test(accounts_are_exact_over_a_medium),
                                      cmocka_unit_test(accounts_are_exact_among_threads),
