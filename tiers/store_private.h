@@ -525,10 +525,16 @@ void kvi_own_unheld_locked(struct kvi_store *store, uint32_t number);
 kvs_status kvi_entry_room_locked(struct kvi_store *store, uint32_t account);
 /* A put has ended with KVS_ERR_QUOTA. */
 void kvi_account_refused_locked(struct kvi_store *store, uint32_t account);
-/* No tenant takes more than half of what all share, if there are several: spaces, landings, leases. change 1: one more is taken, -1: given back, 0: could one more be taken? False: not one more. */
-enum kvi_shared_kind { KVI_SHARED_SPACES, KVI_SHARED_LANDINGS, KVI_SHARED_LEASES, KVI_SHARED_KINDS };
+/* No tenant takes more than half of what all share, if there are several: spaces, landings, leases, holds of leases. change: so many more are taken, or given back; 0: could one more be taken? False: not so many more. */
+enum kvi_shared_kind {
+  KVI_SHARED_SPACES,
+  KVI_SHARED_LANDINGS,
+  KVI_SHARED_LEASES,
+  KVI_SHARED_REFERENCES,
+  KVI_SHARED_KINDS
+};
 bool kvi_account_share_locked(struct kvi_store *store, uint32_t account, enum kvi_shared_kind kind,
-                              int change);
+                              int64_t change);
 
 /* ---- cut.c: without kvi_cut_create they do nothing ---- */
 

@@ -40,7 +40,7 @@ struct queue {
 
 struct tenant {
   struct kvi_tenant_info info;
-  uint32_t shared[KVI_SHARED_KINDS];
+  uint64_t shared[KVI_SHARED_KINDS];
   struct queue queues[OWN_QUEUES];
 };
 
@@ -599,18 +599,19 @@ void kvi_account_entry_locked(struct kvi_store *store, uint32_t number, int chan
 }
 
 bool kvi_account_share_locked(struct kvi_store *store, uint32_t account, enum kvi_shared_kind kind,
-                              int change)
+                              int64_t change)
 {
-  const uint32_t all[KVI_SHARED_KINDS] = {store->config.max_spaces, store->config.max_landings,
-                                          store->config.max_leases};
+  const uint64_t all[KVI_SHARED_KINDS] = {store->config.max_spaces, store->config.max_landings,
+                                          store->config.max_leases, store->lease_references_max};
   struct tenant *tenant;
 
   if (!store->tenants)
     return true;
   tenant = &store->tenants->tenants[account];
-  if (change >= 0 && store->tenants->n > 2 && tenant->shared[kind] >= all[kind] - all[kind] / 2)
+  if (change >= 0 && store->tenants->n > 2 &&
+      tenant->shared[kind] + (change ? (uint64_t)change : 1) > all[kind] - all[kind] / 2)
     return false;
-  tenant->shared[kind] += (uint32_t)change;
+  tenant->shared[kind] += (uint64_t)change;
   tenant->info.spaces = tenant->shared[KVI_SHARED_SPACES];
   return true;
 }

@@ -422,6 +422,47 @@ static void an_index_is_shared_by_weight(void **state)
   fixture_close(&f);
 }
 
+/* Half of the chunks that leases may hold together, however often the same. */
+static void nobody_takes_all_holds(void **state)
+{
+  struct kvi_store_config config = {.dram_bytes = 4096 * PAGE, .max_chunks = 4096};
+  static uint8_t keys[2048 * KEY_BYTES];
+  struct kvi_store_lookup_result result;
+  struct kvi_store_lookup query;
+  const uint8_t *space;
+  struct fixture f = {0};
+  uint64_t holds = 0;
+
+  (void)state;
+  fixture_open(&f, config, 0, 0);
+  space = f.space;
+  query = (struct kvi_store_lookup){.tenant = A,
+                                    .owner = 1,
+                                    .spaces = &space,
+                                    .n_spaces = 1,
+                                    .keys = keys,
+                                    .key_length = KEY_BYTES,
+                                    .n_keys = 2048,
+                                    .unchained = true,
+                                    .lease_ms = 60000};
+  for (uint32_t i = 0; i < 2048; i++) {
+    assert_int_equal(put(&f, A, i, 100), KVS_OK);
+    testing_key(i, keys + (size_t)i * KEY_BYTES, KEY_BYTES);
+  }
+  assert_int_equal(put(&f, B, 5, 100), KVS_OK);
+  do {
+    result = (struct kvi_store_lookup_result){0};
+    assert_int_equal(kvi_store_lookup(f.store, &query, &result), KVS_OK);
+    holds += result.lease ? 2048 : 0;
+  } while (result.lease != 0);
+  assert_int_equal(result.lease_status, KVS_ERR_BUSY);
+  assert_int_equal(holds, f.store->lease_references_max / 2);
+  assert_int_not_equal(lease(&f, B, 2, 5, 1), 0);
+  kvi_store_release_owner(f.store, 1);
+  assert_int_not_equal(lease(&f, A, 1, 0, 64), 0);
+  fixture_close(&f);
+}
+
 /* A store whose index has 1024 entries and memory for all of them; B has 300 of those. */
 static void index_open(struct fixture *f)
 {
@@ -713,6 +754,7 @@ int main(void)
                                      cmocka_unit_test(many_that_are_leased_are_looked_at_in_parts),
                                      cmocka_unit_test(copies_are_bounded),
                                      cmocka_unit_test(nobody_takes_all_numbers),
+                                     cmocka_unit_test(nobody_takes_all_holds),
                                      cmocka_unit_test(entries_count_until_they_are_free),
                                      cmocka_unit_test(an_index_is_shared_by_weight),
                                      cmocka_unit_test(what_is_deleted_and_leased_costs_nobody_else),
