@@ -203,9 +203,11 @@ static bool owner_moved(void *ctx, kvi_medium_handle from, const struct kvi_medi
 static uint64_t owner_make_room(void *ctx, uint64_t bytes)
 {
   struct kvi_store *store = ctx;
-  uint64_t freed = 0;
+  uint64_t freed;
+  bool more;
 
   pthread_mutex_lock(&store->lock);
+  freed = kvi_over_make_room_locked(store, KVI_POLICY_MEDIUM, bytes, &more); /* more: it will ask again */
   for (uint32_t i = 0; i < KVI_BATCH_LOCKED && freed < bytes; i++) {
     uint32_t victim = store->policy_ops->victim(store->policy, KVI_POLICY_MEDIUM, kvi_policy_now(store));
 

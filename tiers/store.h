@@ -327,8 +327,10 @@ struct kvi_tenant_info {
 };
 /* From tenant number `first` on; number 0 is the account of those who are not configured. Returns how many; 0: there are no more, or none is configured. */
 size_t kvi_store_tenants(struct kvi_store *store, uint32_t first, struct kvi_tenant_info *infos, size_t room);
-/* Bounds and weight of a tenant that is configured; of another: nothing. What it has beyond a smaller bound goes as it puts. */
+/* Bounds and weight of a tenant that is configured; of another: nothing. What it has beyond a smaller bound goes before anything of others, when room is wanted. */
 void kvi_store_tenant_set(struct kvi_store *store, const struct kvi_tenant_config *config);
+/* The same of one that is to have nothing any more, until it is set anew: bounds of one byte, weight 0. */
+void kvi_store_tenant_remove(struct kvi_store *store, const char *name);
 /* The number of a tenant of this name, which is its place in the configuration + 1; 0: not configured. */
 uint32_t kvi_store_tenant_find(const struct kvi_store *store, const char *name);
 

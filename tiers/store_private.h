@@ -517,6 +517,12 @@ uint32_t kvi_own_remove_locked(struct kvi_store *store, uint32_t number);
 void kvi_own_leaf_locked(struct kvi_store *store, uint32_t parent);
 /* Nobody holds it any more. */
 void kvi_own_unheld_locked(struct kvi_store *store, uint32_t number);
+/*
+ * Room is wanted: who has more than a bound that has become smaller (kvi_store_tenant_set, _remove) loses it first. Returns bytes; *more_p: none yet, and there is more to look at, in another hold of the
+ * lock.
+ */
+uint64_t kvi_over_make_room_locked(struct kvi_store *store, enum kvi_policy_group group, uint64_t bytes,
+                                   bool *more_p);
 #define KVI_OWN_LOOKS_MAX 4096u /* at chunks, for one put; what is held is looked at in vain */
 /*
  * All entries are taken: one is free with KVS_OK. It is one of the tenant's own, if that has its share of them by weight, else one of whoever has most beyond his; never of somebody who has no more than that.

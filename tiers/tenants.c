@@ -49,6 +49,7 @@ struct kvi_tenants {
   uint32_t n;
   uint64_t weights;
   uint64_t unit; /* a page of memory */
+  bool shrunk;   /* somebody may have more than his bound, which has become smaller */
   struct charge *charges;
   struct own *own;
 };
@@ -133,9 +134,10 @@ void kvi_tenants_destroy(struct kvi_store *store)
   free(all);
 }
 
-void kvi_store_tenant_set(struct kvi_store *store, const struct kvi_tenant_config *config)
+static void share_set(struct kvi_store *store, const char *name, uint32_t weight, uint64_t dram_max,
+                      uint64_t medium_max)
 {
-  uint32_t number = kvi_store_tenant_find(store, config->name);
+  uint32_t number = kvi_store_tenant_find(store, name);
   struct kvi_tenant_info *info;
 
   if (number == 0)
@@ -143,11 +145,23 @@ void kvi_store_tenant_set(struct kvi_store *store, const struct kvi_tenant_confi
   info = &store->tenants->tenants[number].info;
   pthread_mutex_lock(&store->lock);
   store->tenants->weights -= info->weight;
-  info->weight = config->weight ? config->weight : 1;
-  store->tenants->weights += info->weight;
-  info->dram_max = config->dram_bytes;
-  info->medium_max = config->medium_bytes;
+  store->tenants->weights += weight;
+  info->weight = weight;
+  info->dram_max = dram_max;
+  info->medium_max = medium_max;
+  store->tenants->shrunk = true;
   pthread_mutex_unlock(&store->lock);
+}
+
+void kvi_store_tenant_set(struct kvi_store *store, const struct kvi_tenant_config *config)
+{
+  share_set(store, config->name, config->weight ? config->weight : 1, config->dram_bytes,
+            config->medium_bytes);
+}
+
+void kvi_store_tenant_remove(struct kvi_store *store, const char *name)
+{
+  share_set(store, name, 0, 1, 1); /* in a byte nothing fits */
 }
 
 size_t kvi_store_tenants(struct kvi_store *store, uint32_t first, struct kvi_tenant_info *infos, size_t room)
@@ -339,6 +353,47 @@ static bool own_one_locked(struct kvi_store *store, struct tenant *tenant, enum 
     return false;
   leave_locked(store, tenant, which, rule, best);
   return true;
+}
+
+static bool is_over(const struct tenant *tenant, enum own_queue which)
+{
+  const struct kvi_tenant_info *info = &tenant->info;
+
+  return which == OWN_MEMORY ? info->dram_max > 0 && info->dram_bytes > info->dram_max
+                             : info->medium_max > 0 && info->medium_bytes > info->medium_max;
+}
+
+static uint64_t bytes_of(const struct tenant *tenant, enum own_queue which)
+{
+  return which == OWN_MEMORY ? tenant->info.dram_bytes : tenant->info.medium_bytes;
+}
+
+uint64_t kvi_over_make_room_locked(struct kvi_store *store, enum kvi_policy_group group, uint64_t bytes,
+                                   bool *more_p)
+{
+  enum own_queue which = group == KVI_POLICY_MEMORY ? OWN_MEMORY : OWN_BELOW;
+  struct kvi_tenants *all = store->tenants;
+  uint32_t looks = KVI_BATCH_LOCKED;
+  uint64_t freed = 0;
+  bool over = false;
+
+  *more_p = false;
+  if (!all || !all->shrunk)
+    return 0;
+  for (uint32_t i = 0; i < all->n; i++) {
+    struct tenant *tenant = &all->tenants[i];
+
+    while (freed < bytes && looks > 0 && is_over(tenant, which) && !is_vain(&tenant->queues[which])) {
+      uint64_t had = bytes_of(tenant, which);
+
+      if (own_one_locked(store, tenant, which, KVI_EVICT_ROOM, &looks))
+        freed += had - bytes_of(tenant, which);
+    }
+    over = over || is_over(tenant, OWN_MEMORY) || is_over(tenant, OWN_BELOW);
+  }
+  all->shrunk = over;
+  *more_p = looks == 0 && freed == 0;
+  return freed;
 }
 
 /* ---- index entries ---- */

@@ -5,8 +5,8 @@
 #include "base/text.h"
 #include "server/node/node_private.h"
 
-/* What one tenant is sure of as long as all others keep to their bounds. */
-static void promise_tell(const struct kvi_node *node)
+/* What one tenant is sure of as long as all others keep to their bounds. Those who wait for a restart have none yet. */
+static void promise_tell(const struct kvi_node *node, const struct kvi_node_tenants *tenants)
 {
   const struct kvi_node_settings *values = kvi_settings_get(node->settings);
   const struct kvi_tenant_config *configs;
@@ -14,8 +14,10 @@ static void promise_tell(const struct kvi_node *node)
   uint64_t sum = 0;
   uint32_t n, unbounded = 0;
 
-  configs = kvi_node_tenants_configs(node->tenants, &n);
+  configs = kvi_node_tenants_configs(tenants, &n);
   for (uint32_t i = 0; i < n; i++) {
+    if (node->store && kvi_store_tenant_find(node->store, configs[i].name) == 0)
+      continue;
     sum += configs[i].dram_bytes;
     unbounded += configs[i].dram_bytes == 0;
   }
@@ -44,7 +46,7 @@ kvs_status kvi_node_read_tenants(struct kvi_node *node, char *error, size_t erro
   if (status != KVS_OK)
     snprintf(error, error_size, "tenants: %s", why[0] != '\0' ? why : kvs_status_text(status));
   else
-    promise_tell(node);
+    promise_tell(node, node->tenants);
   return status;
 }
 
@@ -58,8 +60,10 @@ void kvi_node_reread_tenants(struct kvi_node *node)
   if (node->tenants == NULL)
     return;
   status = kvi_node_tenants_load(values->tenants, &fresh, why, sizeof(why));
-  if (status == KVS_OK)
-    kvi_node_tenants_take_over(node->tenants, fresh, node->store);
-  else
+  if (status != KVS_OK) {
     kvi_log_warn("tenants: not read again: %s", why[0] != '\0' ? why : kvs_status_text(status));
+    return;
+  }
+  promise_tell(node, fresh);
+  kvi_node_tenants_take_over(node->tenants, fresh, node->store);
 }

@@ -537,6 +537,9 @@ void kvi_node_tenants_take_over(struct kvi_node_tenants *tenants, struct kvi_nod
     admin[numbers[i]] = theirs->admin[i];
     kvi_store_tenant_set(store, &fresh->configs[i]);
   }
+  for (uint32_t i = 0; i < tenants->n; i++)
+    if (number_of(fresh, tenants->configs[i].name) == NOBODY)
+      kvi_store_tenant_remove(store, tenants->configs[i].name);
   renumber(theirs, numbers);
   free(theirs->token_places);
   theirs->token_places = NULL;

@@ -38,7 +38,7 @@ kvs_status kvi_node_tenants_identify(void *ctx, const struct kvi_grpc_credential
 
 /*
  * Credentials, shares and rights become those of `fresh`, which is freed; the store is told of the shares. A name that was not there at the start waits for a restart, and is named in the log; one
- * that is not there any more has no credentials.
+ * that is not there any more has no credentials and no share.
  */
 void kvi_node_tenants_take_over(struct kvi_node_tenants *tenants, struct kvi_node_tenants *fresh,
                                 struct kvi_store *store);

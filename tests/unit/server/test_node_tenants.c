@@ -293,6 +293,8 @@ static void a_reload_changes_credentials_and_shares(void **state)
   assert_null(whose(tenants, NULL, "new", NULL));
   assert_string_equal(whose(tenants, "4", NULL, NULL), "b");
   assert_int_equal(kvi_store_tenants(store, 0, infos, 4), 3);
+  assert_int_equal(infos[1].dram_max, 1); /* it has gone, and so does what it has */
+  assert_int_equal(infos[1].weight, 0);
   assert_int_equal(infos[2].weight, 7);
   assert_int_equal(infos[2].dram_max, UINT64_C(1) << 30);
   kvi_store_close(store);

@@ -286,6 +286,53 @@ static void many_that_are_leased_are_looked_at_in_parts(void **state)
   fixture_close(&f);
 }
 
+/* A share is taken away, and given to another: what goes for him is not a third's, who keeps to his. */
+static void who_has_no_share_any_more_makes_room(void **state)
+{
+  const struct kvi_tenant_config tenants[] = {{.name = A, .dram_bytes = 20 * PAGE},
+                                              {.name = B, .dram_bytes = 60 * PAGE},
+                                              {.name = "c", .dram_bytes = 120 * PAGE}};
+  const struct kvi_tenant_config more = {.name = A, .dram_bytes = 100 * PAGE},
+                                 less = {.name = "c", .dram_bytes = 40 * PAGE},
+                                 most = {.name = A, .dram_bytes = 140 * PAGE};
+  struct kvi_store_config config = {.dram_bytes = 200 * PAGE,
+                                    .dram_page_bytes = PAGE,
+                                    .max_chunks = 2048,
+                                    .tenants = tenants,
+                                    .n_tenants = 3};
+  kvs_space_desc desc = testing_space("shared", KEY_BYTES);
+  struct kvi_tenant_info infos[4];
+  struct fixture f = {0};
+
+  (void)state;
+  assert_int_equal(kvi_store_open(&config, &f.store), KVS_OK);
+  for (uint32_t i = 0; i < 3; i++)
+    testing_space_open(f.store, tenants[i].name, &desc, f.space);
+  for (uint32_t i = 0; i < 58; i++)
+    assert_int_equal(put(&f, B, 10000 + i, 100), KVS_OK);
+  for (uint32_t i = 0; i < 118; i++)
+    assert_int_equal(put(&f, "c", 20000 + i, 100), KVS_OK);
+  kvi_store_tenant_set(f.store, &less);
+  kvi_store_tenant_set(f.store, &more);
+  for (uint32_t i = 0; i < 98; i++)
+    assert_int_equal(put(&f, A, i, 100), KVS_OK);
+  for (uint32_t i = 0; i < 58; i++)
+    assert_true(has(&f, B, 10000 + i));
+  assert_int_equal(kvi_store_tenants(f.store, 0, infos, 4), 4);
+  assert_true(infos[3].chunks >= 38);
+  kvi_store_tenant_remove(f.store, "c");
+  assert_int_equal(put(&f, "c", 30000, 100), KVS_ERR_QUOTA);
+  kvi_store_tenant_set(f.store, &most);
+  for (uint32_t i = 0; i < 138; i++)
+    assert_int_equal(put(&f, A, i, 100), i < 98 ? KVS_EXISTS : KVS_OK);
+  for (uint32_t i = 0; i < 58; i++)
+    assert_true(has(&f, B, 10000 + i));
+  assert_int_equal(kvi_store_tenants(f.store, 0, infos, 4), 4);
+  assert_int_equal(infos[1].own_evictions + infos[2].own_evictions + infos[3].own_evictions, 0);
+  assert_true(infos[3].chunks < 38);
+  kvi_store_close(f.store);
+}
+
 /* ---- the medium ---- */
 
 static void copies_are_bounded(void **state)
@@ -752,6 +799,7 @@ int main(void)
                                      cmocka_unit_test(chains_go_from_their_ends),
                                      cmocka_unit_test(what_is_leased_is_refused),
                                      cmocka_unit_test(many_that_are_leased_are_looked_at_in_parts),
+                                     cmocka_unit_test(who_has_no_share_any_more_makes_room),
                                      cmocka_unit_test(copies_are_bounded),
                                      cmocka_unit_test(nobody_takes_all_numbers),
                                      cmocka_unit_test(nobody_takes_all_holds),
