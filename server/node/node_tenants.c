@@ -11,7 +11,8 @@ static void promise_tell(const struct kvi_node *node, const struct kvi_node_tena
   const struct kvi_node_settings *values = kvi_settings_get(node->settings);
   const struct kvi_tenant_config *configs;
   char sum_text[KVI_FORMAT_MAX], size_text[KVI_FORMAT_MAX];
-  uint64_t sum = 0;
+  uint64_t sum = 0, room = kvi_node_tenants_room(values->dram_size, values->ssd_paths.count > 0,
+                                                 (uint32_t)values->dram_high_mark);
   uint32_t n, unbounded = 0;
 
   configs = kvi_node_tenants_configs(tenants, &n);
@@ -22,14 +23,14 @@ static void promise_tell(const struct kvi_node *node, const struct kvi_node_tena
     unbounded += configs[i].dram_bytes == 0;
   }
   (void)kvi_format_size(sum, sum_text);
-  (void)kvi_format_size(values->dram_size, size_text);
+  (void)kvi_format_size(room, size_text);
   if (unbounded > 0)
     kvi_log_warn("tenants: %u of %u have no bound in memory: they can push out what others have there",
                  unbounded, n);
-  else if (sum > values->dram_size)
-    kvi_log_warn(
-        "tenants: their bounds in memory add up to %s, and dram.size is %s: they can push each other out",
-        sum_text, size_text);
+  else if (sum > room)
+    kvi_log_warn("tenants: their bounds in memory add up to %s, and dram.size%s is %s: they can push each "
+                 "other out",
+                 sum_text, room < values->dram_size ? " up to dram.high_mark" : "", size_text);
   else
     kvi_log_info("tenants: %u, with %s of %s of memory", n, sum_text, size_text);
 }

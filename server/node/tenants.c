@@ -415,6 +415,13 @@ const struct kvi_tenant_config *kvi_node_tenants_configs(const struct kvi_node_t
   return tenants->configs;
 }
 
+uint64_t kvi_node_tenants_room(uint64_t dram_bytes, bool ssd, uint32_t high_mark)
+{
+  if (!ssd || high_mark == 0 || high_mark >= 100)
+    return dram_bytes;
+  return dram_bytes / 100 * high_mark + dram_bytes % 100 * high_mark / 100;
+}
+
 /* ---- who is that ---- */
 
 /* By the digest: how long it takes says nothing of the token that one would not have to know to make it. */

@@ -32,6 +32,9 @@ void kvi_node_tenants_free(struct kvi_node_tenants *tenants);
 const struct kvi_tenant_config *kvi_node_tenants_configs(const struct kvi_node_tenants *tenants,
                                                          uint32_t *n_p);
 
+/* What bounds in memory may add up to, so that no tenant makes another's chunks leave it: above the high mark (percent) chunks that are on SSD too do, whosever they are. */
+uint64_t kvi_node_tenants_room(uint64_t dram_bytes, bool ssd, uint32_t high_mark);
+
 /* As kvi_grpc_identify_fn; ctx is the tenants. */
 kvs_status kvi_node_tenants_identify(void *ctx, const struct kvi_grpc_credential *credential,
                                      struct kvi_peer *peer);

@@ -301,6 +301,16 @@ static void a_reload_changes_credentials_and_shares(void **state)
   kvi_node_tenants_free(tenants);
 }
 
+static void what_bounds_may_add_up_to(void **state)
+{
+  (void)state;
+  assert_int_equal(kvi_node_tenants_room(1050, false, 90), 1050); /* without SSD nothing leaves by the mark */
+  assert_int_equal(kvi_node_tenants_room(1050, true, 90), 945);
+  assert_int_equal(kvi_node_tenants_room(1050, true, 100), 1050);
+  assert_int_equal(kvi_node_tenants_room(UINT64_MAX, true, 100), UINT64_MAX);
+  assert_int_equal(kvi_node_tenants_room(UINT64_MAX - 15, true, 50), UINT64_MAX / 2 - 7);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {cmocka_unit_test(a_file_is_read),
@@ -309,7 +319,8 @@ int main(void)
                                      cmocka_unit_test(any_bytes_are_taken_or_refused),
                                      cmocka_unit_test(as_many_as_there_may_be),
                                      cmocka_unit_test(a_file_that_others_may_touch_is_refused),
-                                     cmocka_unit_test(a_reload_changes_credentials_and_shares)};
+                                     cmocka_unit_test(a_reload_changes_credentials_and_shares),
+                                     cmocka_unit_test(what_bounds_may_add_up_to)};
 
   return cmocka_run_group_tests_name("server/node_tenants", tests, NULL, NULL);
 }
