@@ -497,7 +497,9 @@ void kvi_account_settle(struct kvi_store *store, uint32_t account, uint64_t take
                         kvi_tier_object object);
 /* The object has become smaller. */
 void kvi_account_cut_locked(struct kvi_store *store, kvi_tier_object object);
-/* Off its account, and dropped. All objects go by one of these. */
+/* Its last reader has closed it, and it was dropped before: its room is on no account any more. As kvi_dram_config.freed; ctx is the store, which has tenants. */
+void kvi_account_freed(void *ctx, kvi_tier_object object);
+/* Dropped, and off its account once nobody reads it. All objects go by one of these. */
 void kvi_object_drop_locked(struct kvi_store *store, kvi_tier_object object);
 void kvi_object_drop(struct kvi_store *store, kvi_tier_object object);
 /* The copy on the medium has become so many bytes longer. */

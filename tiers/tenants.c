@@ -7,6 +7,7 @@
  * whatever a chain's length, and not each time that room is wanted.
  */
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,6 +43,7 @@ struct tenant {
   struct kvi_tenant_info info;
   uint64_t shared[KVI_SHARED_KINDS];
   struct queue queues[OWN_QUEUES];
+  _Atomic uint64_t leaving; /* room in memory of objects that were dropped, and that somebody still reads */
 };
 
 struct kvi_tenants {
@@ -172,8 +174,12 @@ size_t kvi_store_tenants(struct kvi_store *store, uint32_t first, struct kvi_ten
   if (!all)
     return 0;
   pthread_mutex_lock(&store->lock);
-  for (; n < room && first + n < all->n; n++)
-    infos[n] = all->tenants[first + n].info;
+  for (; n < room && first + n < all->n; n++) {
+    const struct tenant *tenant = &all->tenants[first + n];
+
+    infos[n] = tenant->info;
+    infos[n].dram_bytes += atomic_load_explicit(&tenant->leaving, memory_order_relaxed);
+  }
   pthread_mutex_unlock(&store->lock);
   return n;
 }
@@ -460,9 +466,18 @@ static uint64_t room_most(const struct kvi_tenants *all, uint64_t length)
   return (length + all->unit - 1) / all->unit * all->unit + all->unit;
 }
 
+/* What is read comes back when its readers close it, and not by making others go. */
+static bool readers_hold_all(struct tenant *tenant, uint64_t need)
+{
+  return atomic_load_explicit(&tenant->leaving, memory_order_relaxed) + need > tenant->info.dram_max;
+}
+
 static bool take_locked(struct tenant *tenant, bool bounded, uint64_t need)
 {
-  if (bounded && tenant->info.dram_max > 0 && tenant->info.dram_bytes + need > tenant->info.dram_max)
+  uint64_t leaving = atomic_load_explicit(&tenant->leaving, memory_order_relaxed);
+
+  if (bounded && tenant->info.dram_max > 0 &&
+      tenant->info.dram_bytes + leaving + need > tenant->info.dram_max)
     return false;
   tenant->info.dram_bytes += need;
   return true;
@@ -481,6 +496,10 @@ static kvs_status take_step(struct kvi_store *store, struct tenant *tenant, bool
     goto out;
   }
   while (looks > 0 && !take_locked(tenant, bounded, need)) {
+    if (readers_hold_all(tenant, need)) {
+      status = KVS_ERR_BUSY;
+      goto out;
+    }
     if (!own_one_locked(store, tenant, OWN_MEMORY, KVI_EVICT_QUOTA, &looks)) {
       if (is_vain(&tenant->queues[OWN_MEMORY]))
         status = KVS_ERR_QUOTA;
@@ -562,27 +581,46 @@ void kvi_account_settle(struct kvi_store *store, uint32_t account, uint64_t take
   pthread_mutex_unlock(&store->lock);
 }
 
-static void charge_set_locked(struct kvi_store *store, kvi_tier_object object, uint64_t room)
+void kvi_account_cut_locked(struct kvi_store *store, kvi_tier_object object)
 {
   struct kvi_tenants *all = store->tenants;
-  struct charge *charge = &all->charges[object];
-  uint64_t had = charge->units * all->unit;
+  struct charge *charge;
+  uint64_t room;
 
-  all->tenants[charge->account].info.dram_bytes -= had - room;
+  if (!all)
+    return;
+  charge = &all->charges[object];
+  room = store->dram->ops->room(store->dram, object);
+  all->tenants[charge->account].info.dram_bytes -= charge->units * all->unit - room;
   charge->units = (uint32_t)(room / all->unit);
 }
 
-void kvi_account_cut_locked(struct kvi_store *store, kvi_tier_object object)
+/* Before it is dropped: another may have its number the moment that it is. Until its last reader closes it, it stays its tenant's. */
+static void charge_leave_locked(struct kvi_store *store, kvi_tier_object object)
 {
-  if (store->tenants)
-    charge_set_locked(store, object, store->dram->ops->room(store->dram, object));
+  struct kvi_tenants *all = store->tenants;
+  const struct charge *charge = &all->charges[object];
+  struct tenant *tenant = &all->tenants[charge->account];
+
+  tenant->info.dram_bytes -= charge->units * all->unit;
+  atomic_fetch_add_explicit(&tenant->leaving, charge->units * all->unit, memory_order_relaxed);
 }
 
-/* First off the account: another may have the object's number the moment that it is dropped. */
+void kvi_account_freed(void *ctx, kvi_tier_object object)
+{
+  const struct kvi_store *store = ctx;
+  struct kvi_tenants *all = store->tenants;
+  struct charge *charge = &all->charges[object];
+
+  atomic_fetch_sub_explicit(&all->tenants[charge->account].leaving, charge->units * all->unit,
+                            memory_order_relaxed);
+  charge->units = 0;
+}
+
 void kvi_object_drop_locked(struct kvi_store *store, kvi_tier_object object)
 {
   if (store->tenants)
-    charge_set_locked(store, object, 0);
+    charge_leave_locked(store, object);
   store->dram->ops->drop(store->dram, object);
 }
 
@@ -590,7 +628,7 @@ void kvi_object_drop(struct kvi_store *store, kvi_tier_object object)
 {
   if (store->tenants) {
     pthread_mutex_lock(&store->lock);
-    charge_set_locked(store, object, 0);
+    charge_leave_locked(store, object);
     pthread_mutex_unlock(&store->lock);
   }
   store->dram->ops->drop(store->dram, object);
