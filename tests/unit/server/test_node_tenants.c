@@ -258,6 +258,16 @@ static void a_file_that_others_may_touch_is_refused(void **state)
     kvi_node_tenants_free(tenants);
   }
   assert_non_null(strstr(error, "others may change or read it"));
+  if (geteuid() == 0) { /* another user's, who could change it: of those that only root can make */
+    assert_int_equal(chmod(path, 0600), 0);
+    assert_int_equal(chown(path, 12345, (gid_t)-1), 0);
+    assert_int_equal(kvi_node_tenants_load(path, &tenants, error, sizeof(error)), KVS_ERR_CONFIG);
+    assert_non_null(strstr(error, "belongs to another user (12345)"));
+  }
+  unlink(path);
+  assert_int_equal(mkfifo(path, 0600), 0); /* nobody writes to it */
+  assert_int_equal(kvi_node_tenants_load(path, &tenants, error, sizeof(error)), KVS_ERR_CONFIG);
+  assert_non_null(strstr(error, "is no file"));
   unlink(path);
   assert_int_equal(kvi_node_tenants_load(path, &tenants, error, sizeof(error)), KVS_ERR_CONFIG);
   assert_non_null(strstr(error, "cannot be read"));
