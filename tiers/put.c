@@ -419,6 +419,7 @@ kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *lan
     memset(landing, 0, sizeof(*landing));
     return status;
   }
+  kvi_account_copy_room(store, own->entry);
   pthread_mutex_lock(&store->lock);
   parent = own->parent;
   if (parent != KVI_NONE && store->entries[parent].state == KVI_ENTRY_ZOMBIE)

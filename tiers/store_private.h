@@ -504,6 +504,8 @@ void kvi_object_drop_locked(struct kvi_store *store, kvi_tier_object object);
 void kvi_object_drop(struct kvi_store *store, kvi_tier_object object);
 /* The copy on the medium has become so many bytes longer. */
 void kvi_account_copy_locked(struct kvi_store *store, uint32_t number, int64_t bytes);
+/* This landing is about to be a chunk, and to be written to the medium at once: copies of its tenant's go for it, a few in each hold of the lock. What is written later makes room when it has been. */
+void kvi_account_copy_room(struct kvi_store *store, uint32_t number);
 /* May the chunk be written to the medium, as far as its tenant is concerned? Counts it if not. */
 bool kvi_account_may_write_locked(struct kvi_store *store, uint32_t number);
 /* Its new copy on the medium may have taken its tenant over the bound: copies of the tenant's other chunks go. False: they cannot, and this one has to. */

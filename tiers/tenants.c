@@ -642,6 +642,42 @@ void kvi_account_copy_locked(struct kvi_store *store, uint32_t number, int64_t b
     tenant_of(store, number)->info.medium_bytes += (uint64_t)bytes;
 }
 
+/* One hold of the lock. Whether to come again. */
+static bool copy_room_step(struct kvi_store *store, struct tenant *tenant, uint64_t length, uint32_t *left)
+{
+  const struct queue *queue = &tenant->queues[OWN_BELOW];
+  uint32_t looks = KVI_BATCH_LOCKED;
+  bool more;
+
+  pthread_mutex_lock(&store->lock);
+  while (looks > 0 && tenant->info.medium_bytes + length > tenant->info.medium_max && !is_vain(queue))
+    if (own_one_locked(store, tenant, OWN_BELOW, KVI_EVICT_QUOTA, &looks))
+      *left = KVI_OWN_LOOKS_MAX;
+  *left -= *left < KVI_BATCH_LOCKED ? *left : KVI_BATCH_LOCKED - looks;
+  more = looks == 0 && *left > 0 && tenant->info.medium_bytes + length > tenant->info.medium_max;
+  pthread_mutex_unlock(&store->lock);
+  return more;
+}
+
+void kvi_account_copy_room(struct kvi_store *store, uint32_t number)
+{
+  uint32_t left = KVI_OWN_LOOKS_MAX;
+  uint64_t bound, length;
+  struct tenant *tenant;
+
+  if (!store->tenants || !store->below || store->config.write != KVI_ADMIT_ALL)
+    return;
+  pthread_mutex_lock(&store->lock);
+  tenant = tenant_of(store, number);
+  bound = tenant->info.medium_max;
+  length = store->entries[number].length;
+  pthread_mutex_unlock(&store->lock);
+  if (bound == 0 || length > bound)
+    return;
+  while (copy_room_step(store, tenant, length, &left))
+    ;
+}
+
 bool kvi_account_may_write_locked(struct kvi_store *store, uint32_t number)
 {
   struct tenant *tenant;

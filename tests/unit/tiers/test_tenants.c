@@ -392,6 +392,34 @@ static void copies_are_bounded(void **state)
   fixture_close(&f);
 }
 
+/* Hundreds have to go for one: they do before it is written, so that it is written once. */
+static void a_large_copy_has_room_before_it_is_written(void **state)
+{
+  struct kvi_store_config config = {.dram_bytes = 4000 * PAGE, .max_chunks = 4096};
+  struct fixture f = {.medium = memory_medium_create(false)};
+  uint64_t refused;
+  uint32_t puts;
+
+  (void)state;
+  fixture_open(&f, config, 40 * PAGE, 100000);
+  for (uint32_t i = 0; i < 1000; i++) {
+    assert_int_equal(put(&f, A, i, 100), KVS_OK);
+    memory_settle(f.medium);
+  }
+  refused = info_of(&f, A).writes_refused;
+  puts = f.medium->puts;
+  assert_int_equal(put(&f, A, 5000, 60000), KVS_OK);
+  memory_settle(f.medium);
+  assert_int_equal(info_of(&f, A).writes_refused, refused);
+  assert_int_equal(f.medium->puts, puts + 1);
+  assert_true(info_of(&f, A).medium_bytes > 60000);
+  for (uint32_t i = 0; i < 60; i++) /* it leaves memory, and is there */
+    assert_int_equal(put(&f, A, 6000 + i, 100), KVS_OK);
+  memory_settle(f.medium);
+  assert_true(has(&f, A, 5000));
+  fixture_close(&f);
+}
+
 /* ---- what is shared by number ---- */
 
 static void nobody_takes_all_numbers(void **state)
@@ -837,6 +865,7 @@ int main(void)
                                      cmocka_unit_test(what_is_read_is_its_tenants),
                                      cmocka_unit_test(who_has_no_share_any_more_makes_room),
                                      cmocka_unit_test(copies_are_bounded),
+                                     cmocka_unit_test(a_large_copy_has_room_before_it_is_written),
                                      cmocka_unit_test(nobody_takes_all_numbers),
                                      cmocka_unit_test(nobody_takes_all_holds),
                                      cmocka_unit_test(entries_count_until_they_are_free),
