@@ -259,8 +259,8 @@ bool kvi_programs_find_hash(struct kvi_programs *programs, const char *tenant, u
     return false;
   pthread_mutex_lock(&programs->lock);
   number = *hash_bucket_of(programs, hash);
-  while (number != NONE && (programs->records[number].hash != hash ||
-                            strcmp(programs->records[number].tenant, tenant) != 0))
+  while (number != NONE &&
+         (programs->records[number].hash != hash || strcmp(programs->records[number].tenant, tenant) != 0))
     number = programs->records[number].hash_next;
   if (number != NONE) {
     const struct program *record = &programs->records[number];

@@ -454,7 +454,8 @@ kvs_status kvi_entry_room_locked(struct kvi_store *store, uint32_t account)
     status = entry_drop_locked(store, most, KVI_EVICT_INDEX);
     return status == KVS_ERR_QUOTA ? KVS_ERR_BUSY : status; /* the next of them, then */
   }
-  status = entry_drop_locked(store, tenant, KVI_EVICT_QUOTA); /* others' leases hold what they have too much */
+  /* Others' leases hold what they have too much. */
+  status = entry_drop_locked(store, tenant, KVI_EVICT_QUOTA);
   return status == KVS_ERR_QUOTA ? KVS_ERR_FULL : status;
 }
 

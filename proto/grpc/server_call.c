@@ -118,7 +118,8 @@ static void ask_service(struct call *c)
   char *name = grpc_call_get_peer(c->call);
   struct kvi_peer peer = {.id = kvi_server_session(&c->metadata), .name = name};
   ProtobufCMessage *reply = NULL;
-  if (kvi_server_identify(server, c->call, &c->metadata, &peer) != KVS_OK) { /* first: of strangers nothing is unpacked */
+  /* First: of strangers nothing is unpacked. */
+  if (kvi_server_identify(server, c->call, &c->metadata, &peer) != KVS_OK) {
     gpr_free(name);
     answer(c, GRPC_STATUS_UNAUTHENTICATED, kvs_status_text(KVS_ERR_DENIED));
     return;

@@ -433,7 +433,7 @@ int main(void)
       cmocka_unit_test(lookup_and_release),
       cmocka_unit_test(draining),
       cmocka_unit_test(programs_are_bounded),
-                                     cmocka_unit_test(programs_are_found_by_their_hash),
+      cmocka_unit_test(programs_are_found_by_their_hash),
       cmocka_unit_test(stats_and_config),
       cmocka_unit_test(create_errors),
   };
