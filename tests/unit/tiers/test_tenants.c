@@ -707,6 +707,60 @@ static void a_share_is_had_from_who_has_most(void **state)
   kvi_store_close(f.store);
 }
 
+/* Whatever A does with many chunks: nothing of B's goes for them, who has less than his share. What B puts has an entry of A's, unless leases hold all of those: then one of B's. */
+static void nobody_within_his_share_loses_an_entry(void **state)
+{
+  (void)state;
+  for (uint64_t seed = 1; seed <= 4; seed++) {
+    struct kvi_store_config config = {
+        .dram_bytes = 4096 * PAGE, .max_chunks = 1024, .policy = seed & 1 ? "index" : "leaf-lru"};
+    struct fixture f = {.medium = seed > 2 ? memory_medium_create(false) : NULL};
+    uint32_t n = 0, refused = 0;
+    uint64_t own;
+    kvi_rand rand;
+
+    kvi_rand_seed(&rand, seed);
+    fixture_open(&f, config, 0, 0);
+    for (uint32_t i = 0; i < 6000; i++) {
+      uint32_t what = (uint32_t)(kvi_rand_next(&rand) % 32), id = (uint32_t)(kvi_rand_next(&rand) % 3000);
+      uint8_t key[KEY_BYTES];
+      kvs_status status = KVS_OK;
+
+      testing_key(id, key, KEY_BYTES);
+      if (what < 12)
+        status = put(&f, A, id, 100);
+      else if (what < 22)
+        status = put_in_chain(&f, A, id - id % 100, id % 100);
+      else if (what < 27)
+        (void)lease(&f, A, 1 + id % 4, id, 8);
+      else if (what < 29)
+        (void)kvi_store_delete(f.store, A, f.space, key, KEY_BYTES);
+      else if (what < 30 && id % 8 == 0)
+        kvi_store_release_owner(f.store, 1 + id % 4);
+      else if (n < 500) {
+        status = put(&f, B, 10000 + n, 100);
+        n += status == KVS_OK;
+        assert_int_not_equal(status, KVS_ERR_QUOTA);
+        refused += status < 0;
+        status = KVS_OK;
+      }
+      assert_true(status >= 0 || status == KVS_ERR_QUOTA || status == KVS_ERR_BUSY);
+      if (f.medium)
+        memory_settle(f.medium);
+    }
+    own = info_of(&f, B).own_evictions;
+    assert_int_equal(count_of(&f, B, 10000, n), n - own);
+    assert_true(n > 5 * (own + refused));
+    for (uint64_t owner = 1; owner <= 4; owner++)
+      kvi_store_release_owner(f.store, owner);
+    for (; n < 600; n++)
+      assert_int_equal(put(&f, B, 10000 + n, 100), KVS_OK);
+    assert_int_equal(info_of(&f, B).own_evictions, own);
+    assert_int_equal(count_of(&f, B, 10000, n), n - own);
+    fixture_close(&f);
+  }
+}
+
 /* ---- all of it, at random ---- */
 
 #define IDS 64u
@@ -875,6 +929,7 @@ int main(void)
                                      cmocka_unit_test(a_long_chain_costs_nobody_else),
                                      cmocka_unit_test(what_may_go_is_found_behind_what_is_leased),
                                      cmocka_unit_test(a_share_is_had_from_who_has_most),
+                                     cmocka_unit_test(nobody_within_his_share_loses_an_entry),
                                      cmocka_unit_test(accounts_are_exact),
                                      cmocka_unit_test(accounts_are_exact_over_a_medium),
                                      cmocka_unit_test(accounts_are_exact_among_threads),
