@@ -203,9 +203,11 @@ static bool owner_moved(void *ctx, kvi_medium_handle from, const struct kvi_medi
 static uint64_t owner_make_room(void *ctx, uint64_t bytes)
 {
   struct kvi_store *store = ctx;
-  uint64_t freed = 0;
+  uint64_t freed;
+  bool more;
 
   pthread_mutex_lock(&store->lock);
+  freed = kvi_over_make_room_locked(store, KVI_POLICY_MEDIUM, bytes, &more); /* more: it will ask again */
   for (uint32_t i = 0; i < KVI_BATCH_LOCKED && freed < bytes; i++) {
     uint32_t victim = store->policy_ops->victim(store->policy, KVI_POLICY_MEDIUM, kvi_policy_now(store));
 
@@ -369,6 +371,17 @@ static void orphans_link_locked(struct kvi_store *store)
   below->n_orphans = below->orphans_room = 0;
 }
 
+/* Older ones were told before. While the store opens nobody waits for the lock, and nothing is held: what is looked at in vain is left behind for good. */
+static bool entry_room_locked(struct kvi_store *store, uint32_t space)
+{
+  kvs_status status;
+
+  do
+    status = kvi_entry_room_locked(store, store->spaces[space].account);
+  while (status == KVS_ERR_BUSY);
+  return status == KVS_OK;
+}
+
 /* A new entry for what was found. False: the index is full. */
 static bool found_add_locked(struct kvi_store *store, const struct kvi_medium_found *found, uint32_t space,
                              const struct kvi_key_tag *tag)
@@ -377,7 +390,7 @@ static bool found_add_locked(struct kvi_store *store, const struct kvi_medium_fo
   uint32_t number = kvi_entry_create_locked(store, hash, space, tag);
   struct kvi_entry *entry;
 
-  if (number == KVI_NONE && kvi_store_drop_one_locked(store)) /* older ones were told before */
+  if (number == KVI_NONE && entry_room_locked(store, space))
     number = kvi_entry_create_locked(store, hash, space, tag);
   if (number == KVI_NONE)
     return false;

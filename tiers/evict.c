@@ -85,9 +85,10 @@ static uint64_t cut_locked(struct kvi_store *store, const struct victim *victim,
 uint64_t kvi_store_make_room_locked(struct kvi_store *store, uint64_t bytes, struct kvi_room_search *search)
 {
   uint32_t looks = KVI_BATCH_LOCKED;
-  uint64_t freed = 0;
+  uint64_t freed = kvi_over_make_room_locked(store, KVI_POLICY_MEMORY, bytes, &search->more);
 
-  search->more = false;
+  if (search->more)
+    return freed;
   for (uint32_t i = 0; i < KVI_BATCH_LOCKED && freed < bytes; i++) {
     struct victim victim = memory_victim_locked(store);
     uint64_t cut;

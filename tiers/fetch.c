@@ -115,8 +115,10 @@ static kvs_status entry_end_locked(struct kvi_store *store, struct kvi_fetch *fe
     kvi_entry_land_locked(store, fetch->entry, fetch->object);
     kvi_entry_resize_locked(store, fetch->entry, fetch->length);
     kvi_entry_loss_set_locked(store, fetch->entry, kvi_quality_loss(fetch->quality));
-  } else
+  } else {
     kvi_entry_leave_locked(store, fetch->entry);
+    kvi_own_unheld_locked(store, fetch->entry); /* it was not to go while it was read */
+  }
   if (status == KVS_OK) {
     entry->origin = fetch->waiters ? 0 : store->below->attr.kind & 7;
     store->stats.medium_only--;

@@ -173,6 +173,7 @@ uint32_t kvi_entry_create_locked(struct kvi_store *store, uint64_t hash, uint32_
   entry->state = KVI_ENTRY_LANDING;
   entry->next = *bucket;
   *bucket = number;
+  kvi_account_entry_locked(store, number, 1);
   return number;
 }
 
@@ -180,6 +181,7 @@ static void entry_free(struct kvi_store *store, uint32_t number)
 {
   struct kvi_entry *entry = &store->entries[number];
 
+  kvi_account_entry_locked(store, number, -1);
   entry->state = KVI_ENTRY_FREE;
   entry->next = store->entry_free;
   store->entry_free = number;

@@ -145,12 +145,34 @@ static uint32_t number_take_locked(struct kvi_store *store)
   return number;
 }
 
+/* False: there are too many, of all or of the tenant. */
+static bool references_take_locked(struct kvi_store *store, uint32_t account, uint32_t n)
+{
+  if (store->lease_references + n > store->lease_references_max ||
+      !kvi_account_share_locked(store, account, KVI_SHARED_REFERENCES, n))
+    return false;
+  store->lease_references += n;
+  return true;
+}
+
+static void references_give_locked(struct kvi_store *store, const struct kvi_lease *lease, uint32_t n)
+{
+  (void)kvi_account_share_locked(store, lease->account, KVI_SHARED_REFERENCES, -(int64_t)n);
+  store->lease_references -= n;
+}
+
+static bool number_is_free_locked(struct kvi_store *store, uint32_t account)
+{
+  return (store->lease_free != KVI_NONE || store->lease_fresh < store->config.max_leases) &&
+         kvi_account_share_locked(store, account, KVI_SHARED_LEASES, 0);
+}
+
 static void number_give_locked(struct kvi_store *store, uint32_t number)
 {
   struct kvi_lease *lease = &store->leases[number];
 
   (void)kvi_account_share_locked(store, lease->account, KVI_SHARED_LEASES, -1);
-  store->lease_references -= lease->room;
+  references_give_locked(store, lease, lease->room);
   lease->entries = NULL;
   lease->n_entries = lease->room = 0;
   lease->heap_place = KVI_NONE;
@@ -169,8 +191,7 @@ kvs_status kvi_lease_prepare(struct kvi_store *store, uint32_t account, uint64_t
   if (!entries)
     return KVS_ERR_NOMEM;
   pthread_mutex_lock(&store->lock);
-  if (store->lease_references + room <= store->lease_references_max &&
-      kvi_account_share_locked(store, account, KVI_SHARED_LEASES, 0))
+  if (number_is_free_locked(store, account) && references_take_locked(store, account, room))
     number = number_take_locked(store);
   if (number != KVI_NONE) {
     struct kvi_lease *lease = &store->leases[number];
@@ -182,7 +203,6 @@ kvs_status kvi_lease_prepare(struct kvi_store *store, uint32_t account, uint64_t
     lease->n_entries = 0;
     lease->room = room;
     lease->heap_place = KVI_NONE;
-    store->lease_references += room;
   } else {
     store->stats.leases_refused++;
   }
@@ -217,7 +237,7 @@ uint64_t kvi_lease_grant(struct kvi_store *store, uint32_t number, uint64_t expi
   } else {
     uint32_t *fitting = realloc(lease->entries, lease->n_entries * sizeof(*fitting)); /* shrinks: in place */
 
-    store->lease_references -= lease->room - lease->n_entries;
+    references_give_locked(store, lease, lease->room - lease->n_entries);
     lease->entries = fitting ? fitting : lease->entries;
     lease->room = lease->n_entries;
     lease->expires_ns = expires_ns;

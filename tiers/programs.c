@@ -22,6 +22,7 @@ struct program {
   uint64_t hash; /* 0: free */
   uint32_t turn, wait_kind, return_p50_ms, return_p90_ms, priority, ttl_ms;
   uint32_t next;         /* in its bucket, or in the free list */
+  uint32_t hash_next;    /* in the bucket of its hash, if that is not 0 */
   uint32_t newer, older; /* by last hint */
 };
 
@@ -30,7 +31,7 @@ struct kvi_programs {
   uint32_t capacity, n_buckets; /* a power of two */
   uint32_t fresh, free_first;   /* records from fresh on were never used */
   uint32_t newest, oldest;
-  uint32_t *buckets;
+  uint32_t *buckets, *hash_buckets; /* n_buckets each */
   struct program *records;
   struct kvi_programs_stats stats;
 };
@@ -52,12 +53,14 @@ kvs_status kvi_programs_create(uint32_t capacity, struct kvi_programs **programs
   while (programs->n_buckets < capacity)
     programs->n_buckets *= 2;
   programs->buckets = malloc(programs->n_buckets * sizeof(*programs->buckets));
+  programs->hash_buckets = malloc(programs->n_buckets * sizeof(*programs->hash_buckets));
   programs->records = malloc(capacity * sizeof(*programs->records)); /* touched as programs come */
-  if (!programs->buckets || !programs->records) {
+  if (!programs->buckets || !programs->hash_buckets || !programs->records) {
     kvi_programs_destroy(programs);
     return KVS_ERR_NOMEM;
   }
   memset(programs->buckets, 0xff, programs->n_buckets * sizeof(*programs->buckets)); /* NONE */
+  memset(programs->hash_buckets, 0xff, programs->n_buckets * sizeof(*programs->hash_buckets));
   *programs_p = programs;
   return KVS_OK;
 }
@@ -68,6 +71,7 @@ void kvi_programs_destroy(struct kvi_programs *programs)
     return;
   pthread_mutex_destroy(&programs->lock);
   free(programs->buckets);
+  free(programs->hash_buckets);
   free(programs->records);
   free(programs);
 }
@@ -87,6 +91,29 @@ static uint32_t find_locked(struct kvi_programs *programs, const char *tenant, c
                             strcmp(programs->records[number].tenant, tenant) != 0))
     number = programs->records[number].next;
   return number;
+}
+
+static uint32_t *hash_bucket_of(struct kvi_programs *programs, uint64_t hash)
+{
+  return &programs->hash_buckets[(hash ^ hash >> 32) & (programs->n_buckets - 1)];
+}
+
+static void hash_set_locked(struct kvi_programs *programs, uint32_t number, uint64_t hash)
+{
+  struct program *program = &programs->records[number];
+  uint32_t *link = hash_bucket_of(programs, program->hash);
+
+  if (program->hash != 0) {
+    while (*link != number)
+      link = &programs->records[*link].hash_next;
+    *link = program->hash_next;
+  }
+  program->hash = hash;
+  if (hash == 0)
+    return;
+  link = hash_bucket_of(programs, hash);
+  program->hash_next = *link;
+  *link = number;
 }
 
 /* ---- the list by last hint ---- */
@@ -121,7 +148,7 @@ static void forget_locked(struct kvi_programs *programs, uint32_t number)
   *link = program->next;
   list_remove_locked(programs, number);
   program->next = programs->free_first;
-  program->hash = 0;
+  hash_set_locked(programs, number, 0);
   programs->free_first = number;
   programs->stats.programs--;
 }
@@ -186,7 +213,7 @@ enum kvi_hint_outcome kvi_programs_hint(struct kvi_programs *programs, const str
     program = &programs->records[number];
     memcpy(program->parent, hint->parent, strlen(hint->parent) + 1);
     memcpy(program->tool, hint->tool, strlen(hint->tool) + 1);
-    program->hash = hint->hash;
+    hash_set_locked(programs, number, hint->hash);
     program->turn = hint->turn;
     program->wait_kind = hint->wait_kind;
     program->return_p50_ms = hint->return_p50_ms;
@@ -226,22 +253,25 @@ bool kvi_programs_find(struct kvi_programs *programs, const char *tenant, const 
 bool kvi_programs_find_hash(struct kvi_programs *programs, const char *tenant, uint64_t hash,
                             struct kvi_program_named *named_p)
 {
-  bool found = false;
+  uint32_t number;
 
+  if (hash == 0)
+    return false;
   pthread_mutex_lock(&programs->lock);
-  for (uint32_t i = 0; i < programs->fresh && !found; i++) {
-    const struct program *record = &programs->records[i];
+  number = *hash_bucket_of(programs, hash);
+  while (number != NONE &&
+         (programs->records[number].hash != hash || strcmp(programs->records[number].tenant, tenant) != 0))
+    number = programs->records[number].hash_next;
+  if (number != NONE) {
+    const struct program *record = &programs->records[number];
 
-    if (hash == 0 || record->hash != hash || strcmp(record->tenant, tenant) != 0)
-      continue;
-    found = true;
     named_p->turn = record->turn;
     memcpy(named_p->name, record->name, sizeof(named_p->name));
     memcpy(named_p->parent, record->parent, sizeof(named_p->parent));
     memcpy(named_p->tool, record->tool, sizeof(named_p->tool));
   }
   pthread_mutex_unlock(&programs->lock);
-  return found;
+  return number != NONE;
 }
 
 void kvi_programs_stats(struct kvi_programs *programs, struct kvi_programs_stats *stats_p)

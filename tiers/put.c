@@ -70,16 +70,43 @@ static uint32_t parent_find_locked(const struct kvi_store *store, uint32_t space
   return parent;
 }
 
-/* An entry, making one free if need be. */
-static uint32_t entry_take_locked(struct kvi_store *store, uint64_t hash, uint32_t space,
-                                  const struct kvi_key_tag *tag)
-{
-  uint32_t number = kvi_entry_create_locked(store, hash, space, tag);
+/* What a put that begins keeps from one hold of the lock to the next. */
+struct begin {
+  kvi_put_wait_fn *wait_fn;
+  void *wait_ctx;
+  struct kvi_use use;
+  uint32_t steps;   /* that are left to it to look for an entry */
+  uint32_t account; /* its tenant's */
+  bool more;        /* come again: others may have an entry to spare */
+};
 
-  if (number == KVI_NONE &&
-      (kvi_own_drop_one_locked(store, store->spaces[space].account) || kvi_store_drop_one_locked(store)))
-    number = kvi_entry_create_locked(store, hash, space, tag);
-  return number;
+/* An entry, making one free if need be. Errors: those of kvi_entry_room_locked. */
+static kvs_status entry_take_locked(struct kvi_store *store, uint64_t hash, uint32_t space,
+                                    const struct kvi_key_tag *tag, uint32_t *number_p)
+{
+  kvs_status status;
+
+  *number_p = kvi_entry_create_locked(store, hash, space, tag);
+  if (*number_p != KVI_NONE)
+    return KVS_OK;
+  status = kvi_entry_room_locked(store, store->spaces[space].account);
+  if (status != KVS_OK)
+    return status;
+  *number_p = kvi_entry_create_locked(store, hash, space, tag);
+  return *number_p == KVI_NONE ? KVS_ERR_FULL : KVS_OK;
+}
+
+/* Without an entry the parent is let go. When the put comes again it will be held as it was: nothing has changed by that for who looks for what may go. */
+static kvs_status entry_not_taken_locked(struct kvi_store *store, kvs_status status, uint32_t parent,
+                                         struct begin *begin)
+{
+  begin->more = status == KVS_ERR_BUSY && begin->steps > 0;
+  begin->steps -= begin->more;
+  if (parent != KVI_NONE && begin->more)
+    (void)store->policy_ops->unhold(store->policy, parent);
+  else if (parent != KVI_NONE)
+    kvi_entry_unhold_locked(store, parent);
+  return status;
 }
 
 static bool landing_is_free_locked(struct kvi_store *store, uint32_t space)
@@ -105,12 +132,12 @@ static uint32_t landing_take_locked(struct kvi_store *store, uint32_t space)
 /* KVS_OK: *landing_p is its number. Otherwise as put_begin. */
 static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
                                       const struct kvi_put_request *request, const struct kvi_key_tag *tag,
-                                      kvi_put_wait_fn *wait_fn, void *wait_ctx, struct kvi_use *use,
-                                      uint32_t *landing_p)
+                                      struct begin *begin, uint32_t *landing_p)
 {
   uint64_t hash = kvi_key_hash(space, tag);
   uint32_t number = kvi_index_find_locked(store, hash, space, tag);
   struct kvi_store_landing *landing;
+  kvs_status status;
   uint32_t parent;
 
   if (number != KVI_NONE && kvi_entry_is_present(&store->entries[number]) &&
@@ -125,23 +152,20 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
     store->policy_ops->touch(store->policy, number, kvi_policy_now(store));
     if (!store->entries[number].unchained && store->entries[number].place == request->place)
       kvi_entry_link_locked(store, number, parent_find_locked(store, space, request));
-    kvi_use_locked(store, number, use); /* somebody else had it to compute, too */
+    kvi_use_locked(store, number, &begin->use); /* somebody else had it to compute, too */
     return KVS_EXISTS;
   }
   if (number != KVI_NONE)
     return kvi_waiter_add_locked(store, store->entries[number].object, kvi_quality_loss(request->quality),
-                                 wait_fn, wait_ctx);
+                                 begin->wait_fn, begin->wait_ctx);
   if (!landing_is_free_locked(store, space))
     return KVS_ERR_BUSY;
   parent = parent_find_locked(store, space, request);
   if (parent != KVI_NONE)
     store->policy_ops->hold(store->policy, parent); /* before room is made */
-  number = entry_take_locked(store, hash, space, tag);
-  if (number == KVI_NONE) {
-    if (parent != KVI_NONE)
-      kvi_entry_unhold_locked(store, parent);
-    return KVS_ERR_FULL;
-  }
+  status = entry_take_locked(store, hash, space, tag, &number);
+  if (status != KVS_OK)
+    return entry_not_taken_locked(store, status, parent, begin);
   *landing_p = landing_take_locked(store, space);
   landing = &store->landings[*landing_p];
   landing->entry = number;
@@ -156,20 +180,42 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
 
 static kvs_status begin_locked(struct kvi_store *store, const char *tenant,
                                const struct kvi_put_request *request, const struct kvi_key_tag *tag,
-                               kvi_put_wait_fn *wait_fn, void *wait_ctx, struct kvi_use *use,
-                               uint32_t *landing_p)
+                               struct begin *begin, uint32_t *landing_p)
 {
   uint32_t space = kvi_space_find_locked(store, tenant, request->space);
 
+  begin->more = false;
   if (space == KVI_NONE)
     return KVS_ERR_SPACE_UNKNOWN;
+  begin->account = store->spaces[space].account;
   if (store->spaces[space].key_length != request->key_length)
     return KVS_ERR_KEY_LENGTH;
   if (store->spaces[space].chunk_bytes != 0 && store->spaces[space].chunk_bytes != request->length &&
       kvi_quality_coding(request->quality) ==
           KVI_CODING_NONE) /* a coded one is as long as it happens to be */
     return KVS_ERR_SPACE_MISMATCH;
-  return landing_open_locked(store, space, request, tag, wait_fn, wait_ctx, use, landing_p);
+  return landing_open_locked(store, space, request, tag, begin, landing_p);
+}
+
+/* The lock is given up in between: to come again, and, where every entry is held, to end leases that have run out, which may be all that is in the way. */
+static kvs_status begin_in_steps_locked(struct kvi_store *store, const char *tenant,
+                                        const struct kvi_put_request *request, const struct kvi_key_tag *tag,
+                                        struct begin *begin, uint32_t *landing_p)
+{
+  bool expired = false;
+
+  for (;;) {
+    kvs_status status = begin_locked(store, tenant, request, tag, begin, landing_p);
+
+    if (!begin->more && (expired || (status != KVS_ERR_FULL && status != KVS_ERR_QUOTA)))
+      return status;
+    pthread_mutex_unlock(&store->lock);
+    if (!begin->more) {
+      kvi_store_expire(store);
+      expired = true;
+    }
+    pthread_mutex_lock(&store->lock);
+  }
 }
 
 /* Room in memory, whosever chunks go for it. */
@@ -245,6 +291,13 @@ static void landing_close_locked(struct kvi_store *store, uint32_t number)
   store->stats.landings--;
 }
 
+static void refused_locked(struct kvi_store *store, const struct kvi_put_request *request, uint32_t account,
+                           kvs_status status)
+{
+  if (status == KVS_ERR_QUOTA && !request->fetched) /* that is a get's, which is told otherwise */
+    kvi_account_refused_locked(store, account);
+}
+
 /* Nothing is left of it; those who waited are told to put it themselves. */
 static void landing_undo(struct kvi_store *store, uint32_t number, bool refused)
 {
@@ -270,11 +323,11 @@ kvs_status kvi_store_put_begin(struct kvi_store *store, const char *tenant,
   struct kvi_key_tag tag;
   kvi_tier_object object = 0;
   struct kvi_tier_places places;
-  uint32_t number = KVI_NONE, account = 0;
-  struct kvi_use use;
+  uint32_t number = KVI_NONE;
+  struct begin begin = {
+      .wait_fn = wait_fn, .wait_ctx = wait_ctx, .steps = KVI_OWN_LOOKS_MAX / KVI_BATCH_LOCKED};
   kvs_status status;
 
-  use.lower = NULL;
   memset(landing_p, 0, sizeof(*landing_p));
   if (request->key_length < KVS_KEY_MIN || request->key_length > KVS_KEY_MAX)
     return KVS_ERR_KEY_LENGTH;
@@ -284,25 +337,20 @@ kvs_status kvi_store_put_begin(struct kvi_store *store, const char *tenant,
   pthread_mutex_lock(&store->lock);
   store->stats.puts++;
   if (status == KVS_OK)
-    status = begin_locked(store, tenant, request, &tag, wait_fn, wait_ctx, &use, &number);
-  if (status ==
-      KVS_ERR_FULL) { /* every entry is held: leases that have run out may be all that is in the way */
-    pthread_mutex_unlock(&store->lock);
-    kvi_store_expire(store);
-    pthread_mutex_lock(&store->lock);
-    status = begin_locked(store, tenant, request, &tag, wait_fn, wait_ctx, &use, &number);
-  }
+    status = begin_in_steps_locked(store, tenant, request, &tag, &begin, &number);
   store->stats.put_exists += status == KVS_EXISTS;
   store->stats.put_pending += status == KVS_PENDING;
   store->stats.put_refused += status < 0;
-  if (status == KVS_OK)
-    account = store->spaces[store->entries[store->landings[number].entry].space].account;
+  refused_locked(store, request, begin.account, status);
   pthread_mutex_unlock(&store->lock);
-  kvi_use_tell(&use);
+  kvi_use_tell(&begin.use);
   if (status != KVS_OK)
     return status;
-  status = kvi_put_room_take(store, account, request, &object);
+  status = kvi_put_room_take(store, begin.account, request, &object);
   if (status != KVS_OK) {
+    pthread_mutex_lock(&store->lock);
+    refused_locked(store, request, begin.account, status);
+    pthread_mutex_unlock(&store->lock);
     landing_undo(store, number, true);
     return status;
   }
@@ -371,6 +419,7 @@ kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *lan
     memset(landing, 0, sizeof(*landing));
     return status;
   }
+  kvi_account_copy_room(store, own->entry);
   pthread_mutex_lock(&store->lock);
   parent = own->parent;
   if (parent != KVI_NONE && store->entries[parent].state == KVI_ENTRY_ZOMBIE)

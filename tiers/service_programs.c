@@ -78,8 +78,10 @@ kvs_status kvi_service_list_programs(struct kvi_store_service *service, const st
     goto out;
   kvi_store_prices(service->config.store, &prices);
   answer->by_price = prices.by_price;
-  answer->memory_price = prices.prices[KVI_POLICY_MEMORY] * GIB;
-  answer->medium_price = prices.prices[KVI_POLICY_MEDIUM] * GIB;
+  if (!peer->limited) { /* what all tenants together make of it */
+    answer->memory_price = prices.prices[KVI_POLICY_MEMORY] * GIB;
+    answer->medium_price = prices.prices[KVI_POLICY_MEDIUM] * GIB;
+  }
   status = kvi_service_text_set(&answer->policy, prices.policy);
   n = kvi_store_waiters(service->config.store, peer->tenant, &cursor, infos, limit);
   answer->cursor = cursor;

@@ -96,6 +96,10 @@ static kvs_status parts_create(struct kvi_store *store)
     dram.low = kvi_marks_crossed;
     dram.low_ctx = store;
   }
+  if (store->config.n_tenants > 0) {
+    dram.freed = kvi_account_freed;
+    dram.freed_ctx = store;
+  }
   status = kvi_index_create(store);
 
   if (status == KVS_OK)

@@ -320,14 +320,17 @@ struct kvi_tenant_info {
   uint32_t weight;
   uint64_t dram_max, medium_max;                     /* 0: no bound */
   uint64_t dram_bytes, medium_bytes, chunks, spaces; /* now */
+  uint64_t entries; /* of the index: chunks, what is being put, and what has gone and is held yet */
   uint64_t own_evictions, own_demotions; /* chunks that left, or left memory, for others of the same tenant */
   uint64_t puts_refused;                 /* KVS_ERR_QUOTA */
   uint64_t writes_refused;               /* chunks without a copy on the medium for it */
 };
 /* From tenant number `first` on; number 0 is the account of those who are not configured. Returns how many; 0: there are no more, or none is configured. */
 size_t kvi_store_tenants(struct kvi_store *store, uint32_t first, struct kvi_tenant_info *infos, size_t room);
-/* Bounds and weight of a tenant that is configured; of another: nothing. What it has beyond a smaller bound goes as it puts. */
+/* Bounds and weight of a tenant that is configured; of another: nothing. What it has beyond a smaller bound goes before anything of others, when room is wanted. */
 void kvi_store_tenant_set(struct kvi_store *store, const struct kvi_tenant_config *config);
+/* The same of one that is to have nothing any more, until it is set anew: bounds of one byte, weight 0. */
+void kvi_store_tenant_remove(struct kvi_store *store, const char *name);
 /* The number of a tenant of this name, which is its place in the configuration + 1; 0: not configured. */
 uint32_t kvi_store_tenant_find(const struct kvi_store *store, const char *name);
 

@@ -7,6 +7,7 @@
  * whatever a chain's length, and not each time that room is wanted.
  */
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +17,6 @@
 #define SAMPLE        16u
 #define STEEPNESS     16.0
 #define FACTOR_LEAST  1e-20
-#define LOOKS_MAX     4096u            /* for one put; what is held is looked at in vain */
 #define PATIENT_LOOKS KVI_BATCH_LOCKED /* before a chunk goes that is about to be written */
 
 enum own_queue { OWN_NONE = 0, OWN_MEMORY, OWN_BELOW, OWN_QUEUES };
@@ -41,8 +41,9 @@ struct queue {
 
 struct tenant {
   struct kvi_tenant_info info;
-  uint32_t shared[KVI_SHARED_KINDS];
+  uint64_t shared[KVI_SHARED_KINDS];
   struct queue queues[OWN_QUEUES];
+  _Atomic uint64_t leaving; /* room in memory of objects that were dropped, and that somebody still reads */
 };
 
 struct kvi_tenants {
@@ -50,6 +51,7 @@ struct kvi_tenants {
   uint32_t n;
   uint64_t weights;
   uint64_t unit; /* a page of memory */
+  bool shrunk;   /* somebody may have more than his bound, which has become smaller */
   struct charge *charges;
   struct own *own;
 };
@@ -134,9 +136,10 @@ void kvi_tenants_destroy(struct kvi_store *store)
   free(all);
 }
 
-void kvi_store_tenant_set(struct kvi_store *store, const struct kvi_tenant_config *config)
+static void share_set(struct kvi_store *store, const char *name, uint32_t weight, uint64_t dram_max,
+                      uint64_t medium_max)
 {
-  uint32_t number = kvi_store_tenant_find(store, config->name);
+  uint32_t number = kvi_store_tenant_find(store, name);
   struct kvi_tenant_info *info;
 
   if (number == 0)
@@ -144,11 +147,23 @@ void kvi_store_tenant_set(struct kvi_store *store, const struct kvi_tenant_confi
   info = &store->tenants->tenants[number].info;
   pthread_mutex_lock(&store->lock);
   store->tenants->weights -= info->weight;
-  info->weight = config->weight ? config->weight : 1;
-  store->tenants->weights += info->weight;
-  info->dram_max = config->dram_bytes;
-  info->medium_max = config->medium_bytes;
+  store->tenants->weights += weight;
+  info->weight = weight;
+  info->dram_max = dram_max;
+  info->medium_max = medium_max;
+  store->tenants->shrunk = true;
   pthread_mutex_unlock(&store->lock);
+}
+
+void kvi_store_tenant_set(struct kvi_store *store, const struct kvi_tenant_config *config)
+{
+  share_set(store, config->name, config->weight ? config->weight : 1, config->dram_bytes,
+            config->medium_bytes);
+}
+
+void kvi_store_tenant_remove(struct kvi_store *store, const char *name)
+{
+  share_set(store, name, 0, 1, 1); /* in a byte nothing fits */
 }
 
 size_t kvi_store_tenants(struct kvi_store *store, uint32_t first, struct kvi_tenant_info *infos, size_t room)
@@ -159,8 +174,12 @@ size_t kvi_store_tenants(struct kvi_store *store, uint32_t first, struct kvi_ten
   if (!all)
     return 0;
   pthread_mutex_lock(&store->lock);
-  for (; n < room && first + n < all->n; n++)
-    infos[n] = all->tenants[first + n].info;
+  for (; n < room && first + n < all->n; n++) {
+    const struct tenant *tenant = &all->tenants[first + n];
+
+    infos[n] = tenant->info;
+    infos[n].dram_bytes += atomic_load_explicit(&tenant->leaving, memory_order_relaxed);
+  }
   pthread_mutex_unlock(&store->lock);
   return n;
 }
@@ -285,16 +304,16 @@ static enum look below_look(const struct kvi_store *store, uint32_t number,
   return info->holds > 0 || store->entries[number].state != KVI_ENTRY_BELOW ? LOOK_BACK : LOOK_GOES;
 }
 
-/* It may, as it was looked at just now. */
+/* It may, as it was looked at just now. rule: KVI_EVICT_QUOTA for others of the same tenant. */
 static void leave_locked(struct kvi_store *store, struct tenant *tenant, enum own_queue which,
-                         uint32_t number)
+                         enum kvi_evict_rule rule, uint32_t number)
 {
   if (which == OWN_MEMORY && kvi_below_has(store, number)) {
-    tenant->info.own_demotions++;
+    tenant->info.own_demotions += rule == KVI_EVICT_QUOTA;
     kvi_demote_locked(store, number, KVI_DEMOTE_ROOM);
   } else {
-    tenant->info.own_evictions++;
-    kvi_store_evict_one_locked(store, number, KVI_EVICT_QUOTA);
+    tenant->info.own_evictions += rule == KVI_EVICT_QUOTA;
+    kvi_store_evict_one_locked(store, number, rule);
   }
   changed(tenant);
 }
@@ -305,9 +324,14 @@ static bool is_vain(const struct queue *queue)
   return queue->vain >= queue->length + PATIENT_LOOKS || queue->length == 0;
 }
 
+static bool nothing_may_go(const struct tenant *tenant)
+{
+  return is_vain(&tenant->queues[OWN_BELOW]) && is_vain(&tenant->queues[OWN_MEMORY]);
+}
+
 /* Of the next SAMPLE that may, the one leaves that the policy would let go first. At most so many looks, which are counted down. False: none may. */
 static bool own_one_locked(struct kvi_store *store, struct tenant *tenant, enum own_queue which,
-                           uint32_t *looks)
+                           enum kvi_evict_rule rule, uint32_t *looks)
 {
   struct queue *queue = &tenant->queues[which];
   uint32_t best = KVI_NONE, n = 0;
@@ -329,35 +353,110 @@ static bool own_one_locked(struct kvi_store *store, struct tenant *tenant, enum 
       best = number;
       best_rank = info.rank;
     }
-    queue->vain += n == 0;
+    queue->vain += n == 0 && look == LOOK_BACK; /* what is out does not have a turn again */
   }
   if (best == KVI_NONE)
     return false;
-  leave_locked(store, tenant, which, best);
+  leave_locked(store, tenant, which, rule, best);
   return true;
 }
 
-bool kvi_own_drop_one_locked(struct kvi_store *store, uint32_t account)
+static bool is_over(const struct tenant *tenant, enum own_queue which)
+{
+  const struct kvi_tenant_info *info = &tenant->info;
+
+  return which == OWN_MEMORY ? info->dram_max > 0 && info->dram_bytes > info->dram_max
+                             : info->medium_max > 0 && info->medium_bytes > info->medium_max;
+}
+
+static uint64_t bytes_of(const struct tenant *tenant, enum own_queue which)
+{
+  return which == OWN_MEMORY ? tenant->info.dram_bytes : tenant->info.medium_bytes;
+}
+
+uint64_t kvi_over_make_room_locked(struct kvi_store *store, enum kvi_policy_group group, uint64_t bytes,
+                                   bool *more_p)
+{
+  enum own_queue which = group == KVI_POLICY_MEMORY ? OWN_MEMORY : OWN_BELOW;
+  struct kvi_tenants *all = store->tenants;
+  uint32_t looks = KVI_BATCH_LOCKED;
+  uint64_t freed = 0;
+  bool over = false;
+
+  *more_p = false;
+  if (!all || !all->shrunk)
+    return 0;
+  for (uint32_t i = 0; i < all->n; i++) {
+    struct tenant *tenant = &all->tenants[i];
+
+    while (freed < bytes && looks > 0 && is_over(tenant, which) && !is_vain(&tenant->queues[which])) {
+      uint64_t had = bytes_of(tenant, which);
+
+      if (own_one_locked(store, tenant, which, KVI_EVICT_ROOM, &looks))
+        freed += had - bytes_of(tenant, which);
+    }
+    over = over || is_over(tenant, OWN_MEMORY) || is_over(tenant, OWN_BELOW);
+  }
+  all->shrunk = over;
+  *more_p = looks == 0 && freed == 0;
+  return freed;
+}
+
+/* ---- index entries ---- */
+
+/* An entry of this tenant's is free. KVS_ERR_QUOTA: none may go; KVS_ERR_BUSY: not all have been looked at. */
+static kvs_status entry_drop_locked(struct kvi_store *store, struct tenant *tenant, enum kvi_evict_rule rule)
 {
   uint32_t looks = KVI_BATCH_LOCKED;
-  struct tenant *tenant;
+  uint64_t entries = tenant->info.entries;
+
+  while (looks > 0) { /* what leaves memory for below keeps its entry */
+    if (!own_one_locked(store, tenant, OWN_BELOW, rule, &looks) &&
+        !own_one_locked(store, tenant, OWN_MEMORY, rule, &looks) && nothing_may_go(tenant))
+      return KVS_ERR_QUOTA;
+    if (tenant->info.entries < entries)
+      return KVS_OK;
+  }
+  return KVS_ERR_BUSY;
+}
+
+/* Who has most for its weight, of those that have more than their share, and of whom something may go; NULL. If somebody has less than his share and all entries are taken, there is one that has more. */
+static struct tenant *furthest_over_locked(const struct kvi_store *store)
+{
+  const struct kvi_tenants *all = store->tenants;
+  struct tenant *most = NULL;
+
+  for (uint32_t i = 0; i < all->n; i++) {
+    struct tenant *tenant = &all->tenants[i];
+
+    if (tenant->info.entries * all->weights <= (uint64_t)store->config.max_chunks * tenant->info.weight ||
+        nothing_may_go(tenant))
+      continue;
+    if (!most || tenant->info.entries * most->info.weight > most->info.entries * tenant->info.weight)
+      most = tenant;
+  }
+  return most;
+}
+
+kvs_status kvi_entry_room_locked(struct kvi_store *store, uint32_t account)
+{
+  struct tenant *tenant, *most;
+  kvs_status status;
 
   if (!store->tenants)
-    return false;
+    return kvi_store_drop_one_locked(store) ? KVS_OK : KVS_ERR_FULL;
   tenant = &store->tenants->tenants[account];
-  if (tenant->info.chunks * store->tenants->weights <
+  if (tenant->info.entries * store->tenants->weights >=
       (uint64_t)store->config.max_chunks * tenant->info.weight)
-    return false;
-  while (looks > 0) { /* what leaves memory for below keeps its entry */
-    uint64_t chunks = tenant->info.chunks;
-
-    if (!own_one_locked(store, tenant, OWN_BELOW, &looks) &&
-        !own_one_locked(store, tenant, OWN_MEMORY, &looks))
-      return false;
-    if (tenant->info.chunks < chunks)
-      return true;
+    return entry_drop_locked(store, tenant, KVI_EVICT_QUOTA);
+  most = furthest_over_locked(store);
+  if (most) {
+    status = entry_drop_locked(store, most, KVI_EVICT_INDEX);
+    return status == KVS_ERR_QUOTA ? KVS_ERR_BUSY : status; /* the next of them, then */
   }
-  return false;
+  /* Others' leases hold what they have too much. */
+  status = entry_drop_locked(store, tenant, KVI_EVICT_QUOTA);
+  return status == KVS_ERR_QUOTA ? KVS_ERR_FULL : status;
 }
 
 /* ---- memory ---- */
@@ -368,9 +467,18 @@ static uint64_t room_most(const struct kvi_tenants *all, uint64_t length)
   return (length + all->unit - 1) / all->unit * all->unit + all->unit;
 }
 
+/* What is read comes back when its readers close it, and not by making others go. */
+static bool readers_hold_all(struct tenant *tenant, uint64_t need)
+{
+  return atomic_load_explicit(&tenant->leaving, memory_order_relaxed) + need > tenant->info.dram_max;
+}
+
 static bool take_locked(struct tenant *tenant, bool bounded, uint64_t need)
 {
-  if (bounded && tenant->info.dram_max > 0 && tenant->info.dram_bytes + need > tenant->info.dram_max)
+  uint64_t leaving = atomic_load_explicit(&tenant->leaving, memory_order_relaxed);
+
+  if (bounded && tenant->info.dram_max > 0 &&
+      tenant->info.dram_bytes + leaving + need > tenant->info.dram_max)
     return false;
   tenant->info.dram_bytes += need;
   return true;
@@ -389,12 +497,16 @@ static kvs_status take_step(struct kvi_store *store, struct tenant *tenant, bool
     goto out;
   }
   while (looks > 0 && !take_locked(tenant, bounded, need)) {
-    if (!own_one_locked(store, tenant, OWN_MEMORY, &looks)) {
+    if (readers_hold_all(tenant, need)) {
+      status = KVS_ERR_BUSY;
+      goto out;
+    }
+    if (!own_one_locked(store, tenant, OWN_MEMORY, KVI_EVICT_QUOTA, &looks)) {
       if (is_vain(&tenant->queues[OWN_MEMORY]))
         status = KVS_ERR_QUOTA;
       goto out;
     }
-    *left = LOOKS_MAX; /* it goes on as long as it gains something */
+    *left = KVI_OWN_LOOKS_MAX; /* it goes on as long as it gains something */
   }
   if (looks > 0)
     status = KVS_OK;
@@ -404,17 +516,16 @@ out:
   return status;
 }
 
-static void refused(struct kvi_store *store, struct tenant *tenant)
+void kvi_account_refused_locked(struct kvi_store *store, uint32_t account)
 {
-  pthread_mutex_lock(&store->lock);
-  tenant->info.puts_refused++;
-  pthread_mutex_unlock(&store->lock);
+  if (store->tenants)
+    store->tenants->tenants[account].info.puts_refused++;
 }
 
 kvs_status kvi_account_take(struct kvi_store *store, uint32_t account, bool bounded, uint64_t length,
                             uint64_t *taken_p)
 {
-  uint32_t left = LOOKS_MAX;
+  uint32_t left = KVI_OWN_LOOKS_MAX;
   bool expired = false;
   struct tenant *tenant;
   kvs_status status;
@@ -432,8 +543,6 @@ kvs_status kvi_account_take(struct kvi_store *store, uint32_t account, bool boun
       status = KVS_PENDING;
     }
   } while (status == KVS_PENDING && left > 0);
-  if (status == KVS_ERR_QUOTA)
-    refused(store, tenant);
   return status == KVS_PENDING ? KVS_ERR_BUSY : status;
 }
 
@@ -473,27 +582,46 @@ void kvi_account_settle(struct kvi_store *store, uint32_t account, uint64_t take
   pthread_mutex_unlock(&store->lock);
 }
 
-static void charge_set_locked(struct kvi_store *store, kvi_tier_object object, uint64_t room)
+void kvi_account_cut_locked(struct kvi_store *store, kvi_tier_object object)
 {
   struct kvi_tenants *all = store->tenants;
-  struct charge *charge = &all->charges[object];
-  uint64_t had = charge->units * all->unit;
+  struct charge *charge;
+  uint64_t room;
 
-  all->tenants[charge->account].info.dram_bytes -= had - room;
+  if (!all)
+    return;
+  charge = &all->charges[object];
+  room = store->dram->ops->room(store->dram, object);
+  all->tenants[charge->account].info.dram_bytes -= charge->units * all->unit - room;
   charge->units = (uint32_t)(room / all->unit);
 }
 
-void kvi_account_cut_locked(struct kvi_store *store, kvi_tier_object object)
+/* Before it is dropped: another may have its number the moment that it is. Until its last reader closes it, it stays its tenant's. */
+static void charge_leave_locked(struct kvi_store *store, kvi_tier_object object)
 {
-  if (store->tenants)
-    charge_set_locked(store, object, store->dram->ops->room(store->dram, object));
+  struct kvi_tenants *all = store->tenants;
+  const struct charge *charge = &all->charges[object];
+  struct tenant *tenant = &all->tenants[charge->account];
+
+  tenant->info.dram_bytes -= charge->units * all->unit;
+  atomic_fetch_add_explicit(&tenant->leaving, charge->units * all->unit, memory_order_relaxed);
 }
 
-/* First off the account: another may have the object's number the moment that it is dropped. */
+void kvi_account_freed(void *ctx, kvi_tier_object object)
+{
+  const struct kvi_store *store = ctx;
+  struct kvi_tenants *all = store->tenants;
+  struct charge *charge = &all->charges[object];
+
+  atomic_fetch_sub_explicit(&all->tenants[charge->account].leaving, charge->units * all->unit,
+                            memory_order_relaxed);
+  charge->units = 0;
+}
+
 void kvi_object_drop_locked(struct kvi_store *store, kvi_tier_object object)
 {
   if (store->tenants)
-    charge_set_locked(store, object, 0);
+    charge_leave_locked(store, object);
   store->dram->ops->drop(store->dram, object);
 }
 
@@ -501,7 +629,7 @@ void kvi_object_drop(struct kvi_store *store, kvi_tier_object object)
 {
   if (store->tenants) {
     pthread_mutex_lock(&store->lock);
-    charge_set_locked(store, object, 0);
+    charge_leave_locked(store, object);
     pthread_mutex_unlock(&store->lock);
   }
   store->dram->ops->drop(store->dram, object);
@@ -513,6 +641,42 @@ void kvi_account_copy_locked(struct kvi_store *store, uint32_t number, int64_t b
 {
   if (store->tenants)
     tenant_of(store, number)->info.medium_bytes += (uint64_t)bytes;
+}
+
+/* One hold of the lock. Whether to come again. */
+static bool copy_room_step(struct kvi_store *store, struct tenant *tenant, uint64_t length, uint32_t *left)
+{
+  const struct queue *queue = &tenant->queues[OWN_BELOW];
+  uint32_t looks = KVI_BATCH_LOCKED;
+  bool more;
+
+  pthread_mutex_lock(&store->lock);
+  while (looks > 0 && tenant->info.medium_bytes + length > tenant->info.medium_max && !is_vain(queue))
+    if (own_one_locked(store, tenant, OWN_BELOW, KVI_EVICT_QUOTA, &looks))
+      *left = KVI_OWN_LOOKS_MAX;
+  *left -= *left < KVI_BATCH_LOCKED ? *left : KVI_BATCH_LOCKED - looks;
+  more = looks == 0 && *left > 0 && tenant->info.medium_bytes + length > tenant->info.medium_max;
+  pthread_mutex_unlock(&store->lock);
+  return more;
+}
+
+void kvi_account_copy_room(struct kvi_store *store, uint32_t number)
+{
+  uint32_t left = KVI_OWN_LOOKS_MAX;
+  uint64_t bound, length;
+  struct tenant *tenant;
+
+  if (!store->tenants || !store->below || store->config.write != KVI_ADMIT_ALL)
+    return;
+  pthread_mutex_lock(&store->lock);
+  tenant = tenant_of(store, number);
+  bound = tenant->info.medium_max;
+  length = store->entries[number].length;
+  pthread_mutex_unlock(&store->lock);
+  if (bound == 0 || length > bound)
+    return;
+  while (copy_room_step(store, tenant, length, &left))
+    ;
 }
 
 bool kvi_account_may_write_locked(struct kvi_store *store, uint32_t number)
@@ -542,7 +706,7 @@ bool kvi_account_copied_locked(struct kvi_store *store, uint32_t number)
     queue_push_locked(store, number, OWN_MEMORY, false);
   changed(tenant);
   while (tenant->info.medium_max > 0 && tenant->info.medium_bytes > tenant->info.medium_max) {
-    if (!own_one_locked(store, tenant, OWN_BELOW, &looks)) {
+    if (!own_one_locked(store, tenant, OWN_BELOW, KVI_EVICT_QUOTA, &looks)) {
       tenant->info.writes_refused++;
       return false;
     }
@@ -558,19 +722,26 @@ void kvi_account_chunks_locked(struct kvi_store *store, uint32_t number, int cha
     tenant_of(store, number)->info.chunks += (uint64_t)(int64_t)change;
 }
 
-bool kvi_account_share_locked(struct kvi_store *store, uint32_t account, enum kvi_shared_kind kind,
-                              int change)
+void kvi_account_entry_locked(struct kvi_store *store, uint32_t number, int change)
 {
-  const uint32_t all[KVI_SHARED_KINDS] = {store->config.max_spaces, store->config.max_landings,
-                                          store->config.max_leases};
+  if (store->tenants)
+    tenant_of(store, number)->info.entries += (uint64_t)(int64_t)change;
+}
+
+bool kvi_account_share_locked(struct kvi_store *store, uint32_t account, enum kvi_shared_kind kind,
+                              int64_t change)
+{
+  const uint64_t all[KVI_SHARED_KINDS] = {store->config.max_spaces, store->config.max_landings,
+                                          store->config.max_leases, store->lease_references_max};
   struct tenant *tenant;
 
   if (!store->tenants)
     return true;
   tenant = &store->tenants->tenants[account];
-  if (change >= 0 && store->tenants->n > 2 && tenant->shared[kind] >= all[kind] - all[kind] / 2)
+  if (change >= 0 && store->tenants->n > 2 &&
+      tenant->shared[kind] + (change ? (uint64_t)change : 1) > all[kind] - all[kind] / 2)
     return false;
-  tenant->shared[kind] += (uint32_t)change;
+  tenant->shared[kind] += (uint64_t)change;
   tenant->info.spaces = tenant->shared[KVI_SHARED_SPACES];
   return true;
 }

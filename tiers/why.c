@@ -236,6 +236,10 @@ kvs_status kvi_store_why(struct kvi_store *store, const char *tenant, const uint
   number = kvi_space_find_locked(store, tenant, space);
   if (number != KVI_NONE)
     status = own_locked(store, number, &tag, key_length, loss_max, why_p);
+  else { /* a space that was there would still be known */
+    why_p->since_ns = kvi_gone_begun_ns(store->gone);
+    why_p->since_open = true;
+  }
   pthread_mutex_unlock(&store->lock);
   if (status != KVS_OK)
     return status;

@@ -1,5 +1,5 @@
 /*
- * tiers/why.h: why a get of a chunk misses: what an operator asks. All of it is of the asking tenant; nothing of others is told, nor does an answer depend on them.
+ * tiers/why.h: why a get of a chunk misses: what an operator asks. All of it is of the asking tenant. An answer depends on others in this alone: records of what went are of a fixed number for all, and spaces beyond the newest are not looked at.
  *
  * Threads: any. Takes the store's lock for bounded work, in steps.
  */

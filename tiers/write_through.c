@@ -157,7 +157,7 @@ static void copy_take_locked(struct kvi_store *store, uint32_t number, const str
     store->stats.medium_chunks++;
   }
   if (!kvi_account_copied_locked(store, number))
-    kvi_copy_lost_locked(store, number, KVI_MISS_EVICTED, NULL);
+    kvi_copy_lost_locked(store, number, KVI_MISS_QUOTA, NULL);
 }
 
 static void write_done(struct kvi_medium_put *put, kvs_status status)

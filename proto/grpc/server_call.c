@@ -115,19 +115,20 @@ static void ask_service(struct call *c)
 {
   struct kvi_grpc_server *server = c->poller->server;
   enum kvi_method method = (enum kvi_method)c->method;
-  ProtobufCMessage *request =
-      kvi_grpc_unpack(c->request, kvi_method_info(method)->request, REQUEST_BYTES_MAX);
-  if (!request) {
-    answer_service(c, KVS_ERR_INVALID, NULL);
-    return;
-  }
   char *name = grpc_call_get_peer(c->call);
   struct kvi_peer peer = {.id = kvi_server_session(&c->metadata), .name = name};
   ProtobufCMessage *reply = NULL;
+  /* First: of strangers nothing is unpacked. */
   if (kvi_server_identify(server, c->call, &c->metadata, &peer) != KVS_OK) {
-    protobuf_c_message_free_unpacked(request, NULL);
     gpr_free(name);
     answer(c, GRPC_STATUS_UNAUTHENTICATED, kvs_status_text(KVS_ERR_DENIED));
+    return;
+  }
+  ProtobufCMessage *request =
+      kvi_grpc_unpack(c->request, kvi_method_info(method)->request, REQUEST_BYTES_MAX);
+  if (!request) {
+    gpr_free(name);
+    answer_service(c, KVS_ERR_INVALID, NULL);
     return;
   }
   c->wait = (struct kvi_call_wait){.done = on_answered, .user = c};

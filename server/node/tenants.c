@@ -4,12 +4,14 @@
 #include "server/node/tenants.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/array.h"
 #include "base/config.h"
@@ -349,6 +351,8 @@ static kvs_status file_check(struct reader *reader, FILE *file)
     return fail(reader, "%s", strerror(errno));
   if (!S_ISREG(info.st_mode))
     return fail(reader, "is no file");
+  if (info.st_uid != 0 && info.st_uid != geteuid())
+    return fail(reader, "belongs to another user (%u), who may change it: chown", (unsigned)info.st_uid);
   if (info.st_mode & (S_IWGRP | S_IRWXO))
     return fail(reader, "others may change or read it (mode %04o): chmod 0640 or stricter",
                 (unsigned)(info.st_mode & 07777));
@@ -360,7 +364,8 @@ kvs_status kvi_node_tenants_load(const char *path, struct kvi_node_tenants **ten
 {
   struct reader reader = {.label = path, .error = error, .error_size = error_size};
   char *text = malloc(KVI_NODE_TENANTS_FILE_MAX + 1);
-  FILE *file = fopen(path, "re");
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a pipe would wait for its writer */
+  FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
   size_t length = 0;
   kvs_status status;
 
@@ -382,6 +387,8 @@ kvs_status kvi_node_tenants_load(const char *path, struct kvi_node_tenants **ten
     status = kvi_node_tenants_parse(path, text, length, tenants_p, error, error_size);
   if (file)
     fclose(file);
+  else if (fd >= 0)
+    close(fd);
   free(text);
   return status;
 }
@@ -413,6 +420,13 @@ const struct kvi_tenant_config *kvi_node_tenants_configs(const struct kvi_node_t
 {
   *n_p = tenants->n;
   return tenants->configs;
+}
+
+uint64_t kvi_node_tenants_room(uint64_t dram_bytes, bool ssd, uint32_t high_mark)
+{
+  if (!ssd || high_mark == 0 || high_mark >= 100)
+    return dram_bytes;
+  return dram_bytes / 100 * high_mark + dram_bytes % 100 * high_mark / 100;
 }
 
 /* ---- who is that ---- */
@@ -537,6 +551,9 @@ void kvi_node_tenants_take_over(struct kvi_node_tenants *tenants, struct kvi_nod
     admin[numbers[i]] = theirs->admin[i];
     kvi_store_tenant_set(store, &fresh->configs[i]);
   }
+  for (uint32_t i = 0; i < tenants->n; i++)
+    if (number_of(fresh, tenants->configs[i].name) == NOBODY)
+      kvi_store_tenant_remove(store, tenants->configs[i].name);
   renumber(theirs, numbers);
   free(theirs->token_places);
   theirs->token_places = NULL;

@@ -32,13 +32,16 @@ void kvi_node_tenants_free(struct kvi_node_tenants *tenants);
 const struct kvi_tenant_config *kvi_node_tenants_configs(const struct kvi_node_tenants *tenants,
                                                          uint32_t *n_p);
 
+/* What bounds in memory may add up to, so that no tenant makes another's chunks leave it: above the high mark (percent) chunks that are on SSD too do, whosever they are. */
+uint64_t kvi_node_tenants_room(uint64_t dram_bytes, bool ssd, uint32_t high_mark);
+
 /* As kvi_grpc_identify_fn; ctx is the tenants. */
 kvs_status kvi_node_tenants_identify(void *ctx, const struct kvi_grpc_credential *credential,
                                      struct kvi_peer *peer);
 
 /*
  * Credentials, shares and rights become those of `fresh`, which is freed; the store is told of the shares. A name that was not there at the start waits for a restart, and is named in the log; one
- * that is not there any more has no credentials.
+ * that is not there any more has no credentials and no share.
  */
 void kvi_node_tenants_take_over(struct kvi_node_tenants *tenants, struct kvi_node_tenants *fresh,
                                 struct kvi_store *store);

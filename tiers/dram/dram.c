@@ -215,6 +215,8 @@ kvs_status kvi_dram_create(const struct kvi_dram_config *config, struct kvi_tier
   dram->spill_max = config->bytes / 64 + (1u << 20);
   dram->low = config->low;
   dram->low_ctx = config->low_ctx;
+  dram->freed = config->freed;
+  dram->freed_ctx = config->freed_ctx;
   if (config->low)
     dram->low_pages = (uint32_t)((uint64_t)dram->n_pages * config->low_percent / 100);
   dram->next = malloc(dram->n_pages * sizeof(*dram->next));

@@ -43,6 +43,12 @@ struct kvi_dram_config {
   void (*low)(void *ctx);
   void *low_ctx;
   uint32_t low_percent; /* at most 100 */
+  /*
+   * Called when an object's last reference has gone, before its room can be another's: on the thread that drops or closes it, without a lock of the tier, perhaps with the owner's. NULL: nobody is
+   * told.
+   */
+  void (*freed)(void *ctx, kvi_tier_object object);
+  void *freed_ctx;
 };
 
 /* Blocks while it touches the memory. Errors: KVS_ERR_INVALID, KVS_ERR_NOMEM. */

@@ -40,6 +40,8 @@ struct dram {
   void (*low)(void *ctx);
   void *low_ctx;
   uint32_t low_pages; /* fewer free ones are low */
+  void (*freed)(void *ctx, kvi_tier_object object);
+  void *freed_ctx;
 
   pthread_mutex_t lock; /* guards all below, and next[] of free pages */
   uint32_t free_first, free_count;

@@ -308,6 +308,8 @@ void kvi_dram_object_free(struct dram *dram, kvi_tier_object object)
   void *places = is_spilled(dram, head, head->iov) ? head->iov : NULL;
   void *table = head->table && is_spilled(dram, head, head->table) ? head->table : NULL;
 
+  if (dram->freed)
+    dram->freed(dram->freed_ctx, object);
   pthread_mutex_lock(&dram->lock);
   places = spill_detach_locked(dram, places);
   table = spill_detach_locked(dram, table);

@@ -106,6 +106,7 @@ admin: true
         self.refused(plain.ping)
         self.refused(plain.hello)
         self.assertEqual(plain.transfer().code(), grpc.StatusCode.UNAUTHENTICATED)
+        self.refused(lambda: plain.channel.unary_unary("/kvasir.v1.Cache/Lookup")(b"\xff" * 64))  # not even looked at
         self.assertEqual(plain.health(), 1)  # whoever asks for health is a load balancer
         for token in ("wrong", self.tokens["alpha"] + "x", self.tokens["alpha"][:-1], "x" * 5000):
             wrong = self.client(node, token=token)

@@ -258,6 +258,16 @@ static void a_file_that_others_may_touch_is_refused(void **state)
     kvi_node_tenants_free(tenants);
   }
   assert_non_null(strstr(error, "others may change or read it"));
+  if (geteuid() == 0) { /* another user's, who could change it: of those that only root can make */
+    assert_int_equal(chmod(path, 0600), 0);
+    assert_int_equal(chown(path, 12345, (gid_t)-1), 0);
+    assert_int_equal(kvi_node_tenants_load(path, &tenants, error, sizeof(error)), KVS_ERR_CONFIG);
+    assert_non_null(strstr(error, "belongs to another user (12345)"));
+  }
+  unlink(path);
+  assert_int_equal(mkfifo(path, 0600), 0); /* nobody writes to it */
+  assert_int_equal(kvi_node_tenants_load(path, &tenants, error, sizeof(error)), KVS_ERR_CONFIG);
+  assert_non_null(strstr(error, "is no file"));
   unlink(path);
   assert_int_equal(kvi_node_tenants_load(path, &tenants, error, sizeof(error)), KVS_ERR_CONFIG);
   assert_non_null(strstr(error, "cannot be read"));
@@ -293,10 +303,22 @@ static void a_reload_changes_credentials_and_shares(void **state)
   assert_null(whose(tenants, NULL, "new", NULL));
   assert_string_equal(whose(tenants, "4", NULL, NULL), "b");
   assert_int_equal(kvi_store_tenants(store, 0, infos, 4), 3);
+  assert_int_equal(infos[1].dram_max, 1); /* it has gone, and so does what it has */
+  assert_int_equal(infos[1].weight, 0);
   assert_int_equal(infos[2].weight, 7);
   assert_int_equal(infos[2].dram_max, UINT64_C(1) << 30);
   kvi_store_close(store);
   kvi_node_tenants_free(tenants);
+}
+
+static void what_bounds_may_add_up_to(void **state)
+{
+  (void)state;
+  assert_int_equal(kvi_node_tenants_room(1050, false, 90), 1050); /* without SSD nothing leaves by the mark */
+  assert_int_equal(kvi_node_tenants_room(1050, true, 90), 945);
+  assert_int_equal(kvi_node_tenants_room(1050, true, 100), 1050);
+  assert_int_equal(kvi_node_tenants_room(UINT64_MAX, true, 100), UINT64_MAX);
+  assert_int_equal(kvi_node_tenants_room(UINT64_MAX - 15, true, 50), UINT64_MAX / 2 - 7);
 }
 
 int main(void)
@@ -307,7 +329,8 @@ int main(void)
                                      cmocka_unit_test(any_bytes_are_taken_or_refused),
                                      cmocka_unit_test(as_many_as_there_may_be),
                                      cmocka_unit_test(a_file_that_others_may_touch_is_refused),
-                                     cmocka_unit_test(a_reload_changes_credentials_and_shares)};
+                                     cmocka_unit_test(a_reload_changes_credentials_and_shares),
+                                     cmocka_unit_test(what_bounds_may_add_up_to)};
 
   return cmocka_run_group_tests_name("server/node_tenants", tests, NULL, NULL);
 }

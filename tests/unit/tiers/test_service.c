@@ -304,6 +304,42 @@ static void programs_are_bounded(void **state)
   kvi_programs_destroy(NULL);
 }
 
+static void programs_are_found_by_their_hash(void **state)
+{
+  const char *const tenants[] = {TENANT, "other"};
+  struct kvi_programs *programs;
+  struct kvi_program_named named;
+  char name[16];
+
+  (void)state;
+  assert_int_equal(kvi_programs_create(64, &programs), KVS_OK);
+  for (uint32_t i = 0; i < 200; i++) { /* two of each hash, of one tenant each; 64 stay */
+    struct kvi_program_hint hint = {
+        .tenant = tenants[i % 2], .parent = "", .tool = "", .program = name, .turn = i, .hash = 1 + i / 2};
+
+    snprintf(name, sizeof(name), "p%u", i);
+    assert_int_equal(kvi_programs_hint(programs, &hint), KVI_HINT_ACCEPTED);
+  }
+  for (uint32_t i = 0; i < 200; i++) {
+    assert_int_equal(kvi_programs_find_hash(programs, tenants[i % 2], 1 + i / 2, &named), i >= 136);
+    if (i >= 136)
+      assert_int_equal(named.turn, i);
+  }
+  {
+    struct kvi_program_hint hint = {
+        .tenant = TENANT, .parent = "", .tool = "", .program = "p198", .hash = UINT64_C(1) << 40};
+
+    assert_int_equal(kvi_programs_hint(programs, &hint), KVI_HINT_ACCEPTED);
+    assert_false(kvi_programs_find_hash(programs, TENANT, 100, &named));
+    assert_true(kvi_programs_find_hash(programs, TENANT, UINT64_C(1) << 40, &named));
+    hint.hash = 0;
+    assert_int_equal(kvi_programs_hint(programs, &hint), KVI_HINT_ACCEPTED);
+    assert_false(kvi_programs_find_hash(programs, TENANT, UINT64_C(1) << 40, &named));
+    assert_false(kvi_programs_find_hash(programs, TENANT, 0, &named));
+  }
+  kvi_programs_destroy(programs);
+}
+
 static void stats_and_config(void **state)
 {
   Kvasir__V1__StatsRequest request = KVASIR__V1__STATS_REQUEST__INIT;
@@ -397,6 +433,7 @@ int main(void)
       cmocka_unit_test(lookup_and_release),
       cmocka_unit_test(draining),
       cmocka_unit_test(programs_are_bounded),
+      cmocka_unit_test(programs_are_found_by_their_hash),
       cmocka_unit_test(stats_and_config),
       cmocka_unit_test(create_errors),
   };

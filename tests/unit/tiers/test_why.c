@@ -374,6 +374,8 @@ static void a_space_that_is_not_known(void **state)
   assert_int_equal(
       kvi_store_why(chain.store, TENANT, unknown, NULL, chain_key(&chain, 0), KEY_BYTES, 0, &why), KVS_OK);
   assert_int_equal(why.cause, KVI_MISS_SPACE);
+  assert_true(why.since_open);
+  assert_int_equal(why.since_ns, kvi_gone_begun_ns(chain.store->gone));
   assert_int_equal(why.n_others, 1);
   assert_int_equal(why.other.n_differences, 0);
   desc.engine = "newer";
