@@ -2,7 +2,8 @@
  * tests/sim/queue_made.c: programs that are made up, with the moments that others have published of theirs.
  *
  * light: Continuum's SWE-Bench runs: 10.9 +- 2.1 turns, 70,126 +- 19,732 tokens a program, tools of 0.90 +- 3.4 s. heavy: tools as TraceLab has seen them (median 0.3 s, p90
- * 15 s, p99 290 s; 4 % of the calls take more than a minute, and 81 % of the time), 93,000 +- 69,000 tokens, turns with a long tail.
+ * 15 s, p99 290 s; 4 % of the calls take more than a minute, and 81 % of the time); turns with a long tail; tokens as of Continuum's web searches, 93,000 +- 69,000, but those above
+ * 200,000 are 200,000, which leaves 88,000 +- 51,000.
  */
 #include "base/array.h"
 #include "base/clock.h"
@@ -13,8 +14,9 @@
 #define ANSWER_MEDIAN 300.0 /* tokens */
 #define ANSWER_SIGMA  0.7
 #define ANSWER_MOST   4000.0
-#define FIRST_PART    0.2  /* of a program's tokens, in its first prompt */
+#define FIRST_PART    0.2  /* of what is neither answers nor PROMPT_LEAST, in the first prompt */
 #define PROMPT_LEAST  64.0 /* tokens that are new in a prompt */
+#define TURNS_MOST    120u
 #define SALT          UINT64_C(0x5851F42D4C957F2D)
 
 struct tool {
@@ -48,7 +50,7 @@ static const struct kind kinds[] = {
      .turns = 18, /* medians, and spreads of the logarithm */
      .turns_spread = 0.7,
      .turns_least = 2,
-     .turns_most = 120,
+     .turns_most = TURNS_MOST,
      .tokens_lognormal = true,
      .tokens = 75000,
      .tokens_spread = 0.66,
@@ -89,31 +91,56 @@ static uint32_t draw_tool(const struct kind *kind, uint64_t *random)
   return TOOLS_MAX - 1;
 }
 
+struct parts {
+  double answers[TURNS_MOST],
+      shares[TURNS_MOST]; /* by turn: tokens of its answer; of what is new in the prompts after the first */
+};
+
+/* All answers and PROMPT_LEAST for each prompt fit into so many tokens. Returns what is left of these. */
+static double draw_parts(uint64_t *random, uint32_t turns, double tokens, struct parts *parts)
+{
+  double room = tokens - turns * PROMPT_LEAST, answers = 0, shares = 0, most;
+
+  for (uint32_t i = 0; i < turns; i++) {
+    parts->answers[i] = within(sim_draw_lognormal(random, ANSWER_MEDIAN, ANSWER_SIGMA), 1, ANSWER_MOST);
+    parts->shares[i] = i == 0 ? 0 : sim_draw_exponential(random, 1);
+    answers += parts->answers[i];
+    shares += parts->shares[i];
+  }
+  most = answers > room ? room / answers : 1;
+  for (uint32_t i = 0; i < turns; i++) {
+    parts->answers[i] = fmax(1, floor(most * parts->answers[i]));
+    parts->shares[i] /= shares;
+    room -= parts->answers[i];
+  }
+  return fmax(0, room);
+}
+
+/* Its last answer ends with as many tokens as were drawn for it. */
 static kvs_status make_program(struct sim_queue_work *work, const struct kind *kind, uint64_t *random)
 {
-  double turns = round(draw(random, kind->turns_lognormal, kind->turns, kind->turns_spread, kind->turns_least,
-                            kind->turns_most));
+  uint32_t turns = (uint32_t)round(draw(random, kind->turns_lognormal, kind->turns, kind->turns_spread,
+                                        kind->turns_least, kind->turns_most));
   double tokens = draw(random, kind->tokens_lognormal, kind->tokens, kind->tokens_spread, kind->tokens_least,
                        kind->tokens_most);
-  double context = 0, most = kind->tokens_most + turns * PROMPT_LEAST;
+  struct parts parts;
+  double more = draw_parts(random, turns, tokens, &parts), context = 0;
   kvs_status status = KVS_OK;
 
-  for (uint32_t i = 0; i < (uint32_t)turns && status == KVS_OK; i++) {
-    double answer = round(within(sim_draw_lognormal(random, ANSWER_MEDIAN, ANSWER_SIGMA), 1, ANSWER_MOST));
-    double more = i == 0 ? FIRST_PART * tokens
-                         : sim_draw_exponential(random, (1 - FIRST_PART) * tokens / (turns - 1)) - answer;
+  for (uint32_t i = 0; i < turns && status == KVS_OK; i++) {
+    double part = i == 0 ? FIRST_PART : (1 - FIRST_PART) * parts.shares[i];
     uint32_t tool = draw_tool(kind, random);
     double wait_s = within(sim_draw_lognormal(random, kind->tools[tool].median_s, kind->tools[tool].sigma), 0,
                            kind->tool_most_s);
     struct sim_queue_turn turn;
 
-    context += round(within(more, PROMPT_LEAST, most));
+    context += PROMPT_LEAST + floor(part * more);
     turn = (struct sim_queue_turn){.input = (uint32_t)context,
-                                   .output = (uint32_t)answer,
+                                   .output = (uint32_t)parts.answers[i],
                                    .kind = KVI_WAIT_TOOL,
                                    .tool = tool + 1,
                                    .wait_ns = (uint64_t)(wait_s * KVI_NS_PER_S)};
-    context += answer;
+    context += parts.answers[i];
     status = sim_queue_work_turn(work, &turn);
   }
   return status;

@@ -1,4 +1,6 @@
 /* The engine of the queueing mode against what a hand can compute; orders of link and queue; nothing is lost or twice; seeds. */
+#include <math.h>
+
 #include "testing.h"
 
 #include "tests/sim/queue_engine.h"
@@ -411,36 +413,62 @@ static void with_room_all_are_alike(void **state)
   sim_queue_work_destroy(work);
 }
 
-/* The published moments; another seed is another work; another load is the same one, closer. */
+/* Of n programs. */
+static void moments(const struct sim_queue_work *work, double *mean_p, double *deviation_p, double *most_p)
+{
+  double sum = 0, squares = 0;
+
+  *most_p = 0;
+  for (uint32_t i = 0; i < work->n_programs; i++) {
+    const struct sim_queue_program *program = &work->programs[i];
+    const struct sim_queue_turn *turns = work->turns + program->first_turn;
+    double tokens = turns[program->n_turns - 1].input + turns[program->n_turns - 1].output;
+
+    for (uint32_t k = 0; k < program->n_turns; k++) {
+      assert_true(turns[k].output >= 1);
+      assert_true(turns[k].input >= 64 + (k > 0 ? turns[k - 1].input + turns[k - 1].output : 0));
+    }
+    sum += tokens;
+    squares += tokens * tokens;
+    *most_p = tokens > *most_p ? tokens : *most_p;
+  }
+  *mean_p = sum / work->n_programs;
+  *deviation_p = sqrt(squares / work->n_programs - *mean_p * *mean_p);
+}
+
+/* The published moments, and none above the bound; another seed is another work; another load is the same one, closer. */
 static void made_programs_are_like_published_ones(void **state)
 {
   const double waits_s[SIM_QUEUE_TAILS][2] = {{0.8, 1.15}, {9, 30}},
-               tokens[SIM_QUEUE_TAILS][2] = {{66e3, 78e3}, {80e3, 110e3}};
+               tokens[SIM_QUEUE_TAILS][2] = {{69e3, 71.5e3}, {86e3, 91e3}},
+               deviations[SIM_QUEUE_TAILS][2] = {{19e3, 20.5e3}, {49e3, 54e3}},
+               most_tokens[SIM_QUEUE_TAILS] = {180e3, 200e3};
   const double turns[SIM_QUEUE_TAILS][2] = {{10.5, 11.3}, {19, 26}};
+  enum { N = 5000 };
 
   (void)state;
   for (int tails = 0; tails < SIM_QUEUE_TAILS; tails++) {
     struct sim_queue_work *work[3];
-    double wait_s = 0, context = 0;
+    double wait_s = 0, mean, deviation, most;
 
     for (uint64_t i = 0; i < 3; i++)
-      assert_int_equal(sim_queue_work_make((enum sim_queue_tails)tails, i == 1 ? 2 : 1, 1000, i == 2 ? 2 : 1,
-                                           256, &work[i]),
-                       KVS_OK);
+      assert_int_equal(
+          sim_queue_work_make((enum sim_queue_tails)tails, i == 1 ? 2 : 1, N, i == 2 ? 14 : 1, 256, &work[i]),
+          KVS_OK);
     for (uint32_t i = 0; i < work[0]->n_turns; i++)
       wait_s += (double)work[0]->turns[i].wait_ns / 1e9 / work[0]->n_turns;
-    for (uint32_t i = 0; i < 1000; i++) {
-      const struct sim_queue_program *program = &work[0]->programs[i];
-      const struct sim_queue_turn *last = &work[0]->turns[program->first_turn + program->n_turns - 1];
-
-      context += (last->input + last->output) / 1e3;
-      testing_near((double)work[1]->programs[i].arrives_ns, (double)program->arrives_ns / 2);
-    }
+    for (uint32_t i = 0; i < N; i++)
+      testing_near((double)work[1]->programs[i].arrives_ns, (double)work[0]->programs[i].arrives_ns / 2);
     assert_memory_equal(work[0]->turns, work[1]->turns, work[0]->n_turns * sizeof *work[0]->turns);
     assert_memory_not_equal(work[0]->turns, work[2]->turns, sizeof *work[0]->turns);
     assert_true(wait_s > waits_s[tails][0] && wait_s < waits_s[tails][1]);
-    assert_true(context > tokens[tails][0] && context < tokens[tails][1]);
-    assert_true(work[0]->n_turns > turns[tails][0] * 1000 && work[0]->n_turns < turns[tails][1] * 1000);
+    for (int i = 0; i < 3; i += 2) {
+      moments(work[i], &mean, &deviation, &most);
+      assert_true(mean > tokens[tails][0] && mean < tokens[tails][1]);
+      assert_true(deviation > deviations[tails][0] && deviation < deviations[tails][1]);
+      assert_true(most <= most_tokens[tails]);
+    }
+    assert_true(work[0]->n_turns > turns[tails][0] * N && work[0]->n_turns < turns[tails][1] * N);
     for (int i = 0; i < 3; i++)
       sim_queue_work_destroy(work[i]);
   }
