@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "tests/sim/heap.h"
+#include "tests/sim/queue_room.h"
 #include "tests/sim/trace.h"
 
 /* A turn that is under way. */
@@ -21,6 +22,7 @@ struct engine {
   const struct sim_queue_policy_ops *ops;
   void *policy;
   struct sim_queue_pool pool;
+  struct sim_queue_room room;
   struct sim_queue_result *result;
   struct job *jobs;             /* by program */
   uint32_t *queue, n_queue;     /* programs, in no order */
@@ -99,19 +101,18 @@ static bool admit(struct engine *engine, uint32_t program)
 
   if (hits > 0)
     sim_queue_tier_hold(&pool->tier, program);
-  pool->held += hits;
-  is_room = sim_queue_pool_free(pool) >= asker.chunks ||
-            engine->ops->make_room(engine->policy, &asker, engine->now_ns);
+  is_room =
+      sim_queue_pool_free(pool) >= asker.chunks || sim_queue_room_make(&engine->room, &asker, engine->now_ns);
   if (is_room && engine->ops->started)
     engine->ops->started(engine->policy, program, seconds(engine->now_ns - job->came_ns), job->whole - hits,
                          engine->now_ns);
   result->policy_ns += watch() - start;
   if (!is_room) {
-    pool->held -= hits;
     if (hits > 0)
       sim_queue_tier_let(&pool->tier, program);
     return false;
   }
+  sim_queue_room_started(&engine->room, program);
   pool->taken += asker.chunks;
   job->held = hits;
   job->taken = asker.chunks;
@@ -121,8 +122,6 @@ static bool admit(struct engine *engine, uint32_t program)
   result->asked_tokens += turn->input;
   result->hit_tokens += (uint64_t)hits * chunk_tokens;
   result->loaded_tokens += (uint64_t)loaded * chunk_tokens;
-  result->computed_tokens += turn->input - job->done;
-  result->computed_s += sim_cost_of(&pool->cost, job->done, turn->input);
   if (loaded == 0) {
     start_running(engine, program);
     return true;
@@ -157,8 +156,7 @@ static void admit_all(struct engine *engine)
       if (is_before(engine, engine->queue[i], engine->queue[first]))
         first = i;
     if (!admit(engine, engine->queue[first])) {
-      if (engine->ops->changes_ns)
-        engine->retry_ns = engine->ops->changes_ns(engine->policy, engine->now_ns);
+      engine->retry_ns = sim_queue_room_changes_ns(&engine->room, engine->now_ns);
       return;
     }
     engine->queue[first] = engine->queue[--engine->n_queue];
@@ -206,7 +204,6 @@ static void answer(struct engine *engine, uint32_t program)
 
   if (job->held > 0)
     sim_queue_tier_let(&pool->tier, program);
-  pool->held -= job->held;
   pool->taken -= job->taken;
   pool->states[program] = answered.is_last ? SIM_QUEUE_ENDED : SIM_QUEUE_AWAY;
   pool->answered_ns[program] = engine->now_ns;
@@ -225,6 +222,7 @@ static void answer(struct engine *engine, uint32_t program)
     sim_heap_put(engine->events, program, (double)(engine->now_ns + turn->wait_ns));
     return;
   }
+  sim_queue_room_ended(&engine->room, program);
   engine->n_ended++;
   engine->result->jct_s[program] = seconds(engine->now_ns - own->arrives_ns);
 }
@@ -236,6 +234,7 @@ static void tell_came(struct engine *engine, uint32_t program)
 
   if (engine->ops->came)
     engine->ops->came(engine->policy, &came, engine->now_ns);
+  sim_queue_room_came(&engine->room, program);
   engine->result->policy_ns += watch() - start;
 }
 
@@ -316,6 +315,7 @@ static double compute(struct engine *engine, uint64_t steps)
     part = part < room ? part : room;
     room -= part;
     prompts_s += sim_cost_of(&engine->machine->cost, job->done, job->done + part);
+    engine->result->computed_tokens += part;
     job->done += part;
     if (job->done == turn->input)
       job->left--;
@@ -327,8 +327,11 @@ static void step(struct engine *engine)
 {
   uint64_t steps = alike(engine), takes_ns;
   uint32_t n = engine->n_running;
+  double prompts_s;
 
-  takes_ns = (uint64_t)(compute(engine, steps) * (double)KVI_NS_PER_S) + steps * engine->machine->step_ns;
+  prompts_s = compute(engine, steps);
+  engine->result->computed_s += prompts_s;
+  takes_ns = (uint64_t)(prompts_s * (double)KVI_NS_PER_S) + steps * engine->machine->step_ns;
   engine->now_ns += takes_ns;
   engine->result->busy_s += seconds(takes_ns);
   engine->n_running = 0;
@@ -406,11 +409,15 @@ static kvs_status create(struct engine *engine)
   if (!engine->jobs || !engine->queue || !engine->running || !engine->result->jct_s)
     return KVS_ERR_NOMEM;
   status = sim_heap_create(n, &engine->events);
-  return status == KVS_OK ? engine->ops->create(&engine->pool, &engine->policy) : status;
+  if (status == KVS_OK)
+    status = engine->ops->create(&engine->pool, &engine->policy);
+  return status == KVS_OK ? sim_queue_room_create(&engine->pool, engine->ops, engine->policy, &engine->room)
+                          : status;
 }
 
 static void destroy(struct engine *engine)
 {
+  sim_queue_room_destroy(&engine->room);
   engine->ops->destroy(engine->policy);
   sim_heap_destroy(engine->events);
   sim_queue_tier_destroy(&engine->pool.tier);

@@ -1,17 +1,7 @@
-/* tests/sim/queue_lru.c: whoever asks gets room; what was not used for longest goes, from the tail. As engines do that keep what is left in free blocks. */
+/* tests/sim/queue_lru.c: what was not used for longest goes, from the tail. As engines do that keep what is left in free blocks. */
 #include "tests/sim/queue_policy.h"
 
-bool sim_queue_evict_until(struct sim_queue_pool *pool, uint32_t chunks, uint64_t now_ns)
-{
-  while (sim_queue_pool_free(pool) < chunks) {
-    uint32_t victim = sim_queue_tier_victim(&pool->tier, now_ns);
-
-    if (victim == KVI_POLICY_NONE)
-      return false;
-    sim_queue_pool_evict(pool, victim, now_ns);
-  }
-  return true;
-}
+#define AGE_LEAST_NS (50 * KVI_NS_PER_MS)
 
 static kvs_status create(struct sim_queue_pool *pool, void **policy_p)
 {
@@ -24,14 +14,15 @@ static void destroy(void *own)
   (void)own;
 }
 
-/* Nothing goes for whom it would not be enough. */
-static bool make_room(void *own, const struct sim_queue_asker *asker, uint64_t now_ns)
+/* Who has been away for so long is thought to stay away for as long. */
+static double price(void *own, uint32_t chunk, uint64_t now_ns)
 {
-  struct sim_queue_pool *pool = own;
+  const struct sim_queue_pool *pool = own;
+  uint32_t program = pool->work->of_chunk[chunk];
+  uint64_t age_ns = now_ns - pool->answered_ns[program];
 
-  if (sim_queue_pool_free(pool) + pool->tier.used - pool->held < asker->chunks)
-    return false;
-  return sim_queue_evict_until(pool, asker->chunks, now_ns);
+  return sim_queue_pool_loss_s(pool, program, pool->tier.there[program], now_ns) /
+         ((double)(age_ns < AGE_LEAST_NS ? AGE_LEAST_NS : age_ns) / (double)KVI_NS_PER_S);
 }
 
 const struct sim_queue_policy_ops sim_queue_lru_fcfs = {
@@ -40,11 +31,16 @@ const struct sim_queue_policy_ops sim_queue_lru_fcfs = {
     .order = &kvi_policy_leaf_lru,
     .by_request = true,
     .create = create,
-    .destroy = destroy,
-    .make_room = make_room};
+    .destroy = destroy};
 const struct sim_queue_policy_ops sim_queue_lru = {.name = "lru",
                                                    .about = "least recently used",
                                                    .order = &kvi_policy_leaf_lru,
                                                    .create = create,
-                                                   .destroy = destroy,
-                                                   .make_room = make_room};
+                                                   .destroy = destroy};
+const struct sim_queue_policy_ops sim_queue_lru_door = {
+    .name = "lru-door",
+    .about = "least recently used, and a door: what is lost over the time since",
+    .order = &kvi_policy_leaf_lru,
+    .create = create,
+    .destroy = destroy,
+    .price = price};

@@ -79,13 +79,15 @@ static const char usage[] =
     "Policies:\n";
 
 static const struct sim_queue_policy_ops *const policies[] = {
-    &sim_queue_lru_fcfs, &sim_queue_lru, &sim_queue_fixed_ttl, &sim_queue_continuum, &sim_queue_index};
+    &sim_queue_lru_fcfs,   &sim_queue_lru,       &sim_queue_lru_door,
+    &sim_queue_fixed_ttl,  &sim_queue_continuum, &sim_queue_continuum_fcfs,
+    &sim_queue_index_open, &sim_queue_index};
 
 static void print_usage(FILE *out)
 {
   fputs(usage, out);
   for (size_t i = 0; i < KVI_ARRAY_SIZE(policies); i++)
-    fprintf(out, "  %-12s %s\n", policies[i]->name, policies[i]->about);
+    fprintf(out, "  %-14s %s\n", policies[i]->name, policies[i]->about);
 }
 
 static bool take_policy(void *own, const char *text)

@@ -4,7 +4,7 @@
 
 #include "tests/sim/queue_engine.h"
 
-#define SIM_QUEUE_POLICIES_MAX 8u
+#define SIM_QUEUE_POLICIES_MAX 16u
 #define SIM_QUEUE_LIST_MAX     16u
 #define SIM_QUEUE_SEEDS_MAX    1000u
 #define SIM_QUEUE_PROGRAMS_MAX 100000u

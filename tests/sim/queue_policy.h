@@ -1,7 +1,7 @@
 /*
  * tests/sim/queue_policy.h: who keeps its context in the engine's pool while it waits, and who is let in: what a retention policy is to the queueing mode.
  *
- * Which chunk goes next is an order of the node (tiers/policy/policy.h), over the pool's tier. What is added here decides whether a turn may have room now at the cost of those who wait.
+ * Which chunk goes next is an order of the node (tiers/policy/policy.h), over the pool's tier. What is added here says who is not to go at all, and what the next one is worth: queue_room.h weighs that.
  */
 #ifndef KVASIR_SIM_QUEUE_POLICY_H
 #define KVASIR_SIM_QUEUE_POLICY_H
@@ -21,17 +21,13 @@ struct sim_queue_answered {
   uint32_t chunks; /* of its context, all in the pool */
 };
 
-struct sim_queue_asker {
-  uint32_t program;
-  uint32_t chunks;   /* that must be free for it to begin; those of its own that are in the pool are held */
-  bool is_desperate; /* nothing runs or loads, so nothing would change by waiting: room has to be made */
-};
-
 struct sim_queue_policy_ops {
   const char *name, *about;
   const struct kvi_policy_ops *order; /* of the pool's tier */
+  /* An engine that knows no programs: turns are let in by when they came, and who is back or has ended is like all others. Else queue_room.h. */
+  bool by_request;
   bool
-      by_request; /* turns are let in by when they came; else by when their program came, those first of which something is in the pool */
+      breaks_later; /* what is held for programs that came later than whoever is first goes for it whenever it does not fit */
 
   /* Kept until destroy, the pool too. KVS_ERR_NOMEM. */
   kvs_status (*create)(struct sim_queue_pool *pool, void **policy_p);
@@ -42,16 +38,17 @@ struct sim_queue_policy_ops {
   void (*started)(void *policy, uint32_t program, double waited_s, uint32_t lost, uint64_t now_ns);
   /* It is answered, and the program waits, or has ended. NULL: not asked for. */
   void (*answered)(void *policy, const struct sim_queue_answered *answered, uint64_t now_ns);
-  /* Evicts until so many chunks are free. False: not at this cost; what was evicted may be less. A desperate asker gets what there is. */
-  bool (*make_room)(void *policy, const struct sim_queue_asker *asker, uint64_t now_ns);
+  /* Lets go of what it has held for long enough. NULL: it holds nothing. */
+  void (*expire)(void *policy, uint64_t now_ns);
+  /* Lets go of a program. NULL: it holds nothing. */
+  void (*unpin)(void *policy, uint32_t program);
+  /* The door: seconds saved for each second that this chunk stays, which goes next. NULL: no door; whoever asks gets what may go. */
+  double (*price)(void *policy, uint32_t chunk, uint64_t now_ns);
   /* When what was refused may be granted although nothing has happened until then; UINT64_MAX: never. NULL: never. */
   uint64_t (*changes_ns)(void *policy, uint64_t now_ns);
 };
 
-extern const struct sim_queue_policy_ops sim_queue_lru_fcfs, sim_queue_lru, sim_queue_fixed_ttl,
-    sim_queue_continuum, sim_queue_index;
-
-/* Evicts by the order until so many chunks are free; false: it has no more. */
-bool sim_queue_evict_until(struct sim_queue_pool *pool, uint32_t chunks, uint64_t now_ns);
+extern const struct sim_queue_policy_ops sim_queue_lru_fcfs, sim_queue_lru, sim_queue_lru_door,
+    sim_queue_fixed_ttl, sim_queue_continuum, sim_queue_continuum_fcfs, sim_queue_index_open, sim_queue_index;
 
 #endif

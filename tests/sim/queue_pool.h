@@ -33,7 +33,6 @@ struct sim_queue_pool {
   double link_weight;
   enum sim_queue_state *states; /* by program */
   uint64_t *answered_ns;        /* by program: its last answer */
-  uint32_t held;                /* chunks of the tier that turns have that run or load */
   uint32_t taken;               /* chunks that are in no tier: they belong to such turns */
   double wasted_chunk_s; /* chunks that were kept through a part of a wait, and gone before it was over */
 };

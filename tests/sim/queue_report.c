@@ -141,7 +141,7 @@ static void put_row(const struct sim_queue_report *report, size_t cell, size_t p
 {
   struct sim_queue_row row = sim_queue_report_row(report, cell, policy);
 
-  fprintf(out, "  %-10s %8.1f [%8.1f %8.1f] %6.3f [%6.3f %6.3f] %8.1f %8.1f %8.1f %6.3f %9.0f %9.0f ",
+  fprintf(out, "  %-14s %8.1f [%8.1f %8.1f] %6.3f [%6.3f %6.3f] %8.1f %8.1f %8.1f %6.3f %9.0f %9.0f ",
           report->options->policies[policy]->name, row.jct_s.value, row.jct_s.low, row.jct_s.high,
           row.over_best.value, row.over_best.low, row.over_best.high, row.p50_s, row.p95_s, row.max_s,
           row.hit_rate, row.computed_s, row.loaded_bytes / GB);
@@ -166,7 +166,7 @@ void sim_queue_report_table(const struct sim_queue_report *report, FILE *out)
     fprintf(out, "\ntails %s, load %g, below: %s; %.0f prefill seconds are new to everybody\n",
             sim_queue_tails_names[cell.tails], cell.load, sim_queue_lower_name(cell.lower, name, sizeof name),
             sim_queue_report_row(report, c, 0).first_s);
-    fprintf(out, "  %-10s %8s %-19s %6s %-15s %8s %8s %8s %6s %9s %9s %6s %9s %5s %5s %9s %6s\n", "POLICY",
+    fprintf(out, "  %-14s %8s %-19s %6s %-15s %8s %8s %8s %6s %9s %9s %6s %9s %5s %5s %9s %6s\n", "POLICY",
             "JCT", "[95 %]", "/BEST", "[95 %]", "P50", "P95", "MAX", "HITS", "PREFILL", "LOADED GB", "/LRU",
             "STORED GB", "LINK", "BUSY", "WASTED", "us");
     for (size_t p = 0; p < options->n_policies; p++)

@@ -9,7 +9,8 @@ kvs_status sim_queue_tier_create(const struct sim_queue_work *work, const struct
 {
   *tier = (struct sim_queue_tier){.work = work, .ops = ops, .capacity = capacity, .clock_ns = TICK_NS};
   tier->there = calloc((size_t)work->n_programs + 1, sizeof *tier->there);
-  if (!tier->there)
+  tier->holds = calloc((size_t)work->n_programs + 1, sizeof *tier->holds);
+  if (!tier->there || !tier->holds)
     return KVS_ERR_NOMEM;
   return ops->create(work->n_chunks + 1, &tier->policy);
 }
@@ -19,6 +20,7 @@ void sim_queue_tier_destroy(struct sim_queue_tier *tier)
   if (tier->policy)
     tier->ops->destroy(tier->policy);
   free(tier->there);
+  free(tier->holds);
 }
 
 uint32_t sim_queue_tier_use(struct sim_queue_tier *tier, uint32_t program, uint32_t n, uint64_t now_ns)
@@ -48,11 +50,15 @@ static uint32_t last_of(const struct sim_queue_tier *tier, uint32_t program)
 void sim_queue_tier_hold(struct sim_queue_tier *tier, uint32_t program)
 {
   tier->ops->hold(tier->policy, last_of(tier, program));
+  if (tier->holds[program]++ == 0)
+    tier->held += tier->there[program];
 }
 
 void sim_queue_tier_let(struct sim_queue_tier *tier, uint32_t program)
 {
   tier->ops->unhold(tier->policy, last_of(tier, program));
+  if (--tier->holds[program] == 0)
+    tier->held -= tier->there[program];
 }
 
 uint32_t sim_queue_tier_victim(struct sim_queue_tier *tier, uint64_t now_ns)

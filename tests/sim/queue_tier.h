@@ -14,6 +14,8 @@ struct sim_queue_tier {
   struct kvi_policy *policy;
   uint32_t capacity, used; /* chunks */
   uint32_t *there;         /* by program: so many chunks from its first one on */
+  uint32_t *holds;         /* by program */
+  uint32_t held;           /* chunks of programs that are held */
   uint64_t clock_ns;       /* of the policy: later than all uses so far */
   uint64_t evicted;        /* chunks */
 };

@@ -1,8 +1,7 @@
 /*
  * tests/sim/queue_ttl.c: contexts that are pinned for a time after each answer, as Continuum does: nobody gets their memory until that is over; then they go by last use.
  *
- * A pin ends when its time is over and its program is still away (who came back in time and waits to be let in keeps it), when the program is let in, and when it has ended. If nothing runs and whoever is first does not
- * fit, pins are broken, that of the program that arrived last first.
+ * A pin ends when its time is over and its program is still away, when the program is let in, and when queue_room.h breaks it.
  */
 #include <stdlib.h>
 
@@ -17,7 +16,6 @@ struct ttl {
   struct sim_continuum *continuum; /* NULL: fixed */
   uint64_t *until_ns;              /* by program; 0: not pinned */
   uint32_t *tool;                  /* by program: what it waits for */
-  uint32_t pinned;                 /* chunks */
 };
 
 static void destroy(void *own)
@@ -52,12 +50,13 @@ static kvs_status create_continuum(struct sim_queue_pool *pool, void **policy_p)
   return status == KVS_OK ? sim_continuum_create(&((struct ttl *)*policy_p)->continuum) : status;
 }
 
-static void unpin(struct ttl *ttl, uint32_t program)
+static void unpin(void *own, uint32_t program)
 {
+  struct ttl *ttl = own;
+
   if (ttl->until_ns[program] == 0)
     return;
   ttl->until_ns[program] = 0;
-  ttl->pinned -= ttl->pool->tier.there[program];
   sim_queue_tier_let(&ttl->pool->tier, program);
 }
 
@@ -66,7 +65,6 @@ static void pin(struct ttl *ttl, uint32_t program, double seconds, uint64_t now_
   if (seconds < LEAST_S || ttl->pool->tier.there[program] == 0)
     return;
   ttl->until_ns[program] = now_ns + (uint64_t)(seconds * (double)KVI_NS_PER_S);
-  ttl->pinned += ttl->pool->tier.there[program];
   sim_queue_tier_hold(&ttl->pool->tier, program);
 }
 
@@ -114,32 +112,13 @@ static void answered(void *own, const struct sim_queue_answered *what, uint64_t 
       now_ns);
 }
 
-static void unpin_late(struct ttl *ttl, uint64_t now_ns)
-{
-  for (uint32_t i = 0; i < ttl->pool->work->n_programs; i++)
-    if (ttl->until_ns[i] > 0 && ttl->until_ns[i] <= now_ns && ttl->pool->states[i] == SIM_QUEUE_AWAY)
-      unpin(ttl, i);
-}
-
-/* Chunks that are free or may go. The asker's own are held, and pinned as well perhaps. */
-static uint32_t available(const struct ttl *ttl, const struct sim_queue_asker *asker)
-{
-  const struct sim_queue_pool *pool = ttl->pool;
-  uint32_t own = ttl->until_ns[asker->program] > 0 ? pool->tier.there[asker->program] : 0;
-
-  return sim_queue_pool_free(pool) + pool->tier.used - pool->held - (ttl->pinned - own);
-}
-
-static bool make_room(void *own, const struct sim_queue_asker *asker, uint64_t now_ns)
+static void expire(void *own, uint64_t now_ns)
 {
   struct ttl *ttl = own;
 
-  unpin_late(ttl, now_ns);
-  for (uint32_t i = ttl->pool->work->n_programs;
-       i-- > 0 && asker->is_desperate && available(ttl, asker) < asker->chunks;)
-    if (i != asker->program)
+  for (uint32_t i = 0; i < ttl->pool->work->n_programs; i++)
+    if (ttl->until_ns[i] > 0 && ttl->until_ns[i] <= now_ns && ttl->pool->states[i] == SIM_QUEUE_AWAY)
       unpin(ttl, i);
-  return available(ttl, asker) >= asker->chunks && sim_queue_evict_until(ttl->pool, asker->chunks, now_ns);
 }
 
 /* The next pin that ends by itself. */
@@ -161,7 +140,8 @@ const struct sim_queue_policy_ops sim_queue_fixed_ttl = {.name = "fixed-ttl",
                                                          .destroy = destroy,
                                                          .started = started,
                                                          .answered = answered,
-                                                         .make_room = make_room,
+                                                         .expire = expire,
+                                                         .unpin = unpin,
                                                          .changes_ns = changes_ns};
 const struct sim_queue_policy_ops sim_queue_continuum = {
     .name = "continuum",
@@ -172,5 +152,20 @@ const struct sim_queue_policy_ops sim_queue_continuum = {
     .came = came,
     .started = started,
     .answered = answered,
-    .make_room = make_room,
+    .expire = expire,
+    .unpin = unpin,
+    .changes_ns = changes_ns};
+/* Its paper's rule for who is first: pins of those who came later give way. */
+const struct sim_queue_policy_ops sim_queue_continuum_fcfs = {
+    .name = "continuum-fcfs",
+    .about = "the same, but pins of later programs give way to whoever is first",
+    .order = &kvi_policy_leaf_lru,
+    .breaks_later = true,
+    .create = create_continuum,
+    .destroy = destroy,
+    .came = came,
+    .started = started,
+    .answered = answered,
+    .expire = expire,
+    .unpin = unpin,
     .changes_ns = changes_ns};

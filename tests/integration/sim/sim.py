@@ -203,11 +203,12 @@ def mistakes(scratch, trace):
 def queueing(scratch):
     """The mode that makes its own programs: each cell and policy is there, what a policy does follows from the seed, and the numbers hold together."""
     picture = f"{scratch}/queue.svg"
+    policies = ["lru-fcfs", "lru", "lru-door", "fixed-ttl", "continuum", "continuum-fcfs", "index-open", "index"]
     options = ["--seeds", "2", "--programs", "30", "--lower", "none,5", "--load", "0.5,1.5", "--pool", "250k"]
     document = json.loads(run(0, "queue", "--json", *options)[0])
     check(len(document["cells"]) == 8, f"{len(document['cells'])} cells")
     for cell in document["cells"]:
-        check([row["policy"] for row in cell["rows"]] == ["lru-fcfs", "lru", "fixed-ttl", "continuum", "index"], cell["rows"])
+        check([row["policy"] for row in cell["rows"]] == policies, cell["rows"])
         check(min(row["over_best"]["value"] for row in cell["rows"][1:]) == 1, "nobody is the best")
         for row in cell["rows"]:
             jct = row["jct_s"]
@@ -221,7 +222,7 @@ def queueing(scratch):
         check([row["jct_s"] for row in one["rows"]] == [row["jct_s"] for row in other["rows"]], "not the same twice")
     with open(picture, encoding="utf-8") as file:
         drawn = file.read()
-    check(drawn.startswith("<svg") and drawn.count("<circle") == 8 * 5 + 5 and "nan" not in drawn and "inf" not in drawn, drawn[:200])
+    check(drawn.startswith("<svg") and drawn.count("<circle") == 9 * len(policies) and "nan" not in drawn and "inf" not in drawn, drawn[:200])
     out, _ = run(0, "queue", "--policy", "lru,index", "--tails", "heavy", *options)
     check(out.count("tails heavy") == 4 and "fixed-ttl" not in out and "%]" in out, out)
     for arguments in (["--policy", "belady"], ["--lower", "0"], ["--lower", "none,"], ["--tails", "fat"], ["--load", "0"], ["--pool", "0.5x"], ["--fly"],

@@ -55,7 +55,9 @@ static struct sim_queue_result run(struct sim_queue_work *work, const struct sim
 }
 
 static const struct sim_queue_policy_ops *const policies[] = {
-    &sim_queue_lru_fcfs, &sim_queue_lru, &sim_queue_fixed_ttl, &sim_queue_continuum, &sim_queue_index};
+    &sim_queue_lru_fcfs,   &sim_queue_lru,       &sim_queue_lru_door,
+    &sim_queue_fixed_ttl,  &sim_queue_continuum, &sim_queue_continuum_fcfs,
+    &sim_queue_index_open, &sim_queue_index};
 #define POLICIES (sizeof policies / sizeof policies[0])
 
 /*
@@ -321,26 +323,84 @@ static void what_losing_costs(void **state)
   testing_near(sim_queue_pool_loss_s(&pool, 0, 4, 200 * MS), 0.016 + 256e-6 * (16 - 9));
 }
 
-/* As with the pins: 7 chunks are free, and 10 are asked for. What takes milliseconds to compute goes for whoever waits; what takes seconds stays until it is used. */
-static void index_weighs_who_waits(void **state)
+/* As with the pins: 7 chunks are free, and 10 are asked for. What takes milliseconds to compute goes for whoever waits; what takes seconds stays until it is used, if there is a door. */
+static void a_door_weighs_who_waits(void **state)
 {
+  static const struct sim_queue_policy_ops *const ops[] = {&sim_queue_index, &sim_queue_lru_door,
+                                                           &sim_queue_index_open, &sim_queue_lru};
+
   (void)state;
-  for (int is_dear = 0; is_dear < 2; is_dear++) {
+  for (int i = 0; i < 8; i++) {
+    const struct sim_queue_policy_ops *policy = ops[i / 2];
+    bool is_dear = i % 2 == 1;
     struct sim_queue_machine machine = small_machine();
     struct sim_queue_work *work = no_work();
     struct sim_queue_result result;
 
     machine.cost.alpha = is_dear ? 0.5 : 1e-5;
+    machine.step_tokens = 68; /* both prompts in one */
     machine.pool_tokens = (63 + 4 + 7) * CHUNK;
     add_program(work, 0);
     add_turn(work, 64, 1, 300);
     add_turn(work, 80, 1, 0);
     add_program(work, 0);
     add_turn(work, 4, 1000, 0);
-    add_program(work, is_dear ? 32015 : 15);
+    add_program(work, is_dear ? 34015 : 15);
     add_turn(work, 150, 10, 0);
-    result = run(work, &machine, &sim_queue_index);
-    assert_int_equal(result.hit_tokens, is_dear ? 64 : 16);
+    result = run(work, &machine, policy);
+    assert_int_equal(result.hit_tokens, is_dear && policy->price ? 64 : 16);
+    sim_queue_result_free(&result);
+  }
+}
+
+/* Of 14 chunks 4 are left of program 0, which is away, and 4 of program 1, which was used later and has ended. Program 2 needs 4 of them. */
+static void what_has_ended_goes_first(void **state)
+{
+  (void)state;
+  for (size_t i = 0; i < POLICIES; i++) {
+    struct sim_queue_machine machine = small_machine();
+    struct sim_queue_work *work = no_work();
+    struct sim_queue_result result;
+
+    machine.pool_tokens = 14 * CHUNK;
+    add_program(work, 0);
+    add_turn(work, 64, 1, 1000);
+    add_turn(work, 80, 1, 0);
+    add_program(work, 100);
+    add_turn(work, 64, 1, 0);
+    add_program(work, 200);
+    add_turn(work, 150, 10, 0);
+    result = run(work, &machine, policies[i]);
+    assert_int_equal(result.hit_tokens, policies[i]->by_request ? 0 : 64);
+    sim_queue_result_free(&result);
+  }
+}
+
+/*
+ * Of 18 chunks 4 are program 0's, 4 program 1's, and 8 run, until after the others are back. Program 1 is back first, and is to have 12, for which all that may go is too little. Program 0 needs 6 more than it has: 2
+ * are free, and 4 are those of program 1, which stay, unless whoever came first may take from who came later.
+ */
+static void who_waits_keeps_its_context(void **state)
+{
+  (void)state;
+  for (size_t i = 0; i < POLICIES; i++) {
+    struct sim_queue_machine machine = small_machine();
+    struct sim_queue_work *work = no_work();
+    struct sim_queue_result result;
+
+    machine.pool_tokens = 18 * CHUNK;
+    add_program(work, 0);
+    add_turn(work, 64, 1, 500);
+    add_turn(work, 150, 10, 0);
+    add_program(work, 100);
+    add_turn(work, 64, 1, 300);
+    add_turn(work, 190, 1, 0);
+    add_program(work, 200);
+    add_turn(work, 4, 120, 0);
+    result = run(work, &machine, policies[i]);
+    if (!policies[i]->by_request)
+      assert_int_equal(result.hit_tokens, policies[i]->breaks_later ? 64 : 128);
+    assert_true(!policies[i]->breaks_later || result.jct_s[0] < 1);
     sim_queue_result_free(&result);
   }
 }
@@ -503,7 +563,9 @@ int main(void)
                                      cmocka_unit_test(pins_end),
                                      cmocka_unit_test(pins_are_broken_where_nothing_runs),
                                      cmocka_unit_test(what_losing_costs),
-                                     cmocka_unit_test(index_weighs_who_waits),
+                                     cmocka_unit_test(a_door_weighs_who_waits),
+                                     cmocka_unit_test(what_has_ended_goes_first),
+                                     cmocka_unit_test(who_waits_keeps_its_context),
                                      cmocka_unit_test(made_programs),
                                      cmocka_unit_test(with_room_all_are_alike),
                                      cmocka_unit_test(made_programs_are_like_published_ones),

@@ -1,0 +1,115 @@
+#include "tests/sim/queue_room.h"
+
+#include <stdlib.h>
+
+#define RETRY_NS (50 * KVI_NS_PER_MS) /* prices fall by themselves */
+
+kvs_status sim_queue_room_create(struct sim_queue_pool *pool, const struct sim_queue_policy_ops *ops,
+                                 void *policy, struct sim_queue_room *room)
+{
+  size_t n = (size_t)pool->work->n_programs + 1;
+
+  *room = (struct sim_queue_room){.pool = pool, .ops = ops, .policy = policy};
+  room->kept = calloc(n, sizeof *room->kept);
+  room->ended = calloc(n, sizeof *room->ended);
+  return room->kept && room->ended ? KVS_OK : KVS_ERR_NOMEM;
+}
+
+void sim_queue_room_destroy(struct sim_queue_room *room)
+{
+  free(room->kept);
+  free(room->ended);
+}
+
+void sim_queue_room_came(struct sim_queue_room *room, uint32_t program)
+{
+  if (room->ops->by_request || room->pool->tier.there[program] == 0)
+    return;
+  room->kept[program] = true;
+  sim_queue_tier_hold(&room->pool->tier, program);
+}
+
+void sim_queue_room_started(struct sim_queue_room *room, uint32_t program)
+{
+  if (!room->kept[program])
+    return;
+  room->kept[program] = false;
+  sim_queue_tier_let(&room->pool->tier, program);
+}
+
+void sim_queue_room_ended(struct sim_queue_room *room, uint32_t program)
+{
+  if (!room->ops->by_request)
+    room->ended[room->n_ended++] = program;
+}
+
+/* Lets go of the program that came last of those for which something is held that do not run or load. False: there is none that the asker may take from. */
+static bool release(struct sim_queue_room *room, const struct sim_queue_asker *asker)
+{
+  const struct sim_queue_pool *pool = room->pool;
+  uint32_t least = asker->is_desperate ? 0 : room->ops->breaks_later ? asker->program + 1 : UINT32_MAX;
+
+  for (uint32_t i = pool->work->n_programs; i-- > 0 && i >= least;) {
+    if (i == asker->program || pool->tier.holds[i] == 0 ||
+        (pool->states[i] != SIM_QUEUE_AWAY && pool->states[i] != SIM_QUEUE_QUEUED))
+      continue;
+    if (room->ops->unpin)
+      room->ops->unpin(room->policy, i);
+    sim_queue_room_started(room, i);
+    return true;
+  }
+  return false;
+}
+
+/* The last chunk of a program that has ended. */
+static uint32_t ended_chunk(struct sim_queue_room *room)
+{
+  const struct sim_queue_tier *tier = &room->pool->tier;
+
+  while (room->n_ended > 0) {
+    uint32_t program = room->ended[room->n_ended - 1], there = tier->there[program];
+
+    if (there > 0)
+      return tier->work->programs[program].first_chunk + there - 1;
+    room->n_ended--;
+  }
+  return KVI_POLICY_NONE;
+}
+
+static bool evict_one(struct sim_queue_room *room, const struct sim_queue_asker *asker, uint64_t now_ns)
+{
+  uint32_t chunk = ended_chunk(room);
+
+  if (chunk == KVI_POLICY_NONE) {
+    chunk = sim_queue_tier_victim(&room->pool->tier, now_ns);
+    if (chunk == KVI_POLICY_NONE)
+      return false;
+    if (room->ops->price && !asker->is_desperate &&
+        room->ops->price(room->policy, chunk, now_ns) > 1.0 / asker->chunks)
+      return false;
+  }
+  sim_queue_pool_evict(room->pool, chunk, now_ns);
+  return true;
+}
+
+bool sim_queue_room_make(struct sim_queue_room *room, const struct sim_queue_asker *asker, uint64_t now_ns)
+{
+  const struct sim_queue_pool *pool = room->pool;
+
+  if (room->ops->expire)
+    room->ops->expire(room->policy, now_ns);
+  while (sim_queue_pool_free(pool) + pool->tier.used - pool->tier.held < asker->chunks)
+    if (!release(room, asker))
+      return false;
+  while (sim_queue_pool_free(pool) < asker->chunks)
+    if (!evict_one(room, asker, now_ns))
+      return false;
+  return true;
+}
+
+uint64_t sim_queue_room_changes_ns(const struct sim_queue_room *room, uint64_t now_ns)
+{
+  if (room->ops->price)
+    return now_ns + RETRY_NS;
+  return room->ops->changes_ns ? room->ops->changes_ns(room->policy, now_ns) : UINT64_MAX;
+}
