@@ -6,7 +6,7 @@
 
 #define SIM_QUEUE_POLICIES_MAX 16u
 #define SIM_QUEUE_LIST_MAX     16u
-#define SIM_QUEUE_SEEDS_MAX    1000u
+#define SIM_QUEUE_SEEDS_MAX    1000u /* no more than SIM_BOOTSTRAP_MAX */
 #define SIM_QUEUE_PROGRAMS_MAX 100000u
 
 struct sim_queue_options {

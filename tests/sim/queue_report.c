@@ -41,60 +41,54 @@ static void means_of(const struct sim_queue_report *report, size_t cell, size_t 
     means[i] = runs_of(report, cell, policy)[i].jct_mean_s;
 }
 
-static double mean_of(const struct sim_queue_report *report, size_t cell, size_t policy)
-{
-  double means[SIM_QUEUE_SEEDS_MAX], sum = 0;
-
-  means_of(report, cell, policy, means);
-  for (uint32_t i = 0; i < report->options->seeds; i++)
-    sum += means[i];
-  return sum / report->options->seeds;
-}
-
-/* The policy with the least time, of those with the common scheduler if there are any. */
-static size_t best_of(const struct sim_queue_report *report, size_t cell)
+/* The others with the common scheduler, or, if there are none, the policy itself. Returns how many. */
+static size_t others_of(const struct sim_queue_report *report, size_t cell, size_t policy, double *means)
 {
   const struct sim_queue_options *options = report->options;
-  size_t best = 0;
+  size_t n = 0;
 
-  for (size_t i = 1; i < options->n_policies; i++) {
-    bool is_worse_scheduler = options->policies[i]->by_request && !options->policies[best]->by_request;
-    bool is_better_scheduler = !options->policies[i]->by_request && options->policies[best]->by_request;
-
-    if (is_better_scheduler ||
-        (!is_worse_scheduler && mean_of(report, cell, i) < mean_of(report, cell, best)))
-      best = i;
-  }
-  return best;
+  for (size_t i = 0; i < options->n_policies; i++)
+    if (i != policy && !options->policies[i]->by_request)
+      means_of(report, cell, i, means + n++ * options->seeds);
+  if (n == 0)
+    means_of(report, cell, policy, means + n++ * options->seeds);
+  return n;
 }
 
-static double loaded_bytes(const struct sim_queue_report *report, size_t cell, size_t policy)
+/* Of the tier below: loaded, and written to it too. */
+static double bytes_of(const struct sim_queue_report *report, size_t cell, size_t policy, bool is_stored_too)
 {
   double tokens = 0;
 
-  for (uint32_t i = 0; i < report->options->seeds; i++)
-    tokens += (double)runs_of(report, cell, policy)[i].result.loaded_tokens;
+  for (uint32_t i = 0; i < report->options->seeds; i++) {
+    const struct sim_queue_result *result = &runs_of(report, cell, policy)[i].result;
+
+    tokens += (double)(result->loaded_tokens + (is_stored_too ? result->stored_tokens : 0));
+  }
   return tokens * report->options->machine.bytes_per_token / report->options->seeds;
 }
 
-static double over_lru(const struct sim_queue_report *report, size_t cell, double bytes)
+static double over_lru(const struct sim_queue_report *report, size_t cell, size_t policy, bool is_stored_too)
 {
   for (size_t i = 0; i < report->options->n_policies; i++)
-    if (strcmp(report->options->policies[i]->name, "lru") == 0 && loaded_bytes(report, cell, i) > 0)
-      return bytes / loaded_bytes(report, cell, i);
+    if (strcmp(report->options->policies[i]->name, "lru") == 0) {
+      double bytes = bytes_of(report, cell, i, is_stored_too);
+
+      return bytes > 0 ? bytes_of(report, cell, policy, is_stored_too) / bytes : NAN;
+    }
   return NAN;
 }
 
 struct sim_queue_row sim_queue_report_row(const struct sim_queue_report *report, size_t cell, size_t policy)
 {
   const struct sim_queue_options *options = report->options;
-  double means[SIM_QUEUE_SEEDS_MAX], best[SIM_QUEUE_SEEDS_MAX], n = options->seeds;
+  double means[SIM_QUEUE_SEEDS_MAX], others[SIM_QUEUE_POLICIES_MAX * SIM_QUEUE_SEEDS_MAX], n = options->seeds;
   struct sim_queue_row row = {0};
 
   means_of(report, cell, policy, means);
-  means_of(report, cell, best_of(report, cell), best);
   row.jct_s = sim_bootstrap_mean(means, options->seeds);
-  row.over_best = sim_bootstrap_ratio(means, best, options->seeds);
+  row.over_others =
+      sim_bootstrap_over_least(means, others, others_of(report, cell, policy, others), options->seeds);
   for (uint32_t i = 0; i < options->seeds; i++) {
     const struct sim_queue_run_sums *run = &runs_of(report, cell, policy)[i];
     const struct sim_queue_result *result = &run->result;
@@ -111,8 +105,9 @@ struct sim_queue_row sim_queue_report_row(const struct sim_queue_report *report,
     row.wasted_byte_s += result->wasted_byte_s / n;
     row.policy_us += (double)result->policy_ns / 1e3 / (double)result->turns / n;
   }
-  row.loaded_bytes = loaded_bytes(report, cell, policy);
-  row.bytes_over_lru = over_lru(report, cell, row.loaded_bytes);
+  row.loaded_bytes = bytes_of(report, cell, policy, false);
+  row.loaded_over_lru = over_lru(report, cell, policy, false);
+  row.bytes_over_lru = over_lru(report, cell, policy, true);
   return row;
 }
 
@@ -143,12 +138,12 @@ static void put_row(const struct sim_queue_report *report, size_t cell, size_t p
 
   fprintf(out, "  %-14s %8.1f [%8.1f %8.1f] %6.3f [%6.3f %6.3f] %8.1f %8.1f %8.1f %6.3f %9.0f %9.0f ",
           report->options->policies[policy]->name, row.jct_s.value, row.jct_s.low, row.jct_s.high,
-          row.over_best.value, row.over_best.low, row.over_best.high, row.p50_s, row.p95_s, row.max_s,
+          row.over_others.value, row.over_others.low, row.over_others.high, row.p50_s, row.p95_s, row.max_s,
           row.hit_rate, row.computed_s, row.loaded_bytes / GB);
-  if (isnan(row.bytes_over_lru))
-    fprintf(out, "%6s ", "-");
+  if (isnan(row.loaded_over_lru))
+    fprintf(out, "%6s %6s ", "-", "-");
   else
-    fprintf(out, "%6.2f ", row.bytes_over_lru);
+    fprintf(out, "%6.2f %6.2f ", row.loaded_over_lru, row.bytes_over_lru);
   fprintf(out, "%9.0f %4.0f%% %4.0f%% %9.1f %6.1f\n", row.stored_bytes / GB, 100 * row.link_share,
           100 * row.busy_share, row.wasted_byte_s / GB_HOUR, row.policy_us);
 }
@@ -166,20 +161,21 @@ void sim_queue_report_table(const struct sim_queue_report *report, FILE *out)
     fprintf(out, "\ntails %s, load %g, below: %s; %.0f prefill seconds are new to everybody\n",
             sim_queue_tails_names[cell.tails], cell.load, sim_queue_lower_name(cell.lower, name, sizeof name),
             sim_queue_report_row(report, c, 0).first_s);
-    fprintf(out, "  %-14s %8s %-19s %6s %-15s %8s %8s %8s %6s %9s %9s %6s %9s %5s %5s %9s %6s\n", "POLICY",
-            "JCT", "[95 %]", "/BEST", "[95 %]", "P50", "P95", "MAX", "HITS", "PREFILL", "LOADED GB", "/LRU",
-            "STORED GB", "LINK", "BUSY", "WASTED", "us");
+    fprintf(out, "  %-14s %8s %-19s %6s %-15s %8s %8s %8s %6s %9s %9s %6s %6s %9s %5s %5s %9s %6s\n",
+            "POLICY", "JCT", "[95 %]", "/OTHER", "[95 %]", "P50", "P95", "MAX", "HITS", "PREFILL",
+            "LOADED GB", "/LRU", "+ST", "STORED GB", "LINK", "BUSY", "WASTED", "us");
     for (size_t p = 0; p < options->n_policies; p++)
       put_row(report, c, p, out);
   }
-  fprintf(
-      out,
-      "\nJCT: a program's time from its arrival to its last answer. /BEST: over the least of the cell, among "
-      "policies with the same scheduler.\nHITS: tokens of prompts that were in the pool. PREFILL: seconds "
-      "computed. LOADED, STORED: over the link. /LRU: loaded, over lru's.\nLINK, BUSY: share of the time "
-      "that link and engine worked. WASTED: GB times hours kept for who did not come in time. us: of the "
-      "policy "
-      "for each turn.\n");
+  fprintf(out,
+          "\nJCT: a program's time from its arrival to its last answer. /OTHER: over the least of the "
+          "others of the cell with the same scheduler.\nHITS: tokens of prompts that were in the pool. "
+          "PREFILL: seconds "
+          "computed. LOADED, STORED: over the link. /LRU: loaded, over lru's; +ST: with what is "
+          "stored.\nLINK, BUSY: share of the time "
+          "that link and engine worked. WASTED: GB times hours kept for who did not come in time. us: of the "
+          "policy "
+          "for each turn.\n");
 }
 
 static void json_run(const struct sim_queue_run_sums *run, uint64_t seed, FILE *out)
@@ -210,13 +206,14 @@ static void json_row(const struct sim_queue_report *report, size_t cell, size_t 
       out,
       "{\"policy\":\"%s\",\"jct_s\":{\"mean\":%.6f,\"low\":%.6f,\"high\":%.6f,\"p50\":%.6f,\"p95\":%.6f,"
       "\"max\":"
-      "%.6f},\"over_best\":{\"value\":%.6f,\"low\":%.6f,\"high\":%.6f},\"token_hit_rate\":%.6f,\"paid_s\":%."
+      "%.6f},\"over_others\":{\"value\":%.6f,\"low\":%.6f,\"high\":%.6f},\"token_hit_rate\":%.6f,\"paid_s\":%"
+      "."
       "6f,\"first_s\":%.6f,\"loaded_bytes\":%.0f,\"stored_bytes\":%.0f,\"link_share\":%.6f,\"busy_share\":%."
       "6f,\"wasted_byte_s\":%.0f,\"policy_us\":%.3f,\"seeds\":[",
       options->policies[policy]->name, row.jct_s.value, row.jct_s.low, row.jct_s.high, row.p50_s, row.p95_s,
-      row.max_s, row.over_best.value, row.over_best.low, row.over_best.high, row.hit_rate, row.computed_s,
-      row.first_s, row.loaded_bytes, row.stored_bytes, row.link_share, row.busy_share, row.wasted_byte_s,
-      row.policy_us);
+      row.max_s, row.over_others.value, row.over_others.low, row.over_others.high, row.hit_rate,
+      row.computed_s, row.first_s, row.loaded_bytes, row.stored_bytes, row.link_share, row.busy_share,
+      row.wasted_byte_s, row.policy_us);
   for (uint32_t i = 0; i < options->seeds; i++) {
     fputs(i > 0 ? "," : "", out);
     json_run(&runs_of(report, cell, policy)[i], options->seed + i, out);

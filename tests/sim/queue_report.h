@@ -29,13 +29,13 @@ static inline size_t sim_queue_cells(const struct sim_queue_options *options)
 /* Of a policy in a cell: means over the seeds. */
 struct sim_queue_row {
   struct sim_interval jct_s;
-  struct sim_interval
-      over_best; /* that over the least of the cell, of policies with the same scheduler; of another one too */
+  struct sim_interval over_others; /* that over the least of the others of the cell with the same scheduler */
   double p50_s, p95_s, max_s;
   double hit_rate; /* tokens of prompts found in the pool */
   double computed_s, first_s;
   double loaded_bytes, stored_bytes;
-  double bytes_over_lru; /* loaded, over those of lru; NAN: lru is not there, or loads nothing */
+  double loaded_over_lru,
+      bytes_over_lru; /* loaded, and stored too, over those of lru; NAN: lru is not there, or loads nothing */
   double link_share, busy_share;
   double wasted_byte_s;
   double policy_us; /* for each turn */

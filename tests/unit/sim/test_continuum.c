@@ -127,11 +127,26 @@ static void intervals(void **state)
   testing_near(interval.high, 2);
 }
 
+/* Of two others each is the less in its half of the samples: against the less of both nobody is 1.5 times as good. */
+static void over_the_least(void **state)
+{
+  const double values[] = {3, 3, 3, 3}, others[] = {1, 3, 1, 3, 3, 1, 3, 1};
+  struct sim_interval one = sim_bootstrap_ratio(values, others, 4),
+                      interval = sim_bootstrap_over_least(values, others, 2, 4);
+
+  (void)state;
+  testing_near(interval.value, 1.5);
+  testing_near(one.value, 1.5);
+  testing_near(one.low, 1);
+  testing_near(interval.low, 1.5);
+  testing_near(interval.high, 3);
+}
+
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(cold), cmocka_unit_test(of_what_was_seen),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(cold),          cmocka_unit_test(of_what_was_seen),
                                      cmocka_unit_test(memoryfulness), cmocka_unit_test(waits_are_forgotten),
-                                     cmocka_unit_test(intervals)};
+                                     cmocka_unit_test(intervals),     cmocka_unit_test(over_the_least)};
 
   return cmocka_run_group_tests_name("sim/continuum", tests, NULL, NULL);
 }
