@@ -378,7 +378,8 @@ static kvs_status pool_create(const struct engine *engine, struct sim_queue_pool
                                   .cost = machine->cost,
                                   .bytes_per_chunk = machine->bytes_per_token * work->chunk_tokens,
                                   .link = {.bytes_per_s = machine->bandwidth},
-                                  .link_weight = machine->link_weight};
+                                  .link_weight = machine->link_weight,
+                                  .give_way_s = machine->give_way_s};
   pool->states = calloc((size_t)work->n_programs + 1, sizeof *pool->states);
   pool->answered_ns = calloc((size_t)work->n_programs + 1, sizeof *pool->answered_ns);
   if (!pool->states || !pool->answered_ns)

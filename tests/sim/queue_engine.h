@@ -16,13 +16,14 @@ struct sim_queue_machine {
   double bandwidth;      /* of the link from it, bytes a second; 0: there is no tier below */
   double bytes_per_token;
   double link_weight;   /* so many seconds of the engine is a second of the link to `index` */
+  double give_way_s;    /* queue_room.h; 0: never */
   bool is_load_weighed; /* what is below is brought from there only if to compute it takes longer */
 };
 #define SIM_QUEUE_MACHINE_DEFAULT                                                                            \
   (struct sim_queue_machine)                                                                                 \
   {                                                                                                          \
     .cost = {3.2e-5, 5.2e-10}, .step_ns = 6000000, .step_tokens = 2048, .pool_tokens = 400000,               \
-    .lower_tokens = 1600000, .bytes_per_token = 131072, .link_weight = 3                                     \
+    .lower_tokens = 1600000, .bytes_per_token = 131072, .link_weight = 3, .give_way_s = 1                    \
   }
 
 struct sim_queue_result {

@@ -20,6 +20,7 @@ enum {
   OPT_LOWER_ROOM,
   OPT_LOAD_WEIGHED,
   OPT_LINK_WEIGHT,
+  OPT_GIVE_WAY,
   OPT_CHUNK,
   OPT_STEP_MS,
   OPT_STEP_TOKENS,
@@ -42,6 +43,7 @@ static const struct option table[] = {{"policy", required_argument, NULL, OPT_PO
                                       {"lower-capacity", required_argument, NULL, OPT_LOWER_ROOM},
                                       {"reload-cheaper", no_argument, NULL, OPT_LOAD_WEIGHED},
                                       {"link-weight", required_argument, NULL, OPT_LINK_WEIGHT},
+                                      {"give-way", required_argument, NULL, OPT_GIVE_WAY},
                                       {"chunk", required_argument, NULL, OPT_CHUNK},
                                       {"step-ms", required_argument, NULL, OPT_STEP_MS},
                                       {"step-tokens", required_argument, NULL, OPT_STEP_TOKENS},
@@ -69,6 +71,8 @@ static const char usage[] =
     "  --reload-cheaper       bring from below only what takes longer to compute\n"
     "  --link-weight X        what index counts a second of the link as, in seconds of the engine; 3 unless "
     "said\n"
+    "  --give-way S           at a door later programs give way to earlier ones if the link brings what they "
+    "lose within so many seconds; 1 unless said, 0: never\n"
     "  --chunk TOKENS         256 unless said\n"
     "  --step-ms MS, --step-tokens N  of a step of the engine, and of prompts in it; 6 and 2048 unless said\n"
     "  --alpha S, --beta S    prefill seconds a token, and a token squared; 3.2e-5 and 5.2e-10 unless said\n"
@@ -177,6 +181,8 @@ static bool take_machine(struct sim_queue_machine *machine, int option, const ch
     return sim_args_plain(text, 1, 1e9, &machine->bytes_per_token);
   case OPT_LINK_WEIGHT:
     return sim_args_plain(text, 0, 1e6, &machine->link_weight);
+  case OPT_GIVE_WAY:
+    return sim_args_plain(text, 0, 1e6, &machine->give_way_s);
   default:
     return machine->is_load_weighed = true;
   }

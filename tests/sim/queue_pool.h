@@ -31,6 +31,7 @@ struct sim_queue_pool {
   struct sim_queue_tier tier, lower; /* lower.capacity 0: there is none */
   struct sim_queue_link link;
   double link_weight;
+  double give_way_s;
   enum sim_queue_state *states; /* by program */
   uint64_t *answered_ns;        /* by program: its last answer */
   uint32_t taken;               /* chunks that are in no tier: they belong to such turns */

@@ -229,11 +229,13 @@ void sim_queue_report_json(const struct sim_queue_report *report, FILE *out)
   fprintf(out,
           "{\"programs\":%u,\"machine\":{\"alpha\":%g,\"beta\":%g,\"step_ms\":%g,\"step_tokens\":%u,\"pool_"
           "tokens\":%u,"
-          "\"lower_tokens\":%u,\"bytes_per_token\":%.0f,\"chunk_tokens\":%u,\"link_weight\":%g,\"reload_"
+          "\"lower_tokens\":%u,\"bytes_per_token\":%.0f,\"chunk_tokens\":%u,\"link_weight\":%g,\"give_way_"
+          "s\":%g,\"reload_"
           "cheaper\":%s},\"cells\":[",
           options->programs, machine->cost.alpha, machine->cost.beta, (double)machine->step_ns / 1e6,
           machine->step_tokens, machine->pool_tokens, machine->lower_tokens, machine->bytes_per_token,
-          options->chunk_tokens, machine->link_weight, machine->is_load_weighed ? "true" : "false");
+          options->chunk_tokens, machine->link_weight, machine->give_way_s,
+          machine->is_load_weighed ? "true" : "false");
   for (size_t c = 0; c < sim_queue_cells(options); c++) {
     struct cell cell = cell_of(options, c);
 

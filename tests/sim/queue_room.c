@@ -43,15 +43,29 @@ void sim_queue_room_ended(struct sim_queue_room *room, uint32_t program)
     room->ended[room->n_ended++] = program;
 }
 
-/* Lets go of the program that came last of those for which something is held that do not run or load. False: there is none that the asker may take from. */
-static bool release(struct sim_queue_room *room, const struct sim_queue_asker *asker)
+/* What is there of a program goes for one that came before it, at any price, if as many chunks as are asked for would soon be back. */
+static bool gives_way(const struct sim_queue_room *room, uint32_t program,
+                      const struct sim_queue_asker *asker, uint64_t now_ns)
 {
   const struct sim_queue_pool *pool = room->pool;
-  uint32_t least = asker->is_desperate ? 0 : room->ops->breaks_later ? asker->program + 1 : UINT32_MAX;
 
-  for (uint32_t i = pool->work->n_programs; i-- > 0 && i >= least;) {
+  return room->ops->price && program > asker->program && pool->lower.capacity > 0 &&
+         pool->lower.there[program] >= pool->tier.there[program] &&
+         sim_queue_link_would_take_s(&pool->link, asker->chunks * pool->bytes_per_chunk, now_ns) <=
+             pool->give_way_s;
+}
+
+/* Lets go of the program that came last of those for which something is held that do not run or load. False: there is none that the asker may take from. */
+static bool release(struct sim_queue_room *room, const struct sim_queue_asker *asker, uint64_t now_ns)
+{
+  const struct sim_queue_pool *pool = room->pool;
+
+  for (uint32_t i = pool->work->n_programs; i-- > 0;) {
     if (i == asker->program || pool->tier.holds[i] == 0 ||
         (pool->states[i] != SIM_QUEUE_AWAY && pool->states[i] != SIM_QUEUE_QUEUED))
+      continue;
+    if (!asker->is_desperate && !(room->ops->breaks_later && i > asker->program) &&
+        !gives_way(room, i, asker, now_ns))
       continue;
     if (room->ops->unpin)
       room->ops->unpin(room->policy, i);
@@ -78,17 +92,19 @@ static uint32_t ended_chunk(struct sim_queue_room *room)
 
 static bool evict_one(struct sim_queue_room *room, const struct sim_queue_asker *asker, uint64_t now_ns)
 {
+  struct sim_queue_pool *pool = room->pool;
   uint32_t chunk = ended_chunk(room);
 
   if (chunk == KVI_POLICY_NONE) {
-    chunk = sim_queue_tier_victim(&room->pool->tier, now_ns);
+    chunk = sim_queue_tier_victim(&pool->tier, now_ns);
     if (chunk == KVI_POLICY_NONE)
       return false;
     if (room->ops->price && !asker->is_desperate &&
+        !gives_way(room, pool->work->of_chunk[chunk], asker, now_ns) &&
         room->ops->price(room->policy, chunk, now_ns) > 1.0 / asker->chunks)
       return false;
   }
-  sim_queue_pool_evict(room->pool, chunk, now_ns);
+  sim_queue_pool_evict(pool, chunk, now_ns);
   return true;
 }
 
@@ -99,7 +115,7 @@ bool sim_queue_room_make(struct sim_queue_room *room, const struct sim_queue_ask
   if (room->ops->expire)
     room->ops->expire(room->policy, now_ns);
   while (sim_queue_pool_free(pool) + pool->tier.used - pool->tier.held < asker->chunks)
-    if (!release(room, asker))
+    if (!release(room, asker, now_ns))
       return false;
   while (sim_queue_pool_free(pool) < asker->chunks)
     if (!evict_one(room, asker, now_ns))

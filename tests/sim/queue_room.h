@@ -6,6 +6,8 @@
  * - If whoever is first would not fit even if all went that may, what is held for others is let go, that of the program that came last first: if nothing runs or loads, since nothing would change by waiting; or, where
  *   the policy says so, of programs that came later than the asker. Else nothing goes.
  * - The door, if the policy has prices: who asks loses a second for each second that it waits, shared by the chunks that it needs. What goes next goes only if keeping it saves less.
+ *   But what is below goes at any price, and is not held, for a program that came before its own, if the link would bring as many chunks as are asked for, behind what is on its way, within give_way_s: whoever came first is
+ *   to end first.
  *
  * Under a policy by request only the third holds, and there is nothing held. One thread.
  */

@@ -378,17 +378,23 @@ static void what_has_ended_goes_first(void **state)
 
 /*
  * Of 18 chunks 4 are program 0's, 4 program 1's, and 8 run, until after the others are back. Program 1 is back first, and is to have 12, for which all that may go is too little. Program 0 needs 6 more than it has: 2
- * are free, and 4 are those of program 1, which stay, unless whoever came first may take from who came later.
+ * are free, and 4 are those of program 1, which stay, unless whoever came first may take from who came later: at a door if a link brings them soon.
  */
 static void who_waits_keeps_its_context(void **state)
 {
   (void)state;
-  for (size_t i = 0; i < POLICIES; i++) {
+  for (size_t k = 0; k < 3 * POLICIES; k++) {
+    static const double bandwidths[] = {0, 10e3, 1e9};
+    const struct sim_queue_policy_ops *policy = policies[k % POLICIES];
+    double bandwidth = bandwidths[k / POLICIES];
+    bool gives_way = policy->breaks_later || (policy->price && bandwidth >= 1e9);
     struct sim_queue_machine machine = small_machine();
     struct sim_queue_work *work = no_work();
     struct sim_queue_result result;
 
     machine.pool_tokens = 18 * CHUNK;
+    machine.bandwidth = bandwidth;
+    machine.give_way_s = 1;
     add_program(work, 0);
     add_turn(work, 64, 1, 500);
     add_turn(work, 150, 10, 0);
@@ -397,10 +403,46 @@ static void who_waits_keeps_its_context(void **state)
     add_turn(work, 190, 1, 0);
     add_program(work, 200);
     add_turn(work, 4, 120, 0);
-    result = run(work, &machine, policies[i]);
-    if (!policies[i]->by_request)
-      assert_int_equal(result.hit_tokens, policies[i]->breaks_later ? 64 : 128);
-    assert_true(!policies[i]->breaks_later || result.jct_s[0] < 1);
+    result = run(work, &machine, policy);
+    if (!policy->by_request)
+      assert_int_equal(result.hit_tokens, gives_way ? 64 : 128);
+    assert_true(!gives_way || result.jct_s[0] < 1);
+    sim_queue_result_free(&result);
+  }
+}
+
+/*
+ * All three are in one step. Then program 1 is away for 300 ms, with 4 chunks that take seconds to compute, program 2 answers, and program 0 is back after 15 ms and needs 10, of which 7 are free. It came first, and what it
+ * takes is below: the link brings 10 chunks in 160 ms.
+ */
+static void a_door_gives_way_to_who_came_first(void **state)
+{
+  static const struct sim_queue_policy_ops *const ops[] = {&sim_queue_index, &sim_queue_lru_door};
+  static const double give_way_s[] = {0, 0.155, 0.165};
+
+  (void)state;
+  for (size_t i = 0; i < 6; i++) {
+    struct sim_queue_machine machine = small_machine();
+    struct sim_queue_work *work = no_work();
+    struct sim_queue_result result;
+
+    machine.cost.alpha = 0.5;
+    machine.step_tokens = 72;
+    machine.bandwidth = 1e6;
+    machine.link_weight = 1e6;
+    machine.give_way_s = give_way_s[i / 2];
+    machine.pool_tokens = (63 + 4 + 7) * CHUNK;
+    add_program(work, 0);
+    add_turn(work, 4, 1, 15);
+    add_turn(work, 150, 10, 0);
+    add_program(work, 0);
+    add_turn(work, 64, 1, 300);
+    add_turn(work, 80, 1, 0);
+    add_program(work, 0);
+    add_turn(work, 4, 1000, 0);
+    result = run(work, &machine, ops[i % 2]);
+    assert_int_equal(result.hit_tokens, i < 4 ? 64 : 16);
+    assert_int_equal(result.loaded_tokens, i < 4 ? 0 : 48);
     sim_queue_result_free(&result);
   }
 }
@@ -566,6 +608,7 @@ int main(void)
                                      cmocka_unit_test(a_door_weighs_who_waits),
                                      cmocka_unit_test(what_has_ended_goes_first),
                                      cmocka_unit_test(who_waits_keeps_its_context),
+                                     cmocka_unit_test(a_door_gives_way_to_who_came_first),
                                      cmocka_unit_test(made_programs),
                                      cmocka_unit_test(with_room_all_are_alike),
                                      cmocka_unit_test(made_programs_are_like_published_ones),
