@@ -210,9 +210,33 @@ static const struct sim_told *told_of(const struct sim_replay *replay, uint32_t 
   return replay->told ? &replay->told[event] : &nothing;
 }
 
-/* Those who are answered until then. */
-static void answer(struct cache *cache, const struct sim_replay *replay, uint64_t until_ns)
+/* Is the newer one a request of the same run that goes on from it? A last chunk that is not full is another one when it is. */
+static bool goes_on(const struct sim_trace *trace, const struct sim_request *from,
+                    const struct sim_request *newer)
 {
+  uint32_t full = from->input_tokens / trace->chunk_tokens,
+           whole = full < from->n_chunks ? full : from->n_chunks;
+
+  return newer->run == from->run && newer->agent == from->agent && newer->n_chunks >= whole &&
+         (whole == 0 || trace->refs[newer->first + whole - 1] == trace->refs[from->first + whole - 1]);
+}
+
+/* A client that did not wait for the answer waits for the newer one's: what is told of the older would be taken for that. */
+static bool is_overtaken(const struct sim_replay *replay, uint32_t event, uint32_t next)
+{
+  const struct sim_request *requests = replay->trace->requests;
+  const struct sim_event *events = replay->schedule->events;
+
+  for (uint32_t i = event + 1; i < next; i++)
+    if (goes_on(replay->trace, &requests[events[event].request], &requests[events[i].request]))
+      return true;
+  return false;
+}
+
+/* Those who are answered until the next event. */
+static void answer(struct cache *cache, const struct sim_replay *replay, uint32_t next)
+{
+  uint64_t until_ns = replay->schedule->events[next].at_ns;
   uint32_t event;
 
   while (cache->ops->answered && (event = sim_heap_top(cache->answers)) != SIM_NONE) {
@@ -223,6 +247,8 @@ static void answer(struct cache *cache, const struct sim_replay *replay, uint64_
     if (at_ns > (double)until_ns)
       return;
     sim_heap_remove(cache->answers, event);
+    if (is_overtaken(replay, event, next))
+      continue;
     if ((double)cache->clock_ns < at_ns)
       cache->clock_ns = (uint64_t)at_ns / TICK_NS * TICK_NS;
     used = used_of(cache, request, told_of(replay, event), hits_of(cache, request));
@@ -300,7 +326,7 @@ static kvs_status run_order(const struct sim_replay *replay, const struct sim_po
 
       if (i == replay->warm_up)
         cache.inserted = cache.evicted = 0;
-      answer(&cache, replay, event->at_ns);
+      answer(&cache, replay, i);
       sim_result_count(result, replay, i, use(&cache, request, told_of(replay, i), event->at_ns));
       if (cache.ops->answered)
         sim_heap_put(cache.answers, i, (double)cache.clock_ns + answer_ns(request));

@@ -288,6 +288,53 @@ static void what_counts(void **state)
   sim_trace_destroy(trace);
 }
 
+static void add_at(struct sim_trace *trace, uint64_t at_s, double api_s, const char *chain)
+{
+  struct sim_error error = {0};
+  struct sim_request request = {.at_us = at_s * 1000000,
+                                .input_tokens = (uint32_t)strlen(chain) * TESTING_BLOCK,
+                                .run = trace->n_runs - 1,
+                                .api_s = api_s,
+                                .think_s = -1};
+  uint64_t ids[MODEL_LENGTH];
+
+  for (size_t i = 0; chain[i]; i++)
+    ids[i] = (uint64_t)chain[i];
+  assert_int_equal(sim_trace_add(trace, &request, TESTING_BLOCK, ids, strlen(chain), &error), KVS_OK);
+}
+
+/*
+ * The first run's answer is given at 10 s, and pins for 2 s, but the run has gone on at 5 s and waits for another answer. So at 11 s, with room for three, both of its chunks go, and what was used at 7 s stays. If it has
+ * not gone on, the pin holds.
+ */
+static void answers_that_are_overtaken(void **state)
+{
+  (void)state;
+  for (int goes_on = 0; goes_on < 2; goes_on++) {
+    struct sim_trace *trace = testing_trace();
+    struct sim_schedule *schedule;
+    struct sim_error error = {0};
+    uint32_t hits[5];
+
+    add_at(trace, 0, 10, "a");
+    if (!goes_on)
+      assert_int_equal(sim_trace_run(trace, &error), KVS_OK);
+    add_at(trace, 5, 100, "ab");
+    assert_int_equal(sim_trace_run(trace, &error), KVS_OK);
+    add_at(trace, 7, -1, "c");
+    add_at(trace, 20, -1, "c");
+    assert_int_equal(sim_trace_run(trace, &error), KVS_OK);
+    add_at(trace, 11, -1, "de");
+    assert_int_equal(sim_schedule_create(trace, 1, 1, &schedule, &error), KVS_OK);
+    assert_int_equal(schedule->n, 5);
+    replay(trace, schedule, "fixed-ttl", 3, hits);
+    assert_int_equal(hits[1], 1);
+    assert_int_equal(hits[4], goes_on);
+    sim_schedule_destroy(schedule);
+    sim_trace_destroy(trace);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {cmocka_unit_test(like_the_models),
@@ -296,7 +343,8 @@ int main(void)
                                      cmocka_unit_test(sieve_spares_what_was_used),
                                      cmocka_unit_test(pins_go_before_last_use),
                                      cmocka_unit_test(the_oracle_weighs),
-                                     cmocka_unit_test(what_counts)};
+                                     cmocka_unit_test(what_counts),
+                                     cmocka_unit_test(answers_that_are_overtaken)};
 
   return cmocka_run_group_tests_name("sim/policies", tests, NULL, NULL);
 }
