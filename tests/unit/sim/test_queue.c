@@ -491,6 +491,31 @@ static void made_programs(void **state)
     }
 }
 
+static double mean_jct_s(const struct sim_queue_work *work, const struct sim_queue_policy_ops *policy)
+{
+  struct sim_queue_machine machine = SIM_QUEUE_MACHINE_DEFAULT;
+  struct sim_queue_result result;
+  double sum = 0;
+
+  assert_int_equal(sim_queue_run(work, &machine, policy, &result), KVS_OK);
+  for (uint32_t i = 0; i < result.programs; i++)
+    sum += result.jct_s[i] / result.programs;
+  sim_queue_result_free(&result);
+  return sum;
+}
+
+/* Too much load, and nothing below: without a door all lose their contexts to each other. It is one also as long as the node's policy goes by last use. */
+static void a_door_is_worth_something(void **state)
+{
+  struct sim_queue_work *work;
+
+  (void)state;
+  assert_int_equal(sim_queue_work_make(SIM_QUEUE_LIGHT, 1, 200, 1, 256, &work), KVS_OK);
+  assert_true(mean_jct_s(work, &sim_queue_lru_door) < 0.5 * mean_jct_s(work, &sim_queue_lru));
+  assert_true(mean_jct_s(work, &sim_queue_index) < 0.5 * mean_jct_s(work, &sim_queue_index_open));
+  sim_queue_work_destroy(work);
+}
+
 /* With room for all nobody ever goes, and it is the same for all who let in by the same rule. */
 static void with_room_all_are_alike(void **state)
 {
@@ -610,6 +635,7 @@ int main(void)
                                      cmocka_unit_test(who_waits_keeps_its_context),
                                      cmocka_unit_test(a_door_gives_way_to_who_came_first),
                                      cmocka_unit_test(made_programs),
+                                     cmocka_unit_test(a_door_is_worth_something),
                                      cmocka_unit_test(with_room_all_are_alike),
                                      cmocka_unit_test(made_programs_are_like_published_ones),
                                      cmocka_unit_test(too_large)};
