@@ -47,7 +47,7 @@ static bool has_place(const struct kvi_forest_node *node)
 
 static uint64_t children_of(const struct kvi_forest_node *node)
 {
-  return has_place(node) ? 0 : kvi_word48_get(&node->word_or_children);
+  return has_place(node) ? 0 : kvi_word48_get(&node->word_or_children) & ~KVI_FOREST_MARK;
 }
 
 /* ---- slots ---- */
@@ -61,7 +61,8 @@ static void leave(struct kvi_policy *forest, uint32_t handle)
   forest->n[node->group]--;
   forest->leave(forest, handle);
   node->place_or_holds = KVI_FOREST_NO_PLACE;
-  kvi_word48_set(&node->word_or_children, 0); /* a leaf */
+  kvi_word48_set(&node->word_or_children,
+                 kvi_word48_get(&node->word_or_children) & KVI_FOREST_MARK); /* a leaf */
 }
 
 /* If it may be evicted now: resident, a leaf, not held, not in already. */
@@ -258,6 +259,7 @@ uint32_t kvi_forest_remove(struct kvi_policy *forest, uint32_t handle)
   struct kvi_forest_node *node = &forest->nodes[handle];
 
   leave(forest, handle);
+  kvi_forest_mark(forest, handle, false);
   kvi_word48_set(&node->last_use, children_of(node) > 0 ? GONE : 0);
   return parent_leave(forest, handle);
 }

@@ -53,7 +53,8 @@ struct kvi_forest_node {
   uint32_t group : 1;
   uint32_t place_or_holds;    /* its place in the slots; KVI_FOREST_NO_PLACE; or held, and how often */
   struct kvi_word48 last_use; /* in ticks; 0: not resident */
-  struct kvi_word48 word_or_children; /* with a place: the order's own; without: children */
+  struct kvi_word48
+      word_or_children; /* with a place: the order's own; without: children and the order's mark */
 };
 
 /* What every policy begins with. */
@@ -97,6 +98,22 @@ bool kvi_forest_has_children(const struct kvi_policy *forest, uint32_t handle);
 uint32_t kvi_forest_parent(const struct kvi_policy *forest, uint32_t handle);
 
 /* ---- for orders ---- */
+
+/* A bit of the word that stays when a chunk loses its place and finds one again, until it is removed: above any number of children. Free to an order that uses no more of the word. */
+#define KVI_FOREST_MARK (UINT64_C(1) << 47)
+
+static inline bool kvi_forest_is_marked(const struct kvi_policy *forest, uint32_t handle)
+{
+  return (kvi_word48_get(&forest->nodes[handle].word_or_children) & KVI_FOREST_MARK) != 0;
+}
+
+static inline void kvi_forest_mark(struct kvi_policy *forest, uint32_t handle, bool is)
+{
+  struct kvi_word48 *word = &forest->nodes[handle].word_or_children;
+  uint64_t rest = kvi_word48_get(word) & ~KVI_FOREST_MARK;
+
+  kvi_word48_set(word, is ? rest | KVI_FOREST_MARK : rest);
+}
 
 /* Of an instant, which may be told again. Later instants have later ticks, even within the length of one; those that are told late may share one. */
 uint64_t kvi_forest_tick(struct kvi_policy *forest, uint64_t now_ns);

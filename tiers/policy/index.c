@@ -53,7 +53,7 @@ static void give_up(struct kvi_index *index, uint32_t branch, bool closed, uint6
     observe(index, own, kvi_classes_away, now_ns);
   kvi_shadow_left(&index->shadow, branch);
   kvi_branches_remove(index->branches, branch);
-  kvi_index_left(index, last);
+  kvi_index_left(index, last, closed);
 }
 
 /*
@@ -111,8 +111,8 @@ static void branch_set(struct kvi_index *index, uint32_t branch, const struct kv
   uint32_t before = own->last;
 
   kvi_branches_move(index->branches, branch, use->last);
-  if (use->last != KVI_POLICY_NONE && kvi_index_has_place(index, use->last))
-    kvi_word48_set(&index->forest.nodes[use->last].word_or_children, 0);
+  if (use->last != KVI_POLICY_NONE)
+    kvi_forest_mark(&index->forest, use->last, false);
   own->n_chunks = use->n_chunks;
   own->n_whole = use->n_whole;
   own->chunk_tokens = use->chunk_tokens > 0 ? use->chunk_tokens : KVI_INDEX_TOKENS;
@@ -121,7 +121,7 @@ static void branch_set(struct kvi_index *index, uint32_t branch, const struct kv
   own->cost = use->cost > 0 ? use->cost : 1;
   own->chunk_bytes = use->chunk_bytes > 0 ? use->chunk_bytes : (float)index->chunk_bytes;
   if (before != use->last)
-    kvi_index_left(index, before);
+    kvi_index_left(index, before, false);
 }
 
 /* Its program was not known when it came, and is now. */
@@ -238,36 +238,23 @@ static void index_insert(struct kvi_policy *policy, uint32_t chunk, uint32_t par
 /* What was left and is used again is not left any more. */
 static void index_touch(struct kvi_policy *policy, uint32_t chunk, uint64_t now_ns)
 {
-  struct kvi_forest_node *node = &policy->nodes[chunk];
-
   kvi_forest_touch(policy, chunk, now_ns);
-  if (kvi_index_has_place(kvi_index_of(policy), chunk))
-    kvi_word48_set(&node->word_or_children, 0);
+  kvi_forest_mark(policy, chunk, false);
 }
 
-static void index_move(struct kvi_policy *policy, uint32_t chunk, enum kvi_policy_group group)
-{
-  struct kvi_index *index = kvi_index_of(policy);
-
-  if (kvi_index_has_place(index, chunk))
-    index->entering_word = kvi_word48_get(&policy->nodes[chunk].word_or_children);
-  kvi_forest_move(policy, chunk, group);
-  index->entering_word = 0;
-}
-
-/* What is before a chunk that was left is left too, if nobody waits there. */
+/* What was left goes from its end on: the chunk before it is left too, if nobody waits there. */
 static uint32_t index_remove(struct kvi_policy *policy, uint32_t chunk)
 {
   struct kvi_index *index = kvi_index_of(policy);
-  uint32_t freed;
+  uint32_t parent = kvi_forest_parent(policy, chunk), freed;
+  bool left = kvi_forest_is_marked(policy, chunk);
 
   index->n_resident -= kvi_forest_is_resident(policy, chunk);
   kvi_index_leaf_gone(index, chunk);
-  if (kvi_index_has_place(index, chunk) && kvi_branches_at(index->branches, chunk) == KVI_BRANCH_NONE)
-    index->entering_word = kvi_word48_get(&policy->nodes[chunk].word_or_children);
   shorten(index, chunk, policy->latest_ns);
   freed = kvi_forest_remove(policy, chunk);
-  index->entering_word = 0;
+  if (left)
+    kvi_index_left(index, parent, false);
   return freed;
 }
 
@@ -519,7 +506,7 @@ const struct kvi_policy_ops kvi_policy_index = {
     .hold = kvi_forest_hold,
     .unhold = kvi_forest_unhold,
     .remove = index_remove,
-    .move = index_move,
+    .move = kvi_forest_move,
     .victim = kvi_index_victim,
     .info = kvi_index_info,
     .arrive = index_arrive,

@@ -30,9 +30,9 @@ static double prefill_s(double tokens, double from, double to)
   return tokens * (to - from) * (ALPHA + BETA * tokens * (to + from));
 }
 
-static uint64_t word_of(const struct kvi_index *index, uint32_t chunk)
+static bool is_waited_at(const struct kvi_index *index, uint32_t chunk)
 {
-  return kvi_word48_get(&index->forest.nodes[chunk].word_or_children);
+  return kvi_branches_at(index->branches, chunk) != KVI_BRANCH_NONE;
 }
 
 double kvi_index_branch_cost(const struct kvi_branch *branch, uint32_t from, uint32_t to)
@@ -70,7 +70,7 @@ static double price(const struct kvi_index *index, uint32_t chunk, uint64_t now_
   double sum = 0;
 
   if (branch == KVI_BRANCH_NONE)
-    return kvi_index_has_place(index, chunk) && word_of(index, chunk) != KVI_INDEX_IS_LEFT
+    return kvi_index_has_place(index, chunk) && !kvi_forest_is_marked(&index->forest, chunk)
                ? unknown_price(index, chunk, now_ns)
                : 0;
   for (uint32_t i = 0; i < SUMMED_MAX && branch != KVI_BRANCH_NONE; i++) {
@@ -99,12 +99,9 @@ void kvi_index_leaf_enter(struct kvi_policy *forest, uint32_t chunk)
 {
   struct kvi_index *index = kvi_index_of(forest);
   uint32_t group = forest->nodes[chunk].group;
-  bool left =
-      index->entering_word == KVI_INDEX_IS_LEFT && kvi_branches_at(index->branches, chunk) == KVI_BRANCH_NONE;
 
   kvi_forest_place(forest, group, forest->n[group] - 1, chunk);
-  kvi_word48_set(&forest->nodes[chunk].word_or_children, left ? KVI_INDEX_IS_LEFT : 0);
-  if (left)
+  if (kvi_forest_is_marked(forest, chunk) && !is_waited_at(index, chunk))
     left_add(index, chunk);
 }
 
@@ -122,14 +119,15 @@ static bool is_leaf_of(const struct kvi_index *index, uint32_t chunk, enum kvi_p
   return kvi_index_has_place(index, chunk) && index->forest.nodes[chunk].group == (uint32_t)group;
 }
 
-/* Nobody waits there any more, perhaps. */
-void kvi_index_left(struct kvi_index *index, uint32_t chunk)
+void kvi_index_left(struct kvi_index *index, uint32_t chunk, bool ended)
 {
-  if (chunk == KVI_POLICY_NONE || !kvi_index_has_place(index, chunk) ||
-      kvi_branches_at(index->branches, chunk) != KVI_BRANCH_NONE)
+  bool is_leaf = chunk != KVI_POLICY_NONE && kvi_index_has_place(index, chunk);
+
+  if (chunk == KVI_POLICY_NONE || (!is_leaf && !ended) || is_waited_at(index, chunk))
     return;
-  kvi_word48_set(&index->forest.nodes[chunk].word_or_children, KVI_INDEX_IS_LEFT);
-  left_add(index, chunk);
+  kvi_forest_mark(&index->forest, chunk, true);
+  if (is_leaf)
+    left_add(index, chunk);
 }
 
 /* What was cheap, and went, is followed by the chunk before it, which costs a little less to compute. */
@@ -195,8 +193,8 @@ static uint32_t left_behind(struct kvi_index *index, enum kvi_policy_group group
   for (uint32_t looked = 0; looked < LOOKED_MAX && left->n > 0; looked++) {
     uint32_t chunk = left->chunks[left->first];
 
-    if (is_leaf_of(index, chunk, group) && word_of(index, chunk) == KVI_INDEX_IS_LEFT &&
-        kvi_branches_at(index->branches, chunk) == KVI_BRANCH_NONE)
+    if (is_leaf_of(index, chunk, group) && kvi_forest_is_marked(&index->forest, chunk) &&
+        !is_waited_at(index, chunk))
       return chunk;
     left->first = (left->first + 1) % KVI_INDEX_LEFT;
     left->n--;

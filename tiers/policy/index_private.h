@@ -13,9 +13,6 @@
   256u /* chunks that were left behind; a ring, so the oldest is forgotten first, and found by the sample then */
 #define KVI_INDEX_TOKENS 256.0f /* of a chunk of which nobody said */
 
-/* The order's word of a leaf at which nobody waits any more: its program has gone on elsewhere, or ended, and nobody used the leaf since. */
-#define KVI_INDEX_IS_LEFT 1u
-
 struct kvi_index_left {
   uint32_t chunks[KVI_INDEX_LEFT];
   uint32_t first, n;
@@ -36,8 +33,6 @@ struct kvi_index {
   uint64_t n_resident;
   double chunk_bytes; /* of those inserted of late, on average */
   double first_value; /* of the first chunks of requests of late, on average: seconds for each byte */
-  uint64_t
-      entering_word; /* the order's word of a chunk that becomes a leaf just now: 0, or KVI_INDEX_IS_LEFT */
   uint32_t
       learning; /* the branch that is next to be observed for the curves that are being built; KVI_BRANCH_NONE: none are */
   uint64_t random;
@@ -71,8 +66,11 @@ static inline struct kvi_class_wait kvi_index_request(uint64_t program)
 /* For the forest. */
 void kvi_index_leaf_enter(struct kvi_policy *forest, uint32_t chunk);
 void kvi_index_leaf_leave(struct kvi_policy *forest, uint32_t chunk);
-/* Nobody waits there any more, perhaps. KVI_POLICY_NONE is fine. */
-void kvi_index_left(struct kvi_index *index, uint32_t chunk);
+/*
+ * Who waited there has gone on elsewhere, or has ended: if nobody else waits there the chunk is marked (forest.h) as left, until somebody uses it. KVI_POLICY_NONE is fine. ended: also if it is held or others
+ * go on behind it, for when that is over; else who goes on behind it may be the same.
+ */
+void kvi_index_left(struct kvi_index *index, uint32_t chunk, bool ended);
 /* About to be removed, with its parent still known. */
 void kvi_index_leaf_gone(struct kvi_index *index, uint32_t chunk);
 
@@ -86,6 +84,7 @@ uint32_t kvi_index_victim(struct kvi_policy *policy, enum kvi_policy_group group
 bool kvi_index_admits(struct kvi_policy *policy, enum kvi_policy_group group,
                       const struct kvi_policy_use *use, uint32_t n, uint64_t now_ns);
 void kvi_index_info(const struct kvi_policy *policy, uint32_t chunk, struct kvi_policy_info *info_p);
+
 /* ---- index_waiters.c: the ops of these names ---- */
 
 uint32_t kvi_index_waiters(const struct kvi_policy *policy);

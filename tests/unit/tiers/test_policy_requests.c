@@ -76,6 +76,39 @@ static void left_and_read(void **state)
   assert_int_equal(evict(world), other);
 }
 
+/* What ends while it is held, or while another goes on behind it, is known to have ended when that is over. */
+static void ended_while_held(void **state)
+{
+  struct world *world = *state;
+
+  for (uint32_t how = 0; how < 3; how++) {
+    uint32_t ended = chain(world, KVI_POLICY_NONE, 3), other = chain(world, KVI_POLICY_NONE, 1), behind = 0;
+
+    wait_at(world, 1, ended, 3, KVI_WAIT_TOOL, 0, 0);
+    wait_at(world, 2, other, 1, KVI_WAIT_TOOL, 0, 0);
+    if (how == 2)
+      behind = chain(world, ended, 1);
+    else
+      ops->hold(world->policy, ended);
+    ops->close(world->policy, 1, world->now);
+    if (how == 2)
+      (void)ops->remove(world->policy, behind);
+    else
+      ops->unhold(world->policy, ended);
+    if (how == 1) { /* used again: not any more */
+      ops->hold(world->policy, ended);
+      ops->close(world->policy, 1, world->now);
+      ops->touch(world->policy, ended, world->now + 1000 * SECOND);
+      ops->unhold(world->policy, ended);
+    }
+    world->now += 1000 * SECOND;
+    assert_int_equal(evict(world), how == 1 ? other : ended);
+    while (evict(world) != KVI_POLICY_NONE)
+      ;
+    ops->close(world->policy, 2, world->now);
+  }
+}
+
 /* Fresh chunks of many requests do not hide what was left behind. */
 static void fresh_hide_nothing(void **state)
 {
@@ -327,6 +360,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(said_nothing_of, setup, teardown),
       cmocka_unit_test_setup_teardown(left_and_read, setup, teardown),
+      cmocka_unit_test_setup_teardown(ended_while_held, setup, teardown),
       cmocka_unit_test_setup_teardown(fresh_hide_nothing, setup, teardown),
       cmocka_unit_test_setup_teardown(stored_bit_by_bit, setup, teardown),
       cmocka_unit_test_setup_teardown(behind_a_hole, setup, teardown),
