@@ -331,14 +331,21 @@ static void index_arrive(struct kvi_policy *policy, const struct kvi_policy_use 
   }
 }
 
-/* A branch that grows long after anything was heard of it is back, too: its client does not look up. */
+/* A branch that grows long after anything was heard of it, and had stored all of its prompt: its client does not look up, and is back. */
+static bool is_back_by_growing(const struct kvi_branch *branch, uint64_t now_ns)
+{
+  bool is_storing = !branch->answered && branch->n_chunks < branch->n_whole;
+
+  return !is_storing && now_ns >= branch->seen_ns + SAME_NS;
+}
+
 static void index_extend(struct kvi_policy *policy, const struct kvi_policy_use *use, uint64_t now_ns)
 {
   struct kvi_index *index = kvi_index_of(policy);
   bool is_whole;
   uint32_t branch = kvi_extended(policy, index->branches, use, &is_whole);
 
-  if (branch != KVI_BRANCH_NONE && now_ns >= kvi_branch(index->branches, branch)->seen_ns + SAME_NS)
+  if (branch != KVI_BRANCH_NONE && is_back_by_growing(kvi_branch(index->branches, branch), now_ns))
     come_back(index, branch, use, now_ns);
   else if (branch != KVI_BRANCH_NONE)
     go_on(index, branch, use, now_ns);

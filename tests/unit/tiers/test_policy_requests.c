@@ -205,6 +205,20 @@ static void puts_alone(void **state)
   assert_true(waiter.waits_s == 300);
 }
 
+/* A request may wait for long until it has its turn and stores what is missing: nobody is back by that. */
+static void stored_late(void **state)
+{
+  struct world *world = *state;
+  struct kvi_policy_use use = {.program = 5, .last = KVI_POLICY_NONE, .n_whole = 10};
+  struct kvi_policy_waiter waiter;
+
+  ops->arrive(world->policy, &use, world->now);
+  world->now += 300 * SECOND;
+  extend_at(world, 5, chain(world, KVI_POLICY_NONE, 5), 5);
+  assert_true(ops->waiter(world->policy, 0, &waiter, world->now));
+  assert_true(waiter.waits_s == 300 && waiter.n_chunks == 5 && waiter.n_whole == 10);
+}
+
 /* A program on many ranks has a chain in each of their spaces; what it says without chunks is of all of them. */
 static void many_spaces(void **state)
 {
@@ -367,6 +381,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(looked_up_often, setup, teardown),
       cmocka_unit_test_setup_teardown(asked_for_again, setup, teardown),
       cmocka_unit_test_setup_teardown(puts_alone, setup, teardown),
+      cmocka_unit_test_setup_teardown(stored_late, setup, teardown),
       cmocka_unit_test_setup_teardown(many_spaces, setup, teardown),
       cmocka_unit_test_setup_teardown(claims, setup, teardown),
       cmocka_unit_test_setup_teardown(named_when_answered, setup, teardown),
