@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/sim/read.h"
+#include "client/traces/read.h"
 #include "tests/sim/replay.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

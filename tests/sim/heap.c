@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/sim/trace.h"
+#include "client/traces/trace.h"
 
 struct entry {
   double number;

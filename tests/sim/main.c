@@ -3,12 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/traces/schedule.h"
 #include "tests/sim/options.h"
 #include "tests/sim/picture.h"
 #include "tests/sim/progress.h"
 #include "tests/sim/queue_main.h"
 #include "tests/sim/report.h"
-#include "tests/sim/schedule.h"
 
 /* What is under way, for the bar. */
 struct under_way {

@@ -2,9 +2,9 @@
 #ifndef KVASIR_SIM_OPTIONS_H
 #define KVASIR_SIM_OPTIONS_H
 
-#include "tests/sim/read.h"
+#include "client/traces/read.h"
+#include "client/traces/runs.h"
 #include "tests/sim/replay.h"
-#include "tests/sim/runs.h"
 
 #define SIM_POLICIES_MAX   16u
 #define SIM_CAPACITIES_MAX 32u

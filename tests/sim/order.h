@@ -10,9 +10,9 @@
 #ifndef KVASIR_SIM_ORDER_H
 #define KVASIR_SIM_ORDER_H
 
-#include "tests/sim/cost.h"
-#include "tests/sim/hints.h"
-#include "tests/sim/trace.h"
+#include "client/traces/cost.h"
+#include "client/traces/hints.h"
+#include "client/traces/trace.h"
 #include "tiers/policy/policy.h"
 
 struct sim_setting {

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "tests/sim/error.h"
+#include "client/traces/error.h"
 
 /* draw: writes it to out. KVS_ERR_SYSTEM: the file cannot be written, or was not whole. */
 kvs_status sim_picture_write(const char *path, void (*draw)(const void *what, FILE *out), const void *what,

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "client/traces/trace.h"
 #include "tests/sim/heap.h"
 #include "tests/sim/queue_room.h"
-#include "tests/sim/trace.h"
 
 /* A turn that is under way. */
 struct job {

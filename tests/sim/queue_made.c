@@ -7,7 +7,7 @@
  */
 #include "base/array.h"
 #include "base/clock.h"
-#include "tests/sim/draw.h"
+#include "client/traces/draw.h"
 #include "tests/sim/queue_work.h"
 
 #define TOOLS_MAX     4u

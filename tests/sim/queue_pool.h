@@ -10,7 +10,7 @@
 
 #include <stdbool.h>
 
-#include "tests/sim/cost.h"
+#include "client/traces/cost.h"
 #include "tests/sim/queue_link.h"
 #include "tests/sim/queue_tier.h"
 

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#include "tests/sim/error.h"
+#include "client/traces/error.h"
 #include "tiers/policy/policy.h"
 
 struct sim_queue_turn {

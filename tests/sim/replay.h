@@ -2,8 +2,8 @@
 #ifndef KVASIR_SIM_REPLAY_H
 #define KVASIR_SIM_REPLAY_H
 
+#include "client/traces/schedule.h"
 #include "tests/sim/order.h"
-#include "tests/sim/schedule.h"
 
 /* Sums over the requests that count: all but those of the warm-up. */
 struct sim_result {

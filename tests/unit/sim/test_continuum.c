@@ -1,5 +1,5 @@
 /* Continuum's time to live as its paper has it; the intervals that the reports give. */
-#include "testing.h"
+#include "tests/unit/traces/testing.h"
 
 #include <math.h>
 

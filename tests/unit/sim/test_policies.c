@@ -1,5 +1,5 @@
 /* The policies against models that share no code with them, request by request; and what holds for all of them. */
-#include "testing.h"
+#include "tests/unit/traces/testing.h"
 
 #include "base/rand.h"
 #include "model.h"

@@ -1,7 +1,7 @@
 /* The engine of the queueing mode against what a hand can compute; orders of link and queue; nothing is lost or twice; seeds. */
 #include <math.h>
 
-#include "testing.h"
+#include "tests/unit/traces/testing.h"
 
 #include "tests/sim/queue_engine.h"
 

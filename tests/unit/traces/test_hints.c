@@ -5,7 +5,7 @@
 #include "testing.h"
 
 #include "base/clock.h"
-#include "tests/sim/hints.h"
+#include "client/traces/hints.h"
 
 #define RUNS     50u
 #define REQUESTS 400u

@@ -1,6 +1,6 @@
-/* tests/sim/read_mooncake.c: a request a line: timestamp in ms, input_length, output_length, hash_ids of blocks of 512 tokens. */
-#include "tests/sim/read.h"
-#include "tests/sim/read_json.h"
+/* client/traces/read_mooncake.c: a request a line: timestamp in ms, input_length, output_length, hash_ids of blocks of 512 tokens. */
+#include "client/traces/read.h"
+#include "client/traces/read_json.h"
 
 #define BLOCK_TOKENS 512u
 

@@ -1,17 +1,17 @@
 /*
- * tests/sim/trace.h: a workload in memory: requests in runs, each with the chain of chunks of its prompt.
+ * client/traces/trace.h: a workload in memory: requests in runs, each with the chain of chunks of its prompt.
  *
  * A chunk is the KV of `chunk_tokens` tokens behind a certain prefix. Chunks have numbers from 0 on; a parent has a lower number than its
  * children. Everything lies in flat arrays, which grow while a trace is read and are only read after that: any number of threads then.
  */
-#ifndef KVASIR_SIM_TRACE_H
-#define KVASIR_SIM_TRACE_H
+#ifndef KVASIR_CLIENT_TRACES_TRACE_H
+#define KVASIR_CLIENT_TRACES_TRACE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "tests/sim/error.h"
+#include "client/traces/error.h"
 
 #define SIM_NONE         UINT32_MAX
 #define SIM_CHUNKS_MAX   (1u << 30)
@@ -52,6 +52,8 @@ struct sim_trace {
   size_t n_refs;
   uint32_t *parent; /* by chunk; SIM_NONE: it begins a prompt */
   uint32_t *depth;  /* by chunk; 0: it begins a prompt */
+  uint64_t *
+      id; /* by chunk: made of its blocks' ids, and of the scope where it begins a prompt: with those of all chunks before it, it says which chunk it is */
   uint32_t n_chunks;
   struct sim_run *runs;
   uint32_t n_runs;

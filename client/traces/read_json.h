@@ -1,12 +1,12 @@
-/* tests/sim/read_json.h: what the readers have in common: lines, and fields of a JSON object within bounds. */
-#ifndef KVASIR_SIM_READ_JSON_H
-#define KVASIR_SIM_READ_JSON_H
+/* client/traces/read_json.h: what the readers have in common: lines, and fields of a JSON object within bounds. */
+#ifndef KVASIR_CLIENT_TRACES_READ_JSON_H
+#define KVASIR_CLIENT_TRACES_READ_JSON_H
 
 #include <stdint.h>
 
 #include <cjson/cJSON.h>
 
-#include "tests/sim/error.h"
+#include "client/traces/error.h"
 
 /* Where the reader is, for errors. */
 struct sim_place {

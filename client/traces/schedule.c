@@ -1,4 +1,4 @@
-#include "tests/sim/schedule.h"
+#include "client/traces/schedule.h"
 
 #include <stdlib.h>
 #include <string.h>

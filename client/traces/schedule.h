@@ -1,8 +1,8 @@
-/* tests/sim/schedule.h: when each request comes, and when each of its chunks is needed next. */
-#ifndef KVASIR_SIM_SCHEDULE_H
-#define KVASIR_SIM_SCHEDULE_H
+/* client/traces/schedule.h: when each request comes, and when each of its chunks is needed next. */
+#ifndef KVASIR_CLIENT_TRACES_SCHEDULE_H
+#define KVASIR_CLIENT_TRACES_SCHEDULE_H
 
-#include "tests/sim/trace.h"
+#include "client/traces/trace.h"
 
 #define SIM_STARTS_PER_HOUR                                                                                  \
   (692.0 / 24) /* of runs at load 1: all runs of the published collection within a day */

@@ -1,8 +1,8 @@
 /* Duplicates, groups and halves of runs; their starts; the open working set. */
 #include "testing.h"
 
-#include "tests/sim/runs.h"
-#include "tests/sim/schedule.h"
+#include "client/traces/runs.h"
+#include "client/traces/schedule.h"
 
 /* A run of n requests, whose lengths follow from `kind`; the last `own` of them are its own. */
 static void add_run(struct sim_trace *trace, uint32_t kind, uint32_t n, uint32_t own)

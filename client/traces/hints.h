@@ -1,8 +1,8 @@
-/* tests/sim/hints.h: what a harness would tell of each request of a trace: seeded, and without the future but for a noisy guess of the next return, and the end of a run, which a harness knows and a person's client does not. */
-#ifndef KVASIR_SIM_HINTS_H
-#define KVASIR_SIM_HINTS_H
+/* client/traces/hints.h: what a harness would tell of each request of a trace: seeded, and without the future but for a noisy guess of the next return, and the end of a run, which a harness knows and a person's client does not. */
+#ifndef KVASIR_CLIENT_TRACES_HINTS_H
+#define KVASIR_CLIENT_TRACES_HINTS_H
 
-#include "tests/sim/schedule.h"
+#include "client/traces/schedule.h"
 
 enum sim_hint_level {
   SIM_HINTS_NONE = 0, /* programs are not named, either */

@@ -1,4 +1,4 @@
-#include "tests/sim/runs.h"
+#include "client/traces/runs.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,11 +1,11 @@
-#include "tests/sim/hints.h"
+#include "client/traces/hints.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/array.h"
 #include "base/clock.h"
-#include "tests/sim/draw.h"
+#include "client/traces/draw.h"
 
 #define NOISE_SIGMA   0.7 /* of the logarithm of what is announced */
 #define ABSENT        0.3

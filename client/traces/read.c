@@ -1,5 +1,5 @@
-/* tests/sim/read.c: files, folders and archives, packed or not, to the reader of their format. */
-#include "tests/sim/read.h"
+/* client/traces/read.c: files, folders and archives, packed or not, to the reader of their format. */
+#include "client/traces/read.h"
 
 #include <dirent.h>
 #include <errno.h>

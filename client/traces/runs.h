@@ -1,8 +1,8 @@
-/* tests/sim/runs.h: which runs are the same one, and which are nearly. */
-#ifndef KVASIR_SIM_RUNS_H
-#define KVASIR_SIM_RUNS_H
+/* client/traces/runs.h: which runs are the same one, and which are nearly. */
+#ifndef KVASIR_CLIENT_TRACES_RUNS_H
+#define KVASIR_CLIENT_TRACES_RUNS_H
 
-#include "tests/sim/trace.h"
+#include "client/traces/trace.h"
 
 #define SIM_COMPARED_MAX 16384u /* runs, since each is compared with each */
 

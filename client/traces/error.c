@@ -1,4 +1,4 @@
-#include "tests/sim/error.h"
+#include "client/traces/error.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,11 +1,11 @@
 /*
- * tests/sim/read_bailian.c: a request a line: chat_id, parent_chat_id (-1: none), timestamp in s, type, turn, hash_ids of blocks of 16 tokens, and
+ * client/traces/read_bailian.c: a request a line: chat_id, parent_chat_id (-1: none), timestamp in s, type, turn, hash_ids of blocks of 16 tokens, and
  * input_length and output_length where they are there. A run is a chat with all that say they follow it.
  */
 #include <stdlib.h>
 
-#include "tests/sim/read.h"
-#include "tests/sim/read_json.h"
+#include "client/traces/read.h"
+#include "client/traces/read_json.h"
 
 #define BLOCK_TOKENS 16u
 #define CHAT_MAX     (UINT64_C(1) << 53)

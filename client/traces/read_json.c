@@ -1,4 +1,4 @@
-#include "tests/sim/read_json.h"
+#include "client/traces/read_json.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/sim/read.h"
+#include "client/traces/read.h"
 
 #define ID_MAX (UINT64_C(1) << 53) /* doubles, which JSON's numbers are here, are exact below */
 

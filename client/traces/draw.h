@@ -1,6 +1,6 @@
-/* tests/sim/draw.h: numbers at random, from a splitmix state that a seed begins. */
-#ifndef KVASIR_SIM_DRAW_H
-#define KVASIR_SIM_DRAW_H
+/* client/traces/draw.h: numbers at random, from a splitmix state that a seed begins. */
+#ifndef KVASIR_CLIENT_TRACES_DRAW_H
+#define KVASIR_CLIENT_TRACES_DRAW_H
 
 #include <math.h>
 

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "tests/sim/read.h"
+#include "client/traces/read.h"
 
 static struct sim_trace *trace;
 static struct sim_error error;

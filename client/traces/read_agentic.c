@@ -1,11 +1,11 @@
 /*
- * tests/sim/read_agentic.c: one run of an agent as one JSON object: block_size, and requests with t in s since its start, in, out, hash_ids (local to the
+ * client/traces/read_agentic.c: one run of an agent as one JSON object: block_size, and requests with t in s since its start, in, out, hash_ids (local to the
  * file), stop, api_time, think_time. A request of type "subagent" has requests of its own, their t counted from its t.
  */
 #include <string.h>
 
-#include "tests/sim/read.h"
-#include "tests/sim/read_json.h"
+#include "client/traces/read.h"
+#include "client/traces/read_json.h"
 
 #define NESTING_MAX 8u
 

@@ -1,6 +1,6 @@
 /* testing.h: cmocka with its prerequisites, and traces made of small numbers. */
-#ifndef KVI_TESTS_UNIT_SIM_TESTING_H
-#define KVI_TESTS_UNIT_SIM_TESTING_H
+#ifndef KVI_TESTS_UNIT_TRACES_TESTING_H
+#define KVI_TESTS_UNIT_TRACES_TESTING_H
 
 #include <math.h>
 #include <setjmp.h>
@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "tests/sim/trace.h"
+#include "client/traces/trace.h"
 
 #define TESTING_BLOCK 16u
 

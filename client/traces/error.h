@@ -1,6 +1,6 @@
-/* tests/sim/error.h: why something could not be done, in words for whoever gave the input. */
-#ifndef KVASIR_SIM_ERROR_H
-#define KVASIR_SIM_ERROR_H
+/* client/traces/error.h: why something could not be done, in words for whoever gave the input. */
+#ifndef KVASIR_CLIENT_TRACES_ERROR_H
+#define KVASIR_CLIENT_TRACES_ERROR_H
 
 #include <stddef.h>
 

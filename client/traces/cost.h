@@ -1,6 +1,6 @@
-/* tests/sim/cost.h: what computing a prompt costs: linear in its tokens, and quadratic by attention. */
-#ifndef KVASIR_SIM_COST_H
-#define KVASIR_SIM_COST_H
+/* client/traces/cost.h: what computing a prompt costs: linear in its tokens, and quadratic by attention. */
+#ifndef KVASIR_CLIENT_TRACES_COST_H
+#define KVASIR_CLIENT_TRACES_COST_H
 
 /*
  * alpha: seconds a token. beta: seconds a token squared. The defaults are those of policy tables for a model like Llama 3 70B: 4.4e-5 s a token;

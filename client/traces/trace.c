@@ -1,4 +1,4 @@
-#include "tests/sim/trace.h"
+#include "client/traces/trace.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +40,7 @@ void sim_trace_destroy(struct sim_trace *trace)
   free(trace->refs);
   free(trace->parent);
   free(trace->depth);
+  free(trace->id);
   free(trace->runs);
   free(trace->map);
   free(trace);
@@ -130,6 +131,7 @@ static uint32_t chunk_of(struct sim_trace *trace, uint32_t parent, uint64_t id)
   if (slot->chunk == SIM_NONE) {
     *slot = (struct sim_map_slot){.id = id, .parent = below, .chunk = trace->n_chunks};
     trace->parent[trace->n_chunks] = parent;
+    trace->id[trace->n_chunks] = parent == SIM_NONE ? mix(SCOPE_FIRST - trace->scope, id) : id;
     trace->depth[trace->n_chunks] = parent == SIM_NONE ? 0 : trace->depth[parent] + 1;
     trace->n_chunks++;
   }
@@ -140,13 +142,14 @@ static uint32_t chunk_of(struct sim_trace *trace, uint32_t parent, uint64_t id)
 
 static bool make_room(struct sim_trace *trace, size_t chunks)
 {
-  size_t room = trace->room_chunks;
+  size_t room = trace->room_chunks, same = room;
 
   if (!grow((void **)&trace->requests, sizeof *trace->requests, trace->n_requests, 1, &trace->room_requests,
             SIM_REQUESTS_MAX) ||
       !grow((void **)&trace->refs, sizeof *trace->refs, trace->n_refs, chunks, &trace->room_refs,
             SIZE_MAX / 8) ||
-      !grow((void **)&trace->parent, sizeof *trace->parent, trace->n_chunks, chunks, &room, SIM_CHUNKS_MAX))
+      !grow((void **)&trace->parent, sizeof *trace->parent, trace->n_chunks, chunks, &room, SIM_CHUNKS_MAX) ||
+      !grow((void **)&trace->id, sizeof *trace->id, trace->n_chunks, chunks, &same, SIM_CHUNKS_MAX))
     return false;
   return grow((void **)&trace->depth, sizeof *trace->depth, trace->n_chunks, chunks, &trace->room_chunks,
               SIM_CHUNKS_MAX) &&

@@ -1,13 +1,13 @@
 /*
- * tests/sim/read.h: traces as they are published, into memory (docs/simulator.md says what each format is).
+ * client/traces/read.h: traces as they are published, into memory (docs/simulator.md says what each format is).
  *
  * Input is another's: what is wrong ends with a sentence that names file and line, never with a crash or with half of a number. Bounds: a file of SIM_FILE_MAX
  * bytes once it is unpacked, a request of SIM_TOKENS_MAX tokens.
  */
-#ifndef KVASIR_SIM_READ_H
-#define KVASIR_SIM_READ_H
+#ifndef KVASIR_CLIENT_TRACES_READ_H
+#define KVASIR_CLIENT_TRACES_READ_H
 
-#include "tests/sim/trace.h"
+#include "client/traces/trace.h"
 
 #define SIM_FILE_MAX (UINT64_C(4) << 30)
 #define SIM_LINE_MAX (64u << 20)
