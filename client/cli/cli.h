@@ -59,7 +59,7 @@ struct cli_command {
 
 extern const struct cli_command cli_ping, cli_stats, cli_tiers, cli_ls, cli_put, cli_get, cli_evict,
     cli_programs, cli_pins, cli_price, cli_why_miss, cli_config, cli_bench, cli_codec, cli_completion,
-    cli_tenants, cli_token;
+    cli_tenants, cli_token, cli_replay;
 extern const struct cli_command *const cli_commands[]; /* NULL ends it */
 /* What every command takes, and of that what one takes that asks no node. */
 extern const struct cli_option cli_common_options[], cli_local_options[];
@@ -120,6 +120,7 @@ char *cli_time_text(double seconds, char text[CLI_SIZE_TEXT]);
 /* A bar on stderr while it is a terminal and the work takes longer than a moment. */
 struct cli_progress {
   const char *what;
+  const char *unit; /* of what is counted; NULL: bytes. Set after the start */
   uint64_t total, shown_ns, started_ns;
   bool shown;
 };

@@ -1,4 +1,5 @@
 /* client/cli/output.c: tables, JSON and progress. */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -178,8 +179,12 @@ void cli_progress_at(struct cli_progress *progress, uint64_t done)
   fprintf(stderr, "\r\033[K%s ", progress->what);
   if (progress->total > 0)
     fprintf(stderr, "[%s] %3.0f%% ", bar, part * 100);
-  fprintf(stderr, "%s, %s/s", cli_size_text((double)done, done_text),
-          cli_size_text((double)done * 1e9 / (double)(now - progress->started_ns), speed_text));
+  if (progress->unit != NULL)
+    fprintf(stderr, "%" PRIu64 " %s, %.0f/s", done, progress->unit,
+            (double)done * 1e9 / (double)(now - progress->started_ns));
+  else
+    fprintf(stderr, "%s, %s/s", cli_size_text((double)done, done_text),
+            cli_size_text((double)done * 1e9 / (double)(now - progress->started_ns), speed_text));
   progress->shown = true;
   progress->shown_ns = now;
 }

@@ -134,3 +134,25 @@ out:
   free(last);
   return error->status;
 }
+
+/* Is the newer one a request of the same run that goes on from it? A last chunk that is not full is another one when it is. */
+static bool goes_on(const struct sim_trace *trace, const struct sim_request *from,
+                    const struct sim_request *newer)
+{
+  uint32_t full = from->input_tokens / trace->chunk_tokens,
+           whole = full < from->n_chunks ? full : from->n_chunks;
+
+  return newer->run == from->run && newer->agent == from->agent && newer->n_chunks >= whole &&
+         (whole == 0 || trace->refs[newer->first + whole - 1] == trace->refs[from->first + whole - 1]);
+}
+
+bool sim_schedule_is_overtaken(const struct sim_trace *trace, const struct sim_schedule *schedule,
+                               uint32_t event, uint32_t end)
+{
+  const struct sim_request *request = &trace->requests[schedule->events[event].request];
+
+  for (uint32_t i = event + 1; i < end; i++)
+    if (goes_on(trace, request, &trace->requests[schedule->events[i].request]))
+      return true;
+  return false;
+}

@@ -29,4 +29,11 @@ kvs_status sim_schedule_create(const struct sim_trace *trace, uint64_t seed, dou
                                struct sim_schedule **schedule_p, struct sim_error *error);
 void sim_schedule_destroy(struct sim_schedule *schedule);
 
+/*
+ * Has the event's run gone on from its prompt before the event number `end`? A client that did not wait for the answer waits for the newer one's: what is told of the
+ * older would be taken for that.
+ */
+bool sim_schedule_is_overtaken(const struct sim_trace *trace, const struct sim_schedule *schedule,
+                               uint32_t event, uint32_t end);
+
 #endif

@@ -210,29 +210,6 @@ static const struct sim_told *told_of(const struct sim_replay *replay, uint32_t 
   return replay->told ? &replay->told[event] : &nothing;
 }
 
-/* Is the newer one a request of the same run that goes on from it? A last chunk that is not full is another one when it is. */
-static bool goes_on(const struct sim_trace *trace, const struct sim_request *from,
-                    const struct sim_request *newer)
-{
-  uint32_t full = from->input_tokens / trace->chunk_tokens,
-           whole = full < from->n_chunks ? full : from->n_chunks;
-
-  return newer->run == from->run && newer->agent == from->agent && newer->n_chunks >= whole &&
-         (whole == 0 || trace->refs[newer->first + whole - 1] == trace->refs[from->first + whole - 1]);
-}
-
-/* A client that did not wait for the answer waits for the newer one's: what is told of the older would be taken for that. */
-static bool is_overtaken(const struct sim_replay *replay, uint32_t event, uint32_t next)
-{
-  const struct sim_request *requests = replay->trace->requests;
-  const struct sim_event *events = replay->schedule->events;
-
-  for (uint32_t i = event + 1; i < next; i++)
-    if (goes_on(replay->trace, &requests[events[event].request], &requests[events[i].request]))
-      return true;
-  return false;
-}
-
 /* Those who are answered until the next event. */
 static void answer(struct cache *cache, const struct sim_replay *replay, uint32_t next)
 {
@@ -247,7 +224,7 @@ static void answer(struct cache *cache, const struct sim_replay *replay, uint32_
     if (at_ns > (double)until_ns)
       return;
     sim_heap_remove(cache->answers, event);
-    if (is_overtaken(replay, event, next))
+    if (sim_schedule_is_overtaken(replay->trace, replay->schedule, event, next))
       continue;
     if ((double)cache->clock_ns < at_ns)
       cache->clock_ns = (uint64_t)at_ns / TICK_NS * TICK_NS;
