@@ -18,13 +18,6 @@
 #define REPLAY_BATCH_CHUNKS 512u
 #define REPLAY_LATE_NS      (100 * KVI_NS_PER_MS) /* a request that begins so much later than it should is late */
 
-/* What is sent at one time: a request, or what is told when it is answered. */
-struct replay_action {
-  uint64_t at_ns; /* of the schedule */
-  uint32_t event;
-  bool answer;
-};
-
 /* Sums over the requests that were sent. */
 struct replay_sums {
   uint64_t requests;
@@ -93,13 +86,26 @@ void replay_answer(struct replay_worker *worker, uint32_t event);
 /* Deletes what this replay put, as well as that goes. */
 void replay_clean_up(struct replay *replay);
 
-/* ---- replay_report.c ---- */
+/* ---- replay_crew.c ---- */
 
 struct replay_run {
   uint64_t requests_all; /* that were to be sent */
   double elapsed_s;
   bool interrupted;
 };
+
+/* As many workers as go in parallel, for the first `requests` of the schedule. The replay's fields must be set. NULL: no memory. */
+struct replay_crew;
+struct replay_crew *replay_crew_new(struct replay *replay, uint32_t parallel, uint32_t requests);
+/*
+ * Sends everything, with a bar; an interrupt (SIGINT) ends it early, and so does what fails, see replay->failed. Sets the run's time and whether it was interrupted. Once.
+ * KVS_ERR_SYSTEM, KVS_ERR_NOMEM: threads did not start.
+ */
+kvs_status replay_crew_work(struct replay_crew *crew, struct replay_run *run);
+/* When the client is closed: until then it may have the workers' memory. NULL is fine. */
+void replay_crew_free(struct replay_crew *crew);
+
+/* ---- replay_report.c ---- */
 
 /* Tables or, with --json, a document. */
 void replay_report(struct replay *replay, const struct replay_run *run);

@@ -239,6 +239,27 @@ static void packed_files(void **state)
   assert_null(strchr(error.text, '\n'));
 }
 
+/* The same text gives the same ids, and another file of it others where prompts begin. */
+static void chunks_keep_their_ids(void **state)
+{
+  static const char text[] =
+      "{\"timestamp\":0,\"input_length\":1024,\"output_length\":1,\"hash_ids\":[7,8]}\n";
+  struct sim_trace *other;
+
+  (void)state;
+  assert_int_equal(sim_trace_create(0, &other), KVS_OK);
+  assert_int_equal(sim_read_text(trace, "a", SIM_MOONCAKE, text, strlen(text), &error), KVS_OK);
+  assert_int_equal(sim_read_text(other, "b", SIM_MOONCAKE, text, strlen(text), &error), KVS_OK);
+  assert_int_equal(sim_read_text(other, "c", SIM_MOONCAKE, text, strlen(text), &error), KVS_OK);
+  assert_int_equal(trace->n_chunks, 2);
+  assert_int_equal(other->n_chunks, 4);
+  assert_int_equal(trace->id[0], other->id[0]);
+  assert_int_equal(trace->id[1], other->id[1]);
+  assert_int_not_equal(other->id[0], other->id[2]);
+  assert_int_equal(other->id[1], other->id[3]); /* what tells them apart is the chunk before */
+  sim_trace_destroy(other);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -251,7 +272,8 @@ int main(void)
                                      TEST(two_kinds_do_not_mix),
                                      TEST(chunks_are_whole_blocks),
                                      TEST(archives),
-                                     TEST(packed_files)};
+                                     TEST(packed_files),
+                                     TEST(chunks_keep_their_ids)};
 
-  return cmocka_run_group_tests_name("sim/readers", tests, NULL, NULL);
+  return cmocka_run_group_tests_name("traces/readers", tests, NULL, NULL);
 }

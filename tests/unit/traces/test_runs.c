@@ -140,11 +140,50 @@ static void nothing_to_replay(void **state)
   sim_trace_destroy(trace);
 }
 
+/* Only the same agent of the same run overtakes, with what goes on from the prompt, and before the end that is asked for. */
+static void who_is_overtaken(void **state)
+{
+  static const struct {
+    uint64_t at_us;
+    uint32_t run, agent;
+    uint64_t ids[3];
+    size_t n;
+  } requests[] = {{0, 0, 0, {1, 2}, 2},
+                  {1, 1, 0, {1, 2}, 2},
+                  {2, 0, 1, {1, 2}, 2},
+                  {3, 0, 0, {1, 3, 4}, 3},
+                  {4, 0, 0, {1, 2, 4}, 3}};
+  struct sim_trace *trace = testing_trace();
+  struct sim_schedule *schedule;
+  struct sim_error error = {0};
+
+  (void)state;
+  assert_int_equal(sim_trace_run(trace, &error), KVS_OK);
+  for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
+    const struct sim_request request = {.at_us = requests[i].at_us,
+                                        .run = requests[i].run,
+                                        .agent = requests[i].agent,
+                                        .input_tokens = (uint32_t)requests[i].n * TESTING_BLOCK};
+
+    assert_int_equal(sim_trace_add(trace, &request, TESTING_BLOCK, requests[i].ids, requests[i].n, &error),
+                     KVS_OK);
+  }
+  assert_int_equal(sim_schedule_create(trace, 1, 1, &schedule, &error), KVS_OK);
+  for (uint32_t end = 1; end <= 4; end++)
+    assert_false(sim_schedule_is_overtaken(trace, schedule, 0, end));
+  assert_true(sim_schedule_is_overtaken(trace, schedule, 0, 5));
+  assert_false(sim_schedule_is_overtaken(trace, schedule, 1, 5));
+  assert_false(sim_schedule_is_overtaken(trace, schedule, 2, 5));
+  sim_schedule_destroy(schedule);
+  sim_trace_destroy(trace);
+}
+
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(duplicates_and_groups), cmocka_unit_test(halves),
-                                     cmocka_unit_test(starts_follow_the_seed),
-                                     cmocka_unit_test(open_working_set), cmocka_unit_test(nothing_to_replay)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(duplicates_and_groups),  cmocka_unit_test(halves),
+      cmocka_unit_test(starts_follow_the_seed), cmocka_unit_test(open_working_set),
+      cmocka_unit_test(nothing_to_replay),      cmocka_unit_test(who_is_overtaken)};
 
-  return cmocka_run_group_tests_name("sim/runs", tests, NULL, NULL);
+  return cmocka_run_group_tests_name("traces/runs", tests, NULL, NULL);
 }

@@ -1,0 +1,224 @@
+"""kvasirctl replay against real nodes: it hits as kvasir-sim says, chunk for chunk; it sees wrong bytes; it ends well when it is interrupted or the node goes."""
+import json
+import os
+import random
+import signal
+import subprocess
+
+import harness
+from harness import SLOW, NodeTest, until
+
+BLOCK = 512
+CHUNK = 60 << 10  # with its head four pages of a node's memory
+PAGES = 64 << 10
+OK, USAGE, UNREACHABLE, ERROR = 0, 2, 3, 4
+KVASIRCTL, SIM = os.environ["KVASIRCTL"], os.environ["KVASIR_SIM"]
+
+
+def conversations(requests, seed=1):
+    """Chains of block ids that grow, of which the last few go on; some begin alike."""
+    source, numbers, chains = random.Random(seed), iter(range(1, 1 << 30)), []
+    system = [next(numbers) for _ in range(3)]
+    for _ in range(requests):
+        if not chains or source.random() < 0.12:
+            chain = system[:source.choice((0, 3))]
+            chains.append(chain)
+            more = source.randrange(1, 12)
+        else:
+            chain, more = source.choice(chains[-25:]), source.randrange(0, 4)
+        chain.extend(next(numbers) for _ in range(more))
+        yield list(chain)
+
+
+def mooncake(chains, apart_ms=100):
+    return [{"timestamp": number * apart_ms, "input_length": len(chain) * BLOCK - 7, "output_length": 1, "hash_ids": chain}
+            for number, chain in enumerate(chains)]
+
+
+def agents(runs, turns):
+    """Each a run of its own: a prompt that every turn makes longer, by a chunk of 256 tokens."""
+    return [{"id": str(run), "block_size": 256, "requests": [
+        {"t": 10 * turn + run / 10, "in": 256 * (turn + 2), "out": run + 1, "hash_ids": list(range(turn + 2)), "stop": "tool_use",
+         "api_time": 1} for turn in range(turns + run)]} for run in range(runs)]
+
+
+class Replay(NodeTest):
+    def serve(self, **settings):
+        self.served = self.node(**{"store__policy": "leaf-lru", **settings}).start()
+        return self.served
+
+    def write(self, lines, name="trace.jsonl"):
+        path = os.path.join(self.served.folder, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+        return path
+
+    def command(self, *arguments):
+        return [KVASIRCTL, "--endpoint", f"unix:{self.served.socket}", "--timeout", f"{10 * SLOW}s", *arguments]
+
+    def ctl(self, *arguments, code=OK):
+        done = subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=100 * SLOW)
+        self.assertEqual(done.returncode, code, f"{arguments}: {done.stdout}{done.stderr}\nnode: {self.served.log()}")
+        self.assertFalse(any(report in done.stderr for report in harness.REPORTS), done.stderr)
+        return done.stdout, done.stderr
+
+    def replay(self, *arguments, code=OK, speed="max"):
+        return json.loads(self.ctl("--json", "replay", "--speed", speed, *arguments, code=code)[0])
+
+    def simulated(self, path, chunks, *arguments, tokens=BLOCK, policy="lru"):
+        done = subprocess.run([SIM, "--json", "--policy", policy, "--capacity", str(chunks * tokens), *arguments, path],
+                              capture_output=True, text=True, timeout=60 * SLOW, check=True)
+        return json.loads(done.stdout)["rows"][0]["seeds"][0]
+
+    def held(self):
+        return sum(space["chunks"] for space in json.loads(self.ctl("--json", "ls", "spaces")[0])["spaces"])
+
+    def same_as(self, found, simulated):
+        for field in ("requests", "chunks", "hits", "input_tokens", "hit_tokens"):
+            self.assertEqual(found[field], simulated[field], field)
+        self.assertEqual(found["stored"], simulated["inserted"])
+        self.assertAlmostEqual(found["paid_s"], simulated["paid_s"], delta=1e-3)
+        self.assertEqual((found["wrong"], found["refused"], found["unanswered"]), (0, 0, 0))
+
+    def test_hits_are_those_of_the_simulator(self):
+        for mib in (4, 8):
+            self.serve(dram__size=f"{mib}MiB")
+            path = self.write(mooncake(conversations(400)))
+            found = self.replay("--chunk-bytes", str(CHUNK), "--space", "kept", path)
+            self.assertEqual(self.held(), mib * (1 << 20) // PAGES)
+            expected = self.simulated(path, self.held())
+            self.assertGreater(expected["evicted"], 0)
+            self.assertGreater(expected["hits"], 0)
+            self.same_as(found, expected)
+            self.assertEqual(found["read_bytes"], found["hits"] * CHUNK)
+            self.served.stop()
+
+    def test_pages_are_rounded_up(self):
+        """A chunk that is a little too long for four pages takes five: the node holds as many fewer."""
+        self.serve(dram__size="4MiB")
+        path = self.write(mooncake(conversations(300)))
+        found = self.replay("--chunk-bytes", "64KiB", "--space", "kept", path)
+        self.assertEqual(self.held(), (4 << 20) // (80 << 10))
+        self.same_as(found, self.simulated(path, self.held()))
+
+    def test_runs_of_agents_begin_where_the_simulator_lets_them(self):
+        self.serve(dram__size="4MiB")
+        path = os.path.join(self.served.folder, "runs")
+        os.mkdir(path)
+        for run in agents(16, 12):
+            with open(os.path.join(path, f"{run['id']}.json"), "w", encoding="utf-8") as file:
+                json.dump(run, file)
+        how = ("--half", "report", "--load", "1000", "--seed", "5")
+        found = self.replay("--chunk-bytes", str(CHUNK), "--space", "kept", *how, path)
+        self.assertEqual(found["chunk_tokens"], 256)
+        expected = self.simulated(path, self.held(), *how, tokens=256)
+        self.assertGreater(expected["evicted"], 0)
+        self.same_as(found, expected)
+
+    def test_those_of_one_run_wait_for_each_other(self):
+        """With room for all, many at a time find what one at a time finds."""
+        self.serve(store__policy="index")
+        path = os.path.join(self.served.folder, "runs")
+        os.mkdir(path)
+        for run in agents(16, 8):
+            with open(os.path.join(path, f"{run['id']}.json"), "w", encoding="utf-8") as file:
+                json.dump(run, file)
+        expected = self.simulated(path, 1 << 20, tokens=256, policy="infinite")
+        for hints in ("none", "kind", "full"):
+            found = self.replay("--chunk-bytes", "4KiB", "--parallel", "12", "--hints", hints, path)
+            self.same_as(found, expected)
+            self.assertEqual(found["hints_refused"], 0)
+            turns = {"none": 0, "kind": found["requests"], "full": found["requests"] + 16}
+            self.assertEqual(found["hints"], turns[hints])
+
+    def test_replays_meet_by_name_and_seed_only(self):
+        self.serve()
+        path = self.write(mooncake(conversations(60)))
+        first = self.replay("--chunk-bytes", "4KiB", path)
+        self.assertEqual(self.held(), 0)  # it deleted what it put
+        self.assertEqual(self.replay("--chunk-bytes", "4KiB", path)["hits"], first["hits"])
+        for arguments in (("--space", "a"), ("--space", "b"), ("--space", "a", "--seed", "2"), ("--space", "a", "--chunk-bytes", "8KiB")):
+            found = self.replay("--chunk-bytes", "4KiB", *arguments, path)
+            self.assertEqual((found["hits"], found["existed"]), (first["hits"], 0), arguments)
+        again = self.replay("--chunk-bytes", "4KiB", "--space", "a", path)
+        self.assertEqual((again["hits"], again["stored"]), (again["chunks"], 0))
+
+    def test_wrong_bytes_are_counted(self):
+        try:
+            import rpc
+        except ImportError as missing:
+            self.skipTest(str(missing))
+        self.serve()
+        path = self.write(mooncake([[1, 2, 3], [1, 2, 3, 4]]))
+        arguments = ("--chunk-bytes", "1000", "--space", "kept", path)
+        self.assertEqual(self.replay(*arguments)["wrong"], 0)
+        space = json.loads(self.ctl("--json", "ls", "spaces")[0])["spaces"][0]["digest"]
+        chunks = json.loads(self.ctl("--json", "ls", "chunks", space)[0])["chunks"]
+        second = next(bytes.fromhex(chunk["key"]) for chunk in chunks if chunk["place"] == 1)
+        self.ctl("evict", "--all")
+        client = rpc.Client(f"127.0.0.1:{self.served.port}")
+        self.addCleanup(client.close)
+        stream = client.transfer()
+        self.assertEqual(stream.put(bytes.fromhex(space), second, [bytes(1000)]), rpc.OK)
+        stream.end()
+        found = self.replay(*arguments, code=ERROR)
+        self.assertEqual((found["wrong"], found["hits"], found["existed"]), (1, 1, 3))
+        self.assertIn("other bytes", self.ctl("replay", "--speed", "max", *arguments, code=ERROR)[1])
+
+    def test_it_keeps_the_pace_and_says_who_is_late(self):
+        self.serve()
+        path = self.write(mooncake([[1], [1, 2]], apart_ms=2000))
+        self.assertGreaterEqual(self.replay(path, speed="10")["elapsed_s"], 0.2)
+        path = self.write(mooncake(conversations(50)))
+        found = self.replay("--parallel", "1", path, speed="1e9")  # all are due at once
+        self.assertGreater(found["latest_s"], 0)
+        self.assertEqual(found["requests"], 50)
+        self.assertEqual(self.replay("--limit", "7", path)["requests"], 7)
+
+    def begin(self, *arguments):
+        """A replay whose first request is over, and whose next comes in an hour."""
+        self.serve()
+        path = self.write(mooncake([[1, 2], [1, 2, 3]], apart_ms=3600000))
+        process = subprocess.Popen(self.command("--json", "replay", *arguments, path), stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.kill)
+        self.assertTrue(until(lambda: self.served.metric("kvasir_put_commits_total") == 2))
+        return process
+
+    def test_an_interrupt_ends_it_with_what_there_is(self):
+        process = self.begin()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20 * SLOW)
+        found = json.loads(out)
+        self.assertEqual(process.returncode, OK, err)
+        self.assertEqual((found["interrupted"], found["requests"], found["requests_all"]), (True, 1, 2))
+        self.assertTrue(until(lambda: self.held() == 0))
+
+    def test_a_node_that_goes_ends_it(self):
+        self.serve()
+        path = self.write(mooncake([[number] for number in range(20000)]))
+        process = subprocess.Popen(self.command("--json", "replay", path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.kill)
+        self.assertTrue(until(lambda: self.served.metric("kvasir_put_commits_total") > 0))
+        self.served.process.kill()
+        out, err = process.communicate(timeout=60 * SLOW)
+        self.assertEqual(process.returncode, UNREACHABLE, err)
+        self.assertGreater(json.loads(out)["unanswered"], 0)
+
+    def test_mistakes_are_told(self):
+        self.serve()
+        path = self.write(mooncake([[1]]))
+        for arguments, word in ((("--speed", "fast"), "speed"), (("--load", "0"), "load"), (("--half", "third"), "half"),
+                                (("--hints", "random"), "hints"), (("--parallel", "65"), "parallel"), (("--format", "csv"), "format"),
+                                (("--limit", "0"), "limit"), (("--chunk-bytes", "1GiB"), "chunk-bytes")):
+            self.assertIn(word, self.ctl("replay", *arguments, path, code=USAGE)[1])
+        self.assertIn("no-such", self.ctl("replay", path + "no-such", code=ERROR)[1])
+        self.assertIn("trace.jsonl:1:", self.ctl("replay", self.write([{"timestamp": -1}]), code=ERROR)[1])
+        self.assertIn("runs", self.ctl("replay", "--hints", "full", self.write(mooncake([[1]])), code=ERROR)[1])
+        text = self.ctl("replay", "--speed", "max", self.write(mooncake([[1], [1, 2]])))[0]
+        for word in ("token hit rate", "wrong bytes", "prefill saved", "LATENCY", "lookup", "get", "put"):
+            self.assertIn(word, text)
+
+
+if __name__ == "__main__":
+    harness.main(200)
