@@ -9,11 +9,10 @@
 #include "base/rand.h"
 #include "client/cli/replay.h"
 
-#define LOOKUP_KEYS     8192u  /* of one look-up or delete: the node's bound */
+#define KEYS_MOST       8192u  /* of one look-up, hint or delete: the node's bound */
 #define LEASE_MS_MAX    60000u /* the longest that a node gives */
 #define EXTENT_CHUNKS   64u
-#define HINT_KEYS       64u /* of the prompt's end: the last of them that is there says where the program is */
-#define OUTCOME_CLIPPED 2u  /* and below: the hint was taken */
+#define OUTCOME_CLIPPED 2u /* and below: the hint was taken */
 
 /* ---- keys and bytes ---- */
 
@@ -143,7 +142,7 @@ static void look_up(struct replay_worker *worker, struct outcome *outcome)
                           .lease_ms = (uint32_t)(lease_ms < LEASE_MS_MAX ? lease_ms : LEASE_MS_MAX)};
 
   while (outcome->found < outcome->n && outcome->failed == KVS_OK) {
-    uint32_t first = outcome->found, left = outcome->n - first, n = left < LOOKUP_KEYS ? left : LOOKUP_KEYS;
+    uint32_t first = outcome->found, left = outcome->n - first, n = left < KEYS_MOST ? left : KEYS_MOST;
     const kvsc_keys keys = keys_from(worker, first, n);
     kvsc_completion completion = {0};
     kvsc_op op;
@@ -341,7 +340,7 @@ void replay_answer(struct replay_worker *worker, uint32_t event)
   struct replay *replay = worker->replay;
   const struct sim_told *told = &replay->told[event];
   const struct sim_request *request = take_keys(worker, event);
-  uint32_t n = request->n_chunks < HINT_KEYS ? request->n_chunks : HINT_KEYS;
+  uint32_t n = request->n_chunks < KEYS_MOST ? request->n_chunks : KEYS_MOST;
   const kvsc_keys keys = keys_from(worker, request->n_chunks - n, n);
   char program[sizeof replay->name + 24];
   kvsc_hint hint = {.struct_size = sizeof hint,
@@ -361,7 +360,7 @@ void replay_answer(struct replay_worker *worker, uint32_t event)
 
 void replay_clean_up(struct replay *replay)
 {
-  uint8_t(*keys)[CLI_KEY_SIZE] = malloc(LOOKUP_KEYS * sizeof *keys);
+  uint8_t(*keys)[CLI_KEY_SIZE] = malloc(KEYS_MOST * sizeof *keys);
   uint32_t n = 0;
 
   if (keys == NULL)
@@ -369,7 +368,7 @@ void replay_clean_up(struct replay *replay)
   for (uint32_t i = replay->trace->n_chunks; i-- > 0;) { /* what follows goes before what it follows */
     if (atomic_load_explicit(&replay->is_stored[i], memory_order_relaxed))
       memcpy(keys[n++], replay->keys[i], CLI_KEY_SIZE);
-    if (n > 0 && (n == LOOKUP_KEYS || i == 0)) {
+    if (n > 0 && (n == KEYS_MOST || i == 0)) {
       const kvsc_keys some = {.struct_size = sizeof some, .n = n, .keys = keys[0], .unchained = 1};
       kvsc_completion completion;
       kvsc_op op;
