@@ -49,9 +49,15 @@ class Replay(NodeTest):
 
     def write(self, lines, name="trace.jsonl"):
         path = os.path.join(self.served.folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as file:
             file.writelines(json.dumps(line) + "\n" for line in lines)
         return path
+
+    def write_runs(self, runs):
+        for run in runs:
+            self.write([run], os.path.join("runs", run["id"] + ".json"))
+        return os.path.join(self.served.folder, "runs")
 
     def command(self, *arguments):
         return [KVASIRCTL, "--endpoint", f"unix:{self.served.socket}", "--timeout", f"{10 * SLOW}s", *arguments]
@@ -103,11 +109,7 @@ class Replay(NodeTest):
 
     def test_runs_of_agents_begin_where_the_simulator_lets_them(self):
         self.serve(dram__size="4MiB")
-        path = os.path.join(self.served.folder, "runs")
-        os.mkdir(path)
-        for run in agents(16, 12):
-            with open(os.path.join(path, f"{run['id']}.json"), "w", encoding="utf-8") as file:
-                json.dump(run, file)
+        path = self.write_runs(agents(16, 12))
         how = ("--half", "report", "--load", "1000", "--seed", "5")
         found = self.replay("--chunk-bytes", str(CHUNK), "--space", "kept", *how, path)
         self.assertEqual(found["chunk_tokens"], 256)
@@ -118,11 +120,7 @@ class Replay(NodeTest):
     def test_those_of_one_run_wait_for_each_other(self):
         """With room for all, many at a time find what one at a time finds."""
         self.serve(store__policy="index")
-        path = os.path.join(self.served.folder, "runs")
-        os.mkdir(path)
-        for run in agents(16, 8):
-            with open(os.path.join(path, f"{run['id']}.json"), "w", encoding="utf-8") as file:
-                json.dump(run, file)
+        path = self.write_runs(agents(16, 8))
         expected = self.simulated(path, 1 << 20, tokens=256, policy="infinite")
         for hints in ("none", "kind", "full"):
             found = self.replay("--chunk-bytes", "4KiB", "--parallel", "12", "--hints", hints, path)
@@ -137,7 +135,8 @@ class Replay(NodeTest):
         first = self.replay("--chunk-bytes", "4KiB", path)
         self.assertEqual(self.held(), 0)  # it deleted what it put
         self.assertEqual(self.replay("--chunk-bytes", "4KiB", path)["hits"], first["hits"])
-        for arguments in (("--space", "a"), ("--space", "b"), ("--space", "a", "--seed", "2"), ("--space", "a", "--chunk-bytes", "8KiB")):
+        for arguments in (("--space", "a"), ("--space", "b"), ("--space", "a", "--seed", "2"),
+                          ("--space", "a", "--chunk-bytes", "8KiB")):
             found = self.replay("--chunk-bytes", "4KiB", *arguments, path)
             self.assertEqual((found["hits"], found["existed"]), (first["hits"], 0), arguments)
         again = self.replay("--chunk-bytes", "4KiB", "--space", "a", path)
@@ -175,13 +174,17 @@ class Replay(NodeTest):
         self.assertEqual(found["requests"], 50)
         self.assertEqual(self.replay("--limit", "7", path)["requests"], 7)
 
-    def begin(self, *arguments):
+    def launch(self, path):
+        process = subprocess.Popen(self.command("--json", "replay", path), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   text=True)
+        self.addCleanup(process.kill)
+        return process
+
+    def begin(self):
         """A replay whose first request is over, and whose next comes in an hour."""
         self.serve()
         path = self.write(mooncake([[1, 2], [1, 2, 3]], apart_ms=3600000))
-        process = subprocess.Popen(self.command("--json", "replay", *arguments, path), stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, text=True)
-        self.addCleanup(process.kill)
+        process = self.launch(path)
         self.assertTrue(until(lambda: self.served.metric("kvasir_put_commits_total") == 2))
         return process
 
@@ -197,8 +200,7 @@ class Replay(NodeTest):
     def test_a_node_that_goes_ends_it(self):
         self.serve()
         path = self.write(mooncake([[number] for number in range(20000)]))
-        process = subprocess.Popen(self.command("--json", "replay", path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.addCleanup(process.kill)
+        process = self.launch(path)
         self.assertTrue(until(lambda: self.served.metric("kvasir_put_commits_total") > 0))
         self.served.process.kill()
         out, err = process.communicate(timeout=60 * SLOW)
