@@ -24,6 +24,7 @@ static const struct kvi_method_info method_table[KVI_METHOD_COUNT] = {
     [KVI_METHOD_LIST_PROGRAMS] = METHOD("Admin", "ListPrograms", list_programs_request, list_programs_reply),
     [KVI_METHOD_WHY_MISS] = METHOD("Admin", "WhyMiss", why_miss_request, why_miss_reply),
     [KVI_METHOD_TENANTS] = METHOD("Admin", "Tenants", tenants_request, tenants_reply),
+    [KVI_METHOD_CURVE] = METHOD("Admin", "Curve", curve_request, curve_reply),
 };
 
 const struct kvi_method_info *kvi_method_info(enum kvi_method method)

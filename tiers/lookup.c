@@ -11,6 +11,8 @@
 #include "base/clock.h"
 #include "tiers/store_private.h"
 
+#define TOKENS 256u /* of a chunk, if its space does not say */
+
 struct walk {
   struct kvi_store *store;
   const struct kvi_store_lookup *lookup;
@@ -20,9 +22,11 @@ struct walk {
   uint32_t lease;           /* KVI_NONE */
   bool broken;              /* a key was missing: the prefix is over */
   uint32_t n_present;
-  uint32_t n_found;      /* keys up to the last one that is there */
-  uint64_t prefix_bytes; /* in memory */
-  uint64_t below_bytes;  /* on the medium */
+  uint32_t n_found;                       /* keys up to the last one that is there */
+  struct kvi_sampler_batch *samples;      /* NULL: it is not recorded */
+  uint32_t tokens[KVI_LOOKUP_SPACES_MAX]; /* of a chunk, with samples */
+  uint64_t prefix_bytes;                  /* in memory */
+  uint64_t below_bytes;                   /* on the medium */
 };
 
 static kvs_status arguments_check(const struct kvi_store_lookup *lookup)
@@ -109,9 +113,63 @@ static uint8_t step_tier_locked(const struct walk *walk, const uint32_t (*found)
   return KVI_TIER_DRAM;
 }
 
+/* ---- for the curve (docs/curve.md) ---- */
+
+/* The i'th key of a step, in each space. had: a get finds it, and all before it. found NULL: it was not looked for. */
+static void key_sample(struct walk *walk, const struct kvi_key_tag *tag, bool had,
+                       const uint32_t (*found)[KVI_BATCH_LOCKED], uint32_t i)
+{
+  const struct kvi_store *store = walk->store;
+
+  for (uint32_t s = 0; s < walk->lookup->n_spaces; s++) {
+    const struct kvi_entry *entry = found && found[s][i] != KVI_NONE ? &store->entries[found[s][i]] : NULL;
+    uint32_t flags = walk->lookup->unchained ? KVI_CURVE_ALONE : 0;
+
+    if (had && entry)
+      flags |= entry->state == KVI_ENTRY_RESIDENT ? KVI_CURVE_HIT | KVI_CURVE_MEMORY : KVI_CURVE_HIT;
+    kvi_sampler_add(store->sampler, walk->samples, kvi_key_hash(walk->spaces[s], tag),
+                    entry ? entry->length : 0, walk->tokens[s], flags);
+  }
+}
+
+/* What comes after the prefix, and was not looked for: none of it is of use. */
+static void rest_sample(struct walk *walk, uint32_t first)
+{
+  const struct kvi_store_lookup *lookup = walk->lookup;
+  struct kvi_key_tag tag;
+
+  for (uint32_t i = first; i < lookup->n_keys; i++) {
+    kvi_sampler_flush(walk->store->sampler, walk->samples, walk->used_ns);
+    kvi_key_tag(walk->store, lookup->keys + (size_t)i * lookup->key_length, lookup->key_length, &tag);
+    key_sample(walk, &tag, false, NULL, 0);
+  }
+}
+
+/* Not of one who only looks, nor of who asks again. */
+static void samples_begin(struct walk *walk, struct kvi_sampler_batch *batch)
+{
+  const struct kvi_store_lookup *lookup = walk->lookup;
+  const struct kvi_store *store = walk->store;
+  struct kvi_key_tag tag;
+
+  if (!store->sampler || lookup->peek)
+    return;
+  kvi_key_tag(store, lookup->keys + (size_t)(lookup->n_keys - 1) * lookup->key_length, lookup->key_length,
+              &tag);
+  if (!kvi_sampler_begin(store->sampler, batch, kvi_key_hash(walk->spaces[0], &tag), walk->used_ns))
+    return;
+  for (uint32_t s = 0; s < lookup->n_spaces; s++) {
+    const kvs_space_desc *desc =
+        atomic_load_explicit(&store->spaces[walk->spaces[s]].desc, memory_order_acquire);
+
+    walk->tokens[s] = desc && desc->tokens_per_chunk > 0 ? desc->tokens_per_chunk : TOKENS;
+  }
+  walk->samples = batch;
+}
+
 /* What the spaces have in common, and its use: `mask` has a bit for each key of the step. */
 static void step_answer_locked(struct walk *walk, uint32_t first, uint32_t n, uint64_t mask,
-                               const uint32_t (*found)[KVI_BATCH_LOCKED])
+                               const struct kvi_key_tag *tags, const uint32_t (*found)[KVI_BATCH_LOCKED])
 {
   struct kvi_store *store = walk->store;
   struct kvi_store_lookup_result *result = walk->result;
@@ -120,6 +178,8 @@ static void step_answer_locked(struct walk *walk, uint32_t first, uint32_t n, ui
     bool present = (mask >> i) & 1;
 
     walk->broken |= !present;
+    if (walk->samples)
+      key_sample(walk, &tags[i], present && (!walk->broken || walk->lookup->unchained), found, i);
     if (!present)
       continue;
     walk->n_present++;
@@ -154,6 +214,8 @@ static void step(struct walk *walk, uint32_t first, uint32_t n)
   for (uint32_t i = 0; i < n; i++)
     kvi_key_tag(walk->store, lookup->keys + (size_t)(first + i) * lookup->key_length, lookup->key_length,
                 &tags[i]);
+  if (walk->samples)
+    kvi_sampler_flush(walk->store->sampler, walk->samples, walk->used_ns);
   pthread_mutex_lock(&walk->store->lock);
   for (uint32_t s = 0; s < lookup->n_spaces; s++) {
     uint64_t have = 0;
@@ -170,7 +232,7 @@ static void step(struct walk *walk, uint32_t first, uint32_t n)
       have |= (uint64_t)(found[s][i] != KVI_NONE) << i;
     mask &= have;
   }
-  step_answer_locked(walk, first, n, mask, (const uint32_t(*)[KVI_BATCH_LOCKED])found);
+  step_answer_locked(walk, first, n, mask, tags, (const uint32_t(*)[KVI_BATCH_LOCKED])found);
   pthread_mutex_unlock(&walk->store->lock);
 }
 
@@ -251,6 +313,7 @@ kvs_status kvi_store_lookup(struct kvi_store *store, const struct kvi_store_look
                             struct kvi_store_lookup_result *result)
 {
   struct walk walk = {.store = store, .lookup = lookup, .result = result, .lease = KVI_NONE};
+  struct kvi_sampler_batch batch;
   kvs_status status = arguments_check(lookup);
 
   if (status != KVS_OK)
@@ -260,14 +323,19 @@ kvs_status kvi_store_lookup(struct kvi_store *store, const struct kvi_store_look
   walk.used_ns = kvi_policy_now(store);
   status = spaces_find(&walk);
   if (status == KVS_OK) {
-    uint32_t step_keys = KVI_BATCH_LOCKED / lookup->n_spaces;
+    uint32_t step_keys = KVI_BATCH_LOCKED / lookup->n_spaces, i;
     bool all = result->present || result->tiers ||
                lookup->unchained; /* else nobody asks what comes after the prefix */
 
     lease_begin(&walk);
-    for (uint32_t i = 0; i < lookup->n_keys && (all || !walk.broken); i += step_keys)
+    samples_begin(&walk, &batch);
+    for (i = 0; i < lookup->n_keys && (all || !walk.broken); i += step_keys)
       step(&walk, i, lookup->n_keys - i < step_keys ? lookup->n_keys - i : step_keys);
     lease_end(&walk);
+    if (walk.samples) {
+      rest_sample(&walk, i);
+      kvi_sampler_end(store->sampler, &batch, walk.used_ns);
+    }
     arrive(&walk);
     if (walk.prefix_bytes > 0)
       result->fetch_us = store->dram_attr.read_latency_us +

@@ -408,7 +408,8 @@ kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *lan
   struct kvi_store_landing *own = &store->landings[number];
   struct kvi_entry *entry = &store->entries[own->entry];
   kvs_status status = store->dram->ops->seal(store->dram, own->object, landing->quality);
-  uint32_t waiters, parent;
+  uint32_t waiters, parent, length;
+  uint64_t hash;
 
   if (status != KVS_OK) {
     kvi_store_put_abort(store, landing);
@@ -427,7 +428,9 @@ kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *lan
   kvi_entry_land_locked(store, own->entry, own->object);
   store->policy_ops->insert(store->policy, own->entry, parent, entry->length, kvi_policy_now(store));
   kvi_stored_locked(store, own->entry);
-  kvi_ghost_clear_locked(store, kvi_key_hash(entry->space, &entry->tag));
+  hash = kvi_key_hash(entry->space, &entry->tag);
+  length = entry->length;
+  kvi_ghost_clear_locked(store, hash);
   store->spaces[entry->space].chunks++;
   store->spaces[entry->space].bytes += entry->length;
   store->stats.chunks++;
@@ -443,6 +446,8 @@ kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *lan
     kvi_write_through_locked(store, own->entry, 0);
   landing_close_locked(store, number);
   pthread_mutex_unlock(&store->lock);
+  if (store->sampler)
+    kvi_sampler_put(store->sampler, hash, length, kvi_policy_now(store));
   kvi_waiters_call(store, waiters, KVS_OK, kvi_quality_loss(landing->quality));
   memset(landing, 0, sizeof(*landing));
   return KVS_OK;

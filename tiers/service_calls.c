@@ -252,6 +252,7 @@ static kvi_service_call_fn *const calls[KVI_METHOD_COUNT] = {
     [KVI_METHOD_CONFIG] = config,
     [KVI_METHOD_LIST_PROGRAMS] = kvi_service_list_programs,
     [KVI_METHOD_TENANTS] = kvi_service_tenants,
+    [KVI_METHOD_CURVE] = kvi_service_curve,
 };
 
 static kvs_status stats(struct kvi_store_service *service, const struct kvi_peer *peer,
@@ -280,6 +281,8 @@ kvs_status kvi_service_call(void *self, const struct kvi_peer *peer, enum kvi_me
     return KVS_ERR_UNSUPPORTED;
   if (peer->limited && method == KVI_METHOD_CONFIG)
     return KVS_ERR_DENIED; /* it tells where things are */
+  if (peer->limited && method == KVI_METHOD_CURVE)
+    return KVS_ERR_DENIED; /* it tells of all tenants together */
   if (method == KVI_METHOD_STATS)
     return stats(service, peer, reply_p);
   if (method == KVI_METHOD_LOOKUP)

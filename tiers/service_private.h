@@ -59,6 +59,11 @@ kvi_service_call_fn kvi_service_tenants;
 bool kvi_service_tenants_stats(struct kvi_store_service *service, const char *tenant,
                                Kvasir__V1__StatsReply *reply);
 
+/* service_curve.c */
+kvi_service_call_fn kvi_service_curve;
+/* Appends rows of the last estimate; nothing without samples. False: no memory. */
+bool kvi_service_curve_stats(struct kvi_store_service *service, Kvasir__V1__StatsReply *reply);
+
 /* service_stats.c: as kvi_store_service_stats, but what one tenant may be told. */
 kvs_status kvi_service_stats_of(struct kvi_store_service *service, const char *tenant,
                                 Kvasir__V1__StatsReply **reply_p);

@@ -453,7 +453,7 @@ kvs_status kvi_store_service_stats(struct kvi_store_service *service, Kvasir__V1
   return !reply ? KVS_ERR_NOMEM
                 : reply_end(reply,
                             add_rows(service, reply) && kvi_service_tenants_stats(service, NULL, reply) &&
-                                add_damaged(service, reply),
+                                kvi_service_curve_stats(service, reply) && add_damaged(service, reply),
                             reply_p);
 }
 

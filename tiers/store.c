@@ -82,6 +82,11 @@ static bool has_marks(const struct kvi_store *store)
   return store->config.medium && store->config.dram_high_mark > 0 && store->config.dram_high_mark < 100;
 }
 
+static uint32_t page_bytes(const struct kvi_store *store)
+{
+  return store->config.dram_page_bytes > 0 ? store->config.dram_page_bytes : KVI_DRAM_PAGE_BYTES_DEFAULT;
+}
+
 static kvs_status parts_create(struct kvi_store *store)
 {
   struct kvi_dram_config dram = {.bytes = store->config.dram_bytes,
@@ -128,6 +133,9 @@ static kvs_status parts_create(struct kvi_store *store)
     status = kvi_marks_create(store, &store->marks);
   if (status == KVS_OK && store->config.codec_threads > 0)
     status = kvi_coder_create(store, store->config.codec_threads, &store->coder);
+  if (status == KVS_OK && store->config.curve_samples > 0)
+    status = kvi_sampler_create(store->config.curve_samples, kvi_store_dram_bytes(store), page_bytes(store),
+                                kvi_policy_now(store), &store->sampler);
   return status;
 }
 
@@ -191,6 +199,7 @@ void kvi_store_close(struct kvi_store *store)
   kvi_tenants_destroy(store);
   kvi_spaces_destroy(store);
   kvi_index_destroy(store);
+  kvi_sampler_destroy(store->sampler);
   pthread_cond_destroy(&store->waiter_ended);
   kvi_damages_destroy(&store->damages);
   pthread_mutex_destroy(&store->lock);
@@ -237,8 +246,16 @@ void kvi_store_stats(struct kvi_store *store, struct kvi_store_stats *stats_p)
     store->below->medium->ops->stats(store->below->medium, &stats_p->medium);
   }
   store->dram->ops->usage(store->dram, &stats_p->dram);
-  stats_p->dram.metadata_bytes += kvi_below_memory(store) + kvi_cut_memory(store) + kvi_tenants_memory(store);
+  stats_p->dram.metadata_bytes += kvi_below_memory(store) + kvi_cut_memory(store) +
+                                  kvi_tenants_memory(store) + kvi_sampler_memory(store->sampler);
   stats_p->dram_bytes_per_s = store->dram_attr.read_bytes_per_s;
   stats_p->index_bytes = index;
   stats_p->index_bytes_per_chunk = (index + store->config.max_chunks - 1) / store->config.max_chunks;
+}
+
+kvs_status kvi_store_curve(struct kvi_store *store, uint64_t max_age_ns, struct kvi_sampler_report *report_p)
+{
+  if (!store->sampler)
+    return KVS_ERR_UNSUPPORTED;
+  return kvi_sampler_estimate(store->sampler, max_age_ns, kvi_policy_now(store), report_p);
 }

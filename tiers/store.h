@@ -20,6 +20,7 @@
 #include "tiers/damage.h"
 #include "tiers/medium.h"
 #include "tiers/policy/policy.h"
+#include "tiers/sampler.h"
 #include "tiers/tier.h"
 #include <kvasir/space.h>
 
@@ -57,6 +58,8 @@ struct kvi_store_config {
   /* The policy's time, monotonic, in nanoseconds, for tests and replays; called under the lock. NULL: the machine's. Leases go by the machine's anyway. */
   uint64_t (*policy_clock)(void *ctx);
   void *policy_clock_ctx;
+  uint32_t
+      curve_samples; /* of look-ups and puts, for kvi_store_curve: 64 to KVI_CURVE_SAMPLES_MAX; 56 bytes each. 0: none */
 
   /* How memory encodes what was put raw (tiers/coder.h), and threads for it; 0: it stays as it was put. */
   struct kvi_encode_rules codec;
@@ -314,6 +317,11 @@ struct kvi_price_info {
   double prices[2]; /* by enum kvi_policy_group; seconds saved for each second and byte */
 };
 void kvi_store_prices(struct kvi_store *store, struct kvi_price_info *info_p);
+/*
+ * What memory of another size would have had of the look-ups of the time past (docs/curve.md), no older than max_age_ns. Takes some ms of this thread. KVS_ERR_UNSUPPORTED: nothing is sampled;
+ * KVS_ERR_NOMEM.
+ */
+kvs_status kvi_store_curve(struct kvi_store *store, uint64_t max_age_ns, struct kvi_sampler_report *report_p);
 /* A tenant's account. */
 struct kvi_tenant_info {
   char name[KVI_TENANT_MAX]; /* "" for all that are not configured */

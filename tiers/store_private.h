@@ -266,6 +266,7 @@ struct kvi_store {
   struct kvi_cut *cut;                 /* the same */
   struct kvi_tenants *tenants;         /* NULL: nobody is accounted for. The same. */
   struct kvi_coder *coder;             /* NULL: what is put raw stays so. The same. */
+  struct kvi_sampler *sampler; /* NULL: nothing is sampled. The same. Has its own lock, the inner one */
 
   struct kvi_damages damages;   /* has its own lock */
   struct kvi_store_stats stats; /* counters and gauges; dram and index_bytes are filled when asked */

@@ -11,6 +11,7 @@
 #include "server/node/settings.h"
 #include "server/node/tenants.h"
 #include "tiers/faulty/faulty_tier.h"
+#include "tiers/sampler.h"
 
 #define INDEX_BYTES_PER_CHUNK 64u /* at most; docs/store.md has the sum */
 
@@ -166,6 +167,17 @@ static kvs_status check_chunk(kvi_config *config)
                            kvi_format_size(values->dram_size, bound));
 }
 
+static kvs_status check_curve(kvi_config *config)
+{
+  const struct kvi_node_settings *values = kvi_config_values(config);
+
+  if (values->store_curve_samples == 0 || values->store_curve_samples >= KVI_SAMPLER_ROOM)
+    return KVS_OK;
+  return kvi_config_refuse(config, "store.curve_samples",
+                           "%lld are too few to say anything: 0, or at least %u",
+                           (long long)values->store_curve_samples, KVI_SAMPLER_ROOM);
+}
+
 /* What the tier itself would refuse, said before the memory is touched. */
 static kvs_status check_redis(kvi_config *config)
 {
@@ -230,6 +242,8 @@ kvs_status kvi_settings_check(kvi_config *config)
     status = check_memory(config);
   if (status == KVS_OK)
     status = check_chunk(config);
+  if (status == KVS_OK)
+    status = check_curve(config);
   if (status == KVS_OK)
     status = kvi_settings_check_ssd(config);
   if (status == KVS_OK)

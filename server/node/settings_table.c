@@ -274,6 +274,14 @@ static const kvi_config_row rows[] = {
      .doc = "Most chunks the index holds, over all tiers; beyond it the policy evicts. 0: one for each 64 "
             "KiB of "
             "`dram.size`, at least 1024, and one for each 256 KiB of `ssd.size`."},
+    {.name = "store.curve_samples",
+     AT(INT, store_curve_samples),
+     .standard = "16384",
+     .min = 0,
+     .max = 65536, /* KVI_CURVE_SAMPLES_MAX */
+     .unit = "samples",
+     .doc = "Look-ups and puts of chunks that are kept for `kvasirctl curve` (docs/curve.md), 56 bytes each; "
+            "an estimate takes some 5 ms with 16384. At least 64; 0: none, and there is no estimate."},
     {.name = "store.max_spaces",
      AT(INT, store_max_spaces),
      .standard = "1024",
