@@ -284,6 +284,27 @@ kvs_status kvsc_programs_json(kvsc_client *client, uint64_t *cursor_p, uint32_t 
   return status;
 }
 
+static kvs_status take_curve(struct question *question, const ProtobufCMessage *reply)
+{
+  const Kvasir__V1__CurveReply *curve = (const Kvasir__V1__CurveReply *)reply;
+
+  if (curve->status < 0)
+    return (kvs_status)curve->status;
+  kvi_client_json_curve(&question->json, curve);
+  return KVS_OK;
+}
+
+kvs_status kvsc_curve_json(kvsc_client *client, uint32_t timeout_ms, char **json_p)
+{
+  Kvasir__V1__CurveRequest request = KVASIR__V1__CURVE_REQUEST__INIT;
+  struct question question = {.take = take_curve};
+
+  if (json_p == NULL)
+    return KVS_ERR_INVALID;
+  *json_p = NULL;
+  return ask_json(client, KVI_METHOD_CURVE, &request.base, timeout_ms, &question, json_p);
+}
+
 static kvs_status take_evicted(struct question *question, const ProtobufCMessage *reply)
 {
   const Kvasir__V1__EvictReply *evicted = (const Kvasir__V1__EvictReply *)reply;

@@ -297,3 +297,46 @@ void kvi_client_json_why(kvi_strbuf *json, const Kvasir__V1__WhyMissReply *reply
                     reply->tiers_out[i]->out);
   kvi_strbuf_add(json, "]}");
 }
+
+static void add_ratio(kvi_strbuf *json, const char *name, double value)
+{
+  if (isfinite(value))
+    kvi_strbuf_addf(json, "\"%s\":%.6f,", name, value);
+  else
+    kvi_strbuf_addf(json, "\"%s\":null,", name);
+}
+
+static void add_point(kvi_strbuf *json, const Kvasir__V1__CurvePoint *point)
+{
+  kvi_strbuf_add(json, "{");
+  add_ratio(json, "factor", point->factor);
+  add_ratio(json, "lru", point->lru);
+  add_ratio(json, "lru_error", point->lru_error);
+  add_ratio(json, "belady", point->belady);
+  add_ratio(json, "belady_error", point->belady_error);
+  kvi_strbuf_addf(json, "\"bytes\":%" PRIu64 "}", point->bytes);
+}
+
+void kvi_client_json_curve(kvi_strbuf *json, const Kvasir__V1__CurveReply *reply)
+{
+  kvi_strbuf_addf(json, "{\"capacity\":%" PRIu64 ",\"enough\":%s,", reply->capacity,
+                  reply->enough ? "true" : "false");
+  add_ratio(json, "rate", reply->rate);
+  add_ratio(json, "window_s", reply->window_s);
+  add_ratio(json, "counted_s", reply->counted_s);
+  add_ratio(json, "hit", reply->hit);
+  add_ratio(json, "memory", reply->memory);
+  add_ratio(json, "before", reply->before);
+  add_ratio(json, "gain_error", reply->gain_error);
+  add_ratio(json, "gap_error", reply->gap_error);
+  add_ratio(json, "distinct_bytes", reply->distinct_bytes);
+  kvi_strbuf_addf(json,
+                  "\"samples\":%u,\"requests\":%u,\"uses\":%u,\"chunks\":%u,\"asked_tokens\":%" PRIu64
+                  ",\"points\":[",
+                  reply->samples, reply->requests, reply->uses, reply->chunks, reply->asked_tokens);
+  for (size_t i = 0; i < reply->n_points; i++) {
+    kvi_strbuf_add(json, i > 0 ? "," : "");
+    add_point(json, reply->points[i]);
+  }
+  kvi_strbuf_add(json, "]}");
+}

@@ -270,6 +270,11 @@ KVS_API kvs_status kvsc_chunks_json(kvsc_client *client, const uint8_t digest[KV
 KVS_API kvs_status kvsc_programs_json(kvsc_client *client, uint64_t *cursor_p, uint32_t limit,
                                       uint32_t timeout_ms, char **json_p);
 /*
+ * What memory of another size would have had of the look-ups of the time past, estimated from samples (docs/curve.md). Errors as above, and KVS_ERR_UNSUPPORTED (the node takes no samples, or is
+ * older), KVS_ERR_DENIED (not an administrator).
+ */
+KVS_API kvs_status kvsc_curve_json(kvsc_client *client, uint32_t timeout_ms, char **json_p);
+/*
  * Why a get of a chain ends where it ends, and of the first chunk that is missing all that the node remembers (docs/why-miss.md). Counts as no use. keys: n_keys of key_length bytes, a chain from
  * its beginning, or one key alone; at most 8192. desc: of the space, if it is at hand, else NULL: a node that does not know the space tells the nearest it knows. loss_max: as of a get.
  * Errors as above, and KVS_ERR_INVALID, KVS_ERR_TOO_LARGE, KVS_ERR_KEY_LENGTH, KVS_ERR_UNSUPPORTED (the node is older).

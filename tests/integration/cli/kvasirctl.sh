@@ -59,7 +59,7 @@ expect 2 -e "$tcp" --tls-name node.example ping
 complains 'needs --tls-ca'
 expect 2 --tls-ca
 complains 'needs a value'
-for command in ping tiers stats ls put get evict why-miss config bench replay codec completion; do
+for command in ping tiers stats ls put get evict why-miss curve config bench replay codec completion; do
   expect 0 "$command" --help
   says "Usage: kvasirctl $command"
 done
