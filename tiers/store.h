@@ -28,6 +28,8 @@
 
 #define KVI_TENANTS_MAX 1024u
 
+#define KVI_STORE_SECRET_WORDS 17u /* as many as XXH3 wants at least */
+
 struct kvi_store;
 
 /* One of those that share a store (docs/tenants.md). */
@@ -57,6 +59,10 @@ struct kvi_store_config {
   /* The policy's time, monotonic, in nanoseconds, for tests and replays; called under the lock. NULL: the machine's. Leases go by the machine's anyway. */
   uint64_t (*policy_clock)(void *ctx);
   void *policy_clock_ctx;
+  uint64_t
+      policy_ahead_ns; /* that time is ahead of the clock's by so much: what waited before the clock began can be told */
+  const uint64_t *
+      hash_secret; /* KVI_STORE_SECRET_WORDS, for keys and names: one that nobody can guess, of an earlier store; copied. NULL: random */
 
   /* How memory encodes what was put raw (tiers/coder.h), and threads for it; 0: it stays as it was put. */
   struct kvi_encode_rules codec;
