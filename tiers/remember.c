@@ -174,6 +174,7 @@ void kvi_remember_restore(struct kvi_remember *remember, struct kvi_store *store
                  remember->state.n_waiters, remember->path, (unsigned long long)(gap_ns / KVI_NS_PER_S),
                  back.back, back.less, back.gone, back.other, remember->state.policy);
   }
+  remember->off |= !kvi_remember_keeps(store);
   remember->told = kvi_remember_told(store);
 }
 

@@ -14,7 +14,7 @@ struct kvi_remember;
 
 /*
  * Reads the file, if there is one. What is damaged, or of a later version, is moved aside; what is something else is left alone, and then nothing is ever written there. Either is said in the log, and no error. The folder may
- * come to be later. KVS_ERR_NOMEM, KVS_ERR_SYSTEM.
+ * come to be later. Of a policy that keeps nothing nothing is written. KVS_ERR_NOMEM, KVS_ERR_SYSTEM.
  */
 kvs_status kvi_remember_open(const char *path, uint64_t interval_ms, struct kvi_remember **remember_p);
 /* What the store has to be opened with so that it knows names again. Valid until restore. */

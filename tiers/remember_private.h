@@ -12,9 +12,11 @@ struct kvi_remember_back {
   uint32_t other; /* the policy did not take them */
 };
 
+/* Whether its policy has anything to keep. */
+bool kvi_remember_keeps(const struct kvi_store *store);
 /* Changes whenever the policy is told something of programs. */
 uint64_t kvi_remember_told(struct kvi_store *store);
-/* Secret, policy, spaces, waiters and what was learned; cleared on an error. KVS_ERR_NOMEM. */
+/* Of a policy that keeps something: secret, policy, spaces, waiters and what was learned; cleared on an error. KVS_ERR_NOMEM. */
 kvs_status kvi_remember_collect(struct kvi_store *store, struct kvi_state *state_p);
 /* The same back. gap_ns: so much later. */
 void kvi_remember_give(struct kvi_store *store, const struct kvi_state *state, uint64_t gap_ns,

@@ -299,6 +299,17 @@ static bool sum_fits(const uint8_t *bytes, size_t length)
   return sum == kvi_load_le32(bytes + AT_CRC);
 }
 
+/* The least that so many records take: what is asked for is bounded by what the bytes can hold. */
+static bool counts_fit(const struct kvi_state *state, size_t length)
+{
+  uint64_t least = (uint64_t)state->n_spaces * SPACE_BYTES + (uint64_t)state->n_waiters * WAITER_BYTES +
+                   (uint64_t)state->n_learned * 4 + (uint64_t)state->n_programs * (PROGRAM_FIXED + 4);
+
+  return state->policy[sizeof(state->policy) - 1] == '\0' && state->n_spaces <= KVI_STATE_SPACES_MAX &&
+         state->n_waiters <= KVI_STATE_WAITERS_MAX && state->n_learned <= KVI_STATE_LEARNED_MAX &&
+         state->n_programs <= KVI_STATE_PROGRAMS_MAX && least <= length - HEADER;
+}
+
 static kvs_status header_load(const uint8_t *bytes, size_t length, struct kvi_state *state)
 {
   uint8_t magic[4];
@@ -323,20 +334,11 @@ static kvs_status header_load(const uint8_t *bytes, size_t length, struct kvi_st
   state->n_programs = kvi_load_le32(bytes + 84);
   for (uint32_t i = 0; i < KVI_STORE_SECRET_WORDS; i++)
     state->secret[i] = kvi_load_le64(bytes + AT_SECRET + (size_t)8 * i);
-  return state->policy[sizeof(state->policy) - 1] == '\0' && state->n_spaces <= KVI_STATE_SPACES_MAX &&
-                 state->n_waiters <= KVI_STATE_WAITERS_MAX && state->n_learned <= KVI_STATE_LEARNED_MAX &&
-                 state->n_programs <= KVI_STATE_PROGRAMS_MAX &&
-                 (uint64_t)state->n_spaces * SPACE_BYTES + (uint64_t)state->n_waiters * WAITER_BYTES <=
-                     length - HEADER
-             ? KVS_OK
-             : KVS_ERR_CORRUPT;
+  return counts_fit(state, length) ? KVS_OK : KVS_ERR_CORRUPT;
 }
 
-/* What is asked for is bounded by what the bytes can hold. */
-static bool room_make(struct kvi_state *state, size_t length)
+static bool room_make(struct kvi_state *state)
 {
-  if (state->n_learned > length / 4 || state->n_programs > length / PROGRAM_FIXED)
-    return false;
   state->spaces = calloc((size_t)state->n_spaces + 1, sizeof(*state->spaces));
   state->waiters = calloc((size_t)state->n_waiters + 1, sizeof(*state->waiters));
   state->learned = calloc((size_t)state->n_learned + 1, sizeof(*state->learned));
@@ -379,7 +381,7 @@ kvs_status kvi_state_decode(const uint8_t *bytes, size_t length, struct kvi_stat
 
   *state_p = (struct kvi_state){0};
   status = header_load(bytes, length, state_p);
-  if (status == KVS_OK && !room_make(state_p, length))
+  if (status == KVS_OK && !room_make(state_p))
     status = KVS_ERR_NOMEM;
   if (status == KVS_OK && !records_load(bytes, length, state_p))
     status = KVS_ERR_CORRUPT;

@@ -9,6 +9,11 @@
 #define LEARNED_LOCKED 16u /* of 640 bytes */
 #define SPACE_NONE     UINT32_MAX
 
+bool kvi_remember_keeps(const struct kvi_store *store)
+{
+  return store->policy_ops->keep != NULL;
+}
+
 uint64_t kvi_remember_told(struct kvi_store *store)
 {
   uint64_t told;

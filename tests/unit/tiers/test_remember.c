@@ -25,6 +25,7 @@ struct node {
   struct fixture *f;
   char file[128];
   uint64_t interval_ms;
+  const char *policy;
   uint64_t ahead; /* of the policy's clock */
   enum kvi_policy_admission write;
   struct kvi_remember *remember;
@@ -44,7 +45,7 @@ static void node_open(struct node *node)
                                     .dram_page_bytes = 4096,
                                     .chunk_bytes_max = CHUNK_MAX,
                                     .max_chunks = 1024,
-                                    .policy = "index",
+                                    .policy = node->policy,
                                     .policy_clock = clock_of,
                                     .policy_clock_ctx = node,
                                     .write = node->write};
@@ -80,6 +81,7 @@ static int node_setup(void **state)
   assert_int_equal(setup(&f), 0);
   node->f = f;
   node->interval_ms = 3600000;
+  node->policy = "index";
   snprintf(node->file, sizeof(node->file), "%s/waiters", node->f->folder);
   *state = node;
   return 0;
@@ -390,6 +392,24 @@ static void not_taken(void **state)
   assert_int_equal(n_waiters(node), 0);
 }
 
+/* A policy that keeps nothing leaves the file to the next one that does. */
+static void nothing_to_keep(void **state)
+{
+  struct node *node = *state;
+
+  node_open(node);
+  three_wait(node);
+  node_close(node);
+  node->policy = "leaf-lru";
+  node_open(node);
+  assert_int_equal(n_waiters(node), 0);
+  waits(node, 4, 2, "grep", 0, 0);
+  node_close(node);
+  node->policy = "index";
+  node_open(node);
+  assert_int_equal(n_waiters(node), 3);
+}
+
 /* Written while the node runs, when something was told, by a thread. */
 static void within_the_interval(void **state)
 {
@@ -577,11 +597,17 @@ static void anything(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {
-      CASE(comes_back),          CASE(what_was_learned),      CASE(less_is_there),
-      CASE(nothing_is_there),    CASE(clocks_that_are_wrong), CASE(not_taken),
-      CASE(within_the_interval), CASE(files_of_others),       cmocka_unit_test(same_prices),
-      cmocka_unit_test(anything)};
+  const struct CMUnitTest tests[] = {CASE(comes_back),
+                                     CASE(what_was_learned),
+                                     CASE(less_is_there),
+                                     CASE(nothing_is_there),
+                                     CASE(clocks_that_are_wrong),
+                                     CASE(not_taken),
+                                     CASE(nothing_to_keep),
+                                     CASE(within_the_interval),
+                                     CASE(files_of_others),
+                                     cmocka_unit_test(same_prices),
+                                     cmocka_unit_test(anything)};
 
   kvi_log_configure(KVI_LOG_ERROR, KVI_LOG_TEXT);
   return cmocka_run_group_tests(tests, NULL, NULL);
