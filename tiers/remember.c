@@ -14,6 +14,7 @@
 #include "tiers/remember_file.h"
 #include "tiers/remember_private.h"
 
+#define FORGETS         "a restart forgets what happens from now on"
 #define PROGRAMS_LOCKED 64u /* copied at a time */
 
 struct kvi_remember {
@@ -209,12 +210,14 @@ static kvs_status programs_collect(struct kvi_programs *programs, struct kvi_sta
   return KVS_OK;
 }
 
+/* KVS_ERR_IO: errno says why. */
 static kvs_status write_now(struct kvi_remember *remember)
 {
   struct kvi_state state;
   kvs_status status = kvi_remember_collect(remember->store, &state);
   uint8_t *bytes = NULL;
   size_t length;
+  int error;
 
   if (status == KVS_OK)
     status = programs_collect(remember->programs, &state);
@@ -224,7 +227,9 @@ static kvs_status write_now(struct kvi_remember *remember)
   kvi_state_clear(&state);
   if (status == KVS_OK)
     status = kvi_remember_file_write(remember->path, bytes, length);
+  error = errno;
   free(bytes);
+  errno = error;
   return status;
 }
 
@@ -235,15 +240,15 @@ static void write_state(struct kvi_remember *remember, bool only_if_changed)
 
   if (only_if_changed && told == remember->told)
     return;
-  errno = 0;
   status = write_now(remember);
   if (status == KVS_OK) {
     remember->told = told;
     if (remember->failed)
       kvi_log_info("waiters: %s is written again", remember->path);
+  } else if (!remember->failed && status == KVS_ERR_IO) {
+    kvi_log_warn("waiters: %s cannot be written (%m): " FORGETS, remember->path);
   } else if (!remember->failed) {
-    kvi_log_warn("waiters: %s cannot be written (%s): a restart forgets what happens from now on",
-                 remember->path, status == KVS_ERR_IO ? strerror(errno) : kvs_status_text(status));
+    kvi_log_warn("waiters: %s cannot be written (%s): " FORGETS, remember->path, kvs_status_text(status));
   }
   remember->failed = status != KVS_OK;
 }
