@@ -24,8 +24,14 @@ static uint32_t steps;     /* of them so far */
 static uint32_t fails_at;  /* UINT32_MAX: never */
 static bool kills, halves; /* a write that fails has written half */
 
-static bool fails(void)
+static char calls[16]; /* what they were, a letter each */
+
+static bool fails(char call)
 {
+  if (steps + 1 < sizeof(calls)) {
+    calls[steps] = call;
+    calls[steps + 1] = '\0';
+  }
   if (steps++ != fails_at)
     return false;
   if (kills)
@@ -47,24 +53,24 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t length)
 {
   if (halves && steps == fails_at)
     (void)!__real_write(fd, bytes, length / 2);
-  return fails() ? -1 : __real_write(fd, bytes, length);
+  return fails('w') ? -1 : __real_write(fd, bytes, length);
 }
 
 int __wrap_fsync(int fd)
 {
-  return fails() ? -1 : __real_fsync(fd);
+  return fails('s') ? -1 : __real_fsync(fd);
 }
 
 int __wrap_renameat(int from_folder, const char *from, int to_folder, const char *to)
 {
-  return fails() ? -1 : __real_renameat(from_folder, from, to_folder, to);
+  return fails('n') ? -1 : __real_renameat(from_folder, from, to_folder, to);
 }
 
 int __wrap_close(int fd)
 {
   int result = __real_close(fd);
 
-  return fails() ? -1 : result;
+  return fails('c') ? -1 : result;
 }
 
 /* ---- tests ---- */
@@ -133,6 +139,9 @@ static void written_and_read(void **state)
 
   assert_int_equal(kvi_remember_file_read(folder->file, 4096, &bytes, &length), KVS_MISS);
   assert_int_equal(put(folder, OLD), KVS_OK);
+  assert_string_equal(
+      calls,
+      "wscnsc"); /* what a power cut leaves: the bytes are flushed before they get the name, and then that */
   assert_holds(folder, OLD);
   assert_int_equal(put(folder, FRESH), KVS_OK);
   assert_holds(folder, FRESH);
