@@ -14,6 +14,17 @@ bool kvi_remember_keeps(const struct kvi_store *store)
   return store->policy_ops->keep != NULL;
 }
 
+/* By the policy's clock, which is called under the lock. */
+static uint64_t now_of(struct kvi_store *store)
+{
+  uint64_t now_ns;
+
+  pthread_mutex_lock(&store->lock);
+  now_ns = kvi_policy_now(store);
+  pthread_mutex_unlock(&store->lock);
+  return now_ns;
+}
+
 uint64_t kvi_remember_told(struct kvi_store *store)
 {
   uint64_t told;
@@ -189,7 +200,7 @@ static int older_first(const void *a, const void *b)
 
 kvs_status kvi_remember_collect(struct kvi_store *store, struct kvi_state *state_p)
 {
-  struct collecting own = {.store = store, .state = state_p, .now_ns = kvi_policy_now(store)};
+  struct collecting own = {.store = store, .state = state_p, .now_ns = now_of(store)};
   kvs_status status = KVS_ERR_NOMEM;
 
   *state_p = (struct kvi_state){0};
@@ -273,7 +284,7 @@ void kvi_remember_give(struct kvi_store *store, const struct kvi_state *state, u
                        struct kvi_remember_back *back_p)
 {
   const struct kvi_policy_ops *ops = store->policy_ops;
-  uint64_t now_ns = kvi_policy_now(store);
+  uint64_t now_ns = now_of(store);
 
   *back_p = (struct kvi_remember_back){0};
   if (!ops->restore || strcmp(state->policy, ops->name) != 0) {

@@ -26,7 +26,7 @@ struct node {
   char file[128];
   uint64_t interval_ms;
   const char *policy;
-  uint64_t ahead; /* of the policy's clock */
+  _Atomic uint64_t ahead; /* of the policy's clock */
   enum kvi_policy_admission write;
   struct kvi_remember *remember;
   struct kvi_store *store;
@@ -36,7 +36,7 @@ struct node {
 
 static uint64_t clock_of(void *ctx)
 {
-  return kvi_now_ns() + ((const struct node *)ctx)->ahead;
+  return kvi_now_ns() + ((struct node *)ctx)->ahead;
 }
 
 static void node_open(struct node *node)
