@@ -13,6 +13,7 @@
 #include "tiers/hint.h"
 #include "tiers/remember.h"
 #include "tiers/remember_file.h"
+#include "tiers/remember_private.h"
 
 #define SECOND     KVI_NS_PER_S
 #define CHAIN_MOST 40u
@@ -26,6 +27,7 @@ struct node {
   char file[128];
   uint64_t interval_ms;
   const char *policy;
+  uint32_t max_chunks;
   _Atomic uint64_t ahead; /* of the policy's clock */
   enum kvi_policy_admission write;
   struct kvi_remember *remember;
@@ -44,7 +46,7 @@ static void node_open(struct node *node)
   struct kvi_store_config config = {.dram_bytes = 1 << 20,
                                     .dram_page_bytes = 4096,
                                     .chunk_bytes_max = CHUNK_MAX,
-                                    .max_chunks = 1024,
+                                    .max_chunks = node->max_chunks,
                                     .policy = node->policy,
                                     .policy_clock = clock_of,
                                     .policy_clock_ctx = node,
@@ -82,6 +84,7 @@ static int node_setup(void **state)
   node->f = f;
   node->interval_ms = 3600000;
   node->policy = "index";
+  node->max_chunks = 1024;
   snprintf(node->file, sizeof(node->file), "%s/waiters", node->f->folder);
   *state = node;
   return 0;
@@ -171,6 +174,19 @@ static bool waiter_of(struct node *node, uint32_t chain, struct kvi_policy_waite
       return true;
     }
   return false;
+}
+
+/* However many. */
+static size_t waiters_count(struct node *node)
+{
+  static struct kvi_waiter_info infos[1024];
+  uint64_t cursor = 0;
+  size_t n = 0;
+
+  do
+    n += kvi_store_waiters(node->store, TENANT, &cursor, infos, 1024);
+  while (cursor != 0);
+  return n;
 }
 
 static size_t n_waiters(struct node *node)
@@ -466,6 +482,51 @@ static void files_of_others(void **state)
   assert_true(file_is(node->file, "notes"));
 }
 
+/* Programs beyond what a file holds: those that were used last are kept, the longest unused of them first, and all fit into a file. */
+static void more_than_fit(void **state)
+{
+  const uint32_t more = 1000, n = KVI_STATE_WAITERS_MAX + more;
+  struct node *node = *state;
+  struct kvi_state kept, again;
+  uint64_t before = UINT64_MAX;
+  uint8_t *bytes;
+  size_t length;
+
+  node->max_chunks = 9 * n; /* a branch for eight */
+  node_open(node);
+  prompt(node, 1, 1);
+  for (uint32_t i = 0; i < n; i++) {
+    uint8_t key[KEY_BYTES];
+    char name[32];
+    struct kvi_hint_keys keys = {.space = node->space, .keys = key, .key_length = KEY_BYTES, .n_keys = 1};
+    struct kvi_program_hint hint = {.tenant = TENANT, .program = name, .parent = "", .tool = ""};
+
+    snprintf(name, sizeof(name), "program %u", i);
+    key_of(1, 0, key);
+    node->ahead += KVI_NS_PER_MS;
+    assert_int_equal(kvi_store_hint(node->store, &hint, &keys), KVI_HINT_ACCEPTED);
+  }
+  assert_int_equal(kvi_remember_collect(node->store, &kept), KVS_OK);
+  assert_int_equal(kept.n_waiters, KVI_STATE_WAITERS_MAX);
+  for (uint32_t i = 0; i < kept.n_waiters; i++) {
+    assert_true(kept.waiters[i].kept.used_ns <= before);
+    before = kept.waiters[i].kept.used_ns;
+    if (i == 0) /* the first of them are left out, by name */
+      assert_true(kept.waiters[i].kept.program ==
+                      kvi_store_program_hash(node->store, TENANT, "program 1000") ||
+                  kept.waiters[i].kept.program == kvi_store_program_hash(node->store, TENANT, "program 999"));
+  }
+  assert_int_equal(kvi_state_encode(&kept, &bytes, &length), KVS_OK);
+  assert_int_equal(kvi_state_decode(bytes, length, &again), KVS_OK);
+  assert_int_equal(again.n_waiters, KVI_STATE_WAITERS_MAX);
+  kvi_state_clear(&again);
+  kvi_state_clear(&kept);
+  free(bytes);
+  node_close(node);
+  node_open(node);
+  assert_true(waiters_count(node) > KVI_STATE_WAITERS_MAX / 2);
+}
+
 /* ---- a policy ---- */
 
 static const struct kvi_policy_ops *const ops = &kvi_policy_index;
@@ -597,17 +658,11 @@ static void anything(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {CASE(comes_back),
-                                     CASE(what_was_learned),
-                                     CASE(less_is_there),
-                                     CASE(nothing_is_there),
-                                     CASE(clocks_that_are_wrong),
-                                     CASE(not_taken),
-                                     CASE(nothing_to_keep),
-                                     CASE(within_the_interval),
-                                     CASE(files_of_others),
-                                     cmocka_unit_test(same_prices),
-                                     cmocka_unit_test(anything)};
+  const struct CMUnitTest tests[] = {
+      CASE(comes_back),       CASE(what_was_learned),        CASE(less_is_there),
+      CASE(nothing_is_there), CASE(clocks_that_are_wrong),   CASE(not_taken),
+      CASE(nothing_to_keep),  CASE(within_the_interval),     CASE(files_of_others),
+      CASE(more_than_fit),    cmocka_unit_test(same_prices), cmocka_unit_test(anything)};
 
   kvi_log_configure(KVI_LOG_ERROR, KVI_LOG_TEXT);
   return cmocka_run_group_tests(tests, NULL, NULL);
