@@ -49,6 +49,7 @@ void kvi_arrive_locked(struct kvi_store *store, uint32_t number, uint32_t n_more
 
   if (!store->policy_ops->arrive || store->entries[number].unchained)
     return;
+  store->told++;
   use = use_of(store, number);
   use.n_whole = use.n_whole < WHOLE_MOST ? use.n_whole + n_more : WHOLE_MOST;
   store->policy_ops->arrive(store->policy, &use, kvi_policy_now(store));
@@ -60,6 +61,7 @@ void kvi_stored_locked(struct kvi_store *store, uint32_t number)
 
   if (!store->policy_ops->extend || store->entries[number].unchained)
     return;
+  store->told++;
   use = use_of(store, number);
   kvi_account_share_told_locked(store, use.tenant);
   store->policy_ops->extend(store->policy, &use, kvi_policy_now(store));
@@ -131,6 +133,7 @@ static enum kvi_hint_outcome hint_locked(struct kvi_store *store, const struct k
 {
   uint64_t program = hash_of(store, hint->tenant, hint->program);
 
+  store->told++;
   if (!store->policy_ops->wait)
     return ends(hint) ? KVI_HINT_MISSING : KVI_HINT_ACCEPTED;
   if (ends(hint))

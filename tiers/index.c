@@ -27,8 +27,11 @@ kvs_status kvi_index_create(struct kvi_store *store)
   uint32_t capacity = store->config.max_chunks;
   uint32_t ghosts = power_of_two_below(capacity / 8 > GHOSTS_MIN ? capacity / 8 : GHOSTS_MIN);
 
-  if (kvi_random_bytes(store->hash_secret, sizeof(store->hash_secret)) != KVS_OK)
+  if (store->config.hash_secret)
+    memcpy(store->hash_secret, store->config.hash_secret, sizeof(store->hash_secret));
+  else if (kvi_random_bytes(store->hash_secret, sizeof(store->hash_secret)) != KVS_OK)
     return KVS_ERR_SYSTEM;
+  store->config.hash_secret = NULL; /* it need not live longer */
   store->n_ghosts = ghosts < GHOSTS_MAX ? ghosts : GHOSTS_MAX;
   /* 3 buckets for 4 entries: 1.3 entries a chain when full, and 64 bytes a chunk are kept */
   store->n_buckets = (uint32_t)((uint64_t)capacity * 3 / 4) + 1;

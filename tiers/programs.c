@@ -1,6 +1,7 @@
 /* tiers/programs.c: a hash over records in a fixed array, and a list of them by when they were last heard of. */
 #include "tiers/programs.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,8 @@ struct program {
   char name[KVI_PROGRAM_TEXT_MAX + 1];
   char parent[KVI_PROGRAM_TEXT_MAX + 1];
   char tool[KVI_PROGRAM_TEXT_MAX + 1];
-  uint64_t hash; /* 0: free */
+  uint64_t hash;  /* 0: free */
+  uint64_t heard; /* of programs.heard, when it was; 0: free */
   uint32_t turn, wait_kind, return_p50_ms, return_p90_ms, priority, ttl_ms;
   uint32_t next;         /* in its bucket, or in the free list */
   uint32_t hash_next;    /* in the bucket of its hash, if that is not 0 */
@@ -33,6 +35,7 @@ struct kvi_programs {
   uint32_t newest, oldest;
   uint32_t *buckets, *hash_buckets; /* n_buckets each */
   struct program *records;
+  uint64_t heard; /* hints */
   struct kvi_programs_stats stats;
 };
 
@@ -149,6 +152,7 @@ static void forget_locked(struct kvi_programs *programs, uint32_t number)
   list_remove_locked(programs, number);
   program->next = programs->free_first;
   hash_set_locked(programs, number, 0);
+  program->heard = 0;
   programs->free_first = number;
   programs->stats.programs--;
 }
@@ -214,6 +218,7 @@ enum kvi_hint_outcome kvi_programs_hint(struct kvi_programs *programs, const str
     memcpy(program->parent, hint->parent, strlen(hint->parent) + 1);
     memcpy(program->tool, hint->tool, strlen(hint->tool) + 1);
     hash_set_locked(programs, number, hint->hash);
+    program->heard = ++programs->heard;
     program->turn = hint->turn;
     program->wait_kind = hint->wait_kind;
     program->return_p50_ms = hint->return_p50_ms;
@@ -272,6 +277,37 @@ bool kvi_programs_find_hash(struct kvi_programs *programs, const char *tenant, u
   }
   pthread_mutex_unlock(&programs->lock);
   return number != NONE;
+}
+
+uint32_t kvi_programs_records(struct kvi_programs *programs, uint32_t *cursor_p,
+                              struct kvi_program_record *records, uint32_t room)
+{
+  uint32_t n = 0, number = *cursor_p;
+
+  pthread_mutex_lock(&programs->lock);
+  for (; number < programs->fresh && n < room; number++) {
+    const struct program *program = &programs->records[number];
+    struct kvi_program_record *record = &records[n];
+
+    if (program->heard == 0)
+      continue;
+    static_assert(sizeof(record->tenant) == sizeof(program->tenant), "tenants' names are as long everywhere");
+    memcpy(record->tenant, program->tenant, sizeof(record->tenant));
+    memcpy(record->name, program->name, sizeof(record->name));
+    memcpy(record->parent, program->parent, sizeof(record->parent));
+    memcpy(record->tool, program->tool, sizeof(record->tool));
+    record->turn = program->turn;
+    record->wait_kind = program->wait_kind;
+    record->return_p50_ms = program->return_p50_ms;
+    record->return_p90_ms = program->return_p90_ms;
+    record->priority = program->priority;
+    record->ttl_ms = program->ttl_ms;
+    record->heard = program->heard;
+    n++;
+  }
+  *cursor_p = number < programs->fresh ? number : 0;
+  pthread_mutex_unlock(&programs->lock);
+  return n;
 }
 
 void kvi_programs_stats(struct kvi_programs *programs, struct kvi_programs_stats *stats_p)

@@ -59,6 +59,17 @@ struct kvi_program_named {
 };
 bool kvi_programs_find_hash(struct kvi_programs *programs, const char *tenant, uint64_t hash,
                             struct kvi_program_named *named_p);
+
+/* For who keeps them over a restart. */
+struct kvi_program_record {
+  char tenant[64]; /* KVI_TENANT_MAX */
+  char name[KVI_PROGRAM_TEXT_MAX + 1], parent[KVI_PROGRAM_TEXT_MAX + 1], tool[KVI_PROGRAM_TEXT_MAX + 1];
+  uint32_t turn, wait_kind, return_p50_ms, return_p90_ms, priority, ttl_ms;
+  uint64_t heard; /* the greater, the later it was heard of */
+};
+/* From *cursor_p (0 at first) up to `room` programs, in no order; *cursor_p 0: the end. Who comes and goes meanwhile may be missed. */
+uint32_t kvi_programs_records(struct kvi_programs *programs, uint32_t *cursor_p,
+                              struct kvi_program_record *records, uint32_t room);
 void kvi_programs_stats(struct kvi_programs *programs, struct kvi_programs_stats *stats_p);
 
 #endif

@@ -130,6 +130,11 @@ const struct kvi_service *kvi_store_service_get(struct kvi_store_service *servic
   return &service->service;
 }
 
+struct kvi_programs *kvi_store_service_programs(struct kvi_store_service *service)
+{
+  return service->programs;
+}
+
 void kvi_store_service_drain(struct kvi_store_service *service)
 {
   if (!atomic_exchange_explicit(&service->draining, true, memory_order_relaxed))

@@ -7,6 +7,7 @@
 
 #include "proto/kvasir/v1/cache.pb-c.h"
 #include "proto/service.h"
+#include "tiers/programs.h"
 #include "tiers/shared.h"
 #include "tiers/store.h"
 
@@ -38,6 +39,9 @@ void kvi_store_service_destroy(struct kvi_store_service *service);
 
 /* The ops for wires. Valid until destroy. */
 const struct kvi_service *kvi_store_service_get(struct kvi_store_service *service);
+
+/* What hints have told of programs; the service's. */
+struct kvi_programs *kvi_store_service_programs(struct kvi_store_service *service);
 
 /* From now on puts and gets answer KVS_ERR_DRAINING; what is in flight goes on. */
 void kvi_store_service_drain(struct kvi_store_service *service);

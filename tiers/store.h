@@ -29,6 +29,8 @@
 
 #define KVI_TENANTS_MAX 1024u
 
+#define KVI_STORE_SECRET_WORDS 17u /* as many as XXH3 wants at least */
+
 struct kvi_store;
 
 /* One of those that share a store (docs/tenants.md). */
@@ -60,6 +62,10 @@ struct kvi_store_config {
   void *policy_clock_ctx;
   uint32_t
       curve_samples; /* of look-ups and puts, for kvi_store_curve: 64 to KVI_CURVE_SAMPLES_MAX; 56 bytes each. 0: none */
+  uint64_t
+      policy_ahead_ns; /* that time is ahead of the clock's by so much: what waited before the clock began can be told */
+  const uint64_t *
+      hash_secret; /* KVI_STORE_SECRET_WORDS, for keys and names: one that nobody can guess, of an earlier store; copied. NULL: random */
 
   /* How memory encodes what was put raw (tiers/coder.h), and threads for it; 0: it stays as it was put. */
   struct kvi_encode_rules codec;

@@ -225,7 +225,7 @@ struct kvi_store {
   struct kvi_tier_attr dram_attr;
   const struct kvi_policy_ops *policy_ops;
   struct kvi_policy *policy;
-  uint64_t hash_secret[17]; /* random; as many as XXH3 wants at least */
+  uint64_t hash_secret[KVI_STORE_SECRET_WORDS]; /* random, now or before a restart */
 
   pthread_mutex_t lock; /* guards everything below; held for bounded work only */
 
@@ -237,6 +237,9 @@ struct kvi_store {
   uint32_t *ghosts; /* tag of 28 bits, cause of 4 */
   uint32_t n_ghosts;
   struct kvi_gone *gone; /* the same of fewer, for people */
+
+  uint64_t
+      told; /* how often the policy was told of a program: who keeps that elsewhere sees whether it has changed */
 
   struct kvi_space_entry *spaces; /* config.max_spaces */
   uint32_t n_spaces;
@@ -275,8 +278,10 @@ struct kvi_store {
 /* The time that the policy goes by. */
 static inline uint64_t kvi_policy_now(const struct kvi_store *store)
 {
-  return store->config.policy_clock ? store->config.policy_clock(store->config.policy_clock_ctx)
-                                    : kvi_now_ns();
+  uint64_t now =
+      store->config.policy_clock ? store->config.policy_clock(store->config.policy_clock_ctx) : kvi_now_ns();
+
+  return now + store->config.policy_ahead_ns;
 }
 
 /* ---- index.c ---- */

@@ -17,6 +17,7 @@
 #include "server/node/redis_tier.h"
 #include "server/node/settings.h"
 #include "server/node/test_clock.h"
+#include "tiers/remember.h"
 #include "tiers/service.h"
 
 #define FILES_APART    128u /* descriptors that are not clients': logs, queues, timers, pages of /proc */
@@ -211,9 +212,11 @@ kvs_status kvi_node_start(struct kvi_settings *settings, uint64_t open_files, ch
   if (status != KVS_OK)
     goto destroy_shared;
   status = kvi_expirer_start(node->store, &node->expirer);
+  if (status == KVS_OK && node->remember != NULL)
+    status = kvi_remember_start(node->remember, kvi_store_service_programs(node->service));
   if (status != KVS_OK) {
-    snprintf(error, error_size, "the timer thread did not start: %s", kvs_status_text(status));
-    goto destroy_service;
+    snprintf(error, error_size, "a thread of the node did not start: %s", kvs_status_text(status));
+    goto destroy_expirer;
   }
   status = start_grpc(node, open_files, error, error_size);
   if (status != KVS_OK)
@@ -229,13 +232,15 @@ kvs_status kvi_node_start(struct kvi_settings *settings, uint64_t open_files, ch
 
 destroy_expirer:
   kvi_expirer_destroy(node->expirer);
-destroy_service:
+  kvi_remember_destroy(node->remember);
+  node->remember = NULL;
   kvi_store_service_destroy(node->service);
 destroy_shared:
   kvi_shared_destroy(node->shared);
 close_store:
   kvi_store_close(node->store);
 destroy_admin:
+  kvi_remember_destroy(node->remember);   /* also of a store that did not open */
   kvi_test_clock_close(node->test_clock); /* also of a store that did not open */
   kvi_admin_destroy(node->admin);
 free_tenants:
@@ -262,6 +267,7 @@ void kvi_node_destroy(struct kvi_node *node)
   kvi_grpc_server_destroy(node->grpc);
   kvi_unix_path_remove(kvi_settings_get(node->settings)->unix_socket, node->unix_id);
   kvi_expirer_destroy(node->expirer);
+  kvi_remember_destroy(node->remember); /* writes what the last requests have changed */
   kvi_store_service_destroy(node->service);
   kvi_shared_destroy(node->shared);
   kvi_store_close(node->store);

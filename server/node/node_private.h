@@ -28,6 +28,7 @@ struct kvi_node {
   struct kvi_test_clock *test_clock; /* NULL: none; the store's as long as it is open */
   struct kvi_node_tenants *tenants;  /* NULL: everybody is "default" */
   struct kvi_store *store;
+  struct kvi_remember *remember;    /* NULL: nothing outlives the node but chunks */
   struct kvi_shared *shared;        /* NULL: there is none */
   struct kvi_medium *shared_medium; /* its own */
   struct kvi_medium *ssd_faults,
@@ -53,7 +54,7 @@ struct kvi_admin_source kvi_node_pages(struct kvi_node *node);
 kvs_status kvi_node_read_tenants(struct kvi_node *node, char *error, size_t error_size);
 void kvi_node_reread_tenants(struct kvi_node *node);
 
-/* node_store.c: the store over its tiers, as the settings say. Blocks while memory is touched and the SSD tier is read. */
+/* node_store.c: the store over its tiers, and what is remembered of its programs, as the settings say. Blocks while memory is touched and the SSD tier is read. On an error node->remember may be there. */
 kvs_status kvi_node_open_store(struct kvi_node *node, char *error, size_t error_size);
 
 #endif

@@ -1,10 +1,13 @@
 /* node_store.c: the node's store and the tiers under it, from the settings. */
+#include <limits.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/text.h"
 #include "server/node/node_private.h"
 #include "server/node/settings.h"
 #include "server/node/test_clock.h"
+#include "tiers/remember.h"
 #include "tiers/ssd/ssd.h"
 #include "tiers/store.h"
 
@@ -71,6 +74,31 @@ static kvs_status add_test_clock(struct kvi_node *node, const struct kvi_node_se
   return status;
 }
 
+#define STATE_NAME "waiters.kvw"
+
+/* Only of a policy that keeps anything. */
+static kvs_status open_remember(struct kvi_node *node, const struct kvi_node_settings *values,
+                                struct kvi_store_config *config)
+{
+  const struct kvi_policy_ops *policy = kvi_policy_find(config->policy);
+  const char *path = values->store_state_file;
+  char own[PATH_MAX];
+  kvs_status status;
+
+  if (strcmp(path, "none") == 0 || (path[0] == '\0' && values->ssd_paths.count == 0) || !policy ||
+      !policy->keep)
+    return KVS_OK;
+  if (path[0] == '\0') {
+    if (snprintf(own, sizeof(own), "%s/" STATE_NAME, values->ssd_paths.items[0]) >= (int)sizeof(own))
+      return KVS_ERR_INVALID;
+    path = own;
+  }
+  status = kvi_remember_open(path, values->store_state_interval, &node->remember);
+  if (status == KVS_OK)
+    kvi_remember_configure(node->remember, config);
+  return status;
+}
+
 kvs_status kvi_node_open_store(struct kvi_node *node, char *error, size_t error_size)
 {
   const struct kvi_node_settings *values = kvi_settings_get(node->settings);
@@ -114,6 +142,13 @@ kvs_status kvi_node_open_store(struct kvi_node *node, char *error, size_t error_
   }
   if (status != KVS_OK)
     return status;
+  status = open_remember(node, values, &config);
+  if (status != KVS_OK) {
+    snprintf(error, error_size, "store.state_file: %s", kvs_status_text(status));
+    if (config.medium)
+      config.medium->ops->destroy(config.medium);
+    return status;
+  }
   status = kvi_store_open(&config, &node->store);
   if (status == KVS_ERR_NOMEM)
     snprintf(error, error_size, "dram.size: %s of memory could not be had",
@@ -122,5 +157,7 @@ kvs_status kvi_node_open_store(struct kvi_node *node, char *error, size_t error_
     snprintf(error, error_size, "ssd.paths: %s", ssd_why(status));
   else if (status != KVS_OK)
     snprintf(error, error_size, "the store did not open: %s", kvs_status_text(status));
+  else if (node->remember)
+    kvi_remember_restore(node->remember, node->store);
   return status;
 }

@@ -67,8 +67,10 @@ struct kvi_node_settings {
   int64_t store_max_leases;
   int64_t store_max_landings;
   int64_t codec_threads, codec_planes;
-  int store_policy;             /* index of kvi_settings_policies */
-  const char *store_test_clock; /* "" = none */
+  int store_policy;              /* index of kvi_settings_policies */
+  const char *store_state_file;  /* "": in the first of ssd_paths; "none" */
+  uint64_t store_state_interval; /* ms */
+  const char *store_test_clock;  /* "" = none */
 
   uint64_t chunk_max_size;
   uint64_t frame_max_size;

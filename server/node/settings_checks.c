@@ -228,6 +228,19 @@ static kvs_status check_tenants(kvi_config *config)
   return kvi_config_refuse(config, "tenants", "%s", error[0] != '\0' ? error : kvs_status_text(status));
 }
 
+static kvs_status check_state_file(kvi_config *config)
+{
+  const struct kvi_node_settings *values = kvi_config_values(config);
+  const char *path = values->store_state_file;
+  size_t length = strlen(path);
+
+  if (length == 0 || strcmp(path, "none") == 0)
+    return KVS_OK;
+  if (path[0] != '/' || path[length - 1] == '/')
+    return kvi_config_refuse(config, "store.state_file", "%s is not the absolute path of a file", path);
+  return KVS_OK;
+}
+
 kvs_status kvi_settings_check(kvi_config *config)
 {
   kvs_status status = check_tls(config);
@@ -246,6 +259,8 @@ kvs_status kvi_settings_check(kvi_config *config)
     status = check_curve(config);
   if (status == KVS_OK)
     status = kvi_settings_check_ssd(config);
+  if (status == KVS_OK)
+    status = check_state_file(config);
   if (status == KVS_OK)
     status = check_test_faults(config);
   return status;

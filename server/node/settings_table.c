@@ -311,6 +311,21 @@ static const kvi_config_row rows[] = {
          "Which chunks go when memory is full; of a prompt always the last first. `index`: those that save "
          "the least seconds for their bytes, by how long programs of the kind stay away and by what they "
          "announce (docs/policy.md). `leaf-lru`: the least recently used."},
+    {.name = "store.state_file",
+     AT(STRING, store_state_file),
+     .min = 0,
+     .max = PATH_LENGTH_MAX,
+     .doc =
+         "File in which policy `index` keeps over a restart who waits for what, and what it has learned of "
+         "waits; only this node may use it. Empty: `waiters.kvw` in the first directory of `ssd.paths`, or "
+         "none without one. `none`: a restarted node knows nothing of it."},
+    {.name = "store.state_interval",
+     AT(DURATION, store_state_interval),
+     .standard = "10s",
+     .min = 100,
+     .max = 3600000,
+     .doc = "How often it is written at most, if anything has changed: what a node that is killed has "
+            "forgotten of its programs is not older. One that is stopped forgets nothing."},
     {.name = "store.test_clock",
      AT(STRING, store_test_clock),
      .min = 0,

@@ -210,7 +210,7 @@ class Soak:
             left = sorted(os.listdir(node.process.folder))
             if left != ["log", "node.yaml", "notify", "ssd"]:
                 self.verdict.fail("leftovers", f"node {node.name}: {left}")
-            if node.files() != ["kvasir.lock"] + [f"log-{number:05}.kvl" for number in range(SSD // LOG_FILE)]:
+            if node.files() != ["kvasir.lock"] + [f"log-{number:05}.kvl" for number in range(SSD // LOG_FILE)] + ["waiters.kvw"]:
                 self.verdict.fail("leftovers", f"node {node.name}: {node.files()}")
         steady.start()  # and it comes again
         steady.end(signal.SIGTERM)

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tiers/policy/waits.h"
-
 #define KINDS      (KVI_CLASS_REQUEST + 1u) /* classes that are no tool's */
 #define CLASSES    (KINDS + KVI_CLASSES_TOOLS)
 #define GROUPS     (1 + CLASSES + KVI_CLASSES_SOURCES)
@@ -57,8 +55,7 @@ kvs_status kvi_classes_create(struct kvi_classes **classes_p)
   kvi_wait_curve_lognormal(&classes->said, 1, SAID_SIGMA, SAID_RETURNS);
   for (uint32_t i = 0; i < KVI_CLASSES_SOURCES; i++)
     classes->sources[i].skill = SKILL_FIRST;
-  while (!kvi_classes_build(classes, GROUPS))
-    ;
+  kvi_classes_rebuild(classes);
   return KVS_OK;
 }
 
@@ -102,6 +99,11 @@ enum kvi_wait_kind kvi_classes_kind(const struct kvi_classes *classes, uint32_t 
   uint32_t kind = kind_of(classes, class);
 
   return kind < KVI_WAIT_KINDS ? (enum kvi_wait_kind)kind : KVI_WAIT_UNKNOWN;
+}
+
+uint64_t kvi_classes_tool(const struct kvi_classes *classes, uint32_t class)
+{
+  return class >= KINDS && class < CLASSES ? classes->tools[class - KINDS] : 0;
 }
 
 static struct group *source_of(struct kvi_classes *classes, const struct kvi_class_wait *wait)
@@ -252,4 +254,81 @@ double kvi_classes_worth_until(const struct kvi_classes *classes, const struct k
   const struct kvi_wait_curve *curve = curve_of(classes, wait, &unit);
 
   return kvi_wait_curve_worth_until(curve, rate * unit) * unit;
+}
+
+/* ---- what outlives the process ---- */
+
+bool kvi_classes_learned(const struct kvi_classes *classes, uint32_t n, struct kvi_class_learned *learned_p)
+{
+  const struct group *group = &classes->all;
+
+  *learned_p = (struct kvi_class_learned){.group = KVI_CLASS_ALL};
+  if (n > CLASSES) {
+    learned_p->group = KVI_CLASS_SOURCE;
+    learned_p->number = n - CLASSES - 1;
+    if (learned_p->number >= KVI_CLASSES_SOURCES)
+      return false;
+    group = &classes->sources[learned_p->number];
+  } else if (n > KINDS) {
+    learned_p->group = KVI_CLASS_TOOL;
+    learned_p->number = classes->kinds[n - KINDS - 1];
+    learned_p->tool = classes->tools[n - KINDS - 1];
+    group = &classes->classes[n - 1];
+  } else if (n > 0) {
+    learned_p->group = KVI_CLASS_KIND;
+    learned_p->number = n - 1;
+    group = &classes->classes[n - 1];
+  }
+  learned_p->skill = group->skill;
+  learned_p->ended = group->ended;
+  return group->n > 0;
+}
+
+/* Where it is counted; NULL: there is no such group. */
+static struct group *group_learned(struct kvi_classes *classes, const struct kvi_class_learned *learned)
+{
+  uint32_t class;
+
+  switch (learned->group) {
+  case KVI_CLASS_ALL:
+    return &classes->all;
+  case KVI_CLASS_KIND:
+    return learned->number < KINDS ? &classes->classes[learned->number] : NULL;
+  case KVI_CLASS_TOOL:
+    if (learned->number >= KVI_WAIT_KINDS || learned->tool == 0)
+      return NULL;
+    class = kvi_classes_of(classes, (enum kvi_wait_kind)learned->number, learned->tool);
+    return class >= KINDS ? &classes->classes[class] : NULL;
+  case KVI_CLASS_SOURCE:
+    return learned->number < KVI_CLASSES_SOURCES ? &classes->sources[learned->number] : NULL;
+  }
+  return NULL;
+}
+
+bool kvi_classes_learn(struct kvi_classes *classes, const struct kvi_class_learned *learned)
+{
+  struct group *group;
+  double n = 0;
+
+  for (uint32_t i = 0; i < KVI_WAIT_BUCKETS; i++) {
+    if (!(learned->ended.back[i] >= 0) || !(learned->ended.away[i] >= 0))
+      return false;
+    n += learned->ended.back[i] + learned->ended.away[i];
+  }
+  if (!(n <= 2 * REMEMBERED) || !(fabs(learned->skill) <= SKILL_MOST))
+    return false;
+  group = group_learned(classes, learned);
+  if (!group)
+    return false;
+  group->ended = learned->ended;
+  group->n = n;
+  if (learned->group == KVI_CLASS_SOURCE)
+    group->skill = learned->skill;
+  return true;
+}
+
+void kvi_classes_rebuild(struct kvi_classes *classes)
+{
+  while (!kvi_classes_build(classes, GROUPS))
+    ;
 }

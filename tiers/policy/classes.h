@@ -18,6 +18,7 @@
 #include <kvasir/status.h>
 
 #include "tiers/policy/policy.h"
+#include "tiers/policy/waits.h"
 
 #define KVI_CLASSES_TOOLS   58u /* with a class of their own */
 #define KVI_CLASSES_SOURCES 64u
@@ -42,6 +43,9 @@ uint32_t kvi_classes_of(struct kvi_classes *classes, enum kvi_wait_kind kind, ui
 /* Of the class; UNKNOWN of the one of requests. */
 enum kvi_wait_kind kvi_classes_kind(const struct kvi_classes *classes, uint32_t class);
 
+/* Of a tool's class; 0: it is no tool's. */
+uint64_t kvi_classes_tool(const struct kvi_classes *classes, uint32_t class);
+
 /* It came back after so many seconds / it never will. */
 void kvi_classes_back(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds);
 void kvi_classes_away(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds);
@@ -59,5 +63,25 @@ double kvi_classes_rate(const struct kvi_classes *classes, const struct kvi_clas
 /* From when on, counted from its beginning, that is below `rate` for good; INFINITY: it never is. */
 double kvi_classes_worth_until(const struct kvi_classes *classes, const struct kvi_class_wait *wait,
                                double rate);
+
+/* ---- what outlives the process ---- */
+
+enum kvi_class_group { KVI_CLASS_ALL = 0, KVI_CLASS_KIND, KVI_CLASS_TOOL, KVI_CLASS_SOURCE };
+
+/* What was counted of a group of waits that have ended. */
+struct kvi_class_learned {
+  enum kvi_class_group group;
+  uint32_t number; /* of a kind, KVI_CLASS_REQUEST too, or a source; of a tool the kind of its waits */
+  uint64_t tool;
+  double skill; /* of a source */
+  struct kvi_waits ended;
+};
+#define KVI_CLASSES_GROUPS (1 + KVI_CLASS_REQUEST + 1 + KVI_CLASSES_TOOLS + KVI_CLASSES_SOURCES)
+/* Of the n'th group; false: nothing was counted. */
+bool kvi_classes_learned(const struct kvi_classes *classes, uint32_t n, struct kvi_class_learned *learned_p);
+/* Before anything else was counted. Curves are those of before until all are built. False: these are no counts, or there is no room for one more tool. */
+bool kvi_classes_learn(struct kvi_classes *classes, const struct kvi_class_learned *learned);
+/* Builds all curves now. */
+void kvi_classes_rebuild(struct kvi_classes *classes);
 
 #endif

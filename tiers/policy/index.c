@@ -10,8 +10,7 @@
 #include "tiers/policy/continued.h"
 #include "tiers/policy/index_private.h"
 
-#define OF_PROGRAM    12u /* branches; of more the one not used for longest is given up */
-#define BRANCHES_PART 8u  /* one branch for so many chunks */
+#define BRANCHES_PART 8u /* one branch for so many chunks */
 #define BRANCHES_MIN  1024u
 #define REPEATED_NS                                                                                          \
   KVI_NS_PER_S /* requests of a branch that are closer together are one, unless the first was answered; */
@@ -87,7 +86,7 @@ static void make_room(struct kvi_index *index, uint64_t program, uint32_t space,
     oldest = branch;
     n++;
   }
-  if (n >= OF_PROGRAM)
+  if (n >= KVI_INDEX_OF_PROGRAM)
     give_up(index, oldest, false, now_ns);
 }
 
@@ -527,4 +526,9 @@ const struct kvi_policy_ops kvi_policy_index = {
     .waiter = kvi_index_waiter,
     .tier_price = kvi_index_tier_price,
     .goes_by_price = kvi_index_goes_by_price,
+    .keep = kvi_index_keep,
+    .learned = kvi_index_learned,
+    .learn = kvi_index_learn,
+    .restore = kvi_index_restore,
+    .relearn = kvi_index_relearn,
 };

@@ -1,5 +1,5 @@
 /*
- * tiers/policy/index_private.h: the policy "index" inside. Files: index.c (the ops: who waits where, and what is learned of that), index_leaves.c (what a leaf is worth, and which goes), index_waiters.c (views for people).
+ * tiers/policy/index_private.h: the policy "index" inside. Files: index.c (the ops: who waits where, and what is learned of that), index_leaves.c (what a leaf is worth, and which goes), index_waiters.c (views for people), index_kept.c (what outlives the process).
  */
 #ifndef KVASIR_TIERS_POLICY_INDEX_PRIVATE_H
 #define KVASIR_TIERS_POLICY_INDEX_PRIVATE_H
@@ -11,7 +11,8 @@
 #define KVI_INDEX_KEPT 6u /* of the cheapest leaves, from one victim to the next */
 #define KVI_INDEX_LEFT                                                                                       \
   256u /* chunks that were left behind; a ring, so the oldest is forgotten first, and found by the sample then */
-#define KVI_INDEX_TOKENS 256.0f /* of a chunk of which nobody said */
+#define KVI_INDEX_TOKENS     256.0f /* of a chunk of which nobody said */
+#define KVI_INDEX_OF_PROGRAM 12u /* branches in a space; of more the one not used for longest is given up */
 
 struct kvi_index_left {
   uint32_t chunks[KVI_INDEX_LEFT];
@@ -92,5 +93,14 @@ bool kvi_index_waiter(const struct kvi_policy *policy, uint32_t number, struct k
                       uint64_t now_ns);
 double kvi_index_tier_price(const struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns);
 bool kvi_index_goes_by_price(const struct kvi_policy *policy);
+
+/* ---- index_kept.c: the ops of these names ---- */
+
+bool kvi_index_keep(const struct kvi_policy *policy, uint32_t number, struct kvi_policy_kept *kept_p);
+uint32_t kvi_index_learned(const struct kvi_policy *policy, uint32_t part,
+                           uint8_t bytes[KVI_POLICY_LEARNED_MAX], bool *more_p);
+bool kvi_index_learn(struct kvi_policy *policy, const uint8_t *bytes, uint32_t length);
+bool kvi_index_restore(struct kvi_policy *policy, const struct kvi_policy_kept *kept, uint64_t now_ns);
+void kvi_index_relearn(struct kvi_policy *policy, uint64_t now_ns);
 
 #endif

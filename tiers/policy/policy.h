@@ -96,6 +96,24 @@ struct kvi_policy_waiter {
   double ttl_s; /* from now on its price is above what the tier's memory costs; INFINITY: for good */
 };
 
+/* A waiter as a restart keeps it. */
+#define KVI_POLICY_KEPT_CHUNKS 6u
+struct kvi_policy_kept {
+  uint64_t program, tool; /* hashes; 0: not known, none */
+  uint64_t used_ns, seen_ns,
+      begins_ns; /* when it came last, when anything was heard of that, since when it waits */
+  /* keep: its last chunk, and those 1, 3, 7, 15 and 31 before it; NONE: there is none. restore: the first of them is where it ends now. */
+  uint32_t at[KVI_POLICY_KEPT_CHUNKS];
+  uint32_t n_chunks, n_whole; /* as in kvi_policy_use */
+  uint32_t tenant, space, source;
+  enum kvi_wait_kind kind;
+  float announced_s, ttl_s; /* 0: not said */
+  float weight;             /* by its priority: a factor */
+  float chunk_tokens, chunk_bytes, cost;
+  bool answered; /* else kind and tool are not known yet */
+};
+#define KVI_POLICY_LEARNED_MAX 704u /* bytes of a part of what was learned */
+
 struct kvi_policy_ops {
   const char *name; /* "leaf-lru" */
 
@@ -158,6 +176,21 @@ struct kvi_policy_ops {
   double (*tier_price)(const struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns);
   /* Whether that is the order that is live, or the last use. */
   bool (*goes_by_price)(const struct kvi_policy *policy);
+
+  /*
+   * What outlives the process; NULL in a policy that keeps nothing. keep: the waiter of this number, below waiters(); false: none that has a chunk. learned: a part of what was learned, in a form that other builds of this policy read, below KVI_POLICY_LEARNED_MAX bytes; 0: nothing; *more_p: there
+   * are parts of higher numbers. O(1) each.
+   */
+  bool (*keep)(const struct kvi_policy *policy, uint32_t number, struct kvi_policy_kept *kept_p);
+  uint32_t (*learned)(const struct kvi_policy *policy, uint32_t part, uint8_t bytes[KVI_POLICY_LEARNED_MAX],
+                      bool *more_p);
+  /*
+   * In a new policy, once it has its chunks and before anybody uses them: learn, of each part, false: not understood; restore, of each waiter, the one not used for longest first, false: its chunk is not there, or there
+   * is no room for it; and then relearn, once. Any bytes and numbers are harmless.
+   */
+  bool (*learn)(struct kvi_policy *policy, const uint8_t *bytes, uint32_t length);
+  bool (*restore)(struct kvi_policy *policy, const struct kvi_policy_kept *kept, uint64_t now_ns);
+  void (*relearn)(struct kvi_policy *policy, uint64_t now_ns);
 };
 
 extern const struct kvi_policy_ops kvi_policy_leaf_lru;

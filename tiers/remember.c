@@ -1,0 +1,329 @@
+#include "tiers/remember.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "base/thread.h"
+#include "tiers/remember_file.h"
+#include "tiers/remember_private.h"
+
+#define FORGETS         "a restart forgets what happens from now on"
+#define PROGRAMS_LOCKED 64u /* copied at a time */
+
+struct kvi_remember {
+  char *path;
+  uint64_t interval_ms;
+  bool off; /* the file is somebody else's */
+  uint8_t boot[16];
+  struct kvi_state state; /* what was read, until programs have their names again */
+  bool found;             /* anything was */
+  struct kvi_store *store;
+  struct kvi_programs *programs;
+  uint64_t told; /* by the store, when it was written last */
+  bool failed;   /* the last write */
+  kvi_thread thread;
+  bool started;
+  pthread_mutex_t mutex; /* guards stop */
+  pthread_cond_t wake;
+  bool stop;
+};
+
+/* ---- time ---- */
+
+/* The kernel's name for this start of the machine, a UUID; zeros: it says none. */
+static void boot_read(uint8_t boot[16])
+{
+  int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+  char text[37] = "", hex[33];
+  size_t n = 0, length;
+  ssize_t got = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+
+  if (fd >= 0)
+    close(fd);
+  memset(boot, 0, 16);
+  for (ssize_t i = 0; i < got && n < sizeof(hex) - 1; i++)
+    if (text[i] != '-')
+      hex[n++] = text[i];
+  hex[n] = '\0';
+  if (n != 32 || kvi_hex_decode(hex, boot, 16, &length) != KVS_OK)
+    memset(boot, 0, 16);
+}
+
+/* Ages are told over a restart, and the wall clock is all that there is over one of the machine: kvi_state_gap_ns bounds what it can say. */
+static void clock_read(const struct kvi_remember *remember, struct kvi_state_clock *clock_p)
+{
+  struct timespec boot, wall;
+
+  clock_gettime(CLOCK_BOOTTIME, &boot);
+  clock_gettime(CLOCK_REALTIME, &wall);
+  memcpy(clock_p->boot, remember->boot, sizeof(clock_p->boot));
+  clock_p->boot_ns = (uint64_t)boot.tv_sec * KVI_NS_PER_S + (uint64_t)boot.tv_nsec;
+  clock_p->wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / KVI_NS_PER_MS;
+}
+
+/* ---- reading ---- */
+
+static void aside(struct kvi_remember *remember, const char *why)
+{
+  if (kvi_remember_file_aside(remember->path) == KVS_OK) {
+    kvi_log_warn("waiters: %s %s: moved aside to %s.aside, nobody is remembered", remember->path, why,
+                 remember->path);
+    return;
+  }
+  kvi_log_warn("waiters: %s %s and cannot be moved aside (%m): left alone, nobody is remembered",
+               remember->path, why);
+  remember->off = true;
+}
+
+static void leave(struct kvi_remember *remember, const char *why)
+{
+  kvi_log_warn("waiters: %s %s: left alone, nobody is remembered", remember->path, why);
+  remember->off = true;
+}
+
+static void judge(struct kvi_remember *remember, kvs_status status)
+{
+  switch (status) {
+  case KVS_OK:
+    remember->found = true;
+    break;
+  case KVS_MISS:
+    kvi_log_info("waiters: nobody is remembered in %s yet", remember->path);
+    break;
+  case KVS_ERR_CORRUPT:
+    aside(remember, "is damaged");
+    break;
+  case KVS_ERR_TOO_LARGE:
+    leave(remember, "is too large for what it should be");
+    break;
+  case KVS_ERR_VERSION:
+    aside(remember, "was written by a later version");
+    break;
+  case KVS_ERR_INVALID:
+    leave(remember, "is something else");
+    break;
+  case KVS_ERR_IO:
+    kvi_log_warn("waiters: %s cannot be read (%m): left alone, nobody is remembered", remember->path);
+    remember->off = true;
+    break;
+  default:
+    break;
+  }
+}
+
+kvs_status kvi_remember_open(const char *path, uint64_t interval_ms, struct kvi_remember **remember_p)
+{
+  struct kvi_remember *remember = calloc(1, sizeof(*remember));
+  kvs_status status;
+  uint8_t *bytes;
+  size_t length;
+
+  *remember_p = NULL;
+  if (!remember)
+    return KVS_ERR_NOMEM;
+  pthread_mutex_init(&remember->mutex, NULL);
+  status = kvi_cond_init(&remember->wake);
+  if (status != KVS_OK) {
+    pthread_mutex_destroy(&remember->mutex);
+    free(remember);
+    return status;
+  }
+  remember->interval_ms = interval_ms;
+  boot_read(remember->boot);
+  remember->path = strdup(path);
+  status = remember->path ? kvi_remember_file_read(path, (size_t)KVI_STATE_BYTES_MAX, &bytes, &length)
+                          : KVS_ERR_NOMEM;
+  if (status == KVS_OK) {
+    status = kvi_state_decode(bytes, length, &remember->state);
+    free(bytes);
+  }
+  if (status == KVS_ERR_NOMEM) {
+    kvi_remember_destroy(remember);
+    return status;
+  }
+  judge(remember, status);
+  *remember_p = remember;
+  return KVS_OK;
+}
+
+void kvi_remember_configure(const struct kvi_remember *remember, struct kvi_store_config *config)
+{
+  config->policy_ahead_ns = KVI_STATE_AGE_MOST_NS;
+  config->hash_secret = remember->found ? remember->state.secret : NULL;
+}
+
+void kvi_remember_restore(struct kvi_remember *remember, struct kvi_store *store)
+{
+  struct kvi_remember_back back;
+  struct kvi_state_clock now;
+  uint64_t gap_ns;
+
+  remember->store = store;
+  if (remember->found) {
+    clock_read(remember, &now);
+    gap_ns = kvi_state_gap_ns(&remember->state.clock, &now);
+    kvi_remember_give(store, &remember->state, gap_ns, &back);
+    kvi_log_info("waiters: of %u in %s, saved %llu s ago, %u are back; %u more with less of their chunks; "
+                 "not %u whose chunks are gone, and %u that policy %s does not take",
+                 remember->state.n_waiters, remember->path, (unsigned long long)(gap_ns / KVI_NS_PER_S),
+                 back.back, back.less, back.gone, back.other, remember->state.policy);
+  }
+  remember->off |= !kvi_remember_keeps(store);
+  remember->told = kvi_remember_told(store);
+}
+
+/* ---- writing ---- */
+
+static int earlier_first(const void *a, const void *b)
+{
+  uint64_t first = ((const struct kvi_program_record *)a)->heard,
+           second = ((const struct kvi_program_record *)b)->heard;
+
+  return (first > second) - (first < second);
+}
+
+static kvs_status programs_collect(struct kvi_programs *programs, struct kvi_state *state)
+{
+  struct kvi_programs_stats stats;
+  uint32_t cursor = 0, room;
+
+  kvi_programs_stats(programs, &stats);
+  room = (uint32_t)stats.programs + PROGRAMS_LOCKED;
+  room = room < KVI_STATE_PROGRAMS_MAX ? room : KVI_STATE_PROGRAMS_MAX;
+  state->programs = calloc(room, sizeof(*state->programs));
+  if (!state->programs)
+    return KVS_ERR_NOMEM;
+  do {
+    uint32_t left = room - state->n_programs;
+
+    state->n_programs += kvi_programs_records(programs, &cursor, &state->programs[state->n_programs],
+                                              left < PROGRAMS_LOCKED ? left : PROGRAMS_LOCKED);
+  } while (cursor != 0 && state->n_programs < room);
+  qsort(state->programs, state->n_programs, sizeof(*state->programs), earlier_first);
+  return KVS_OK;
+}
+
+/* KVS_ERR_IO: errno says why. */
+static kvs_status write_now(struct kvi_remember *remember)
+{
+  struct kvi_state state;
+  kvs_status status = kvi_remember_collect(remember->store, &state);
+  uint8_t *bytes = NULL;
+  size_t length;
+  int error;
+
+  if (status == KVS_OK)
+    status = programs_collect(remember->programs, &state);
+  clock_read(remember, &state.clock);
+  if (status == KVS_OK)
+    status = kvi_state_encode(&state, &bytes, &length);
+  kvi_state_clear(&state);
+  if (status == KVS_OK)
+    status = kvi_remember_file_write(remember->path, bytes, length);
+  error = errno;
+  free(bytes);
+  errno = error;
+  return status;
+}
+
+static void write_state(struct kvi_remember *remember, bool only_if_changed)
+{
+  uint64_t told = kvi_remember_told(remember->store);
+  kvs_status status;
+
+  if (only_if_changed && told == remember->told)
+    return;
+  status = write_now(remember);
+  if (status == KVS_OK) {
+    remember->told = told;
+    if (remember->failed)
+      kvi_log_info("waiters: %s is written again", remember->path);
+  } else if (!remember->failed && status == KVS_ERR_IO) {
+    kvi_log_warn("waiters: %s cannot be written (%m): " FORGETS, remember->path);
+  } else if (!remember->failed) {
+    kvi_log_warn("waiters: %s cannot be written (%s): " FORGETS, remember->path, kvs_status_text(status));
+  }
+  remember->failed = status != KVS_OK;
+}
+
+static void run(void *arg)
+{
+  struct kvi_remember *remember = arg;
+
+  pthread_mutex_lock(&remember->mutex);
+  while (!remember->stop) {
+    kvi_deadline next = kvi_deadline_from_ms(remember->interval_ms);
+
+    while (!remember->stop && !kvi_deadline_expired(next))
+      kvi_cond_wait(&remember->wake, &remember->mutex, next);
+    if (remember->stop)
+      break;
+    pthread_mutex_unlock(&remember->mutex);
+    write_state(remember, true);
+    pthread_mutex_lock(&remember->mutex);
+  }
+  pthread_mutex_unlock(&remember->mutex);
+}
+
+/* ---- life ---- */
+
+static void names_give(const struct kvi_remember *remember)
+{
+  for (uint32_t i = 0; i < remember->state.n_programs; i++) {
+    const struct kvi_program_record *record = &remember->state.programs[i];
+    const struct kvi_program_hint hint = {
+        .tenant = record->tenant,
+        .program = record->name,
+        .parent = record->parent,
+        .tool = record->tool,
+        .turn = record->turn,
+        .wait_kind = record->wait_kind,
+        .return_p50_ms = record->return_p50_ms,
+        .return_p90_ms = record->return_p90_ms,
+        .priority = record->priority,
+        .ttl_ms = record->ttl_ms,
+        .hash = kvi_store_program_hash(remember->store, record->tenant, record->name)};
+
+    (void)kvi_programs_hint(remember->programs, &hint); /* it looks at what it is told */
+  }
+}
+
+kvs_status kvi_remember_start(struct kvi_remember *remember, struct kvi_programs *programs)
+{
+  kvs_status status;
+
+  remember->programs = programs;
+  names_give(remember);
+  kvi_state_clear(&remember->state);
+  if (remember->off)
+    return KVS_OK;
+  status = kvi_thread_start(&remember->thread, "kvi-waiters", run, remember);
+  remember->started = status == KVS_OK;
+  return status;
+}
+
+void kvi_remember_destroy(struct kvi_remember *remember)
+{
+  if (!remember)
+    return;
+  if (remember->started) {
+    pthread_mutex_lock(&remember->mutex);
+    remember->stop = true;
+    pthread_cond_signal(&remember->wake);
+    pthread_mutex_unlock(&remember->mutex);
+    kvi_thread_join(&remember->thread);
+    write_state(remember, false); /* what went meanwhile is known too */
+  }
+  kvi_state_clear(&remember->state);
+  pthread_cond_destroy(&remember->wake);
+  pthread_mutex_destroy(&remember->mutex);
+  free(remember->path);
+  free(remember);
+}

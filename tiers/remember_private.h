@@ -1,0 +1,25 @@
+/* tiers/remember_private.h: remember_store.c, the store's side of remember.c: copies out of its lock and into it. */
+#ifndef KVASIR_TIERS_REMEMBER_PRIVATE_H
+#define KVASIR_TIERS_REMEMBER_PRIVATE_H
+
+#include "tiers/remember_state.h"
+
+/* What became of waiters. */
+struct kvi_remember_back {
+  uint32_t back;  /* all of them is there */
+  uint32_t less;  /* their last chunks are gone: they wait before these */
+  uint32_t gone;  /* nothing of them is there, as far as is known */
+  uint32_t other; /* the policy did not take them */
+};
+
+/* Whether its policy has anything to keep. */
+bool kvi_remember_keeps(const struct kvi_store *store);
+/* Changes whenever the policy is told something of programs. */
+uint64_t kvi_remember_told(struct kvi_store *store);
+/* Of a policy that keeps something: secret, policy, spaces, waiters and what was learned; cleared on an error. KVS_ERR_NOMEM. */
+kvs_status kvi_remember_collect(struct kvi_store *store, struct kvi_state *state_p);
+/* The same back. gap_ns: so much later. */
+void kvi_remember_give(struct kvi_store *store, const struct kvi_state *state, uint64_t gap_ns,
+                       struct kvi_remember_back *back_p);
+
+#endif
