@@ -401,8 +401,7 @@ static bool found_add_locked(struct kvi_store *store, const struct kvi_medium_fo
   entry->place = found->identity.place;
   entry->unchained = found->identity.unchained;
   kvi_below_handle_set(store, number, found->handle);
-  store->policy_ops->insert(store->policy, number, parent_find_locked(store, &found->identity, space, tag),
-                            entry->length, kvi_policy_now(store));
+  kvi_chunk_insert_locked(store, number, parent_find_locked(store, &found->identity, space, tag));
   store->policy_ops->move(store->policy, number, KVI_POLICY_MEDIUM);
   store->spaces[space].chunks++;
   store->spaces[space].bytes += entry->length;

@@ -43,6 +43,20 @@ static struct kvi_policy_use use_of(const struct kvi_store *store, uint32_t numb
                                  .cost = raw / tokens / BYTES_A_TOKEN};
 }
 
+void kvi_chunk_insert_locked(struct kvi_store *store, uint32_t number, uint32_t parent)
+{
+  const struct kvi_entry *entry = &store->entries[number];
+  const struct kvi_policy_use use = use_of(store, number);
+  const struct kvi_policy_chunk chunk = {.parent = parent,
+                                         .place = entry->place < KVI_NONE ? entry->place : 0,
+                                         .name = kvi_key_hash(entry->space, &entry->tag),
+                                         .bytes = entry->length,
+                                         .tokens = use.chunk_tokens,
+                                         .cost = use.cost};
+
+  store->policy_ops->insert(store->policy, number, &chunk, kvi_policy_now(store));
+}
+
 void kvi_arrive_locked(struct kvi_store *store, uint32_t number, uint32_t n_more)
 {
   struct kvi_policy_use use;

@@ -426,7 +426,7 @@ kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *lan
   if (parent != KVI_NONE && store->entries[parent].state == KVI_ENTRY_ZOMBIE)
     parent = KVI_NONE; /* deleted or aborted meanwhile; the number is ours to look at, since it is held */
   kvi_entry_land_locked(store, own->entry, own->object);
-  store->policy_ops->insert(store->policy, own->entry, parent, entry->length, kvi_policy_now(store));
+  kvi_chunk_insert_locked(store, own->entry, parent);
   kvi_stored_locked(store, own->entry);
   hash = kvi_key_hash(entry->space, &entry->tag);
   length = entry->length;

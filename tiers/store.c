@@ -42,7 +42,7 @@ static void config_default(struct kvi_store_config *config)
   if (config->max_landings == 0)
     config->max_landings = 1024;
   if (!config->policy)
-    config->policy = "leaf-lru";
+    config->policy = "lru";
   if (config->write_queue == 0)
     config->write_queue = 4096;
 }

@@ -56,7 +56,7 @@ struct kvi_store_config {
   uint32_t max_spaces;      /* 0: 1024; at most 65535 */
   uint32_t max_leases;      /* 0: 65536 */
   uint32_t max_landings; /* puts in flight; 0: 1024; at most 1 << 24. Four times as many may wait for them. */
-  const char *policy;    /* NULL: "leaf-lru" */
+  const char *policy;    /* NULL: "lru" */
   /* The policy's time, monotonic, in nanoseconds, for tests and replays; called under the lock. NULL: the machine's. Leases go by the machine's anyway. */
   uint64_t (*policy_clock)(void *ctx);
   void *policy_clock_ctx;

@@ -327,6 +327,8 @@ void kvi_ghost_clear_locked(struct kvi_store *store, uint64_t hash);
 
 /* ---- hint.c: what the policy is told of programs ---- */
 
+/* The entry, of which all else is known already, became resident, in group memory. parent: KVI_NONE: none. */
+void kvi_chunk_insert_locked(struct kvi_store *store, uint32_t number, uint32_t parent);
 /* A request has come for the chain up to an entry that is present, and for so many chunks more, which are not here. */
 void kvi_arrive_locked(struct kvi_store *store, uint32_t number, uint32_t n_more);
 /* The chain goes up to this entry now, which was inserted just now. */

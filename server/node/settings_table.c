@@ -13,7 +13,8 @@
 
 #define AT(TYPE, field) KVI_CONFIG_##TYPE##_AT(struct kvi_node_settings, field)
 
-const char *const kvi_settings_policies[] = {"index", "leaf-lru", NULL};
+const char *const kvi_settings_policies[] = {"index", "lru",       "lfu",       "gdsf", "s3fifo",
+                                             "sieve", "fixed-ttl", "continuum", NULL};
 static const char *const redis_modes[] = {"off", "single", "sentinel", "cluster", NULL};
 static const char *const admissions[] = {"all", "reused", "none", NULL}; /* enum kvi_policy_admission */
 static const char *const codecs[] = {"none", "lossless", "ladder", "cachegen",
@@ -310,7 +311,13 @@ static const kvi_config_row rows[] = {
      .doc =
          "Which chunks go when memory is full; of a prompt always the last first. `index`: those that save "
          "the least seconds for their bytes, by how long programs of the kind stay away and by what they "
-         "announce (docs/policy.md). `leaf-lru`: the least recently used."},
+         "announce. `lru`: the least recently used. `lfu`: the least often used, with aging. `gdsf`: as "
+         "`lfu`, but a use counts what computing the chunk costs for its bytes. `s3fifo`, `sieve`: queues "
+         "that "
+         "spare what was used. `fixed-ttl`, `continuum`: as `lru`, but programs that a client names are "
+         "pinned "
+         "softly after each answer, for 2 s, or as Continuum's formula has it. What each is for: "
+         "docs/policy.md."},
     {.name = "store.state_file",
      AT(STRING, store_state_file),
      .min = 0,

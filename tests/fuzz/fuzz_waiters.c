@@ -50,7 +50,9 @@ static void give_to_policy(const struct kvi_state *state)
 
   require(ops->create(CHUNKS, &policy) == KVS_OK);
   for (uint32_t i = 0; i < CHUNKS; i++)
-    ops->insert(policy, i, i % 4 ? i - 1 : KVI_POLICY_NONE, 4096, NOW_NS);
+    ops->insert(policy, i,
+                &(const struct kvi_policy_chunk){.parent = i % 4 ? i - 1 : KVI_POLICY_NONE, .bytes = 4096},
+                NOW_NS);
   for (uint32_t i = 0; i < state->n_learned; i++)
     (void)ops->learn(policy, state->learned[i].bytes, state->learned[i].length);
   for (uint32_t i = 0; i < state->n_waiters && i < TRIED; i++) {

@@ -387,7 +387,7 @@ static kvs_status pool_create(const struct engine *engine, struct sim_queue_pool
   status =
       sim_queue_tier_create(work, engine->ops->order, machine->pool_tokens / work->chunk_tokens, &pool->tier);
   if (status == KVS_OK && machine->bandwidth > 0)
-    status = sim_queue_tier_create(work, &kvi_policy_leaf_lru, machine->lower_tokens / work->chunk_tokens,
+    status = sim_queue_tier_create(work, &kvi_policy_lru, machine->lower_tokens / work->chunk_tokens,
                                    &pool->lower);
   return status;
 }

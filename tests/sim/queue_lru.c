@@ -28,19 +28,19 @@ static double price(void *own, uint32_t chunk, uint64_t now_ns)
 const struct sim_queue_policy_ops sim_queue_lru_fcfs = {
     .name = "lru-fcfs",
     .about = "least recently used; turns are let in as they come",
-    .order = &kvi_policy_leaf_lru,
+    .order = &kvi_policy_lru,
     .by_request = true,
     .create = create,
     .destroy = destroy};
 const struct sim_queue_policy_ops sim_queue_lru = {.name = "lru",
                                                    .about = "least recently used",
-                                                   .order = &kvi_policy_leaf_lru,
+                                                   .order = &kvi_policy_lru,
                                                    .create = create,
                                                    .destroy = destroy};
 const struct sim_queue_policy_ops sim_queue_lru_door = {
     .name = "lru-door",
     .about = "least recently used, and a door: what is lost over the time since",
-    .order = &kvi_policy_leaf_lru,
+    .order = &kvi_policy_lru,
     .create = create,
     .destroy = destroy,
     .price = price};

@@ -29,10 +29,16 @@ uint32_t sim_queue_tier_use(struct sim_queue_tier *tier, uint32_t program, uint3
   uint64_t at_ns = tier->clock_ns < now_ns ? now_ns / TICK_NS * TICK_NS : tier->clock_ns;
 
   for (uint32_t i = n; i-- > 0; at_ns += TICK_NS) {
+    const struct kvi_policy_chunk what = {.parent = i > 0 ? first + i - 1 : KVI_POLICY_NONE,
+                                          .place = i,
+                                          .name = first + i + 1,
+                                          .bytes = 1,
+                                          .tokens = (float)tier->work->chunk_tokens};
+
     if (i < there)
       tier->ops->touch(tier->policy, first + i, at_ns);
     else
-      tier->ops->insert(tier->policy, first + i, i > 0 ? first + i - 1 : KVI_POLICY_NONE, 1, at_ns);
+      tier->ops->insert(tier->policy, first + i, &what, at_ns);
   }
   tier->clock_ns = at_ns;
   if (n <= there)

@@ -5,15 +5,15 @@
  */
 #include <stdlib.h>
 
-#include "tests/sim/continuum.h"
 #include "tests/sim/queue_policy.h"
+#include "tiers/policy/continuum.h"
 
 #define FIXED_S 2.0
 #define LEAST_S 0.01 /* shorter ones are none */
 
 struct ttl {
   struct sim_queue_pool *pool;
-  struct sim_continuum *continuum; /* NULL: fixed */
+  struct kvi_continuum *continuum; /* NULL: fixed */
   uint64_t *until_ns;              /* by program; 0: not pinned */
   uint32_t *tool;                  /* by program: what it waits for */
 };
@@ -24,7 +24,7 @@ static void destroy(void *own)
 
   if (!ttl)
     return;
-  sim_continuum_destroy(ttl->continuum);
+  kvi_continuum_destroy(ttl->continuum);
   free(ttl->until_ns);
   free(ttl->tool);
   free(ttl);
@@ -47,7 +47,7 @@ static kvs_status create_continuum(struct sim_queue_pool *pool, void **policy_p)
 {
   kvs_status status = create(pool, policy_p);
 
-  return status == KVS_OK ? sim_continuum_create(&((struct ttl *)*policy_p)->continuum) : status;
+  return status == KVS_OK ? kvi_continuum_create(&((struct ttl *)*policy_p)->continuum) : status;
 }
 
 static void unpin(void *own, uint32_t program)
@@ -74,7 +74,7 @@ static void came(void *own, const struct sim_queue_came *what, uint64_t now_ns)
   uint64_t answered_ns = ttl->pool->answered_ns[what->program];
 
   if (ttl->continuum && answered_ns > 0)
-    sim_continuum_returned(ttl->continuum, ttl->tool[what->program],
+    kvi_continuum_returned(ttl->continuum, ttl->tool[what->program],
                            (double)(now_ns - answered_ns) / (double)KVI_NS_PER_S);
 }
 
@@ -85,7 +85,7 @@ static void started(void *own, uint32_t program, double waited_s, uint32_t lost,
   (void)now_ns;
   unpin(ttl, program);
   if (ttl->continuum && lost > 0)
-    sim_continuum_waited(ttl->continuum, waited_s);
+    kvi_continuum_waited(ttl->continuum, waited_s);
 }
 
 /* Without a tier below the context is computed again, with one it is brought from there. */
@@ -103,11 +103,11 @@ static void answered(void *own, const struct sim_queue_answered *what, uint64_t 
   ttl->tool[what->program] = what->turn->tool;
   if (what->is_last) {
     if (ttl->continuum)
-      sim_continuum_ended(ttl->continuum, what->number + 1);
+      kvi_continuum_ended(ttl->continuum, what->number + 1);
     return;
   }
   pin(ttl, what->program,
-      ttl->continuum ? sim_continuum_ttl(ttl->continuum, what->turn->tool, reload_s(ttl->pool, what->chunks))
+      ttl->continuum ? kvi_continuum_ttl(ttl->continuum, what->turn->tool, reload_s(ttl->pool, what->chunks))
                      : FIXED_S,
       now_ns);
 }
@@ -135,7 +135,7 @@ static uint64_t changes_ns(void *own, uint64_t now_ns)
 
 const struct sim_queue_policy_ops sim_queue_fixed_ttl = {.name = "fixed-ttl",
                                                          .about = "pinned for 2 s after each answer",
-                                                         .order = &kvi_policy_leaf_lru,
+                                                         .order = &kvi_policy_lru,
                                                          .create = create,
                                                          .destroy = destroy,
                                                          .started = started,
@@ -146,7 +146,7 @@ const struct sim_queue_policy_ops sim_queue_fixed_ttl = {.name = "fixed-ttl",
 const struct sim_queue_policy_ops sim_queue_continuum = {
     .name = "continuum",
     .about = "pinned for the time that Continuum's formula gives",
-    .order = &kvi_policy_leaf_lru,
+    .order = &kvi_policy_lru,
     .create = create_continuum,
     .destroy = destroy,
     .came = came,
@@ -159,7 +159,7 @@ const struct sim_queue_policy_ops sim_queue_continuum = {
 const struct sim_queue_policy_ops sim_queue_continuum_fcfs = {
     .name = "continuum-fcfs",
     .about = "the same, but pins of later programs give way to whoever is first",
-    .order = &kvi_policy_leaf_lru,
+    .order = &kvi_policy_lru,
     .breaks_later = true,
     .create = create_continuum,
     .destroy = destroy,

@@ -7,35 +7,31 @@
 #include "base/clock.h"
 #include "tests/sim/heap.h"
 
-#define TICK_NS        256u /* the node's leaf-lru tells times apart that differ by as much */
+#define TICK_NS        256u /* the node's policies tell times apart that differ by as much */
 #define PROGRESS_EVERY 256u
 
-enum kind { ORDER, HEADS, INFINITE, BELADY, COST_ORACLE };
+enum kind { NODE, HEADS, INFINITE, BELADY, COST_ORACLE };
 
 struct sim_policy {
   const char *name, *about;
   enum kind kind;
-  const struct sim_order_ops *order;
-  const struct kvi_policy_ops *node; /* of sim_order_node */
+  const struct kvi_policy_ops *ops; /* of the node's */
 };
 
 static const struct sim_policy policies[] = {
-    {"lru", "least recently used, tails first: the node's leaf-lru", ORDER, &sim_order_node,
-     &kvi_policy_leaf_lru},
-    {"index", "least worth, by waits, costs and hints: the node's index", ORDER, &sim_order_node,
-     &kvi_policy_index},
-    {"lru-head", "least recently used, heads first, blind to chains: the wrong order", HEADS, NULL, NULL},
-    {"lfu", "least frequently used, with aging (LFU-DA)", ORDER, &sim_order_lfu, NULL},
-    {"s3fifo", "S3-FIFO, small queue of 10 %", ORDER, &sim_order_s3fifo, NULL},
-    {"sieve", "SIEVE", ORDER, &sim_order_sieve, NULL},
-    {"gdsf", "GreedyDual by frequency and prefill seconds", ORDER, &sim_order_gdsf, NULL},
-    {"fixed-ttl", "pinned softly for 2 s after each answer, else last use", ORDER, &sim_order_fixed_ttl,
-     NULL},
-    {"continuum", "pinned softly for the time of Continuum's formula, else last use", ORDER,
-     &sim_order_continuum, NULL},
-    {"infinite", "a cache that loses nothing", INFINITE, &sim_order_none, NULL},
-    {"belady", "offline: the most hits that are possible", BELADY, NULL, NULL},
-    {"cost-oracle", "offline: greedy by saved prefill seconds", COST_ORACLE, NULL, NULL}};
+    {"lru", "least recently used, tails first", NODE, &kvi_policy_lru},
+    {"index", "least worth, by waits, costs and hints", NODE, &kvi_policy_index},
+    {"lru-head", "least recently used, heads first, blind to chains: the wrong order", HEADS, NULL},
+    {"lfu", "least frequently used, with aging (LFU-DA)", NODE, &kvi_policy_lfu},
+    {"s3fifo", "S3-FIFO, small queue of 10 %", NODE, &kvi_policy_s3fifo},
+    {"sieve", "SIEVE", NODE, &kvi_policy_sieve},
+    {"gdsf", "GreedyDual by frequency and prefill seconds", NODE, &kvi_policy_gdsf},
+    {"fixed-ttl", "pinned softly for 2 s after each answer, else last use", NODE, &kvi_policy_fixed_ttl},
+    {"continuum", "pinned softly for the time of Continuum's formula, else last use", NODE,
+     &kvi_policy_continuum},
+    {"infinite", "a cache that loses nothing", INFINITE, &kvi_policy_lru},
+    {"belady", "offline: the most hits that are possible", BELADY, NULL},
+    {"cost-oracle", "offline: greedy by saved prefill seconds", COST_ORACLE, NULL}};
 
 const struct sim_policy *sim_policy_at(size_t number)
 {
@@ -87,96 +83,37 @@ void sim_result_count(struct sim_result *result, const struct sim_replay *replay
   result->whole_s += sim_cost_of(&replay->cost, 0, request->input_tokens);
 }
 
-/* ---- the order that is never asked ---- */
-
-static kvs_status none_create(const struct sim_setting *setting, void **order_p)
-{
-  (void)setting;
-  *order_p = NULL;
-  return KVS_OK;
-}
-
-static void none_destroy(void *order)
-{
-  (void)order;
-}
-
-static void none_use(void *order, uint32_t chunk, uint64_t now_ns)
-{
-  (void)order;
-  (void)chunk;
-  (void)now_ns;
-}
-
-static uint32_t none_victim(void *order, uint64_t now_ns)
-{
-  (void)order;
-  (void)now_ns;
-  return SIM_NONE;
-}
-
-const struct sim_order_ops sim_order_none = {.create = none_create,
-                                             .destroy = none_destroy,
-                                             .insert = none_use,
-                                             .touch = none_use,
-                                             .victim = none_victim};
-
 /* ---- a cache under an order ---- */
 
 struct cache {
   const struct sim_trace *trace;
-  const struct sim_order_ops *ops;
-  void *order;
-  uint32_t *children; /* by chunk: resident ones that follow it */
-  bool *resident;
+  struct sim_order order;
+  bool *resident; /* by chunk */
   uint32_t used, capacity;
   uint64_t clock_ns;        /* later than all uses so far */
   struct sim_heap *answers; /* events that are not answered yet, by when they are */
   uint64_t inserted, evicted;
 };
 
-static void tell_leaf(struct cache *cache, uint32_t chunk, bool is)
+/* False: nothing may go. */
+static bool evict(struct cache *cache)
 {
-  if (cache->ops->leaf)
-    cache->ops->leaf(cache->order, chunk, is);
-}
+  uint32_t chunk;
 
-/* A chunk in use is no leaf to the order; those before it are none anyway. */
-static void hold(struct cache *cache, uint32_t chunk, bool is)
-{
-  if (cache->ops->hold)
-    cache->ops->hold(cache->order, chunk, is);
-  else if (cache->children[chunk] == 0)
-    tell_leaf(cache, chunk, !is);
-}
-
-/* held: no leaf though nothing follows it; SIM_NONE: nothing is. False: nothing may go. */
-static bool evict(struct cache *cache, uint32_t held)
-{
-  uint32_t chunk = cache->ops->victim(cache->order, cache->clock_ns);
-  uint32_t parent;
-
-  if (chunk == SIM_NONE)
+  if (!sim_order_evict(&cache->order, cache->clock_ns, &chunk))
     return false;
   cache->resident[chunk] = false;
   cache->used--;
   cache->evicted++;
-  parent = cache->trace->parent[chunk];
-  if (parent != SIM_NONE && --cache->children[parent] == 0 && parent != held)
-    tell_leaf(cache, parent, true);
   return true;
 }
 
 static void insert(struct cache *cache, uint32_t chunk, uint64_t now_ns)
 {
-  uint32_t parent = cache->trace->parent[chunk];
-
-  cache->ops->insert(cache->order, chunk, now_ns);
+  sim_order_insert(&cache->order, chunk, now_ns);
   cache->resident[chunk] = true;
   cache->used++;
   cache->inserted++;
-  if (parent != SIM_NONE)
-    cache->children[parent]++;
 }
 
 static struct sim_used used_of(const struct cache *cache, const struct sim_request *request,
@@ -216,7 +153,7 @@ static void answer(struct cache *cache, const struct sim_replay *replay, uint32_
   uint64_t until_ns = replay->schedule->events[next].at_ns;
   uint32_t event;
 
-  while (cache->ops->answered && (event = sim_heap_top(cache->answers)) != SIM_NONE) {
+  while ((event = sim_heap_top(cache->answers)) != SIM_NONE) {
     const struct sim_request *request = &cache->trace->requests[replay->schedule->events[event].request];
     double at_ns = sim_heap_number(cache->answers, event);
     struct sim_used used;
@@ -229,20 +166,20 @@ static void answer(struct cache *cache, const struct sim_replay *replay, uint32_
     if ((double)cache->clock_ns < at_ns)
       cache->clock_ns = (uint64_t)at_ns / TICK_NS * TICK_NS;
     used = used_of(cache, request, told_of(replay, event), hits_of(cache, request));
-    cache->ops->answered(cache->order, &used);
+    sim_order_answered(&cache->order, &used);
   }
 }
 
 /* Room for the chunks from `hits` on, as far as they are worth more than what goes for them. Returns how many chunks will be there. */
 static uint32_t make_room(struct cache *cache, const struct sim_request *request, const struct sim_told *told,
-                          uint32_t hits, uint32_t held)
+                          uint32_t hits)
 {
   uint32_t end = request->n_chunks;
 
   while (end > hits && cache->capacity - cache->used < end - hits) {
     struct sim_used used = used_of(cache, request, told, hits);
 
-    if ((cache->ops->admits && !cache->ops->admits(cache->order, &used, end)) || !evict(cache, held))
+    if (!sim_order_admits(&cache->order, &used, end) || !evict(cache))
       end--;
   }
   return end;
@@ -259,26 +196,24 @@ static uint32_t use(struct cache *cache, const struct sim_request *request, cons
   uint32_t n = request->n_chunks, hits = hits_of(cache, request), end;
   uint32_t held = hits > 0 ? chain[hits - 1] : SIM_NONE;
   uint64_t start = cache->clock_ns < at_ns ? at_ns / TICK_NS * TICK_NS : cache->clock_ns;
+  struct sim_order *order = &cache->order;
   struct sim_used used;
 
   cache->clock_ns = start + (uint64_t)n * TICK_NS;
   for (uint32_t i = hits; i-- > 0;)
-    cache->ops->touch(cache->order, chain[i], start + (n - 1 - i) * (uint64_t)TICK_NS);
+    order->ops->touch(order->policy, chain[i], start + (n - 1 - i) * (uint64_t)TICK_NS);
   if (held != SIM_NONE)
-    hold(cache, held, true);
+    order->ops->hold(order->policy, held);
   used = used_of(cache, request, told, hits);
-  if (cache->ops->arrived)
-    cache->ops->arrived(cache->order, &used);
-  end = make_room(cache, request, told, hits, held);
+  sim_order_arrived(order, &used);
+  end = make_room(cache, request, told, hits);
   for (uint32_t i = end; i-- > hits;)
     insert(cache, chain[i], start + (n - 1 - i) * (uint64_t)TICK_NS);
-  if (end > hits)
-    tell_leaf(cache, chain[end - 1], true);
   if (held != SIM_NONE)
-    hold(cache, held, false);
+    order->ops->unhold(order->policy, held);
   used = used_of(cache, request, told, end);
-  if (end > hits && cache->ops->stored)
-    cache->ops->stored(cache->order, &used);
+  if (end > hits)
+    sim_order_stored(order, &used);
   return hits;
 }
 
@@ -286,16 +221,13 @@ static kvs_status run_order(const struct sim_replay *replay, const struct sim_po
                             struct sim_result *result)
 {
   const struct sim_trace *trace = replay->trace;
-  struct cache cache = {.trace = trace, .ops = policy->order, .clock_ns = TICK_NS};
-  struct sim_setting setting = {
-      .trace = trace, .capacity = replay->capacity, .cost = replay->cost, .node = policy->node};
+  struct cache cache = {.trace = trace, .clock_ns = TICK_NS};
   kvs_status status = KVS_ERR_NOMEM;
 
   cache.capacity = policy->kind == INFINITE ? SIM_NONE : replay->capacity;
-  cache.children = calloc((size_t)trace->n_chunks + 1, sizeof *cache.children);
   cache.resident = calloc((size_t)trace->n_chunks + 1, sizeof *cache.resident);
-  if (cache.children && cache.resident && sim_heap_create(replay->schedule->n, &cache.answers) == KVS_OK)
-    status = cache.ops->create(&setting, &cache.order);
+  if (cache.resident && sim_heap_create(replay->schedule->n, &cache.answers) == KVS_OK)
+    status = sim_order_create(trace, policy->ops, &cache.order);
   if (status == KVS_OK) {
     for (uint32_t i = 0; i < replay->schedule->n; i++) {
       const struct sim_event *event = &replay->schedule->events[i];
@@ -305,15 +237,13 @@ static kvs_status run_order(const struct sim_replay *replay, const struct sim_po
         cache.inserted = cache.evicted = 0;
       answer(&cache, replay, i);
       sim_result_count(result, replay, i, use(&cache, request, told_of(replay, i), event->at_ns));
-      if (cache.ops->answered)
-        sim_heap_put(cache.answers, i, (double)cache.clock_ns + answer_ns(request));
+      sim_heap_put(cache.answers, i, (double)cache.clock_ns + answer_ns(request));
     }
-    cache.ops->destroy(cache.order);
   }
+  sim_order_destroy(&cache.order);
   result->inserted = cache.inserted;
   result->evicted = cache.evicted;
   sim_heap_destroy(cache.answers);
-  free(cache.children);
   free(cache.resident);
   return status;
 }

@@ -30,7 +30,7 @@ struct sim_replay {
 
 struct sim_policy;
 
-/* By name: "lru", "lru-head", "lfu", "s3fifo", "sieve", "gdsf", "infinite", "belady", "cost-oracle"; NULL: there is none such. */
+/* By name: of one of the node's, "lru-head", "infinite", "belady", "cost-oracle"; NULL: there is none such. */
 const struct sim_policy *sim_policy_find(const char *name);
 /* The number'th; NULL behind the last. */
 const struct sim_policy *sim_policy_at(size_t number);

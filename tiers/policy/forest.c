@@ -195,13 +195,12 @@ uint64_t kvi_forest_memory(const struct kvi_policy *forest)
 
 /* ---- the ops ---- */
 
-void kvi_forest_insert(struct kvi_policy *forest, uint32_t handle, uint32_t parent, uint64_t bytes,
+void kvi_forest_insert(struct kvi_policy *forest, uint32_t handle, const struct kvi_policy_chunk *chunk,
                        uint64_t now_ns)
 {
-  (void)bytes; /* room is freed a chunk at a time, whatever its size */
   kvi_word48_set(&forest->nodes[handle].last_use, kvi_forest_tick(forest, now_ns));
   forest->nodes[handle].group = KVI_POLICY_MEMORY;
-  parent_set(forest, handle, parent);
+  parent_set(forest, handle, chunk->parent);
   enter(forest, handle);
 }
 

@@ -79,7 +79,7 @@ kvs_status kvi_forest_create(size_t size, uint32_t capacity,
 /* The ops of these names. memory is without what is behind this struct. */
 void kvi_forest_destroy(struct kvi_policy *forest);
 uint64_t kvi_forest_memory(const struct kvi_policy *forest);
-void kvi_forest_insert(struct kvi_policy *forest, uint32_t handle, uint32_t parent, uint64_t bytes,
+void kvi_forest_insert(struct kvi_policy *forest, uint32_t handle, const struct kvi_policy_chunk *chunk,
                        uint64_t now_ns);
 uint32_t kvi_forest_link(struct kvi_policy *forest, uint32_t handle, uint32_t parent);
 void kvi_forest_touch(struct kvi_policy *forest, uint32_t handle, uint64_t now_ns);

@@ -222,7 +222,7 @@ static uint64_t index_memory(const struct kvi_policy *policy)
          kvi_branches_memory(index->branches);
 }
 
-static void index_insert(struct kvi_policy *policy, uint32_t chunk, uint32_t parent, uint64_t bytes,
+static void index_insert(struct kvi_policy *policy, uint32_t handle, const struct kvi_policy_chunk *chunk,
                          uint64_t now_ns)
 {
   struct kvi_index *index = kvi_index_of(policy);
@@ -230,8 +230,8 @@ static void index_insert(struct kvi_policy *policy, uint32_t chunk, uint32_t par
 
   index->n_resident++;
   over = index->n_resident < BYTES_OVER ? (double)index->n_resident : BYTES_OVER;
-  index->chunk_bytes = fmax(index->chunk_bytes + ((double)bytes - index->chunk_bytes) / over, 1);
-  kvi_forest_insert(policy, chunk, parent, bytes, now_ns);
+  index->chunk_bytes = fmax(index->chunk_bytes + ((double)chunk->bytes - index->chunk_bytes) / over, 1);
+  kvi_forest_insert(policy, handle, chunk, now_ns);
 }
 
 /* What was left and is used again is not left any more. */

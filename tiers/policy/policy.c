@@ -4,10 +4,16 @@
  */
 #include "tiers/policy/policy.h"
 
-#include <stddef.h>
 #include <string.h>
 
-static const struct kvi_policy_ops *const policies[] = {&kvi_policy_leaf_lru, &kvi_policy_index};
+static const struct kvi_policy_ops *const policies[] = {
+    &kvi_policy_index,  &kvi_policy_lru,   &kvi_policy_lfu,       &kvi_policy_gdsf,
+    &kvi_policy_s3fifo, &kvi_policy_sieve, &kvi_policy_fixed_ttl, &kvi_policy_continuum};
+
+const struct kvi_policy_ops *kvi_policy_at(size_t number)
+{
+  return number < sizeof(policies) / sizeof(policies[0]) ? policies[number] : NULL;
+}
 
 const struct kvi_policy_ops *kvi_policy_find(const char *name)
 {

@@ -16,6 +16,7 @@
 #define KVASIR_TIERS_POLICY_POLICY_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <kvasir/status.h>
@@ -28,13 +29,24 @@ enum kvi_policy_group { KVI_POLICY_MEMORY = 0, KVI_POLICY_MEDIUM = 1 };
 
 struct kvi_policy;
 
+/* What is told of a chunk that became resident. What is not known is 0. */
+struct kvi_policy_chunk {
+  uint32_t parent; /* KVI_POLICY_NONE: none */
+  uint32_t place;  /* in its chain; 0: the first */
+  uint64_t name;   /* a hash of what it is: the same when it comes back with another handle */
+  uint64_t bytes;  /* that it takes */
+  float tokens;    /* of the chain's chunks, as in kvi_policy_use */
+  float cost;      /* of computing a token, the same */
+};
+
 /* What a policy knows of one handle. */
 struct kvi_policy_info {
   uint32_t parent;   /* KVI_POLICY_NONE: none, or it is gone */
   uint32_t children; /* of a handle that was removed too, until they have left it */
   uint32_t holds;
   uint64_t last_use_ns; /* rounded down a little; 0: not resident */
-  uint64_t rank; /* the lower, the sooner it would be evicted; comparable between handles of one policy */
+  uint64_t
+      rank; /* the lower, the sooner it would be evicted, as far as a number can say it; comparable between handles of one policy */
   double price;  /* seconds that keeping it saves, for each second and byte; NAN: the policy has no prices */
   bool by_price; /* the policy orders by that just now; else by last use */
 };
@@ -115,15 +127,15 @@ struct kvi_policy_kept {
 #define KVI_POLICY_LEARNED_MAX 704u /* bytes of a part of what was learned */
 
 struct kvi_policy_ops {
-  const char *name; /* "leaf-lru" */
+  const char *name; /* "lru" */
 
   /* All memory for `capacity` handles is taken here; the other ops allocate nothing. KVS_ERR_NOMEM, KVS_ERR_INVALID. */
   kvs_status (*create)(uint32_t capacity, struct kvi_policy **policy_p);
   void (*destroy)(struct kvi_policy *policy);          /* NULL is fine */
   uint64_t (*memory)(const struct kvi_policy *policy); /* bytes taken at create */
 
-  /* A chunk became resident, in group memory. bytes: what it takes. The handle is not resident yet; it may have children and holds already. */
-  void (*insert)(struct kvi_policy *policy, uint32_t handle, uint32_t parent, uint64_t bytes,
+  /* A chunk became resident, in group memory. The handle is not resident yet; it may have children and holds already. */
+  void (*insert)(struct kvi_policy *policy, uint32_t handle, const struct kvi_policy_chunk *chunk,
                  uint64_t now_ns);
   /* Told later than insert: the parent came after its child. Ignored when the handle has a parent that is still there. Returns as remove. O(log n). */
   uint32_t (*link)(struct kvi_policy *policy, uint32_t handle, uint32_t parent);
@@ -141,7 +153,7 @@ struct kvi_policy_ops {
   /* It is of this group from now on. Ignored when not resident. O(log n). */
   void (*move)(struct kvi_policy *policy, uint32_t handle, enum kvi_policy_group group);
   /* The chunk of a group to evict next, without removing it: a leaf, not held. KVI_POLICY_NONE when there is none. O(log n) for each chunk
-   * that was used since it was looked at last. */
+   * that was used, moved or became one that may go since it was looked at last. */
   uint32_t (*victim)(struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns);
   void (*info)(const struct kvi_policy *policy, uint32_t handle, struct kvi_policy_info *info_p);
 
@@ -193,7 +205,13 @@ struct kvi_policy_ops {
   void (*relearn)(struct kvi_policy *policy, uint64_t now_ns);
 };
 
-extern const struct kvi_policy_ops kvi_policy_leaf_lru;
+extern const struct kvi_policy_ops kvi_policy_lru;
+extern const struct kvi_policy_ops kvi_policy_lfu;
+extern const struct kvi_policy_ops kvi_policy_gdsf;
+extern const struct kvi_policy_ops kvi_policy_s3fifo;
+extern const struct kvi_policy_ops kvi_policy_sieve;
+extern const struct kvi_policy_ops kvi_policy_fixed_ttl;
+extern const struct kvi_policy_ops kvi_policy_continuum;
 extern const struct kvi_policy_ops kvi_policy_index; /* docs/policy.md */
 
 /* ---- what goes to a lower tier, and for how long ---- */
@@ -222,5 +240,7 @@ uint64_t kvi_policy_ttl_ms(uint64_t own_ms, uint64_t longest_ms);
 
 /* By name; NULL when there is no such policy. */
 const struct kvi_policy_ops *kvi_policy_find(const char *name);
+/* The number'th; NULL behind the last. */
+const struct kvi_policy_ops *kvi_policy_at(size_t number);
 
 #endif

@@ -63,7 +63,7 @@ class Curve(NodeTest):
         return directory
 
     def serve(self, **settings):
-        self.served = self.node(dram__size=f"{ROOM * PAGE}B", dram__page_size="16KiB", store__policy="leaf-lru",
+        self.served = self.node(dram__size=f"{ROOM * PAGE}B", dram__page_size="16KiB", store__policy="lru",
                                 **settings).start()
         self.client = rpc.Client(f"127.0.0.1:{self.served.port}")
         self.addCleanup(self.client.close)

@@ -44,7 +44,7 @@ def agents(runs, turns):
 
 class Replay(NodeTest):
     def serve(self, **settings):
-        self.served = self.node(**{"store__policy": "leaf-lru", **settings}).start()
+        self.served = self.node(**{"store__policy": "lru", **settings}).start()
         return self.served
 
     def write(self, lines, name="trace.jsonl"):
@@ -97,6 +97,20 @@ class Replay(NodeTest):
             self.assertGreater(expected["hits"], 0)
             self.same_as(found, expected)
             self.assertEqual(found["read_bytes"], found["hits"] * CHUNK)
+            self.served.stop()
+
+    def test_other_policies_hit_about_as_much(self):
+        """A node puts a prompt from its first chunk on, and makes room for each; who hears of no program pins none, and is exact."""
+        for policy in ("lfu", "gdsf", "s3fifo", "sieve", "fixed-ttl", "continuum"):
+            self.serve(dram__size="4MiB", store__policy=policy)
+            path = self.write(mooncake(conversations(1000)))
+            found = self.replay("--chunk-bytes", str(CHUNK), "--space", "kept", path)
+            expected = self.simulated(path, self.held(), policy=policy)
+            self.assertGreater(expected["evicted"], 0)
+            if policy in ("fixed-ttl", "continuum"):
+                self.same_as(found, expected)
+            self.assertAlmostEqual(found["hits"], expected["hits"], delta=expected["hits"] * 0.05, msg=policy)
+            self.assertEqual((found["wrong"], found["refused"], found["unanswered"]), (0, 0, 0))
             self.served.stop()
 
     def test_pages_are_rounded_up(self):

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "server/node/machine.h"
 #include "server/node/settings.h"
+#include "tiers/policy/policy.h"
 
 #define ARGS_MAX 16
 
@@ -81,6 +82,17 @@ static void test_defaults(void **state)
   assert_int_equal(values->log_level, KVI_LOG_INFO);
   assert_int_equal(values->log_format, KVI_LOG_TEXT);
   kvi_settings_free(settings);
+}
+
+/* What may be configured is what there is. */
+static void test_policies(void **state)
+{
+  size_t n = 0;
+
+  (void)state;
+  for (; kvi_settings_policies[n]; n++)
+    assert_string_equal(kvi_settings_policies[n], kvi_policy_at(n)->name);
+  assert_null(kvi_policy_at(n));
 }
 
 static void test_strangers_need_tls_or_a_word(void **state)
@@ -237,6 +249,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_defaults),
+      cmocka_unit_test(test_policies),
       cmocka_unit_test(test_strangers_need_tls_or_a_word),
       cmocka_unit_test(test_tls_files),
       cmocka_unit_test(test_listeners),

@@ -22,6 +22,7 @@ struct model_trace {
 struct model_cache {
   char block[MODEL_BLOCKS + MODEL_LENGTH][MODEL_LENGTH + 1];
   int uses[MODEL_BLOCKS + MODEL_LENGTH];
+  int came[MODEL_BLOCKS + MODEL_LENGTH];
   int n;
 };
 
@@ -38,12 +39,23 @@ static inline void model_remove(struct model_cache *cache, int at)
   cache->n--;
   memmove(cache->block[at], cache->block[at + 1], (size_t)(cache->n - at) * sizeof cache->block[0]);
   memmove(&cache->uses[at], &cache->uses[at + 1], (size_t)(cache->n - at) * sizeof cache->uses[0]);
+  memmove(&cache->came[at], &cache->came[at + 1], (size_t)(cache->n - at) * sizeof cache->came[0]);
+}
+
+static inline void model_put(struct model_cache *cache, int at, const char *block, int uses, int came)
+{
+  memmove(cache->block[at + 1], cache->block[at], (size_t)(cache->n - at) * sizeof cache->block[0]);
+  memmove(&cache->uses[at + 1], &cache->uses[at], (size_t)(cache->n - at) * sizeof cache->uses[0]);
+  memmove(&cache->came[at + 1], &cache->came[at], (size_t)(cache->n - at) * sizeof cache->came[0]);
+  cache->n++;
+  strcpy(cache->block[at], block);
+  cache->uses[at] = uses;
+  cache->came[at] = came;
 }
 
 static inline void model_append(struct model_cache *cache, const char *block, int uses)
 {
-  strcpy(cache->block[cache->n], block);
-  cache->uses[cache->n++] = uses;
+  model_put(cache, cache->n, block, uses, 0);
 }
 
 /* The first `length` letters of a chain. */
@@ -142,11 +154,21 @@ static inline void model_belady(const struct model_trace *trace, int capacity, i
   }
 }
 
-/* S3-FIFO: where a block that others go on from, or that the request has found, comes to its queue's end, it goes on as if it had been used. */
+/*
+ * S3-FIFO: where a block that others go on from, or that the request has found, comes to its queue's end, it goes on as if it had been used. A new one is queued before the one that it follows if that is in the same queue, and no more than
+ * 64 came since.
+ */
 struct model_s3fifo {
   struct model_cache small, main, ghosts;
-  int small_room, main_room, capacity;
+  int came;
 };
+
+static inline int model_small_room(const struct model_s3fifo *all)
+{
+  int room = (all->small.n + all->main.n) / 10;
+
+  return room > 0 ? room : 1;
+}
 
 static inline bool model_may_go(const struct model_s3fifo *all, const char *block, const char *held)
 {
@@ -169,14 +191,15 @@ static inline bool model_s3fifo_evict(struct model_s3fifo *all, const char *held
     bool in_small = model_any_leaf(all, &all->small, held), in_main = model_any_leaf(all, &all->main, held);
     struct model_cache *queue;
     char block[MODEL_LENGTH + 1];
-    int uses;
+    int uses, came;
     bool may_go;
 
     if (!in_small && !in_main)
       return false;
-    queue = all->small.n >= all->small_room || !in_main ? &all->small : &all->main;
+    queue = all->small.n >= model_small_room(all) || !in_main ? &all->small : &all->main;
     strcpy(block, queue->block[0]);
     uses = queue->uses[0];
+    came = queue->came[0];
     may_go = model_may_go(all, block, held);
     model_remove(queue, 0);
     if (queue == &all->small && may_go && uses <= 1) {
@@ -185,14 +208,16 @@ static inline bool model_s3fifo_evict(struct model_s3fifo *all, const char *held
     }
     if (queue == &all->main && may_go && uses == 0)
       return true;
-    model_append(&all->main, block, queue == &all->small || uses == 0 ? 0 : uses - 1);
+    model_put(&all->main, all->main.n, block, queue == &all->small || uses == 0 ? 0 : uses - 1, came);
   }
 }
 
-/* A ghost is one of the last main_room blocks that left the small queue, if it has not come back since. */
+/* A ghost is one of the last blocks that left the small queue, as many as the main one has room for, if it has not come back since. */
 static inline bool model_was_ghost(struct model_s3fifo *all, const char *block)
 {
-  for (int i = all->ghosts.n - 1; i >= 0 && i >= all->ghosts.n - all->main_room; i--) {
+  int n = all->small.n + all->main.n, room = n > 0 ? n - model_small_room(all) : 0;
+
+  for (int i = all->ghosts.n - 1; i >= 0 && i >= all->ghosts.n - room; i--) {
     if (strcmp(all->ghosts.block[i], block) != 0)
       continue;
     strcpy(all->ghosts.block[i], "?");
@@ -201,14 +226,22 @@ static inline bool model_was_ghost(struct model_s3fifo *all, const char *block)
   return false;
 }
 
+static inline void model_s3fifo_insert(struct model_s3fifo *all, const char *block)
+{
+  struct model_cache *queue = model_was_ghost(all, block) ? &all->main : &all->small;
+  char parent[MODEL_LENGTH + 1];
+  int at = model_find(queue, model_prefix(block, (int)strlen(block) - 1, parent));
+
+  model_put(queue, at >= 0 && all->came - queue->came[at] <= 64 ? at : queue->n, block, 0, all->came);
+  all->came++;
+}
+
 static inline void model_s3fifo(const struct model_trace *trace, int capacity, int *hits)
 {
   static struct model_s3fifo all;
   char block[MODEL_LENGTH + 1], held[MODEL_LENGTH + 1];
 
-  all.small.n = all.main.n = all.ghosts.n = 0;
-  all.small_room = capacity / 10 > 0 ? capacity / 10 : 1;
-  all.main_room = capacity - all.small_room;
+  all.small.n = all.main.n = all.ghosts.n = all.came = 0;
   for (int i = 0; i < trace->n; i++) {
     int n = (int)strlen(trace->chain[i]), end;
 
@@ -223,11 +256,8 @@ static inline void model_s3fifo(const struct model_trace *trace, int capacity, i
     while (capacity - all.small.n - all.main.n < n - hits[i] && model_s3fifo_evict(&all, held))
       continue;
     end = hits[i] + capacity - all.small.n - all.main.n;
-    for (int k = end < n ? end : n; k > hits[i]; k--) {
-      bool ghost = model_was_ghost(&all, model_prefix(trace->chain[i], k, block));
-
-      model_append(ghost ? &all.main : &all.small, block, 0);
-    }
+    for (int k = end < n ? end : n; k > hits[i]; k--)
+      model_s3fifo_insert(&all, model_prefix(trace->chain[i], k, block));
   }
 }
 

@@ -4,56 +4,56 @@
 #include <math.h>
 
 #include "tests/sim/bootstrap.h"
-#include "tests/sim/continuum.h"
+#include "tiers/policy/continuum.h"
 
 #define TOOL 3u
 
-static struct sim_continuum *new_continuum(void)
+static struct kvi_continuum *new_continuum(void)
 {
-  struct sim_continuum *continuum;
+  struct kvi_continuum *continuum;
 
-  assert_int_equal(sim_continuum_create(&continuum), KVS_OK);
+  assert_int_equal(kvi_continuum_create(&continuum), KVS_OK);
   return continuum;
 }
 
-static void returned(struct sim_continuum *continuum, uint32_t tool, double seconds, int times)
+static void returned(struct kvi_continuum *continuum, uint32_t tool, double seconds, int times)
 {
   for (int i = 0; i < times; i++)
-    sim_continuum_returned(continuum, tool, seconds);
+    kvi_continuum_returned(continuum, tool, seconds);
 }
 
 /* Exponential with mean 1 s: P * B - t is largest at ln B. */
 static void cold(void **state)
 {
-  struct sim_continuum *continuum = new_continuum();
+  struct kvi_continuum *continuum = new_continuum();
 
   (void)state;
-  testing_near(sim_continuum_ttl(continuum, TOOL, 0.9), 0);
-  testing_near(sim_continuum_ttl(continuum, TOOL, exp(2)), 2);
-  returned(continuum, TOOL, 5, SIM_CONTINUUM_COLD);
-  sim_continuum_waited(continuum, exp(1) - 0.5);
-  testing_near(sim_continuum_ttl(continuum, TOOL, 0.5), 1);
-  sim_continuum_destroy(continuum);
+  testing_near(kvi_continuum_ttl(continuum, TOOL, 0.9), 0);
+  testing_near(kvi_continuum_ttl(continuum, TOOL, exp(2)), 2);
+  returned(continuum, TOOL, 5, KVI_CONTINUUM_COLD);
+  kvi_continuum_waited(continuum, exp(1) - 0.5);
+  testing_near(kvi_continuum_ttl(continuum, TOOL, 0.5), 1);
+  kvi_continuum_destroy(continuum);
 }
 
 /* 90 calls of 0.1 s and 30 of 10 s: with B = 5 the first are worth it, 0.75 * 5 - 0.1 against 5 - 10; with B = 100 all, 90 against 74.9; with B = 0.1 none. */
 static void of_what_was_seen(void **state)
 {
-  struct sim_continuum *continuum = new_continuum();
+  struct kvi_continuum *continuum = new_continuum();
 
   (void)state;
   returned(continuum, TOOL, 10, 30);
   returned(continuum, TOOL, 0.1, 90);
-  testing_near(sim_continuum_ttl(continuum, TOOL, 5), 0.1);
-  testing_near(sim_continuum_ttl(continuum, TOOL, 100), 10);
-  testing_near(sim_continuum_ttl(continuum, TOOL, 0.1), 0);
-  testing_near(sim_continuum_ttl(continuum, TOOL + 1, 5), 0.1); /* of all tools */
-  returned(continuum, TOOL + 1, 3, SIM_CONTINUUM_COLD);
-  testing_near(sim_continuum_ttl(continuum, TOOL + 1, 7),
+  testing_near(kvi_continuum_ttl(continuum, TOOL, 5), 0.1);
+  testing_near(kvi_continuum_ttl(continuum, TOOL, 100), 10);
+  testing_near(kvi_continuum_ttl(continuum, TOOL, 0.1), 0);
+  testing_near(kvi_continuum_ttl(continuum, TOOL + 1, 5), 0.1); /* of all tools */
+  returned(continuum, TOOL + 1, 3, KVI_CONTINUUM_COLD);
+  testing_near(kvi_continuum_ttl(continuum, TOOL + 1, 7),
                3); /* of all: 190/220 * 7 - 3 = 3.05, 90/220 * 7 - 0.1 = 2.76 */
   returned(continuum, TOOL + 1, 3, 1);
-  testing_near(sim_continuum_ttl(continuum, TOOL + 1, 2.9), 0); /* its own */
-  sim_continuum_destroy(continuum);
+  testing_near(kvi_continuum_ttl(continuum, TOOL + 1, 2.9), 0); /* its own */
+  kvi_continuum_destroy(continuum);
 }
 
 /* The correlation as its definition has it. */
@@ -81,30 +81,30 @@ static double eta_of(const uint32_t *turns, size_t n)
 static void memoryfulness(void **state)
 {
   const uint32_t turns[] = {3, 40, 7, 7, 12, 1, 90};
-  struct sim_continuum *continuum = new_continuum();
+  struct kvi_continuum *continuum = new_continuum();
 
   (void)state;
-  testing_near(sim_continuum_eta(continuum), 1);
-  sim_continuum_ended(continuum, 10);
-  testing_near(sim_continuum_eta(continuum), 1);
-  sim_continuum_destroy(continuum);
+  testing_near(kvi_continuum_eta(continuum), 1);
+  kvi_continuum_ended(continuum, 10);
+  testing_near(kvi_continuum_eta(continuum), 1);
+  kvi_continuum_destroy(continuum);
   continuum = new_continuum();
   for (size_t i = 0; i < sizeof turns / sizeof *turns; i++)
-    sim_continuum_ended(continuum, turns[i]);
-  testing_near(sim_continuum_eta(continuum), eta_of(turns, sizeof turns / sizeof *turns));
-  sim_continuum_destroy(continuum);
+    kvi_continuum_ended(continuum, turns[i]);
+  testing_near(kvi_continuum_eta(continuum), eta_of(turns, sizeof turns / sizeof *turns));
+  kvi_continuum_destroy(continuum);
 }
 
 /* T is that of the last 100. */
 static void waits_are_forgotten(void **state)
 {
-  struct sim_continuum *continuum = new_continuum();
+  struct kvi_continuum *continuum = new_continuum();
 
   (void)state;
   for (int i = 0; i < 200; i++)
-    sim_continuum_waited(continuum, i < 100 ? 1000 : exp(1));
-  testing_near(sim_continuum_ttl(continuum, TOOL, 0), 1);
-  sim_continuum_destroy(continuum);
+    kvi_continuum_waited(continuum, i < 100 ? 1000 : exp(1));
+  testing_near(kvi_continuum_ttl(continuum, TOOL, 0), 1);
+  kvi_continuum_destroy(continuum);
 }
 
 static void intervals(void **state)

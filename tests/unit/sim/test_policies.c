@@ -46,10 +46,22 @@ static struct sim_trace *translate(const struct model_trace *trace, kvi_rand *ra
   return made;
 }
 
-static uint64_t replay(const struct sim_trace *trace, const struct sim_schedule *schedule, const char *policy,
-                       int capacity, uint32_t *hits)
+/* A last request with so many blocks of its own that the ghosts of all others find room, which is by all blocks of a trace. */
+static void add_many(struct sim_trace *trace)
+{
+  uint64_t ids[1000];
+
+  for (uint64_t i = 0; i < 1000; i++)
+    ids[i] = 1000 + i;
+  testing_add(trace, UINT64_C(1000000000000), ids, 1000);
+}
+
+/* told: by event; NULL: clients say nothing. */
+static uint64_t replay_told(const struct sim_trace *trace, const struct sim_schedule *schedule,
+                            const char *policy, int capacity, const struct sim_told *told, uint32_t *hits)
 {
   struct sim_replay what = {.trace = trace,
+                            .told = told,
                             .schedule = schedule,
                             .cost = SIM_COST_DEFAULT,
                             .capacity = (uint32_t)capacity,
@@ -68,10 +80,16 @@ static uint64_t replay(const struct sim_trace *trace, const struct sim_schedule 
   return sum;
 }
 
+static uint64_t replay(const struct sim_trace *trace, const struct sim_schedule *schedule, const char *policy,
+                       int capacity, uint32_t *hits)
+{
+  return replay_told(trace, schedule, policy, capacity, NULL, hits);
+}
+
 static void compare(const struct sim_trace *trace, const struct sim_schedule *schedule, const char *policy,
                     int capacity, const int *expected)
 {
-  uint32_t hits[MODEL_REQUESTS];
+  uint32_t hits[MODEL_REQUESTS + 1];
 
   replay(trace, schedule, policy, capacity, hits);
   for (uint32_t i = 0; i < schedule->n; i++)
@@ -91,10 +109,12 @@ static void like_the_models(void **state)
     struct sim_schedule *schedule;
     struct model_trace model;
     struct sim_trace *trace;
-    int capacity = 1 + (int)kvi_rand_below(&rand, round % 3 ? 20 : 60), expected[MODEL_REQUESTS];
+    int capacity = 1 + (int)kvi_rand_below(&rand, round % 3 ? 20 : 60), expected[MODEL_REQUESTS + 1];
 
     make(&model, &rand);
     trace = translate(&model, &rand);
+    add_many(trace);
+    expected[model.n] = 0;
     assert_int_equal(sim_schedule_create(trace, 1, 1, &schedule, &error), KVS_OK);
     model_lru(&model, MODEL_BLOCKS, true, expected);
     compare(trace, schedule, "infinite", capacity, expected);
@@ -189,15 +209,17 @@ static void pins_go_before_last_use(void **state)
   struct sim_trace *trace = testing_trace();
   struct sim_error error = {0};
   struct sim_schedule *schedule;
+  struct sim_told told[6] = {0};
   uint32_t hits[6];
 
   (void)state;
   for (int i = 0; i < 6; i++) {
+    told[i].program = (uint64_t)i + 1;
     testing_add(trace, steps[i].at_s * 1000000, &ids[steps[i].id], 1);
     trace->requests[i].api_s = i == 0 ? 10 : 0;
   }
   assert_int_equal(sim_schedule_create(trace, 1, 1, &schedule, &error), KVS_OK);
-  replay(trace, schedule, "fixed-ttl", 2, hits);
+  replay_told(trace, schedule, "fixed-ttl", 2, told, hits);
   for (int i = 0; i < 6; i++)
     assert_int_equal(hits[i], steps[i].hits);
   replay(trace, schedule, "lru", 2, hits);
@@ -314,6 +336,7 @@ static void answers_that_are_overtaken(void **state)
     struct sim_trace *trace = testing_trace();
     struct sim_schedule *schedule;
     struct sim_error error = {0};
+    struct sim_told told[5] = {0};
     uint32_t hits[5];
 
     add_at(trace, 0, 10, "a");
@@ -327,7 +350,9 @@ static void answers_that_are_overtaken(void **state)
     add_at(trace, 11, -1, "de");
     assert_int_equal(sim_schedule_create(trace, 1, 1, &schedule, &error), KVS_OK);
     assert_int_equal(schedule->n, 5);
-    replay(trace, schedule, "fixed-ttl", 3, hits);
+    for (uint32_t i = 0; i < 5; i++)
+      told[i].program = trace->requests[schedule->events[i].request].run + 1;
+    replay_told(trace, schedule, "fixed-ttl", 3, told, hits);
     assert_int_equal(hits[1], 1);
     assert_int_equal(hits[4], goes_on);
     sim_schedule_destroy(schedule);

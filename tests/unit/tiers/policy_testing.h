@@ -41,7 +41,7 @@ static inline int teardown(void **state)
 static inline uint32_t chain(struct world *world, uint32_t parent, uint32_t n)
 {
   while (n-- > 0) {
-    ops->insert(world->policy, world->fresh, parent, 1, world->now);
+    ops->insert(world->policy, world->fresh, TESTING_CHUNK(parent), world->now);
     parent = world->fresh++;
   }
   return parent;

@@ -1,4 +1,4 @@
-/* Policies against a model that is too simple to be wrong: an array, searched from end to end. Leaf-first LRU evicts what it does; what the index evicts is one that may go. */
+/* Policies against a model that is too simple to be wrong: an array, searched from end to end. Leaf-first LRU evicts what it does, and so do LFU and GDSF by their numbers; what the others evict is one that may go. */
 #include <stdbool.h>
 
 #include "testing.h"
@@ -15,7 +15,12 @@ struct model {
   uint32_t holds[N];
   uint64_t used[N];
   enum kvi_policy_group group[N];
+  /* What lfu and gdsf go by. */
+  double worth[N], number[N], aged;
+  uint32_t uses[N];
 };
+
+enum rule { MAY_GO, LEAST_RECENT, LEAST_NUMBER };
 
 static uint32_t model_children(const struct model *model, uint32_t handle)
 {
@@ -39,14 +44,44 @@ static bool model_may_go(const struct model *model, enum kvi_policy_group group,
          model_children(model, handle) == 0;
 }
 
-static uint32_t model_victim(const struct model *model, enum kvi_policy_group group)
+static bool goes_before(const struct model *model, uint32_t a, uint32_t b, enum rule rule)
+{
+  return rule == LEAST_NUMBER && model->number[a] != model->number[b] ? model->number[a] < model->number[b]
+                                                                      : model->used[a] < model->used[b];
+}
+
+static uint32_t model_victim(const struct model *model, enum kvi_policy_group group, enum rule rule)
 {
   uint32_t best = KVI_POLICY_NONE;
 
   for (uint32_t i = 0; i < N; i++)
-    if (model_may_go(model, group, i) && (best == KVI_POLICY_NONE || model->used[i] < model->used[best]))
+    if (model_may_go(model, group, i) && (best == KVI_POLICY_NONE || goes_before(model, i, best, rule)))
       best = i;
   return best;
+}
+
+static void model_use(struct model *model, uint32_t handle, uint64_t now)
+{
+  model->used[handle] = now;
+  model->number[handle] = model->aged + ++model->uses[handle] * model->worth[handle];
+}
+
+/* Any chunk; of lfu a use is worth 1, of gdsf its seconds for each byte. */
+static struct kvi_policy_chunk some_chunk(kvi_rand *rand, uint32_t parent, const struct kvi_policy_ops *ops,
+                                          double *worth_p)
+{
+  struct kvi_policy_chunk chunk = {.parent = parent,
+                                   .place = (uint32_t)kvi_rand_below(rand, 1000),
+                                   .name = kvi_rand_below(rand, N),
+                                   .bytes = 1 + kvi_rand_below(rand, 3),
+                                   .tokens = 128,
+                                   .cost = 2};
+  double from = 128.0 * chunk.place, to = from + 128;
+
+  *worth_p = strcmp(ops->name, "gdsf") != 0
+                 ? 1
+                 : (float)(2 * (4.4e-5 * 128 + 4.1e-10 * (to * to - from * from)) / (double)chunk.bytes);
+  return chunk;
 }
 
 /* Returns the parent if that was gone, and is kept by nothing any more. */
@@ -88,10 +123,13 @@ static void model_step(const struct kvi_policy_ops *ops, struct kvi_policy *poli
   case 0:
   case 1:
     if (!model->resident[handle] && !model->gone[handle]) {
-      ops->insert(policy, handle, parent, 1, now);
+      struct kvi_policy_chunk chunk = some_chunk(rand, parent, ops, &model->worth[handle]);
+
+      ops->insert(policy, handle, &chunk, now);
       model->resident[handle] = true;
       model->parent[handle] = parent;
-      model->used[handle] = now;
+      model->uses[handle] = 0;
+      model_use(model, handle, now);
       model->group[handle] = KVI_POLICY_MEMORY;
     }
     break;
@@ -102,7 +140,7 @@ static void model_step(const struct kvi_policy_ops *ops, struct kvi_policy *poli
   case 2:
     ops->touch(policy, handle, now);
     if (model->resident[handle])
-      model->used[handle] = now;
+      model_use(model, handle, now);
     break;
   case 3:
     ops->hold(policy, handle);
@@ -168,7 +206,7 @@ static void program_step(const struct kvi_policy_ops *ops, struct kvi_policy *po
   }
 }
 
-static void like_the_model(const struct kvi_policy_ops *ops, bool exact)
+static void like_the_model(const struct kvi_policy_ops *ops, enum rule rule)
 {
   struct kvi_policy *policy;
   kvi_rand rand;
@@ -188,10 +226,12 @@ static void like_the_model(const struct kvi_policy_ops *ops, bool exact)
       if (ops->wait)
         program_step(ops, policy, &model, &rand, now);
       victim = ops->victim(policy, group, now);
-      if (exact || victim == KVI_POLICY_NONE)
-        assert_int_equal(victim, model_victim(&model, group));
+      if (rule != MAY_GO || victim == KVI_POLICY_NONE)
+        assert_int_equal(victim, model_victim(&model, group, rule));
       else
         assert_true(victim < N && model_may_go(&model, group, victim));
+      if (victim != KVI_POLICY_NONE && model.aged < model.number[victim])
+        model.aged = model.number[victim];
       if (victim != KVI_POLICY_NONE && kvi_rand_below(&rand, 4) == 0) {
         assert_int_equal(ops->remove(policy, victim), model_remove(&model, victim));
       }
@@ -212,24 +252,32 @@ static void like_the_model(const struct kvi_policy_ops *ops, bool exact)
 static void lru_like_the_model(void **state)
 {
   (void)state;
-  like_the_model(&kvi_policy_leaf_lru, true);
+  like_the_model(&kvi_policy_lru, LEAST_RECENT);
 }
 
-static void index_like_the_model(void **state)
+static void counted_like_the_model(void **state)
 {
   (void)state;
-  like_the_model(&kvi_policy_index, false);
+  like_the_model(&kvi_policy_lfu, LEAST_NUMBER);
+  like_the_model(&kvi_policy_gdsf, LEAST_NUMBER);
+}
+
+static void all_like_the_model(void **state)
+{
+  (void)state;
+  for (size_t i = 0; kvi_policy_at(i); i++)
+    like_the_model(kvi_policy_at(i), MAY_GO);
 }
 
 static void a_chain_goes_from_its_end(void **state)
 {
-  const struct kvi_policy_ops *ops = &kvi_policy_leaf_lru;
+  const struct kvi_policy_ops *ops = &kvi_policy_lru;
   struct kvi_policy *policy;
 
   (void)state;
   assert_int_equal(ops->create(4, &policy), KVS_OK);
   for (uint32_t i = 0; i < 4; i++)
-    ops->insert(policy, i, i ? i - 1 : KVI_POLICY_NONE, 1,
+    ops->insert(policy, i, TESTING_CHUNK(i ? i - 1 : KVI_POLICY_NONE),
                 (10 - i) * TICK); /* the end is the oldest and the newest wins nothing */
   for (uint32_t i = 4; i > 0; i--) {
     assert_int_equal(ops->victim(policy, KVI_POLICY_MEMORY, 100), i - 1);
@@ -240,18 +288,16 @@ static void a_chain_goes_from_its_end(void **state)
 }
 
 /* A parent that was removed stays until its last child has left it, by going or by being linked to another. */
-static void removed_before_its_children(void **state)
+static void removed_first(const struct kvi_policy_ops *ops)
 {
-  const struct kvi_policy_ops *ops = &kvi_policy_leaf_lru;
   struct kvi_policy_info info;
   struct kvi_policy *policy;
 
-  (void)state;
   assert_int_equal(ops->create(4, &policy), KVS_OK);
-  ops->insert(policy, 0, KVI_POLICY_NONE, 1, TICK);
-  ops->insert(policy, 1, 0, 1, 2 * TICK);
-  ops->insert(policy, 2, 0, 1, 3 * TICK);
-  ops->insert(policy, 3, KVI_POLICY_NONE, 1, 4 * TICK);
+  ops->insert(policy, 0, TESTING_CHUNK(KVI_POLICY_NONE), TICK);
+  ops->insert(policy, 1, TESTING_CHUNK(0), 2 * TICK);
+  ops->insert(policy, 2, TESTING_CHUNK(0), 3 * TICK);
+  ops->insert(policy, 3, TESTING_CHUNK(KVI_POLICY_NONE), 4 * TICK);
   assert_int_equal(ops->remove(policy, 0), KVI_POLICY_NONE);
   ops->info(policy, 0, &info);
   assert_int_equal(info.children, 2);
@@ -269,24 +315,31 @@ static void removed_before_its_children(void **state)
   assert_int_equal(ops->unhold(policy, 0), 0);
   ops->info(policy, 0, &info);
   assert_int_equal(info.children, 0);
-  ops->insert(policy, 0, KVI_POLICY_NONE, 1, 10 * TICK); /* another chunk */
-  ops->insert(policy, 1, 0, 1, 11 * TICK);
+  ops->insert(policy, 0, TESTING_CHUNK(KVI_POLICY_NONE), 10 * TICK); /* another chunk */
+  ops->insert(policy, 1, TESTING_CHUNK(0), 11 * TICK);
   assert_int_equal(ops->remove(policy, 0), KVI_POLICY_NONE);
   assert_int_equal(ops->remove(policy, 1), 0);
   ops->destroy(policy);
 }
 
+static void removed_before_its_children(void **state)
+{
+  (void)state;
+  for (size_t i = 0; kvi_policy_at(i); i++)
+    removed_first(kvi_policy_at(i));
+}
+
 /* Though times are kept in coarse steps, what was used a nanosecond later is evicted later. */
 static void no_two_instants_are_one(void **state)
 {
-  const struct kvi_policy_ops *ops = &kvi_policy_leaf_lru;
+  const struct kvi_policy_ops *ops = &kvi_policy_lru;
   struct kvi_policy *policy;
   uint64_t now = 1000;
 
   (void)state;
   assert_int_equal(ops->create(8, &policy), KVS_OK);
   for (uint32_t i = 0; i < 8; i++)
-    ops->insert(policy, i, KVI_POLICY_NONE, 1, now++);
+    ops->insert(policy, i, TESTING_CHUNK(KVI_POLICY_NONE), now++);
   for (uint32_t i = 0; i < 8; i += 2)
     ops->touch(policy, i, now++);
   for (uint32_t i = 0; i < 8; i++) {
@@ -299,17 +352,15 @@ static void no_two_instants_are_one(void **state)
 }
 
 /* Times that 48 bits of ticks do not hold are the last one: an order is lost, nothing else. */
-static void at_the_end_of_time(void **state)
+static void at_the_end(const struct kvi_policy_ops *ops)
 {
-  const struct kvi_policy_ops *ops = &kvi_policy_leaf_lru;
   struct kvi_policy_info info;
   struct kvi_policy *policy;
 
-  (void)state;
   assert_int_equal(ops->create(3, &policy), KVS_OK);
-  ops->insert(policy, 0, KVI_POLICY_NONE, 1, TICK);
-  ops->insert(policy, 1, KVI_POLICY_NONE, 1, UINT64_C(1) << 60);
-  ops->insert(policy, 2, KVI_POLICY_NONE, 1, UINT64_MAX);
+  ops->insert(policy, 0, TESTING_CHUNK(KVI_POLICY_NONE), TICK);
+  ops->insert(policy, 1, TESTING_CHUNK(KVI_POLICY_NONE), UINT64_C(1) << 60);
+  ops->insert(policy, 2, TESTING_CHUNK(KVI_POLICY_NONE), UINT64_MAX);
   ops->touch(policy, 0, UINT64_MAX);
   for (uint32_t i = 0; i < 3; i++) {
     ops->info(policy, i, &info);
@@ -325,24 +376,40 @@ static void at_the_end_of_time(void **state)
   ops->destroy(policy);
 }
 
-static void bounds(void **state)
+static void at_the_end_of_time(void **state)
 {
-  const struct kvi_policy_ops *ops = &kvi_policy_leaf_lru;
+  (void)state;
+  for (size_t i = 0; kvi_policy_at(i); i++)
+    at_the_end(kvi_policy_at(i));
+}
+
+static void bounds_of(const struct kvi_policy_ops *ops)
+{
   struct kvi_policy *policy;
 
-  (void)state;
   assert_int_equal(ops->create(0, &policy), KVS_ERR_INVALID);
   assert_null(policy);
   assert_int_equal(ops->create(UINT32_MAX, &policy), KVS_ERR_INVALID);
   assert_null(policy);
   ops->destroy(NULL);
+  assert_ptr_equal(kvi_policy_find(ops->name), ops);
+  assert_int_equal(ops->create(1000, &policy), KVS_OK);
+  assert_true(ops->memory(policy) >= 24 * 1000);
+  ops->destroy(policy);
+}
+
+static void bounds(void **state)
+{
+  struct kvi_policy *policy;
+
+  (void)state;
+  for (size_t i = 0; kvi_policy_at(i); i++)
+    bounds_of(kvi_policy_at(i));
   assert_null(kvi_policy_find("no-such"));
   assert_null(kvi_policy_find(NULL));
-  assert_ptr_equal(kvi_policy_find("leaf-lru"), &kvi_policy_leaf_lru);
-  assert_ptr_equal(kvi_policy_find("index"), &kvi_policy_index);
-  assert_int_equal(ops->create(1000, &policy), KVS_OK);
-  assert_true(ops->memory(policy) >= 24 * 1000 && ops->memory(policy) < 25 * 1000);
-  ops->destroy(policy);
+  assert_int_equal(kvi_policy_lru.create(1000, &policy), KVS_OK);
+  assert_true(kvi_policy_lru.memory(policy) < 25 * 1000);
+  kvi_policy_lru.destroy(policy);
 }
 
 static void admission(void **state)
@@ -373,7 +440,8 @@ int main(void)
   const struct CMUnitTest tests[] = {cmocka_unit_test(admission),
                                      cmocka_unit_test(times_to_live),
                                      cmocka_unit_test(lru_like_the_model),
-                                     cmocka_unit_test(index_like_the_model),
+                                     cmocka_unit_test(counted_like_the_model),
+                                     cmocka_unit_test(all_like_the_model),
                                      cmocka_unit_test(a_chain_goes_from_its_end),
                                      cmocka_unit_test(removed_before_its_children),
                                      cmocka_unit_test(at_the_end_of_time),

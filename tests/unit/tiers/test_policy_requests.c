@@ -153,7 +153,7 @@ static void behind_a_hole(void **state)
   wait_at(world, 7, other, 1, KVI_WAIT_TOOL, 0, 0);
   world->now += 5 * SECOND;
   assert_int_not_equal(ops->victim(world->policy, KVI_POLICY_MEMORY, world->now), other);
-  ops->insert(world->policy, missing, first, 1, world->now);
+  ops->insert(world->policy, missing, TESTING_CHUNK(first), world->now);
   extend_at(world, 0, last, 5);
   assert_int_equal(evict(world), other);
 }

@@ -416,7 +416,7 @@ static void nothing_to_keep(void **state)
   node_open(node);
   three_wait(node);
   node_close(node);
-  node->policy = "leaf-lru";
+  node->policy = "lru";
   node_open(node);
   assert_int_equal(n_waiters(node), 0);
   waits(node, 4, 2, "grep", 0, 0);
@@ -538,7 +538,7 @@ static struct kvi_policy *policy_make(uint64_t now)
 
   assert_int_equal(ops->create(1024, &policy), KVS_OK);
   for (uint32_t i = 0; i < 30; i++)
-    ops->insert(policy, i, i % 10 ? i - 1 : KVI_POLICY_NONE, 1, now);
+    ops->insert(policy, i, TESTING_CHUNK(i % 10 ? i - 1 : KVI_POLICY_NONE), now);
   return policy;
 }
 

@@ -267,7 +267,7 @@ static void learned_make(struct kvi_state *state)
 
   if (ops->create(64, &policy) != KVS_OK)
     abort();
-  ops->insert(policy, 0, KVI_POLICY_NONE, 4096, SECOND_NS);
+  ops->insert(policy, 0, TESTING_CHUNK(KVI_POLICY_NONE), SECOND_NS);
   for (uint64_t i = 0; i < 10; i++) {
     ops->arrive(policy, &use, (1 + 2 * i) * SECOND_NS);
     (void)ops->wait(policy, &wait, (1 + 2 * i) * SECOND_NS);

@@ -25,13 +25,13 @@ static uint64_t clock_of(void *ctx)
 
 static const struct kvi_tenant_config tenants[] = {{.name = TENANT}, {.name = LOUD}};
 
-static int setup(void **state)
+static struct world *world_new(const char *policy)
 {
   struct world *world = calloc(1, sizeof(*world));
   struct kvi_store_config config = {.dram_bytes = (uint64_t)ROOM * PAGE,
                                     .dram_page_bytes = PAGE,
                                     .max_chunks = 1024,
-                                    .policy = "index",
+                                    .policy = policy,
                                     .tenants = tenants,
                                     .n_tenants = 2,
                                     .policy_clock = clock_of,
@@ -43,16 +43,24 @@ static int setup(void **state)
   testing_space_open(world->store, TENANT, &desc, world->space);
   testing_space_open(world->store, LOUD, &desc, world->space);
   world->tenant = TENANT;
-  *state = world;
+  return world;
+}
+
+static void world_end(struct world *world)
+{
+  kvi_store_close(world->store);
+  free(world);
+}
+
+static int setup(void **state)
+{
+  *state = world_new("index");
   return 0;
 }
 
 static int teardown(void **state)
 {
-  struct world *world = *state;
-
-  kvi_store_close(world->store);
-  free(world);
+  world_end(*state);
   return 0;
 }
 
@@ -302,6 +310,61 @@ static void a_loud_one_beside(void **state)
   assert_int_equal(there(world, 3), 12);
 }
 
+/* By use of chains and by hints; what is there of a chain is what a prompt finds, and room is all that bounds it. */
+static void with_each_policy(void **state)
+{
+  const struct kvi_program_hint uses = {.turn = 1}, waits = {.wait_kind = KVI_WAIT_TOOL, .tool = "grep"},
+                                ends = {.close = true};
+  kvi_rand rand;
+
+  (void)state;
+  for (size_t i = 0; kvi_policy_at(i); i++) {
+    struct world *world = world_new(kvi_policy_at(i)->name);
+
+    kvi_rand_seed(&rand, i);
+    for (uint32_t step = 0; step < 400; step++, world->now += SECOND / 2) {
+      uint32_t chain = (uint32_t)kvi_rand_below(&rand, 8), n = 1 + (uint32_t)kvi_rand_below(&rand, 15);
+      uint32_t has = there(world, chain), all = 0;
+      uint64_t what = kvi_rand_below(&rand, 8);
+      char name[32];
+
+      snprintf(name, sizeof(name), "program %u", chain);
+      assert_int_equal(prompt(world, chain, n), has < n ? has : n);
+      if (what < 6 && there(world, chain) > 0)
+        assert_int_equal(hint(world, name, chain, there(world, chain), what < 3 ? &uses : &waits),
+                         KVI_HINT_ACCEPTED);
+      else
+        (void)hint(world, name, 0, 0, what == 6 ? &waits : &ends);
+      for (uint32_t k = 0; k < 8; k++)
+        all += there(world, k);
+      assert_true(all <= ROOM && all > 0);
+    }
+    world_end(world);
+  }
+}
+
+/* Of two prompts the older one's program has been answered within the last two seconds, or earlier. */
+static void pinned_for_two_seconds(void **state)
+{
+  const struct kvi_program_hint waits = {.wait_kind = KVI_WAIT_TOOL};
+
+  (void)state;
+  for (uint64_t away_s = 1; away_s <= 3; away_s += 2) {
+    struct world *world = world_new("fixed-ttl");
+
+    prompt(world, 3, 15);
+    assert_int_equal(hint(world, "three", 3, 15, &waits), KVI_HINT_ACCEPTED);
+    world->now += SECOND / 2;
+    prompt(world, 4, 20);
+    world->now += (away_s - 1) * SECOND;
+    prompt(world, 4, 20);
+    prompt(world, 5, 15);
+    assert_int_equal(there(world, 3) == 15, away_s == 1);
+    assert_int_equal(there(world, 4) == 20, away_s == 3);
+    world_end(world);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -313,6 +376,8 @@ int main(void)
       cmocka_unit_test_setup_teardown(answers, setup, teardown),
       cmocka_unit_test_setup_teardown(told_to_stay, setup, teardown),
       cmocka_unit_test_setup_teardown(a_loud_one_beside, setup, teardown),
+      cmocka_unit_test(with_each_policy),
+      cmocka_unit_test(pinned_for_two_seconds),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

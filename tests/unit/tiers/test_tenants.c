@@ -344,7 +344,7 @@ static void accounts_are_exact(void **state)
   for (uint64_t seed = 1; seed <= 10; seed++) {
     struct fixture f = {0};
 
-    config.policy = seed & 1 ? "index" : "leaf-lru";
+    config.policy = seed & 1 ? "index" : "lru";
     fixture_open(&f, config, 40 * PAGE, 0);
     run_one(&f, seed, 2000);
     fixture_close(&f);
@@ -360,7 +360,7 @@ static void accounts_are_exact_over_a_medium(void **state)
   for (uint64_t seed = 1; seed <= 4; seed++) {
     struct fixture f = {.medium = memory_medium_create(false)};
 
-    config.policy = seed & 1 ? "index" : "leaf-lru";
+    config.policy = seed & 1 ? "index" : "lru";
     fixture_open(&f, config, 40 * PAGE, 100000);
     run_one(&f, seed, 1000);
     fixture_close(&f);

@@ -294,7 +294,7 @@ static void nobody_within_his_share_loses_an_entry(void **state)
   (void)state;
   for (uint64_t seed = 1; seed <= 4; seed++) {
     struct kvi_store_config config = {
-        .dram_bytes = 4096 * PAGE, .max_chunks = 1024, .policy = seed & 1 ? "index" : "leaf-lru"};
+        .dram_bytes = 4096 * PAGE, .max_chunks = 1024, .policy = seed & 1 ? "index" : "lru"};
     struct fixture f = {.medium = seed > 2 ? memory_medium_create(false) : NULL};
     uint32_t n = 0, refused = 0;
     uint64_t own;

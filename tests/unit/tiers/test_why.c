@@ -89,7 +89,7 @@ static void evicted_for_room(void **state)
   assert_int_equal(why.departure.rule, KVI_EVICT_ROOM);
   assert_int_equal(why.departure.length, CHUNK);
   assert_true(why.departure.at_ns + (UINT64_C(1) << 26) >= before && why.departure.at_ns <= kvi_now_ns());
-  assert_true(isnan(why.departure.price)); /* leaf-lru has none */
+  assert_true(isnan(why.departure.price)); /* lru has none */
   assert_false(why.departure.below);
   assert_int_equal(chain_put(&chain, 0),
                    KVS_OK); /* it comes again: it is there, and how it went is still known */

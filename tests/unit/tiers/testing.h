@@ -13,10 +13,18 @@
 
 #include "base/crc32c.h"
 #include "base/rand.h"
+#include "tiers/policy/policy.h"
 #include "tiers/store.h"
 
 #define TENANT    "default"
 #define KEY_BYTES 32u
+
+/* For a policy's insert. */
+#define TESTING_CHUNK(parent_chunk)                                                                          \
+  &(const struct kvi_policy_chunk)                                                                           \
+  {                                                                                                          \
+    .parent = (parent_chunk), .bytes = 1                                                                     \
+  }
 
 /* An opaque space whose chunks may have any length. */
 static inline kvs_space_desc testing_space(const char *model, uint32_t key_length)
