@@ -95,6 +95,12 @@ static void end_lookup(struct client_op *op, const Kvasir__V1__LookupReply *repl
   completion->lease = reply->lease;
   completion->lease_ms = reply->lease_ms;
   completion->fetch_us = reply->fetch_us;
+  completion->n_worth = reply->prefix; /* an older node has no verdict */
+  if (reply->compute_us > 0 && reply->worth <= reply->prefix) {
+    completion->compute_us = reply->compute_us;
+    completion->n_worth = reply->worth;
+    completion->worth_us = reply->worth_us;
+  }
   if (completion->n_ok == completion->n)
     status = KVS_OK;
   else
@@ -312,6 +318,9 @@ static kvs_status take_hint(const kvsc_hint *hint, Kvasir__V1__HintRequest *requ
   request->close = taken.close != 0;
   request->priority = taken.priority;
   request->ttl_ms = taken.ttl_ms;
+  request->prefill_tokens = taken.prefill_tokens;
+  request->prefill_from = taken.prefill_from;
+  request->prefill_us = taken.prefill_us;
   return KVS_OK;
 }
 

@@ -36,7 +36,10 @@ static kvs_status convert_hint(const kvs_hint *hint, kvsc_hint *to)
                     .return_p90_ms = copy.return_p90_ms,
                     .close = copy.close,
                     .priority = copy.priority,
-                    .ttl_ms = copy.ttl_ms};
+                    .ttl_ms = copy.ttl_ms,
+                    .prefill_tokens = copy.prefill_tokens,
+                    .prefill_from = copy.prefill_from,
+                    .prefill_us = copy.prefill_us};
   return KVS_OK;
 }
 

@@ -168,7 +168,10 @@ void kvi_connector_op_complete(kvs_connector *connector, const kvsc_completion *
                          .elapsed_ns = from->elapsed_ns,
                          .lease = from->lease,
                          .lease_ms = from->lease_ms,
-                         .fetch_us = from->fetch_us};
+                         .n_worth = from->n_worth,
+                         .fetch_us = from->fetch_us,
+                         .compute_us = from->compute_us,
+                         .worth_us = from->worth_us};
 
   pthread_mutex_lock(&connector->mutex);
   op = find(connector, from->user); /* the number travels as the client's user value */

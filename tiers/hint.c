@@ -1,16 +1,18 @@
 /* tiers/hint.c: what the policy is told of programs: who comes for a chain, what of it is stored, who waits for what. */
 #include "tiers/hint.h"
 
+#include <math.h>
 #include <string.h>
 
 #include <xxhash.h>
 
 #include "base/clock.h"
+#include "tiers/policy/prefill.h"
 #include "tiers/store_private.h"
 
 #define MS_MOST                                                                                              \
   UINT32_C(1000000000) /* of an announcement or a time to live: eleven days, the policy's own bound */
-#define TOKENS      256u
+#define COST_TIMES  64.0f /* what was measured counts as no more than so many times what bytes say, and no less */
 #define BYTES_LEAST 4096u
 #define CODED_MOST  16.0f /* times smaller */
 #define WHOLE_MOST  (1u << 20)
@@ -18,6 +20,32 @@
   327680.0f /* of the model of 70 billion parameters that costs are compared with: two bytes, 80 layers, 8 heads of 128, K and V */
 
 /* ---- who uses what ---- */
+
+uint32_t kvi_space_tokens(const struct kvi_space_entry *space)
+{
+  const kvs_space_desc *desc = atomic_load_explicit(&space->desc, memory_order_relaxed);
+
+  return desc && desc->tokens_per_chunk > 0 ? desc->tokens_per_chunk : (uint32_t)KVI_PREFILL_TOKENS;
+}
+
+static float factor(uint32_t ranks)
+{
+  return ranks > 0 ? (float)ranks : 1;
+}
+
+/*
+ * Of computing the chunk at a place, as engines have measured it: all ranks work on it together, and each has a space and a part of the chunk. Prices are compared between tenants, and bytes cannot be
+ * made up: so they bound what can be said.
+ */
+static float measured_cost(const struct kvi_space_entry *space, uint32_t place, float tokens, float by_bytes)
+{
+  const kvs_space_desc *desc = atomic_load_explicit(&space->desc, memory_order_relaxed);
+  float ranks = desc ? factor(desc->tp_size) * factor(desc->pp_size) * factor(desc->cp_size) : 1;
+  double from = place < KVI_NONE ? (double)place * (double)tokens : 0;
+  float cost = (float)kvi_compute_cost(&space->compute, from, from + (double)tokens) / ranks;
+
+  return fminf(fmaxf(cost, by_bytes / COST_TIMES), by_bytes * COST_TIMES);
+}
 
 /*
  * Of a chain up to an entry that is present. A larger model has more bytes a token, and computes longer. What a client can say at will is bounded by what it really stores: bytes count as what they take of memory, and no
@@ -27,12 +55,14 @@ static struct kvi_policy_use use_of(const struct kvi_store *store, uint32_t numb
 {
   const struct kvi_entry *entry = &store->entries[number];
   const struct kvi_space_entry *space = &store->spaces[entry->space];
-  const kvs_space_desc *desc = atomic_load_explicit(&space->desc, memory_order_relaxed);
-  float tokens = (float)(desc && desc->tokens_per_chunk > 0 ? desc->tokens_per_chunk : TOKENS);
+  float tokens = (float)kvi_space_tokens(space), cost;
   float takes = (float)(entry->length > BYTES_LEAST ? entry->length : BYTES_LEAST);
   float raw = (float)(space->chunk_bytes > 0 ? space->chunk_bytes : entry->length);
 
   raw = raw < takes * CODED_MOST ? raw : takes * CODED_MOST;
+  cost = raw / tokens / BYTES_A_TOKEN;
+  if (kvi_compute_is_known(&space->compute))
+    cost = measured_cost(space, entry->place, tokens, cost);
   return (struct kvi_policy_use){.last = number,
                                  .n_chunks = entry->place < KVI_NONE ? entry->place + 1 : KVI_NONE,
                                  .n_whole = entry->place < KVI_NONE ? entry->place + 1 : KVI_NONE,
@@ -40,7 +70,7 @@ static struct kvi_policy_use use_of(const struct kvi_store *store, uint32_t numb
                                  .chunk_bytes = takes,
                                  .tenant = space->account,
                                  .space = entry->space,
-                                 .cost = raw / tokens / BYTES_A_TOKEN};
+                                 .cost = cost};
 }
 
 void kvi_chunk_insert_locked(struct kvi_store *store, uint32_t number, uint32_t parent)
@@ -82,6 +112,22 @@ void kvi_stored_locked(struct kvi_store *store, uint32_t number)
 }
 
 /* ---- hints ---- */
+
+enum kvi_hint_outcome kvi_store_computed(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                                         const struct kvi_compute_measured *measured)
+{
+  enum kvi_hint_outcome outcome = KVI_HINT_MISSING;
+  uint32_t number;
+
+  if (kvi_compute_check(measured) == KVI_HINT_REJECTED)
+    return KVI_HINT_REJECTED;
+  pthread_mutex_lock(&store->lock);
+  number = kvi_space_find_locked(store, tenant, space);
+  if (number != KVI_NONE)
+    outcome = kvi_compute_tell(&store->spaces[number].compute, measured);
+  pthread_mutex_unlock(&store->lock);
+  return outcome;
+}
 
 static uint64_t hash_of(const struct kvi_store *store, const char *tenant, const char *text)
 {

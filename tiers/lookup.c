@@ -27,6 +27,9 @@ struct walk {
   uint32_t tokens[KVI_LOOKUP_SPACES_MAX]; /* of a chunk, with samples */
   uint64_t prefix_bytes;                  /* in memory */
   uint64_t below_bytes;                   /* on the medium */
+  struct speed {
+    double latency_us, bytes_per_us;
+  } dram, below; /* below: known with a verdict, or once something lies there */
 };
 
 static kvs_status arguments_check(const struct kvi_store_lookup *lookup)
@@ -50,6 +53,45 @@ static void result_clear(const struct kvi_store_lookup *lookup, struct kvi_store
   result->lease_ms = 0;
   result->lease_status = KVS_MISS;
   result->fetch_us = 0;
+  kvi_verdict_begin(&result->verdict, NULL, 0, 0);
+}
+
+/* ---- predictions ---- */
+
+/* What reading from the medium takes, as measured, behind what it has to read already; before the first read, as a common NVMe does. */
+static void below_measure(struct walk *walk)
+{
+  struct kvi_medium_stats stats;
+  double rate;
+
+  walk->store->below->medium->ops->stats(walk->store->below->medium, &stats);
+  rate = stats.read_bytes_per_s > 0 ? (double)stats.read_bytes_per_s : 1e9;
+  walk->below.bytes_per_us = rate / 1e6;
+  walk->below.latency_us = (stats.read_latency_us > 0 ? (double)stats.read_latency_us : 100) +
+                           (double)stats.queued_get_bytes / walk->below.bytes_per_us;
+}
+
+/* To read so much more from a tier of which `before` bytes are read already. */
+static double loading_us(const struct speed *speed, uint64_t before, uint64_t bytes)
+{
+  if (bytes == 0)
+    return 0;
+  return (before == 0 ? speed->latency_us : 0) + (double)bytes / speed->bytes_per_us;
+}
+
+/* By the first of the spaces that has an estimate: all are of one model. */
+static void verdict_begin_locked(struct walk *walk)
+{
+  const struct kvi_store_lookup *lookup = walk->lookup;
+
+  for (uint32_t i = 0; i < lookup->n_spaces && !lookup->unchained; i++) {
+    const struct kvi_space_entry *space = &walk->store->spaces[walk->spaces[i]];
+
+    if (!kvi_compute_is_known(&space->compute))
+      continue;
+    kvi_verdict_begin(&walk->result->verdict, &space->compute, kvi_space_tokens(space), lookup->first_place);
+    return;
+  }
 }
 
 /* KVS_OK, KVS_MISS (one of them is unknown), KVS_ERR_KEY_LENGTH. */
@@ -66,6 +108,8 @@ static kvs_status spaces_find(struct walk *walk)
     else if (store->spaces[walk->spaces[i]].key_length != walk->lookup->key_length)
       status = KVS_ERR_KEY_LENGTH;
   }
+  if (status == KVS_OK)
+    verdict_begin_locked(walk);
   pthread_mutex_unlock(&store->lock);
   return status;
 }
@@ -175,6 +219,7 @@ static void step_answer_locked(struct walk *walk, uint32_t first, uint32_t n, ui
   struct kvi_store_lookup_result *result = walk->result;
 
   for (uint32_t i = 0; i < n; i++) {
+    uint64_t prefix_bytes = walk->prefix_bytes, below_bytes = walk->below_bytes;
     bool present = (mask >> i) & 1;
 
     walk->broken |= !present;
@@ -200,6 +245,10 @@ static void step_answer_locked(struct walk *walk, uint32_t first, uint32_t n, ui
       if (walk->lease != KVI_NONE)
         kvi_lease_hold_locked(store, walk->lease, found[s][i]);
     }
+    if (!walk->broken && kvi_compute_is_known(&result->verdict.compute))
+      kvi_verdict_next(&result->verdict,
+                       loading_us(&walk->dram, prefix_bytes, walk->prefix_bytes - prefix_bytes) +
+                           loading_us(&walk->below, below_bytes, walk->below_bytes - below_bytes));
   }
 }
 
@@ -297,18 +346,6 @@ static void arrive(struct walk *walk)
   pthread_mutex_unlock(&walk->store->lock);
 }
 
-/* What reading from the medium takes, as measured, behind what it has to read already; before the first read, as a common NVMe does. */
-static uint64_t below_us(const struct walk *walk)
-{
-  struct kvi_medium_stats stats;
-  uint64_t rate, latency;
-
-  walk->store->below->medium->ops->stats(walk->store->below->medium, &stats);
-  rate = stats.read_bytes_per_s > 0 ? stats.read_bytes_per_s : UINT64_C(1000000000);
-  latency = stats.read_latency_us > 0 ? stats.read_latency_us : 100;
-  return latency + (walk->below_bytes + stats.queued_get_bytes) * 1000 / (rate / 1000 + 1);
-}
-
 kvs_status kvi_store_lookup(struct kvi_store *store, const struct kvi_store_lookup *lookup,
                             struct kvi_store_lookup_result *result)
 {
@@ -319,6 +356,8 @@ kvs_status kvi_store_lookup(struct kvi_store *store, const struct kvi_store_look
   if (status != KVS_OK)
     return status;
   result_clear(lookup, result);
+  walk.dram = (struct speed){.latency_us = (double)store->dram_attr.read_latency_us,
+                             .bytes_per_us = (double)(store->dram_attr.read_bytes_per_s + 1) / 1e6};
   walk.now_ns = kvi_now_ns();
   walk.used_ns = kvi_policy_now(store);
   status = spaces_find(&walk);
@@ -327,6 +366,8 @@ kvs_status kvi_store_lookup(struct kvi_store *store, const struct kvi_store_look
     bool all = result->present || result->tiers ||
                lookup->unchained; /* else nobody asks what comes after the prefix */
 
+    if (store->below && kvi_compute_is_known(&result->verdict.compute))
+      below_measure(&walk);
     lease_begin(&walk);
     samples_begin(&walk, &batch);
     for (i = 0; i < lookup->n_keys && (all || !walk.broken); i += step_keys)
@@ -337,11 +378,10 @@ kvs_status kvi_store_lookup(struct kvi_store *store, const struct kvi_store_look
       kvi_sampler_end(store->sampler, &batch, walk.used_ns);
     }
     arrive(&walk);
-    if (walk.prefix_bytes > 0)
-      result->fetch_us = store->dram_attr.read_latency_us +
-                         walk.prefix_bytes * 1000 / (store->dram_attr.read_bytes_per_s / 1000 + 1);
-    if (walk.below_bytes > 0)
-      result->fetch_us += below_us(&walk);
+    if (walk.below_bytes > 0 && walk.below.bytes_per_us <= 0)
+      below_measure(&walk);
+    result->fetch_us = (uint64_t)(loading_us(&walk.dram, 0, walk.prefix_bytes) +
+                                  loading_us(&walk.below, 0, walk.below_bytes));
   }
   if (status >= 0)
     count(&walk);

@@ -93,15 +93,22 @@ static kvs_status release(struct kvi_store_service *service, const struct kvi_pe
 
 /* ---- hints ---- */
 
+static bool is_measured(const Kvasir__V1__HintRequest *ask)
+{
+  return ask->prefill_tokens > 0 || ask->prefill_us > 0;
+}
+
 /* A hint that names keys is about chunks, and may name any part of their chain. */
 static kvs_status hint_keys(const Kvasir__V1__HintRequest *ask, struct kvi_hint_keys *keys)
 {
   kvs_status status;
 
   if (!ask->keys && ask->space.len == 0)
-    return KVS_OK;
+    return is_measured(ask) ? KVS_ERR_INVALID : KVS_OK;
   if (!kvi_service_is_digest(&ask->space))
     return KVS_ERR_INVALID;
+  if (!ask->keys && is_measured(ask))
+    return KVS_OK;
   status = kvi_service_keys_check(ask->keys, &keys->n_keys);
   if (status != KVS_OK)
     return status;
@@ -118,6 +125,15 @@ static uint32_t outcome_of(const struct kvi_program_hint *told, uint32_t recorde
 {
   return (told->close || told->wait_kind == KVI_WAIT_END) && recorded == KVI_HINT_ACCEPTED ? KVI_HINT_ACCEPTED
                                                                                            : (uint32_t)acted;
+}
+
+static enum kvi_hint_outcome measured(const struct kvi_store_service *service, const struct kvi_peer *peer,
+                                      const Kvasir__V1__HintRequest *ask)
+{
+  const struct kvi_compute_measured told = {
+      .tokens = ask->prefill_tokens, .from = ask->prefill_from, .us = ask->prefill_us};
+
+  return kvi_store_computed(service->config.store, peer->tenant, ask->space.data, &told);
 }
 
 static kvs_status hint(struct kvi_store_service *service, const struct kvi_peer *peer, const void *request,
@@ -142,14 +158,22 @@ static kvs_status hint(struct kvi_store_service *service, const struct kvi_peer 
 
   answer->outcome = KVI_HINT_REJECTED;
   answer->status = hint_keys(ask, &keys);
-  if (answer->status == KVS_OK) {
+  if (answer->status == KVS_OK && is_measured(ask) && ask->program[0] == '\0') {
+    answer->outcome = measured(service, peer, ask);
+  } else if (answer->status == KVS_OK) {
     answer->outcome = kvi_programs_hint(service->programs, &told);
-    if (answer->outcome == KVI_HINT_REJECTED)
-      answer->status = KVS_ERR_INVALID;
-    else
+    if (answer->outcome != KVI_HINT_REJECTED)
       answer->outcome =
           outcome_of(&told, answer->outcome, kvi_store_hint(service->config.store, &told, &keys));
+    if (answer->outcome != KVI_HINT_REJECTED && is_measured(ask)) {
+      enum kvi_hint_outcome learned = measured(service, peer, ask);
+
+      if (answer->outcome == KVI_HINT_ACCEPTED || learned == KVI_HINT_REJECTED)
+        answer->outcome = learned;
+    }
   }
+  if (answer->outcome == KVI_HINT_REJECTED && answer->status == KVS_OK)
+    answer->status = KVS_ERR_INVALID;
   atomic_fetch_add_explicit(&service->hints[answer->outcome], 1, memory_order_relaxed);
   return KVS_OK;
 }

@@ -56,10 +56,17 @@ static bool reply_room(Kvasir__V1__LookupReply *answer, uint32_t n_keys, bool wa
   return true;
 }
 
+static void verdict_answer(const struct kvi_verdict *verdict, Kvasir__V1__LookupReply *answer)
+{
+  answer->compute_us = kvi_verdict_compute_us(verdict);
+  answer->worth_us = kvi_verdict_worth_us(verdict);
+  answer->worth = answer->compute_us > 0 ? verdict->worth : 0;
+}
+
 /* The store's answer. */
 static void store_answer(struct kvi_store_service *service, const struct kvi_peer *peer,
                          const Kvasir__V1__LookupRequest *ask, const uint8_t *const *spaces, uint32_t n_keys,
-                         Kvasir__V1__LookupReply *answer)
+                         Kvasir__V1__LookupReply *answer, struct kvi_verdict *verdict_p)
 {
   struct kvi_store_lookup_result result = {.present = answer->present.data, .tiers = answer->tiers.data};
   struct kvi_store_lookup query = {.tenant = peer->tenant,
@@ -69,12 +76,14 @@ static void store_answer(struct kvi_store_service *service, const struct kvi_pee
                                    .keys = ask->keys->keys.data,
                                    .key_length = ask->keys->key_length,
                                    .n_keys = n_keys,
+                                   .first_place = ask->keys->first_place,
                                    .unchained = ask->keys->unchained,
                                    .loss_max = ask->loss_max,
                                    .lease_ms = ask->lease_ms};
   bool any = false;
 
   answer->status = kvi_store_lookup(service->config.store, &query, &result);
+  *verdict_p = result.verdict;
   if (answer->status != KVS_OK) {
     memset(answer->present.data, 0, answer->present.len);
     if (answer->tiers.data)
@@ -86,6 +95,7 @@ static void store_answer(struct kvi_store_service *service, const struct kvi_pee
   answer->status = any ? KVS_OK : KVS_MISS;
   answer->prefix = result.prefix;
   answer->fetch_us = result.fetch_us;
+  verdict_answer(&result.verdict, answer);
   answer->lease = result.lease;
   answer->lease_ms = result.lease_ms;
   answer->lease_status = result.lease_status;
@@ -96,6 +106,7 @@ static void store_answer(struct kvi_store_service *service, const struct kvi_pee
 struct shared_part {
   struct kvi_call_wait *wait;
   Kvasir__V1__LookupReply *answer;
+  struct kvi_verdict verdict;
   uint32_t first, n_keys; /* of what was asked for, a multiple of 8; all keys */
 };
 
@@ -119,10 +130,14 @@ static void shared_answer(void *ctx, const uint8_t *present, uint64_t chunk_us)
     if (is_new && answer->tiers.data)
       answer->tiers.data[i] = KVI_TIER_REDIS;
     if (i == answer->prefix && bit(answer->present.data, i)) {
+      uint64_t load_us = !is_new ? 0 : chunk_us ? chunk_us : CHUNK_US_UNKNOWN;
+
       answer->prefix++;
-      answer->fetch_us += !is_new ? 0 : chunk_us ? chunk_us : CHUNK_US_UNKNOWN;
+      answer->fetch_us += load_us;
+      kvi_verdict_next(&part->verdict, (double)load_us);
     }
   }
+  verdict_answer(&part->verdict, answer);
   part->wait->done(part->wait, KVS_OK, &answer->base);
   free(part);
 }
@@ -130,7 +145,8 @@ static void shared_answer(void *ctx, const uint8_t *present, uint64_t chunk_us)
 /* KVS_PENDING: the answer is complete later. Anything else: the store's is all there is. */
 static kvs_status ask_shared(struct kvi_store_service *service, const struct kvi_peer *peer,
                              const Kvasir__V1__LookupRequest *ask, const uint8_t *const *spaces,
-                             uint32_t n_keys, struct kvi_call_wait *wait, Kvasir__V1__LookupReply *answer)
+                             uint32_t n_keys, const struct kvi_verdict *verdict,
+                             struct kvi_call_wait *wait, Kvasir__V1__LookupReply *answer)
 {
   struct kvi_shared_lookup lookup = {.tenant = peer->tenant,
                                      .spaces = spaces,
@@ -152,7 +168,8 @@ static kvs_status ask_shared(struct kvi_store_service *service, const struct kvi
   part = malloc(sizeof(*part));
   if (!part)
     return KVS_OK;
-  *part = (struct shared_part){.wait = wait, .answer = answer, .first = first, .n_keys = n_keys};
+  *part = (struct shared_part){
+      .wait = wait, .answer = answer, .verdict = *verdict, .first = first, .n_keys = n_keys};
   lookup.keys = ask->keys->keys.data + (size_t)first * ask->keys->key_length;
   lookup.n_keys = n_keys - first;
   lookup.skip = answer->present.data + first / 8;
@@ -170,6 +187,7 @@ kvs_status kvi_service_lookup(struct kvi_store_service *service, const struct kv
   const Kvasir__V1__LookupRequest *ask = (const Kvasir__V1__LookupRequest *)request;
   Kvasir__V1__LookupReply *answer = malloc(sizeof(*answer));
   const uint8_t *spaces[KVI_LOOKUP_SPACES_MAX];
+  struct kvi_verdict verdict;
   uint32_t n_keys = 0;
 
   if (!answer)
@@ -184,8 +202,8 @@ kvs_status kvi_service_lookup(struct kvi_store_service *service, const struct kv
     }
     for (size_t i = 0; i < ask->n_spaces; i++)
       spaces[i] = ask->spaces[i].data;
-    store_answer(service, peer, ask, spaces, n_keys, answer);
-    if (ask_shared(service, peer, ask, spaces, n_keys, wait, answer) == KVS_PENDING)
+    store_answer(service, peer, ask, spaces, n_keys, answer, &verdict);
+    if (ask_shared(service, peer, ask, spaces, n_keys, &verdict, wait, answer) == KVS_PENDING)
       return KVS_PENDING; /* the answer may be gone by now */
   }
   *reply_p = &answer->base;

@@ -17,6 +17,7 @@
 
 #include "proto/encode.h"
 #include "proto/service.h"
+#include "tiers/compute.h"
 #include "tiers/damage.h"
 #include "tiers/medium.h"
 #include "tiers/policy/policy.h"
@@ -131,6 +132,7 @@ struct kvi_store_lookup {
   uint32_t n_spaces;            /* 1 to KVI_LOOKUP_SPACES_MAX */
   const uint8_t *keys;
   uint32_t key_length, n_keys; /* n_keys 1 to KVI_LOOKUP_KEYS_MAX */
+  uint32_t first_place;        /* of the first key in its chain, for the verdict */
   bool unchained;              /* lease every present key, not only the prefix */
   uint32_t loss_max;           /* what loses more is not there */
   bool peek;                   /* only looks: no use of what it finds, not counted, no lease */
@@ -145,6 +147,7 @@ struct kvi_store_lookup_result {
   kvs_status
       lease_status; /* why none: KVS_MISS (nothing to lease, or none asked), KVS_ERR_BUSY (bound), KVS_ERR_NOMEM */
   uint64_t fetch_us; /* predicted, of the prefix in all spaces */
+  struct kvi_verdict verdict; /* of the prefix; not known if none of the spaces has an estimate (kvi_store_computed), or unchained */
 };
 /*
  * Whole chain in one call; counts as a use of what it finds (all at one instant, so that a parent is never older than its child), and
@@ -154,6 +157,12 @@ struct kvi_store_lookup_result {
  */
 kvs_status kvi_store_lookup(struct kvi_store *store, const struct kvi_store_lookup *lookup,
                             struct kvi_store_lookup_result *result);
+/*
+ * An engine has measured how long it computes tokens of this space: for the verdict of look-ups, and what its chunks are worth to the policy. As kvi_compute_tell; MISSING: the tenant has no such
+ * space.
+ */
+enum kvi_hint_outcome kvi_store_computed(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                                         const struct kvi_compute_measured *measured);
 /* KVS_MISS when there is no such lease of this owner (it ended already). */
 kvs_status kvi_store_release(struct kvi_store *store, uint64_t owner, uint64_t lease);
 /* All leases of an owner. */

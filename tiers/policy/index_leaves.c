@@ -12,23 +12,14 @@
 #include "base/clock.h"
 #include "base/rand.h"
 #include "tiers/policy/index_private.h"
+#include "tiers/policy/prefill.h"
 
 #define SAMPLE      4u
 #define LOOKED_MAX  32u  /* of those left behind, for one victim */
 #define SUMMED_MAX  32u  /* branches of a chunk that count for its price: with as many it stays anyway */
 #define PRICED_OVER 64.0 /* victims */
 
-/* Seconds of prefill, linear and quadratic in tokens: those of a model of 70 billion parameters. Only their ratio matters for the order. */
-#define ALPHA 4.4e-5
-#define BETA  4.1e-10
-
 /* ---- prices ---- */
-
-/* Of the chunks behind the first `from` of a chain, up to the to'th, of so many tokens each. */
-static double prefill_s(double tokens, double from, double to)
-{
-  return tokens * (to - from) * (ALPHA + BETA * tokens * (to + from));
-}
 
 static bool is_waited_at(const struct kvi_index *index, uint32_t chunk)
 {
@@ -37,7 +28,7 @@ static bool is_waited_at(const struct kvi_index *index, uint32_t chunk)
 
 double kvi_index_branch_cost(const struct kvi_branch *branch, uint32_t from, uint32_t to)
 {
-  return branch->cost * prefill_s(branch->chunk_tokens, from, to);
+  return branch->cost * kvi_prefill_s(branch->chunk_tokens, from, to);
 }
 
 double kvi_index_branch_price(const void *ctx, const struct kvi_branch *branch, uint32_t n, uint64_t now_ns)
@@ -250,7 +241,7 @@ bool kvi_index_admits(struct kvi_policy *policy, enum kvi_policy_group group,
   double tokens = use->chunk_tokens > 0 ? use->chunk_tokens : KVI_INDEX_TOKENS,
          bytes = use->chunk_bytes > 0 ? use->chunk_bytes : index->chunk_bytes,
          cost = use->cost > 0 ? use->cost : 1,
-         worth = cost * prefill_s(tokens, n - 1.0, n) / bytes * kvi_classes_rate(index->classes, &wait, 0);
+         worth = cost * kvi_prefill_s(tokens, n - 1.0, n) / bytes * kvi_classes_rate(index->classes, &wait, 0);
 
   return victim != KVI_POLICY_NONE &&
          (index->live == KVI_SHADOW_BY_USE || price(index, victim, now_ns) < worth);

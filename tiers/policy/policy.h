@@ -74,7 +74,7 @@ struct kvi_policy_use {
   uint32_t n_whole;                /* of the prompt, stored or not; at least n_chunks */
   float chunk_tokens, chunk_bytes; /* on average. Tokens 0: 256; bytes 0: those of other chunks */
   float
-      cost; /* of computing a token, in parts of what it costs with a model of 70 billion parameters; 0: 1 */
+      cost; /* of computing a token, in parts of what it costs with a model of 70 billion parameters (prefill.h); 0: 1 */
   uint32_t tenant; /* whose request it is */
   uint32_t
       space; /* chains of different spaces have nothing in common, and a program has branches of its own in each */

@@ -189,8 +189,10 @@ typedef struct kvsc_hint {
   uint32_t turn, wait_kind; /* 0 none, 1 tool, 2 human, 3 subagent, 4 approval, 5 end */
   uint32_t return_p50_ms, return_p90_ms, close, priority, ttl_ms;
   uint32_t reserved; /* not looked at */
+  uint32_t prefill_tokens, prefill_from; /* kvs_hint of kvasir/connector.h */
+  uint64_t prefill_us;
 } kvsc_hint;
-/* space and keys may be NULL. The completion's n_ok is the outcome: 1 accepted, 2 clipped, 3 deferred, 4 rejected, 5 missing. */
+/* space and keys may be NULL; keys alone too, if it tells of a prefill. The completion's n_ok is the outcome: 1 accepted, 2 clipped, 3 deferred, 4 rejected, 5 missing. */
 KVS_API kvs_status kvsc_send_hint(kvsc_client *client, const kvsc_hint *hint, kvsc_space *space,
                                   const kvsc_keys *keys, const kvsc_call *call, kvsc_op *op_p);
 /* Ends a lease early. Best effort: no completion; a lease ends by itself. */
@@ -228,7 +230,10 @@ typedef struct kvsc_completion {
   uint64_t elapsed_ns;
   uint64_t lease; /* lookup: 0 = none granted */
   uint32_t lease_ms;
-  uint64_t fetch_us; /* lookup: predicted time to fetch the prefix */
+  uint32_t n_worth;    /* lookup: leading keys to load; kvs_completion of kvasir/connector.h */
+  uint64_t fetch_us;   /* lookup: predicted time to fetch the prefix */
+  uint64_t compute_us; /* lookup: to compute it; 0: not known */
+  uint64_t worth_us;   /* lookup: to have it with n_worth chunks loaded and the rest computed; 0: not known */
 } kvsc_completion;
 
 /*

@@ -236,7 +236,15 @@ typedef struct kvs_completion {
   uint64_t elapsed_ns;
   uint64_t lease; /* lookup: 0 = none */
   uint32_t lease_ms;
-  uint64_t fetch_us; /* lookup: predicted time to fetch the prefix; recompute if that is faster */
+  /*
+   * lookup: load or compute. If engines told what computing takes (kvs_hint.prefill_us), compute_us predicts it for the prefix, and n_worth says how many of its chunks to load so that with the rest computed all of it is
+   * there soonest, which takes worth_us: 0 where computing is faster, less than n_prefix where the last ones lie in a slower tier. Not known: 0, and n_worth is n_prefix. It is for the first of a chain's tokens, none of
+   * which the engine has yet; nothing depends on following it.
+   */
+  uint32_t n_worth;
+  uint64_t fetch_us; /* lookup: predicted time to fetch the prefix */
+  uint64_t compute_us;
+  uint64_t worth_us;
 } kvs_completion;
 
 /* An eventfd, readable while completions wait; owned by the connector. For poll/epoll; do not read it. */
@@ -296,10 +304,16 @@ typedef struct kvs_hint {
   uint32_t priority;                     /* 0 to 100 */
   uint32_t ttl_ms;
   uint32_t reserved; /* not looked at */
+  /*
+   * The engine has computed so many tokens (64 at least, else it is KVS_HINT_DEFERRED) behind prefill_from others of their prompt, nothing else meanwhile, in so long; of one space, given
+   * without keys, and with or without a program. From the last 16 of a space the node predicts what computing takes, for the verdict of look-ups and for what stays. 0: not said.
+   */
+  uint32_t prefill_tokens, prefill_from;
+  uint64_t prefill_us;
 } kvs_hint;
 
 /*
- * space and keys may both be NULL: the hint is about the program. The completion's n_ok is a kvs_hint_outcome.
+ * space and keys may both be NULL: the hint is about the program. A space without keys: about what computing takes in it (prefill_tokens). The completion's n_ok is a kvs_hint_outcome.
  * KVS_ERR_INVALID besides: a string too long, priority above 100, an unknown wait, keys without a space.
  */
 KVS_API kvs_status kvs_send_hint(kvs_connector *connector, const kvs_hint *hint, kvs_space *space,

@@ -138,7 +138,10 @@ class Completion(ctypes.Structure):
         ("elapsed_ns", c_uint64),
         ("lease", c_uint64),
         ("lease_ms", c_uint32),
+        ("n_worth", c_uint32),
         ("fetch_us", c_uint64),
+        ("compute_us", c_uint64),
+        ("worth_us", c_uint64),
     ]
 
 
@@ -156,6 +159,9 @@ class Hint(ctypes.Structure):
         ("priority", c_uint32),
         ("ttl_ms", c_uint32),
         ("reserved", c_uint32),
+        ("prefill_tokens", c_uint32),
+        ("prefill_from", c_uint32),
+        ("prefill_us", c_uint64),
     ]
 
 

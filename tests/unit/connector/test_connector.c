@@ -26,9 +26,9 @@ static void structs_end_with_a_field(void **state)
   } structs[] = {
       ENDS(kvs_space_desc, chunk_bytes),  ENDS(kvs_options, reserved_more),
       ENDS(kvs_keys, extent_first),       ENDS(kvs_request, hurry_ms),
-      ENDS(kvs_hint, reserved),           ENDS(kvs_counters, encoded_bytes),
+      ENDS(kvs_hint, prefill_us),         ENDS(kvs_counters, encoded_bytes),
       ENDS(kvsc_options, reserved_more),  ENDS(kvsc_keys, extent_first),
-      ENDS(kvsc_call, hurry_ms),          ENDS(kvsc_hint, reserved),
+      ENDS(kvsc_call, hurry_ms),          ENDS(kvsc_hint, prefill_us),
       ENDS(kvsc_counters, encoded_bytes),
   };
 
@@ -191,6 +191,40 @@ static void hints_are_answered(void **state)
                    KVS_ERR_INVALID);
 }
 
+/* Once an engine has told how long it computes, a look-up says whether loading is worth it; before, that all is. */
+static void a_verdict_comes(void **state)
+{
+  struct world *world = *state;
+  kvs_space *space = test_space(world->connector, "verdict", 0);
+  kvs_hint hint = {.struct_size = sizeof(hint), .prefill_tokens = 1000, .prefill_from = 500, .prefill_us = 1};
+  int64_t slots[5] = {0, 1, 2, 3, 4};
+  kvs_keys five = world->keys.keys;
+  kvs_completion completion;
+  kvs_op op;
+
+  five.n = 5;
+  test_put(space, world->connector, &five, &world->memory, slots, 1);
+  for (uint32_t i = 0; i < 4; i++) {
+    assert_int_equal(kvs_lookup(world->connector, &space, 1, &world->keys.keys, NULL, &op), KVS_OK);
+    completion = test_wait(world->connector, op);
+    assert_int_equal(completion.n_prefix, 5);
+    if (i < 3) {
+      assert_int_equal(completion.n_worth, 5);
+      assert_int_equal(completion.compute_us, 0);
+      assert_int_equal(completion.worth_us, 0);
+    }
+    assert_int_equal(kvs_send_hint(world->connector, &hint, space, NULL, NULL, &op), KVS_OK);
+    assert_int_equal(test_wait(world->connector, op).n_ok, KVS_HINT_CLIPPED); /* so fast is nobody */
+  }
+  assert_true(completion.compute_us > 0);
+  assert_true(completion.n_worth == 0 || completion.n_worth == 5); /* either may be faster, on any machine */
+  assert_in_range(completion.worth_us, 1, completion.compute_us);
+  hint.struct_size = 64; /* of an older caller, who says nothing of it */
+  hint.program = "p";
+  assert_int_equal(kvs_send_hint(world->connector, &hint, NULL, NULL, NULL, &op), KVS_OK);
+  assert_int_equal(test_wait(world->connector, op).n_ok, KVS_HINT_ACCEPTED);
+}
+
 static void counters_count(void **state)
 {
   struct world *world = *state;
@@ -323,6 +357,7 @@ int main(void)
       CASE(spaces_are_checked_and_shared),
       CASE(two_spaces_share_nothing),
       CASE(hints_are_answered),
+      CASE(a_verdict_comes),
       CASE(counters_count),
       CASE(a_dead_node_is_a_fast_miss),
       CASE(a_child_is_told_that_it_forked),

@@ -287,6 +287,45 @@ static void a_lookup_predicts_from_rate_and_queue(void **state)
   kvi_store_close(f.store);
 }
 
+/* A chunk takes 100 ms from the medium, and hardly any time from memory. */
+static void a_lookup_says_whether_loading_pays(void **state)
+{
+  const struct {
+    uint32_t us; /* to compute a chunk of 256 tokens */
+    uint64_t queued_us;
+    bool loads;
+  } cases[] = {{1000, 0, false},      {40000, 0, false},      {200000, 0, true},
+               {200000, 2000000, false}, {1000000, 2000000, true}, {0, 0, true}};
+  uint8_t tiers[CHUNKS];
+
+  (void)state;
+  for (uint32_t c = 0; c < sizeof(cases) / sizeof(*cases); c++) {
+    struct kvi_compute_measured measured = {.tokens = 256, .us = cases[c].us};
+    struct kvi_store_lookup_result result;
+    struct fixture f;
+
+    open_with_chain(&f, 262144);
+    for (uint32_t i = 0; i < KVI_COMPUTE_LEAST && measured.us > 0; i++)
+      assert_int_equal(kvi_store_computed(f.store, TENANT, f.space, &measured), KVI_HINT_ACCEPTED);
+    f.held.stats.queued_get_bytes = cases[c].queued_us * RATE / 1000000;
+    result = look(&f, tiers);
+    assert_int_equal(result.prefix, CHUNKS);
+    if (measured.us == 0) {
+      assert_int_equal(kvi_verdict_compute_us(&result.verdict), 0);
+    } else {
+      assert_int_equal(result.verdict.n, CHUNKS);
+      assert_int_equal(result.verdict.worth, cases[c].loads ? CHUNKS : 0);
+      assert_in_range(kvi_verdict_compute_us(&result.verdict), CHUNKS * cases[c].us,
+                      CHUNKS * cases[c].us * 103 / 100); /* the later ones take a little longer */
+      assert_in_range(result.verdict.load_us, result.fetch_us, result.fetch_us + 1);
+      assert_in_range(kvi_verdict_worth_us(&result.verdict),
+                      cases[c].loads ? result.fetch_us : kvi_verdict_compute_us(&result.verdict),
+                      cases[c].loads ? result.fetch_us + 1 : kvi_verdict_compute_us(&result.verdict));
+    }
+    kvi_store_close(f.store);
+  }
+}
+
 static void evictions_say_their_rule(void **state)
 {
   struct kvi_store_stats stats;
@@ -515,6 +554,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(hits_are_of_the_tier_it_came_from),
       cmocka_unit_test(a_lookup_predicts_from_rate_and_queue),
+      cmocka_unit_test(a_lookup_says_whether_loading_pays),
       cmocka_unit_test(evictions_say_their_rule),
       cmocka_unit_test(damage_below_is_named),
       cmocka_unit_test(as_many_are_read_ahead_as_fit),

@@ -271,6 +271,70 @@ static void hints(void **state)
   teardown(&f);
 }
 
+static Kvasir__V1__LookupReply *look(struct fixture *f)
+{
+  Kvasir__V1__LookupRequest request = KVASIR__V1__LOOKUP_REQUEST__INIT;
+  Kvasir__V1__Keys keys = KVASIR__V1__KEYS__INIT;
+  ProtobufCBinaryData space = bytes(f->digest, KVS_DIGEST_SIZE);
+
+  request.spaces = &space;
+  request.n_spaces = 1;
+  request.keys = &keys;
+  keys.keys = bytes(f->keys, sizeof(f->keys));
+  keys.key_length = KEY_BYTES;
+  return ask(f, KVI_METHOD_LOOKUP, &request);
+}
+
+/* With a space and no keys, with a program or without; then look-ups have a verdict. */
+static void hints_of_computing(void **state)
+{
+  Kvasir__V1__HintRequest request = KVASIR__V1__HINT_REQUEST__INIT;
+  Kvasir__V1__LookupReply *reply;
+  uint8_t unknown[KVS_DIGEST_SIZE] = {1};
+  struct fixture f;
+
+  (void)state;
+  setup(&f);
+  open_space(&f);
+  put_chain(&f);
+  request.prefill_tokens = 256;
+  request.prefill_us = 25600;
+  expect_hint(&f, &request, KVI_HINT_REJECTED); /* of which space? */
+  request.space = bytes(f.digest, 7);
+  expect_hint(&f, &request, KVI_HINT_REJECTED);
+  request.space = bytes(unknown, KVS_DIGEST_SIZE);
+  expect_hint(&f, &request, KVI_HINT_MISSING);
+  request.space = bytes(f.digest, KVS_DIGEST_SIZE);
+  request.prefill_us = 0;
+  expect_hint(&f, &request, KVI_HINT_REJECTED);
+  request.prefill_us = 25600;
+  request.prefill_tokens = 0;
+  expect_hint(&f, &request, KVI_HINT_REJECTED);
+  request.prefill_tokens = 10;
+  expect_hint(&f, &request, KVI_HINT_DEFERRED);
+  request.prefill_tokens = 256;
+  expect_hint(&f, &request, KVI_HINT_ACCEPTED);
+  request.program = "agent";
+  expect_hint(&f, &request, KVI_HINT_ACCEPTED);
+  reply = look(&f);
+  assert_int_equal(reply->prefix, KEYS);
+  assert_int_equal(reply->compute_us, 0);
+  assert_int_equal(reply->worth, 0);
+  assert_int_equal(reply->worth_us, 0);
+  done(reply);
+  request.priority = 101; /* what is wrong with it is wrong with all of it */
+  expect_hint(&f, &request, KVI_HINT_REJECTED);
+  request.priority = 0;
+  request.prefill_us = UINT64_MAX;
+  expect_hint(&f, &request, KVI_HINT_CLIPPED);
+  reply = look(&f);
+  assert_in_range(reply->compute_us, KEYS * 25600, KEYS * 25600 * 103 / 100); /* of three, that in the middle */
+  assert_int_equal(reply->worth, KEYS);
+  assert_in_range(reply->worth_us, reply->fetch_us, reply->fetch_us + 1);
+  done(reply);
+  teardown(&f);
+}
+
 static void programs_are_bounded(void **state)
 {
   struct kvi_programs *programs;
@@ -430,6 +494,7 @@ int main(void)
       cmocka_unit_test(spaces),
       cmocka_unit_test(many_spaces_come_by_pages),
       cmocka_unit_test(hints),
+      cmocka_unit_test(hints_of_computing),
       cmocka_unit_test(lookup_and_release),
       cmocka_unit_test(draining),
       cmocka_unit_test(programs_are_bounded),

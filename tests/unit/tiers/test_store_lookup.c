@@ -33,6 +33,69 @@ static void lookup_gives_the_prefix(void **state)
   kvi_store_close(chain.store);
 }
 
+/* An estimate is a space's, and a tenant's own; of single keys there is no verdict. */
+static void a_verdict_is_of_who_measured(void **state)
+{
+  struct kvi_compute_measured measured = {.tokens = 256, .us = 25600};
+  struct kvi_store_lookup_result result;
+  struct chain chain;
+  const uint8_t *spaces[2], *one;
+  struct kvi_store_lookup query = {.tenant = TENANT,
+                                   .owner = 1,
+                                   .spaces = spaces,
+                                   .n_spaces = 2,
+                                   .key_length = KEY_BYTES,
+                                   .n_keys = 4};
+  kvs_space_desc desc = testing_space("another", KEY_BYTES);
+  uint8_t other[KVS_DIGEST_SIZE];
+  uint64_t whole_us;
+
+  (void)state;
+  chain_open(&chain, 64, 4);
+  one = chain.space;
+  testing_space_open(chain.store, "other", &desc, other);
+  assert_int_equal(kvi_store_computed(chain.store, "other", chain.space, &measured), KVI_HINT_MISSING);
+  assert_int_equal(kvi_store_computed(chain.store, TENANT, other, &measured), KVI_HINT_MISSING);
+  for (uint32_t i = 0; i < KVI_COMPUTE_LEAST; i++) {
+    result = chain_lookup(&chain, 8, 1, 0, NULL);
+    assert_int_equal(kvi_verdict_compute_us(&result.verdict), 0);
+    assert_int_equal(kvi_store_computed(chain.store, TENANT, chain.space, &measured), KVI_HINT_ACCEPTED);
+  }
+  result = chain_lookup(&chain, 8, 1, 0, NULL);
+  assert_int_equal(result.verdict.n, 4);
+  assert_int_equal(result.verdict.worth, 4);
+  whole_us = kvi_verdict_compute_us(&result.verdict);
+  assert_in_range(whole_us, 4 * 25600, 4 * 25600 * 102 / 100);
+
+  query.keys = chain.keys;
+  query.spaces = &one;
+  query.n_spaces = 1;
+  query.first_place = 1000; /* the same chunks, deeper in a chain */
+  result = (struct kvi_store_lookup_result){0};
+  assert_int_equal(kvi_store_lookup(chain.store, &query, &result), KVS_OK);
+  assert_true(kvi_verdict_compute_us(&result.verdict) > 2 * whole_us);
+  query.unchained = true;
+  assert_int_equal(kvi_store_lookup(chain.store, &query, &result), KVS_OK);
+  assert_int_equal(kvi_verdict_compute_us(&result.verdict), 0);
+
+  /* Beside a space without an estimate. */
+  testing_space_open(chain.store, TENANT, &desc, other);
+  spaces[0] = other;
+  spaces[1] = chain.space;
+  query.spaces = spaces;
+  query.n_spaces = 2;
+  query.unchained = false;
+  query.first_place = 0;
+  for (uint32_t i = 0; i < 2; i++)
+    assert_int_equal(testing_put(chain.store, TENANT, other, chain_key(&chain, i), KEY_BYTES,
+                                 i ? chain_key(&chain, i - 1) : NULL, i, CHUNK, i),
+                     KVS_OK);
+  assert_int_equal(kvi_store_lookup(chain.store, &query, &result), KVS_OK);
+  assert_int_equal(result.verdict.n, 2);
+  assert_in_range(kvi_verdict_compute_us(&result.verdict), 2 * 25600, 2 * 25600 * 102 / 100);
+  kvi_store_close(chain.store);
+}
+
 /* With room for 16 and a chain of 8, new chunks push out the chain from its end, but never what is leased. */
 static void leases_hold(void **state)
 {
@@ -372,6 +435,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(lookup_gives_the_prefix),
+      cmocka_unit_test(a_verdict_is_of_who_measured),
       cmocka_unit_test(leases_hold),
       cmocka_unit_test(everything_leased_is_full),
       cmocka_unit_test(leases_run_out),

@@ -1,11 +1,13 @@
 /* A store under the policy "index": what hints and look-ups do to what stays, by a clock that the test turns. */
 #include "store_testing.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "tiers/hint.h"
+#include "tiers/policy/prefill.h"
 
 #define SECOND KVI_NS_PER_S
 #define ROOM   40u /* chunks */
@@ -365,6 +367,41 @@ static void pinned_for_two_seconds(void **state)
   }
 }
 
+/* What the last chunk of the one who waits costs to compute. */
+static double value_of(struct world *world)
+{
+  struct kvi_waiter_info info;
+  uint64_t cursor = 0;
+
+  assert_int_equal(kvi_store_waiters(world->store, world->tenant, &cursor, &info, 1), 1);
+  return info.waiter.value_s;
+}
+
+/* Bytes say little of what a model takes to compute; who has measured it is believed, up to 64 times what they say. */
+static void costs_are_measured(void **state)
+{
+  static const double us[] = {0.1, 0.6, 1, 5, 1e6}; /* a token */
+  const struct kvi_policy_use use = {.cost = (float)CHUNK / 256 / 327680};
+  double by_bytes;
+
+  prompt(*state, 1, 8);
+  by_bytes = value_of(*state);
+  assert_true(fabs(by_bytes / ((double)use.cost * kvi_prefill_s(256, 7, 8)) - 1) < 1e-3);
+  for (uint32_t i = 0; i < sizeof(us) / sizeof(*us); i++) {
+    struct world *world = *state;
+    struct kvi_compute_measured measured = {.tokens = 100000, .us = (uint64_t)(us[i] * 100000)};
+    double expected = us[i] / 1e6 * 256 * (1 + KVI_PREFILL_BETA / KVI_PREFILL_ALPHA * 256 * 15) /
+                      (1 + KVI_PREFILL_BETA / KVI_PREFILL_ALPHA * 100000);
+
+    expected = fmax(fmin(expected, 64 * by_bytes), by_bytes / 64);
+    for (uint32_t n = 0; n < KVI_COMPUTE_KEPT; n++)
+      (void)kvi_store_computed(world->store, world->tenant, world->space, &measured);
+    world->now += 100 * SECOND;
+    prompt(world, 1, 8);
+    assert_true(fabs(value_of(world) / expected - 1) < 1e-3);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -378,6 +415,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(a_loud_one_beside, setup, teardown),
       cmocka_unit_test(with_each_policy),
       cmocka_unit_test(pinned_for_two_seconds),
+      cmocka_unit_test_setup_teardown(costs_are_measured, setup, teardown),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

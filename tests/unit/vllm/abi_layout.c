@@ -167,7 +167,10 @@ static void print_completion(void)
   FIELD(kvs_completion, elapsed_ns);
   FIELD(kvs_completion, lease);
   FIELD(kvs_completion, lease_ms);
+  FIELD(kvs_completion, n_worth);
   FIELD(kvs_completion, fetch_us);
+  FIELD(kvs_completion, compute_us);
+  FIELD(kvs_completion, worth_us);
   close_struct();
 }
 
@@ -186,6 +189,9 @@ static void print_hint(void)
   FIELD(kvs_hint, priority);
   FIELD(kvs_hint, ttl_ms);
   FIELD(kvs_hint, reserved);
+  FIELD(kvs_hint, prefill_tokens);
+  FIELD(kvs_hint, prefill_from);
+  FIELD(kvs_hint, prefill_us);
   close_struct();
 }
 
