@@ -27,6 +27,16 @@ static kvs_status faulty_put(struct kvi_medium *medium, struct kvi_medium_put *p
   return kvi_faulty_hold(faulty, held, &fate, put->deadline_ns);
 }
 
+static void read_delay_count(struct kvi_faulty *faulty, uint64_t us)
+{
+  pthread_mutex_lock(&faulty->plan.lock);
+  if (faulty->read_delay_us == 0)
+    faulty->read_delay_us = us;
+  else
+    faulty->read_delay_us += us / 8 - faulty->read_delay_us / 8;
+  pthread_mutex_unlock(&faulty->plan.lock);
+}
+
 static kvs_status faulty_get(struct kvi_medium *medium, struct kvi_medium_get *get)
 {
   struct kvi_faulty *faulty = of(medium);
@@ -34,8 +44,11 @@ static kvs_status faulty_get(struct kvi_medium *medium, struct kvi_medium_get *g
   struct kvi_faulty_held *held;
   kvs_status status;
 
-  if (!kvi_faulty_plan_decide(&faulty->plan, KVI_FAULTY_READ, &fate))
+  if (!kvi_faulty_plan_decide(&faulty->plan, KVI_FAULTY_READ, &fate)) {
+    read_delay_count(faulty, 0);
     return faulty->inner->ops->get(faulty->inner, get);
+  }
+  read_delay_count(faulty, fate.delay_ms * 1000);
   held = kvi_faulty_held_make(faulty, KVI_FAULTY_READ, &fate, &status);
   if (!held)
     return status;
@@ -81,6 +94,7 @@ static void faulty_medium_stats(struct kvi_medium *medium, struct kvi_medium_sta
   stats_p->deadlines += ended->deadlines;
   stats_p->busy += ended->busy;
   stats_p->queued += faulty->waiting.length;
+  stats_p->read_latency_us += faulty->read_delay_us;
   pthread_mutex_unlock(&faulty->plan.lock);
 }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from . import abi
 from .errors import InvalidError
-from .values import milliseconds, text, u32
+from .values import microseconds, milliseconds, text, u32
 
 
 class WaitKind(enum.IntEnum):
@@ -45,6 +45,9 @@ class Hint:
     close: bool = False  # the program will not come back
     priority: int = 0  # 0 to 100
     ttl: float = 0.0  # how long the hint holds; 0: the node's default
+    prefill_tokens: int = 0  # an engine has computed so many, of a space given without keys; 0: not said
+    prefill_from: int = 0  # behind so many others
+    prefill_time: float = 0.0  # in so long
 
     def to_abi(self) -> abi.Hint:
         made = abi.new(abi.Hint)
@@ -61,4 +64,7 @@ class Hint:
         made.close = 1 if self.close else 0
         made.priority = u32(self.priority, "priority")
         made.ttl_ms = milliseconds(self.ttl, "ttl")
+        made.prefill_tokens = u32(self.prefill_tokens, "prefill_tokens")
+        made.prefill_from = u32(self.prefill_from, "prefill_from")
+        made.prefill_us = microseconds(self.prefill_time, "prefill_time")
         return made

@@ -37,7 +37,10 @@ class Completion(NamedTuple):
     elapsed: float
     lease: int  # look-up: 0 = none
     lease_time: float
-    fetch_time: float  # look-up: predicted time to fetch the prefix; compute if that is faster
+    fetch_time: float  # look-up: predicted time to fetch the prefix
+    compute_time: float  # look-up: to compute it; 0: not known
+    n_worth: int  # look-up: leading chunks to load, the rest computed, so that all is there soonest; not known: n_prefix
+    worth_time: float  # look-up: predicted time until it is, then; 0: not known
     statuses: tuple[Status, ...] | None  # of each chunk, if asked for
     present: Any  # bytes: bitmap, least significant bit first, if asked for
 
@@ -211,5 +214,6 @@ def _result(operation: Operation, raw: abi.Completion) -> tuple[Any, ...]:
     statuses = operation._statuses
     return (operation.user, Status(raw.status), raw.n, raw.n_ok, raw.n_prefix, Cause(raw.cause), raw.bytes,
             raw.elapsed_ns / 1e9, raw.lease, raw.lease_ms / 1e3, raw.fetch_us / 1e6,
+            raw.compute_us / 1e6, raw.n_worth, raw.worth_us / 1e6,
             None if statuses is None else tuple(map(Status, statuses)),
             None if operation._present is None else bytes(operation._present))

@@ -43,6 +43,13 @@ def milliseconds(seconds: float | None, name: str) -> int:
     return _unsigned(math.ceil(seconds * 1000), name, _U32_MAX)
 
 
+def microseconds(seconds: float, name: str) -> int:
+    """Seconds, rounded up to whole microseconds."""
+    if not isinstance(seconds, (int, float)) or not math.isfinite(seconds) or seconds < 0:
+        raise InvalidError(f"{name}: seconds are wanted, not {seconds!r}")
+    return _unsigned(math.ceil(seconds * 1e6), name, _U64_MAX)
+
+
 def text(value: str | None, name: str) -> bytes | None:
     """UTF-8 for a const char *; None stays NULL."""
     if value is None:

@@ -15,8 +15,10 @@ class Counters:
     chunks_missed: int = 0
     requests_loaded: int = 0  # requests that got tokens from the store
     tokens_loaded: int = 0  # promised to the engine
+    requests_recomputed: int = 0  # requests that computed what they could have loaded, since that was predicted to be faster
     hints: int = 0  # requests whose hint was sent when they had ended
     hints_named: int = 0  # requests whose program was told when some of their chain was found
+    hints_of_prefills: int = 0  # measurements of the engine's prefills that were sent
     hints_accepted: int = 0  # what the node made of hints; there is one for each space
     hints_clipped: int = 0
     hints_deferred: int = 0

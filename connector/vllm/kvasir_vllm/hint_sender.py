@@ -84,6 +84,20 @@ class HintSender:
         if waiting is not None:
             self._send_end(*waiting)
 
+    def prefill_measured(self, tokens: int, begin: int, seconds: float) -> None:
+        """The engine has computed so many tokens behind `begin` others in so long."""
+        if not self._on or self._under_way + len(self._spaces) > self._under_way_max or not self._connector.usable:
+            return
+        hint = Hint(prefill_tokens=tokens, prefill_from=begin, prefill_time=seconds)
+        try:
+            for space in self._spaces:
+                self._connector.hint(hint, space=space, keys=None, user=self)
+                self._under_way += 1
+        except kvasir.Error as fault:
+            self._limited.warn("send", f"a hint was not sent: {fault}")
+            return
+        self._counters.hints_of_prefills += 1
+
     def answered(self, done: kvasir.Completion) -> None:
         self._under_way -= 1
         is_answer = done.status >= 0 or done.outcome == HintOutcome.REJECTED

@@ -15,6 +15,25 @@ from .space import SPACES_MAX, Plan
 KEYS_MAX = 8192  # of kvs_lookup
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """Of a look-up: load the first `worth` of `n` chunks and compute the rest, which takes `best` seconds, and loading all `fetch`."""
+
+    n: int
+    worth: int
+    fetch: float
+    best: float
+
+    def chunks(self, computed: float, margin: float) -> int:
+        """How many chunks to load, if the engine has `computed` chunks already: all, unless another split is `margin` times faster (0: never).
+
+        What the engine has, neither has to be loaded nor computed. Of c of n chunks that is c/n of the time to load, and at least (c/n)^2 of
+        that to compute; so computing the rest takes at most 1 + c/n times its part of all."""
+        if not margin or self.worth >= self.n or self.best * margin * (1 + min(computed / self.n, 1.0)) > self.fetch:
+            return self.n
+        return self.worth
+
+
 @dataclass
 class Answer:
     """What is there: a bitmap of chunks for each of the plan's groups, and the lease that holds them (0: none)."""
@@ -23,6 +42,7 @@ class Answer:
     present: list[int]
     leases: list[int]
     at: float  # monotonic seconds of the question
+    verdicts: list[Verdict] = field(default_factory=list)  # of the full attention groups, as far as the node has some
 
 
 @dataclass(eq=False)
@@ -38,6 +58,7 @@ class Ask:
     answer: Answer | None = None
     present: list[int] = field(default_factory=list)
     leases: list[int] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
 
 
 class Lookups:
@@ -117,9 +138,11 @@ class Lookups:
         for i in groups:
             ask.present[i] &= there
             ask.leases[i] = done.lease or ask.leases[i]
+        if done.status >= 0 and done.compute_time > 0 and not self._parts[part][2]:
+            ask.verdicts.append(Verdict(done.n_prefix, done.n_worth, done.fetch_time, done.worth_time))
         self._learn(ask, done, now)
         if ask.open == 0:
-            ask.answer = Answer(ask.n, ask.present, ask.leases, ask.at)
+            ask.answer = Answer(ask.n, ask.present, ask.leases, ask.at, ask.verdicts)
             self._open.discard(ask)
             hits = max((present.bit_count() for present in ask.present), default=0)
             self._counters.chunks_hit += hits

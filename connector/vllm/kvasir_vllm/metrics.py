@@ -19,6 +19,7 @@ COUNTERS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("lookup_chunks", "Chunks that answered look-ups asked for, by result (hit, miss).", ("result",)),
     ("loaded_requests", "Requests that got tokens from Kvasir.", ()),
     ("loaded_tokens", "Prompt tokens that Kvasir promised and vLLM did not compute, before failures.", ()),
+    ("recomputed_requests", "Requests that computed what Kvasir has, since that was predicted to be faster than loading it.", ()),
     ("load_bytes", "Bytes loaded from the Kvasir node.", ()),
     ("load_chunks", "Chunks of complete loads, by result (ok, failed: vLLM computed them).", ("result",)),
     ("save_bytes", "Bytes sent to the Kvasir node.", ()),
@@ -27,6 +28,7 @@ COUNTERS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("failures", "Loads and saves that failed in part, by operation and the cause of the first.", ("operation", "cause")),
     ("hints", "Requests whose hint was sent to the Kvasir node when they had ended.", ()),
     ("hints_named", "Requests whose program was told to the Kvasir node when some of their chain was found there.", ()),
+    ("hints_of_prefills", "Measurements of the engine's prefills that were sent to the Kvasir node.", ()),
     ("hint_answers", "Hints by what the Kvasir node made of them (accepted, clipped, deferred, rejected, missing), or failed: not sent, or "
      "without an answer. One for each space.", ("result",)),
     ("hint_actions_passed_over", "Actions of KV hint envelopes that are not known, or not for a store.", ()),

@@ -23,6 +23,7 @@ COUNTS: Mapping[str, str] = {
     "lookups": "lookups", "lookup_timeouts": "lookup_timeouts", "lookups_skipped": "lookups_skipped",
     "chunks_hit": "lookup_chunks/hit", "chunks_missed": "lookup_chunks/miss",
     "requests_loaded": "loaded_requests", "tokens_loaded": "loaded_tokens",
+    "requests_recomputed": "recomputed_requests", "hints_of_prefills": "hints_of_prefills",
     "hints": "hints", "hints_named": "hints_named", "hint_values_dropped": "hint_values_dropped",
     "hint_actions_passed_over": "hint_actions_passed_over",
     "hints_accepted": "hint_answers/accepted", "hints_clipped": "hint_answers/clipped", "hints_deferred": "hint_answers/deferred",

@@ -14,6 +14,7 @@ _UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 _LEVELS = ("debug", "info", "warning", "error")
 _OPERATIONS_MAX = 65536  # kvs_options.max_operations
 _TOOL_TOKENS_MAX = 64
+_RECOMPUTE_MAX = 1000.0
 _SECONDS_MAX = 600.0  # kvs_options.timeout_ms
 
 
@@ -30,6 +31,7 @@ class Options:
     load: str = "async"  # async | layerwise | off
     save: str = "on"  # on | off
     hints: str = "on"  # on | off
+    recompute: float = 1.2  # what is found is computed if that is predicted to be so many times faster than loading it; 0: never
     tool_tokens: tuple[int, ...] = ()  # what the model begins a call of a tool with
     lookup_timeout: float = 0.25
     load_timeout: float = 5.0
@@ -120,6 +122,14 @@ def _seconds(name: str, value: Any) -> float:
     return float(value)
 
 
+def _recompute(name: str, value: Any) -> float:
+    if value is False or value == "off":
+        return 0.0
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (value == 0 or 1 <= value <= _RECOMPUTE_MAX):
+        raise OptionError(f"{name}: off, or a number from 1 to {_RECOMPUTE_MAX:g} is wanted, not {value!r}")
+    return float(value)
+
+
 def _size(name: str, value: Any) -> int:
     if isinstance(value, str):
         match = re.fullmatch(r"\s*(\d+)\s*([A-Za-z]*)\s*", value)
@@ -170,7 +180,7 @@ def _cpus(name: str, value: Any) -> str:
 
 
 _READERS = {
-    "chunk_tokens": _tokens, "load": _load, "save": _switch, "hints": _switch, "tool_tokens": _token_ids,
+    "chunk_tokens": _tokens, "load": _load, "save": _switch, "hints": _switch, "recompute": _recompute, "tool_tokens": _token_ids,
     "lookup_timeout": _seconds, "load_timeout": _seconds, "save_timeout": _seconds, "lease": _seconds,
     "retry_after": _seconds, "max_save_bytes": _size, "max_operations": _operations,
     "model": _text, "revision": _text, "weights": _weights,

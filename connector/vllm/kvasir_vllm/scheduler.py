@@ -24,6 +24,7 @@ from .hint_sender import HintSender
 from .lookups import KEYS_MAX, Answer, Ask, Lookups
 from .options import Options
 from .orders import Load, Report, Save, StepOrders
+from .prefills import Prefills
 from .space import Plan
 
 Blocks = Sequence[Sequence[int]]  # of each of the engine's KV cache groups
@@ -41,6 +42,7 @@ class _State:
     answer: Answer | None = None
     asked: bool = False  # in this epoch; a question that could not be asked is a miss
     offered: int = 0  # tokens computed locally when tokens were last offered
+    passed_over: bool = False  # then: some that are there were not, since computing them is faster
     keys: bytes = b""  # of the chunks so far
     saved: int = 0  # chunks that were dealt with
     loading: bool = False  # the workers load, and the engine has not been told that they have ended
@@ -60,11 +62,13 @@ class SchedulerSide:
         self._plan = plan
         self._loads = loads
         self._saves = saves
+        self._margin = options.recompute
         self._refresh = options.lease / 2  # an older answer is asked for again: its lease may end before the load has
         self._connector = connector
         self._lookups = Lookups(plan, connector, spaces, self.counters, timeout=options.lookup_timeout, lease=options.lease,
                                 retry_after=options.retry_after, other=self._hint_answered)
         self._hints = HintSender(connector, [space for group in spaces for space in group], plan.key_length, self.counters, options)
+        self._prefills = Prefills()
         self._adapters = Adapters()
         self._states: dict[str, _State] = {}
         self._ending: dict[str, _State] = {}
@@ -105,6 +109,10 @@ class SchedulerSide:
         for present in full:
             everything &= present
         tokens = chunks.longest_match(everything, windows, min(answer.n * size, most), size, n_computed) - n_computed
+        worth = min((verdict.chunks(n_computed / size, self._margin) for verdict in answer.verdicts), default=answer.n) * size
+        state.passed_over = worth < tokens + n_computed
+        if state.passed_over:
+            tokens = chunks.longest_match(everything, windows, min(worth, most), size, n_computed) - n_computed if worth > n_computed else 0
         state.offered = n_computed
         return (tokens, self._loads == "async") if tokens > 0 else (0, False)
 
@@ -184,6 +192,8 @@ class SchedulerSide:
         answer, state.answer = state.answer, None
         if answer is None:
             return
+        self.counters.requests_recomputed += state.passed_over
+        state.passed_over = False
         if n_external <= 0:
             self._lookups.release(answer.leases)
             return
@@ -212,6 +222,7 @@ class SchedulerSide:
 
     def step(self, output: Any) -> StepOrders:
         """build_connector_meta: this step's orders."""
+        self._measure(output)
         preempted = list(output.preempted_req_ids or ())
         for name in preempted:
             state = self._states.get(name)
@@ -233,6 +244,15 @@ class SchedulerSide:
         self._poll(time.monotonic())
         self._polled = False
         return orders
+
+    def _measure(self, output: Any) -> None:
+        told = self._prefills.step(output.num_scheduled_tokens, self._computed, time.monotonic())
+        if told is not None:
+            self._hints.prefill_measured(*told)
+
+    def _computed(self, name: str) -> int | None:
+        state = self._states.get(name)
+        return None if state is None or state.loading or state.unconfirmed else state.request.num_computed_tokens
 
     def _save(self, state: _State, n_computed: int, table: Callable[[], Blocks | None]) -> None:
         """Orders the puts of chunks that this step, or one before it, makes whole."""

@@ -104,7 +104,7 @@ class OptionsTest(unittest.TestCase):
         self.assertEqual((parsed.load, parsed.save, parsed.chunk_tokens), ("async", "on", 0))
 
     def test_all(self) -> None:
-        config = {"endpoint": "kvasir://h:1", "chunk_tokens": 512, "load": "layerwise", "save": False, "hints": False, "tool_tokens": [7, 8], "lookup_timeout": 1,
+        config = {"endpoint": "kvasir://h:1", "chunk_tokens": 512, "load": "layerwise", "save": False, "hints": False, "recompute": 2, "tool_tokens": [7, 8], "lookup_timeout": 1,
                   "load_timeout": 2.5, "save_timeout": 3, "lease": 4, "retry_after": 5, "max_save_bytes": "2GiB",
                   "max_operations": 100, "model": "m", "revision": "r", "weights": "AB" * 32, "tls_ca_file": "a",
                   "tls_cert_file": "b", "tls_key_file": "c", "tls_server_name": "d", "token_file": "t", "cpus": "0-1", "library": "l",
@@ -132,6 +132,10 @@ class OptionsTest(unittest.TestCase):
         self.refused("chunk_tokens: a whole number", chunk_tokens="256")
         self.refused("chunk_tokens: a whole number", chunk_tokens=True)
         self.refused("lookup_timeout: seconds", lookup_timeout=0)
+        for factor in (True, 0.5, 1001, "on", float("nan")):
+            self.refused("recompute: off, or a number from 1", recompute=factor)
+        for factor in (False, "off", 0):
+            self.assertEqual(options.parse({"endpoint": "unix:/x", "recompute": factor}).recompute, 0)
         self.refused("load_timeout: seconds", load_timeout=float("nan"))
         self.refused("max_save_bytes: bytes", max_save_bytes="lots")
         self.refused("weights: auto, off or 64", weights="abc")
