@@ -11,10 +11,10 @@
 
 #include "tiers/programs.h"
 
-#define KVI_COMPUTE_KEPT         16u /* of a space's last measurements, of which the estimate is made */
-#define KVI_COMPUTE_LEAST        3u  /* before them there is none: the first prefill of an engine takes longer */
-#define KVI_COMPUTE_TOKENS_LEAST 64u /* of one; fewer tell what a step takes, not what tokens take */
-#define KVI_COMPUTE_TOKENS_MOST  (1u << 22)
+#define KVI_COMPUTE_KEPT          16u /* of a space's last measurements, of which the estimate is made */
+#define KVI_COMPUTE_LEAST         3u /* before them there is none: the first prefill of an engine takes longer */
+#define KVI_COMPUTE_TOKENS_LEAST  64u /* of one; fewer tell what a step takes, not what tokens take */
+#define KVI_COMPUTE_TOKENS_MOST   (1u << 22)
 #define KVI_COMPUTE_TOKEN_S_LEAST 1e-7 /* bounds of what is believed, for each token */
 #define KVI_COMPUTE_TOKEN_S_MOST  1.0
 

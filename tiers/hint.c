@@ -12,7 +12,8 @@
 
 #define MS_MOST                                                                                              \
   UINT32_C(1000000000) /* of an announcement or a time to live: eleven days, the policy's own bound */
-#define COST_TIMES  64.0f /* what was measured counts as no more than so many times what bytes say, and no less */
+#define COST_TIMES                                                                                           \
+  64.0f /* what was measured counts as no more than so many times what bytes say, and no less */
 #define BYTES_LEAST 4096u
 #define CODED_MOST  16.0f /* times smaller */
 #define WHOLE_MOST  (1u << 20)
@@ -23,7 +24,7 @@
 
 uint32_t kvi_space_tokens(const struct kvi_space_entry *space)
 {
-  const kvs_space_desc *desc = atomic_load_explicit(&space->desc, memory_order_relaxed);
+  const kvs_space_desc *desc = atomic_load_explicit(&space->desc, memory_order_acquire);
 
   return desc && desc->tokens_per_chunk > 0 ? desc->tokens_per_chunk : (uint32_t)KVI_PREFILL_TOKENS;
 }

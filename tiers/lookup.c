@@ -11,8 +11,6 @@
 #include "base/clock.h"
 #include "tiers/store_private.h"
 
-#define TOKENS 256u /* of a chunk, if its space does not say */
-
 struct walk {
   struct kvi_store *store;
   const struct kvi_store_lookup *lookup;
@@ -202,12 +200,8 @@ static void samples_begin(struct walk *walk, struct kvi_sampler_batch *batch)
               &tag);
   if (!kvi_sampler_begin(store->sampler, batch, kvi_key_hash(walk->spaces[0], &tag), walk->used_ns))
     return;
-  for (uint32_t s = 0; s < lookup->n_spaces; s++) {
-    const kvs_space_desc *desc =
-        atomic_load_explicit(&store->spaces[walk->spaces[s]].desc, memory_order_acquire);
-
-    walk->tokens[s] = desc && desc->tokens_per_chunk > 0 ? desc->tokens_per_chunk : TOKENS;
-  }
+  for (uint32_t s = 0; s < lookup->n_spaces; s++)
+    walk->tokens[s] = kvi_space_tokens(&store->spaces[walk->spaces[s]]);
   walk->samples = batch;
 }
 

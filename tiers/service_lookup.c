@@ -145,8 +145,8 @@ static void shared_answer(void *ctx, const uint8_t *present, uint64_t chunk_us)
 /* KVS_PENDING: the answer is complete later. Anything else: the store's is all there is. */
 static kvs_status ask_shared(struct kvi_store_service *service, const struct kvi_peer *peer,
                              const Kvasir__V1__LookupRequest *ask, const uint8_t *const *spaces,
-                             uint32_t n_keys, const struct kvi_verdict *verdict,
-                             struct kvi_call_wait *wait, Kvasir__V1__LookupReply *answer)
+                             uint32_t n_keys, const struct kvi_verdict *verdict, struct kvi_call_wait *wait,
+                             Kvasir__V1__LookupReply *answer)
 {
   struct kvi_shared_lookup lookup = {.tenant = peer->tenant,
                                      .spaces = spaces,

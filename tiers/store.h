@@ -147,7 +147,8 @@ struct kvi_store_lookup_result {
   kvs_status
       lease_status; /* why none: KVS_MISS (nothing to lease, or none asked), KVS_ERR_BUSY (bound), KVS_ERR_NOMEM */
   uint64_t fetch_us; /* predicted, of the prefix in all spaces */
-  struct kvi_verdict verdict; /* of the prefix; not known if none of the spaces has an estimate (kvi_store_computed), or unchained */
+  struct kvi_verdict
+      verdict; /* of the prefix; not known if none of the spaces has an estimate (kvi_store_computed), or unchained */
 };
 /*
  * Whole chain in one call; counts as a use of what it finds (all at one instant, so that a parent is never older than its child), and

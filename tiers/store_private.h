@@ -332,7 +332,7 @@ void kvi_ghost_clear_locked(struct kvi_store *store, uint64_t hash);
 void kvi_chunk_insert_locked(struct kvi_store *store, uint32_t number, uint32_t parent);
 /* A request has come for the chain up to an entry that is present, and for so many chunks more, which are not here. */
 void kvi_arrive_locked(struct kvi_store *store, uint32_t number, uint32_t n_more);
-/* Of a chunk; of a space that does not say, those that the policy takes it for. */
+/* Of a chunk; of a space that does not say, those that the policy takes it for. With or without the lock. */
 uint32_t kvi_space_tokens(const struct kvi_space_entry *space);
 /* The chain goes up to this entry now, which was inserted just now. */
 void kvi_stored_locked(struct kvi_store *store, uint32_t number);

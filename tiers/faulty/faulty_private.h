@@ -22,7 +22,8 @@ struct kvi_faulty {
   struct kvi_faulty_held
       *starting; /* a put that has left the list and is not in the inner medium yet; NULL: none */
   struct kvi_medium_stats ended; /* operations that ended here, as the inner medium would count them */
-  uint64_t read_delay_us; /* of reads of late, a decaying average: a medium that is late measures that itself */
+  uint64_t
+      read_delay_us; /* of reads of late, a decaying average: a medium that is late measures that itself */
   bool closed;
 };
 

@@ -241,7 +241,8 @@ bool kvi_index_admits(struct kvi_policy *policy, enum kvi_policy_group group,
   double tokens = use->chunk_tokens > 0 ? use->chunk_tokens : KVI_INDEX_TOKENS,
          bytes = use->chunk_bytes > 0 ? use->chunk_bytes : index->chunk_bytes,
          cost = use->cost > 0 ? use->cost : 1,
-         worth = cost * kvi_prefill_s(tokens, n - 1.0, n) / bytes * kvi_classes_rate(index->classes, &wait, 0);
+         worth =
+             cost * kvi_prefill_s(tokens, n - 1.0, n) / bytes * kvi_classes_rate(index->classes, &wait, 0);
 
   return victim != KVI_POLICY_NONE &&
          (index->live == KVI_SHADOW_BY_USE || price(index, victim, now_ns) < worth);

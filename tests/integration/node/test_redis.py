@@ -93,6 +93,14 @@ class Shared(RedisTest):
         reply = self.tiers(two, space, [*keys, absent])
         self.assertEqual((reply.status, reply.prefix, list(reply.tiers)), (rpc.OK, len(keys), [TIER_REDIS] * len(keys) + [0]))
         self.assertGreater(reply.fetch_us, 0)
+        self.assertEqual((reply.compute_us, reply.worth), (0, 0))
+        for us, worth in ((1000000, len(keys)), (26, 0)):  # for a chunk: a second, or as fast as is believed
+            for _ in range(16):
+                told = pb.HintRequest(space=space, prefill_tokens=256, prefill_us=us)
+                self.assertEqual(two.call("Hint", told, pb.HintReply).outcome, 1)
+            reply = self.tiers(two, space, [*keys, absent])
+            self.assertEqual((reply.prefix, reply.worth), (len(keys), worth))
+            self.assertTrue(us * len(keys) <= reply.compute_us < 1.1 * us * len(keys), reply.compute_us)
         for key, segments in chunks.items():
             self.assertEqual(self.get(two, space, key), (rpc.OK, b"".join(segments)))
         self.assertEqual(self.get(two, space, absent)[0], rpc.MISS)

@@ -294,7 +294,7 @@ static void a_lookup_says_whether_loading_pays(void **state)
     uint32_t us; /* to compute a chunk of 256 tokens */
     uint64_t queued_us;
     bool loads;
-  } cases[] = {{1000, 0, false},      {40000, 0, false},      {200000, 0, true},
+  } cases[] = {{1000, 0, false},         {40000, 0, false},        {200000, 0, true},
                {200000, 2000000, false}, {1000000, 2000000, true}, {0, 0, true}};
   uint8_t tiers[CHUNKS];
 

@@ -60,7 +60,8 @@ static void some_may_lie(void **state)
 
     for (uint32_t i = 0; i < 40; i++)
       tell(&compute, 2048, (uint32_t)(kvi_splitmix64(&random) % 20) * 4096,
-           i % 4 == turn % 4 ? (turn % 8 < 4 ? 100 : 0.01) : 0.98 + 0.01 * (double)(kvi_splitmix64(&random) % 5));
+           i % 4 == turn % 4 ? (turn % 8 < 4 ? 100 : 0.01)
+                             : 0.98 + 0.01 * (double)(kvi_splitmix64(&random) % 5));
     assert_near(kvi_compute_s(&compute, 0, 40000), 40000 * (TOKEN_S + TOKEN2_S * 40000), 0.2);
   }
 }
@@ -122,7 +123,8 @@ static void bounds(void **state)
       {{.tokens = 64, .from = UINT32_MAX, .us = 6400}, KVI_HINT_REJECTED},
       {{.tokens = 64, .us = UINT64_MAX}, KVI_HINT_CLIPPED},
       {{.tokens = 1000, .us = 1}, KVI_HINT_CLIPPED},
-      {{.tokens = KVI_COMPUTE_TOKENS_MOST, .from = KVI_COMPUTE_TOKENS_MOST, .us = UINT64_MAX}, KVI_HINT_CLIPPED},
+      {{.tokens = KVI_COMPUTE_TOKENS_MOST, .from = KVI_COMPUTE_TOKENS_MOST, .us = UINT64_MAX},
+       KVI_HINT_CLIPPED},
   };
 
   (void)state;

@@ -328,7 +328,8 @@ static void hints_of_computing(void **state)
   request.prefill_us = UINT64_MAX;
   expect_hint(&f, &request, KVI_HINT_CLIPPED);
   reply = look(&f);
-  assert_in_range(reply->compute_us, KEYS * 25600, KEYS * 25600 * 103 / 100); /* of three, that in the middle */
+  assert_in_range(reply->compute_us, KEYS * 25600,
+                  KEYS * 25600 * 103 / 100); /* of three, that in the middle */
   assert_int_equal(reply->worth, KEYS);
   assert_in_range(reply->worth_us, reply->fetch_us, reply->fetch_us + 1);
   done(reply);

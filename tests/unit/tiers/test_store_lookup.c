@@ -40,12 +40,8 @@ static void a_verdict_is_of_who_measured(void **state)
   struct kvi_store_lookup_result result;
   struct chain chain;
   const uint8_t *spaces[2], *one;
-  struct kvi_store_lookup query = {.tenant = TENANT,
-                                   .owner = 1,
-                                   .spaces = spaces,
-                                   .n_spaces = 2,
-                                   .key_length = KEY_BYTES,
-                                   .n_keys = 4};
+  struct kvi_store_lookup query = {
+      .tenant = TENANT, .owner = 1, .spaces = spaces, .n_spaces = 2, .key_length = KEY_BYTES, .n_keys = 4};
   kvs_space_desc desc = testing_space("another", KEY_BYTES);
   uint8_t other[KVS_DIGEST_SIZE];
   uint64_t whole_us;
