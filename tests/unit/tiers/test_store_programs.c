@@ -402,6 +402,27 @@ static void costs_are_measured(void **state)
   }
 }
 
+/* What four ranks compute together, and each has a part of, is counted once. */
+static void costs_are_of_all_ranks(void **state)
+{
+  const struct kvi_compute_measured measured = {.tokens = 100000, .us = 12000};
+  struct world *world = *state;
+  kvs_space_desc desc = testing_space("ranks", KEY_BYTES);
+  double values[2];
+
+  for (uint32_t i = 0; i < 2; i++) {
+    desc.tp_size = i == 0 ? 1 : 4;
+    testing_space_open(world->store, i == 0 ? TENANT : LOUD, &desc, world->space);
+    world->tenant = i == 0 ? TENANT : LOUD;
+    for (uint32_t n = 0; n < KVI_COMPUTE_LEAST; n++)
+      assert_int_equal(kvi_store_computed(world->store, world->tenant, world->space, &measured),
+                       KVI_HINT_ACCEPTED);
+    prompt(world, 1, 8);
+    values[i] = value_of(world);
+  }
+  assert_true(fabs(values[0] / values[1] / 4 - 1) < 1e-3);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -416,6 +437,7 @@ int main(void)
       cmocka_unit_test(with_each_policy),
       cmocka_unit_test(pinned_for_two_seconds),
       cmocka_unit_test_setup_teardown(costs_are_measured, setup, teardown),
+      cmocka_unit_test_setup_teardown(costs_are_of_all_ranks, setup, teardown),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
