@@ -487,12 +487,16 @@ kvs_status kvi_below_create(struct kvi_store *store, struct kvi_medium *medium)
   kvi_budget_init(&below->budget, store->config.write_day_bytes, store->config.chunk_bytes_max, kvi_now_ns());
   pthread_cond_init(&below->called, NULL);
   medium->ops->attr(medium, &below->attr);
+  below->read_bytes_per_s = KVI_BELOW_BYTES_PER_S;
   store->below = below;
   status = parts_create(store, below);
   if (status != KVS_OK)
     return status;
   status = medium->ops->recover(medium, &owner, found_take);
   pthread_mutex_lock(&store->lock);
+  if (store->policy_ops->memory_told) /* look-ups tell better */
+    store->policy_ops->memory_told(store->policy, store->config.max_chunks,
+                                   1 / (double)KVI_BELOW_BYTES_PER_S);
   orphans_link_locked(store);
   pthread_mutex_unlock(&store->lock);
   return status;

@@ -1,6 +1,8 @@
 /*
- * tiers/clean.c: chunks in memory that have a safe copy on the medium, in about the order of their last use. A queue: what was used since it
- * was put there goes to the back when it comes to the front, so that using a chunk costs nothing here.
+ * tiers/clean.c: chunks in memory that have a safe copy on the medium, and which of them leaves memory. They stand in a queue.
+ *
+ * With a policy that does not mind, it is in about the order of their last use: what was used since it was put there goes to the back when it comes to the front, so that using a chunk costs nothing here.
+ * Else the policy says which (`demotion`), and is shown those of the queue in their turn.
  */
 #include "tiers/store_private.h"
 
@@ -38,10 +40,12 @@ void kvi_clean_add_locked(struct kvi_store *store, uint32_t number)
 {
   kvi_cut_remove_locked(store, number);
   queue_push_locked(store, number);
+  store->policy_ops->move(store->policy, number,
+                          store->policy_ops->demotion ? KVI_POLICY_BOTH : KVI_POLICY_MEDIUM);
   kvi_marks_again_locked(store);
 }
 
-void kvi_clean_remove_locked(struct kvi_store *store, uint32_t number)
+static void queue_remove_locked(struct kvi_store *store, uint32_t number)
 {
   struct kvi_below *below = store->below;
   const struct kvi_clean *clean = place_of(store, number);
@@ -54,6 +58,12 @@ void kvi_clean_remove_locked(struct kvi_store *store, uint32_t number)
     place_of(store, clean->next)->prev = clean->prev;
   else
     below->clean_last = clean->prev;
+}
+
+void kvi_clean_remove_locked(struct kvi_store *store, uint32_t number)
+{
+  queue_remove_locked(store, number);
+  store->policy_ops->move(store->policy, number, KVI_POLICY_MEDIUM);
 }
 
 /* A lease holds what its look-up found: no copy that has lost more takes its place. */
@@ -73,24 +83,45 @@ uint64_t kvi_clean_length_locked(const struct kvi_store *store)
   return store->below ? store->stats.medium_chunks - store->stats.medium_only : 0;
 }
 
-uint32_t kvi_clean_victim_locked(struct kvi_store *store, uint64_t *last_use_ns_p)
+/* ---- by last use ---- */
+
+static uint32_t oldest_locked(struct kvi_store *store)
 {
   struct kvi_below *below = store->below;
   uint32_t number = below->clean_first;
 
   for (uint32_t i = 0; i < KVI_BATCH_LOCKED && number != KVI_NONE; i++) {
-    *last_use_ns_p = last_use(store, number);
-    if ((uint32_t)(*last_use_ns_p >> STAMP_SHIFT) == place_of(store, number)->stamp &&
+    if ((uint32_t)(last_use(store, number) >> STAMP_SHIFT) == place_of(store, number)->stamp &&
         may_leave(store, number))
       break;
-    kvi_clean_remove_locked(store, number);
+    queue_remove_locked(store, number);
     queue_push_locked(store, number);
     number = below->clean_first;
   }
-  if (number == KVI_NONE || !may_leave(store, number))
+  return number != KVI_NONE && may_leave(store, number) ? number : KVI_NONE;
+}
+
+/* ---- by the policy ---- */
+
+/* The one in front has its turn; the policy may have passed it over. */
+static uint32_t by_policy_locked(struct kvi_store *store, double *price_p)
+{
+  uint32_t one = store->below->clean_first, number;
+
+  if (one == KVI_NONE)
     return KVI_NONE;
-  *last_use_ns_p = last_use(store, number);
-  return number;
+  number = store->policy_ops->demotion(store->policy, one, price_p, kvi_policy_now(store));
+  if (number != one || !may_leave(store, one)) {
+    queue_remove_locked(store, one);
+    queue_push_locked(store, one);
+  }
+  return number != KVI_POLICY_NONE && may_leave(store, number) ? number : oldest_locked(store);
+}
+
+uint32_t kvi_clean_victim_locked(struct kvi_store *store, double *price_p)
+{
+  *price_p = -1;
+  return store->policy_ops->demotion ? by_policy_locked(store, price_p) : oldest_locked(store);
 }
 
 void kvi_demote_locked(struct kvi_store *store, uint32_t number, enum kvi_demote_rule rule)

@@ -46,8 +46,19 @@ struct victim {
       hidden; /* leases hold all clean chunks that were looked at as they are; there may be others behind them */
 };
 
+/* Does it save less to have the clean chunk in memory, by its price, than to have the other at all? As far as the policy minds; else the older one goes first. */
+static bool clean_goes(const struct kvi_store *store, uint32_t clean, double price, uint32_t other)
+{
+  struct kvi_policy_info info;
+
+  store->policy_ops->info(store->policy, other, &info);
+  if (price >= 0 && info.by_price)
+    return price <= info.price;
+  return last_use(store, clean) <= info.last_use_ns;
+}
+
 /*
- * The older of two leaves memory: the clean chunk that was not used for longest, which stays on the medium, or the policy's victim of those that are in
+ * One of two leaves memory: the clean chunk that is next, which stays on the medium, or the policy's victim of those that are in
  * memory only, which is gone. One that is about to be written goes only when nothing else can.
  */
 static struct victim memory_victim_locked(struct kvi_store *store)
@@ -55,19 +66,19 @@ static struct victim memory_victim_locked(struct kvi_store *store)
   struct victim victim = {
       .number = store->policy_ops->victim(store->policy, KVI_POLICY_MEMORY, kvi_policy_now(store))};
   const struct kvi_entry *entry;
-  uint64_t clean_use;
   uint32_t clean;
+  double price;
 
   if (!store->below)
     return victim;
-  clean = kvi_clean_victim_locked(store, &clean_use);
+  clean = kvi_clean_victim_locked(store, &price);
   victim.hidden = clean == KVI_NONE && kvi_clean_length_locked(store) > 0;
   if (clean == KVI_NONE)
     return victim;
   victim.clean = true;
   entry = victim.number == KVI_POLICY_NONE ? NULL : &store->entries[victim.number];
   if (!entry || entry->queued || entry->writing || entry->coding ||
-      clean_use <= last_use(store, victim.number))
+      clean_goes(store, clean, price, victim.number))
     victim = (struct victim){.number = clean, .demote = true, .clean = true};
   return victim;
 }

@@ -63,7 +63,7 @@ static void below_measure(struct walk *walk)
   double rate;
 
   walk->store->below->medium->ops->stats(walk->store->below->medium, &stats);
-  rate = stats.read_bytes_per_s > 0 ? (double)stats.read_bytes_per_s : 1e9;
+  rate = (double)(stats.read_bytes_per_s > 0 ? stats.read_bytes_per_s : KVI_BELOW_BYTES_PER_S);
   walk->below.bytes_per_us = rate / 1e6;
   walk->below.latency_us = (stats.read_latency_us > 0 ? (double)stats.read_latency_us : 100) +
                            (double)stats.queued_get_bytes / walk->below.bytes_per_us;
@@ -319,6 +319,25 @@ static void count(struct walk *walk)
   pthread_mutex_unlock(&store->lock);
 }
 
+/* To the policy: how much memory there is above the medium, and what it spares. */
+static void memory_tell_locked(const struct walk *walk)
+{
+  struct kvi_store *store = walk->store;
+  struct kvi_tier_usage usage;
+
+  if (!store->below || !store->policy_ops->memory_told)
+    return;
+  if (walk->below.bytes_per_us > 0)
+    store->below->read_bytes_per_s = (uint64_t)(walk->below.bytes_per_us * 1e6) + 1;
+  store->dram->ops->usage(store->dram, &usage);
+  if (usage.used_bytes == 0)
+    return;
+  store->policy_ops->memory_told(
+      store->policy,
+      (uint64_t)((double)usage.objects * (double)store->dram_attr.capacity_bytes / (double)usage.used_bytes),
+      1 / (double)store->below->read_bytes_per_s);
+}
+
 /* Told to the policy: the last chunk that was found, of the prefix, or of single keys of a chain that were asked for; if it is still there. */
 static void arrive(struct walk *walk)
 {
@@ -330,6 +349,7 @@ static void arrive(struct walk *walk)
     return;
   kvi_key_tag(walk->store, lookup->keys + (size_t)(n - 1) * lookup->key_length, lookup->key_length, &tag);
   pthread_mutex_lock(&walk->store->lock);
+  memory_tell_locked(walk);
   for (uint32_t s = 0; s < lookup->n_spaces; s++) {
     uint32_t space = walk->spaces[s],
              number = kvi_index_find_locked(walk->store, kvi_key_hash(space, &tag), space, &tag);
@@ -371,9 +391,9 @@ kvs_status kvi_store_lookup(struct kvi_store *store, const struct kvi_store_look
       rest_sample(&walk, i);
       kvi_sampler_end(store->sampler, &batch, walk.used_ns);
     }
-    arrive(&walk);
     if (walk.below_bytes > 0 && walk.below.bytes_per_us <= 0)
       below_measure(&walk);
+    arrive(&walk);
     result->fetch_us = (uint64_t)(loading_us(&walk.dram, 0, walk.prefix_bytes) +
                                   loading_us(&walk.below, 0, walk.below_bytes));
   }

@@ -203,6 +203,8 @@ struct kvi_clean {
 static_assert(sizeof(struct kvi_clean) == 12,
               "for each object that memory may hold; docs/store.md has the sum");
 
+#define KVI_BELOW_BYTES_PER_S UINT64_C(1000000000) /* read by a common SSD, before it is measured */
+
 struct kvi_below {
   struct kvi_medium *medium;
   struct kvi_medium_attr attr;
@@ -217,7 +219,8 @@ struct kvi_below {
   pthread_cond_t called;  /* a waiter's done has returned */
   struct orphan *orphans; /* during recovery */
   uint32_t n_orphans, orphans_room;
-  struct kvi_budget budget; /* of write_day_bytes */
+  struct kvi_budget budget;  /* of write_day_bytes */
+  uint64_t read_bytes_per_s; /* when a look-up found something there last */
 };
 
 struct kvi_store {
@@ -561,10 +564,10 @@ void kvi_clean_remove_locked(struct kvi_store *store, uint32_t number);
 /* How many there are. */
 uint64_t kvi_clean_length_locked(const struct kvi_store *store);
 /*
- * The one to demote next and its last use. Not one that is held, and has lost more on the medium. KVI_NONE: none of the next KVI_BATCH_LOCKED, which go to the
+ * The one to demote next, and what it saves to have it in memory, negative: last use decides. Not one that is held, and has lost more on the medium. KVI_NONE: none of the next KVI_BATCH_LOCKED, which go to the
  * back; another call looks at those behind them.
  */
-uint32_t kvi_clean_victim_locked(struct kvi_store *store, uint64_t *last_use_ns_p);
+uint32_t kvi_clean_victim_locked(struct kvi_store *store, double *price_p);
 /* Out of memory; it stays on the medium. */
 void kvi_demote_locked(struct kvi_store *store, uint32_t number, enum kvi_demote_rule rule);
 

@@ -152,7 +152,6 @@ static void copy_take_locked(struct kvi_store *store, uint32_t number, const str
   if (older != 0) {
     medium->ops->drop(medium, NULL, older, false);
   } else {
-    store->policy_ops->move(store->policy, number, KVI_POLICY_MEDIUM);
     kvi_clean_add_locked(store, number);
     store->stats.medium_chunks++;
   }

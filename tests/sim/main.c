@@ -40,6 +40,8 @@ static kvs_status replay_seed(struct sim_report *report, const struct sim_schedu
                               .told = told,
                               .cost = options->cost,
                               .warm_up = (uint32_t)(options->warm_up * schedule->n),
+                              .load_s = report->trace->chunk_tokens * options->bytes_per_token /
+                                        options->link_bytes_per_s,
                               .progress = draw,
                               .own = progress};
 
@@ -50,6 +52,7 @@ static kvs_status replay_seed(struct sim_report *report, const struct sim_schedu
     report->capacities[c * options->seeds + seed] = tokens;
     chunks = tokens / report->trace->chunk_tokens;
     replay.capacity = chunks == 0 ? 1 : chunks < SIM_NONE ? (uint32_t)chunks : SIM_NONE - 1;
+    replay.memory = options->memory < 1 ? (uint32_t)(options->memory * replay.capacity) + 1 : 0;
     for (size_t p = 0; p < options->n_policies; p++) {
       struct sim_result *result = &report->results[(c * options->n_policies + p) * options->seeds + seed];
       kvs_status status = KVS_OK;

@@ -23,6 +23,8 @@ enum {
   OPT_ALPHA,
   OPT_BETA,
   OPT_BYTES,
+  OPT_MEMORY,
+  OPT_LINK,
   OPT_JSON,
   OPT_PLOT,
   OPT_VERSION,
@@ -42,6 +44,8 @@ static const struct option table[] = {{"policy", required_argument, NULL, OPT_PO
                                       {"alpha", required_argument, NULL, OPT_ALPHA},
                                       {"beta", required_argument, NULL, OPT_BETA},
                                       {"bytes-per-token", required_argument, NULL, OPT_BYTES},
+                                      {"memory", required_argument, NULL, OPT_MEMORY},
+                                      {"link", required_argument, NULL, OPT_LINK},
                                       {"json", no_argument, NULL, OPT_JSON},
                                       {"plot", required_argument, NULL, OPT_PLOT},
                                       {"version", no_argument, NULL, OPT_VERSION},
@@ -69,6 +73,9 @@ static const char usage[] =
     "  --warm-up FRACTION   of the requests that do not count, 0 unless said\n"
     "  --alpha S, --beta S  prefill seconds a token, and a token squared; 4.4e-5 and 4.1e-10 unless said\n"
     "  --bytes-per-token N  of KV, 327680 unless said\n"
+    "  --memory FRACTION    of the capacity, is memory; all that is cached is on a medium below, and is "
+    "brought from there when it is used; 1 unless said\n"
+    "  --link GB/s          from the medium; 5 unless said\n"
     "  --json               one JSON document\n"
     "  --plot FILE.svg      hit rate and prefill seconds over capacity as a picture\n"
     "  --version, --help\n"
@@ -168,6 +175,12 @@ static bool take(struct sim_options *options, int option, const char *text)
     return sim_args_plain(text, 0, 1e3, &options->cost.beta);
   case OPT_BYTES:
     return sim_args_plain(text, 1, 1e9, &options->bytes_per_token);
+  case OPT_MEMORY:
+    return sim_args_plain(text, 1e-6, 1, &options->memory);
+  case OPT_LINK:
+    ok = sim_args_plain(text, 1e-3, 1e6, &options->link_bytes_per_s);
+    options->link_bytes_per_s *= 1e9;
+    return ok;
   case OPT_PLOT:
     options->plot = text;
     return sim_args_picture(text);
@@ -182,7 +195,9 @@ static void set_defaults(struct sim_options *options)
                                   .seeds = 1,
                                   .load = 1,
                                   .cost = SIM_COST_DEFAULT,
-                                  .bytes_per_token = 327680}; /* of Llama 3 70B in bf16 */
+                                  .bytes_per_token = 327680, /* of Llama 3 70B in bf16 */
+                                  .memory = 1,
+                                  .link_bytes_per_s = 5e9};
   for (size_t i = 0; sim_policy_at(i) != NULL; i++)
     options->policies[options->n_policies++] = sim_policy_at(i);
   for (uint64_t tokens = 1000000; tokens <= 16000000; tokens *= 2)

@@ -30,6 +30,8 @@ struct sim_options {
   double load, warm_up;
   struct sim_cost cost;
   double bytes_per_token;
+  double memory;           /* of a capacity, is memory; the rest is below it. 1: all */
+  double link_bytes_per_s; /* from below */
   bool json;
   const char *plot; /* NULL: none */
   char **paths;

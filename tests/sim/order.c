@@ -25,10 +25,16 @@ void sim_order_insert(struct sim_order *order, uint32_t chunk, uint64_t now_ns)
   order->ops->insert(order->policy, chunk, &what, now_ns);
 }
 
+/* Where what goes is lost. */
+static enum kvi_policy_group group_of(const struct sim_order *order)
+{
+  return order->is_below ? KVI_POLICY_MEDIUM : KVI_POLICY_MEMORY;
+}
+
 /* No handle is ever kept for a child: only leaves go. */
 bool sim_order_evict(struct sim_order *order, uint64_t now_ns, uint32_t *chunk_p)
 {
-  uint32_t chunk = order->ops->victim(order->policy, KVI_POLICY_MEMORY, now_ns);
+  uint32_t chunk = order->ops->victim(order->policy, group_of(order), now_ns);
 
   if (chunk == KVI_POLICY_NONE)
     return false;
@@ -101,5 +107,25 @@ bool sim_order_admits(struct sim_order *order, const struct sim_used *used, uint
 {
   struct kvi_policy_use use = use_of(order, used);
 
-  return !order->ops->admits || order->ops->admits(order->policy, KVI_POLICY_MEMORY, &use, n, used->now_ns);
+  return !order->ops->admits || order->ops->admits(order->policy, group_of(order), &use, n, used->now_ns);
+}
+
+/* A chunk is of one byte to the policy. */
+void sim_order_memory(struct sim_order *order, uint32_t chunks, double load_s)
+{
+  order->is_below = true;
+  if (order->ops->memory_told)
+    order->ops->memory_told(order->policy, chunks, load_s);
+}
+
+void sim_order_in_memory(struct sim_order *order, uint32_t chunk, bool is)
+{
+  order->ops->move(order->policy, chunk, is && order->ops->demotion ? KVI_POLICY_BOTH : KVI_POLICY_MEDIUM);
+}
+
+uint32_t sim_order_demotion(struct sim_order *order, uint32_t one, uint64_t now_ns)
+{
+  double price;
+
+  return order->ops->demotion ? order->ops->demotion(order->policy, one, &price, now_ns) : one;
 }

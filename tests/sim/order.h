@@ -23,6 +23,7 @@ struct sim_order {
   const struct sim_trace *trace;
   const struct kvi_policy_ops *ops;
   struct kvi_policy *policy;
+  bool is_below; /* all that is cached is on a medium */
 };
 
 /* KVS_ERR_NOMEM. destroy is fine after an error, too. */
@@ -40,6 +41,12 @@ void sim_order_stored(struct sim_order *order, const struct sim_used *used);
 void sim_order_answered(struct sim_order *order, const struct sim_used *used);
 /* Is the n'th chunk, from 1 on, which is not stored, worth more than what would have to go for it? */
 bool sim_order_admits(struct sim_order *order, const struct sim_used *used, uint32_t n);
+/* Memory holds so many chunks, over a medium that has all and gives one in load_s. Before anything is inserted, and again. */
+void sim_order_memory(struct sim_order *order, uint32_t chunks, double load_s);
+/* It is in memory, or not any more. */
+void sim_order_in_memory(struct sim_order *order, uint32_t chunk, bool is);
+/* The chunk to demote next; `one` is any that is in memory, and what a policy answers that does not mind. */
+uint32_t sim_order_demotion(struct sim_order *order, uint32_t one, uint64_t now_ns);
 /* Evicts the next chunk. False: there is none that may go. */
 bool sim_order_evict(struct sim_order *order, uint64_t now_ns, uint32_t *chunk_p);
 

@@ -6,6 +6,7 @@
 #include "base/array.h"
 #include "base/clock.h"
 #include "tests/sim/heap.h"
+#include "tests/sim/memory.h"
 
 #define TICK_NS        256u /* the node's policies tell times apart that differ by as much */
 #define PROGRESS_EVERY 256u
@@ -93,6 +94,7 @@ struct cache {
   uint64_t clock_ns;        /* later than all uses so far */
   struct sim_heap *answers; /* events that are not answered yet, by when they are */
   uint64_t inserted, evicted;
+  struct sim_memory memory; /* capacity 0: all is in memory */
 };
 
 /* False: nothing may go. */
@@ -103,6 +105,8 @@ static bool evict(struct cache *cache)
   if (!sim_order_evict(&cache->order, cache->clock_ns, &chunk))
     return false;
   cache->resident[chunk] = false;
+  if (cache->memory.capacity > 0)
+    sim_memory_drop(&cache->memory, chunk);
   cache->used--;
   cache->evicted++;
   return true;
@@ -185,6 +189,16 @@ static uint32_t make_room(struct cache *cache, const struct sim_request *request
   return end;
 }
 
+/* All of it is in memory now, if memory holds as much. */
+static void use_memory(struct cache *cache, const uint32_t *chain, uint32_t hits, uint32_t end)
+{
+  if (cache->memory.capacity == 0)
+    return;
+  for (uint32_t i = end; i-- > 0;)
+    sim_memory_use(&cache->memory, &cache->order, chain[i], i >= hits);
+  sim_memory_fit(&cache->memory, &cache->order, cache->clock_ns);
+}
+
 /*
  * A request: its longest resident prefix is found, room is made for the rest, which is stored as far as there is room. Chunks are used from the tail on, a tick after the other,
  * so that a tail is always older than what is before it. Returns the hits.
@@ -214,6 +228,7 @@ static uint32_t use(struct cache *cache, const struct sim_request *request, cons
   used = used_of(cache, request, told, end);
   if (end > hits)
     sim_order_stored(order, &used);
+  use_memory(cache, chain, hits, end);
   return hits;
 }
 
@@ -228,13 +243,17 @@ static kvs_status run_order(const struct sim_replay *replay, const struct sim_po
   cache.resident = calloc((size_t)trace->n_chunks + 1, sizeof *cache.resident);
   if (cache.resident && sim_heap_create(replay->schedule->n, &cache.answers) == KVS_OK)
     status = sim_order_create(trace, policy->ops, &cache.order);
+  if (status == KVS_OK && replay->memory > 0 && replay->memory < cache.capacity)
+    status = sim_memory_create(trace->n_chunks, replay->memory, &cache.memory);
   if (status == KVS_OK) {
     for (uint32_t i = 0; i < replay->schedule->n; i++) {
       const struct sim_event *event = &replay->schedule->events[i];
       const struct sim_request *request = &trace->requests[event->request];
 
       if (i == replay->warm_up)
-        cache.inserted = cache.evicted = 0;
+        cache.inserted = cache.evicted = cache.memory.loaded = 0;
+      if (cache.memory.capacity > 0)
+        sim_order_memory(&cache.order, cache.memory.capacity, replay->load_s);
       answer(&cache, replay, i);
       sim_result_count(result, replay, i, use(&cache, request, told_of(replay, i), event->at_ns));
       sim_heap_put(cache.answers, i, (double)cache.clock_ns + answer_ns(request));
@@ -243,6 +262,8 @@ static kvs_status run_order(const struct sim_replay *replay, const struct sim_po
   sim_order_destroy(&cache.order);
   result->inserted = cache.inserted;
   result->evicted = cache.evicted;
+  result->loaded = cache.memory.loaded;
+  sim_memory_destroy(&cache.memory);
   sim_heap_destroy(cache.answers);
   free(cache.resident);
   return status;

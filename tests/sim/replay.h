@@ -10,6 +10,7 @@ struct sim_result {
   uint64_t requests;
   uint64_t chunks, hits; /* chunks of the prompts; of them those found in the longest resident prefix */
   uint64_t input_tokens, hit_tokens;
+  uint64_t loaded;            /* chunks that were there, but not in memory */
   uint64_t inserted, evicted; /* chunks. What is bypassed (not stored at all) is neither */
   double paid_s, whole_s;     /* prefill seconds with this cache, and without any */
   uint64_t cpu_ns;            /* of the replay, warm-up included */
@@ -20,10 +21,12 @@ struct sim_replay {
   const struct sim_trace *trace;
   const struct sim_schedule *schedule;
   struct sim_cost cost;
-  uint32_t capacity;                          /* chunks, above 0 */
-  uint32_t warm_up;                           /* requests that do not count */
-  const struct sim_told *told;                /* by event: what its client says; NULL: nothing */
-  uint32_t *hits;                             /* by event, its hits; NULL: not wanted */
+  uint32_t capacity;           /* chunks, above 0 */
+  uint32_t memory;             /* of them may be in memory; 0: all. For policies that know no future */
+  double load_s;               /* to bring one from below */
+  uint32_t warm_up;            /* requests that do not count */
+  const struct sim_told *told; /* by event: what its client says; NULL: nothing */
+  uint32_t *hits;              /* by event, its hits; NULL: not wanted */
   void (*progress)(void *own, uint32_t done); /* each some hundred requests, and at the end; NULL: none */
   void *own;
 };

@@ -33,6 +33,7 @@ static struct sim_row row_without_gap(const struct sim_report *report, size_t ca
     row.whole_s += result->whole_s / seeds;
     row.inserted += (double)result->inserted / seeds;
     row.evicted += (double)result->evicted / seeds;
+    row.loaded += (double)result->loaded / seeds;
     row.ns_per_chunk += share((double)result->cpu_ns, (double)result->cpu_chunks) / seeds;
   }
   return row;
@@ -78,7 +79,8 @@ void sim_report_table(const struct sim_report *report, FILE *out)
 {
   const struct sim_options *options = report->options;
   const struct sim_trace *trace = report->trace;
-  double gib = trace->chunk_tokens * options->bytes_per_token / (1u << 30);
+  double bytes = trace->chunk_tokens * options->bytes_per_token, gib = bytes / (1u << 30),
+         load_s = bytes / options->link_bytes_per_s;
   uint64_t requests;
   uint32_t runs;
 
@@ -94,8 +96,9 @@ void sim_report_table(const struct sim_report *report, FILE *out)
     fprintf(out, "; open working set %.2fM tokens", (double)report->open_tokens / 1e6);
   if (options->seeds > 1)
     fprintf(out, "; means of %u seeds", options->seeds);
-  fprintf(out, "\n\n%9s  %-12s %7s %7s %12s %8s %6s %11s %11s %9s %9s\n", "CAPACITY", "POLICY", "HITS",
-          "TOKENS", "PAID s", "SPREAD", "GAP", "IN chunks", "OUT chunks", "IN GiB", "ns/chunk");
+  fprintf(out, "\n\n%9s  %-12s %7s %7s %12s %8s %6s %11s %11s %9s %10s %9s %9s\n", "CAPACITY", "POLICY",
+          "HITS", "TOKENS", "PAID s", "SPREAD", "GAP", "IN chunks", "OUT chunks", "IN GiB", "LOADED GiB",
+          "LOADED s", "ns/chunk");
   for (size_t c = 0; c < options->n_capacities; c++)
     for (size_t p = 0; p < options->n_policies; p++) {
       struct sim_row row = sim_report_row(report, c, p);
@@ -108,14 +111,14 @@ void sim_report_table(const struct sim_report *report, FILE *out)
         fprintf(out, "%6s ", "-");
       else
         fprintf(out, "%5.0f%% ", 100 * row.gap_closed);
-      fprintf(out, "%11.0f %11.0f %9.1f %9.1f\n", row.inserted, row.evicted, row.inserted * gib,
-              row.ns_per_chunk);
+      fprintf(out, "%11.0f %11.0f %9.1f %10.1f %9.1f %9.1f\n", row.inserted, row.evicted, row.inserted * gib,
+              row.loaded * gib, row.loaded * load_s, row.ns_per_chunk);
     }
   fprintf(out,
           "\nWithout a cache: %.1f s. HITS: chunks of the longest resident prefix, of all chunks; TOKENS: "
           "the same in tokens. PAID: prefill\n"
           "seconds still to compute; SPREAD: half their range over the seeds. GAP: of what belady saves "
-          "beyond lru, the share saved.\n",
+          "beyond lru, the share saved. LOADED: from below, with --memory.\n",
           sim_report_row(report, 0, 0).whole_s);
 }
 
@@ -143,10 +146,12 @@ static void json_row(const struct sim_report *report, size_t capacity, size_t po
       out,
       "{\"policy\":\"%s\",\"capacity_tokens\":%.0f,\"hit_rate\":%.6f,\"token_hit_rate\":%.6f,\"paid_s\":%.6f,"
       "\"paid_least_s\":%.6f,\"paid_most_s\":%.6f,\"whole_s\":%.6f,\"inserted\":%.1f,\"evicted\":%.1f,"
-      "\"inserted_bytes\":%.0f,\"evicted_bytes\":%.0f,\"ns_per_chunk\":%.2f,\"gap_closed\":",
+      "\"inserted_bytes\":%.0f,\"evicted_bytes\":%.0f,\"loaded_bytes\":%.0f,\"loaded_s\":%.6f,\"ns_per_"
+      "chunk\":%.2f,\"gap_closed\":",
       sim_policy_name(row.policy), row.capacity_tokens, row.hit_rate, row.token_hit_rate, row.paid_s,
       row.paid_least_s, row.paid_most_s, row.whole_s, row.inserted, row.evicted, row.inserted * bytes,
-      row.evicted * bytes, row.ns_per_chunk);
+      row.evicted * bytes, row.loaded * bytes, row.loaded * bytes / options->link_bytes_per_s,
+      row.ns_per_chunk);
   if (isnan(row.gap_closed))
     fputs("null", out);
   else

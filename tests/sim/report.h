@@ -22,7 +22,7 @@ struct sim_row {
   double capacity_tokens;
   double hit_rate, token_hit_rate;
   double paid_s, paid_least_s, paid_most_s, whole_s;
-  double inserted, evicted; /* chunks */
+  double inserted, evicted, loaded; /* chunks */
   double ns_per_chunk;
   double
       gap_closed; /* of lru's seconds less belady's, the share that it saves; NAN: one of them is not there, or they are equal */

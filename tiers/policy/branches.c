@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX (UINT32_C(1) << 30)
+#define MAX   ((UINT32_C(1) << KVI_BRANCH_TAG_BITS) - 1)
+#define LIVES 31u
 
 struct kvi_branches {
   uint32_t max, n, free, fresh; /* from `fresh` on never used */
@@ -87,6 +88,21 @@ uint32_t kvi_branches_places(const struct kvi_branches *branches)
 bool kvi_branches_is_used(const struct kvi_branches *branches, uint32_t branch)
 {
   return branches->branches[branch].used;
+}
+
+uint32_t kvi_branches_tag(const struct kvi_branches *branches, uint32_t branch)
+{
+  return branch << (32 - KVI_BRANCH_TAG_BITS) | (branches->branches[branch].life % LIVES + 1);
+}
+
+uint32_t kvi_branches_of_tag(const struct kvi_branches *branches, uint32_t tag)
+{
+  uint32_t branch = tag >> (32 - KVI_BRANCH_TAG_BITS);
+
+  return tag != 0 && branch < branches->fresh && branches->branches[branch].used &&
+                 kvi_branches_tag(branches, branch) == tag
+             ? branch
+             : KVI_BRANCH_NONE;
 }
 
 struct kvi_branch *kvi_branch(const struct kvi_branches *branches, uint32_t branch)
@@ -243,6 +259,7 @@ static void use_leave(struct kvi_branches *branches, uint32_t branch)
 uint32_t kvi_branches_add(struct kvi_branches *branches, uint64_t program, uint32_t last)
 {
   uint32_t branch;
+  uint8_t life;
 
   branch = branches->free;
   if (branch != KVI_BRANCH_NONE)
@@ -250,7 +267,10 @@ uint32_t kvi_branches_add(struct kvi_branches *branches, uint64_t program, uint3
   else
     branch = branches->fresh++;
   branches->n++;
+  life = branches->branches[branch].life;
   memset(&branches->branches[branch], 0, sizeof(branches->branches[branch]));
+  branches->branches[branch].life = life;
+  branches->branches[branch].warm = KVI_BRANCH_NONE;
   branches->branches[branch].used = true;
   program_enter(branches, branch, program);
   chunk_enter(branches, branch, last);
@@ -279,10 +299,14 @@ void kvi_branches_name(struct kvi_branches *branches, uint32_t branch, uint64_t 
 
 void kvi_branches_remove(struct kvi_branches *branches, uint32_t branch)
 {
+  uint8_t life;
+
   program_leave(branches, branch);
   chunk_leave(branches, branch);
   use_leave(branches, branch);
+  life = branches->branches[branch].life;
   memset(&branches->branches[branch], 0, sizeof(branches->branches[branch]));
+  branches->branches[branch].life = (uint8_t)((life + 1) % LIVES);
   branches->branches[branch].newer = branches->free;
   branches->free = branch;
   branches->n--;

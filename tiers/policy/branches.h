@@ -31,13 +31,16 @@ struct kvi_branch {
   uint32_t n_whole;                /* of what it used last, stored or not */
   uint32_t space;
   uint16_t tenant;
-  bool answered;      /* since it came last */
-  uint32_t shadow[2]; /* shadow.h's: its chunks in each of the two */
+  bool answered; /* since it came last */
+  uint32_t
+      warm; /* its place among those of which something may be in memory and below; KVI_BRANCH_NONE: it has none */
+  uint32_t shadow[4]; /* shadow.h's: its chunks in each of the two, of each of two tiers */
 
   /* The table's: those of the same bucket, by the chunk that they end at and by program, and all by use; of a free one newer is the next free one. */
   uint32_t next_at, prev_at;
   uint32_t next_of, prev_of;
   uint32_t newer, older;
+  uint8_t life; /* how often its number was given to another */
   bool used;
 };
 
@@ -52,6 +55,11 @@ bool kvi_branches_is_full(const struct kvi_branches *branches);
 /* Numbers are below; some may be of none, all zero but for what is the table's. */
 uint32_t kvi_branches_places(const struct kvi_branches *branches);
 bool kvi_branches_is_used(const struct kvi_branches *branches, uint32_t branch);
+
+/* Its number and life in one word, never 0, to be kept where nobody tells that it is removed: kvi_branches_of_tag says NONE then (unless its number has had 31 others since). */
+#define KVI_BRANCH_TAG_BITS 27u /* of the number */
+uint32_t kvi_branches_tag(const struct kvi_branches *branches, uint32_t branch);
+uint32_t kvi_branches_of_tag(const struct kvi_branches *branches, uint32_t tag);
 
 struct kvi_branch *kvi_branch(const struct kvi_branches *branches, uint32_t branch);
 /* The first / next one that ends at the chunk; KVI_BRANCH_NONE: there is none (more). The order is no particular one. */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #define HELD      0x80000000u /* in node.place_or_holds: the rest is the number of holds */
-#define NO_PARENT 0x7fffffffu
+#define NO_PARENT 0x3fffffffu
 
 #define TICK_LAST ((UINT64_C(1) << 48) - 2) /* after 2.2 years every use is at this one */
 #define GONE      ((UINT64_C(1) << 48) - 1) /* as a last use: removed, and has children */
@@ -58,7 +58,7 @@ static void leave(struct kvi_policy *forest, uint32_t handle)
 
   if (!has_place(node))
     return;
-  forest->n[node->group]--;
+  forest->n[kvi_forest_side(forest, handle)]--;
   forest->leave(forest, handle);
   node->place_or_holds = KVI_FOREST_NO_PLACE;
   kvi_word48_set(&node->word_or_children,
@@ -72,7 +72,7 @@ static void enter(struct kvi_policy *forest, uint32_t handle)
 
   if (!is_resident(node) || node->place_or_holds != KVI_FOREST_NO_PLACE || children_of(node) > 0)
     return;
-  forest->n[node->group]++;
+  forest->n[kvi_forest_side(forest, handle)]++;
   forest->enter(forest, handle);
 }
 
@@ -267,10 +267,14 @@ void kvi_forest_move(struct kvi_policy *forest, uint32_t handle, enum kvi_policy
 {
   struct kvi_forest_node *node = &forest->nodes[handle];
 
-  if (!is_resident(node) || node->group == (uint32_t)group)
+  if (!is_resident(node))
     return;
+  if ((group == KVI_POLICY_MEMORY) == (node->group == KVI_POLICY_MEMORY)) { /* it keeps its place */
+    node->group = (uint32_t)group & 3u;
+    return;
+  }
   leave(forest, handle);
-  node->group = group & 1u;
+  node->group = (uint32_t)group & 3u;
   enter(forest, handle);
 }
 

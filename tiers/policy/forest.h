@@ -2,7 +2,7 @@
  * tiers/policy/forest.h: what policies have in common: chains of chunks as a forest over handles, holds, last uses, and which chunks may be evicted just now. policy.h has the contract of the
  * ops, of which a policy takes from here what it does not do otherwise.
  *
- * A chunk may go if it is resident, a leaf (no resident chunk continues it) and not held. Such chunks stand in slots, by group, in an order that is the policy's: it
+ * A chunk may go if it is resident, a leaf (no resident chunk continues it) and not held. Such chunks stand in slots, by side, in an order that is the policy's: it
  * is told when one enters and leaves.
  *
  *    nodes[handle]     20 B   parent and group 4, place in the slots or holds 4, last use 6, the order's word or children 6
@@ -11,7 +11,7 @@
  * 24 bytes a chunk, since the index is memory: two pairs share a word. A held chunk has no slot, so place and holds never meet; one with children has none either, so the order's word
  * and the children do not. Times are 48 bits of 256 ns, and an instant later is a tick later.
  *
- * A chunk is in one group at most, so both share an array: group memory grows from the front, group medium from the back (place p is slot capacity - 1 - p).
+ * There are two sides: chunks that are in memory only, and those that have a copy below, be they in memory or not. A chunk is on one, so both share an array: side memory grows from the front, side medium from the back (place p is slot capacity - 1 - p).
  *
  * A handle that is removed before its children keeps their count and is GONE, until the last of them has left it: since it is not used for another chunk before,
  * a child of the former chunk is never taken for a child of the new one.
@@ -49,8 +49,8 @@ static inline void kvi_word48_set(struct kvi_word48 *word, uint64_t value)
 }
 
 struct kvi_forest_node {
-  uint32_t parent : 31;
-  uint32_t group : 1;
+  uint32_t parent : 30;
+  uint32_t group : 2;
   uint32_t place_or_holds;    /* its place in the slots; KVI_FOREST_NO_PLACE; or held, and how often */
   struct kvi_word48 last_use; /* in ticks; 0: not resident */
   struct kvi_word48
@@ -60,12 +60,12 @@ struct kvi_forest_node {
 /* What every policy begins with. */
 struct kvi_policy {
   uint32_t capacity;
-  uint32_t n[2];     /* places taken, by group */
+  uint32_t n[2];     /* places taken, by side */
   uint64_t epoch_ns; /* of the first insert: tick 1 */
   uint64_t latest_ns, latest_tick;
   uint32_t *slots;
   struct kvi_forest_node *nodes;
-  /* enter: finds a place for it, of the n[group] places from now on (n is raised before). leave: another takes its place (n is lowered before); its own fields are the forest's again after it. */
+  /* enter: finds a place for it, of the n[side] places from now on (n is raised before). leave: another takes its place (n is lowered before); its own fields are the forest's again after it. */
   void (*enter)(struct kvi_policy *forest, uint32_t handle);
   void (*leave)(struct kvi_policy *forest, uint32_t handle);
 };
@@ -124,15 +124,28 @@ static inline uint64_t kvi_forest_time(const struct kvi_policy *forest, uint64_t
   return forest->epoch_ns + ((tick - 1) << KVI_FOREST_TICK_SHIFT);
 }
 
-static inline uint32_t *kvi_forest_slot(const struct kvi_policy *forest, uint32_t group, uint32_t place)
+/* When it was used last; 0: it is not resident. */
+static inline uint64_t kvi_forest_used_ns(const struct kvi_policy *forest, uint32_t handle)
 {
-  return &forest->slots[group == KVI_POLICY_MEMORY ? place : forest->capacity - 1 - place];
+  return kvi_forest_is_resident(forest, handle)
+             ? kvi_forest_time(forest, kvi_word48_get(&forest->nodes[handle].last_use))
+             : 0;
 }
 
-static inline void kvi_forest_place(struct kvi_policy *forest, uint32_t group, uint32_t place,
-                                    uint32_t handle)
+/* In which of the two sets of places it has its own, if it has one. */
+static inline uint32_t kvi_forest_side(const struct kvi_policy *forest, uint32_t handle)
 {
-  *kvi_forest_slot(forest, group, place) = handle;
+  return forest->nodes[handle].group != KVI_POLICY_MEMORY;
+}
+
+static inline uint32_t *kvi_forest_slot(const struct kvi_policy *forest, uint32_t side, uint32_t place)
+{
+  return &forest->slots[side == KVI_POLICY_MEMORY ? place : forest->capacity - 1 - place];
+}
+
+static inline void kvi_forest_place(struct kvi_policy *forest, uint32_t side, uint32_t place, uint32_t handle)
+{
+  *kvi_forest_slot(forest, side, place) = handle;
   forest->nodes[handle].place_or_holds = place;
 }
 

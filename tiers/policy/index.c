@@ -50,7 +50,9 @@ static void give_up(struct kvi_index *index, uint32_t branch, bool closed, uint6
 
   if (!closed)
     observe(index, own, kvi_classes_away, now_ns);
+  kvi_index_memory_left(index, branch, closed);
   kvi_shadow_left(&index->shadow, branch);
+  kvi_shadow_left(&index->memory.shadow, branch);
   kvi_branches_remove(index->branches, branch);
   kvi_index_left(index, last, closed);
 }
@@ -138,8 +140,12 @@ static void branch_back(struct kvi_index *index, uint32_t branch, const struct k
 {
   struct kvi_branch *own = kvi_branch(index->branches, branch);
 
-  kvi_shadow_back(&index->shadow, branch, kvi_continued_common(&index->forest, own, use));
+  uint32_t common = kvi_continued_common(&index->forest, own, use);
+
+  kvi_shadow_back(&index->shadow, branch, common);
   index->live = kvi_shadow_better(&index->shadow, index->live);
+  kvi_shadow_back(&index->memory.shadow, branch, common);
+  index->memory.live = kvi_shadow_better(&index->memory.shadow, index->memory.live);
   observe(index, own, kvi_classes_back, now_ns);
 }
 
@@ -177,9 +183,26 @@ static void index_destroy(struct kvi_policy *policy)
 {
   if (!policy)
     return;
+  kvi_index_memory_end(kvi_index_of(policy));
   kvi_branches_destroy(kvi_index_of(policy)->branches);
   kvi_classes_destroy(kvi_index_of(policy)->classes);
   kvi_forest_destroy(policy);
+}
+
+static void shadows_start(struct kvi_index *index)
+{
+  index->shadow = (struct kvi_shadow){.branches = index->branches,
+                                      .price = kvi_index_branch_price,
+                                      .cost = kvi_index_branch_cost,
+                                      .ctx = index};
+  index->memory.shadow = (struct kvi_shadow){.branches = index->branches,
+                                             .price = kvi_index_memory_price,
+                                             .cost = kvi_index_memory_cost,
+                                             .ctx = index,
+                                             .tier = 1};
+  kvi_shadow_start(&index->shadow);
+  kvi_shadow_start(&index->memory.shadow);
+  index->live = index->memory.live = KVI_SHADOW_BY_PRICE;
 }
 
 static kvs_status index_create(uint32_t capacity, struct kvi_policy **policy_p)
@@ -196,16 +219,13 @@ static kvs_status index_create(uint32_t capacity, struct kvi_policy **policy_p)
   status = kvi_branches_create(branches, &kvi_index_of(policy)->branches);
   if (status == KVS_OK)
     status = kvi_classes_create(&kvi_index_of(policy)->classes);
+  if (status == KVS_OK)
+    status = kvi_index_memory_start(kvi_index_of(policy), capacity, branches);
   if (status != KVS_OK) {
     index_destroy(policy);
     return status;
   }
-  kvi_index_of(policy)->shadow = (struct kvi_shadow){.branches = kvi_index_of(policy)->branches,
-                                                     .price = kvi_index_branch_price,
-                                                     .cost = kvi_index_branch_cost,
-                                                     .ctx = policy};
-  kvi_shadow_start(&kvi_index_of(policy)->shadow);
-  kvi_index_of(policy)->live = KVI_SHADOW_BY_PRICE;
+  shadows_start(kvi_index_of(policy));
   kvi_index_of(policy)->learning = KVI_BRANCH_NONE;
   kvi_index_of(policy)->chunk_bytes = 1;
   for (uint32_t i = 0; i < KVI_POLICY_TENANTS_MAX; i++)
@@ -219,7 +239,8 @@ static uint64_t index_memory(const struct kvi_policy *policy)
   const struct kvi_index *index = (const struct kvi_index *)policy;
 
   return kvi_forest_memory(policy) + sizeof(*index) - sizeof(*policy) + kvi_classes_memory() +
-         kvi_branches_memory(index->branches);
+         kvi_branches_memory(index->branches) + (uint64_t)policy->capacity * sizeof(*index->memory.users) +
+         (uint64_t)index->memory.branches * sizeof(*index->memory.warm);
 }
 
 static void index_insert(struct kvi_policy *policy, uint32_t handle, const struct kvi_policy_chunk *chunk,
@@ -249,6 +270,7 @@ static uint32_t index_remove(struct kvi_policy *policy, uint32_t chunk)
   bool left = kvi_forest_is_marked(policy, chunk);
 
   index->n_resident -= kvi_forest_is_resident(policy, chunk);
+  kvi_index_memory_gone(index, chunk);
   kvi_index_leaf_gone(index, chunk);
   shorten(index, chunk, policy->latest_ns);
   freed = kvi_forest_remove(policy, chunk);
@@ -257,12 +279,31 @@ static uint32_t index_remove(struct kvi_policy *policy, uint32_t chunk)
   return freed;
 }
 
+static void index_move(struct kvi_policy *policy, uint32_t chunk, enum kvi_policy_group group)
+{
+  kvi_forest_move(policy, chunk, group);
+  kvi_index_memory_moved(kvi_index_of(policy), chunk);
+}
+
 /* What chunks are worth of which nobody has said anything. */
 static void value_learn(struct kvi_index *index, const struct kvi_branch *branch)
 {
-  double value = kvi_index_branch_cost(branch, 0, 1) / branch->chunk_bytes;
+  double value = kvi_index_branch_cost(NULL, branch, 0, 1) / branch->chunk_bytes;
 
   index->first_value += (value - index->first_value) / (index->first_value == 0 ? 1 : VALUE_OVER);
+}
+
+/* Before it is made the newest, and after that. */
+static void shadows_renew(struct kvi_index *index, uint32_t branch)
+{
+  kvi_shadow_renew(&index->shadow, branch);
+  kvi_shadow_renew(&index->memory.shadow, branch);
+}
+
+static void shadows_used(struct kvi_index *index, uint32_t branch, uint64_t now_ns)
+{
+  kvi_shadow_used(&index->shadow, branch, now_ns);
+  kvi_shadow_used(&index->memory.shadow, branch, now_ns);
 }
 
 /* A wait begins, for what is not known. */
@@ -271,7 +312,8 @@ static void begin(struct kvi_index *index, uint32_t branch, const struct kvi_pol
   struct kvi_branch *own;
 
   branch_set(index, branch, use);
-  kvi_shadow_renew(&index->shadow, branch);
+  kvi_index_memory_used(index, branch, true);
+  shadows_renew(index, branch);
   kvi_branches_use(index->branches, branch);
   own = kvi_branch(index->branches, branch);
   own->used_ns = own->seen_ns = own->begins_ns = now_ns;
@@ -279,7 +321,7 @@ static void begin(struct kvi_index *index, uint32_t branch, const struct kvi_pol
   own->answered = false;
   own->weight = 1;
   own->ttl_s = 0;
-  kvi_shadow_used(&index->shadow, branch, now_ns);
+  shadows_used(index, branch, now_ns);
   value_learn(index, own);
   learn(index, now_ns);
 }
@@ -291,12 +333,13 @@ static void go_on(struct kvi_index *index, uint32_t branch, const struct kvi_pol
 
   more.n_whole = use->n_whole > whole ? use->n_whole : whole;
   branch_set(index, branch, &more);
+  kvi_index_memory_used(index, branch, false);
   kvi_branch(index->branches, branch)->seen_ns = now_ns;
   if (more.n_whole == whole)
     return;
-  kvi_shadow_renew(&index->shadow, branch);
+  shadows_renew(index, branch);
   kvi_branches_use(index->branches, branch);
-  kvi_shadow_used(&index->shadow, branch, now_ns);
+  shadows_used(index, branch, now_ns);
 }
 
 static void come_back(struct kvi_index *index, uint32_t branch, const struct kvi_policy_use *use,
@@ -512,7 +555,7 @@ const struct kvi_policy_ops kvi_policy_index = {
     .hold = kvi_forest_hold,
     .unhold = kvi_forest_unhold,
     .remove = index_remove,
-    .move = kvi_forest_move,
+    .move = index_move,
     .victim = kvi_index_victim,
     .info = kvi_index_info,
     .arrive = index_arrive,
@@ -524,6 +567,8 @@ const struct kvi_policy_ops kvi_policy_index = {
     .close = index_close,
     .waiters = kvi_index_waiters,
     .waiter = kvi_index_waiter,
+    .demotion = kvi_index_demotion,
+    .memory_told = kvi_index_memory_told,
     .tier_price = kvi_index_tier_price,
     .goes_by_price = kvi_index_goes_by_price,
     .keep = kvi_index_keep,

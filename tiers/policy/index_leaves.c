@@ -26,32 +26,40 @@ static bool is_waited_at(const struct kvi_index *index, uint32_t chunk)
   return kvi_branches_at(index->branches, chunk) != KVI_BRANCH_NONE;
 }
 
-double kvi_index_branch_cost(const struct kvi_branch *branch, uint32_t from, uint32_t to)
+double kvi_index_branch_cost(const void *ctx, const struct kvi_branch *branch, uint32_t from, uint32_t to)
 {
+  (void)ctx;
   return branch->cost * kvi_prefill_s(branch->chunk_tokens, from, to);
 }
 
-double kvi_index_branch_price(const void *ctx, const struct kvi_branch *branch, uint32_t n, uint64_t now_ns)
+double kvi_index_branch_rate(const struct kvi_index *index, const struct kvi_branch *branch, uint64_t now_ns)
 {
-  const struct kvi_index *index = ctx;
   double age = kvi_index_seconds(branch->begins_ns, now_ns),
          rate = kvi_classes_rate(index->classes, &branch->wait, age);
 
   if (age < branch->ttl_s)
     rate = fmax(rate, 1 / branch->ttl_s);
-  return index->shares[branch->tenant] * branch->weight *
-         kvi_index_branch_cost(branch, n > 0 ? n - 1 : 0, n) / branch->chunk_bytes * rate;
+  return index->shares[branch->tenant] * branch->weight * rate;
 }
 
-/* Whose it is is not known, either: the greediest tenant's, for all that is. */
-static double unknown_price(const struct kvi_index *index, uint32_t chunk, uint64_t now_ns)
+double kvi_index_branch_price(const void *ctx, const struct kvi_branch *branch, uint32_t n, uint64_t now_ns)
+{
+  return kvi_index_branch_rate(ctx, branch, now_ns) *
+         kvi_index_branch_cost(ctx, branch, n > 0 ? n - 1 : 0, n) / branch->chunk_bytes;
+}
+
+double kvi_index_unknown_rate(const struct kvi_index *index, uint64_t used_ns, uint64_t now_ns)
 {
   const struct kvi_class_wait unknown = {.class = KVI_WAIT_UNKNOWN};
-  uint64_t tick = kvi_word48_get(&index->forest.nodes[chunk].last_use);
-  double age = tick > 0 ? kvi_index_seconds(kvi_forest_time(&index->forest, tick), now_ns) : 0;
+  double age = used_ns > 0 ? kvi_index_seconds(used_ns, now_ns) : 0;
 
-  return (double)index->shares[index->greediest] * index->first_value *
-         kvi_classes_rate(index->classes, &unknown, age);
+  return (double)index->shares[index->greediest] * kvi_classes_rate(index->classes, &unknown, age);
+}
+
+static double unknown_price(const struct kvi_index *index, uint32_t chunk, uint64_t now_ns)
+{
+  return index->first_value *
+         kvi_index_unknown_rate(index, kvi_forest_used_ns(&index->forest, chunk), now_ns);
 }
 
 /* Seconds saved for each second and byte of keeping it. 0 of one that is no leaf, since who waits behind it pays for it. */
@@ -77,7 +85,7 @@ static double price(const struct kvi_index *index, uint32_t chunk, uint64_t now_
 
 static void left_add(struct kvi_index *index, uint32_t chunk)
 {
-  struct kvi_index_left *left = &index->left[index->forest.nodes[chunk].group];
+  struct kvi_index_left *left = &index->left[kvi_forest_side(&index->forest, chunk)];
 
   if (left->n == KVI_INDEX_LEFT) {
     left->first = (left->first + 1) % KVI_INDEX_LEFT;
@@ -89,7 +97,7 @@ static void left_add(struct kvi_index *index, uint32_t chunk)
 void kvi_index_leaf_enter(struct kvi_policy *forest, uint32_t chunk)
 {
   struct kvi_index *index = kvi_index_of(forest);
-  uint32_t group = forest->nodes[chunk].group;
+  uint32_t group = kvi_forest_side(forest, chunk);
 
   kvi_forest_place(forest, group, forest->n[group] - 1, chunk);
   if (kvi_forest_is_marked(forest, chunk) && !is_waited_at(index, chunk))
@@ -98,7 +106,7 @@ void kvi_index_leaf_enter(struct kvi_policy *forest, uint32_t chunk)
 
 void kvi_index_leaf_leave(struct kvi_policy *forest, uint32_t chunk)
 {
-  uint32_t group = forest->nodes[chunk].group, place = forest->nodes[chunk].place_or_holds;
+  uint32_t group = kvi_forest_side(forest, chunk), place = forest->nodes[chunk].place_or_holds;
   uint32_t last = *kvi_forest_slot(forest, group, forest->n[group]);
 
   if (last != chunk)
@@ -107,7 +115,7 @@ void kvi_index_leaf_leave(struct kvi_policy *forest, uint32_t chunk)
 
 static bool is_leaf_of(const struct kvi_index *index, uint32_t chunk, enum kvi_policy_group group)
 {
-  return kvi_index_has_place(index, chunk) && index->forest.nodes[chunk].group == (uint32_t)group;
+  return kvi_index_has_place(index, chunk) && kvi_forest_side(&index->forest, chunk) == (uint32_t)group;
 }
 
 void kvi_index_left(struct kvi_index *index, uint32_t chunk, bool ended)
@@ -124,11 +132,11 @@ void kvi_index_left(struct kvi_index *index, uint32_t chunk, bool ended)
 /* What was cheap, and went, is followed by the chunk before it, which costs a little less to compute. */
 void kvi_index_leaf_gone(struct kvi_index *index, uint32_t chunk)
 {
-  uint32_t group = index->forest.nodes[chunk].group, parent = kvi_forest_parent(&index->forest, chunk);
+  uint32_t group = kvi_forest_side(&index->forest, chunk), parent = kvi_forest_parent(&index->forest, chunk);
 
-  for (uint32_t i = 0; i < index->n_kept[group]; i++)
-    if (index->kept[group][i] == chunk && parent != KVI_POLICY_NONE)
-      index->kept[group][i] = parent;
+  for (uint32_t i = 0; i < index->kept[group].n; i++)
+    if (index->kept[group].numbers[i] == chunk && parent != KVI_POLICY_NONE)
+      index->kept[group].numbers[i] = parent;
 }
 
 /* ---- victims ---- */
@@ -145,35 +153,11 @@ static double rank(const struct kvi_index *index, uint32_t chunk, uint64_t now_n
          share;
 }
 
-struct candidate {
-  uint32_t chunk;
-  double rank;
-  uint64_t last_use; /* decides between equal ones: what is worth nothing */
-};
-
-static bool goes_before(const struct candidate *one, const struct candidate *other)
+static void look_at(const struct kvi_index *index, struct kvi_least *least, uint32_t chunk, uint64_t now_ns)
 {
-  return one->rank != other->rank ? one->rank < other->rank : one->last_use < other->last_use;
-}
-
-/* The cheapest KVI_INDEX_KEPT so far, cheapest first. Once each. */
-static void candidate_add(const struct kvi_index *index, struct candidate *candidates, uint32_t *n_p,
-                          uint32_t chunk, uint64_t now_ns)
-{
-  struct candidate own = {.chunk = chunk,
-                          .rank = rank(index, chunk, now_ns),
-                          .last_use = kvi_word48_get(&index->forest.nodes[chunk].last_use)};
-  uint32_t at = *n_p;
-
-  for (uint32_t i = 0; i < *n_p; i++)
-    if (candidates[i].chunk == chunk)
-      return;
-  if (at == KVI_INDEX_KEPT && !goes_before(&own, &candidates[--at]))
-    return;
-  for (; at > 0 && goes_before(&own, &candidates[at - 1]); at--)
-    candidates[at] = candidates[at - 1];
-  candidates[at] = own;
-  *n_p += *n_p < KVI_INDEX_KEPT;
+  kvi_least_add(least, (struct kvi_least_one){.number = chunk,
+                                              .rank = rank(index, chunk, now_ns),
+                                              .tie = kvi_word48_get(&index->forest.nodes[chunk].last_use)});
 }
 
 /* One that was left; those that are none any more are forgotten. KVI_POLICY_NONE: there is none. */
@@ -195,23 +179,22 @@ static uint32_t left_behind(struct kvi_index *index, enum kvi_policy_group group
 
 static uint32_t cheapest(struct kvi_index *index, enum kvi_policy_group group, uint64_t now_ns)
 {
-  struct candidate candidates[KVI_INDEX_KEPT];
-  uint32_t n = 0, leaves = index->forest.n[group];
+  struct kvi_least_kept *kept = &index->kept[group];
+  struct kvi_least least = {.n = 0};
+  uint32_t leaves = index->forest.n[group];
 
   if (leaves == 0)
     return KVI_POLICY_NONE;
-  for (uint32_t i = 0; i < index->n_kept[group]; i++)
-    if (is_leaf_of(index, index->kept[group][i], group))
-      candidate_add(index, candidates, &n, index->kept[group][i], now_ns);
+  for (uint32_t i = 0; i < kept->n; i++)
+    if (is_leaf_of(index, kept->numbers[i], group))
+      look_at(index, &least, kept->numbers[i], now_ns);
   for (uint32_t i = 0; i < (leaves < SAMPLE ? leaves : SAMPLE); i++) {
     uint32_t place = leaves <= SAMPLE ? i : (uint32_t)(kvi_splitmix64(&index->random) % leaves);
 
-    candidate_add(index, candidates, &n, *kvi_forest_slot(&index->forest, group, place), now_ns);
+    look_at(index, &least, *kvi_forest_slot(&index->forest, group, place), now_ns);
   }
-  for (uint32_t i = 0; i < n; i++)
-    index->kept[group][i] = candidates[i].chunk;
-  index->n_kept[group] = n;
-  return candidates[0].chunk;
+  kvi_least_keep(&least, kept);
+  return least.ones[0].number;
 }
 
 uint32_t kvi_index_victim(struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns)

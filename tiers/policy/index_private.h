@@ -1,18 +1,20 @@
 /*
- * tiers/policy/index_private.h: the policy "index" inside. Files: index.c (the ops: who waits where, and what is learned of that), index_leaves.c (what a leaf is worth, and which goes), index_waiters.c (views for people), index_kept.c (what outlives the process).
+ * tiers/policy/index_private.h: the policy "index" inside. Files: index.c (the ops: who waits where, and what is learned of that), index_leaves.c (what a leaf is worth, and which goes), index_memory.c (what it is worth to have in memory what is below too), index_waiters.c (views for people), index_kept.c (what outlives the process).
  */
 #ifndef KVASIR_TIERS_POLICY_INDEX_PRIVATE_H
 #define KVASIR_TIERS_POLICY_INDEX_PRIVATE_H
 
 #include "tiers/policy/branches.h"
 #include "tiers/policy/forest.h"
+#include "tiers/policy/least.h"
 #include "tiers/policy/shadow.h"
 
-#define KVI_INDEX_KEPT 6u /* of the cheapest leaves, from one victim to the next */
 #define KVI_INDEX_LEFT                                                                                       \
   256u /* chunks that were left behind; a ring, so the oldest is forgotten first, and found by the sample then */
 #define KVI_INDEX_TOKENS     256.0f /* of a chunk of which nobody said */
 #define KVI_INDEX_OF_PROGRAM 12u /* branches in a space; of more the one not used for longest is given up */
+#define KVI_INDEX_ENDS       64u
+#define KVI_INDEX_ENDED      UINT32_MAX /* the branch that used it last was closed */
 
 struct kvi_index_left {
   uint32_t chunks[KVI_INDEX_LEFT];
@@ -24,9 +26,23 @@ struct kvi_index {
   struct kvi_branches *branches;
   struct kvi_classes *classes;
   struct kvi_index_left left[2];
-  uint32_t kept[2][KVI_INDEX_KEPT], n_kept[2]; /* by group, of the order that is live */
+  struct kvi_least_kept kept[2]; /* leaves, by group, of the order that is live */
   struct kvi_shadow shadow;
   enum kvi_shadow_order live;
+  struct kvi_index_memory { /* over a medium; chunks 0: there is none */
+    uint64_t chunks;
+    double byte_s; /* from the medium; 0: not known */
+    struct kvi_shadow shadow;
+    enum kvi_shadow_order live;
+    uint32_t *users; /* by chunk: a tag (branches.h) of the branch that used it last; KVI_INDEX_ENDED */
+    uint32_t *warm, n_warm, branches; /* branches of which something may be in both */
+    struct kvi_least_kept kept;       /* of them */
+    uint32_t ended[KVI_INDEX_ENDS], first_ended,
+        n_ended; /* a ring: where what has ended ends; what it forgets is found as what nobody is known to need */
+    struct {
+      uint32_t branch, chunk;
+    } at; /* from that branch's end up to there nothing is in both; KVI_BRANCH_NONE */
+  } memory;
   struct kvi_index_tier {
     double price; /* of its victims, on average */
     uint64_t sought_ns;
@@ -78,13 +94,39 @@ void kvi_index_leaf_gone(struct kvi_index *index, uint32_t chunk);
 /* For the shadows: of a branch's n'th chunk; from the chunks behind the first `from` up to the to'th. */
 double kvi_index_branch_price(const void *index, const struct kvi_branch *branch, uint32_t n,
                               uint64_t now_ns);
-double kvi_index_branch_cost(const struct kvi_branch *branch, uint32_t from, uint32_t to);
+double kvi_index_branch_cost(const void *index, const struct kvi_branch *branch, uint32_t from, uint32_t to);
+/* How often a second it comes back, as far as that counts. */
+double kvi_index_branch_rate(const struct kvi_index *index, const struct kvi_branch *branch, uint64_t now_ns);
+/* The same of one of which nothing is known, since then; whose it is neither: the greediest tenant's, for all that is. */
+double kvi_index_unknown_rate(const struct kvi_index *index, uint64_t used_ns, uint64_t now_ns);
 
 /* The ops. */
 uint32_t kvi_index_victim(struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns);
 bool kvi_index_admits(struct kvi_policy *policy, enum kvi_policy_group group,
                       const struct kvi_policy_use *use, uint32_t n, uint64_t now_ns);
 void kvi_index_info(const struct kvi_policy *policy, uint32_t chunk, struct kvi_policy_info *info_p);
+
+/* ---- index_memory.c ---- */
+
+/* For so many chunks and branches. KVS_ERR_NOMEM: kvi_index_memory_end is to be called all the same. */
+kvs_status kvi_index_memory_start(struct kvi_index *index, uint32_t capacity, uint32_t branches);
+void kvi_index_memory_end(struct kvi_index *index);
+/* The branch uses all chunks up to its last; or, if it is the same request still, those that are new to it. */
+void kvi_index_memory_used(struct kvi_index *index, uint32_t branch, bool all);
+/* It is about to be removed; closed: it has ended, and with it what it alone used. */
+void kvi_index_memory_left(struct kvi_index *index, uint32_t branch, bool closed);
+/* It is about to be removed, or is in another group now. */
+void kvi_index_memory_gone(struct kvi_index *index, uint32_t chunk);
+void kvi_index_memory_moved(struct kvi_index *index, uint32_t chunk);
+
+/* For the shadow. */
+double kvi_index_memory_price(const void *index, const struct kvi_branch *branch, uint32_t n,
+                              uint64_t now_ns);
+double kvi_index_memory_cost(const void *index, const struct kvi_branch *branch, uint32_t from, uint32_t to);
+
+/* The ops. */
+uint32_t kvi_index_demotion(struct kvi_policy *policy, uint32_t one, double *price_p, uint64_t now_ns);
+void kvi_index_memory_told(struct kvi_policy *policy, uint64_t chunks, double byte_s);
 
 /* ---- index_waiters.c: the ops of these names ---- */
 

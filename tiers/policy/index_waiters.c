@@ -49,8 +49,9 @@ bool kvi_index_waiter(const struct kvi_policy *policy, uint32_t number, struct k
     return false;
   branch = kvi_branch(index->branches, number);
   age = kvi_index_seconds(branch->begins_ns, now_ns);
-  value = branch->n_chunks > 0 ? kvi_index_branch_cost(branch, branch->n_chunks - 1, branch->n_chunks) : 0;
-  group = branch->last == KVI_POLICY_NONE ? KVI_POLICY_MEMORY : policy->nodes[branch->last].group;
+  value =
+      branch->n_chunks > 0 ? kvi_index_branch_cost(index, branch, branch->n_chunks - 1, branch->n_chunks) : 0;
+  group = branch->last == KVI_POLICY_NONE ? KVI_POLICY_MEMORY : kvi_forest_side(policy, branch->last);
   *waiter_p = (struct kvi_policy_waiter){
       .program = branch->program,
       .last = branch->last,

@@ -6,9 +6,8 @@
  * it in its prefix chain, or KVI_POLICY_NONE. A parent may be named before it is resident itself (chunks of a chain may land in any
  * order): it counts its children from then on. The caller sees to it that links make no circle.
  *
- * A resident chunk is in one of two groups, by what losing it means to its tier: those whose bytes are in memory only, and those with a copy on a
- * medium. Each group has victims of its own; parents, children and holds are counted over both, so a chunk is a leaf only if none
- * continues it in any tier.
+ * A resident chunk is in one of three groups: its bytes are in memory only, on a medium only, or in both. To evict is to lose it: there are victims of those in memory only, and of those that have a copy on a medium. To demote is to
+ * drop from memory what both have. Parents, children and holds are counted over all groups, so a chunk is a leaf only if none continues it in any tier.
  *
  * The policy is the one place that remembers parents, children, holds and last use, so that the store does not keep them twice.
  */
@@ -23,9 +22,9 @@
 
 #define KVI_POLICY_NONE         UINT32_MAX
 #define KVI_POLICY_TENANTS_MAX  1025u /* numbers of tenants are below; 0: all that have none of their own */
-#define KVI_POLICY_CAPACITY_MAX 0x7ffffffeu /* handles: one bit of the word is the policy's own */
+#define KVI_POLICY_CAPACITY_MAX 0x3ffffffeu /* handles: two bits of the word are the policy's own */
 
-enum kvi_policy_group { KVI_POLICY_MEMORY = 0, KVI_POLICY_MEDIUM = 1 };
+enum kvi_policy_group { KVI_POLICY_MEMORY = 0, KVI_POLICY_MEDIUM = 1, KVI_POLICY_BOTH = 2 };
 
 struct kvi_policy;
 
@@ -150,10 +149,10 @@ struct kvi_policy_ops {
    * Returns a handle that was removed before and is free now, since this was the last of its children; KVI_POLICY_NONE: none.
    */
   uint32_t (*remove)(struct kvi_policy *policy, uint32_t handle);
-  /* It is of this group from now on. Ignored when not resident. O(log n). */
+  /* It is of this group from now on; both is told only to a policy with `demotion`, and is medium to others. Ignored when not resident. O(log n). */
   void (*move)(struct kvi_policy *policy, uint32_t handle, enum kvi_policy_group group);
-  /* The chunk of a group to evict next, without removing it: a leaf, not held. KVI_POLICY_NONE when there is none. O(log n) for each chunk
-   * that was used, moved or became one that may go since it was looked at last. */
+  /* The chunk to evict next, without removing it: a leaf, not held. Group memory: of those that are there only; medium: of all that have a copy there. KVI_POLICY_NONE when there is none. O(log n) for each
+   * chunk that was used, moved or became one that may go since it was looked at last. */
   uint32_t (*victim)(struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns);
   void (*info)(const struct kvi_policy *policy, uint32_t handle, struct kvi_policy_info *info_p);
 
@@ -180,6 +179,13 @@ struct kvi_policy_ops {
   /* The program has ended: what it alone has goes first. O(its branches). */
   bool (*close)(struct kvi_policy *policy, uint64_t program,
                 uint64_t now_ns); /* false: nothing was known of it */
+  /*
+   * The chunk of group both to demote next, be it a leaf or not, held or not; *price_p: what it saves to have it in memory, in seconds for each second and byte, negative while the policy goes by last use. `one` is
+   * a chunk of that group that the caller comes upon, each in its turn, or KVI_POLICY_NONE: chunks of which the policy knows no branch are found by that. May be it, or KVI_POLICY_NONE if there is none at all. NULL: by last use.
+   */
+  uint32_t (*demotion)(struct kvi_policy *policy, uint32_t one, double *price_p, uint64_t now_ns);
+  /* There is a medium below: memory holds about so many chunks, and a byte from there takes so long; 0: not known, as long as computing it. For `demotion`. NULL: it does not mind. */
+  void (*memory_told)(struct kvi_policy *policy, uint64_t chunks, double byte_s);
   /* For people. Waiters have numbers below waiters(); waiter: false: none has this one. O(1). */
   uint32_t (*waiters)(const struct kvi_policy *policy);
   bool (*waiter)(const struct kvi_policy *policy, uint32_t number, struct kvi_policy_waiter *waiter_p,

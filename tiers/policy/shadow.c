@@ -14,6 +14,17 @@
 #define FADE       (1 - 1.0 / 1024) /* for each return */
 #define JUDGED     64u              /* returns before anything is said */
 
+static uint32_t *length_of(const struct kvi_shadow *shadow, struct kvi_branch *branch,
+                           enum kvi_shadow_order order)
+{
+  return &branch->shadow[2 * shadow->tier + order];
+}
+
+static uint32_t length(const struct kvi_shadow *shadow, uint32_t branch, enum kvi_shadow_order order)
+{
+  return *length_of(shadow, kvi_branch(shadow->branches, branch), order);
+}
+
 void kvi_shadow_start(struct kvi_shadow *shadow)
 {
   shadow->oldest = KVI_BRANCH_NONE;
@@ -28,15 +39,17 @@ void kvi_shadow_full(struct kvi_shadow *shadow, uint64_t chunks)
 static void take(struct kvi_shadow *shadow, enum kvi_shadow_order order, struct kvi_branch *branch,
                  uint32_t n)
 {
-  shadow->taken[order] -= branch->shadow[order];
-  branch->shadow[order] = n;
+  uint32_t *own = length_of(shadow, branch, order);
+
+  shadow->taken[order] -= *own;
+  *own = n;
   shadow->taken[order] += n;
 }
 
 /* The first from here on that has something left. */
 static void oldest_from(struct kvi_shadow *shadow, uint32_t branch)
 {
-  while (branch != KVI_BRANCH_NONE && kvi_branch(shadow->branches, branch)->shadow[KVI_SHADOW_BY_USE] == 0)
+  while (branch != KVI_BRANCH_NONE && length(shadow, branch, KVI_SHADOW_BY_USE) == 0)
     branch = kvi_branches_newer(shadow->branches, branch);
   shadow->oldest = branch;
 }
@@ -56,8 +69,11 @@ void kvi_shadow_back(struct kvi_shadow *shadow, uint32_t branch, uint32_t common
   struct kvi_branch *own = kvi_branch(shadow->branches, branch);
   double paid[2], more;
 
-  for (uint32_t order = 0; order < 2; order++)
-    paid[order] = own->shadow[order] < common ? shadow->cost(own, own->shadow[order], common) : 0;
+  for (uint32_t order = 0; order < 2; order++) {
+    uint32_t n = length(shadow, branch, order);
+
+    paid[order] = n < common ? shadow->cost(shadow->ctx, own, n, common) : 0;
+  }
   more = paid[KVI_SHADOW_BY_PRICE] - paid[KVI_SHADOW_BY_USE];
   shadow->judged++;
   shadow->victims = 0;
@@ -77,64 +93,48 @@ static void shorten_oldest(struct kvi_shadow *shadow)
 {
   struct kvi_branch *own = kvi_branch(shadow->branches, shadow->oldest);
   uint64_t over = shadow->taken[KVI_SHADOW_BY_USE] - shadow->room;
-  uint32_t n = own->shadow[KVI_SHADOW_BY_USE];
+  uint32_t n = length(shadow, shadow->oldest, KVI_SHADOW_BY_USE);
 
   take(shadow, KVI_SHADOW_BY_USE, own, over < n ? n - (uint32_t)over : 0);
-  if (own->shadow[KVI_SHADOW_BY_USE] == 0)
+  if (length(shadow, shadow->oldest, KVI_SHADOW_BY_USE) == 0)
     oldest_from(shadow, shadow->oldest);
 }
 
-struct candidate {
-  uint32_t branch;
-  double price;
-};
-
-static void look_at(struct kvi_shadow *shadow, struct candidate *candidates, uint32_t *n_p, uint32_t branch,
+static void look_at(const struct kvi_shadow *shadow, struct kvi_least *least, uint32_t branch,
                     uint64_t now_ns)
 {
-  const struct kvi_branch *own = kvi_branch(shadow->branches, branch);
-  uint32_t n = own->shadow[KVI_SHADOW_BY_PRICE], at = *n_p;
-  double price;
+  uint32_t n = length(shadow, branch, KVI_SHADOW_BY_PRICE);
 
-  if (n == 0)
-    return;
-  for (uint32_t i = 0; i < *n_p; i++)
-    if (candidates[i].branch == branch)
-      return;
-  price = shadow->price(shadow->ctx, own, n, now_ns);
-  if (at == KVI_SHADOW_KEPT && price >= candidates[--at].price)
-    return;
-  for (; at > 0 && candidates[at - 1].price > price; at--)
-    candidates[at] = candidates[at - 1];
-  candidates[at] = (struct candidate){.branch = branch, .price = price};
-  *n_p += *n_p < KVI_SHADOW_KEPT;
+  if (n > 0)
+    kvi_least_add(least,
+                  (struct kvi_least_one){
+                      .number = branch,
+                      .rank = shadow->price(shadow->ctx, kvi_branch(shadow->branches, branch), n, now_ns)});
 }
 
 /* False: none was found that has anything. */
 static bool shorten_cheapest(struct kvi_shadow *shadow, uint64_t now_ns)
 {
-  struct candidate candidates[KVI_SHADOW_KEPT];
-  uint32_t n = 0, places = kvi_branches_places(shadow->branches), found = 0;
+  struct kvi_least least = {.n = 0};
+  uint32_t places = kvi_branches_places(shadow->branches), found = 0;
   struct kvi_branch *own;
   uint64_t over;
   uint32_t left;
 
-  for (uint32_t i = 0; i < shadow->n_kept; i++)
-    look_at(shadow, candidates, &n, shadow->kept[i], now_ns);
+  for (uint32_t i = 0; i < shadow->kept.n; i++)
+    look_at(shadow, &least, shadow->kept.numbers[i], now_ns);
   for (uint32_t i = 0; i < TRIES && found < SAMPLE; i++) {
     uint32_t branch = places <= TRIES ? i % places : (uint32_t)(kvi_splitmix64(&shadow->random) % places);
 
-    found += kvi_branch(shadow->branches, branch)->shadow[KVI_SHADOW_BY_PRICE] > 0;
-    look_at(shadow, candidates, &n, branch, now_ns);
+    found += length(shadow, branch, KVI_SHADOW_BY_PRICE) > 0;
+    look_at(shadow, &least, branch, now_ns);
   }
-  shadow->n_kept = n;
-  for (uint32_t i = 0; i < n; i++)
-    shadow->kept[i] = candidates[i].branch;
-  if (n == 0)
+  kvi_least_keep(&least, &shadow->kept);
+  if (least.n == 0)
     return false;
-  own = kvi_branch(shadow->branches, candidates[0].branch);
+  own = kvi_branch(shadow->branches, least.ones[0].number);
   over = (shadow->taken[KVI_SHADOW_BY_PRICE] - shadow->room) / STEPS_PART + 1;
-  left = own->shadow[KVI_SHADOW_BY_PRICE];
+  left = length(shadow, least.ones[0].number, KVI_SHADOW_BY_PRICE);
   take(shadow, KVI_SHADOW_BY_PRICE, own, over < left ? left - (uint32_t)over : 0);
   return true;
 }

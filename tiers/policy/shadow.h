@@ -8,8 +8,7 @@
 #define KVASIR_TIERS_POLICY_SHADOW_H
 
 #include "tiers/policy/branches.h"
-
-#define KVI_SHADOW_KEPT 6u
+#include "tiers/policy/least.h"
 
 enum kvi_shadow_order { KVI_SHADOW_BY_USE = 0, KVI_SHADOW_BY_PRICE };
 
@@ -17,19 +16,21 @@ struct kvi_shadow {
   struct kvi_branches *branches;
   /* What the n'th chunk of a branch is worth now, and what it costs to compute again those behind the first `from` up to the to'th. */
   double (*price)(const void *ctx, const struct kvi_branch *branch, uint32_t n, uint64_t now_ns);
-  double (*cost)(const struct kvi_branch *branch, uint32_t from, uint32_t to);
+  double (*cost)(const void *ctx, const struct kvi_branch *branch, uint32_t from, uint32_t to);
   const void *ctx;
+
+  uint32_t tier; /* 0 or 1: which of a branch's lengths are its own */
 
   uint64_t room, taken[2]; /* chunks; room 0: it was never full */
   double lost,
       lost_squares; /* what price has paid more than last use, and its squares: sums over returns that fade */
   uint32_t oldest;  /* of those that have something left by use; KVI_BRANCH_NONE: none has */
-  uint32_t kept[KVI_SHADOW_KEPT], n_kept;
+  struct kvi_least_kept kept;
   uint64_t random;
   uint64_t judged, victims; /* returns; victims since the last one */
 };
 
-/* branches, price, cost and ctx are set, the rest is zero. */
+/* branches, price, cost, ctx and tier are set, the rest is zero. */
 void kvi_shadow_start(struct kvi_shadow *shadow);
 /* The real cache is full, with so many chunks. */
 void kvi_shadow_full(struct kvi_shadow *shadow, uint64_t chunks);

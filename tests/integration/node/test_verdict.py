@@ -22,7 +22,7 @@ SSD = '{tier="ssd"}'
 
 class Verdict(NodeTest):
     def serve(self):
-        self.served = self.node(dram__size="4MiB", chunk__max_size="1MiB", ssd__log_file_size="2MiB", ssd__size="64MiB",
+        self.served = self.node(store__policy="lru", dram__size="4MiB", chunk__max_size="1MiB", ssd__log_file_size="2MiB", ssd__size="64MiB",
                                 ssd__test_fault=f"delay:read:{DELAY_US // 1000}ms")
         self.served.settings["ssd.paths"] = os.path.join(self.served.folder, "ssd")
         self.served.start()

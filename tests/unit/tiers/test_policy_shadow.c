@@ -24,10 +24,11 @@ static double price_of(const void *ctx, const struct kvi_branch *branch, uint32_
   return (double)branch->program + n / 1000.0;
 }
 
-static double cost_of(const struct kvi_branch *branch, uint32_t from, uint32_t to)
+static double cost_of(const void *ctx, const struct kvi_branch *branch, uint32_t from, uint32_t to)
 {
   double sum = 0;
 
+  (void)ctx;
   (void)branch;
   for (uint32_t n = from + 1; n <= to; n++)
     sum += 1 + n / 100.0;

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "memory_medium.h"
+#include "store_waiting.h"
 #include "tiers/hint.h"
 #include "tiers/policy/prefill.h"
 
@@ -15,7 +17,8 @@
 
 struct world {
   struct kvi_store *store;
-  const char *tenant; /* who does what is done */
+  struct memory_medium *medium; /* NULL: none */
+  const char *tenant;           /* who does what is done */
   uint8_t space[KVS_DIGEST_SIZE];
   uint64_t now;
 };
@@ -27,7 +30,7 @@ static uint64_t clock_of(void *ctx)
 
 static const struct kvi_tenant_config tenants[] = {{.name = TENANT}, {.name = LOUD}};
 
-static struct world *world_new(const char *policy)
+static struct world *world_new(const char *policy, struct memory_medium *medium)
 {
   struct world *world = calloc(1, sizeof(*world));
   struct kvi_store_config config = {.dram_bytes = (uint64_t)ROOM * PAGE,
@@ -37,7 +40,10 @@ static struct world *world_new(const char *policy)
                                     .tenants = tenants,
                                     .n_tenants = 2,
                                     .policy_clock = clock_of,
-                                    .policy_clock_ctx = world};
+                                    .policy_clock_ctx = world,
+                                    .medium = medium ? &medium->medium : NULL,
+                                    .dram_high_mark = 90,
+                                    .dram_low_mark = 70};
   kvs_space_desc desc = testing_space("programs", KEY_BYTES);
 
   world->now = 1000 * SECOND;
@@ -45,6 +51,7 @@ static struct world *world_new(const char *policy)
   testing_space_open(world->store, TENANT, &desc, world->space);
   testing_space_open(world->store, LOUD, &desc, world->space);
   world->tenant = TENANT;
+  world->medium = medium;
   return world;
 }
 
@@ -56,7 +63,13 @@ static void world_end(struct world *world)
 
 static int setup(void **state)
 {
-  *state = world_new("index");
+  *state = world_new("index", NULL);
+  return 0;
+}
+
+static int setup_below(void **state)
+{
+  *state = world_new("index", memory_medium_create(false));
   return 0;
 }
 
@@ -321,7 +334,7 @@ static void with_each_policy(void **state)
 
   (void)state;
   for (size_t i = 0; kvi_policy_at(i); i++) {
-    struct world *world = world_new(kvi_policy_at(i)->name);
+    struct world *world = world_new(kvi_policy_at(i)->name, NULL);
 
     kvi_rand_seed(&rand, i);
     for (uint32_t step = 0; step < 400; step++, world->now += SECOND / 2) {
@@ -352,7 +365,7 @@ static void pinned_for_two_seconds(void **state)
 
   (void)state;
   for (uint64_t away_s = 1; away_s <= 3; away_s += 2) {
-    struct world *world = world_new("fixed-ttl");
+    struct world *world = world_new("fixed-ttl", NULL);
 
     prompt(world, 3, 15);
     assert_int_equal(hint(world, "three", 3, 15, &waits), KVI_HINT_ACCEPTED);
@@ -423,6 +436,58 @@ static void costs_are_of_all_ranks(void **state)
   assert_true(fabs(values[0] / values[1] / 4 - 1) < 1e-3);
 }
 
+/* Chunks of the chain that are in memory. */
+static uint32_t in_memory(struct world *world, uint32_t chain)
+{
+  uint8_t keys[ROOM * KEY_BYTES], tiers[ROOM] = {0};
+  const uint8_t *space = world->space;
+  struct kvi_store_lookup query = {.tenant = world->tenant,
+                                   .owner = 1,
+                                   .spaces = &space,
+                                   .n_spaces = 1,
+                                   .keys = keys,
+                                   .key_length = KEY_BYTES,
+                                   .n_keys = ROOM,
+                                   .peek = true};
+  struct kvi_store_lookup_result result = {.tiers = tiers};
+  uint32_t n = 0;
+
+  for (uint32_t i = 0; i < ROOM; i++)
+    key_of(chain, i, keys + (size_t)i * KEY_BYTES);
+  assert_int_equal(kvi_store_lookup(world->store, &query, &result), KVS_OK);
+  for (uint32_t i = 0; i < result.prefix; i++)
+    n += tiers[i] == KVI_TIER_DRAM;
+  return n;
+}
+
+/* Over a medium nothing is lost, and who is soon back stays in memory, though used before. Who has ended leaves it before all others. */
+static void out_of_memory(void **state)
+{
+  const struct kvi_program_hint quick = {.wait_kind = KVI_WAIT_TOOL, .tool = "grep"},
+                                slow = {.wait_kind = KVI_WAIT_TOOL, .tool = "pytest"}, ends = {.close = true};
+  struct world *world = *state;
+
+  learn(world, "one", 1, "grep", 2);
+  learn(world, "two", 2, "pytest", 1000);
+  prompt(world, 3, 6);
+  assert_int_equal(hint(world, "three", 3, 6, &quick), KVI_HINT_ACCEPTED);
+  prompt(world, 4, 6);
+  assert_int_equal(hint(world, "four", 4, 6, &slow), KVI_HINT_ACCEPTED);
+  prompt(world, 5, 6);
+  assert_int_equal(hint(world, "five", 5, 6, &quick), KVI_HINT_ACCEPTED);
+  assert_int_equal(hint(world, "five", 0, 0, &ends), KVI_HINT_ACCEPTED);
+  memory_settle(world->medium); /* all of it is on the medium, too */
+  world->now += SECOND / 2;
+  for (uint32_t i = 0; i < 4; i++) {
+    prompt(world, 6 + i, 7);
+    memory_settle(world->medium);
+  }
+  assert_int_equal(there(world, 3) + there(world, 4) + there(world, 5), 18);
+  AWAIT(in_memory(world, 5) == 0);
+  AWAIT(in_memory(world, 4) < 6);
+  assert_int_equal(in_memory(world, 3), 6);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -438,6 +503,7 @@ int main(void)
       cmocka_unit_test(pinned_for_two_seconds),
       cmocka_unit_test_setup_teardown(costs_are_measured, setup, teardown),
       cmocka_unit_test_setup_teardown(costs_are_of_all_ranks, setup, teardown),
+      cmocka_unit_test_setup_teardown(out_of_memory, setup_below, teardown),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

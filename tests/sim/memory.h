@@ -1,0 +1,34 @@
+/*
+ * tests/sim/memory.h: memory over a medium that has all that is cached: what of it is in memory as well, and how much has to be brought from below.
+ *
+ * What a request uses is in memory afterwards; what is in memory too much leaves it, as in the store (tiers/clean.c): what was not used for longest, or what the order says.
+ */
+#ifndef KVASIR_SIM_MEMORY_H
+#define KVASIR_SIM_MEMORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <kvasir/status.h>
+
+#include "tests/sim/order.h"
+
+struct sim_memory {
+  uint32_t capacity, used; /* chunks */
+  uint32_t *next, *prev;   /* by chunk; prev of one that is not in memory: SIM_MEMORY_OUT */
+  uint32_t first, last;
+  uint64_t loaded; /* chunks, brought from below */
+};
+
+#define SIM_MEMORY_OUT (UINT32_MAX - 1)
+
+/* KVS_ERR_NOMEM. */
+kvs_status sim_memory_create(uint32_t n_chunks, uint32_t capacity, struct sim_memory *memory);
+void sim_memory_destroy(struct sim_memory *memory); /* all 0 is fine */
+/* It is used; fresh: computed just now, else it is brought from below if it is not in memory. */
+void sim_memory_use(struct sim_memory *memory, struct sim_order *order, uint32_t chunk, bool fresh);
+/* It is nowhere any more. */
+void sim_memory_drop(struct sim_memory *memory, uint32_t chunk);
+void sim_memory_fit(struct sim_memory *memory, struct sim_order *order, uint64_t now_ns);
+
+#endif

@@ -1,0 +1,231 @@
+/*
+ * Who leaves memory for below, under the policy "index": whose chunks would save the least time by being in memory, from the end of what is theirs alone; what others need too, and what
+ * nobody is known to need, when it is shown.
+ */
+#include "policy_testing.h"
+
+#include "base/rand.h"
+#include "tiers/policy/branches.h"
+
+#define BYTE_S 1e-4 /* from below: less than to compute it */
+
+static void to_both(struct world *world, uint32_t first, uint32_t n)
+{
+  for (uint32_t i = first; i < first + n; i++)
+    ops->move(world->policy, i, KVI_POLICY_BOTH);
+}
+
+/* What leaves memory next, and leaves it. */
+static uint32_t demote(struct world *world, uint32_t one)
+{
+  double price;
+  uint32_t chunk = ops->demotion(world->policy, one, &price, world->now);
+
+  if (chunk != KVI_POLICY_NONE)
+    ops->move(world->policy, chunk, KVI_POLICY_MEDIUM);
+  return chunk;
+}
+
+static void below_is_known(struct world *world)
+{
+  ops->memory_told(world->policy, CAPACITY, BYTE_S);
+}
+
+/* A chain of n chunks, in both, on which the program waits. Returns its last. */
+static uint32_t waits_on(struct world *world, uint64_t program, uint32_t parent, uint32_t depth, uint32_t n,
+                         enum kvi_wait_kind kind)
+{
+  uint32_t first = world->fresh, last = chain(world, parent, n);
+
+  to_both(world, first, n);
+  wait_at(world, program, last, depth + n, kind, 0, 0);
+  return last;
+}
+
+static void known_waits(struct world *world)
+{
+  below_is_known(world);
+  learn(world, 90, KVI_WAIT_TOOL, 2, 40, 0, 0);
+  learn(world, 91, KVI_WAIT_HUMAN, 3000, 40, 0, 0);
+}
+
+/* Who is long away goes before who is soon back, though used later; all of it, from the end. */
+static void slow_before_quick(void **state)
+{
+  struct world *world = *state;
+  uint32_t quick, slow;
+
+  known_waits(world);
+  quick = waits_on(world, 1, KVI_POLICY_NONE, 0, 5, KVI_WAIT_TOOL);
+  world->now += SECOND / 2;
+  slow = waits_on(world, 2, KVI_POLICY_NONE, 0, 5, KVI_WAIT_HUMAN);
+  for (uint32_t i = 0; i < 5; i++)
+    assert_int_equal(demote(world, KVI_POLICY_NONE), slow - i);
+  for (uint32_t i = 0; i < 5; i++)
+    assert_int_equal(demote(world, KVI_POLICY_NONE), quick - i);
+  assert_int_equal(demote(world, KVI_POLICY_NONE), KVI_POLICY_NONE);
+}
+
+static void what_is_closed_goes_first(void **state)
+{
+  struct world *world = *state;
+  uint32_t slow, closed, other;
+
+  known_waits(world);
+  slow = waits_on(world, 1, KVI_POLICY_NONE, 0, 3, KVI_WAIT_HUMAN);
+  closed = waits_on(world, 2, KVI_POLICY_NONE, 0, 3, KVI_WAIT_TOOL);
+  assert_true(ops->close(world->policy, 2, world->now));
+  other = waits_on(world, 3, KVI_POLICY_NONE, 0, 3, KVI_WAIT_TOOL);
+  for (uint32_t i = 0; i < 3; i++)
+    assert_int_equal(demote(world, other), closed - i);
+  assert_int_equal(demote(world, other), slow);
+}
+
+/* What two continue stays until it has its turn itself. */
+static void what_is_shared_stays(void **state)
+{
+  struct world *world = *state;
+  uint32_t trunk, a, b;
+
+  known_waits(world);
+  trunk = waits_on(world, 1, KVI_POLICY_NONE, 0, 3, KVI_WAIT_TOOL);
+  a = waits_on(world, 1, trunk, 3, 2, KVI_WAIT_TOOL);
+  b = waits_on(world, 2, trunk, 3, 2, KVI_WAIT_HUMAN);
+  assert_int_equal(demote(world, KVI_POLICY_NONE), b);
+  assert_int_equal(demote(world, KVI_POLICY_NONE), b - 1);
+  assert_int_equal(demote(world, KVI_POLICY_NONE), a);
+  assert_int_equal(demote(world, KVI_POLICY_NONE), a - 1);
+  assert_int_equal(demote(world, KVI_POLICY_NONE), KVI_POLICY_NONE);
+  assert_int_equal(demote(world, trunk), trunk);
+}
+
+/* Of whom nothing is in memory any more is asked for nothing, until something is. */
+static void what_comes_back_is_found(void **state)
+{
+  struct world *world = *state;
+  uint32_t last;
+
+  known_waits(world);
+  last = waits_on(world, 1, KVI_POLICY_NONE, 0, 3, KVI_WAIT_TOOL);
+  for (uint32_t i = 0; i < 3; i++)
+    assert_int_equal(demote(world, KVI_POLICY_NONE), last - i);
+  assert_int_equal(demote(world, KVI_POLICY_NONE), KVI_POLICY_NONE);
+  ops->move(world->policy, last - 1, KVI_POLICY_BOTH); /* fetched */
+  assert_int_equal(demote(world, KVI_POLICY_NONE), last - 1);
+  assert_int_equal(demote(world, KVI_POLICY_NONE), KVI_POLICY_NONE);
+}
+
+/* Chunks of which nobody said anything are worth the less, the longer they were not used. */
+static void nobodys(void **state)
+{
+  struct world *world = *state;
+  uint32_t old, quick;
+
+  known_waits(world);
+  old = chain(world, KVI_POLICY_NONE, 1);
+  to_both(world, old, 1);
+  world->now += 100000 * SECOND;
+  quick = waits_on(world, 1, KVI_POLICY_NONE, 0, 2, KVI_WAIT_TOOL);
+  assert_int_equal(demote(world, old), old);
+  assert_int_equal(demote(world, KVI_POLICY_NONE), quick);
+}
+
+/* Without a medium that was told of nothing is known of users, and what is shown goes. */
+static void not_told(void **state)
+{
+  struct world *world = *state;
+  uint32_t last = waits_on(world, 1, KVI_POLICY_NONE, 0, 2, KVI_WAIT_TOOL);
+  double price;
+
+  assert_int_equal(ops->demotion(world->policy, last, &price, world->now), last);
+  assert_int_equal(ops->demotion(world->policy, KVI_POLICY_NONE, &price, world->now), KVI_POLICY_NONE);
+}
+
+/* What is said to leave memory is in both, whatever happens; and if anything is, and all are shown in turn, something does. */
+static void at_random(void **state)
+{
+  enum { CHAINS = 30, LONG = 12 };
+  struct world *world = *state;
+  enum kvi_policy_group groups[CHAINS * LONG];
+  uint32_t lengths[CHAINS] = {0};
+  kvi_rand rand;
+
+  kvi_rand_seed(&rand, 7);
+  for (uint32_t step = 0; step < 60000; step++) {
+    uint32_t which = (uint32_t)(kvi_rand_next(&rand) % CHAINS), first = which * LONG,
+             what = (uint32_t)(kvi_rand_next(&rand) % 8), n = lengths[which];
+
+    world->now += SECOND / 3;
+    if (step % 100 == 0)
+      ops->memory_told(world->policy, 64, BYTE_S);
+    if (what < 2 && n < LONG) {
+      const struct kvi_policy_chunk chunk = {.parent = n > 0 ? first + n - 1 : KVI_POLICY_NONE, .bytes = 1};
+
+      ops->insert(world->policy, first + n, &chunk, world->now);
+      groups[first + n] = KVI_POLICY_MEMORY;
+      lengths[which]++;
+    } else if (what == 2 && n > 0) {
+      wait_at(world, 1 + which, first + n - 1, n, step & 1 ? KVI_WAIT_TOOL : KVI_WAIT_HUMAN, 0, 0);
+    } else if (what == 3 && n > 0) {
+      (void)ops->remove(world->policy, first + n - 1);
+      lengths[which]--;
+    } else if (what == 4) {
+      ops->close(world->policy, 1 + which, world->now);
+    } else if (what < 7 && n > 0) {
+      uint32_t one = first + (uint32_t)(kvi_rand_next(&rand) % n);
+      enum kvi_policy_group group = (enum kvi_policy_group)(kvi_rand_next(&rand) % 3);
+
+      ops->move(world->policy, one, group);
+      groups[one] = group;
+    } else if (n > 0) {
+      uint32_t one = first + (uint32_t)(kvi_rand_next(&rand) % n), shown, chunk;
+      double price;
+
+      shown = groups[one] == KVI_POLICY_BOTH ? one : KVI_POLICY_NONE;
+      chunk = ops->demotion(world->policy, shown, &price, world->now);
+      assert_true(shown == KVI_POLICY_NONE || chunk != KVI_POLICY_NONE);
+      if (chunk == KVI_POLICY_NONE)
+        continue;
+      assert_true(chunk % LONG < lengths[chunk / LONG]);
+      assert_int_equal(groups[chunk], KVI_POLICY_BOTH);
+      ops->move(world->policy, chunk, KVI_POLICY_MEDIUM);
+      groups[chunk] = KVI_POLICY_MEDIUM;
+    }
+  }
+}
+
+/* A branch's tag is no other's, when its number is given to another. */
+static void tags(void **state)
+{
+  struct kvi_branches *branches;
+  uint32_t branch, tag;
+
+  (void)state;
+  assert_int_equal(kvi_branches_create(4, &branches), KVS_OK);
+  assert_int_equal(kvi_branches_of_tag(branches, 0), KVI_BRANCH_NONE);
+  branch = kvi_branches_add(branches, 1, 7);
+  tag = kvi_branches_tag(branches, branch);
+  assert_int_not_equal(tag, 0);
+  assert_int_equal(kvi_branches_of_tag(branches, tag), branch);
+  kvi_branches_remove(branches, branch);
+  assert_int_equal(kvi_branches_of_tag(branches, tag), KVI_BRANCH_NONE);
+  assert_int_equal(kvi_branches_add(branches, 2, 7), branch);
+  assert_int_equal(kvi_branches_of_tag(branches, tag), KVI_BRANCH_NONE);
+  kvi_branches_destroy(branches);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(slow_before_quick, setup, teardown),
+      cmocka_unit_test_setup_teardown(what_is_closed_goes_first, setup, teardown),
+      cmocka_unit_test_setup_teardown(what_is_shared_stays, setup, teardown),
+      cmocka_unit_test_setup_teardown(what_comes_back_is_found, setup, teardown),
+      cmocka_unit_test_setup_teardown(nobodys, setup, teardown),
+      cmocka_unit_test_setup_teardown(not_told, setup, teardown),
+      cmocka_unit_test_setup_teardown(at_random, setup, teardown),
+      cmocka_unit_test(tags),
+  };
+
+  return cmocka_run_group_tests_name("tiers/policy memory", tests, NULL, NULL);
+}

@@ -1,0 +1,270 @@
+/*
+ * tiers/policy/index_memory.c: what it is worth that memory has what a medium has too. All of a chain is read when it is used, so each chunk of it saves as much, whatever its place: the time that it
+ * takes from the medium, or to compute it where that is less; as often as its branch comes back. Whose chunk it is is kept by chunk, since it may be no branch's last.
+ */
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/rand.h"
+#include "tiers/policy/index_private.h"
+
+#define SAMPLE     4u
+#define TRIES      4u   /* branches, of which nothing is in both any more */
+#define STEPS_MOST 256u /* chunks that are looked at, for one that leaves memory */
+
+/* Seconds, for one more or less of the branch's chunks. */
+static double value_s(const struct kvi_index *index, const struct kvi_branch *branch, uint32_t n)
+{
+  double computed = kvi_index_branch_cost(index, branch, n > 0 ? n - 1 : 0, n);
+
+  return index->memory.byte_s > 0 ? fmin(computed, branch->chunk_bytes * index->memory.byte_s) : computed;
+}
+
+double kvi_index_memory_price(const void *ctx, const struct kvi_branch *branch, uint32_t n, uint64_t now_ns)
+{
+  return kvi_index_branch_rate(ctx, branch, now_ns) * value_s(ctx, branch, n) / branch->chunk_bytes;
+}
+
+double kvi_index_memory_cost(const void *ctx, const struct kvi_branch *branch, uint32_t from, uint32_t to)
+{
+  const struct kvi_index *index = ctx;
+  double computed = kvi_index_branch_cost(index, branch, from, to);
+
+  return index->memory.byte_s > 0
+             ? fmin(computed, (double)(to - from) * branch->chunk_bytes * index->memory.byte_s)
+             : computed;
+}
+
+/* ---- whose chunks are in memory ---- */
+
+kvs_status kvi_index_memory_start(struct kvi_index *index, uint32_t capacity, uint32_t branches)
+{
+  struct kvi_index_memory *memory = &index->memory;
+
+  memory->branches = branches;
+  memory->users = calloc(capacity, sizeof(*memory->users));
+  memory->warm = calloc(branches, sizeof(*memory->warm));
+  memory->at.branch = KVI_BRANCH_NONE;
+  return memory->users && memory->warm ? KVS_OK : KVS_ERR_NOMEM;
+}
+
+void kvi_index_memory_end(struct kvi_index *index)
+{
+  free(index->memory.users);
+  free(index->memory.warm);
+}
+
+static void warm(struct kvi_index *index, uint32_t branch)
+{
+  struct kvi_index_memory *memory = &index->memory;
+  struct kvi_branch *own = kvi_branch(index->branches, branch);
+
+  if (own->warm != KVI_BRANCH_NONE)
+    return;
+  own->warm = memory->n_warm;
+  memory->warm[memory->n_warm++] = branch;
+}
+
+static void cool(struct kvi_index *index, uint32_t branch)
+{
+  struct kvi_index_memory *memory = &index->memory;
+  struct kvi_branch *own = kvi_branch(index->branches, branch);
+  uint32_t last;
+
+  if (memory->at.branch == branch)
+    memory->at.branch = KVI_BRANCH_NONE;
+  if (own->warm == KVI_BRANCH_NONE)
+    return;
+  last = memory->warm[--memory->n_warm];
+  memory->warm[own->warm] = last;
+  kvi_branch(index->branches, last)->warm = own->warm;
+  own->warm = KVI_BRANCH_NONE;
+}
+
+void kvi_index_memory_used(struct kvi_index *index, uint32_t branch, bool all)
+{
+  uint32_t tag = kvi_branches_tag(index->branches, branch);
+
+  if (index->memory.chunks == 0)
+    return;
+  for (uint32_t chunk = kvi_branch(index->branches, branch)->last;
+       chunk != KVI_POLICY_NONE && (all || index->memory.users[chunk] != tag);
+       chunk = kvi_forest_parent(&index->forest, chunk))
+    index->memory.users[chunk] = tag;
+  if (index->memory.at.branch == branch)
+    index->memory.at.branch = KVI_BRANCH_NONE;
+  warm(index, branch);
+}
+
+/* Do others need it than those who end there? */
+static bool is_shared(const struct kvi_index *index, uint32_t chunk, bool is_last)
+{
+  struct kvi_policy_info info;
+
+  kvi_forest_info(&index->forest, chunk, &info);
+  return info.children > (is_last ? 0 : 1) ||
+         (!is_last && kvi_branches_at(index->branches, chunk) != KVI_BRANCH_NONE);
+}
+
+static void ended_add(struct kvi_index_memory *memory, uint32_t chunk)
+{
+  if (memory->n_ended == KVI_INDEX_ENDS) {
+    memory->first_ended = (memory->first_ended + 1) % KVI_INDEX_ENDS;
+    memory->n_ended--;
+  }
+  memory->ended[(memory->first_ended + memory->n_ended++) % KVI_INDEX_ENDS] = chunk;
+}
+
+void kvi_index_memory_left(struct kvi_index *index, uint32_t branch, bool closed)
+{
+  uint32_t tag = kvi_branches_tag(index->branches, branch), last = kvi_branch(index->branches, branch)->last;
+
+  cool(index, branch);
+  for (uint32_t chunk = last; closed && chunk != KVI_POLICY_NONE && index->memory.users[chunk] == tag &&
+                              !is_shared(index, chunk, chunk == last);
+       chunk = kvi_forest_parent(&index->forest, chunk))
+    index->memory.users[chunk] = KVI_INDEX_ENDED;
+  if (last != KVI_POLICY_NONE && index->memory.users[last] == KVI_INDEX_ENDED)
+    ended_add(&index->memory, last);
+}
+
+void kvi_index_memory_gone(struct kvi_index *index, uint32_t chunk)
+{
+  index->memory.users[chunk] = 0;
+  if (index->memory.at.chunk == chunk)
+    index->memory.at.branch = KVI_BRANCH_NONE;
+}
+
+void kvi_index_memory_moved(struct kvi_index *index, uint32_t chunk)
+{
+  uint32_t branch = kvi_branches_of_tag(index->branches, index->memory.users[chunk]);
+
+  if (branch == KVI_BRANCH_NONE || index->forest.nodes[chunk].group != KVI_POLICY_BOTH)
+    return;
+  if (index->memory.at.branch == branch)
+    index->memory.at.branch = KVI_BRANCH_NONE;
+  warm(index, branch);
+}
+
+/* ---- what leaves memory ---- */
+
+static struct kvi_least_one branch_rank(const struct kvi_index *index, uint32_t branch, uint64_t now_ns)
+{
+  const struct kvi_branch *own = kvi_branch(index->branches, branch);
+
+  return (struct kvi_least_one){.number = branch,
+                                .tie = own->used_ns,
+                                .rank = index->memory.live == KVI_SHADOW_BY_PRICE
+                                            ? kvi_index_memory_price(index, own, own->n_chunks, now_ns)
+                                            : (double)own->used_ns};
+}
+
+/* Of a chunk by itself: its last user's, if that is known. */
+static double chunk_rank(const struct kvi_index *index, uint32_t chunk, uint64_t now_ns)
+{
+  uint32_t tag = index->memory.users[chunk], branch = kvi_branches_of_tag(index->branches, tag);
+  uint64_t used_ns = kvi_forest_used_ns(&index->forest, chunk);
+  double byte_s =
+      index->memory.byte_s > 0 ? fmin(index->first_value, index->memory.byte_s) : index->first_value;
+
+  if (tag == KVI_INDEX_ENDED)
+    return 0;
+  if (branch != KVI_BRANCH_NONE)
+    return branch_rank(index, branch, now_ns).rank;
+  return index->memory.live == KVI_SHADOW_BY_PRICE ? byte_s * kvi_index_unknown_rate(index, used_ns, now_ns)
+                                                   : (double)used_ns;
+}
+
+/* The branch of which memory should have the least; KVI_BRANCH_NONE. */
+static uint32_t least_branch(struct kvi_index *index, uint64_t now_ns)
+{
+  struct kvi_index_memory *memory = &index->memory;
+  struct kvi_least least = {.n = 0};
+
+  for (uint32_t i = 0; i < memory->kept.n; i++)
+    if (kvi_branches_is_used(index->branches, memory->kept.numbers[i]) &&
+        kvi_branch(index->branches, memory->kept.numbers[i])->warm != KVI_BRANCH_NONE)
+      kvi_least_add(&least, branch_rank(index, memory->kept.numbers[i], now_ns));
+  for (uint32_t i = 0; i < (memory->n_warm < SAMPLE ? memory->n_warm : SAMPLE); i++) {
+    uint32_t at = memory->n_warm <= SAMPLE ? i : (uint32_t)(kvi_splitmix64(&index->random) % memory->n_warm);
+
+    kvi_least_add(&least, branch_rank(index, memory->warm[at], now_ns));
+  }
+  kvi_least_keep(&least, &memory->kept);
+  return least.n > 0 ? least.ones[0].number : KVI_BRANCH_NONE;
+}
+
+/* The last of its own chunks that both have. KVI_POLICY_NONE: it has none, and is cold; or so many were looked at that it has to wait. */
+static uint32_t last_in_both(struct kvi_index *index, uint32_t branch, uint32_t *steps)
+{
+  struct kvi_index_memory *memory = &index->memory;
+  uint32_t tag = kvi_branches_tag(index->branches, branch), last = kvi_branch(index->branches, branch)->last,
+           chunk = memory->at.branch == branch ? memory->at.chunk : last;
+
+  for (; chunk != KVI_POLICY_NONE && memory->users[chunk] == tag && !is_shared(index, chunk, chunk == last);
+       chunk = kvi_forest_parent(&index->forest, chunk)) {
+    memory->at.branch = branch;
+    memory->at.chunk = chunk;
+    if (index->forest.nodes[chunk].group == KVI_POLICY_BOTH)
+      return chunk;
+    if ((*steps)-- == 0)
+      return KVI_POLICY_NONE;
+  }
+  cool(index, branch);
+  return KVI_POLICY_NONE;
+}
+
+/* The last chunk that both have of what has ended. */
+static uint32_t ended_in_both(struct kvi_index *index, uint32_t *steps)
+{
+  struct kvi_index_memory *memory = &index->memory;
+
+  while (memory->n_ended > 0 && *steps > 0) {
+    uint32_t *chunk = &memory->ended[memory->first_ended];
+
+    (*steps)--;
+    if (*chunk == KVI_POLICY_NONE || memory->users[*chunk] != KVI_INDEX_ENDED) {
+      memory->first_ended = (memory->first_ended + 1) % KVI_INDEX_ENDS;
+      memory->n_ended--;
+    } else if (index->forest.nodes[*chunk].group == KVI_POLICY_BOTH) {
+      return *chunk;
+    } else {
+      *chunk = kvi_forest_parent(&index->forest, *chunk);
+    }
+  }
+  return KVI_POLICY_NONE;
+}
+
+uint32_t kvi_index_demotion(struct kvi_policy *policy, uint32_t one, double *price_p, uint64_t now_ns)
+{
+  struct kvi_index *index = kvi_index_of(policy);
+  uint32_t steps = STEPS_MOST, chunk = KVI_POLICY_NONE, branch = KVI_BRANCH_NONE;
+  double rank = INFINITY, rank_one = one == KVI_POLICY_NONE ? INFINITY : chunk_rank(index, one, now_ns);
+
+  (void)kvi_forest_tick(policy, now_ns); /* what info says is of now */
+  *price_p = index->memory.live == KVI_SHADOW_BY_PRICE ? 0 : -1;
+  chunk = ended_in_both(index, &steps);
+  if (chunk != KVI_POLICY_NONE)
+    return chunk;
+  for (uint32_t i = 0; i < TRIES && chunk == KVI_POLICY_NONE && steps > 0; i++) {
+    branch = least_branch(index, now_ns);
+    if (branch == KVI_BRANCH_NONE)
+      break;
+    chunk = last_in_both(index, branch, &steps);
+  }
+  if (chunk != KVI_POLICY_NONE)
+    rank = branch_rank(index, branch, now_ns).rank;
+  *price_p = index->memory.live == KVI_SHADOW_BY_PRICE ? fmin(rank, rank_one) : -1;
+  return rank_one < rank ? one : chunk;
+}
+
+void kvi_index_memory_told(struct kvi_policy *policy, uint64_t chunks, double byte_s)
+{
+  struct kvi_index *index = kvi_index_of(policy);
+
+  index->memory.chunks = chunks;
+  index->memory.byte_s = byte_s;
+  kvi_shadow_full(&index->memory.shadow, chunks);
+  index->memory.live = kvi_shadow_better(&index->memory.shadow, index->memory.live);
+}
