@@ -155,6 +155,11 @@ class Replay(NodeTest):
             self.assertEqual((found["hits"], found["existed"]), (first["hits"], 0), arguments)
         again = self.replay("--chunk-bytes", "4KiB", "--space", "a", path)
         self.assertEqual((again["hits"], again["stored"]), (again["chunks"], 0))
+        other = self.write(mooncake(conversations(60), apart_ms=200), "other.jsonl")  # the same ids of other blocks
+        found = self.replay("--chunk-bytes", "4KiB", "--space", "a", other)
+        self.assertEqual((found["hits"], found["existed"]), (first["hits"], 0))
+        both = self.replay("--chunk-bytes", "4KiB", "--space", "a", other, path)  # in another place
+        self.assertEqual((both["hits"], both["stored"]), (both["chunks"], 0))
 
     def test_wrong_bytes_are_counted(self):
         try:

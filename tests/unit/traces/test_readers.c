@@ -97,6 +97,29 @@ static void agentic(void **state)
   assert_int_equal(trace->requests[3].run, 1);
 }
 
+/* Ids of chunks follow from their own file alone, not from what was read before it; one that comes twice has others the second time. */
+static void ids_are_of_their_file(void **state)
+{
+  static const char one[] =
+                        "{\"timestamp\": 0, \"input_length\": 512, \"output_length\": 5, \"hash_ids\": [7]}\n",
+                    other[] =
+                        "{\"timestamp\": 1, \"input_length\": 512, \"output_length\": 5, \"hash_ids\": [7]}\n";
+  uint64_t id;
+
+  (void)state;
+  assert_int_equal(read_text(one), KVS_OK);
+  id = trace->id[0];
+  sim_trace_destroy(trace);
+  assert_int_equal(sim_trace_create(0, &trace), KVS_OK);
+  assert_int_equal(read_text(other), KVS_OK);
+  assert_int_equal(read_text(one), KVS_OK);
+  assert_int_equal(read_text(one), KVS_OK);
+  assert_int_equal(trace->n_chunks, 3);
+  assert_true(trace->id[0] != id);
+  assert_true(trace->id[1] == id);
+  assert_true(trace->id[2] != id);
+}
+
 struct wrong {
   const char *text, *says;
 };
@@ -273,7 +296,8 @@ int main(void)
                                      TEST(chunks_are_whole_blocks),
                                      TEST(archives),
                                      TEST(packed_files),
-                                     TEST(chunks_keep_their_ids)};
+                                     TEST(chunks_keep_their_ids),
+                                     TEST(ids_are_of_their_file)};
 
   return cmocka_run_group_tests_name("traces/readers", tests, NULL, NULL);
 }

@@ -12,7 +12,7 @@ static void add_run(struct sim_trace *trace, uint32_t kind, uint32_t n, uint32_t
 
   if (trace->n_requests > 0)
     assert_int_equal(sim_trace_run(trace, &error), KVS_OK);
-  sim_trace_scope(trace);
+  assert_int_equal(sim_trace_scope(trace, "", 0, &error), KVS_OK);
   request.run = trace->n_runs - 1;
   for (uint32_t i = 0; i < n; i++) {
     const uint64_t ids[] = {1};
