@@ -189,7 +189,7 @@ static kvs_status read_all(struct sim_trace *trace, const struct settings *setti
     return error->status;
   if (settings->hints == SIM_HINTS_NONE)
     return KVS_OK;
-  if (!trace->spread && trace->n_runs == 1)
+  if (!trace->tells_runs)
     return sim_fail(error, KVS_ERR_INVALID,
                     "the trace does not tell its runs, so there is nothing to hint: leave --hints away");
   *told_p = sim_hints_create(trace, *schedule_p, settings->hints, seed);

@@ -110,7 +110,7 @@ static bool is_behind_another(const struct replay_crew *crew, size_t action)
 {
   const struct sim_request *request = request_of(crew, action);
 
-  if (!crew->replay->trace->spread && crew->replay->trace->n_runs == 1)
+  if (!crew->replay->trace->tells_runs)
     return false;
   for (uint32_t i = 0; i < crew->n_members; i++) {
     const struct member *other = &crew->members[i];

@@ -29,6 +29,7 @@ kvs_status sim_trace_create(uint32_t chunk_tokens, struct sim_trace **trace_p)
     return KVS_ERR_NOMEM;
   trace->chunk_tokens = chunk_tokens;
   trace->scope = SCOPE_FIRST;
+  trace->tells_runs = true;
   *trace_p = trace;
   return KVS_OK;
 }

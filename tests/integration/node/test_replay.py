@@ -143,6 +143,17 @@ class Replay(NodeTest):
             turns = {"none": 0, "kind": found["requests"], "full": found["requests"] + 16}
             self.assertEqual(found["hints"], turns[hints])
 
+    def test_a_conversation_that_is_told_waits_and_hints(self):
+        """One chat is a run, whose requests go one after the other at any --parallel; files that tell no runs are none, however many."""
+        self.serve(store__policy="index")
+        path = self.write([{"chat_id": turn, "parent_chat_id": turn - 1 if turn else -1, "timestamp": turn / 1000, "turn": turn,
+                            "hash_ids": list(range(64 * (turn + 1)))} for turn in range(20)])
+        found = self.replay("--chunk-bytes", "4KiB", "--parallel", "8", "--hints", "kind", path, speed="1000")
+        self.same_as(found, self.simulated(path, 1 << 20, tokens=256, policy="infinite"))
+        self.assertEqual((found["hints"], found["hints_refused"]), (20, 0))
+        lone = [self.write(mooncake([[1]]), f"{number}.jsonl") for number in range(2)]
+        self.assertIn("runs", self.ctl("replay", "--hints", "full", *lone, code=ERROR)[1])
+
     def test_replays_meet_by_name_and_seed_only(self):
         self.serve()
         path = self.write(mooncake(conversations(60)))
