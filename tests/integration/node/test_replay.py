@@ -154,6 +154,18 @@ class Replay(NodeTest):
         lone = [self.write(mooncake([[1]]), f"{number}.jsonl") for number in range(2)]
         self.assertIn("runs", self.ctl("replay", "--hints", "full", *lone, code=ERROR)[1])
 
+    def test_what_is_told_with_the_next_request_is_told_before_it(self):
+        """Else the node would take its program for one that waits, while it has asked already."""
+        self.serve(store__policy="index")
+        requests = [{"t": turn, "in": 256 * (turn + 1), "out": 1, "hash_ids": list(range(turn + 1)), "stop": "tool_use",
+                     "api_time": 1 if turn == 0 else 3600} for turn in range(2)]
+        self.launch(self.write_runs([{"id": "1", "block_size": 256, "requests": requests}]), "--hints", "kind", "--chunk-bytes", "4KiB",
+                    "--speed", "10")
+        self.assertTrue(until(lambda: self.served.metric("kvasir_put_commits_total") == 2 and
+                              self.served.metric("kvasir_hints_total", '{outcome="accepted"}') == 1, 10 * SLOW))
+        programs = json.loads(self.ctl("--json", "programs")[0])["programs"]
+        self.assertEqual([program["waits_for"] for program in programs], ["answer"])
+
     def test_replays_meet_by_name_and_seed_only(self):
         self.serve()
         path = self.write(mooncake(conversations(60)))
@@ -204,8 +216,8 @@ class Replay(NodeTest):
         self.assertEqual(found["requests"], 50)
         self.assertEqual(self.replay("--limit", "7", path)["requests"], 7)
 
-    def launch(self, path):
-        process = subprocess.Popen(self.command("--json", "replay", path), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    def launch(self, *arguments):
+        process = subprocess.Popen(self.command("--json", "replay", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    text=True)
         self.addCleanup(process.kill)
         return process
