@@ -92,6 +92,24 @@ static int take_settings(struct settings *settings)
 
 /* ---- a replay ---- */
 
+/* What is said where chunks may be left; none where they are to stay. */
+static char words[1024];
+
+static void say_what_may_be_left(const struct cli *cli, const kvs_space_desc *desc)
+{
+  uint8_t digest[KVS_DIGEST_SIZE];
+  char shown[2 * KVS_DIGEST_SIZE + 1];
+
+  if (space_name != NULL || kvs_space_digest(desc, digest) != KVS_OK)
+    return;
+  (void)kvi_hex_encode(digest, sizeof digest, shown, sizeof shown);
+  snprintf(words, sizeof words,
+           "kvasirctl: chunks of this replay may be left on the node; 'kvasirctl --endpoint %.512s evict "
+           "--all --space "
+           "%s' drops those of all replays with chunks like these\n",
+           cli->endpoint, shown);
+}
+
 /* Its keys, results and space. */
 static kvs_status prepare(struct replay *replay)
 {
@@ -114,14 +132,16 @@ static kvs_status prepare(struct replay *replay)
   snprintf(replay->name, sizeof replay->name, "replay/%.80s/%" PRIu64,
            space_name != NULL ? space_name : shown, seed);
   replay->keys = replay_keys(replay->trace, seed, salt);
-  replay->is_stored = calloc((size_t)replay->trace->n_chunks + 1, sizeof *replay->is_stored);
+  replay->may_be_there = calloc((size_t)replay->trace->n_chunks + 1, sizeof *replay->may_be_there);
+  replay->is_named = calloc((size_t)replay->trace->n_runs + 1, sizeof *replay->is_named);
   for (int kind = 0; kind < REPLAY_KINDS; kind++) {
     replay->seconds[kind] = calloc((size_t)replay->schedule->n + 1, sizeof *replay->seconds[kind]);
     if (replay->seconds[kind] == NULL)
       status = KVS_ERR_NOMEM;
   }
-  if (replay->keys == NULL || replay->is_stored == NULL || status != KVS_OK)
+  if (replay->keys == NULL || replay->may_be_there == NULL || replay->is_named == NULL || status != KVS_OK)
     return KVS_ERR_NOMEM;
+  say_what_may_be_left(replay->cli, &desc);
   return kvsc_space_open(replay->cli->client, &desc, &replay->space);
 }
 
@@ -150,25 +170,36 @@ static int replay_trace(struct replay *replay)
   struct replay_run run = {.requests_all = replay->schedule->n < limit ? replay->schedule->n : limit};
   struct replay_crew *crew = NULL;
   kvs_status status = prepare(replay);
+  kvs_status left = KVS_OK;
   int code;
 
   pthread_mutex_init(&replay->lock, NULL);
+  replay_signals_begin(words);
   if (status == KVS_OK) {
     crew = replay_crew_new(replay, (uint32_t)parallel, (uint32_t)run.requests_all);
     status = crew != NULL ? replay_crew_work(crew, &run) : KVS_ERR_NOMEM;
   }
   if (status == KVS_OK) {
     replay_report(replay, &run);
-    if (space_name == NULL && replay->failed == KVS_OK)
-      replay_clean_up(replay);
+    fflush(stdout); /* before what may take its time, or be ended */
+    if (space_name == NULL)
+      left = replay_clean_up(replay);
   }
+  replay_signals_end();
   code = code_of(replay, status);
+  if (left != KVS_OK) {
+    int other = cli_fail(replay->cli, "deleting what was put", left);
+
+    fputs(words, stderr);
+    code = code == CLI_OK ? other : code;
+  }
   kvsc_close(replay->cli->client);
   replay->cli->client = NULL;
   replay_crew_free(crew);
   for (int kind = 0; kind < REPLAY_KINDS; kind++)
     free(replay->seconds[kind]);
-  free(replay->is_stored);
+  free(replay->may_be_there);
+  free(replay->is_named);
   free(replay->keys);
   pthread_mutex_destroy(&replay->lock);
   return code;
@@ -243,7 +274,10 @@ const struct cli_command cli_replay = {
         "trace as\n"
         "kvasir-sim takes it (docs/simulator.md), or a folder or archive of them, each perhaps packed by "
         "zstd.\n"
-        "The chunks take room from what the node holds. Ctrl-C ends it and prints what there is so far.",
+        "The chunks take room from what the node holds. Ctrl-C ends it and prints what there is so far; a "
+        "second "
+        "one does not\n"
+        "wait for what is left to be deleted.",
     .words = "@file",
     .options = options,
     .min_arguments = 1,

@@ -1,5 +1,4 @@
 /* client/cli/replay_crew.c: who sends what of a replay, and when. */
-#include <signal.h>
 #include <stdlib.h>
 
 #include "client/cli/replay.h"
@@ -8,8 +7,9 @@
 
 /* What is sent at one time: a request, or what is told when it is answered. */
 struct action {
-  uint64_t at_ns;    /* of the schedule */
-  uint64_t position; /* twice the event's number and 1; of an answer, twice that of the event that it is told before */
+  uint64_t at_ns; /* of the schedule */
+  uint64_t
+      position; /* twice the event's number and 1; of an answer, twice that of the event that it is told before */
   uint32_t event;
   bool answer;
 };
@@ -36,14 +36,6 @@ struct replay_crew {
   } members[REPLAY_PARALLEL_MAX];
   uint32_t n_members;
 };
-
-static volatile sig_atomic_t is_interrupted;
-
-static void interrupt(int number)
-{
-  (void)number;
-  is_interrupted = 1;
-}
 
 /* ---- what is sent ---- */
 
@@ -79,10 +71,8 @@ static struct action *make_actions(const struct replay *replay, uint32_t request
     if (before > requests)
       before = requests;
     if (!sim_schedule_is_overtaken(replay->trace, schedule, i, before))
-      actions[n++] = (struct action){.at_ns = (uint64_t)answered_ns,
-                                     .position = 2 * (uint64_t)before,
-                                     .event = i,
-                                     .answer = true};
+      actions[n++] = (struct action){
+          .at_ns = (uint64_t)answered_ns, .position = 2 * (uint64_t)before, .event = i, .answer = true};
   }
   qsort(actions, n, sizeof *actions, by_position);
   *n_p = n;
@@ -198,7 +188,7 @@ static void watch(struct replay_crew *crew, uint64_t requests)
   pthread_mutex_lock(&crew->lock);
   while (crew->working > 0) {
     (void)kvi_cond_wait(&crew->ended, &crew->lock, kvi_deadline_from_ms(LOOK_MS));
-    if (is_interrupted && !crew->stop) {
+    if (replay_is_interrupted() && !crew->stop) {
       crew->stop = true;
       pthread_cond_broadcast(&crew->changed);
     }
@@ -262,17 +252,13 @@ static kvs_status start_all(struct replay_crew *crew)
 
 kvs_status replay_crew_work(struct replay_crew *crew, struct replay_run *run)
 {
-  struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND}, before;
-  kvs_status status;
+  kvs_status status = start_all(crew);
 
-  sigaction(SIGINT, &action, &before);
-  status = start_all(crew);
   watch(crew, run->requests_all);
   for (uint32_t i = 0; i < crew->n_members; i++)
     kvi_thread_join(&crew->members[i].thread);
   run->elapsed_s = (double)(kvi_now_ns() - crew->start_ns) / 1e9;
-  run->interrupted = is_interrupted;
-  sigaction(SIGINT, &before, NULL);
+  run->interrupted = replay_is_interrupted();
   return status;
 }
 

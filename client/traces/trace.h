@@ -46,7 +46,8 @@ struct sim_run {
 struct sim_trace {
   uint32_t chunk_tokens; /* 0 until the first request, unless it was given */
   bool spread;           /* its runs have no time of their own: sim_schedule_create gives each a start */
-  bool tells_runs;       /* each file says which requests are of one run; else one run stands for all of such a file */
+  bool
+      tells_runs; /* each file says which requests are of one run; else one run stands for all of such a file */
   struct sim_request *requests;
   size_t n_requests;
   uint32_t *refs; /* chunks of the requests, each from its first chunk on */

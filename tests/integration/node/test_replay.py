@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 
@@ -216,28 +217,88 @@ class Replay(NodeTest):
         self.assertEqual(found["requests"], 50)
         self.assertEqual(self.replay("--limit", "7", path)["requests"], 7)
 
-    def launch(self, *arguments):
+    def launch(self, *arguments, **how):
         process = subprocess.Popen(self.command("--json", "replay", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   text=True)
+                                   text=True, **how)
+        self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
         return process
 
-    def begin(self):
+    def begin(self, *arguments, **how):
         """A replay whose first request is over, and whose next comes in an hour."""
         self.serve()
         path = self.write(mooncake([[1, 2], [1, 2, 3]], apart_ms=3600000))
-        process = self.launch(path)
-        self.assertTrue(until(lambda: self.served.metric("kvasir_put_commits_total") == 2))
+        process = self.launch(*arguments, path, **how)
+        self.assertTrue(until(lambda: self.served.metric("kvasir_put_commits_total") == 2, 10 * SLOW))
         return process
 
     def test_an_interrupt_ends_it_with_what_there_is(self):
-        process = self.begin()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            process = self.begin()
+            process.send_signal(number)
+            out, err = process.communicate(timeout=20 * SLOW)
+            self.assertEqual((process.returncode, err), (OK, ""))
+            found = json.loads(out)
+            self.assertEqual((found["interrupted"], found["requests"], found["requests_all"]), (True, 1, 2))
+            self.assertEqual(self.held(), 0)
+            self.served.stop()
+
+    def test_an_interrupt_that_is_ignored_stays_so(self):
+        process = self.begin(preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+        with open(f"/proc/{process.pid}/status", encoding="utf-8") as file:
+            ignored = next(int(line.split()[1], 16) for line in file if line.startswith("SigIgn"))
+        self.assertTrue(ignored >> (signal.SIGINT - 1) & 1)
+        process.send_signal(signal.SIGTERM)
+        self.assertTrue(json.loads(process.communicate(timeout=20 * SLOW)[0])["interrupted"])
+
+    def test_an_interrupt_waits_for_no_long_request(self):
+        self.serve(dram__size="512MiB")
+        process = self.launch("--chunk-bytes", "8KiB", self.write(mooncake([list(range(20000))])))
+        self.assertTrue(until(lambda: self.served.metric("kvasir_put_commits_total") > 0, 10 * SLOW))
+        self.served.signal(signal.SIGSTOP)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20 * SLOW)
+        self.served.signal(signal.SIGCONT)
+        out, err = process.communicate(timeout=60 * SLOW)
+        self.assertEqual((process.returncode, err), (OK, ""))
         found = json.loads(out)
-        self.assertEqual(process.returncode, OK, err)
-        self.assertEqual((found["interrupted"], found["requests"], found["requests_all"]), (True, 1, 2))
-        self.assertTrue(until(lambda: self.held() == 0))
+        self.assertEqual((found["interrupted"], found["requests"]), (True, 0))
+        self.assertLess(found["stored"], 20000)
+        self.assertEqual(self.held(), 0)
+
+    def what_is_left(self, process, code):
+        """Says which command drops what it could not, and that does."""
+        out, err = process.communicate(timeout=60 * SLOW)
+        self.served.signal(signal.SIGCONT)
+        self.assertEqual(process.returncode, code, err)
+        words = re.search(r"'kvasirctl (--endpoint \S+ evict --all --space [0-9a-f]{64})'", err)
+        self.assertIsNotNone(words, err)
+        self.assertTrue(until(lambda: self.held() == 2, 10 * SLOW))
+        subprocess.run([KVASIRCTL, *words.group(1).split()], check=True, stdout=subprocess.DEVNULL, timeout=60 * SLOW)
+        self.assertEqual(self.held(), 0)
+        return out, err
+
+    def test_a_node_that_hangs_at_the_end_is_told(self):
+        process = self.begin("--timeout", "500ms")
+        self.served.signal(signal.SIGSTOP)
+        process.send_signal(signal.SIGINT)
+        self.what_is_left(process, UNREACHABLE)
+
+    def test_a_second_interrupt_ends_it_at_once(self):
+        process = self.begin("--timeout", "10m")
+        self.served.signal(signal.SIGSTOP)
+        process.send_signal(signal.SIGINT)
+        self.assertTrue(json.loads(process.stdout.readline())["interrupted"])
+        process.send_signal(signal.SIGINT)
+        self.what_is_left(process, ERROR)
+
+    def test_no_program_is_left_either(self):
+        self.serve(store__policy="index")
+        path = self.write_runs(agents(4, 3))
+        found = self.replay("--chunk-bytes", "4KiB", "--hints", "kind", path)
+        self.assertEqual((found["hints"], found["hints_refused"]), (found["requests"], 0))
+        self.assertEqual((self.held(), self.served.metric("kvasir_programs")), (0, 0))
+        self.replay("--chunk-bytes", "4KiB", "--hints", "kind", "--space", "kept", path)
+        self.assertEqual(self.served.metric("kvasir_programs"), 4)
 
     def test_a_node_that_goes_ends_it(self):
         self.serve()
@@ -248,6 +309,7 @@ class Replay(NodeTest):
         out, err = process.communicate(timeout=60 * SLOW)
         self.assertEqual(process.returncode, UNREACHABLE, err)
         self.assertGreater(json.loads(out)["unanswered"], 0)
+        self.assertIn("evict --all", err)
 
     def test_mistakes_are_told(self):
         self.serve()

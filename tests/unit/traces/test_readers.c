@@ -100,10 +100,9 @@ static void agentic(void **state)
 /* Ids of chunks follow from their own file alone, not from what was read before it; one that comes twice has others the second time. */
 static void ids_are_of_their_file(void **state)
 {
-  static const char one[] =
-                        "{\"timestamp\": 0, \"input_length\": 512, \"output_length\": 5, \"hash_ids\": [7]}\n",
-                    other[] =
-                        "{\"timestamp\": 1, \"input_length\": 512, \"output_length\": 5, \"hash_ids\": [7]}\n";
+  static const char
+      one[] = "{\"timestamp\": 0, \"input_length\": 512, \"output_length\": 5, \"hash_ids\": [7]}\n",
+      other[] = "{\"timestamp\": 1, \"input_length\": 512, \"output_length\": 5, \"hash_ids\": [7]}\n";
   uint64_t id;
 
   (void)state;
@@ -123,7 +122,8 @@ static void ids_are_of_their_file(void **state)
 /* Not by how many runs there are: one conversation is told, many files of requests tell nothing. */
 static void who_tells_runs(void **state)
 {
-  static const char lone[] = "{\"timestamp\": 0, \"input_length\": 512, \"output_length\": 5, \"hash_ids\": [7]}\n",
+  static const char lone[] =
+      "{\"timestamp\": 0, \"input_length\": 512, \"output_length\": 5, \"hash_ids\": [7]}\n",
                     chat[] = "{\"chat_id\":1,\"parent_chat_id\":-1,\"timestamp\":3,\"hash_ids\":[1]}\n";
 
   (void)state;
