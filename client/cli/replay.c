@@ -152,16 +152,50 @@ static uint32_t batch_of(uint64_t bytes)
   return n == 0 ? 1 : n < REPLAY_BATCH_CHUNKS ? (uint32_t)n : REPLAY_BATCH_CHUNKS;
 }
 
+static const char too_large[] = "a chunk with its head is to fit into the node's memory (dram.size) and its "
+                                "limits ('kvasirctl config'): say less "
+                                "--chunk-bytes";
+
+static bool is_all_refused(const struct replay_sums *sums)
+{
+  return sums->refused > 0 && sums->stored == 0 && sums->existed == 0;
+}
+
+static void say_why_refused(const struct replay_sums *sums)
+{
+  const char *advice = cli_advice(sums->refused_why);
+
+  if (sums->refused_why == KVS_ERR_TOO_LARGE)
+    advice = too_large;
+  else if (sums->refused_why == KVS_ERR_FULL)
+    advice = "chunks that are in use leave no room, or there is none for one of them in the node's memory "
+             "(dram.size): say less "
+             "--parallel or --chunk-bytes";
+  fprintf(stderr, "kvasirctl: %s refused, %" PRIu64 " chunks, the first since: %s%s%s\n",
+          is_all_refused(sums) ? "nothing was stored: all that was put was" : "some of what was put was",
+          sums->refused, kvs_status_text(sums->refused_why), advice != NULL ? "; " : "",
+          advice != NULL ? advice : "");
+}
+
 static int code_of(const struct replay *replay, kvs_status status)
 {
   if (status != KVS_OK)
     return cli_fail(replay->cli, "replay", status);
+  if (replay->failed == KVS_ERR_TOO_LARGE) {
+    fprintf(stderr, "kvasirctl: replay at %s: %s; %s\n", replay->cli->endpoint,
+            kvs_status_text(replay->failed), too_large);
+    return CLI_ERROR;
+  }
   if (replay->failed != KVS_OK)
     return cli_fail(replay->cli, "replay", replay->failed);
-  if (replay->sums.wrong == 0)
-    return CLI_OK;
-  fprintf(stderr, "kvasirctl: %" PRIu64 " chunks came with other bytes than were put\n", replay->sums.wrong);
-  return CLI_ERROR;
+  if (replay->sums.refused > 0)
+    say_why_refused(&replay->sums);
+  if (replay->sums.wrong > 0)
+    fprintf(stderr, "kvasirctl: %" PRIu64 " chunks came with other bytes than were put\n",
+            replay->sums.wrong);
+  if (replay->sums.wrong > 0 || is_all_refused(&replay->sums))
+    return CLI_ERROR;
+  return CLI_OK;
 }
 
 /* The client is connected, and closed after it. */

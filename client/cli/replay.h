@@ -25,7 +25,8 @@ struct replay_sums {
   uint64_t chunks, found; /* of the prompts; of them those that a look-up promised */
   uint64_t hits;          /* and those that came: chunks of the leading part that did */
   uint64_t stored, existed, refused;
-  uint64_t wrong; /* chunks whose bytes are not what was put */
+  kvs_status refused_why; /* the first of them */
+  uint64_t wrong;         /* chunks whose bytes are not what was put */
   uint64_t read_bytes, written_bytes;
   uint64_t hints, hints_refused; /* rejected, or not answered */
   uint64_t unanswered;           /* look-ups, gets and puts that the node did not answer in time */

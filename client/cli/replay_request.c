@@ -90,8 +90,9 @@ struct outcome {
   uint32_t n, found, hits;
   uint64_t stored, existed, refused, wrong, unanswered;
   uint64_t lease;
-  kvs_status failed; /* nothing more can be sent */
-  bool cut;          /* an interrupt came before its end */
+  kvs_status refused_why; /* the first of them */
+  kvs_status failed;      /* nothing more can be sent */
+  bool cut;               /* an interrupt came before its end */
 };
 
 static kvsc_keys keys_from(const struct replay_worker *worker, uint32_t first, uint32_t n)
@@ -187,8 +188,12 @@ static void move(struct replay_worker *worker, struct outcome *outcome, bool put
   }
   outcome->failed = put ? kvsc_put(replay->space, &keys, worker->chunks, &call, &op)
                         : kvsc_get(replay->space, &keys, worker->chunks, &call, &op);
-  if (outcome->failed == KVS_OK)
+  if (outcome->failed == KVS_OK) {
     (void)wait_for(worker, op, outcome, &completion);
+    return;
+  }
+  for (uint32_t i = 0; i < n; i++)
+    worker->statuses[i] = outcome->failed;
 }
 
 /* Up to the first chunk that does not come. Returns ns without what comparing took. */
@@ -237,7 +242,8 @@ static uint64_t put_rest(struct replay_worker *worker, struct outcome *outcome, 
     for (uint32_t i = 0; i < n; i++) {
       outcome->stored += worker->statuses[i] == KVS_OK;
       outcome->existed += worker->statuses[i] == KVS_EXISTS;
-      outcome->refused += worker->statuses[i] != KVS_OK && worker->statuses[i] != KVS_EXISTS;
+      if (worker->statuses[i] != KVS_OK && worker->statuses[i] != KVS_EXISTS && outcome->refused++ == 0)
+        outcome->refused_why = worker->statuses[i];
     }
     first += n;
     if (outcome->refused > 0) {
@@ -260,6 +266,8 @@ static void add_up(struct replay *replay, const struct sim_request *request, con
   pthread_mutex_lock(&replay->lock);
   sums->stored += outcome->stored;
   sums->existed += outcome->existed;
+  if (sums->refused == 0)
+    sums->refused_why = outcome->refused_why;
   sums->refused += outcome->refused;
   sums->wrong += outcome->wrong;
   sums->read_bytes += outcome->hits * (uint64_t)replay->chunk_bytes;

@@ -291,6 +291,22 @@ class Replay(NodeTest):
         process.send_signal(signal.SIGINT)
         self.what_is_left(process, ERROR)
 
+    def test_why_chunks_are_refused(self):
+        self.serve(dram__size="4MiB")
+        path = self.write(mooncake([[1], [1, 2]]))
+        for size, whys in (("4MiB", ("ERR_FULL", "ERR_TOO_LARGE")), ("8MiB", ("ERR_TOO_LARGE",))):  # of a node's own, and before it is asked
+            out, err = self.ctl("--json", "replay", "--speed", "max", "--chunk-bytes", size, path, code=ERROR)
+            for word in ("--chunk-bytes", "dram.size"):
+                self.assertIn(word, err)
+            self.assertEqual(json.loads(out)["stored"], 0)
+            self.assertIn(json.loads(out)["refused_why"], whys)
+            self.assertEqual("nothing was stored" in err, size == "4MiB")
+        # A prompt that is larger than memory is stored as far as it goes, which is a warning.
+        out, err = self.ctl("--json", "replay", "--speed", "max", "--chunk-bytes", "1MiB", self.write(mooncake([list(range(9))])))
+        self.assertGreater(json.loads(out)["stored"], 0)
+        self.assertEqual("some of what was put was refused" in err, json.loads(out)["refused"] > 0)
+        self.assertIsNone(self.replay(path)["refused_why"])
+
     def test_no_program_is_left_either(self):
         self.serve(store__policy="index")
         path = self.write_runs(agents(4, 3))
