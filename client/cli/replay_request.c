@@ -131,7 +131,8 @@ static kvs_status wait_for(struct replay_worker *worker, kvsc_op op, struct outc
 
   if (completion->op == 0)
     outcome->failed = status;
-  else if (is_out(status) || (status == KVS_MISS && completion->cause == KVSC_CAUSE_NODE))
+  else if (is_out(status) ||
+           ((status == KVS_MISS || status == KVS_PARTIAL) && completion->cause == KVSC_CAUSE_NODE))
     note_unanswered(worker, outcome);
   return status;
 }

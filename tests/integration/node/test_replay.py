@@ -3,8 +3,10 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
+import tempfile
 
 import harness
 from harness import SLOW, NodeTest, until
@@ -290,6 +292,19 @@ class Replay(NodeTest):
         self.assertTrue(json.loads(process.stdout.readline())["interrupted"])
         process.send_signal(signal.SIGINT)
         self.what_is_left(process, ERROR)
+
+    def test_gets_that_are_answered_in_part_are_counted(self):
+        """One chunk of a prompt lies where it is not read in time."""
+        self.serve(dram__size="4MiB", chunk__max_size="1MiB", ssd__log_file_size="2MiB", ssd__size="64MiB", ssd__test_fault="delay:read:1h:every=3",
+                   ssd__paths=tempfile.mkdtemp(prefix="kvasir-ssd-"))
+        self.addCleanup(shutil.rmtree, self.served.settings["ssd.paths"])
+        path, ssd = self.write(mooncake([list(range(90))])), '{tier="ssd"}'
+        self.assertGreater(self.replay("--space", "kept", path)["stored"], (4 << 20) // PAGES)
+        self.assertTrue(until(lambda: self.served.metric("kvasir_tier_write_queue", ssd) == 0, 10 * SLOW))
+        found = json.loads(self.ctl("--timeout", f"{SLOW}s", "--json", "replay", "--speed", "max", "--space", "kept", path)[0])
+        self.assertGreater(found["hits"], 0)
+        self.assertLess(found["hits"], found["found"])
+        self.assertGreater(found["unanswered"], 0)
 
     def test_why_chunks_are_refused(self):
         self.serve(dram__size="4MiB")
