@@ -2,8 +2,8 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "client/cli/rank.h"
 #include "client/cli/replay.h"
 
 static const char *const kinds[REPLAY_KINDS] = {"lookup", "get", "put"};
@@ -33,8 +33,8 @@ static struct latency latency_of(float *seconds, size_t n)
   latency.n = (size_t)(seconds + n - first);
   if (latency.n == 0)
     return latency;
-  latency.p50 = first[latency.n / 2];
-  latency.p99 = first[latency.n * 99 / 100];
+  latency.p50 = first[cli_rank(latency.n, 50)];
+  latency.p99 = first[cli_rank(latency.n, 99)];
   latency.most = first[latency.n - 1];
   return latency;
 }
@@ -100,8 +100,8 @@ static void print_sums(const struct replay *replay, const struct replay_run *run
           rate(sums->hit_tokens, sums->input_tokens), sums->hit_tokens, sums->input_tokens);
   add_row(table, "chunks", "%" PRIu64 " of %u tokens and %s", sums->chunks, replay->trace->chunk_tokens,
           cli_size_text((double)replay->chunk_bytes, text));
-  add_row(table, "  found", "%" PRIu64 ", of which %" PRIu64 " came (%.4f)", sums->found, sums->hits,
-          rate(sums->hits, sums->chunks));
+  add_row(table, "  found", "%" PRIu64, sums->found);
+  add_row(table, "  came", "%" PRIu64 " (%.4f of all)", sums->hits, rate(sums->hits, sums->chunks));
   add_row(table, "  stored", "%" PRIu64 ", and %" PRIu64 " were there", sums->stored, sums->existed);
   add_row(table, "  refused", "%" PRIu64 "%s%s", sums->refused, sums->refused > 0 ? ", the first: " : "",
           sums->refused > 0 ? kvs_status_text(sums->refused_why) : "");
