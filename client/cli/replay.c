@@ -10,6 +10,7 @@
 
 #include "base/rand.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "client/traces/read.h"
 #include "client/traces/runs.h"
 
@@ -17,10 +18,13 @@
 #define CHUNK_TOKENS_MAX (1u << 20)
 #define PARALLEL         16u
 #define SALT_SHOWN       4u
+#define NOT_SAID         UINT64_MAX
+#define SPACE_MAX        255u
+#define NAME_SHOWN       80u
 
-static const char *format = "auto", *speed_text = "1", *load_text = "1", *half = NULL, *hints = "none";
+static const char *format = "auto", *speed_text = "1", *load_text = NULL, *half = NULL, *hints = "none";
 static const char *space_name = NULL;
-static uint64_t limit = UINT64_MAX, chunk_bytes = 60 << 10, chunk_tokens = 0, parallel = 0, seed = 1;
+static uint64_t limit = UINT64_MAX, chunk_bytes = 60 << 10, chunk_tokens = 0, parallel = NOT_SAID, seed = 1;
 
 static const struct cli_option options[] = {
     {'f', "format", "NAME", "mooncake, agentic or bailian; by the first line unless said", CLI_TEXT, &format},
@@ -66,26 +70,50 @@ static bool take_number(const char *text, double least, double most, double *val
          *value_p <= most;
 }
 
+/* How many bytes of a text are whole characters, at most so many. */
+static size_t whole_characters(const char *text, size_t most)
+{
+  size_t length = strlen(text), at = 0;
+
+  while (at < length) {
+    size_t n = kvi_utf8_length(text + at, length - at);
+
+    if (n == 0 || at + n > most)
+      break;
+    at += n;
+  }
+  return at;
+}
+
+static bool is_name(const char *text)
+{
+  return text[0] != '\0' && whole_characters(text, SPACE_MAX) == strlen(text);
+}
+
 static int take_settings(struct settings *settings)
 {
-  *settings = (struct settings){.speed = 0};
+  *settings = (struct settings){.load = 1};
   if (!sim_format_named(format, &settings->format))
     return cli_usage(&cli_replay, "there is no format '%s': mooncake, agentic, bailian", format);
   if (strcmp(speed_text, "max") != 0 && !take_number(speed_text, 0, 1e9, &settings->speed))
     return cli_usage(&cli_replay, "'%s' is no speed: a number, or max", speed_text);
-  if (!take_number(load_text, 1e-6, 1e6, &settings->load))
+  if (load_text != NULL && !take_number(load_text, 1e-6, 1e6, &settings->load))
     return cli_usage(&cli_replay, "'%s' is no load: a number above 0", load_text);
   if (half != NULL && strcmp(half, "tune") != 0 && strcmp(half, "report") != 0)
     return cli_usage(&cli_replay, "there is no half '%s': tune, report", half);
   settings->half = half == NULL ? SIM_WHOLE : strcmp(half, "tune") == 0 ? SIM_TUNE : SIM_REPORT;
   if (!sim_hint_level_named(hints, &settings->hints) || settings->hints > SIM_HINTS_FULL)
     return cli_usage(&cli_replay, "there is no level of hints '%s': none, kind, full", hints);
-  if (parallel > REPLAY_PARALLEL_MAX || limit == 0)
-    return cli_usage(&cli_replay, "--parallel goes from 1 to %u, --limit from 1 on", REPLAY_PARALLEL_MAX);
+  if (parallel != NOT_SAID && (parallel == 0 || parallel > REPLAY_PARALLEL_MAX))
+    return cli_usage(&cli_replay, "--parallel goes from 1 to %u", REPLAY_PARALLEL_MAX);
+  if (limit == 0)
+    return cli_usage(&cli_replay, "--limit goes from 1 on");
+  if (space_name != NULL && !is_name(space_name))
+    return cli_usage(&cli_replay, "--space takes 1 to %u bytes of UTF-8", SPACE_MAX);
   if (chunk_bytes == 0 || chunk_bytes > CHUNK_BYTES_MAX || chunk_tokens > CHUNK_TOKENS_MAX)
-    return cli_usage(&cli_replay, "--chunk-bytes goes up to 128MiB, --chunk up to %u tokens",
+    return cli_usage(&cli_replay, "--chunk-bytes goes from 1 byte to 128MiB, --chunk up to %u tokens",
                      CHUNK_TOKENS_MAX);
-  if (parallel == 0)
+  if (parallel == NOT_SAID)
     parallel = settings->speed > 0 ? PARALLEL : 1;
   return CLI_OK;
 }
@@ -129,7 +157,8 @@ static kvs_status prepare(struct replay *replay)
   if (status != KVS_OK)
     return status;
   (void)kvi_hex_encode(salt, SALT_SHOWN, shown, sizeof shown);
-  snprintf(replay->name, sizeof replay->name, "replay/%.80s/%" PRIu64,
+  snprintf(replay->name, sizeof replay->name, "replay/%.*s/%" PRIu64,
+           (int)whole_characters(space_name != NULL ? space_name : shown, NAME_SHOWN),
            space_name != NULL ? space_name : shown, seed);
   replay->keys = replay_keys(replay->trace, seed, salt);
   replay->may_be_there = calloc((size_t)replay->trace->n_chunks + 1, sizeof *replay->may_be_there);
@@ -179,6 +208,14 @@ static void say_why_refused(const struct replay_sums *sums)
 
 static int code_of(const struct replay *replay, kvs_status status)
 {
+  if (status == KVS_ERR_NOMEM)
+    fprintf(stderr,
+            "kvasirctl: no memory for %" PRIu64
+            " requests at a time, each with %zu bytes beside its keys: say less "
+            "--parallel or --chunk-bytes\n",
+            parallel, replay->batch * replay->chunk_bytes);
+  if (status == KVS_ERR_NOMEM)
+    return CLI_ERROR;
   if (status != KVS_OK)
     return cli_fail(replay->cli, "replay", status);
   if (replay->failed == KVS_ERR_TOO_LARGE) {
@@ -249,7 +286,8 @@ static kvs_status read_all(struct sim_trace *trace, const struct settings *setti
   for (int i = 0; i < n; i++)
     if (sim_read_path(trace, paths[i], settings->format, error) != KVS_OK)
       return error->status;
-  if (sim_runs_choose(trace, settings->half, &found, error) != KVS_OK ||
+  if (sim_runs_check(trace, settings->half != SIM_WHOLE || load_text != NULL, error) != KVS_OK ||
+      sim_runs_choose(trace, settings->half, &found, error) != KVS_OK ||
       sim_schedule_create(trace, seed, settings->load, schedule_p, error) != KVS_OK)
     return error->status;
   if (settings->hints == SIM_HINTS_NONE)

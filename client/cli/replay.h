@@ -1,7 +1,8 @@
 /*
  * client/cli/replay.h: what the files of kvasirctl replay share: a trace, the order of what is sent, and what came of it.
  *
- * Workers take actions in their order, each when it is due. Everything here but the sums is only read while they run; the sums have a lock.
+ * Workers take actions in their order, each when it is due. Of struct replay they write the sums, under its lock; the times of their own events; and flags that are atomic. `failed` is the crew's,
+ * under the crew's lock. The rest is only read while they run.
  */
 #ifndef KVI_CLIENT_CLI_REPLAY_H
 #define KVI_CLIENT_CLI_REPLAY_H

@@ -144,7 +144,7 @@ static bool goes_on(struct outcome *outcome)
   return outcome->failed == KVS_OK && !outcome->cut;
 }
 
-/* From the prompt's beginning on, leased for as long as it is got and added to. */
+/* From the prompt's beginning on. What the first look-up finds, up to KEYS_MOST chunks, is leased for two calls' time, LEASE_MS_MAX at most: a longer request may lose it. */
 static void look_up(struct replay_worker *worker, struct outcome *outcome)
 {
   struct replay *replay = worker->replay;
