@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "client/cli/cli.h"
+#include "client/cli/rank.h"
 
 static uint64_t size = 2 << 20;
 static uint64_t count = 64;
@@ -52,8 +53,8 @@ static struct row make_row(const char *name, double *seconds, size_t n, uint64_t
   for (size_t i = 0; i < n; i++)
     sum += seconds[i];
   qsort(seconds, n, sizeof(*seconds), compare);
-  row.p50 = seconds[n / 2];
-  row.p99 = seconds[(n * 99) / 100 < n ? (n * 99) / 100 : n - 1];
+  row.p50 = seconds[cli_rank(n, 50)];
+  row.p99 = seconds[cli_rank(n, 99)];
   row.per_second = (double)n / sum;
   return row;
 }

@@ -80,6 +80,8 @@ int cli_usage(const struct cli_command *command, const char *format, ...)
 
 /* Connects; CLI_OK or, told on stderr, CLI_USAGE or CLI_UNREACHABLE. */
 int cli_connect(struct cli *cli);
+/* What to do about it: a part of a sentence, static; NULL: nothing is known. */
+const char *cli_advice(kvs_status status);
 /* Tells what failed and what to do; returns the exit code for it. */
 int cli_fail(const struct cli *cli, const char *what, kvs_status status);
 /* Waits for an operation that was started. Returns its status. */

@@ -84,7 +84,7 @@ int cli_connect(struct cli *cli)
   return CLI_UNREACHABLE;
 }
 
-static const char *advice(kvs_status status)
+const char *cli_advice(kvs_status status)
 {
   switch (status) {
   case KVS_ERR_DEADLINE:
@@ -113,7 +113,7 @@ static const char *advice(kvs_status status)
 
 int cli_fail(const struct cli *cli, const char *what, kvs_status status)
 {
-  const char *words = advice(status);
+  const char *words = cli_advice(status);
 
   fprintf(stderr, "kvasirctl: %s at %s: %s%s%s\n", what, cli->endpoint, kvs_status_text(status),
           words != NULL ? "; " : "", words != NULL ? words : "");

@@ -10,6 +10,7 @@
 
 #include "base/rand.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "client/traces/read.h"
 #include "client/traces/runs.h"
 
@@ -17,10 +18,13 @@
 #define CHUNK_TOKENS_MAX (1u << 20)
 #define PARALLEL         16u
 #define SALT_SHOWN       4u
+#define NOT_SAID         UINT64_MAX
+#define SPACE_MAX        255u
+#define NAME_SHOWN       80u
 
-static const char *format = "auto", *speed_text = "1", *load_text = "1", *half = NULL, *hints = "none";
+static const char *format = "auto", *speed_text = "1", *load_text = NULL, *half = NULL, *hints = "none";
 static const char *space_name = NULL;
-static uint64_t limit = UINT64_MAX, chunk_bytes = 60 << 10, chunk_tokens = 0, parallel = 0, seed = 1;
+static uint64_t limit = UINT64_MAX, chunk_bytes = 60 << 10, chunk_tokens = 0, parallel = NOT_SAID, seed = 1;
 
 static const struct cli_option options[] = {
     {'f', "format", "NAME", "mooncake, agentic or bailian; by the first line unless said", CLI_TEXT, &format},
@@ -66,31 +70,73 @@ static bool take_number(const char *text, double least, double most, double *val
          *value_p <= most;
 }
 
+/* How many bytes of a text are whole characters, at most so many. */
+static size_t whole_characters(const char *text, size_t most)
+{
+  size_t length = strlen(text), at = 0;
+
+  while (at < length) {
+    size_t n = kvi_utf8_length(text + at, length - at);
+
+    if (n == 0 || at + n > most)
+      break;
+    at += n;
+  }
+  return at;
+}
+
+static bool is_name(const char *text)
+{
+  return text[0] != '\0' && whole_characters(text, SPACE_MAX) == strlen(text);
+}
+
 static int take_settings(struct settings *settings)
 {
-  *settings = (struct settings){.speed = 0};
+  *settings = (struct settings){.load = 1};
   if (!sim_format_named(format, &settings->format))
     return cli_usage(&cli_replay, "there is no format '%s': mooncake, agentic, bailian", format);
   if (strcmp(speed_text, "max") != 0 && !take_number(speed_text, 0, 1e9, &settings->speed))
     return cli_usage(&cli_replay, "'%s' is no speed: a number, or max", speed_text);
-  if (!take_number(load_text, 1e-6, 1e6, &settings->load))
+  if (load_text != NULL && !take_number(load_text, 1e-6, 1e6, &settings->load))
     return cli_usage(&cli_replay, "'%s' is no load: a number above 0", load_text);
   if (half != NULL && strcmp(half, "tune") != 0 && strcmp(half, "report") != 0)
     return cli_usage(&cli_replay, "there is no half '%s': tune, report", half);
   settings->half = half == NULL ? SIM_WHOLE : strcmp(half, "tune") == 0 ? SIM_TUNE : SIM_REPORT;
   if (!sim_hint_level_named(hints, &settings->hints) || settings->hints > SIM_HINTS_FULL)
     return cli_usage(&cli_replay, "there is no level of hints '%s': none, kind, full", hints);
-  if (parallel > REPLAY_PARALLEL_MAX || limit == 0)
-    return cli_usage(&cli_replay, "--parallel goes from 1 to %u, --limit from 1 on", REPLAY_PARALLEL_MAX);
+  if (parallel != NOT_SAID && (parallel == 0 || parallel > REPLAY_PARALLEL_MAX))
+    return cli_usage(&cli_replay, "--parallel goes from 1 to %u", REPLAY_PARALLEL_MAX);
+  if (limit == 0)
+    return cli_usage(&cli_replay, "--limit goes from 1 on");
+  if (space_name != NULL && !is_name(space_name))
+    return cli_usage(&cli_replay, "--space takes 1 to %u bytes of UTF-8", SPACE_MAX);
   if (chunk_bytes == 0 || chunk_bytes > CHUNK_BYTES_MAX || chunk_tokens > CHUNK_TOKENS_MAX)
-    return cli_usage(&cli_replay, "--chunk-bytes goes up to 128MiB, --chunk up to %u tokens",
+    return cli_usage(&cli_replay, "--chunk-bytes goes from 1 byte to 128MiB, --chunk up to %u tokens",
                      CHUNK_TOKENS_MAX);
-  if (parallel == 0)
+  if (parallel == NOT_SAID)
     parallel = settings->speed > 0 ? PARALLEL : 1;
   return CLI_OK;
 }
 
 /* ---- a replay ---- */
+
+/* What is said where chunks may be left; none where they are to stay. */
+static char words[1024];
+
+static void say_what_may_be_left(const struct cli *cli, const kvs_space_desc *desc)
+{
+  uint8_t digest[KVS_DIGEST_SIZE];
+  char shown[2 * KVS_DIGEST_SIZE + 1];
+
+  if (space_name != NULL || kvs_space_digest(desc, digest) != KVS_OK)
+    return;
+  (void)kvi_hex_encode(digest, sizeof digest, shown, sizeof shown);
+  snprintf(words, sizeof words,
+           "kvasirctl: chunks of this replay may be left on the node; 'kvasirctl --endpoint %.512s evict "
+           "--all --space "
+           "%s' drops those of all replays with chunks like these\n",
+           cli->endpoint, shown);
+}
 
 /* Its keys, results and space. */
 static kvs_status prepare(struct replay *replay)
@@ -111,17 +157,20 @@ static kvs_status prepare(struct replay *replay)
   if (status != KVS_OK)
     return status;
   (void)kvi_hex_encode(salt, SALT_SHOWN, shown, sizeof shown);
-  snprintf(replay->name, sizeof replay->name, "replay/%.80s/%" PRIu64,
+  snprintf(replay->name, sizeof replay->name, "replay/%.*s/%" PRIu64,
+           (int)whole_characters(space_name != NULL ? space_name : shown, NAME_SHOWN),
            space_name != NULL ? space_name : shown, seed);
   replay->keys = replay_keys(replay->trace, seed, salt);
-  replay->is_stored = calloc((size_t)replay->trace->n_chunks + 1, sizeof *replay->is_stored);
+  replay->may_be_there = calloc((size_t)replay->trace->n_chunks + 1, sizeof *replay->may_be_there);
+  replay->is_named = calloc((size_t)replay->trace->n_runs + 1, sizeof *replay->is_named);
   for (int kind = 0; kind < REPLAY_KINDS; kind++) {
     replay->seconds[kind] = calloc((size_t)replay->schedule->n + 1, sizeof *replay->seconds[kind]);
     if (replay->seconds[kind] == NULL)
       status = KVS_ERR_NOMEM;
   }
-  if (replay->keys == NULL || replay->is_stored == NULL || status != KVS_OK)
+  if (replay->keys == NULL || replay->may_be_there == NULL || replay->is_named == NULL || status != KVS_OK)
     return KVS_ERR_NOMEM;
+  say_what_may_be_left(replay->cli, &desc);
   return kvsc_space_open(replay->cli->client, &desc, &replay->space);
 }
 
@@ -132,16 +181,58 @@ static uint32_t batch_of(uint64_t bytes)
   return n == 0 ? 1 : n < REPLAY_BATCH_CHUNKS ? (uint32_t)n : REPLAY_BATCH_CHUNKS;
 }
 
+static const char too_large[] = "a chunk with its head is to fit into the node's memory (dram.size) and its "
+                                "limits ('kvasirctl config'): say less "
+                                "--chunk-bytes";
+
+static bool is_all_refused(const struct replay_sums *sums)
+{
+  return sums->refused > 0 && sums->stored == 0 && sums->existed == 0;
+}
+
+static void say_why_refused(const struct replay_sums *sums)
+{
+  const char *advice = cli_advice(sums->refused_why);
+
+  if (sums->refused_why == KVS_ERR_TOO_LARGE)
+    advice = too_large;
+  else if (sums->refused_why == KVS_ERR_FULL)
+    advice = "chunks that are in use leave no room, or there is none for one of them in the node's memory "
+             "(dram.size): say less "
+             "--parallel or --chunk-bytes";
+  fprintf(stderr, "kvasirctl: %s refused, %" PRIu64 " chunks, the first since: %s%s%s\n",
+          is_all_refused(sums) ? "nothing was stored: all that was put was" : "some of what was put was",
+          sums->refused, kvs_status_text(sums->refused_why), advice != NULL ? "; " : "",
+          advice != NULL ? advice : "");
+}
+
 static int code_of(const struct replay *replay, kvs_status status)
 {
+  if (status == KVS_ERR_NOMEM)
+    fprintf(stderr,
+            "kvasirctl: no memory for %" PRIu64
+            " requests at a time, each with %zu bytes beside its keys: say less "
+            "--parallel or --chunk-bytes\n",
+            parallel, replay->batch * replay->chunk_bytes);
+  if (status == KVS_ERR_NOMEM)
+    return CLI_ERROR;
   if (status != KVS_OK)
     return cli_fail(replay->cli, "replay", status);
+  if (replay->failed == KVS_ERR_TOO_LARGE) {
+    fprintf(stderr, "kvasirctl: replay at %s: %s; %s\n", replay->cli->endpoint,
+            kvs_status_text(replay->failed), too_large);
+    return CLI_ERROR;
+  }
   if (replay->failed != KVS_OK)
     return cli_fail(replay->cli, "replay", replay->failed);
-  if (replay->sums.wrong == 0)
-    return CLI_OK;
-  fprintf(stderr, "kvasirctl: %" PRIu64 " chunks came with other bytes than were put\n", replay->sums.wrong);
-  return CLI_ERROR;
+  if (replay->sums.refused > 0)
+    say_why_refused(&replay->sums);
+  if (replay->sums.wrong > 0)
+    fprintf(stderr, "kvasirctl: %" PRIu64 " chunks came with other bytes than were put\n",
+            replay->sums.wrong);
+  if (replay->sums.wrong > 0 || is_all_refused(&replay->sums))
+    return CLI_ERROR;
+  return CLI_OK;
 }
 
 /* The client is connected, and closed after it. */
@@ -150,25 +241,36 @@ static int replay_trace(struct replay *replay)
   struct replay_run run = {.requests_all = replay->schedule->n < limit ? replay->schedule->n : limit};
   struct replay_crew *crew = NULL;
   kvs_status status = prepare(replay);
+  kvs_status left = KVS_OK;
   int code;
 
   pthread_mutex_init(&replay->lock, NULL);
+  replay_signals_begin(words);
   if (status == KVS_OK) {
     crew = replay_crew_new(replay, (uint32_t)parallel, (uint32_t)run.requests_all);
     status = crew != NULL ? replay_crew_work(crew, &run) : KVS_ERR_NOMEM;
   }
   if (status == KVS_OK) {
     replay_report(replay, &run);
-    if (space_name == NULL && replay->failed == KVS_OK)
-      replay_clean_up(replay);
+    fflush(stdout); /* before what may take its time, or be ended */
+    if (space_name == NULL)
+      left = replay_clean_up(replay);
   }
+  replay_signals_end();
   code = code_of(replay, status);
+  if (left != KVS_OK) {
+    int other = cli_fail(replay->cli, "deleting what was put", left);
+
+    fputs(words, stderr);
+    code = code == CLI_OK ? other : code;
+  }
   kvsc_close(replay->cli->client);
   replay->cli->client = NULL;
   replay_crew_free(crew);
   for (int kind = 0; kind < REPLAY_KINDS; kind++)
     free(replay->seconds[kind]);
-  free(replay->is_stored);
+  free(replay->may_be_there);
+  free(replay->is_named);
   free(replay->keys);
   pthread_mutex_destroy(&replay->lock);
   return code;
@@ -184,12 +286,13 @@ static kvs_status read_all(struct sim_trace *trace, const struct settings *setti
   for (int i = 0; i < n; i++)
     if (sim_read_path(trace, paths[i], settings->format, error) != KVS_OK)
       return error->status;
-  if (sim_runs_choose(trace, settings->half, &found, error) != KVS_OK ||
+  if (sim_runs_check(trace, settings->half != SIM_WHOLE || load_text != NULL, error) != KVS_OK ||
+      sim_runs_choose(trace, settings->half, &found, error) != KVS_OK ||
       sim_schedule_create(trace, seed, settings->load, schedule_p, error) != KVS_OK)
     return error->status;
   if (settings->hints == SIM_HINTS_NONE)
     return KVS_OK;
-  if (!trace->spread && trace->n_runs == 1)
+  if (!trace->tells_runs)
     return sim_fail(error, KVS_ERR_INVALID,
                     "the trace does not tell its runs, so there is nothing to hint: leave --hints away");
   *told_p = sim_hints_create(trace, *schedule_p, settings->hints, seed);
@@ -243,7 +346,10 @@ const struct cli_command cli_replay = {
         "trace as\n"
         "kvasir-sim takes it (docs/simulator.md), or a folder or archive of them, each perhaps packed by "
         "zstd.\n"
-        "The chunks take room from what the node holds. Ctrl-C ends it and prints what there is so far.",
+        "The chunks take room from what the node holds. Ctrl-C ends it and prints what there is so far; a "
+        "second "
+        "one does not\n"
+        "wait for what is left to be deleted.",
     .words = "@file",
     .options = options,
     .min_arguments = 1,

@@ -1,7 +1,8 @@
 /*
  * client/cli/replay.h: what the files of kvasirctl replay share: a trace, the order of what is sent, and what came of it.
  *
- * Workers take actions in their order, each when it is due. Everything here but the sums is only read while they run; the sums have a lock.
+ * Workers take actions in their order, each when it is due. Of struct replay they write the sums, under its lock; the times of their own events; and flags that are atomic. `failed` is the crew's,
+ * under the crew's lock. The rest is only read while they run.
  */
 #ifndef KVI_CLIENT_CLI_REPLAY_H
 #define KVI_CLIENT_CLI_REPLAY_H
@@ -25,7 +26,8 @@ struct replay_sums {
   uint64_t chunks, found; /* of the prompts; of them those that a look-up promised */
   uint64_t hits;          /* and those that came: chunks of the leading part that did */
   uint64_t stored, existed, refused;
-  uint64_t wrong; /* chunks whose bytes are not what was put */
+  kvs_status refused_why; /* the first of them */
+  uint64_t wrong;         /* chunks whose bytes are not what was put */
   uint64_t read_bytes, written_bytes;
   uint64_t hints, hints_refused; /* rejected, or not answered */
   uint64_t unanswered;           /* look-ups, gets and puts that the node did not answer in time */
@@ -49,7 +51,8 @@ struct replay {
 
   /* By event and kind: how long it took; 0: there was none. */
   float *seconds[REPLAY_KINDS];
-  _Atomic bool *is_stored; /* by chunk: this replay put it */
+  _Atomic bool *may_be_there; /* by chunk: this replay sent it, and it may be stored, or be stored yet */
+  _Atomic bool *is_named;     /* by run: the node was told of it, and not that it has ended */
 
   pthread_mutex_t lock;
   struct replay_sums sums;
@@ -75,7 +78,7 @@ uint8_t (*replay_keys(const struct sim_trace *trace, uint64_t seed,
                       const uint8_t salt[CLI_KEY_SIZE]))[CLI_KEY_SIZE];
 
 /*
- * Looks the event's prompt up, gets what is found and compares it, puts the rest. Adds to the sums. late_ns: how much later it began than it should.
+ * Looks the event's prompt up, gets what is found and compares it, puts the rest. Adds to the sums; one that an interrupt cut short is no request there. late_ns: how much later it began than it should.
  * KVS_OK, also where the node refused a chunk or was too slow; else why nothing more can be sent.
  */
 kvs_status replay_request(struct replay_worker *worker, uint32_t event, uint64_t late_ns);
@@ -83,8 +86,22 @@ kvs_status replay_request(struct replay_worker *worker, uint32_t event, uint64_t
 /* Tells that the event's request is answered, and what its run waits for or that it has ended. */
 void replay_answer(struct replay_worker *worker, uint32_t event);
 
-/* Deletes what this replay put, as well as that goes. */
-void replay_clean_up(struct replay *replay);
+/*
+ * Closes the programs that this replay named, and deletes what it put, while no worker works. Again for as long as a call may take where the node is busy. KVS_OK; else why some of it may
+ * be there still: KVS_ERR_BUSY, KVS_ERR_IO, KVS_ERR_NOMEM, or the node is out.
+ */
+kvs_status replay_clean_up(struct replay *replay);
+
+/* ---- replay_signals.c ---- */
+
+/*
+ * From here on SIGINT, SIGTERM and SIGHUP only make replay_is_interrupted() true, the first time; the second writes the words to stderr and ends the process with CLI_ERROR. Those that
+ * are ignored stay so. The words are kept, not copied. Once.
+ */
+void replay_signals_begin(const char *words);
+void replay_signals_end(void);
+/* From any thread. */
+bool replay_is_interrupted(void);
 
 /* ---- replay_crew.c ---- */
 
@@ -98,7 +115,7 @@ struct replay_run {
 struct replay_crew;
 struct replay_crew *replay_crew_new(struct replay *replay, uint32_t parallel, uint32_t requests);
 /*
- * Sends everything, with a bar; an interrupt (SIGINT) ends it early, and so does what fails, see replay->failed. Sets the run's time and whether it was interrupted. Once.
+ * Sends everything, with a bar; an interrupt (replay_is_interrupted) ends it early, and so does what fails, see replay->failed. Sets the run's time and whether it was interrupted. Once.
  * KVS_ERR_SYSTEM, KVS_ERR_NOMEM: threads did not start.
  */
 kvs_status replay_crew_work(struct replay_crew *crew, struct replay_run *run);

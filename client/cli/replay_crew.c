@@ -1,5 +1,4 @@
 /* client/cli/replay_crew.c: who sends what of a replay, and when. */
-#include <signal.h>
 #include <stdlib.h>
 
 #include "client/cli/replay.h"
@@ -9,6 +8,8 @@
 /* What is sent at one time: a request, or what is told when it is answered. */
 struct action {
   uint64_t at_ns; /* of the schedule */
+  uint64_t
+      position; /* twice the event's number and 1; of an answer, twice that of the event that it is told before */
   uint32_t event;
   bool answer;
 };
@@ -36,28 +37,20 @@ struct replay_crew {
   uint32_t n_members;
 };
 
-static volatile sig_atomic_t is_interrupted;
-
-static void interrupt(int number)
-{
-  (void)number;
-  is_interrupted = 1;
-}
-
 /* ---- what is sent ---- */
 
-/* The first requests and, with hints, their answers, in the order of their times; a request stands before what is told at the same time. */
-static int by_time(const void *a, const void *b)
+static int by_position(const void *a, const void *b)
 {
   const struct action *x = a, *y = b;
 
+  if (x->position != y->position)
+    return x->position < y->position ? -1 : 1;
   if (x->at_ns != y->at_ns)
     return x->at_ns < y->at_ns ? -1 : 1;
-  if (x->answer != y->answer)
-    return x->answer ? 1 : -1;
   return (x->event > y->event) - (x->event < y->event);
 }
 
+/* The first requests and, with hints, their answers, in the order of their times; what is told at the time of a request is told before it. */
 static struct action *make_actions(const struct replay *replay, uint32_t requests, size_t *n_p)
 {
   const struct sim_schedule *schedule = replay->schedule;
@@ -67,21 +60,21 @@ static struct action *make_actions(const struct replay *replay, uint32_t request
   if (actions == NULL)
     return NULL;
   for (uint32_t i = 0; i < requests; i++) {
-    const struct sim_request *request = &replay->trace->requests[schedule->events[i].request];
-    uint64_t at_ns = schedule->events[i].at_ns, answered_ns = at_ns;
-    uint32_t end = i + 1;
+    uint32_t before;
+    double answered_ns;
 
-    actions[n++] = (struct action){.at_ns = at_ns, .event = i};
+    actions[n++] =
+        (struct action){.at_ns = schedule->events[i].at_ns, .position = 2 * (uint64_t)i + 1, .event = i};
     if (replay->told == NULL)
       continue;
-    if (request->api_s > 0)
-      answered_ns += (uint64_t)(request->api_s * (double)KVI_NS_PER_S);
-    while (end < requests && schedule->events[end].at_ns < answered_ns)
-      end++;
-    if (!sim_schedule_is_overtaken(replay->trace, schedule, i, end))
-      actions[n++] = (struct action){.at_ns = answered_ns, .event = i, .answer = true};
+    before = sim_schedule_answered(replay->trace, schedule, i, &answered_ns);
+    if (before > requests)
+      before = requests;
+    if (!sim_schedule_is_overtaken(replay->trace, schedule, i, before))
+      actions[n++] = (struct action){
+          .at_ns = (uint64_t)answered_ns, .position = 2 * (uint64_t)before, .event = i, .answer = true};
   }
-  qsort(actions, n, sizeof *actions, by_time);
+  qsort(actions, n, sizeof *actions, by_position);
   *n_p = n;
   return actions;
 }
@@ -110,7 +103,7 @@ static bool is_behind_another(const struct replay_crew *crew, size_t action)
 {
   const struct sim_request *request = request_of(crew, action);
 
-  if (!crew->replay->trace->spread && crew->replay->trace->n_runs == 1)
+  if (!crew->replay->trace->tells_runs)
     return false;
   for (uint32_t i = 0; i < crew->n_members; i++) {
     const struct member *other = &crew->members[i];
@@ -195,7 +188,7 @@ static void watch(struct replay_crew *crew, uint64_t requests)
   pthread_mutex_lock(&crew->lock);
   while (crew->working > 0) {
     (void)kvi_cond_wait(&crew->ended, &crew->lock, kvi_deadline_from_ms(LOOK_MS));
-    if (is_interrupted && !crew->stop) {
+    if (replay_is_interrupted() && !crew->stop) {
       crew->stop = true;
       pthread_cond_broadcast(&crew->changed);
     }
@@ -259,17 +252,13 @@ static kvs_status start_all(struct replay_crew *crew)
 
 kvs_status replay_crew_work(struct replay_crew *crew, struct replay_run *run)
 {
-  struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND}, before;
-  kvs_status status;
+  kvs_status status = start_all(crew);
 
-  sigaction(SIGINT, &action, &before);
-  status = start_all(crew);
   watch(crew, run->requests_all);
   for (uint32_t i = 0; i < crew->n_members; i++)
     kvi_thread_join(&crew->members[i].thread);
   run->elapsed_s = (double)(kvi_now_ns() - crew->start_ns) / 1e9;
-  run->interrupted = is_interrupted;
-  sigaction(SIGINT, &before, NULL);
+  run->interrupted = replay_is_interrupted();
   return status;
 }
 

@@ -2,8 +2,8 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "client/cli/rank.h"
 #include "client/cli/replay.h"
 
 static const char *const kinds[REPLAY_KINDS] = {"lookup", "get", "put"};
@@ -33,8 +33,8 @@ static struct latency latency_of(float *seconds, size_t n)
   latency.n = (size_t)(seconds + n - first);
   if (latency.n == 0)
     return latency;
-  latency.p50 = first[latency.n / 2];
-  latency.p99 = first[latency.n * 99 / 100];
+  latency.p50 = first[cli_rank(latency.n, 50)];
+  latency.p99 = first[cli_rank(latency.n, 99)];
   latency.most = first[latency.n - 1];
   return latency;
 }
@@ -48,6 +48,7 @@ static void print_json(const struct replay *replay, const struct replay_run *run
                        const struct latency latencies[REPLAY_KINDS])
 {
   const struct replay_sums *sums = &replay->sums;
+  const char *quote = sums->refused > 0 ? "\"" : "";
 
   printf("{\"requests\":%" PRIu64 ",\"requests_all\":%" PRIu64 ",\"elapsed_s\":%.3f,\"interrupted\":%s",
          sums->requests, run->requests_all, run->elapsed_s, run->interrupted ? "true" : "false");
@@ -57,9 +58,10 @@ static void print_json(const struct replay *replay, const struct replay_run *run
          rate(sums->hit_tokens, sums->input_tokens));
   printf(",\"chunks\":%" PRIu64 ",\"found\":%" PRIu64 ",\"hits\":%" PRIu64
          ",\"hit_rate\":%.6f,\"stored\":%" PRIu64 ",\"existed\":%" PRIu64 ",\"refused\":%" PRIu64
-         ",\"wrong\":%" PRIu64,
+         ",\"refused_why\":%s%s%s,\"wrong\":%" PRIu64,
          sums->chunks, sums->found, sums->hits, rate(sums->hits, sums->chunks), sums->stored, sums->existed,
-         sums->refused, sums->wrong);
+         sums->refused, quote, sums->refused > 0 ? kvs_status_name(sums->refused_why) : "null", quote,
+         sums->wrong);
   printf(",\"read_bytes\":%" PRIu64 ",\"written_bytes\":%" PRIu64
          ",\"paid_s\":%.6f,\"whole_s\":%.6f,\"saved_s\":%.6f",
          sums->read_bytes, sums->written_bytes, sums->paid_s, sums->whole_s, sums->whole_s - sums->paid_s);
@@ -98,10 +100,11 @@ static void print_sums(const struct replay *replay, const struct replay_run *run
           rate(sums->hit_tokens, sums->input_tokens), sums->hit_tokens, sums->input_tokens);
   add_row(table, "chunks", "%" PRIu64 " of %u tokens and %s", sums->chunks, replay->trace->chunk_tokens,
           cli_size_text((double)replay->chunk_bytes, text));
-  add_row(table, "  found", "%" PRIu64 ", of which %" PRIu64 " came (%.4f)", sums->found, sums->hits,
-          rate(sums->hits, sums->chunks));
+  add_row(table, "  found", "%" PRIu64, sums->found);
+  add_row(table, "  came", "%" PRIu64 " (%.4f of all)", sums->hits, rate(sums->hits, sums->chunks));
   add_row(table, "  stored", "%" PRIu64 ", and %" PRIu64 " were there", sums->stored, sums->existed);
-  add_row(table, "  refused", "%" PRIu64, sums->refused);
+  add_row(table, "  refused", "%" PRIu64 "%s%s", sums->refused, sums->refused > 0 ? ", the first: " : "",
+          sums->refused > 0 ? kvs_status_text(sums->refused_why) : "");
   add_row(table, "  wrong bytes", "%" PRIu64, sums->wrong);
   add_row(table, "read", "%s, %s/s", cli_size_text((double)sums->read_bytes, text),
           cli_size_text((double)sums->read_bytes / (run->elapsed_s + 1e-9), speed));

@@ -1,8 +1,8 @@
 /* client/cli/replay_request.c: one request of a trace at a node: look-up, get, put, and what is told when it is answered. */
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/digest.h"
@@ -12,6 +12,7 @@
 #define KEYS_MOST       8192u  /* of one look-up, hint or delete: the node's bound */
 #define LEASE_MS_MAX    60000u /* the longest that a node gives */
 #define EXTENT_CHUNKS   64u
+#define BUSY_PAUSE_NS   (20 * (long)KVI_NS_PER_MS)
 #define OUTCOME_CLIPPED 2u /* and below: the hint was taken */
 
 /* ---- keys and bytes ---- */
@@ -89,7 +90,9 @@ struct outcome {
   uint32_t n, found, hits;
   uint64_t stored, existed, refused, wrong, unanswered;
   uint64_t lease;
-  kvs_status failed; /* nothing more can be sent */
+  kvs_status refused_why; /* the first of them */
+  kvs_status failed;      /* nothing more can be sent */
+  bool cut;               /* an interrupt came before its end */
 };
 
 static kvsc_keys keys_from(const struct replay_worker *worker, uint32_t first, uint32_t n)
@@ -128,12 +131,20 @@ static kvs_status wait_for(struct replay_worker *worker, kvsc_op op, struct outc
 
   if (completion->op == 0)
     outcome->failed = status;
-  else if (is_out(status) || (status == KVS_MISS && completion->cause == KVSC_CAUSE_NODE))
+  else if (is_out(status) ||
+           ((status == KVS_MISS || status == KVS_PARTIAL) && completion->cause == KVSC_CAUSE_NODE))
     note_unanswered(worker, outcome);
   return status;
 }
 
-/* From the prompt's beginning on, leased for as long as it is got and added to. */
+/* Is there to be another operation? */
+static bool goes_on(struct outcome *outcome)
+{
+  outcome->cut |= replay_is_interrupted();
+  return outcome->failed == KVS_OK && !outcome->cut;
+}
+
+/* From the prompt's beginning on. What the first look-up finds, up to KEYS_MOST chunks, is leased for two calls' time, LEASE_MS_MAX at most: a longer request may lose it. */
 static void look_up(struct replay_worker *worker, struct outcome *outcome)
 {
   struct replay *replay = worker->replay;
@@ -141,7 +152,7 @@ static void look_up(struct replay_worker *worker, struct outcome *outcome)
   const kvsc_call call = {.struct_size = sizeof call,
                           .lease_ms = (uint32_t)(lease_ms < LEASE_MS_MAX ? lease_ms : LEASE_MS_MAX)};
 
-  while (outcome->found < outcome->n && outcome->failed == KVS_OK) {
+  while (outcome->found < outcome->n && goes_on(outcome)) {
     uint32_t first = outcome->found, left = outcome->n - first, n = left < KEYS_MOST ? left : KEYS_MOST;
     const kvsc_keys keys = keys_from(worker, first, n);
     kvsc_completion completion = {0};
@@ -178,8 +189,12 @@ static void move(struct replay_worker *worker, struct outcome *outcome, bool put
   }
   outcome->failed = put ? kvsc_put(replay->space, &keys, worker->chunks, &call, &op)
                         : kvsc_get(replay->space, &keys, worker->chunks, &call, &op);
-  if (outcome->failed == KVS_OK)
+  if (outcome->failed == KVS_OK) {
     (void)wait_for(worker, op, outcome, &completion);
+    return;
+  }
+  for (uint32_t i = 0; i < n; i++)
+    worker->statuses[i] = outcome->failed;
 }
 
 /* Up to the first chunk that does not come. Returns ns without what comparing took. */
@@ -188,7 +203,7 @@ static uint64_t get_found(struct replay_worker *worker, struct outcome *outcome)
   struct replay *replay = worker->replay;
   uint64_t took_ns = 0;
 
-  while (outcome->hits < outcome->found && outcome->failed == KVS_OK) {
+  while (outcome->hits < outcome->found && goes_on(outcome)) {
     uint32_t left = outcome->found - outcome->hits, first = outcome->hits;
     uint32_t n = left < replay->batch ? left : replay->batch;
     uint64_t before = kvi_now_ns();
@@ -214,21 +229,22 @@ static uint64_t put_rest(struct replay_worker *worker, struct outcome *outcome, 
   struct replay *replay = worker->replay;
   uint64_t took_ns = 0;
 
-  for (uint32_t first = outcome->hits; first < outcome->n && outcome->failed == KVS_OK;) {
+  for (uint32_t first = outcome->hits; first < outcome->n && goes_on(outcome);) {
     uint32_t left = outcome->n - first, n = left < replay->batch ? left : replay->batch;
     uint64_t before;
 
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < n; i++) {
+      atomic_store_explicit(&replay->may_be_there[refs[first + i]], true, memory_order_relaxed);
       fill(worker->keys[first + i], worker->bytes + i * replay->chunk_bytes, replay->chunk_bytes);
+    }
     before = kvi_now_ns();
     move(worker, outcome, true, first, n);
     took_ns += kvi_now_ns() - before;
     for (uint32_t i = 0; i < n; i++) {
       outcome->stored += worker->statuses[i] == KVS_OK;
       outcome->existed += worker->statuses[i] == KVS_EXISTS;
-      outcome->refused += worker->statuses[i] != KVS_OK && worker->statuses[i] != KVS_EXISTS;
-      if (worker->statuses[i] == KVS_OK)
-        atomic_store_explicit(&replay->is_stored[refs[first + i]], true, memory_order_relaxed);
+      if (worker->statuses[i] != KVS_OK && worker->statuses[i] != KVS_EXISTS && outcome->refused++ == 0)
+        outcome->refused_why = worker->statuses[i];
     }
     first += n;
     if (outcome->refused > 0) {
@@ -249,24 +265,28 @@ static void add_up(struct replay *replay, const struct sim_request *request, con
   struct replay_sums *sums = &replay->sums;
 
   pthread_mutex_lock(&replay->lock);
-  sums->requests++;
-  sums->input_tokens += request->input_tokens;
-  sums->hit_tokens += hit_tokens;
-  sums->chunks += outcome->n;
-  sums->found += outcome->found;
-  sums->hits += outcome->hits;
   sums->stored += outcome->stored;
   sums->existed += outcome->existed;
+  if (sums->refused == 0)
+    sums->refused_why = outcome->refused_why;
   sums->refused += outcome->refused;
   sums->wrong += outcome->wrong;
   sums->read_bytes += outcome->hits * (uint64_t)replay->chunk_bytes;
   sums->written_bytes += outcome->stored * (uint64_t)replay->chunk_bytes;
   sums->unanswered += outcome->unanswered;
-  sums->late += late_ns > REPLAY_LATE_NS;
-  if (sums->latest_ns < late_ns)
-    sums->latest_ns = late_ns;
-  sums->paid_s += sim_cost_of(&cost, hit_tokens, request->input_tokens);
-  sums->whole_s += sim_cost_of(&cost, 0, request->input_tokens);
+  if (!outcome->cut) {
+    sums->requests++;
+    sums->input_tokens += request->input_tokens;
+    sums->hit_tokens += hit_tokens;
+    sums->chunks += outcome->n;
+    sums->found += outcome->found;
+    sums->hits += outcome->hits;
+    sums->late += late_ns > REPLAY_LATE_NS;
+    if (sums->latest_ns < late_ns)
+      sums->latest_ns = late_ns;
+    sums->paid_s += sim_cost_of(&cost, hit_tokens, request->input_tokens);
+    sums->whole_s += sim_cost_of(&cost, 0, request->input_tokens);
+  }
   pthread_mutex_unlock(&replay->lock);
 }
 
@@ -297,6 +317,8 @@ kvs_status replay_request(struct replay_worker *worker, uint32_t event, uint64_t
     if (outcome.lease != 0)
       (void)kvsc_release(replay->cli->client, outcome.lease);
   }
+  for (int kind = 0; kind < REPLAY_KINDS && outcome.cut; kind++)
+    replay->seconds[kind][event] = 0;
   add_up(replay, request, &outcome, late_ns);
   return outcome.failed;
 }
@@ -318,7 +340,7 @@ static uint32_t announced_ms(const struct replay *replay, double announced_s)
   return ms < 1 ? 1 : ms < 1e9 ? (uint32_t)ms : 1000000000u;
 }
 
-static void send_hint(struct replay *replay, const kvsc_hint *hint, const kvsc_keys *keys)
+static kvs_status send_hint(struct replay *replay, const kvsc_hint *hint, const kvsc_keys *keys)
 {
   kvsc_completion completion = {0};
   kvsc_op op;
@@ -333,6 +355,21 @@ static void send_hint(struct replay *replay, const kvsc_hint *hint, const kvsc_k
   replay->sums.hints++;
   replay->sums.hints_refused += !taken;
   pthread_mutex_unlock(&replay->lock);
+  return status;
+}
+
+#define PROGRAM_SIZE (sizeof((struct replay){0}).name + 24)
+
+static void name_program(const struct replay *replay, uint64_t number, char name[PROGRAM_SIZE])
+{
+  snprintf(name, PROGRAM_SIZE, "%s/%" PRIu64, replay->name, number);
+}
+
+static kvs_status close_program(struct replay *replay, const char *name)
+{
+  const kvsc_hint hint = {.struct_size = sizeof hint, .program = name, .close = 1};
+
+  return send_hint(replay, &hint, NULL);
 }
 
 void replay_answer(struct replay_worker *worker, uint32_t event)
@@ -342,42 +379,80 @@ void replay_answer(struct replay_worker *worker, uint32_t event)
   const struct sim_request *request = take_keys(worker, event);
   uint32_t n = request->n_chunks < KEYS_MOST ? request->n_chunks : KEYS_MOST;
   const kvsc_keys keys = keys_from(worker, request->n_chunks - n, n);
-  char program[sizeof replay->name + 24];
-  kvsc_hint hint = {.struct_size = sizeof hint,
-                    .program = program,
-                    .wait_kind = wait_kind_of(told->wait),
-                    .return_p50_ms = announced_ms(replay, told->announced_s)};
+  char program[PROGRAM_SIZE];
+  const kvsc_hint hint = {.struct_size = sizeof hint,
+                          .program = program,
+                          .wait_kind = wait_kind_of(told->wait),
+                          .return_p50_ms = announced_ms(replay, told->announced_s)};
 
-  snprintf(program, sizeof program, "%s/%" PRIu64, replay->name, told->program);
-  send_hint(replay, &hint, n > 0 ? &keys : NULL);
+  name_program(replay, told->program, program);
+  atomic_store_explicit(&replay->is_named[request->run], true, memory_order_relaxed);
+  (void)send_hint(replay, &hint, n > 0 ? &keys : NULL);
   if (!told->ended)
     return;
-  hint = (kvsc_hint){.struct_size = sizeof hint, .program = program, .close = 1};
-  send_hint(replay, &hint, NULL);
+  if (close_program(replay, program) == KVS_OK)
+    atomic_store_explicit(&replay->is_named[request->run], false, memory_order_relaxed);
 }
 
 /* ---- the end ---- */
 
-void replay_clean_up(struct replay *replay)
+static kvs_status close_programs(struct replay *replay)
+{
+  kvs_status status = KVS_OK;
+  char program[PROGRAM_SIZE];
+
+  for (uint32_t i = 0; i < replay->trace->n_runs && !is_out(status); i++) {
+    if (!atomic_load_explicit(&replay->is_named[i], memory_order_relaxed))
+      continue;
+    name_program(replay, (uint64_t)i + 1, program);
+    status = close_program(replay, program);
+  }
+  return is_out(status) ? status : KVS_OK; /* a node that heeds no hints has nothing to close */
+}
+
+/* Those that are not there are as good as deleted. */
+static kvs_status delete_some(struct replay *replay, const kvsc_keys *keys)
+{
+  const struct timespec pause = {.tv_nsec = BUSY_PAUSE_NS};
+  uint64_t end_ns = kvi_now_ns() + replay->cli->timeout_ms * KVI_NS_PER_MS;
+  kvsc_completion completion = {0};
+  kvs_status status;
+  kvsc_op op;
+
+  for (;;) {
+    status = kvsc_delete(replay->space, keys, NULL, &op);
+    if (status == KVS_OK)
+      status = cli_wait(replay->cli, op, &completion);
+    if (status != KVS_ERR_BUSY || kvi_now_ns() > end_ns)
+      break;
+    (void)nanosleep(&pause, NULL);
+  }
+  if ((status == KVS_MISS || status == KVS_PARTIAL) && completion.cause == KVSC_CAUSE_NODE)
+    return KVS_ERR_UNREACHABLE;
+  return status > 0 ? KVS_OK : status;
+}
+
+kvs_status replay_clean_up(struct replay *replay)
 {
   uint8_t(*keys)[CLI_KEY_SIZE] = malloc(KEYS_MOST * sizeof *keys);
+  kvs_status status = close_programs(replay), first = status;
   uint32_t n = 0;
 
   if (keys == NULL)
-    return;
-  for (uint32_t i = replay->trace->n_chunks; i-- > 0;) { /* what follows goes before what it follows */
-    if (atomic_load_explicit(&replay->is_stored[i], memory_order_relaxed))
+    return KVS_ERR_NOMEM;
+  for (uint32_t i = replay->trace->n_chunks;
+       i-- > 0 && !is_out(status);) { /* what follows goes before what it follows */
+    if (atomic_load_explicit(&replay->may_be_there[i], memory_order_relaxed))
       memcpy(keys[n++], replay->keys[i], CLI_KEY_SIZE);
     if (n > 0 && (n == KEYS_MOST || i == 0)) {
       const kvsc_keys some = {.struct_size = sizeof some, .n = n, .keys = keys[0], .unchained = 1};
-      kvsc_completion completion;
-      kvsc_op op;
 
-      if (kvsc_delete(replay->space, &some, NULL, &op) != KVS_OK ||
-          is_out(cli_wait(replay->cli, op, &completion)))
-        break;
+      status = delete_some(replay, &some);
+      if (first == KVS_OK)
+        first = status;
       n = 0;
     }
   }
   free(keys);
+  return first;
 }

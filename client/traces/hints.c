@@ -49,21 +49,15 @@ struct sim_told *sim_hints_create(const struct sim_trace *trace, const struct si
                                   enum sim_hint_level level, uint64_t seed)
 {
   struct sim_told *told = calloc(schedule->n, sizeof *told);
-  uint32_t *next = malloc(trace->n_runs * sizeof *next); /* by run: its next event */
   uint64_t random = seed;
 
-  if (!told || !next) {
-    free(told);
-    free(next);
+  if (!told)
     return NULL;
-  }
-  memset(next, 0xff, trace->n_runs * sizeof *next);
   for (uint32_t i = schedule->n; i-- > 0;) {
     const struct sim_request *request = &trace->requests[schedule->events[i].request];
-    uint32_t after = next[request->run];
+    uint32_t after = schedule->after[i];
     double answer_s = request->api_s > 0 ? request->api_s : 0;
 
-    next[request->run] = i;
     if (level == SIM_HINTS_NONE)
       continue;
     told[i].program = (uint64_t)request->run + 1;
@@ -78,6 +72,5 @@ struct sim_told *sim_hints_create(const struct sim_trace *trace, const struct si
     else
       told[i].ended = level == SIM_HINTS_FULL;
   }
-  free(next);
   return told;
 }

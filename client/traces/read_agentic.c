@@ -106,8 +106,9 @@ kvs_status sim_read_agentic(struct sim_trace *trace, const char *name, const cha
     status = sim_fail(error, KVS_ERR_INVALID, "not a JSON object");
   if (status == KVS_OK)
     status = sim_trace_run(trace, error);
+  if (status == KVS_OK)
+    status = sim_trace_scope(trace, text, length, error);
   if (status == KVS_OK) {
-    sim_trace_scope(trace);
     trace->spread = true;
     reader.block_tokens = (uint32_t)block_tokens;
     status = take_all(&reader, cJSON_GetObjectItemCaseSensitive(run, "requests"), 0, 0, 0, error);

@@ -111,10 +111,10 @@ kvs_status sim_read_bailian(struct sim_trace *trace, const char *name, const cha
                             struct sim_error *error)
 {
   struct reader reader = {.trace = trace};
-  kvs_status status;
+  kvs_status status = sim_trace_scope(trace, text, length, error);
 
-  sim_trace_scope(trace);
-  status = sim_json_lines(name, text, length, take, &reader, error);
+  if (status == KVS_OK)
+    status = sim_json_lines(name, text, length, take, &reader, error);
   sim_ids_free(&reader.ids);
   free(reader.chats);
   return status;

@@ -35,10 +35,11 @@ kvs_status sim_read_mooncake(struct sim_trace *trace, const char *name, const ch
                              struct sim_error *error)
 {
   struct reader reader = {.trace = trace};
-  kvs_status status;
+  kvs_status status = sim_trace_scope(trace, text, length, error);
 
-  sim_trace_scope(trace);
-  status = sim_trace_run(trace, error); /* which requests are of one conversation is not told */
+  if (status == KVS_OK)
+    status = sim_trace_run(trace, error);
+  trace->tells_runs = false; /* which requests are of one conversation is not said */
   if (status == KVS_OK)
     status = sim_json_lines(name, text, length, take, &reader, error);
   sim_ids_free(&reader.ids);

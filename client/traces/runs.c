@@ -125,6 +125,16 @@ static kvs_status split(struct sim_trace *trace, enum sim_half half, struct sim_
   return error->status;
 }
 
+kvs_status sim_runs_check(const struct sim_trace *trace, bool is_asked, struct sim_error *error)
+{
+  if (is_asked && !trace->spread)
+    return sim_fail(
+        error, KVS_ERR_INVALID,
+        "the trace says when its requests came, so there is nothing to halve or to load: leave --half and "
+        "--load away");
+  return KVS_OK;
+}
+
 kvs_status sim_runs_choose(struct sim_trace *trace, enum sim_half half, struct sim_runs_found *found_p,
                            struct sim_error *error)
 {

@@ -13,6 +13,9 @@ struct sim_runs_found {
   uint32_t groups;     /* of the runs that stay; most hold one */
 };
 
+/* Where is_asked for a half of the runs, or for their load: KVS_ERR_INVALID if their trace says when they came, since neither would have an effect. */
+kvs_status sim_runs_check(const struct sim_trace *trace, bool is_asked, struct sim_error *error);
+
 /*
  * Leaves out runs that are the same as an earlier one in all lengths and times, and gives those that are nearly the same one group: of the pairs (input length,
  * output length) of the shorter at least half are the other's too. (Block ids are of no use for it: they are local to a run.) Then leaves out the groups of the other half;

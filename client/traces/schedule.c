@@ -12,6 +12,7 @@ void sim_schedule_destroy(struct sim_schedule *schedule)
     return;
   free(schedule->events);
   free(schedule->next);
+  free(schedule->after);
   free(schedule);
 }
 
@@ -71,6 +72,18 @@ static void find_next(const struct sim_trace *trace, struct sim_schedule *schedu
   }
 }
 
+/* The same for runs. last: room for each. */
+static void find_after(const struct sim_trace *trace, struct sim_schedule *schedule, uint32_t *last)
+{
+  memset(last, 0xff, trace->n_runs * sizeof *last);
+  for (uint32_t i = schedule->n; i-- > 0;) {
+    uint32_t run = trace->requests[schedule->events[i].request].run;
+
+    schedule->after[i] = last[run];
+    last[run] = i;
+  }
+}
+
 /* A run is open from its first request to its last one. runs: room for the largest context and the requests left of each. */
 static void find_open(const struct sim_trace *trace, struct sim_schedule *schedule, uint64_t *runs)
 {
@@ -105,7 +118,7 @@ kvs_status sim_schedule_create(const struct sim_trace *trace, uint64_t seed, dou
 {
   struct sim_schedule *schedule = calloc(1, sizeof *schedule);
   uint64_t *runs = calloc(2 * (size_t)trace->n_runs + 1, sizeof *runs);
-  uint32_t *last = malloc((trace->n_chunks + 1) * sizeof *last);
+  uint32_t *last = malloc(((size_t)trace->n_chunks + trace->n_runs + 1) * sizeof *last);
 
   *schedule_p = NULL;
   if (!schedule || !runs || !last) {
@@ -114,7 +127,8 @@ kvs_status sim_schedule_create(const struct sim_trace *trace, uint64_t seed, dou
   }
   schedule->events = malloc((trace->n_requests + 1) * sizeof *schedule->events);
   schedule->next = malloc((trace->n_refs + 1) * sizeof *schedule->next);
-  if (!schedule->events || !schedule->next) {
+  schedule->after = malloc((trace->n_requests + 1) * sizeof *schedule->after);
+  if (!schedule->events || !schedule->next || !schedule->after) {
     sim_fail(error, KVS_ERR_NOMEM, "no memory for the order of the requests");
     goto out;
   }
@@ -125,6 +139,7 @@ kvs_status sim_schedule_create(const struct sim_trace *trace, uint64_t seed, dou
     goto out;
   }
   find_next(trace, schedule, last);
+  find_after(trace, schedule, last + trace->n_chunks);
   find_open(trace, schedule, runs);
   *schedule_p = schedule;
   schedule = NULL;
@@ -146,12 +161,32 @@ static bool goes_on(const struct sim_trace *trace, const struct sim_request *fro
          (whole == 0 || trace->refs[newer->first + whole - 1] == trace->refs[from->first + whole - 1]);
 }
 
+uint32_t sim_schedule_answered(const struct sim_trace *trace, const struct sim_schedule *schedule,
+                               uint32_t event, double *at_ns_p)
+{
+  const struct sim_request *request = &trace->requests[schedule->events[event].request];
+  uint32_t first = event + 1, end = schedule->n;
+
+  *at_ns_p = (double)schedule->events[event].at_ns;
+  if (request->api_s > 0)
+    *at_ns_p += request->api_s * (double)KVI_NS_PER_S;
+  while (first < end) {
+    uint32_t middle = first + (end - first) / 2;
+
+    if ((double)schedule->events[middle].at_ns < *at_ns_p)
+      first = middle + 1;
+    else
+      end = middle;
+  }
+  return first;
+}
+
 bool sim_schedule_is_overtaken(const struct sim_trace *trace, const struct sim_schedule *schedule,
                                uint32_t event, uint32_t end)
 {
   const struct sim_request *request = &trace->requests[schedule->events[event].request];
 
-  for (uint32_t i = event + 1; i < end; i++)
+  for (uint32_t i = schedule->after[event]; i < end; i = schedule->after[i])
     if (goes_on(trace, request, &trace->requests[schedule->events[i].request]))
       return true;
   return false;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "base/digest.h"
 #include "base/rand.h"
 
 #define CHUNK_TOKENS_MAX (1u << 20)
@@ -28,6 +29,7 @@ kvs_status sim_trace_create(uint32_t chunk_tokens, struct sim_trace **trace_p)
     return KVS_ERR_NOMEM;
   trace->chunk_tokens = chunk_tokens;
   trace->scope = SCOPE_FIRST;
+  trace->tells_runs = true;
   *trace_p = trace;
   return KVS_OK;
 }
@@ -43,13 +45,8 @@ void sim_trace_destroy(struct sim_trace *trace)
   free(trace->id);
   free(trace->runs);
   free(trace->map);
+  free(trace->contents);
   free(trace);
-}
-
-void sim_trace_scope(struct sim_trace *trace)
-{
-  if (trace->scope > SIM_CHUNKS_MAX)
-    trace->scope--;
 }
 
 /* Room for `more` behind the `used` items, and some in any case, so that nothing is NULL. False: no memory, or more than `most`. */
@@ -81,7 +78,7 @@ kvs_status sim_trace_run(struct sim_trace *trace, struct sim_error *error)
   return KVS_OK;
 }
 
-/* ---- chunks by their parent and blocks ---- */
+/* ---- scopes ---- */
 
 static uint64_t mix(uint64_t a, uint64_t b)
 {
@@ -89,6 +86,27 @@ static uint64_t mix(uint64_t a, uint64_t b)
 
   return kvi_splitmix64(&state);
 }
+
+kvs_status sim_trace_scope(struct sim_trace *trace, const void *text, size_t length, struct sim_error *error)
+{
+  uint8_t digest[KVI_SHA256_BYTES];
+  uint64_t content, copies = 0;
+
+  if (!grow((void **)&trace->contents, sizeof *trace->contents, trace->n_contents, 1, &trace->room_contents,
+            SIM_RUNS_MAX))
+    return sim_fail(error, KVS_ERR_TOO_LARGE, "too many files, or no memory for them");
+  kvi_sha256(text, length, digest);
+  memcpy(&content, digest, sizeof content);
+  for (size_t i = 0; i < trace->n_contents; i++)
+    copies += trace->contents[i] == content;
+  trace->contents[trace->n_contents++] = content;
+  trace->root = mix(content, copies);
+  if (trace->scope > SIM_CHUNKS_MAX)
+    trace->scope--;
+  return KVS_OK;
+}
+
+/* ---- chunks by their parent and blocks ---- */
 
 static struct sim_map_slot *slot_of(struct sim_map_slot *map, size_t room, uint32_t parent, uint64_t id)
 {
@@ -131,7 +149,7 @@ static uint32_t chunk_of(struct sim_trace *trace, uint32_t parent, uint64_t id)
   if (slot->chunk == SIM_NONE) {
     *slot = (struct sim_map_slot){.id = id, .parent = below, .chunk = trace->n_chunks};
     trace->parent[trace->n_chunks] = parent;
-    trace->id[trace->n_chunks] = parent == SIM_NONE ? mix(SCOPE_FIRST - trace->scope, id) : id;
+    trace->id[trace->n_chunks] = parent == SIM_NONE ? mix(trace->root, id) : id;
     trace->depth[trace->n_chunks] = parent == SIM_NONE ? 0 : trace->depth[parent] + 1;
     trace->n_chunks++;
   }

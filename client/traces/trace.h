@@ -46,6 +46,8 @@ struct sim_run {
 struct sim_trace {
   uint32_t chunk_tokens; /* 0 until the first request, unless it was given */
   bool spread;           /* its runs have no time of their own: sim_schedule_create gives each a start */
+  bool
+      tells_runs; /* each file says which requests are of one run; else one run stands for all of such a file */
   struct sim_request *requests;
   size_t n_requests;
   uint32_t *refs; /* chunks of the requests, each from its first chunk on */
@@ -53,14 +55,17 @@ struct sim_trace {
   uint32_t *parent; /* by chunk; SIM_NONE: it begins a prompt */
   uint32_t *depth;  /* by chunk; 0: it begins a prompt */
   uint64_t *
-      id; /* by chunk: made of its blocks' ids, and of the scope where it begins a prompt: with those of all chunks before it, it says which chunk it is */
+      id; /* by chunk: made of its blocks' ids, and of its scope's content where it begins a prompt: with those of all chunks before it, it says which chunk it is, in any trace */
   uint32_t n_chunks;
   struct sim_run *runs;
   uint32_t n_runs;
 
-  /* What only trace.c uses: the capacities, and the table from (parent, block ids) to chunks. */
-  size_t room_requests, room_refs, room_chunks, room_runs, room_map;
+  /* What only trace.c uses: the capacities, the table from (parent, block ids) to chunks, and the texts of the scopes, hashed. */
+  size_t room_requests, room_refs, room_chunks, room_runs, room_map, room_contents;
   struct sim_map_slot *map;
+  uint64_t *contents;
+  size_t n_contents;
+  uint64_t root; /* what begins a prompt is mixed with it */
   uint32_t scope;
 };
 
@@ -68,8 +73,11 @@ struct sim_trace {
 kvs_status sim_trace_create(uint32_t chunk_tokens, struct sim_trace **trace_p);
 void sim_trace_destroy(struct sim_trace *trace);
 
-/* From here on block ids mean other blocks than before: ids of two files have nothing to do with each other. */
-void sim_trace_scope(struct sim_trace *trace);
+/*
+ * From here on block ids mean other blocks than before: ids of two files have nothing to do with each other. text: the file, unpacked; by it the ids of its chunks are the
+ * same wherever it is read, and others than those of another file. One that is read twice into a trace has other ids the second time. KVS_ERR_TOO_LARGE, KVS_ERR_NOMEM.
+ */
+kvs_status sim_trace_scope(struct sim_trace *trace, const void *text, size_t length, struct sim_error *error);
 
 /* A new run; the requests that are added belong to it unless they say another. KVS_ERR_NOMEM, KVS_ERR_TOO_LARGE. */
 kvs_status sim_trace_run(struct sim_trace *trace, struct sim_error *error);

@@ -110,7 +110,8 @@ static kvs_status work(struct sim_options *options, struct sim_trace *trace, str
   for (int i = 0; i < options->n_paths; i++)
     if (sim_read_path(trace, options->paths[i], options->format, error) != KVS_OK)
       return error->status;
-  if (sim_runs_choose(trace, options->half, &report.found, error) != KVS_OK)
+  if (sim_runs_check(trace, options->half != SIM_WHOLE || options->is_load_said, error) != KVS_OK ||
+      sim_runs_choose(trace, options->half, &report.found, error) != KVS_OK)
     return error->status;
   if (!trace->spread)
     options->seeds = 1; /* the trace says when its requests came */

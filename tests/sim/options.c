@@ -166,6 +166,7 @@ static bool take(struct sim_options *options, int option, const char *text)
     options->seeds = (uint32_t)whole;
     return ok;
   case OPT_LOAD:
+    options->is_load_said = true;
     return sim_args_plain(text, 1e-6, 1e6, &options->load);
   case OPT_WARM_UP:
     return sim_args_plain(text, 0, 0.99, &options->warm_up);

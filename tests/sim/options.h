@@ -28,6 +28,7 @@ struct sim_options {
   uint64_t seed;
   uint32_t seeds;
   double load, warm_up;
+  bool is_load_said;
   struct sim_cost cost;
   double bytes_per_token;
   double memory;           /* of a capacity, is memory; the rest is below it. 1: all */

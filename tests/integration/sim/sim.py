@@ -198,6 +198,8 @@ def mistakes(scratch, trace):
         check(words in err and out == "", f"{text}: {err}")
     check("No such file" in run(1, f"{scratch}/nowhere")[1], "a file that is not there")
     check("open working set" in run(1, "--capacity", "1x", trace)[1], "no runs, but an open working set")
+    for option, value in (("--half", "tune"), ("--load", "1")):
+        check(option in run(1, option, value, trace)[1], f"{option} of a trace that says when its requests came")
 
 
 def queueing(scratch):

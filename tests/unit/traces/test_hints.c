@@ -21,7 +21,7 @@ static struct sim_trace *some_runs(void)
   for (uint32_t i = 0; i < RUNS; i++) {
     if (i > 0)
       assert_int_equal(sim_trace_run(trace, &error), KVS_OK);
-    sim_trace_scope(trace);
+    assert_int_equal(sim_trace_scope(trace, "", 0, &error), KVS_OK);
     for (uint32_t k = 0; k < REQUESTS; k++) {
       const uint64_t ids[] = {1};
       struct sim_request request = {.run = trace->n_runs - 1,

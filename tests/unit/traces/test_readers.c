@@ -97,6 +97,47 @@ static void agentic(void **state)
   assert_int_equal(trace->requests[3].run, 1);
 }
 
+/* Ids of chunks follow from their own file alone, not from what was read before it; one that comes twice has others the second time. */
+static void ids_are_of_their_file(void **state)
+{
+  static const char
+      one[] = "{\"timestamp\": 0, \"input_length\": 512, \"output_length\": 5, \"hash_ids\": [7]}\n",
+      other[] = "{\"timestamp\": 1, \"input_length\": 512, \"output_length\": 5, \"hash_ids\": [7]}\n";
+  uint64_t id;
+
+  (void)state;
+  assert_int_equal(read_text(one), KVS_OK);
+  id = trace->id[0];
+  sim_trace_destroy(trace);
+  assert_int_equal(sim_trace_create(0, &trace), KVS_OK);
+  assert_int_equal(read_text(other), KVS_OK);
+  assert_int_equal(read_text(one), KVS_OK);
+  assert_int_equal(read_text(one), KVS_OK);
+  assert_int_equal(trace->n_chunks, 3);
+  assert_true(trace->id[0] != id);
+  assert_true(trace->id[1] == id);
+  assert_true(trace->id[2] != id);
+}
+
+/* Not by how many runs there are: one conversation is told, many files of requests tell nothing. */
+static void who_tells_runs(void **state)
+{
+  static const char lone[] =
+      "{\"timestamp\": 0, \"input_length\": 512, \"output_length\": 5, \"hash_ids\": [7]}\n",
+                    chat[] = "{\"chat_id\":1,\"parent_chat_id\":-1,\"timestamp\":3,\"hash_ids\":[1]}\n";
+
+  (void)state;
+  assert_int_equal(sim_read_text(trace, "some", SIM_BAILIAN, chat, strlen(chat), &error), KVS_OK);
+  assert_int_equal(trace->n_runs, 1);
+  assert_true(trace->tells_runs);
+  sim_trace_destroy(trace);
+  assert_int_equal(sim_trace_create(0, &trace), KVS_OK);
+  assert_int_equal(read_text(lone), KVS_OK);
+  assert_int_equal(read_text(lone), KVS_OK);
+  assert_int_equal(trace->n_runs, 2);
+  assert_false(trace->tells_runs);
+}
+
 struct wrong {
   const char *text, *says;
 };
@@ -273,7 +314,9 @@ int main(void)
                                      TEST(chunks_are_whole_blocks),
                                      TEST(archives),
                                      TEST(packed_files),
-                                     TEST(chunks_keep_their_ids)};
+                                     TEST(chunks_keep_their_ids),
+                                     TEST(ids_are_of_their_file),
+                                     TEST(who_tells_runs)};
 
   return cmocka_run_group_tests_name("traces/readers", tests, NULL, NULL);
 }

@@ -12,7 +12,7 @@ static void add_run(struct sim_trace *trace, uint32_t kind, uint32_t n, uint32_t
 
   if (trace->n_requests > 0)
     assert_int_equal(sim_trace_run(trace, &error), KVS_OK);
-  sim_trace_scope(trace);
+  assert_int_equal(sim_trace_scope(trace, "", 0, &error), KVS_OK);
   request.run = trace->n_runs - 1;
   for (uint32_t i = 0; i < n; i++) {
     const uint64_t ids[] = {1};
@@ -178,12 +178,40 @@ static void who_is_overtaken(void **state)
   sim_trace_destroy(trace);
 }
 
+/* What is told at the time of a request is told before it; what comes last, or beyond the schedule, behind all. */
+static void who_is_told_before_whom(void **state)
+{
+  static const struct {
+    uint64_t at_us;
+    double api_s;
+    uint32_t before;
+  } requests[] = {{0, 2, 2}, {1000000, -1, 2}, {2000000, 0.5, 4}, {2000000, 0, 4}, {3000000, 1e6, 5}};
+  struct sim_trace *trace = testing_trace();
+  struct sim_schedule *schedule;
+  struct sim_error error = {0};
+  double at_ns;
+
+  (void)state;
+  for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
+    const struct sim_request request = {.at_us = requests[i].at_us, .api_s = requests[i].api_s};
+
+    assert_int_equal(sim_trace_add(trace, &request, TESTING_BLOCK, NULL, 0, &error), KVS_OK);
+  }
+  assert_int_equal(sim_schedule_create(trace, 1, 1, &schedule, &error), KVS_OK);
+  for (uint32_t i = 0; i < schedule->n; i++)
+    assert_int_equal(sim_schedule_answered(trace, schedule, i, &at_ns), requests[i].before);
+  assert_true(at_ns > 1e15);
+  sim_schedule_destroy(schedule);
+  sim_trace_destroy(trace);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(duplicates_and_groups),  cmocka_unit_test(halves),
       cmocka_unit_test(starts_follow_the_seed), cmocka_unit_test(open_working_set),
-      cmocka_unit_test(nothing_to_replay),      cmocka_unit_test(who_is_overtaken)};
+      cmocka_unit_test(nothing_to_replay),      cmocka_unit_test(who_is_overtaken),
+      cmocka_unit_test(who_is_told_before_whom)};
 
   return cmocka_run_group_tests_name("traces/runs", tests, NULL, NULL);
 }
