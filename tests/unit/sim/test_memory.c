@@ -1,0 +1,88 @@
+/* Memory over a medium: what is in it is what was used last, if the policy does not mind; else what the policy leaves there. */
+#include "tests/unit/traces/testing.h"
+
+#include "base/rand.h"
+#include "tests/sim/memory.h"
+
+#define CHUNKS 200u
+#define ROOM   30u
+
+static void open_order(const struct kvi_policy_ops *ops, const struct sim_trace *trace,
+                       struct sim_order *order, struct sim_memory *memory)
+{
+  assert_int_equal(sim_order_create(trace, ops, order), KVS_OK);
+  assert_int_equal(sim_memory_create(CHUNKS, ROOM, memory), KVS_OK);
+  sim_order_memory(order, ROOM, 0.01);
+}
+
+static void close_order(struct sim_order *order, struct sim_memory *memory)
+{
+  sim_memory_destroy(memory);
+  sim_order_destroy(order);
+}
+
+/* How many chunks were used since this one. */
+static uint32_t used_since(const uint64_t *used, uint32_t chunk)
+{
+  uint32_t n = 0;
+
+  for (uint32_t i = 0; i < CHUNKS; i++)
+    n += used[i] > used[chunk];
+  return n;
+}
+
+static void like_a_stack(void **state)
+{
+  const struct sim_trace trace = {.n_chunks = CHUNKS};
+  uint64_t used[CHUNKS] = {0}, loaded = 0;
+  struct sim_memory memory;
+  struct sim_order order;
+  kvi_rand rand;
+
+  (void)state;
+  kvi_rand_seed(&rand, 3);
+  open_order(&kvi_policy_lru, &trace, &order, &memory);
+  for (uint64_t step = 1; step < 20000; step++) {
+    uint32_t chunk = (uint32_t)kvi_rand_below(&rand, 1 + kvi_rand_below(&rand, CHUNKS));
+
+    if (used[chunk] > 0 && used_since(used, chunk) >= ROOM)
+      loaded++;
+    sim_memory_use(&memory, &order, chunk, used[chunk] == 0);
+    sim_memory_fit(&memory, &order, step);
+    used[chunk] = step;
+    assert_int_equal(memory.loaded, loaded);
+    assert_true(memory.used <= ROOM);
+  }
+  close_order(&order, &memory);
+}
+
+/* What is nowhere any more takes no room, and is not brought from below. */
+static void what_is_dropped(void **state)
+{
+  const struct sim_trace trace = {.n_chunks = CHUNKS};
+  struct sim_memory memory;
+  struct sim_order order;
+
+  (void)state;
+  open_order(&kvi_policy_lru, &trace, &order, &memory);
+  for (uint32_t i = 0; i < ROOM; i++)
+    sim_memory_use(&memory, &order, i, true);
+  for (uint32_t i = 0; i < ROOM; i += 2)
+    sim_memory_drop(&memory, i);
+  sim_memory_drop(&memory, 0);
+  sim_memory_drop(&memory, CHUNKS - 1);
+  assert_int_equal(memory.used, ROOM / 2);
+  for (uint32_t i = 0; i < ROOM; i += 2)
+    sim_memory_use(&memory, &order, i, true);
+  sim_memory_fit(&memory, &order, 1);
+  assert_int_equal(memory.used, ROOM);
+  assert_int_equal(memory.loaded, 0);
+  close_order(&order, &memory);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {cmocka_unit_test(like_a_stack), cmocka_unit_test(what_is_dropped)};
+
+  return cmocka_run_group_tests_name("sim/memory", tests, NULL, NULL);
+}
