@@ -108,8 +108,8 @@ static uint32_t prompt(struct world *world, uint32_t chain, uint32_t n)
   return result.prefix;
 }
 
-/* Chunks of the chain that are there, from its first on; nobody notices. */
-static uint32_t there(struct world *world, uint32_t chain)
+/* Chunks of the chain that are there, from its first on, and in which tiers; nobody notices. */
+static uint32_t look(struct world *world, uint32_t chain, uint8_t *tiers)
 {
   uint8_t keys[ROOM * KEY_BYTES];
   const uint8_t *space = world->space;
@@ -121,12 +121,27 @@ static uint32_t there(struct world *world, uint32_t chain)
                                    .key_length = KEY_BYTES,
                                    .n_keys = ROOM,
                                    .peek = true};
-  struct kvi_store_lookup_result result = {0};
+  struct kvi_store_lookup_result result = {.tiers = tiers};
 
   for (uint32_t i = 0; i < ROOM; i++)
     key_of(chain, i, keys + (size_t)i * KEY_BYTES);
   assert_int_equal(kvi_store_lookup(world->store, &query, &result), KVS_OK);
   return result.prefix;
+}
+
+static uint32_t there(struct world *world, uint32_t chain)
+{
+  return look(world, chain, NULL);
+}
+
+static uint32_t in_memory(struct world *world, uint32_t chain)
+{
+  uint8_t tiers[ROOM] = {0};
+  uint32_t prefix = look(world, chain, tiers), n = 0;
+
+  for (uint32_t i = 0; i < prefix; i++)
+    n += tiers[i] == KVI_TIER_DRAM;
+  return n;
 }
 
 /* n 0: without chunks; else the chain's n'th is named, alone. */
@@ -434,30 +449,6 @@ static void costs_are_of_all_ranks(void **state)
     values[i] = value_of(world);
   }
   assert_true(fabs(values[0] / values[1] / 4 - 1) < 1e-3);
-}
-
-/* Chunks of the chain that are in memory. */
-static uint32_t in_memory(struct world *world, uint32_t chain)
-{
-  uint8_t keys[ROOM * KEY_BYTES], tiers[ROOM] = {0};
-  const uint8_t *space = world->space;
-  struct kvi_store_lookup query = {.tenant = world->tenant,
-                                   .owner = 1,
-                                   .spaces = &space,
-                                   .n_spaces = 1,
-                                   .keys = keys,
-                                   .key_length = KEY_BYTES,
-                                   .n_keys = ROOM,
-                                   .peek = true};
-  struct kvi_store_lookup_result result = {.tiers = tiers};
-  uint32_t n = 0;
-
-  for (uint32_t i = 0; i < ROOM; i++)
-    key_of(chain, i, keys + (size_t)i * KEY_BYTES);
-  assert_int_equal(kvi_store_lookup(world->store, &query, &result), KVS_OK);
-  for (uint32_t i = 0; i < result.prefix; i++)
-    n += tiers[i] == KVI_TIER_DRAM;
-  return n;
 }
 
 /* Over a medium nothing is lost, and who is soon back stays in memory, though used before. Who has ended leaves it before all others. */
