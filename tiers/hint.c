@@ -177,11 +177,6 @@ static enum kvi_hint_outcome wait_locked(struct kvi_store *store, const struct k
   return clipped ? KVI_HINT_CLIPPED : KVI_HINT_ACCEPTED;
 }
 
-static bool ends(const struct kvi_program_hint *hint)
-{
-  return hint->close || hint->wait_kind == KVI_WAIT_END;
-}
-
 static bool says_wait(const struct kvi_program_hint *hint)
 {
   return hint->wait_kind != KVI_WAIT_UNKNOWN || hint->return_p50_ms > 0 || hint->priority > 0 ||
@@ -196,8 +191,8 @@ static enum kvi_hint_outcome hint_locked(struct kvi_store *store, const struct k
 
   store->told++;
   if (!store->policy_ops->wait)
-    return ends(hint) ? KVI_HINT_MISSING : KVI_HINT_ACCEPTED;
-  if (ends(hint))
+    return hint->close ? KVI_HINT_MISSING : KVI_HINT_ACCEPTED;
+  if (hint->close)
     return store->policy_ops->close(store->policy, program, kvi_policy_now(store)) ? KVI_HINT_ACCEPTED
                                                                                    : KVI_HINT_MISSING;
   if (hint->wait_kind == KVI_WAIT_UNKNOWN && number != KVI_NONE &&
@@ -249,7 +244,7 @@ enum kvi_hint_outcome kvi_store_hint(struct kvi_store *store, const struct kvi_p
 {
   enum kvi_hint_outcome outcome = KVI_HINT_MISSING;
 
-  if (keys->n_keys == 0 || ends(hint)) {
+  if (keys->n_keys == 0 || hint->close) {
     pthread_mutex_lock(&store->lock);
     outcome = hint_locked(store, hint, KVI_NONE);
     pthread_mutex_unlock(&store->lock);

@@ -123,8 +123,7 @@ static kvs_status hint_keys(const Kvasir__V1__HintRequest *ask, struct kvi_hint_
 static uint32_t outcome_of(const struct kvi_program_hint *told, uint32_t recorded,
                            enum kvi_hint_outcome acted)
 {
-  return (told->close || told->wait_kind == KVI_WAIT_END) && recorded == KVI_HINT_ACCEPTED ? KVI_HINT_ACCEPTED
-                                                                                           : (uint32_t)acted;
+  return told->close && recorded == KVI_HINT_ACCEPTED ? KVI_HINT_ACCEPTED : (uint32_t)acted;
 }
 
 static enum kvi_hint_outcome measured(const struct kvi_store_service *service, const struct kvi_peer *peer,

@@ -14,8 +14,9 @@
 #define RANDOM_MEDIAN 10.0
 #define RANDOM_SIGMA  2.5
 #define REVERSED      100.0 /* announced is this over the gap */
+#define WRONG_BIT     0.1
 
-static const char *const names[] = {"none", "kind", "full", "random", "reversed"};
+static const char *const names[] = {"none", "kind", "full", "random", "reversed", "continues"};
 
 bool sim_hint_level_named(const char *name, enum sim_hint_level *level_p)
 {
@@ -45,6 +46,58 @@ static double announce(enum sim_hint_level level, double gap_s, uint64_t *random
   return wrong >= WRONG_BY_TEN ? said : wrong < WRONG_BY_TEN / 2 ? said * 10 : said / 10;
 }
 
+/* ---- the bit ---- */
+
+/* The last chunk of a request that goes on as it is in a later one; SIM_NONE: it has none. */
+static uint32_t last_whole(const struct sim_trace *trace, const struct sim_request *request)
+{
+  uint32_t full = request->input_tokens / trace->chunk_tokens,
+           n = full < request->n_chunks ? full : request->n_chunks;
+
+  return n > 0 ? trace->refs[request->first + n - 1] : SIM_NONE;
+}
+
+/*
+ * By event, the next one whose prompt has all of this one's, SIM_NONE if there is none: it goes on then. next: by chunk, room for it.
+ */
+static void continuations(const struct sim_trace *trace, const struct sim_schedule *schedule, uint32_t *next,
+                          uint32_t *after)
+{
+  memset(next, 0xff, trace->n_chunks * sizeof *next);
+  for (uint32_t i = schedule->n; i-- > 0;) {
+    const struct sim_request *request = &trace->requests[schedule->events[i].request];
+    uint32_t last = last_whole(trace, request);
+
+    after[i] = last == SIM_NONE ? SIM_NONE : next[last];
+    for (uint32_t k = 0; k < request->n_chunks; k++)
+      next[trace->refs[request->first + k]] = i;
+  }
+}
+
+/* False: no memory. */
+static bool tell_bits(const struct sim_trace *trace, const struct sim_schedule *schedule, uint64_t random,
+                      struct sim_told *told)
+{
+  uint32_t *next = malloc(((size_t)trace->n_chunks + 1) * sizeof *next),
+           *after = malloc(((size_t)schedule->n + 1) * sizeof *after);
+
+  if (next && after) {
+    continuations(trace, schedule, next, after);
+    for (uint32_t i = 0; i < schedule->n; i++) {
+      bool wrong = sim_draw_uniform(&random) < WRONG_BIT;
+
+      if (told[i].program == 0)
+        told[i].program = (uint64_t)i + 1;
+      told[i].wait = (after[i] == SIM_NONE) != wrong ? SIM_WAIT_END : SIM_WAIT_HUMAN;
+      if (after[i] != SIM_NONE)
+        told[after[i]].program = told[i].program;
+    }
+  }
+  free(next);
+  free(after);
+  return next && after;
+}
+
 struct sim_told *sim_hints_create(const struct sim_trace *trace, const struct sim_schedule *schedule,
                                   enum sim_hint_level level, uint64_t seed)
 {
@@ -53,6 +106,12 @@ struct sim_told *sim_hints_create(const struct sim_trace *trace, const struct si
 
   if (!told)
     return NULL;
+  if (level == SIM_HINTS_CONTINUES) {
+    if (tell_bits(trace, schedule, random, told))
+      return told;
+    free(told);
+    return NULL;
+  }
   for (uint32_t i = schedule->n; i-- > 0;) {
     const struct sim_request *request = &trace->requests[schedule->events[i].request];
     uint32_t after = schedule->after[i];

@@ -9,7 +9,8 @@ enum sim_hint_level {
   SIM_HINTS_KIND,     /* what it waits for, by the stop reason */
   SIM_HINTS_FULL,     /* and when it will be back, of 7 in 10; and its end */
   SIM_HINTS_RANDOM,   /* and returns that have nothing to do with what happens */
-  SIM_HINTS_REVERSED  /* and returns that are soon where they are late */
+  SIM_HINTS_REVERSED, /* and returns that are soon where they are late */
+  SIM_HINTS_CONTINUES /* of traces that tell no runs, too: which program it is, and whether it will go on, right 9 times in 10 */
 };
 
 struct sim_told {
@@ -19,7 +20,7 @@ struct sim_told {
   bool ended;
 };
 
-/* "none", "kind", "full", "random", "reversed"; false: none of them. */
+/* "none", "kind", "full", "random", "reversed", "continues"; false: none of them. */
 bool sim_hint_level_named(const char *name, enum sim_hint_level *level_p);
 
 /* By event of the schedule. NULL: no memory. free() ends it. */

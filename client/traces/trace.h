@@ -22,7 +22,7 @@
 #define SIM_TIME_MAX_US  (UINT64_C(1) << 52) /* 142 years */
 
 /* What a run waits for after a request, as its trace tells it. */
-enum sim_wait { SIM_WAIT_UNKNOWN = 0, SIM_WAIT_TOOL, SIM_WAIT_HUMAN };
+enum sim_wait { SIM_WAIT_UNKNOWN = 0, SIM_WAIT_TOOL, SIM_WAIT_HUMAN, SIM_WAIT_END };
 
 struct sim_request {
   uint64_t at_us; /* since its run's start */

@@ -50,6 +50,8 @@ static enum kvi_wait_kind kind_of(enum sim_wait wait)
     return KVI_WAIT_TOOL;
   case SIM_WAIT_HUMAN:
     return KVI_WAIT_HUMAN;
+  case SIM_WAIT_END:
+    return KVI_WAIT_END;
   case SIM_WAIT_UNKNOWN:
     break;
   }

@@ -17,6 +17,7 @@
 #define FIRST_SIGMA    2.5
 #define FIRST_RETURNS  0.97
 /* And of an announcement: half are back by then, most within a factor of three. */
+#define OVER_RETURNS 0.02 /* of those who say that they will not, until it is known better */
 #define SAID_SIGMA   1.0
 #define SAID_RETURNS 0.95
 
@@ -37,7 +38,7 @@ struct group {
 
 struct kvi_classes {
   struct group all, classes[CLASSES], sources[KVI_CLASSES_SOURCES];
-  struct kvi_wait_curve first, said;
+  struct kvi_wait_curve first, over, said;
   uint64_t tools[KVI_CLASSES_TOOLS]; /* hash with kind, of class KINDS + i; 0: free */
   enum kvi_wait_kind kinds[KVI_CLASSES_TOOLS];
   uint32_t ended;    /* since the last build */
@@ -52,6 +53,7 @@ kvs_status kvi_classes_create(struct kvi_classes **classes_p)
   if (!classes)
     return KVS_ERR_NOMEM;
   kvi_wait_curve_lognormal(&classes->first, FIRST_MEDIAN_S, FIRST_SIGMA, FIRST_RETURNS);
+  kvi_wait_curve_lognormal(&classes->over, FIRST_MEDIAN_S, FIRST_SIGMA, OVER_RETURNS);
   kvi_wait_curve_lognormal(&classes->said, 1, SAID_SIGMA, SAID_RETURNS);
   for (uint32_t i = 0; i < KVI_CLASSES_SOURCES; i++)
     classes->sources[i].skill = SKILL_FIRST;
@@ -204,7 +206,9 @@ static struct group *group_at(struct kvi_classes *classes, uint32_t number,
   if (number >= CLASSES)
     return &classes->sources[number - CLASSES];
   kind = number < KINDS || classes->tools[number - KINDS] != 0 ? kind_of(classes, number) : number;
-  *larger_p = kind == number ? &classes->all.curve : &classes->classes[kind].curve;
+  *larger_p = number == KVI_WAIT_END ? &classes->over
+              : kind == number       ? &classes->all.curve
+                                     : &classes->classes[kind].curve;
   return &classes->classes[number];
 }
 

@@ -57,7 +57,7 @@ enum kvi_wait_kind {
   KVI_WAIT_HUMAN,
   KVI_WAIT_SUBAGENT,
   KVI_WAIT_APPROVAL,
-  KVI_WAIT_END,
+  KVI_WAIT_END, /* it thinks that it will not come back; who is certain closes */
   KVI_WAIT_KINDS
 };
 

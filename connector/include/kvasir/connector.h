@@ -281,7 +281,8 @@ typedef enum kvs_wait_kind {
   KVS_WAIT_HUMAN = 2,
   KVS_WAIT_SUBAGENT = 3,
   KVS_WAIT_APPROVAL = 4,
-  KVS_WAIT_END = 5,
+  KVS_WAIT_END =
+      5, /* it will hardly come back: believed as far as that has been true. What is certain is `close` */
 } kvs_wait_kind;
 
 typedef enum kvs_hint_outcome {

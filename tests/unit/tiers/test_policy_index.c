@@ -120,6 +120,30 @@ static void closed_goes_first(void **state)
   assert_int_equal(evict(world), open);
 }
 
+/* Who says that it has ended is believed at first: its chain goes before one of the same age. Not any more when all who say so are soon back. */
+static void said_to_have_ended(void **state)
+{
+  struct world *world = *state;
+
+  for (uint32_t learned = 0; learned < 2; learned++) {
+    uint32_t slow, over;
+
+    learn(world, 90, KVI_WAIT_HUMAN, 600, 100, 0, 0);
+    if (learned)
+      learn(world, 91, KVI_WAIT_END, 2, 400, 0, 0);
+    over = chain(world, KVI_POLICY_NONE, 3);
+    wait_at(world, 1, over, 3, KVI_WAIT_END, 0, 0);
+    slow = chain(world, KVI_POLICY_NONE, 3);
+    wait_at(world, 2, slow, 3, KVI_WAIT_HUMAN, 0, 0);
+    world->now += SECOND;
+    assert_int_equal(evict(world), learned ? slow : over);
+    for (uint32_t i = 1; i <= 2; i++)
+      ops->close(world->policy, i, world->now);
+    while (evict(world) != KVI_POLICY_NONE)
+      ;
+  }
+}
+
 /* It comes back after all. */
 static void closed_and_used(void **state)
 {
@@ -438,6 +462,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(two_are_worth_more, setup, teardown),
       cmocka_unit_test_setup_teardown(twelve_branches, setup, teardown),
       cmocka_unit_test_setup_teardown(unnamed_and_alike, setup, teardown),
+      cmocka_unit_test_setup_teardown(said_to_have_ended, setup, teardown),
       cmocka_unit_test_setup_teardown(closed_and_used, setup, teardown),
       cmocka_unit_test_setup_teardown(shared_stays, setup, teardown),
       cmocka_unit_test_setup_teardown(left_behind, setup, teardown),
