@@ -12,13 +12,13 @@
 #define LEAST      (UINT64_C(1) << 8)
 #define USES_LEAST 16.0 /* samples for each chunk that memory has room for */
 #define USES_MOST  64.0
-#define NEW        8.0                         /* of those, chunks that are new, if there are so many */
-#define ADJUST     256u                        /* samples after which that is looked at */
-#define SIZES_MOST (UINT64_C(1) << 16)         /* lengths that count for the mean; then each for half */
-#define REPEATS    1024u                       /* requests that are remembered, as not to be recorded twice */
-#define REPEAT_NS  (60 * UINT64_C(1000000000)) /* as long as the policy takes them for one */
-#define TICK_SHIFT 26u                         /* 67 ms, so that 32 bits are nine years */
-#define PIECE      512u                        /* samples copied in one hold of the lock */
+#define NEW        8.0                 /* of those, chunks that are new, if there are so many */
+#define ADJUST     256u                /* samples after which that is looked at */
+#define SIZES_MOST (UINT64_C(1) << 16) /* lengths that count for the mean; then each for half */
+#define REPEATS    1024u               /* requests that are remembered which had nothing */
+#define REPEAT_NS  (5 * UINT64_C(1000000000))
+#define TICK_SHIFT 26u  /* 67 ms, so that 32 bits are nine years */
+#define PIECE      512u /* samples copied in one hold of the lock */
 #define AGES                                                                                                 \
   4u /* times the ring's room: requests that began longer ago count as if they all had begun then */
 #define REQUESTS_ENOUGH 100u
@@ -31,7 +31,7 @@ struct record {
 };
 
 struct repeat {
-  uint64_t last, at_ns;
+  uint64_t keys, at_ns;
 };
 
 struct kvi_sampler {
@@ -42,7 +42,7 @@ struct kvi_sampler {
   pthread_mutex_t lock; /* guards what follows */
   uint64_t n;           /* samples that have ever come; the next one's place follows from it */
   uint32_t next_request;
-  uint64_t asked, hit, memory;
+  uint64_t asked, hit, memory, left_out;
   uint64_t sizes, size_sum;
   uint32_t come, come_new; /* samples of late, and those of them that are puts */
   struct repeat repeats[REPEATS];
@@ -110,23 +110,27 @@ static uint32_t tick(const struct kvi_sampler *sampler, uint64_t now_ns)
   return now_ns > sampler->begun_ns ? (uint32_t)((now_ns - sampler->begun_ns) >> TICK_SHIFT) : 0;
 }
 
-bool kvi_sampler_begin(struct kvi_sampler *sampler, struct kvi_sampler_batch *batch, uint64_t last,
+static struct repeat *repeat_of(struct kvi_sampler *sampler, uint64_t keys)
+{
+  return &sampler->repeats[(keys >> 20) % REPEATS];
+}
+
+void kvi_sampler_begin(struct kvi_sampler *sampler, struct kvi_sampler_batch *batch, uint64_t keys,
                        uint64_t now_ns)
 {
-  struct repeat *repeat = &sampler->repeats[(last >> 20) % REPEATS];
-  bool known;
+  const struct repeat *repeat = repeat_of(sampler, keys);
 
   batch->n = batch->request = 0;
   batch->asked = batch->hit = batch->memory = 0;
+  batch->had = false;
+  batch->keys = keys;
+  batch->now_ns = now_ns;
   pthread_mutex_lock(&sampler->lock);
-  known = repeat->last == last && repeat->at_ns > 0 && now_ns < repeat->at_ns + REPEAT_NS;
-  if (!known)
-    *repeat = (struct repeat){.last = last, .at_ns = now_ns};
+  batch->again = repeat->keys == keys && repeat->at_ns > 0 && now_ns < repeat->at_ns + REPEAT_NS;
   batch->asked_before = sampler->asked;
   batch->hit_before = sampler->hit;
   batch->memory_before = sampler->memory;
   pthread_mutex_unlock(&sampler->lock);
-  return !known;
 }
 
 void kvi_sampler_add(const struct kvi_sampler *sampler, struct kvi_sampler_batch *batch, uint64_t chunk,
@@ -135,6 +139,7 @@ void kvi_sampler_add(const struct kvi_sampler *sampler, struct kvi_sampler_batch
   batch->asked += tokens;
   batch->hit += flags & KVI_CURVE_HIT ? tokens : 0;
   batch->memory += flags & KVI_CURVE_MEMORY ? tokens : 0;
+  batch->had |= (flags & KVI_CURVE_HIT) != 0;
   if (takes(atomic_load_explicit(&sampler->threshold, memory_order_relaxed), chunk))
     batch->samples[batch->n++] = (struct kvi_curve_sample){
         .chunk = chunk, .bytes = room_of(sampler, bytes), .tokens = tokens, .flags = flags};
@@ -210,9 +215,14 @@ static uint32_t request_next_locked(struct kvi_sampler *sampler)
   return request;
 }
 
-void kvi_sampler_end(struct kvi_sampler *sampler, struct kvi_sampler_batch *batch, uint64_t now_ns)
+static void batch_clear(struct kvi_sampler_batch *batch)
 {
-  pthread_mutex_lock(&sampler->lock);
+  batch->n = 0;
+  batch->asked = batch->hit = batch->memory = 0;
+}
+
+static void batch_write_locked(struct kvi_sampler *sampler, struct kvi_sampler_batch *batch, uint64_t now_ns)
+{
   if (batch->request == 0 && batch->n > 0)
     batch->request = request_next_locked(sampler);
   for (uint32_t i = 0; i < batch->n; i++)
@@ -220,15 +230,36 @@ void kvi_sampler_end(struct kvi_sampler *sampler, struct kvi_sampler_batch *batc
   sampler->asked += batch->asked;
   sampler->hit += batch->hit;
   sampler->memory += batch->memory;
+}
+
+void kvi_sampler_end(struct kvi_sampler *sampler, struct kvi_sampler_batch *batch, uint64_t now_ns)
+{
+  struct repeat *repeat = repeat_of(sampler, batch->keys);
+
+  pthread_mutex_lock(&sampler->lock);
+  if (batch->again && !batch->had)
+    sampler->left_out++;
+  else {
+    batch_write_locked(sampler, batch, now_ns);
+    if (!batch->had)
+      *repeat = (struct repeat){.keys = batch->keys, .at_ns = batch->now_ns};
+    else if (repeat->keys == batch->keys)
+      repeat->at_ns = 0;
+  }
   pthread_mutex_unlock(&sampler->lock);
-  batch->n = 0;
-  batch->asked = batch->hit = batch->memory = 0;
+  batch_clear(batch);
 }
 
 void kvi_sampler_flush(struct kvi_sampler *sampler, struct kvi_sampler_batch *batch, uint64_t now_ns)
 {
-  if (batch->n > KVI_SAMPLER_BATCH - KVI_SAMPLER_ROOM)
-    kvi_sampler_end(sampler, batch, now_ns);
+  if (batch->n <= KVI_SAMPLER_BATCH - KVI_SAMPLER_ROOM)
+    return;
+  if (!batch->again || batch->had) { /* else it is left out as far as this, whatever comes */
+    pthread_mutex_lock(&sampler->lock);
+    batch_write_locked(sampler, batch, now_ns);
+    pthread_mutex_unlock(&sampler->lock);
+  }
+  batch_clear(batch);
 }
 
 void kvi_sampler_put(struct kvi_sampler *sampler, uint64_t chunk, uint32_t bytes, uint64_t now_ns)
@@ -257,7 +288,7 @@ struct copy {
   uint32_t *counts; /* by age */
   uint32_t n, next_request;
   uint64_t n_all; /* of the sampler */
-  uint64_t asked, hit, memory, threshold;
+  uint64_t asked, hit, memory, left_out, threshold;
 };
 
 /* In pieces, so that nobody waits for long. What has been overwritten meanwhile is left out. */
@@ -271,6 +302,7 @@ static void records_copy(struct kvi_sampler *sampler, struct copy *copy)
   copy->asked = sampler->asked;
   copy->hit = sampler->hit;
   copy->memory = sampler->memory;
+  copy->left_out = sampler->left_out;
   pthread_mutex_unlock(&sampler->lock);
   next = copy->n_all > sampler->room ? copy->n_all - sampler->room : 0;
   while (next < copy->n_all) {
@@ -362,6 +394,7 @@ static kvs_status copy_estimate(struct kvi_sampler *sampler, struct copy *copy, 
   report->capacity = sampler->capacity;
   report->rate = input.rate;
   report->samples = copy->n;
+  report->left_out = copy->left_out;
   if (copy->n > 0)
     report->window_s = seconds_since(sampler, &copy->sorted[0], now_ns);
   if (input.from < copy->n)
