@@ -25,6 +25,7 @@ struct kvi_sampler;
 struct kvi_sampler_batch {
   uint32_t n;
   uint32_t request; /* its number; 0: it has none yet */
+  uint32_t shift;   /* one chunk of 2^shift was sampled when it began */
   bool again; /* the same keys were asked for just before, and nothing was there; so far nothing is now */
   bool had;
   uint64_t keys, now_ns;

@@ -133,6 +133,52 @@ static void test_bounds(void **state)
   kvi_sampler_destroy(sampler);
 }
 
+/* Prompts of many more chunks than memory has: fewer chunks are sampled until there are enough requests. */
+static void test_long(void **state)
+{
+  struct kvi_sampler *sampler = make(4096, 256);
+  struct kvi_sampler_report report;
+
+  (void)state;
+  for (uint32_t i = 0; i < 1500; i++)
+    request(sampler, i % 20, 512 + i / 20, i < 20 ? 0 : 511 + i / 20, (10 + i) * S);
+  report = report_of(sampler, 2000 * S);
+  assert_true(report.rate < 1.0 / 16);
+  assert_true(report.enough);
+  kvi_sampler_destroy(sampler);
+}
+
+/* Short chunks, of which few are sampled; and long ones again, of which there is too little with so few. */
+static void test_more_again(void **state)
+{
+  struct kvi_sampler *sampler = make(4096, 1u << 14);
+  double least, rate = 0;
+  uint32_t i;
+
+  (void)state;
+  for (i = 0; i < 20000; i++)
+    request(sampler, i % 3000, 50 + i / 3000, i < 3000 ? 0 : 49 + i / 3000, (10 + i) * S);
+  least = report_of(sampler, 30000 * S).rate;
+  for (i = 0; i < 120000; i++) {
+    struct kvi_sampler_batch batch;
+
+    kvi_sampler_begin(sampler, &batch, name(7, i), (30000 + i) * S);
+    for (uint32_t k = 0; k < 40; k++)
+      kvi_sampler_add(sampler, &batch, name(1u << 20 | i % 200, k), 800 * PAGE, 256, KVI_CURVE_HIT);
+    kvi_sampler_end(sampler, &batch, (30000 + i) * S);
+    if (i % 1000 == 0) {
+      double now = report_of(sampler, (30000 + i) * S).rate;
+
+      assert_true(now >= rate && now <= 2 * (rate > 0 ? rate : least)); /* not by leaps */
+      rate = now;
+    }
+  }
+  assert_true(rate >= 4 * least);
+  assert_true(report_of(sampler, 160000 * S).curve.memory == 0);
+  assert_true(report_of(sampler, 160000 * S).curve.hit == 1);
+  kvi_sampler_destroy(sampler);
+}
+
 /* Two long requests whose samples come to the ring by turns are each one request, its beginning used last. */
 static void test_interleaved(void **state)
 {
@@ -180,6 +226,9 @@ static void test_age(void **state)
   assert_int_equal(report.samples, 5);
   assert_int_equal(kvi_sampler_estimate(sampler, S, 3 * S, &report), KVS_OK);
   assert_int_equal(report.samples, 10);
+  assert_true(fabs(report.window_s - 2) < 0.2);
+  report = report_of(sampler, 63 * S); /* nothing has come, and time goes on */
+  assert_true(fabs(report.window_s - 62) < 0.2 && fabs(report.counted_s - 61) < 0.2);
   kvi_sampler_destroy(sampler);
 }
 
@@ -393,7 +442,7 @@ int main(void)
       cmocka_unit_test(test_counts),      cmocka_unit_test(test_repeats), cmocka_unit_test(test_bounds),
       cmocka_unit_test(test_interleaved), cmocka_unit_test(test_age),     cmocka_unit_test(test_arguments),
       cmocka_unit_test(test_threads),     cmocka_unit_test(test_store),   cmocka_unit_test(test_single),
-      cmocka_unit_test(test_spaces),
+      cmocka_unit_test(test_spaces),      cmocka_unit_test(test_long),    cmocka_unit_test(test_more_again),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
