@@ -31,6 +31,7 @@ static void curve_take(const cJSON *document, struct cli_curve *curve)
   memset(curve, 0, sizeof(*curve));
   curve->capacity = cli_json_number(document, "capacity");
   curve->memory = ratio(document, "memory");
+  curve->enough = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(document, "enough"));
   cJSON_ArrayForEach(point, cJSON_GetObjectItemCaseSensitive(document, "points"))
   {
     struct cli_curve_point *own = &curve->points[curve->n];
