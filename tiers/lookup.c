@@ -164,9 +164,11 @@ static void key_sample(struct walk *walk, const struct kvi_key_tag *tag, bool ha
   const struct kvi_store *store = walk->store;
   uint32_t n = walk->lookup->n_spaces, flags = walk->lookup->unchained ? KVI_CURVE_ALONE : 0;
 
-  if (had && found)
-    flags |=
-        step_tier_locked(walk, found, i) == KVI_TIER_DRAM ? KVI_CURVE_HIT | KVI_CURVE_MEMORY : KVI_CURVE_HIT;
+  if (had)
+    flags |= KVI_CURVE_HIT | KVI_CURVE_MEMORY;
+  for (uint32_t s = 0; s < n && had && found; s++) /* the slowest tier says where it is */
+    if (found[s][i] == KVI_NONE || store->entries[found[s][i]].state != KVI_ENTRY_RESIDENT)
+      flags &= ~(uint32_t)KVI_CURVE_MEMORY;
   for (uint32_t s = 0; s < n; s++) {
     const struct kvi_entry *entry = found && found[s][i] != KVI_NONE ? &store->entries[found[s][i]] : NULL;
 
