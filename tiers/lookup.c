@@ -150,6 +150,7 @@ static uint8_t step_tier_locked(const struct walk *walk, const uint32_t (*found)
                                 uint32_t i)
 {
   for (uint32_t s = 0; s < walk->lookup->n_spaces; s++)
+    /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.ArraySubscript): each space was searched */
     if (walk->store->entries[found[s][i]].state != KVI_ENTRY_RESIDENT)
       return (uint8_t)walk->store->below->attr.kind;
   return KVI_TIER_DRAM;
@@ -211,10 +212,12 @@ static void samples_begin(struct walk *walk, struct kvi_sampler_batch *batch)
 {
   const struct kvi_store_lookup *lookup = walk->lookup;
   const struct kvi_store *store = walk->store;
+  uint64_t hash;
 
   if (!store->sampler || lookup->peek || (lookup->unchained && lookup->lease_ms == 0))
     return;
-  kvi_sampler_begin(store->sampler, batch, keys_hash(walk), walk->used_ns);
+  hash = keys_hash(walk);
+  kvi_sampler_begin(store->sampler, batch, hash, walk->used_ns);
   for (uint32_t s = 0; s < lookup->n_spaces; s++)
     walk->tokens[s] = kvi_space_tokens(&store->spaces[walk->spaces[s]]);
   walk->samples = batch;
@@ -247,6 +250,7 @@ static void step_answer_locked(struct walk *walk, uint32_t first, uint32_t n, ui
     if (walk->broken && !walk->lookup->unchained)
       continue;
     for (uint32_t s = 0; s < walk->lookup->n_spaces; s++) {
+      /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.ArraySubscript): each space was searched */
       if (store->entries[found[s][i]].state == KVI_ENTRY_RESIDENT)
         walk->prefix_bytes += store->entries[found[s][i]].length;
       else
