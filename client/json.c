@@ -301,7 +301,7 @@ void kvi_client_json_why(kvi_strbuf *json, const Kvasir__V1__WhyMissReply *reply
 static void add_ratio(kvi_strbuf *json, const char *name, double value)
 {
   if (isfinite(value))
-    kvi_strbuf_addf(json, "\"%s\":%.6f,", name, value);
+    kvi_strbuf_addf(json, "\"%s\":%.9g,", name, value);
   else
     kvi_strbuf_addf(json, "\"%s\":null,", name);
 }
@@ -332,8 +332,9 @@ void kvi_client_json_curve(kvi_strbuf *json, const Kvasir__V1__CurveReply *reply
   add_ratio(json, "distinct_bytes", reply->distinct_bytes);
   kvi_strbuf_addf(json,
                   "\"samples\":%u,\"requests\":%u,\"uses\":%u,\"chunks\":%u,\"asked_tokens\":%" PRIu64
-                  ",\"points\":[",
-                  reply->samples, reply->requests, reply->uses, reply->chunks, reply->asked_tokens);
+                  ",\"left_out\":%" PRIu64 ",\"points\":[",
+                  reply->samples, reply->requests, reply->uses, reply->chunks, reply->asked_tokens,
+                  reply->left_out);
   for (size_t i = 0; i < reply->n_points; i++) {
     kvi_strbuf_add(json, i > 0 ? "," : "");
     add_point(json, reply->points[i]);

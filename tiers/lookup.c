@@ -150,6 +150,7 @@ static uint8_t step_tier_locked(const struct walk *walk, const uint32_t (*found)
                                 uint32_t i)
 {
   for (uint32_t s = 0; s < walk->lookup->n_spaces; s++)
+    /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.ArraySubscript): each space was searched */
     if (walk->store->entries[found[s][i]].state != KVI_ENTRY_RESIDENT)
       return (uint8_t)walk->store->below->attr.kind;
   return KVI_TIER_DRAM;
@@ -157,20 +158,24 @@ static uint8_t step_tier_locked(const struct walk *walk, const uint32_t (*found)
 
 /* ---- for the curve (docs/curve.md) ---- */
 
-/* The i'th key of a step, in each space. had: a get finds it, and all before it. found NULL: it was not looked for. */
+/* The i'th key of a step, in each space: its tokens are asked for once, and each space has a part of them. had: a get finds it, and all before it. found NULL: it was not looked for. */
 static void key_sample(struct walk *walk, const struct kvi_key_tag *tag, bool had,
                        const uint32_t (*found)[KVI_BATCH_LOCKED], uint32_t i)
 {
   const struct kvi_store *store = walk->store;
+  uint32_t n = walk->lookup->n_spaces, flags = walk->lookup->unchained ? KVI_CURVE_ALONE : 0;
 
-  for (uint32_t s = 0; s < walk->lookup->n_spaces; s++) {
+  if (had)
+    flags |= KVI_CURVE_HIT | KVI_CURVE_MEMORY;
+  for (uint32_t s = 0; s < n && had && found; s++) /* the slowest tier says where it is */
+    if (found[s][i] == KVI_NONE || store->entries[found[s][i]].state != KVI_ENTRY_RESIDENT)
+      flags &= ~(uint32_t)KVI_CURVE_MEMORY;
+  for (uint32_t s = 0; s < n; s++) {
     const struct kvi_entry *entry = found && found[s][i] != KVI_NONE ? &store->entries[found[s][i]] : NULL;
-    uint32_t flags = walk->lookup->unchained ? KVI_CURVE_ALONE : 0;
 
-    if (had && entry)
-      flags |= entry->state == KVI_ENTRY_RESIDENT ? KVI_CURVE_HIT | KVI_CURVE_MEMORY : KVI_CURVE_HIT;
     kvi_sampler_add(store->sampler, walk->samples, kvi_key_hash(walk->spaces[s], tag),
-                    entry ? entry->length : 0, walk->tokens[s], flags);
+                    entry ? entry->length : 0, walk->tokens[s] / n + (s == 0 ? walk->tokens[s] % n : 0),
+                    flags);
   }
 }
 
@@ -187,19 +192,32 @@ static void rest_sample(struct walk *walk, uint32_t first)
   }
 }
 
-/* Not of one who only looks, nor of who asks again. */
+/* Of all keys; of a chain the last one says what is before it. */
+static uint64_t keys_hash(const struct walk *walk)
+{
+  const struct kvi_store_lookup *lookup = walk->lookup;
+  uint64_t hash = lookup->n_keys;
+
+  for (uint32_t i = lookup->unchained ? 0 : lookup->n_keys - 1; i < lookup->n_keys; i++) {
+    struct kvi_key_tag tag;
+
+    kvi_key_tag(walk->store, lookup->keys + (size_t)i * lookup->key_length, lookup->key_length, &tag);
+    hash = (hash << 7 | hash >> 57) * UINT64_C(0x9E3779B97F4A7C15) ^ kvi_key_hash(walk->spaces[0], &tag);
+  }
+  return hash;
+}
+
+/* Not of one who only looks, nor of one who tells of single keys in use: that asks for nothing, so it holds nothing (the tier of vLLM). */
 static void samples_begin(struct walk *walk, struct kvi_sampler_batch *batch)
 {
   const struct kvi_store_lookup *lookup = walk->lookup;
   const struct kvi_store *store = walk->store;
-  struct kvi_key_tag tag;
+  uint64_t hash;
 
-  if (!store->sampler || lookup->peek)
+  if (!store->sampler || lookup->peek || (lookup->unchained && lookup->lease_ms == 0))
     return;
-  kvi_key_tag(store, lookup->keys + (size_t)(lookup->n_keys - 1) * lookup->key_length, lookup->key_length,
-              &tag);
-  if (!kvi_sampler_begin(store->sampler, batch, kvi_key_hash(walk->spaces[0], &tag), walk->used_ns))
-    return;
+  hash = keys_hash(walk);
+  kvi_sampler_begin(store->sampler, batch, hash, walk->used_ns);
   for (uint32_t s = 0; s < lookup->n_spaces; s++)
     walk->tokens[s] = kvi_space_tokens(&store->spaces[walk->spaces[s]]);
   walk->samples = batch;
@@ -232,6 +250,7 @@ static void step_answer_locked(struct walk *walk, uint32_t first, uint32_t n, ui
     if (walk->broken && !walk->lookup->unchained)
       continue;
     for (uint32_t s = 0; s < walk->lookup->n_spaces; s++) {
+      /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.ArraySubscript): each space was searched */
       if (store->entries[found[s][i]].state == KVI_ENTRY_RESIDENT)
         walk->prefix_bytes += store->entries[found[s][i]].length;
       else

@@ -409,7 +409,7 @@ kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *lan
   struct kvi_entry *entry = &store->entries[own->entry];
   kvs_status status = store->dram->ops->seal(store->dram, own->object, landing->quality);
   uint32_t waiters, parent, length;
-  uint64_t hash;
+  uint64_t hash, now_ns;
 
   if (status != KVS_OK) {
     kvi_store_put_abort(store, landing);
@@ -445,9 +445,10 @@ kvs_status kvi_store_put_commit(struct kvi_store *store, struct kvi_landing *lan
   if (store->below)
     kvi_write_through_locked(store, own->entry, 0);
   landing_close_locked(store, number);
+  now_ns = kvi_policy_now(store);
   pthread_mutex_unlock(&store->lock);
   if (store->sampler)
-    kvi_sampler_put(store->sampler, hash, length, kvi_policy_now(store));
+    kvi_sampler_put(store->sampler, hash, length, now_ns);
   kvi_waiters_call(store, waiters, KVS_OK, kvi_quality_loss(landing->quality));
   memset(landing, 0, sizeof(*landing));
   return KVS_OK;

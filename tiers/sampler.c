@@ -8,43 +8,45 @@
 
 #include "base/clock.h"
 
-#define ALL        (UINT64_C(1) << 32) /* the threshold below which a hash's bits are in the sample, at first */
-#define LEAST      (UINT64_C(1) << 8)
+#define SHIFT_MOST 24u
 #define USES_LEAST 16.0 /* samples for each chunk that memory has room for */
 #define USES_MOST  64.0
-#define NEW        8.0                         /* of those, chunks that are new, if there are so many */
-#define ADJUST     256u                        /* samples after which that is looked at */
-#define SIZES_MOST (UINT64_C(1) << 16)         /* lengths that count for the mean; then each for half */
-#define REPEATS    1024u                       /* requests that are remembered, as not to be recorded twice */
-#define REPEAT_NS  (60 * UINT64_C(1000000000)) /* as long as the policy takes them for one */
-#define TICK_SHIFT 26u                         /* 67 ms, so that 32 bits are nine years */
-#define PIECE      512u                        /* samples copied in one hold of the lock */
+#define NEW        8.0                 /* of those, chunks that are new, if there are so many */
+#define ADJUST     256u                /* samples after which that is looked at */
+#define SIZES_MOST (UINT64_C(1) << 16) /* lengths that count for the mean; then each for half */
+#define REPEATS    1024u               /* requests that are remembered which had nothing */
+#define REPEAT_NS  (5 * UINT64_C(1000000000))
+#define TICK_SHIFT 26u  /* 67 ms, so that 32 bits are nine years */
+#define PIECE      512u /* samples copied in one hold of the lock */
 #define AGES                                                                                                 \
   4u /* times the ring's room: requests that began longer ago count as if they all had begun then */
 #define REQUESTS_ENOUGH 100u
 #define USES_ENOUGH     1000u
+#define REQUESTS_WANTED 250.0 /* in the ring, of which half counts */
 
 struct record {
   struct kvi_curve_sample sample;
   uint32_t at;                 /* ticks since the ring was made */
+  uint32_t shift;              /* of the hashes 2^-shift were in the sample */
   uint64_t asked, hit, memory; /* tokens of all requests, when this one began */
 };
 
 struct repeat {
-  uint64_t last, at_ns;
+  uint64_t keys, at_ns;
 };
 
 struct kvi_sampler {
   uint32_t room, page_bytes;
   uint64_t capacity, begun_ns;
-  _Atomic uint64_t threshold;
+  _Atomic uint32_t shift; /* one chunk of 2^shift is in the sample */
 
   pthread_mutex_t lock; /* guards what follows */
   uint64_t n;           /* samples that have ever come; the next one's place follows from it */
   uint32_t next_request;
-  uint64_t asked, hit, memory;
+  uint64_t asked, hit, memory, left_out;
   uint64_t sizes, size_sum;
-  uint32_t come, come_new; /* samples of late, and those of them that are puts */
+  uint32_t come, come_new, come_requests; /* samples of late, those of them that are puts, and look-ups */
+  uint64_t adjusted_n;                    /* when more were sampled last */
   struct repeat repeats[REPEATS];
   struct kvi_sampler_report last; /* as of last_ns and last_n */
   uint64_t last_ns, last_n;
@@ -70,7 +72,7 @@ kvs_status kvi_sampler_create(uint32_t room, uint64_t capacity, uint32_t page_by
   sampler->page_bytes = page_bytes;
   sampler->begun_ns = now_ns;
   sampler->next_request = 1;
-  atomic_init(&sampler->threshold, ALL);
+  atomic_init(&sampler->shift, 0);
   pthread_mutex_init(&sampler->lock, NULL);
   pthread_mutex_init(&sampler->estimating, NULL);
   *sampler_p = sampler;
@@ -94,9 +96,14 @@ uint64_t kvi_sampler_memory(const struct kvi_sampler *sampler)
 /* ---- recording ---- */
 
 /* The store's hash is keyed: nobody chooses keys that are in the sample. */
-static bool takes(uint64_t threshold, uint64_t chunk)
+static bool takes(uint32_t shift, uint64_t chunk)
 {
-  return (chunk * UINT64_C(0xD6E8FEB86659FD93)) >> 32 < threshold;
+  return (chunk * UINT64_C(0xD6E8FEB86659FD93)) >> 32 < UINT64_C(1) << (32 - shift);
+}
+
+static uint32_t shift_of(const struct kvi_sampler *sampler)
+{
+  return atomic_load_explicit(&sampler->shift, memory_order_relaxed);
 }
 
 /* What it takes of memory: whole pages, with a head. Lengths have 28 bits. */
@@ -110,23 +117,28 @@ static uint32_t tick(const struct kvi_sampler *sampler, uint64_t now_ns)
   return now_ns > sampler->begun_ns ? (uint32_t)((now_ns - sampler->begun_ns) >> TICK_SHIFT) : 0;
 }
 
-bool kvi_sampler_begin(struct kvi_sampler *sampler, struct kvi_sampler_batch *batch, uint64_t last,
+static struct repeat *repeat_of(struct kvi_sampler *sampler, uint64_t keys)
+{
+  return &sampler->repeats[(keys >> 20) % REPEATS];
+}
+
+void kvi_sampler_begin(struct kvi_sampler *sampler, struct kvi_sampler_batch *batch, uint64_t keys,
                        uint64_t now_ns)
 {
-  struct repeat *repeat = &sampler->repeats[(last >> 20) % REPEATS];
-  bool known;
+  const struct repeat *repeat = repeat_of(sampler, keys);
 
   batch->n = batch->request = 0;
   batch->asked = batch->hit = batch->memory = 0;
+  batch->had = false;
+  batch->keys = keys;
+  batch->now_ns = now_ns;
+  batch->shift = shift_of(sampler);
   pthread_mutex_lock(&sampler->lock);
-  known = repeat->last == last && repeat->at_ns > 0 && now_ns < repeat->at_ns + REPEAT_NS;
-  if (!known)
-    *repeat = (struct repeat){.last = last, .at_ns = now_ns};
+  batch->again = repeat->keys == keys && repeat->at_ns > 0 && now_ns < repeat->at_ns + REPEAT_NS;
   batch->asked_before = sampler->asked;
   batch->hit_before = sampler->hit;
   batch->memory_before = sampler->memory;
   pthread_mutex_unlock(&sampler->lock);
-  return !known;
 }
 
 void kvi_sampler_add(const struct kvi_sampler *sampler, struct kvi_sampler_batch *batch, uint64_t chunk,
@@ -135,7 +147,8 @@ void kvi_sampler_add(const struct kvi_sampler *sampler, struct kvi_sampler_batch
   batch->asked += tokens;
   batch->hit += flags & KVI_CURVE_HIT ? tokens : 0;
   batch->memory += flags & KVI_CURVE_MEMORY ? tokens : 0;
-  if (takes(atomic_load_explicit(&sampler->threshold, memory_order_relaxed), chunk))
+  batch->had |= (flags & KVI_CURVE_HIT) != 0;
+  if (takes(batch->shift, chunk))
     batch->samples[batch->n++] = (struct kvi_curve_sample){
         .chunk = chunk, .bytes = room_of(sampler, bytes), .tokens = tokens, .flags = flags};
 }
@@ -150,18 +163,41 @@ static double uses_locked(const struct kvi_sampler *sampler)
   return uses < USES_LEAST ? USES_LEAST : uses > USES_MOST ? USES_MOST : uses;
 }
 
-/* Fewer are sampled, if the ring does not reach back far enough with so many. */
+/* The ring reaches back far enough with one chunk of 2^shift: over enough uses, and over enough requests, which have `shorter` as many samples then as they have now. */
+static bool reaches_locked(const struct kvi_sampler *sampler, uint32_t shift, double shorter)
+{
+  double chunks = (double)sampler->capacity / ((double)sampler->size_sum / (double)sampler->sizes);
+  double requests = (double)sampler->come_requests / shorter;
+
+  if (chunks * uses_locked(sampler) / (double)(UINT64_C(1) << shift) > sampler->room)
+    return false;
+  return sampler->come < sampler->room / 2 || requests * sampler->room >= REQUESTS_WANTED * sampler->come ||
+         requests * 4 > sampler->come; /* few samples each: with fewer chunks there are not more of them */
+}
+
+static void shift_set_locked(struct kvi_sampler *sampler, uint32_t shift)
+{
+  atomic_store_explicit(&sampler->shift, shift, memory_order_relaxed);
+  sampler->adjusted_n = sampler->n;
+}
+
+/* Half as many chunks make half as many samples of each request. More again only if it would do by far, and not before the ring is full of those there are. */
 static void adjust_locked(struct kvi_sampler *sampler)
 {
-  uint64_t threshold = atomic_load_explicit(&sampler->threshold, memory_order_relaxed);
-  double chunks;
+  uint32_t shift = shift_of(sampler);
 
   if (sampler->sizes == 0)
     return;
-  chunks = (double)sampler->capacity / ((double)sampler->size_sum / (double)sampler->sizes);
-  while (threshold > LEAST && chunks * uses_locked(sampler) * (double)threshold / (double)ALL > sampler->room)
-    threshold /= 2;
-  atomic_store_explicit(&sampler->threshold, threshold, memory_order_relaxed);
+  while (shift < SHIFT_MOST && !reaches_locked(sampler, shift, 1)) {
+    shift_set_locked(sampler, ++shift);
+    sampler->come_requests =
+        2 * sampler->come_requests < sampler->come ? 2 * sampler->come_requests : sampler->come;
+  }
+  if (shift > 1 && sampler->n - sampler->adjusted_n >= 2 * (uint64_t)sampler->room &&
+      reaches_locked(sampler, shift - 2, 4)) {
+    shift_set_locked(sampler, shift - 1);
+    sampler->come_requests /= 2;
+  }
 }
 
 static void come_count_locked(struct kvi_sampler *sampler, bool new)
@@ -172,6 +208,7 @@ static void come_count_locked(struct kvi_sampler *sampler, bool new)
     return;
   sampler->come /= 2;
   sampler->come_new /= 2;
+  sampler->come_requests /= 2;
 }
 
 static void size_count_locked(struct kvi_sampler *sampler, uint32_t bytes)
@@ -191,6 +228,7 @@ static void write_locked(struct kvi_sampler *sampler, const struct kvi_sampler_b
 
   *record = (struct record){.sample = batch->samples[i],
                             .at = tick(sampler, now_ns),
+                            .shift = batch->shift,
                             .asked = batch->asked_before,
                             .hit = batch->hit_before,
                             .memory = batch->memory_before};
@@ -210,32 +248,61 @@ static uint32_t request_next_locked(struct kvi_sampler *sampler)
   return request;
 }
 
-void kvi_sampler_end(struct kvi_sampler *sampler, struct kvi_sampler_batch *batch, uint64_t now_ns)
+static void batch_clear(struct kvi_sampler_batch *batch)
 {
-  pthread_mutex_lock(&sampler->lock);
-  if (batch->request == 0 && batch->n > 0)
+  batch->n = 0;
+  batch->asked = batch->hit = batch->memory = 0;
+}
+
+static void batch_write_locked(struct kvi_sampler *sampler, struct kvi_sampler_batch *batch, uint64_t now_ns)
+{
+  if (batch->request == 0 && batch->n > 0) {
     batch->request = request_next_locked(sampler);
+    sampler->come_requests++;
+  }
   for (uint32_t i = 0; i < batch->n; i++)
     write_locked(sampler, batch, i, now_ns);
   sampler->asked += batch->asked;
   sampler->hit += batch->hit;
   sampler->memory += batch->memory;
+}
+
+void kvi_sampler_end(struct kvi_sampler *sampler, struct kvi_sampler_batch *batch, uint64_t now_ns)
+{
+  struct repeat *repeat = repeat_of(sampler, batch->keys);
+
+  pthread_mutex_lock(&sampler->lock);
+  if (batch->again && !batch->had)
+    sampler->left_out++;
+  else {
+    batch_write_locked(sampler, batch, now_ns);
+    if (!batch->had)
+      *repeat = (struct repeat){.keys = batch->keys, .at_ns = batch->now_ns};
+    else if (repeat->keys == batch->keys)
+      repeat->at_ns = 0;
+  }
   pthread_mutex_unlock(&sampler->lock);
-  batch->n = 0;
-  batch->asked = batch->hit = batch->memory = 0;
+  batch_clear(batch);
 }
 
 void kvi_sampler_flush(struct kvi_sampler *sampler, struct kvi_sampler_batch *batch, uint64_t now_ns)
 {
-  if (batch->n > KVI_SAMPLER_BATCH - KVI_SAMPLER_ROOM)
-    kvi_sampler_end(sampler, batch, now_ns);
+  if (batch->n <= KVI_SAMPLER_BATCH - KVI_SAMPLER_ROOM)
+    return;
+  if (!batch->again || batch->had) { /* else it is left out as far as this, whatever comes */
+    pthread_mutex_lock(&sampler->lock);
+    batch_write_locked(sampler, batch, now_ns);
+    pthread_mutex_unlock(&sampler->lock);
+  }
+  batch_clear(batch);
 }
 
 void kvi_sampler_put(struct kvi_sampler *sampler, uint64_t chunk, uint32_t bytes, uint64_t now_ns)
 {
   struct kvi_sampler_batch batch;
 
-  if (!takes(atomic_load_explicit(&sampler->threshold, memory_order_relaxed), chunk))
+  batch.shift = shift_of(sampler);
+  if (!takes(batch.shift, chunk))
     return;
   batch.samples[0] =
       (struct kvi_curve_sample){.chunk = chunk, .bytes = room_of(sampler, bytes), .flags = KVI_CURVE_PUT};
@@ -257,7 +324,8 @@ struct copy {
   uint32_t *counts; /* by age */
   uint32_t n, next_request;
   uint64_t n_all; /* of the sampler */
-  uint64_t asked, hit, memory, threshold;
+  uint64_t asked, hit, memory, left_out;
+  uint32_t shift; /* the fewest that were sampled at any time since the oldest record */
 };
 
 /* In pieces, so that nobody waits for long. What has been overwritten meanwhile is left out. */
@@ -271,6 +339,7 @@ static void records_copy(struct kvi_sampler *sampler, struct copy *copy)
   copy->asked = sampler->asked;
   copy->hit = sampler->hit;
   copy->memory = sampler->memory;
+  copy->left_out = sampler->left_out;
   pthread_mutex_unlock(&sampler->lock);
   next = copy->n_all > sampler->room ? copy->n_all - sampler->room : 0;
   while (next < copy->n_all) {
@@ -283,7 +352,9 @@ static void records_copy(struct kvi_sampler *sampler, struct copy *copy)
       copy->records[copy->n++] = sampler->records[next % sampler->room];
     pthread_mutex_unlock(&sampler->lock);
   }
-  copy->threshold = atomic_load_explicit(&sampler->threshold, memory_order_relaxed);
+  copy->shift = shift_of(sampler);
+  for (uint32_t i = 0; i < copy->n; i++)
+    copy->shift = copy->shift < copy->records[i].shift ? copy->records[i].shift : copy->shift;
 }
 
 static void records_filter(struct copy *copy)
@@ -291,7 +362,7 @@ static void records_filter(struct copy *copy)
   uint32_t n = 0;
 
   for (uint32_t i = 0; i < copy->n; i++)
-    if (takes(copy->threshold, copy->records[i].sample.chunk))
+    if (takes(copy->shift, copy->records[i].sample.chunk))
       copy->records[n++] = copy->records[i];
   copy->n = n;
 }
@@ -351,7 +422,7 @@ static kvs_status copy_estimate(struct kvi_sampler *sampler, struct copy *copy, 
     copy->samples[i] = copy->sorted[i].sample;
   input.n = copy->n;
   input.from = half(copy);
-  input.rate = (double)copy->threshold / (double)ALL;
+  input.rate = 1 / (double)(UINT64_C(1) << copy->shift);
   if (input.from < copy->n) {
     input.asked = copy->asked - copy->sorted[input.from].asked;
     input.hit = copy->hit - copy->sorted[input.from].hit;
@@ -362,6 +433,7 @@ static kvs_status copy_estimate(struct kvi_sampler *sampler, struct copy *copy, 
   report->capacity = sampler->capacity;
   report->rate = input.rate;
   report->samples = copy->n;
+  report->left_out = copy->left_out;
   if (copy->n > 0)
     report->window_s = seconds_since(sampler, &copy->sorted[0], now_ns);
   if (input.from < copy->n)
@@ -404,8 +476,13 @@ static bool last_take(struct kvi_sampler *sampler, bool any, uint64_t max_age_ns
   pthread_mutex_lock(&sampler->lock);
   good =
       sampler->has_last && (any || sampler->last_n == sampler->n || now_ns - sampler->last_ns < max_age_ns);
-  if (good)
+  if (good) {
+    double since = now_ns > sampler->last_ns ? (double)(now_ns - sampler->last_ns) / 1e9 : 0;
+
     *report = sampler->last;
+    report->window_s += report->samples > 0 ? since : 0;
+    report->counted_s += report->curve.requests > 0 ? since : 0;
+  }
   pthread_mutex_unlock(&sampler->lock);
   return good;
 }

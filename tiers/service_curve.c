@@ -53,6 +53,7 @@ static kvs_status answer_fill(const struct kvi_sampler_report *report, Kvasir__V
   answer->gain_error = curve->gain_error;
   answer->gap_error = curve->gap_error;
   answer->enough = report->enough;
+  answer->left_out = report->left_out;
   answer->points = calloc(KVI_CURVE_POINTS, sizeof(Kvasir__V1__CurvePoint *));
   if (!answer->points)
     return KVS_ERR_NOMEM;

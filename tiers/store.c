@@ -255,7 +255,12 @@ void kvi_store_stats(struct kvi_store *store, struct kvi_store_stats *stats_p)
 
 kvs_status kvi_store_curve(struct kvi_store *store, uint64_t max_age_ns, struct kvi_sampler_report *report_p)
 {
+  uint64_t now_ns;
+
   if (!store->sampler)
     return KVS_ERR_UNSUPPORTED;
-  return kvi_sampler_estimate(store->sampler, max_age_ns, kvi_policy_now(store), report_p);
+  pthread_mutex_lock(&store->lock);
+  now_ns = kvi_policy_now(store);
+  pthread_mutex_unlock(&store->lock);
+  return kvi_sampler_estimate(store->sampler, max_age_ns, now_ns, report_p);
 }

@@ -31,6 +31,7 @@ static void curve_take(const cJSON *document, struct cli_curve *curve)
   memset(curve, 0, sizeof(*curve));
   curve->capacity = cli_json_number(document, "capacity");
   curve->memory = ratio(document, "memory");
+  curve->enough = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(document, "enough"));
   cJSON_ArrayForEach(point, cJSON_GetObjectItemCaseSensitive(document, "points"))
   {
     struct cli_curve_point *own = &curve->points[curve->n];
@@ -55,13 +56,19 @@ static const struct cli_curve_point *point_at(const struct cli_curve *curve, dou
   return NULL;
 }
 
+/* Percents, and no "-0.0". */
+static double percents(double part)
+{
+  return fabs(part) < 0.0005 ? 0 : part * 100;
+}
+
 /* "41.2 %", and how much it may be off: two standard errors. */
 static const char *part_text(double part, double error, char text[CLI_SIZE_TEXT])
 {
   if (error > 0)
-    snprintf(text, CLI_SIZE_TEXT, "%.1f +-%.1f %%", part * 100, fmin(error * 200, 99.9));
+    snprintf(text, CLI_SIZE_TEXT, "%.1f +-%.1f %%", percents(part), fmin(error * 200, 99.9));
   else
-    snprintf(text, CLI_SIZE_TEXT, "%.1f %%", part * 100);
+    snprintf(text, CLI_SIZE_TEXT, "%.1f %%", percents(part));
   return text;
 }
 
@@ -94,10 +101,19 @@ static void print_points(const struct cli_curve *curve)
   cli_table_print(table, stdout);
 }
 
+static bool has_errors(const struct cli_curve *curve)
+{
+  for (size_t i = 0; i < curve->n; i++)
+    if (curve->points[i].lru_error > 0 || curve->points[i].belady_error > 0)
+      return true;
+  return false;
+}
+
 static void say_own(kvi_strbuf *out, const cJSON *document, const struct cli_curve *curve)
 {
   char window[CLI_SIZE_TEXT];
-  double hit = ratio(document, "hit"), rate = ratio(document, "rate");
+  double hit = ratio(document, "hit"), rate = ratio(document, "rate"),
+         left_out = cli_json_number(document, "left_out");
 
   kvi_strbuf_addf(out, "This node had %.1f %% in memory", curve->memory * 100);
   if (hit > curve->memory)
@@ -107,10 +123,15 @@ static void say_own(kvi_strbuf *out, const cJSON *document, const struct cli_cur
                   cli_time_text(cli_json_number(document, "counted_s"), window));
   kvi_strbuf_addf(out, " Estimated from %.0f uses of chunks in %.0f requests",
                   cli_json_number(document, "uses"), cli_json_number(document, "requests"));
-  if (rate < 1)
-    kvi_strbuf_addf(out, ", one chunk of %.0f; +-: two standard errors.\n", 1 / rate);
+  if (rate > 0 && rate < 1)
+    kvi_strbuf_addf(out, ", one chunk of %.0f%s.\n", 1 / rate,
+                    has_errors(curve) ? "; +-: two standard errors" : "");
   else
     kvi_strbuf_add(out, ", all there were.\n");
+  if (left_out > 0)
+    kvi_strbuf_addf(out,
+                    "%.0f look-ups since the node began only asked again for what was not there: left out.\n",
+                    left_out);
 }
 
 static void say_more(kvi_strbuf *out, const cJSON *document, const struct cli_curve *curve)
@@ -122,9 +143,9 @@ static void say_more(kvi_strbuf *out, const cJSON *document, const struct cli_cu
     return;
   gain = more->lru - own->lru;
   kvi_strbuf_addf(out, "25 %% more DRAM: %.1f %% -> %.1f %%", curve->memory * 100,
-                  fmin(curve->memory + gain, 1) * 100);
+                  percents(fmin(fmax(curve->memory + gain, 0), 1)));
   if (error > 0)
-    kvi_strbuf_addf(out, " (%+.1f +-%.1f)", gain * 100, fmin(error * 200, 99.9));
+    kvi_strbuf_addf(out, " (%+.1f +-%.1f)", percents(gain), fmin(error * 200, 99.9));
   kvi_strbuf_add(out, ", as much as LRU would gain.\n");
 }
 
@@ -140,7 +161,7 @@ static void say_gap(kvi_strbuf *out, const cJSON *document, const struct cli_cur
   if (gap < GAP_LEAST || gap < 2 * error)
     kvi_strbuf_addf(out,
                     "LRU and Belady differ by %.1f %% at this size: a policy has nothing to gain here.\n",
-                    gap * 100);
+                    percents(fmax(gap, 0)));
   else
     kvi_strbuf_addf(out, "Of the gap between LRU and Belady, %.1f %%, the node has %s.\n", gap * 100,
                     share_text((curve->memory - own->lru) / gap, own->lru_error / gap, text));
@@ -151,7 +172,8 @@ static void say_doubts(kvi_strbuf *out, const cJSON *document, const struct cli_
   double before = ratio(document, "before");
 
   if (!cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(document, "enough")))
-    kvi_strbuf_add(out, "TOO LITTLE was looked up so far to go by these numbers.\n");
+    kvi_strbuf_add(out, "TOO LITTLE to go by these numbers: too few requests, or uses of chunks, are in the "
+                        "sample so far.\n");
   if (before > 0.02)
     kvi_strbuf_addf(
         out,

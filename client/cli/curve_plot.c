@@ -65,13 +65,13 @@ static void draw_axes(FILE *out, const struct axes *axes, const struct cli_curve
     fprintf(out, "<line x1='%.1f' y1='%.1f' x2='%.1f' y2='%.1f' stroke='#e2e8f0'/>\n", x, TOP, x,
             HEIGHT - BOTTOM);
     if (fabs(power - round(power)) < 1e-9) /* those between have no room for it */
-      fprintf(out, "<text x='%.1f' y='%.1f' text-anchor='middle'>%s</text>\n", x, HEIGHT - BOTTOM + 15,
-              cli_size_text(point->bytes, size));
+      fprintf(out, "<text x='%.1f' y='%.1f' text-anchor='%s'>%s</text>\n", x, HEIGHT - BOTTOM + 15,
+              x > WIDTH - RIGHT - 30 ? "end" : "middle", cli_size_text(point->bytes, size));
   }
   fprintf(out,
           "<text x='%.1f' y='%.1f' text-anchor='middle'>DRAM</text>\n"
-          "<text x='%.0f' y='18' font-size='13'>hit rate in tokens, estimated</text>\n",
-          (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, LEFT);
+          "<text x='%.0f' y='18' font-size='13'>hit rate in tokens, estimated%s</text>\n",
+          (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, LEFT, curve->enough ? "" : " from too little");
 }
 
 /* Two standard errors to both sides of a point. */
@@ -104,12 +104,13 @@ static void draw_line(FILE *out, const struct axes *axes, const struct cli_curve
 static void draw_legend(FILE *out)
 {
   static const char *const rows[][2] = {{BELADY, "Belady"}, {LRU, "LRU"}, {NODE, "this node"}};
+  const double x = WIDTH - RIGHT - 76; /* curves rise: there they are least in the way */
 
   for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-    double y = TOP + 12 + 16 * (double)i;
+    double y = HEIGHT - BOTTOM - 44 + 16 * (double)i;
 
-    fprintf(out, "<circle cx='%.0f' cy='%.1f' r='3' fill='%s'/><text x='%.0f' y='%.1f'>%s</text>\n",
-            LEFT + 12, y, rows[i][0], LEFT + 20, y + 4, rows[i][1]);
+    fprintf(out, "<circle cx='%.0f' cy='%.1f' r='3' fill='%s'/><text x='%.0f' y='%.1f'>%s</text>\n", x, y,
+            rows[i][0], x + 8, y + 4, rows[i][1]);
   }
 }
 

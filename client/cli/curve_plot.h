@@ -16,6 +16,7 @@ struct cli_curve {
   double capacity, memory; /* of the node: bytes, and the part that it had; NAN: not known */
   struct cli_curve_point points[CLI_CURVE_POINTS_MAX];
   size_t n;
+  bool enough; /* to go by */
 };
 
 /* Whether a name ends in .svg. */

@@ -171,11 +171,11 @@ static kvs_status check_curve(kvi_config *config)
 {
   const struct kvi_node_settings *values = kvi_config_values(config);
 
-  if (values->store_curve_samples == 0 || values->store_curve_samples >= KVI_SAMPLER_ROOM)
+  if (values->store_curve_samples == 0 || values->store_curve_samples >= KVI_SAMPLES_LEAST)
     return KVS_OK;
   return kvi_config_refuse(config, "store.curve_samples",
                            "%lld are too few to say anything: 0, or at least %u",
-                           (long long)values->store_curve_samples, KVI_SAMPLER_ROOM);
+                           (long long)values->store_curve_samples, KVI_SAMPLES_LEAST);
 }
 
 /* What the tier itself would refuse, said before the memory is touched. */

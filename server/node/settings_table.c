@@ -282,7 +282,7 @@ static const kvi_config_row rows[] = {
      .max = 65536, /* KVI_CURVE_SAMPLES_MAX */
      .unit = "samples",
      .doc = "Look-ups and puts of chunks that are kept for `kvasirctl curve` (docs/curve.md), 56 bytes each; "
-            "an estimate takes some 5 ms with 16384. At least 64; 0: none, and there is no estimate."},
+            "an estimate takes some 5 ms with 16384. At least 4096; 0: none, and there is no estimate."},
     {.name = "store.max_spaces",
      AT(INT, store_max_spaces),
      .standard = "1024",

@@ -38,12 +38,18 @@ struct work {
   struct set set;
 };
 
+/* Tokens of the chunks of a group, in caches that all share. */
+struct share {
+  uint64_t asked, memory, lru[KVI_CURVE_POINTS], belady[KVI_CURVE_POINTS];
+};
+
 /* What one group of samples says. */
 struct answer {
   uint64_t asked, hit, memory, before;
   uint64_t lru[KVI_CURVE_POINTS], belady[KVI_CURVE_POINTS];
   uint32_t requests, uses, chunks;
   uint64_t distinct_bytes;
+  struct share shares[GROUPS];
 };
 
 /* ---- a set of numbers ---- */
@@ -90,6 +96,11 @@ static uint64_t mix(uint64_t hash)
   hash ^= hash >> 31;
   hash *= UINT64_C(0x9E3779B97F4A7C15);
   return hash ^ hash >> 29;
+}
+
+static uint32_t group_of(uint64_t chunk)
+{
+  return (uint32_t)(mix(~chunk) >> 40) % GROUPS;
 }
 
 static uint32_t chunk_find(struct work *work, uint64_t name, struct answer *answer)
@@ -181,7 +192,9 @@ struct lru {
   const struct kvi_curve_sample *samples;
   uint32_t n;
   double rate, capacity;
-  uint64_t all; /* bytes in the tree */
+  uint32_t first, end; /* the points that are followed */
+  uint64_t most;       /* longer chunks are not kept */
+  uint64_t all;        /* bytes in the tree */
 };
 
 /* So large a cache has it: what was used later, and itself. */
@@ -199,7 +212,7 @@ static void lru_place(struct lru *lru, uint32_t chunk, uint32_t place)
 {
   struct work *work = lru->work;
 
-  if (!work->stored[chunk])
+  if (!work->stored[chunk] || work->bytes[chunk] > lru->most)
     return;
   if (work->place[chunk] != NONE)
     tree_add(work->tree, lru->n, work->place[chunk], 0 - work->bytes[chunk]);
@@ -216,18 +229,24 @@ static void lru_count(const struct lru *lru, uint32_t first, uint32_t end, struc
 
   for (uint32_t i = first; i < end; i++) {
     const struct kvi_curve_sample *sample = &lru->samples[i];
+    struct share *share = &answer->shares[group_of(sample->chunk)];
     double own = distance(lru, lru->work->chunk_of[i]);
 
     farthest = sample->flags & KVI_CURVE_ALONE ? own : fmax(farthest, own);
-    for (uint32_t p = 0; p < KVI_CURVE_POINTS; p++)
-      if (farthest <= lru->capacity * kvi_curve_factors[p])
+    for (uint32_t p = lru->first; p < lru->end; p++)
+      if (farthest <= lru->capacity * kvi_curve_factors[p]) {
         answer->lru[p] += sample->tokens;
+        share->lru[p] += sample->tokens;
+      }
   }
 }
 
-static void by_last_use(struct lru *lru, uint32_t from, struct answer *answer)
+static void some_by_last_use(struct lru *lru, uint32_t from, struct answer *answer)
 {
   memset(lru->work->tree, 0, (lru->n + 1) * sizeof(*lru->work->tree));
+  for (uint32_t i = 0; i < answer->chunks; i++)
+    lru->work->place[i] = NONE;
+  lru->all = 0;
   for (uint32_t first = 0, end; first < lru->n; first = end) {
     end = request_end(lru->samples, lru->n, first);
     if (lru->samples[first].flags & KVI_CURVE_PUT) { /* it comes; a use it is not */
@@ -243,6 +262,22 @@ static void by_last_use(struct lru *lru, uint32_t from, struct answer *answer)
   }
 }
 
+/* One pass for all sizes that hold each of the chunks, and one for each size that does not: a chunk that does not fit pushes nothing out. */
+static void by_last_use(struct lru *lru, uint32_t from, struct answer *answer)
+{
+  uint64_t longest = 0;
+
+  for (uint32_t i = 0; i < answer->chunks; i++)
+    longest = lru->work->bytes[i] > longest ? lru->work->bytes[i] : longest;
+  for (lru->first = 0; lru->first < KVI_CURVE_POINTS; lru->first = lru->end) {
+    double room = lru->capacity * kvi_curve_factors[lru->first];
+
+    lru->most = room < (double)longest ? (uint64_t)room : longest;
+    lru->end = lru->most < longest ? lru->first + 1 : KVI_CURVE_POINTS;
+    some_by_last_use(lru, from, answer);
+  }
+}
+
 /* ---- by next use ---- */
 
 struct belady {
@@ -252,13 +287,14 @@ struct belady {
   uint64_t room, used;
 };
 
-/* It is kept until its next use, if it can be, and the farthest next uses go for it: perhaps its own. */
+/* It is kept until its next use, if it can be, and the farthest next uses go for it: perhaps its own. Nothing goes for one that does not fit into an empty cache. */
 static void belady_keep(struct belady *belady, uint32_t i)
 {
   struct work *work = belady->work;
   uint32_t chunk = work->chunk_of[i];
 
-  if (!work->stored[chunk] || work->next[i] == NONE || set_has(&work->set, work->next[i]))
+  if (!work->stored[chunk] || work->bytes[chunk] > belady->room || work->next[i] == NONE ||
+      set_has(&work->set, work->next[i]))
     return;
   set_add(&work->set, work->next[i]);
   belady->used += work->bytes[chunk];
@@ -270,11 +306,10 @@ static void belady_keep(struct belady *belady, uint32_t i)
   }
 }
 
-static uint64_t by_next_use(struct belady *belady, uint32_t from)
+static void by_next_use(struct belady *belady, uint32_t from, uint32_t p, struct answer *answer)
 {
   struct work *work = belady->work;
   bool broken = false;
-  uint64_t tokens = 0;
 
   memset(&work->set, 0, sizeof(work->set));
   for (uint32_t i = 0; i < belady->n; i++) {
@@ -286,11 +321,12 @@ static uint64_t by_next_use(struct belady *belady, uint32_t from)
       belady->used -= work->bytes[work->chunk_of[i]];
     }
     broken = (i > 0 && sample[-1].request == sample->request && broken) || !has;
-    if (i >= from && (sample->flags & KVI_CURVE_ALONE ? has : !broken))
-      tokens += sample->tokens;
+    if (i >= from && (sample->flags & KVI_CURVE_ALONE ? has : !broken)) {
+      answer->belady[p] += sample->tokens;
+      answer->shares[group_of(sample->chunk)].belady[p] += sample->tokens;
+    }
     belady_keep(belady, i);
   }
-  return tokens;
 }
 
 /* ---- all together ---- */
@@ -311,6 +347,8 @@ static void own_count(const struct work *work, const struct kvi_curve_sample *sa
     request = sample->request;
     answer->uses++;
     answer->asked += sample->tokens;
+    answer->shares[group_of(sample->chunk)].asked += sample->tokens;
+    answer->shares[group_of(sample->chunk)].memory += sample->flags & KVI_CURVE_MEMORY ? sample->tokens : 0;
     answer->hit += sample->flags & KVI_CURVE_HIT ? sample->tokens : 0;
     answer->memory += sample->flags & KVI_CURVE_MEMORY ? sample->tokens : 0;
     answer->before += sample->flags & KVI_CURVE_HIT && !known ? sample->tokens : 0;
@@ -332,7 +370,7 @@ static void follow(struct work *work, const struct kvi_curve_sample *samples, ui
                             .n = n,
                             .room = (uint64_t)((double)capacity * kvi_curve_factors[p] * rate)};
 
-    answer->belady[p] = by_next_use(&belady, from);
+    by_next_use(&belady, from, p, answer);
   }
 }
 
@@ -346,62 +384,101 @@ static double within(double value)
   return fmin(fmax(value, 0), 1);
 }
 
+/* What a sample says, before what all requests show is taken into account; parts of the tokens. */
+struct said {
+  double lru[KVI_CURVE_POINTS], belady[KVI_CURVE_POINTS];
+  double off; /* what the cache there is really had, less what the sample says it had */
+};
+
 /*
- * Parts of the tokens. The sample has the hot chunks or has them not, which is most of its error, and two things that all requests show tell how much. It asked for more, or fewer, tokens than its share: those are taken for
- * uses of hot chunks, which hit in any cache (SHARDS-adj). And the cache there is would have had more, or less, than it really had: that is taken off everything (a control variate).
+ * The sample has the hot chunks or has them not, which is most of its error, and two things that all requests show tell how much. It asked for more, or fewer, tokens than its share: those are taken for uses of
+ * hot chunks, which hit in any cache (SHARDS-adj). And with that the cache there is would have had more, or less, than it really had: `off`, of which corrected() makes what it is worth.
  */
-static void rates(const struct kvi_curve_input *input, const struct answer *answer, double rate,
-                  struct kvi_curve *curve)
+static void said_take(const struct kvi_curve_input *input, const struct answer *answer, double rate,
+                      struct said *said)
 {
   bool whole = input->asked == 0 || rate >= 1;
   double asked = whole ? (double)answer->asked : (double)input->asked * rate;
-  double more = whole ? 0 : asked - (double)answer->asked;
-  double off =
-      whole ? 0 : part(input->memory, (double)input->asked) - part(answer->memory, asked) - more / asked;
+  double more = whole ? 0 : (asked - (double)answer->asked) / asked;
 
-  curve->hit = whole ? part(answer->hit, asked) : part(input->hit, (double)input->asked);
-  curve->memory = whole ? part(answer->memory, asked) : part(input->memory, (double)input->asked);
-  curve->before = part(answer->before, (double)answer->asked);
   for (uint32_t p = 0; p < KVI_CURVE_POINTS; p++) {
-    curve->points[p].lru = within(part(answer->lru[p], asked) + more / asked + off);
-    curve->points[p].belady = within(part(answer->belady[p], asked) + more / asked + off);
+    said->lru[p] = part(answer->lru[p], asked) + more;
+    said->belady[p] = part(answer->belady[p], asked) + more;
   }
+  said->off = whole ? 0 : part(input->memory, (double)input->asked) - part(answer->memory, asked) - more;
 }
 
-static uint32_t group_of(uint64_t chunk)
+static void own_rates(const struct kvi_curve_input *input, const struct answer *answer,
+                      struct kvi_curve *curve)
 {
-  return (uint32_t)(mix(~chunk) >> 40) % GROUPS;
+  bool whole = input->asked == 0 || input->rate >= 1;
+  double asked = whole ? (double)answer->asked : (double)input->asked;
+
+  curve->hit = part(whole ? answer->hit : input->hit, asked);
+  curve->memory = part(whole ? answer->memory : input->memory, asked);
+  curve->before = part(answer->before, (double)answer->asked);
 }
 
-/* Sums of values and of their squares, over groups. */
+/* A value of each group, and how far what the group says of the node is off. */
 struct spread {
-  double sum, squares;
+  double values[GROUPS], offs[GROUPS];
+  uint32_t n;
 };
 
-static void spread_add(struct spread *spread, double value)
+static void spread_add(struct spread *spread, double value, double off)
 {
-  spread->sum += value;
-  spread->squares += value * value;
+  spread->values[spread->n] = value;
+  spread->offs[spread->n++] = off;
 }
 
-/* Of the mean of the groups: a standard error. */
-static double spread_error(const struct spread *spread, uint32_t n)
+static double mean_of(const double *values, uint32_t n)
 {
-  double mean = n > 0 ? spread->sum / n : 0;
+  double sum = 0;
 
-  return n > 1 ? sqrt(fmax(0, spread->squares / n - mean * mean) / (n - 1)) : NAN;
+  for (uint32_t i = 0; i < n; i++)
+    sum += values[i];
+  return n > 0 ? sum / n : 0;
 }
 
-static void errors(struct work *work, const struct kvi_curve_input *input, struct kvi_curve *curve)
+/*
+ * How much of `off` a value wants (a control variate): with so much of it the groups differ least. All of it where the node goes by last use and its hits are in memory. None where what it had has nothing to do with what
+ * an LRU has: its hits are on another tier, and taking it off would only add its error.
+ */
+static double spread_weight(const struct spread *spread)
 {
-  struct spread lru[KVI_CURVE_POINTS] = {{0, 0}}, belady[KVI_CURVE_POINTS] = {{0, 0}}, gain = {0, 0},
-                gap = {0, 0};
-  uint32_t n_groups = 0;
+  double value = mean_of(spread->values, spread->n), off = mean_of(spread->offs, spread->n), both = 0,
+         square = 0;
 
+  for (uint32_t i = 0; i < spread->n; i++) {
+    both += (spread->values[i] - value) * (spread->offs[i] - off);
+    square += (spread->offs[i] - off) * (spread->offs[i] - off);
+  }
+  return square > 0 ? within(-both / square) : 0;
+}
+
+/* Of the mean of the groups, with so much of `off`: a standard error. */
+static double spread_error(const struct spread *spread, double weight)
+{
+  double mean = mean_of(spread->values, spread->n) + weight * mean_of(spread->offs, spread->n), sum = 0;
+
+  for (uint32_t i = 0; i < spread->n; i++) {
+    double value = spread->values[i] + weight * spread->offs[i] - mean;
+
+    sum += value * value;
+  }
+  return spread->n > 1 ? sqrt(sum / spread->n / (spread->n - 1)) : NAN;
+}
+
+struct spreads {
+  struct spread lru[KVI_CURVE_POINTS], belady[KVI_CURVE_POINTS];
+};
+
+static void groups_follow(struct work *work, const struct kvi_curve_input *input, struct spreads *spreads)
+{
   for (uint32_t g = 0; g < GROUPS; g++) {
     uint32_t n = 0, from = 0;
     struct answer answer;
-    struct kvi_curve own;
+    struct said said;
 
     for (uint32_t i = 0; i < input->n; i++) {
       if (group_of(input->samples[i].chunk) != g)
@@ -412,21 +489,80 @@ static void errors(struct work *work, const struct kvi_curve_input *input, struc
     follow(work, work->samples, n, from, input->rate / GROUPS, input->capacity, &answer);
     if (answer.asked == 0)
       continue;
-    n_groups++;
-    rates(input, &answer, input->rate / GROUPS, &own);
+    said_take(input, &answer, input->rate / GROUPS, &said);
     for (uint32_t p = 0; p < KVI_CURVE_POINTS; p++) {
-      spread_add(&lru[p], own.points[p].lru);
-      spread_add(&belady[p], own.points[p].belady);
+      spread_add(&spreads->lru[p], said.lru[p], said.off);
+      spread_add(&spreads->belady[p], said.belady[p], said.off);
     }
-    spread_add(&gain, own.points[KVI_CURVE_MORE].lru - own.points[KVI_CURVE_OWN].lru);
-    spread_add(&gap, own.points[KVI_CURVE_OWN].belady - own.points[KVI_CURVE_OWN].lru);
   }
+}
+
+/* Of the whole sample, by groups of its chunks. They share caches, unlike groups that are followed alone, whose caches hold few chunks: so they differ by what is in them. */
+static void shares_spread(const struct kvi_curve_input *input, const struct answer *answer,
+                          struct spreads *spreads)
+{
+  for (uint32_t g = 0; g < GROUPS; g++) {
+    const struct share *share = &answer->shares[g];
+    struct answer own = {.asked = share->asked, .memory = share->memory};
+    struct said said;
+
+    memcpy(own.lru, share->lru, sizeof(own.lru));
+    memcpy(own.belady, share->belady, sizeof(own.belady));
+    if (own.asked == 0)
+      continue;
+    said_take(input, &own, input->rate / GROUPS, &said);
+    for (uint32_t p = 0; p < KVI_CURVE_POINTS; p++) {
+      spread_add(&spreads->lru[p], said.lru[p], said.off);
+      spread_add(&spreads->belady[p], said.belady[p], said.off);
+    }
+  }
+}
+
+/* Of one value less another one, each with its weight. */
+static double difference_error(const struct spread *value, double value_weight, const struct spread *less,
+                               double less_weight)
+{
+  struct spread spread = {.n = 0};
+
+  for (uint32_t i = 0; i < value->n; i++)
+    spread_add(
+        &spread,
+        value->values[i] + value_weight * value->offs[i] - less->values[i] - less_weight * less->offs[i], 0);
+  return spread_error(&spread, 0);
+}
+
+/* Never more than twice what the sample may be off without it: if a hot chunk is missing that has its hits elsewhere, no group shows that it has nothing to do with an LRU, but `off` is large. */
+static double weight(const struct spread *shares, double off)
+{
+  double most = 2 * spread_error(shares, 0), weight = spread_weight(shares);
+
+  return weight * fabs(off) > most ? most / fabs(off) : weight;
+}
+
+static void corrected(const struct spreads *shares, const struct spreads *groups, const struct said *said,
+                      struct kvi_curve *curve)
+{
+  double lru[KVI_CURVE_POINTS], belady[KVI_CURVE_POINTS];
+
   for (uint32_t p = 0; p < KVI_CURVE_POINTS; p++) {
-    curve->points[p].lru_error = spread_error(&lru[p], n_groups);
-    curve->points[p].belady_error = spread_error(&belady[p], n_groups);
+    lru[p] = weight(&shares->lru[p], said->off);
+    belady[p] = weight(&shares->belady[p], said->off);
+    curve->points[p].lru = within(said->lru[p] + lru[p] * said->off);
+    curve->points[p].belady = within(said->belady[p] + belady[p] * said->off);
+    curve->points[p].lru_error = spread_error(&groups->lru[p], lru[p]);
+    curve->points[p].belady_error = spread_error(&groups->belady[p], belady[p]);
   }
-  curve->gain_error = spread_error(&gain, n_groups);
-  curve->gap_error = spread_error(&gap, n_groups);
+  curve->gain_error = difference_error(&groups->lru[KVI_CURVE_MORE], lru[KVI_CURVE_MORE],
+                                       &groups->lru[KVI_CURVE_OWN], lru[KVI_CURVE_OWN]);
+  curve->gap_error = difference_error(&groups->belady[KVI_CURVE_OWN], belady[KVI_CURVE_OWN],
+                                      &groups->lru[KVI_CURVE_OWN], lru[KVI_CURVE_OWN]);
+}
+
+static void as_said(const struct said *said, struct kvi_curve *curve)
+{
+  for (uint32_t p = 0; p < KVI_CURVE_POINTS; p++)
+    curve->points[p] = (struct kvi_curve_point){within(said->lru[p]), within(said->belady[p]), 0, 0};
+  curve->gain_error = curve->gap_error = 0;
 }
 
 static struct work *work_create(uint32_t n)
@@ -484,6 +620,7 @@ static void curve_clear(struct kvi_curve *curve)
 kvs_status kvi_curve_estimate(const struct kvi_curve_input *input, struct kvi_curve *curve_p)
 {
   struct answer answer;
+  struct said said;
   struct work *work;
 
   curve_clear(curve_p);
@@ -502,14 +639,16 @@ kvs_status kvi_curve_estimate(const struct kvi_curve_input *input, struct kvi_cu
   curve_p->distinct_bytes = (double)answer.distinct_bytes / input->rate;
   if (answer.asked > 0) {
     curve_p->asked = input->asked > 0 ? input->asked : answer.asked;
-    rates(input, &answer, input->rate, curve_p);
-    if (input->rate < 1)
-      errors(work, input, curve_p);
-    else {
-      for (uint32_t p = 0; p < KVI_CURVE_POINTS; p++)
-        curve_p->points[p].lru_error = curve_p->points[p].belady_error = 0;
-      curve_p->gain_error = curve_p->gap_error = 0;
-    }
+    own_rates(input, &answer, curve_p);
+    said_take(input, &answer, input->rate, &said);
+    if (input->rate < 1) {
+      struct spreads shares = {.lru = {{.n = 0}}}, groups = shares;
+
+      shares_spread(input, &answer, &shares);
+      groups_follow(work, input, &groups);
+      corrected(&shares, &groups, &said, curve_p);
+    } else
+      as_said(&said, curve_p);
   }
   work_destroy(work);
   return KVS_OK;

@@ -159,7 +159,7 @@ class Curve(NodeTest):
         self.assertIn("takes no samples", self.ctl("curve", code=ERROR))
         self.assertIsNone(self.served.metric("kvasir_estimated_hit_ratio", '{of="node"}'))
         self.served.stop()
-        code, said = self.node(dram__size="4MiB", store__curve_samples="5").run()
+        code, said = self.node(dram__size="4MiB", store__curve_samples="4095").run()
         self.assertNotEqual(code, 0)
         self.assertIn("store.curve_samples", said)
 

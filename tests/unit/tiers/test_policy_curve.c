@@ -36,7 +36,7 @@ static void model_use(struct model *model, uint32_t chunk)
 {
   uint32_t at = model_find(model, chunk);
 
-  if (!stored[chunk])
+  if (!stored[chunk] || sizes[chunk] > model->room) /* nobody goes for one that does not fit */
     return;
   model->n += at == model->n;
   memmove(&model->order[1], &model->order[0], at * sizeof(model->order[0]));
@@ -139,7 +139,8 @@ static uint64_t belady_tokens(const struct kvi_curve_input *input, uint64_t room
         tokens += sample->tokens;
     }
     /* who is not needed again does not stay */
-    has[sample->chunk] = stored[sample->chunk] && next_of(input, sample->chunk, i) != UINT32_MAX;
+    has[sample->chunk] = stored[sample->chunk] && sizes[sample->chunk] <= room &&
+                         next_of(input, sample->chunk, i) != UINT32_MAX;
     forget_last(input, has, i, room);
   }
   return tokens;
@@ -326,6 +327,64 @@ static void test_sampled(void **state)
     }
 }
 
+/* Hits that are not in memory: what the node had there says nothing of an LRU, and is not to make it worse. */
+static void test_hits_elsewhere(void **state)
+{
+  static struct kvi_curve_sample all[LONG], samples[LONG];
+  struct kvi_curve_input whole = {.samples = all, .rate = 1, .capacity = (uint64_t)1500 * MIB};
+  struct kvi_curve exact;
+  double lru = 0, belady = 0;
+
+  (void)state;
+  whole.n = long_make(7, all);
+  all_stored(all, whole.n);
+  for (uint32_t i = 0; i < whole.n; i++)
+    all[i].flags &= ~(uint32_t)KVI_CURVE_MEMORY;
+  for (whole.from = whole.n / 2; all[whole.from].request == all[whole.from - 1].request;)
+    whole.from++;
+  assert_int_equal(kvi_curve_estimate(&whole, &exact), KVS_OK);
+  assert_true(exact.memory == 0);
+  for (uint64_t seed = 1; seed <= 24; seed++) {
+    struct kvi_curve_input part = {.samples = samples,
+                                   .rate = 0.125,
+                                   .capacity = whole.capacity,
+                                   .asked = exact.asked,
+                                   .hit = exact.asked};
+    struct kvi_curve curve;
+
+    part.n = sample_take(all, &whole, seed, part.rate, samples, &part.from);
+    assert_int_equal(kvi_curve_estimate(&part, &curve), KVS_OK);
+    lru += pow(curve.points[KVI_CURVE_OWN].lru - exact.points[KVI_CURVE_OWN].lru, 2) / 24;
+    belady += pow(curve.points[KVI_CURVE_OWN].belady - exact.points[KVI_CURVE_OWN].belady, 2) / 24;
+  }
+  assert_true(sqrt(lru) < 0.03);
+  assert_true(sqrt(belady) < 0.03);
+}
+
+/* Twelve short chunks that fit, and one that fits no memory up to the size as it is: nothing goes for it. */
+static void test_too_long(void **state)
+{
+  static struct kvi_curve_sample samples[2600];
+  struct kvi_curve_input input = {.samples = samples, .n = 2600, .rate = 1, .from = 1300, .capacity = 100};
+  struct kvi_curve curve;
+
+  (void)state;
+  for (uint32_t i = 0; i < input.n; i++)
+    samples[i] = (struct kvi_curve_sample){.chunk = 1 + i % 13,
+                                           .request = i,
+                                           .bytes = i % 13 == 12 ? 150 : 1,
+                                           .tokens = 1,
+                                           .flags = KVI_CURVE_HIT | KVI_CURVE_ALONE};
+  assert_int_equal(kvi_curve_estimate(&input, &curve), KVS_OK);
+  for (uint32_t p = 0; p < KVI_CURVE_POINTS; p++) {
+    if (kvi_curve_factors[p] > 1.25) /* it fits, if it is alone */
+      break;
+    assert_true(fabs(curve.points[p].lru - 12.0 / 13) < 1e-9);
+    assert_true(fabs(curve.points[p].belady - 12.0 / 13) < 1e-9);
+  }
+  assert_true(curve.points[7].lru == 1 && curve.points[7].belady == 1);
+}
+
 /* ---- the rest ---- */
 
 static void test_sizes(void **state)
@@ -393,10 +452,8 @@ static void test_arguments(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_exact),
-      cmocka_unit_test(test_sampled),
-      cmocka_unit_test(test_sizes),
-      cmocka_unit_test(test_arguments),
+      cmocka_unit_test(test_exact),    cmocka_unit_test(test_sampled), cmocka_unit_test(test_hits_elsewhere),
+      cmocka_unit_test(test_too_long), cmocka_unit_test(test_sizes),   cmocka_unit_test(test_arguments),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,7 +31,7 @@ static void request(struct kvi_sampler *sampler, uint64_t line, uint32_t n, uint
 {
   struct kvi_sampler_batch batch;
 
-  assert_true(kvi_sampler_begin(sampler, &batch, name(line, n - 1), now_ns));
+  kvi_sampler_begin(sampler, &batch, name(line, n - 1), now_ns);
   for (uint32_t i = 0; i < n; i++) {
     kvi_sampler_flush(sampler, &batch, now_ns);
     kvi_sampler_add(sampler, &batch, name(line, i), CHUNK, 256,
@@ -80,19 +80,31 @@ static void test_counts(void **state)
   kvi_sampler_destroy(sampler);
 }
 
-/* Engines ask until they have room: the same keys within a minute are one request. */
+/* Engines ask until there is something: the same keys within seconds are one request while nothing is there, and no longer. */
 static void test_repeats(void **state)
 {
   struct kvi_sampler *sampler = make(1024, 64);
-  struct kvi_sampler_batch batch;
+  struct kvi_sampler_report report;
 
   (void)state;
   request(sampler, 1, 5, 0, 10 * S);
-  assert_false(kvi_sampler_begin(sampler, &batch, name(1, 4), 11 * S));
-  assert_false(kvi_sampler_begin(sampler, &batch, name(1, 4), 69 * S));
-  request(sampler, 1, 6, 5, 69 * S); /* one chunk more: another one */
-  request(sampler, 1, 5, 5, 71 * S);
-  assert_int_equal(report_of(sampler, 80 * S).samples, 16);
+  request(sampler, 1, 5, 0, 11 * S);
+  request(sampler, 1, 5, 0, 14 * S);
+  request(sampler, 2, 300, 0, 14 * S);
+  request(sampler, 2, 300, 0, 14 * S); /* more than a batch holds */
+  report = report_of(sampler, 14 * S);
+  assert_int_equal(report.samples, 5 + 300);
+  assert_int_equal(report.left_out, 3);
+  request(sampler, 1, 5, 0, 16 * S); /* later */
+  request(sampler, 1, 6, 0, 16 * S); /* one chunk more: another one */
+  assert_int_equal(report_of(sampler, 16 * S).samples, 305 + 11);
+  for (uint32_t i = 0; i < 20; i++) /* a prompt that everybody has */
+    request(sampler, 1, 5, 5, 17 * S);
+  report = report_of(sampler, 17 * S);
+  assert_int_equal(report.samples, 316 + 100);
+  assert_int_equal(report.left_out, 3);
+  request(sampler, 1, 5, 0, 17 * S); /* it is gone: the last one had it */
+  assert_int_equal(report_of(sampler, 18 * S).samples, 421);
   kvi_sampler_destroy(sampler);
 }
 
@@ -121,6 +133,52 @@ static void test_bounds(void **state)
   kvi_sampler_destroy(sampler);
 }
 
+/* Prompts of many more chunks than memory has: fewer chunks are sampled until there are enough requests. */
+static void test_long(void **state)
+{
+  struct kvi_sampler *sampler = make(4096, 256);
+  struct kvi_sampler_report report;
+
+  (void)state;
+  for (uint32_t i = 0; i < 1500; i++)
+    request(sampler, i % 20, 512 + i / 20, i < 20 ? 0 : 511 + i / 20, (10 + i) * S);
+  report = report_of(sampler, 2000 * S);
+  assert_true(report.rate < 1.0 / 16);
+  assert_true(report.enough);
+  kvi_sampler_destroy(sampler);
+}
+
+/* Short chunks, of which few are sampled; and long ones again, of which there is too little with so few. */
+static void test_more_again(void **state)
+{
+  struct kvi_sampler *sampler = make(4096, 1u << 14);
+  double least, rate = 0;
+  uint32_t i;
+
+  (void)state;
+  for (i = 0; i < 20000; i++)
+    request(sampler, i % 3000, 50 + i / 3000, i < 3000 ? 0 : 49 + i / 3000, (10 + i) * S);
+  least = report_of(sampler, 30000 * S).rate;
+  for (i = 0; i < 120000; i++) {
+    struct kvi_sampler_batch batch;
+
+    kvi_sampler_begin(sampler, &batch, name(7, i), (30000 + i) * S);
+    for (uint32_t k = 0; k < 40; k++)
+      kvi_sampler_add(sampler, &batch, name(1u << 20 | i % 200, k), 800 * PAGE, 256, KVI_CURVE_HIT);
+    kvi_sampler_end(sampler, &batch, (30000 + i) * S);
+    if (i % 1000 == 0) {
+      double now = report_of(sampler, (30000 + i) * S).rate;
+
+      assert_true(now >= rate && now <= 2 * (rate > 0 ? rate : least)); /* not by leaps */
+      rate = now;
+    }
+  }
+  assert_true(rate >= 4 * least);
+  assert_true(report_of(sampler, 160000 * S).curve.memory == 0);
+  assert_true(report_of(sampler, 160000 * S).curve.hit == 1);
+  kvi_sampler_destroy(sampler);
+}
+
 /* Two long requests whose samples come to the ring by turns are each one request, its beginning used last. */
 static void test_interleaved(void **state)
 {
@@ -133,7 +191,7 @@ static void test_interleaved(void **state)
     uint32_t n = 190 + round, had = round == 0 ? 0 : n - 1;
 
     for (uint32_t b = 0; b < 2; b++)
-      assert_true(kvi_sampler_begin(sampler, &batches[b], name(b, n - 1), (round + 1) * S));
+      kvi_sampler_begin(sampler, &batches[b], name(b, n - 1), (round + 1) * S);
     for (uint32_t i = 0; i < n; i++)
       for (uint32_t b = 0; b < 2; b++) {
         kvi_sampler_flush(sampler, &batches[b], S);
@@ -168,6 +226,9 @@ static void test_age(void **state)
   assert_int_equal(report.samples, 5);
   assert_int_equal(kvi_sampler_estimate(sampler, S, 3 * S, &report), KVS_OK);
   assert_int_equal(report.samples, 10);
+  assert_true(fabs(report.window_s - 2) < 0.2);
+  report = report_of(sampler, 63 * S); /* nothing has come, and time goes on */
+  assert_true(fabs(report.window_s - 62) < 0.2 && fabs(report.counted_s - 61) < 0.2);
   kvi_sampler_destroy(sampler);
 }
 
@@ -269,7 +330,7 @@ static void store_open(struct chain *chain, uint32_t samples)
     testing_key(i, chain_key(chain, i), KEY_BYTES);
 }
 
-/* What the store has in memory at each look-up, and that it is looked up in steps, ends where the chain ends, and is asked for by those who only look too, shows as it is. */
+/* What the store has in memory at each look-up, and that it is looked up in steps, and ends where the chain ends, shows as it is. */
 static void test_store(void **state)
 {
   struct kvi_sampler_report report;
@@ -288,7 +349,6 @@ static void test_store(void **state)
                      n - 20 > 0 ? n - 10 : 0);
     for (uint32_t i = n == 20 ? 0 : n - 10; i < n; i++)
       assert_int_equal(chain_put(&chain, i), KVS_OK);
-    (void)chain_lookup(&chain, n, 1, 0, NULL); /* asks again */
     assert_int_equal(kvi_store_curve(chain.store, 0, &report), KVS_OK);
   }
   assert_true(report.rate == 1);
@@ -306,12 +366,83 @@ static void test_store(void **state)
   kvi_store_close(chain.store);
 }
 
+static void single_lookup(struct chain *chain, uint32_t n, uint32_t lease_ms)
+{
+  const uint8_t *space = chain->space;
+  struct kvi_store_lookup lookup = {.tenant = TENANT,
+                                    .spaces = &space,
+                                    .n_spaces = 1,
+                                    .keys = chain_key(chain, 0),
+                                    .key_length = KEY_BYTES,
+                                    .n_keys = n,
+                                    .unchained = true,
+                                    .lease_ms = lease_ms};
+  struct kvi_store_lookup_result result = {.prefix = 0};
+
+  assert_int_equal(kvi_store_lookup(chain->store, &lookup, &result), KVS_OK);
+}
+
+/* A look-up in several spaces asks for its tokens once. */
+static void test_spaces(void **state)
+{
+  kvs_space_desc desc = testing_space("other", KEY_BYTES);
+  struct kvi_store_lookup_result result = {.prefix = 0};
+  struct kvi_sampler_report report;
+  uint8_t other[KVS_DIGEST_SIZE];
+  struct chain chain;
+  const uint8_t *spaces[2] = {chain.space, other};
+  struct kvi_store_lookup lookup = {
+      .tenant = TENANT, .spaces = spaces, .n_spaces = 2, .key_length = KEY_BYTES, .n_keys = 4};
+
+  (void)state;
+  store_open(&chain, 16384);
+  testing_space_open(chain.store, TENANT, &desc, other);
+  for (uint32_t i = 0; i < 4; i++)
+    assert_int_equal(chain_put(&chain, i), KVS_OK);
+  lookup.keys = chain_key(&chain, 0);
+  for (uint32_t i = 0; i < 4; i++) { /* each has them all in one of its spaces: nothing */
+    clock_ns += 60 * S;
+    assert_int_equal(kvi_store_lookup(chain.store, &lookup, &result), KVS_OK);
+    assert_int_equal(result.prefix, 0);
+  }
+  assert_int_equal(kvi_store_curve(chain.store, 0, &report), KVS_OK);
+  assert_int_equal(report.curve.asked, report.curve.requests * 4 * 256);
+  assert_true(report.curve.memory == 0);
+  kvi_store_close(chain.store);
+}
+
+/* Who tells that single chunks are in use asks for none; two that end with the same chunk are two. */
+static void test_single(void **state)
+{
+  uint8_t other[KEY_BYTES];
+  struct kvi_sampler_report report;
+  struct chain chain;
+
+  (void)state;
+  store_open(&chain, 16384);
+  single_lookup(&chain, 4, 0);
+  assert_int_equal(kvi_store_curve(chain.store, 0, &report), KVS_OK);
+  assert_int_equal(report.samples, 0);
+  single_lookup(&chain, 4, 1000);
+  assert_int_equal(kvi_store_curve(chain.store, 0, &report), KVS_OK);
+  assert_int_equal(report.samples, 4);
+  single_lookup(&chain, 4, 1000);
+  testing_key(1000, other, KEY_BYTES);
+  memcpy(chain_key(&chain, 1), other, KEY_BYTES);
+  single_lookup(&chain, 4, 1000);
+  assert_int_equal(kvi_store_curve(chain.store, 0, &report), KVS_OK);
+  assert_int_equal(report.samples, 8);
+  assert_int_equal(report.left_out, 1);
+  kvi_store_close(chain.store);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_counts),      cmocka_unit_test(test_repeats), cmocka_unit_test(test_bounds),
       cmocka_unit_test(test_interleaved), cmocka_unit_test(test_age),     cmocka_unit_test(test_arguments),
-      cmocka_unit_test(test_threads),     cmocka_unit_test(test_store),
+      cmocka_unit_test(test_threads),     cmocka_unit_test(test_store),   cmocka_unit_test(test_single),
+      cmocka_unit_test(test_spaces),      cmocka_unit_test(test_long),    cmocka_unit_test(test_more_again),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
