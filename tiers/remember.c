@@ -22,8 +22,10 @@ struct kvi_remember {
   uint64_t interval_ms;
   bool off; /* the file is somebody else's */
   uint8_t boot[16];
-  struct kvi_state state; /* what was read, until programs have their names again */
-  bool found;             /* anything was */
+  struct kvi_state state; /* what was read; from start on only who is not back yet, and their spaces */
+  uint64_t gap_ns;        /* of when that was saved, at restore */
+  uint64_t restored_ns;
+  bool found; /* anything was */
   struct kvi_store *store;
   struct kvi_programs *programs;
   uint64_t told; /* by the store, when it was written last */
@@ -163,17 +165,18 @@ void kvi_remember_restore(struct kvi_remember *remember, struct kvi_store *store
 {
   struct kvi_remember_back back;
   struct kvi_state_clock now;
-  uint64_t gap_ns;
+  uint32_t n = remember->state.n_waiters;
 
   remember->store = store;
   if (remember->found) {
     clock_read(remember, &now);
-    gap_ns = kvi_state_gap_ns(&remember->state.clock, &now);
-    kvi_remember_give(store, &remember->state, gap_ns, &back);
+    remember->restored_ns = now.boot_ns;
+    remember->gap_ns = kvi_state_gap_ns(&remember->state.clock, &now);
+    kvi_remember_give(store, &remember->state, remember->gap_ns, &back);
     kvi_log_info("waiters: of %u in %s, saved %llu s ago, %u are back; %u more with less of their chunks; "
                  "not %u whose chunks are gone, and %u that policy %s does not take",
-                 remember->state.n_waiters, remember->path, (unsigned long long)(gap_ns / KVI_NS_PER_S),
-                 back.back, back.less, back.gone, back.other, remember->state.policy);
+                 n, remember->path, (unsigned long long)(remember->gap_ns / KVI_NS_PER_S), back.back,
+                 back.less, back.gone, back.other, remember->state.policy);
   }
   remember->off |= !kvi_remember_keeps(store);
   remember->told = kvi_remember_told(store);
@@ -223,6 +226,9 @@ static kvs_status write_now(struct kvi_remember *remember)
     status = programs_collect(remember->programs, &state);
   clock_read(remember, &state.clock);
   if (status == KVS_OK)
+    status = kvi_remember_carry(&remember->state,
+                                remember->gap_ns + state.clock.boot_ns - remember->restored_ns, &state);
+  if (status == KVS_OK)
     status = kvi_state_encode(&state, &bytes, &length);
   kvi_state_clear(&state);
   if (status == KVS_OK)
@@ -233,12 +239,13 @@ static kvs_status write_now(struct kvi_remember *remember)
   return status;
 }
 
-static void write_state(struct kvi_remember *remember, bool only_if_changed)
+/* If anything was told since. */
+static void write_state(struct kvi_remember *remember)
 {
   uint64_t told = kvi_remember_told(remember->store);
   kvs_status status;
 
-  if (only_if_changed && told == remember->told)
+  if (told == remember->told)
     return;
   status = write_now(remember);
   if (status == KVS_OK) {
@@ -266,7 +273,7 @@ static void run(void *arg)
     if (remember->stop)
       break;
     pthread_mutex_unlock(&remember->mutex);
-    write_state(remember, true);
+    write_state(remember);
     pthread_mutex_lock(&remember->mutex);
   }
   pthread_mutex_unlock(&remember->mutex);
@@ -301,7 +308,11 @@ kvs_status kvi_remember_start(struct kvi_remember *remember, struct kvi_programs
 
   remember->programs = programs;
   names_give(remember);
-  kvi_state_clear(&remember->state);
+  remember->state.n_programs = remember->state.n_learned = 0;
+  free(remember->state.programs);
+  free(remember->state.learned);
+  remember->state.programs = NULL;
+  remember->state.learned = NULL;
   if (remember->off)
     return KVS_OK;
   status = kvi_thread_start(&remember->thread, "kvi-waiters", run, remember);
@@ -319,7 +330,7 @@ void kvi_remember_destroy(struct kvi_remember *remember)
     pthread_cond_signal(&remember->wake);
     pthread_mutex_unlock(&remember->mutex);
     kvi_thread_join(&remember->thread);
-    write_state(remember, false); /* what went meanwhile is known too */
+    write_state(remember);
   }
   kvi_state_clear(&remember->state);
   pthread_cond_destroy(&remember->wake);

@@ -23,7 +23,7 @@ void kvi_remember_configure(const struct kvi_remember *remember, struct kvi_stor
 void kvi_remember_restore(struct kvi_remember *remember, struct kvi_store *store);
 /* Programs get their names; from now on the file is written. KVS_ERR_SYSTEM. */
 kvs_status kvi_remember_start(struct kvi_remember *remember, struct kvi_programs *programs);
-/* Writes it once more, if it was started; store and programs are still there. NULL is fine. */
+/* Writes it once more, if it was started and the policy was told anything since: a start without its chunks leaves the file as it is. Store and programs are still there. NULL is fine. */
 void kvi_remember_destroy(struct kvi_remember *remember);
 
 #endif

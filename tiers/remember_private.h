@@ -18,8 +18,15 @@ bool kvi_remember_keeps(const struct kvi_store *store);
 uint64_t kvi_remember_told(struct kvi_store *store);
 /* Of a policy that keeps something: secret, policy, spaces, waiters and what was learned; cleared on an error. KVS_ERR_NOMEM. */
 kvs_status kvi_remember_collect(struct kvi_store *store, struct kvi_state *state_p);
-/* The same back. gap_ns: so much later. */
-void kvi_remember_give(struct kvi_store *store, const struct kvi_state *state, uint64_t gap_ns,
+/* The same back. gap_ns: so much later. Of the waiters those stay in the state that may come back at another start: whose chunks are gone. */
+void kvi_remember_give(struct kvi_store *store, struct kvi_state *state, uint64_t gap_ns,
                        struct kvi_remember_back *back_p);
+
+/*
+ * remember_carry.c: who did not come back at the start is added to what was collected, as long as it is known and there is room, and is not there under the same name. since_ns: so long ago was the start. KVS_ERR_NOMEM: nothing
+ * is added.
+ */
+kvs_status kvi_remember_carry(const struct kvi_state *carried, uint64_t since_ns, struct kvi_state *state);
+int kvi_remember_older_first(const void *a, const void *b); /* of kvi_state_waiter, for qsort */
 
 #endif

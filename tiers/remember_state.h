@@ -23,6 +23,9 @@
 /* What waits for longer, or has not been heard of for longer, counts as that: the longest wait that is told from others. */
 #define KVI_STATE_AGE_MOST_NS (UINT64_C(4000000) * 1000000000)
 
+/* Who did not come back and has not been used for longer is not written again. */
+#define KVI_STATE_CARRIED_MOST_NS (UINT64_C(14 * 86400) * 1000000000)
+
 /* When it was saved. Of one start of the machine boot_ns goes on evenly; the wall clock goes on over starts, and may be set. */
 struct kvi_state_clock {
   uint8_t boot[16]; /* of the machine; zeros: not known */

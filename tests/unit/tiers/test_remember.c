@@ -338,6 +338,75 @@ static void file_change(const struct node *node, void (*change)(struct kvi_state
   free(bytes);
 }
 
+/* The same directory again after a start with another one, at which nothing was told; and after one at which somebody was. */
+static void chunks_come_later(void **state)
+{
+  struct node *node = *state;
+  void *own = node->f, *other;
+  struct stat before, after;
+
+  node_open(node);
+  three_wait(node);
+  node_close(node);
+  assert_int_equal(stat(node->file, &before), 0);
+  assert_int_equal(setup(&other), 0);
+  for (uint32_t round = 0; round < 2; round++) {
+    node->f = other;
+    node_open(node);
+    assert_int_equal(n_waiters(node), 0);
+    if (round == 1) { /* agent 1 is there too, and waits for something else */
+      waits(node, 1, 2, "other", 0, 0);
+      waits(node, 4, 2, "grep", 0, 0);
+    }
+    node_close(node);
+    assert_int_equal(stat(node->file, &after), 0);
+    assert_int_equal(before.st_ino == after.st_ino, round == 0);
+    node->f = own;
+    if (round == 0) {
+      node_open(node);
+      assert_int_equal(n_waiters(node), 3);
+      node_close(node);
+    }
+  }
+  node_open(
+      node); /* agents 2 and 3 were carried over; of 1 the later is known, and its second chunk is here too */
+  assert_int_equal(n_waiters(node), 3);
+  node_close(node);
+  node->f = other;
+  node_open(node); /* and so was agent 4 */
+  assert_int_equal(n_waiters(node), 2);
+  node_close(node);
+  node->f = own;
+  teardown(&other);
+}
+
+static void of_weeks_ago(struct kvi_state *state)
+{
+  state->waiters[0].kept.used_ns = KVI_STATE_CARRIED_MOST_NS;
+}
+
+/* Who did not come back for two weeks is not written again. */
+static void carried_for_a_while(void **state)
+{
+  struct node *node = *state;
+  void *own = node->f, *other;
+
+  node_open(node);
+  three_wait(node);
+  node_close(node);
+  file_change(node, of_weeks_ago);
+  assert_int_equal(setup(&other), 0);
+  node->f = other;
+  node_open(node);
+  waits(node, 4, 2, "grep", 0, 0);
+  node_close(node);
+  node->f = own;
+  node_open(node);
+  assert_int_equal(n_waiters(node), 2);
+  node_close(node);
+  teardown(&other);
+}
+
 static void clock_back(struct kvi_state *state)
 {
   memset(state->clock.boot, 1, sizeof(state->clock.boot)); /* the machine was started anew */
@@ -658,11 +727,20 @@ static void anything(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {
-      CASE(comes_back),       CASE(what_was_learned),        CASE(less_is_there),
-      CASE(nothing_is_there), CASE(clocks_that_are_wrong),   CASE(not_taken),
-      CASE(nothing_to_keep),  CASE(within_the_interval),     CASE(files_of_others),
-      CASE(more_than_fit),    cmocka_unit_test(same_prices), cmocka_unit_test(anything)};
+  const struct CMUnitTest tests[] = {CASE(comes_back),
+                                     CASE(what_was_learned),
+                                     CASE(less_is_there),
+                                     CASE(nothing_is_there),
+                                     CASE(chunks_come_later),
+                                     CASE(carried_for_a_while),
+                                     CASE(clocks_that_are_wrong),
+                                     CASE(not_taken),
+                                     CASE(nothing_to_keep),
+                                     CASE(within_the_interval),
+                                     CASE(files_of_others),
+                                     CASE(more_than_fit),
+                                     cmocka_unit_test(same_prices),
+                                     cmocka_unit_test(anything)};
 
   kvi_log_configure(KVI_LOG_ERROR, KVI_LOG_TEXT);
   return cmocka_run_group_tests(tests, NULL, NULL);
