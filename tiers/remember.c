@@ -21,6 +21,7 @@ struct kvi_remember {
   char *path;
   uint64_t interval_ms;
   bool off; /* the file is somebody else's */
+  int lock; /* of the file, as long as this lives; -1: not yet */
   uint8_t boot[16];
   struct kvi_state state; /* what was read; from start on only who is not back yet, and their spaces */
   uint64_t gap_ns;        /* of when that was saved, at restore */
@@ -108,6 +109,9 @@ static void judge(struct kvi_remember *remember, kvs_status status)
   case KVS_ERR_VERSION:
     aside(remember, "was written by a later version");
     break;
+  case KVS_ERR_BUSY:
+    leave(remember, "is in use by another process (store.state_file is for one node)");
+    break;
   case KVS_ERR_INVALID:
     leave(remember, "is something else");
     break;
@@ -118,6 +122,14 @@ static void judge(struct kvi_remember *remember, kvs_status status)
   default:
     break;
   }
+}
+
+/* The folder may come to be later, and may not be ours to write to: then the file is only read. */
+static kvs_status lock_take(struct kvi_remember *remember)
+{
+  if (remember->lock >= 0)
+    return KVS_OK;
+  return kvi_remember_file_lock(remember->path, &remember->lock);
 }
 
 kvs_status kvi_remember_open(const char *path, uint64_t interval_ms, struct kvi_remember **remember_p)
@@ -139,9 +151,11 @@ kvs_status kvi_remember_open(const char *path, uint64_t interval_ms, struct kvi_
   }
   remember->interval_ms = interval_ms;
   boot_read(remember->boot);
+  remember->lock = -1;
   remember->path = strdup(path);
-  status = remember->path ? kvi_remember_file_read(path, (size_t)KVI_STATE_BYTES_MAX, &bytes, &length)
-                          : KVS_ERR_NOMEM;
+  status = remember->path ? lock_take(remember) : KVS_ERR_NOMEM;
+  if (status == KVS_OK || status == KVS_ERR_IO)
+    status = kvi_remember_file_read(path, (size_t)KVI_STATE_BYTES_MAX, &bytes, &length);
   if (status == KVS_OK) {
     status = kvi_state_decode(bytes, length, &remember->state);
     free(bytes);
@@ -231,6 +245,8 @@ static kvs_status write_now(struct kvi_remember *remember)
   if (status == KVS_OK)
     status = kvi_state_encode(&state, &bytes, &length);
   kvi_state_clear(&state);
+  if (status == KVS_OK)
+    status = lock_take(remember);
   if (status == KVS_OK)
     status = kvi_remember_file_write(remember->path, bytes, length);
   error = errno;
@@ -335,6 +351,8 @@ void kvi_remember_destroy(struct kvi_remember *remember)
   kvi_state_clear(&remember->state);
   pthread_cond_destroy(&remember->wake);
   pthread_mutex_destroy(&remember->mutex);
+  if (remember->lock >= 0)
+    close(remember->lock);
   free(remember->path);
   free(remember);
 }

@@ -13,7 +13,7 @@
 struct kvi_remember;
 
 /*
- * Reads the file, if there is one. What is damaged, or of a later version, is moved aside; what is something else is left alone, and then nothing is ever written there. Either is said in the log, and no error. The folder may
+ * Reads the file, if there is one. What is damaged, or of a later version, is moved aside; what is something else is left alone, and then nothing is ever written there. A file that another process has open this way is left alone too (PATH.lock is locked as long as this lives). All that is said in the log, and no error. The folder may
  * come to be later. Of a policy that keeps nothing nothing is written. KVS_ERR_NOMEM, KVS_ERR_SYSTEM.
  */
 kvs_status kvi_remember_open(const char *path, uint64_t interval_ms, struct kvi_remember **remember_p);

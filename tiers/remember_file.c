@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -91,6 +92,32 @@ static bool name_add(char with[NAME_MAX + 1], const char *name, const char *end)
     return true;
   errno = ENAMETOOLONG;
   return false;
+}
+
+kvs_status kvi_remember_file_lock(const char *path, int *fd_p)
+{
+  char lock[NAME_MAX + 1];
+  const char *name;
+  int folder = folder_open(path, &name), fd = -1, error;
+  kvs_status status = KVS_ERR_IO;
+
+  *fd_p = -1;
+  if (folder < 0)
+    return KVS_ERR_IO;
+  if (name_add(lock, name, ".lock"))
+    fd = openat(folder, lock, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+  if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+    status = KVS_OK;
+  else if (fd >= 0 && errno == EWOULDBLOCK)
+    status = KVS_ERR_BUSY;
+  error = errno;
+  close(folder);
+  if (status == KVS_OK)
+    *fd_p = fd;
+  else if (fd >= 0)
+    close(fd);
+  errno = error;
+  return status;
 }
 
 static bool new_write(int folder, const char *name, const uint8_t *bytes, size_t length)

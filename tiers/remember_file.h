@@ -1,7 +1,7 @@
 /*
  * tiers/remember_file.h: a small file that is there whole, as it was or as it is now, whatever happens while it is written. These functions block.
  *
- * Written is PATH.new, which is flushed, gets the name, and then the folder is flushed. One process at a time.
+ * Written is PATH.new, which is flushed, gets the name, and then the folder is flushed. One process at a time: who holds the lock of PATH.lock.
  */
 #ifndef KVASIR_TIERS_REMEMBER_FILE_H
 #define KVASIR_TIERS_REMEMBER_FILE_H
@@ -11,6 +11,10 @@
 
 #include <kvasir/status.h>
 
+/*
+ * PATH.lock, which is made and stays there, is this caller's until *fd_p is closed, or the process ends. KVS_ERR_BUSY: somebody else's; KVS_ERR_IO (errno): it cannot be made.
+ */
+kvs_status kvi_remember_file_lock(const char *path, int *fd_p);
 /* *bytes_p is malloc'd. KVS_MISS: there is none; KVS_ERR_INVALID: it is no file, or a link; KVS_ERR_TOO_LARGE: more than `most`; KVS_ERR_NOMEM; KVS_ERR_IO (errno). */
 kvs_status kvi_remember_file_read(const char *path, size_t most, uint8_t **bytes_p, size_t *length_p);
 /* Only the owner may read it. KVS_ERR_IO (errno): it is as it was, or, if only the folder could not be flushed, as it is to be. */

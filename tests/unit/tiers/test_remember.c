@@ -551,6 +551,36 @@ static void files_of_others(void **state)
   assert_true(file_is(node->file, "notes"));
 }
 
+/* Two nodes with one file: the second reads and writes nothing; after the first it may. */
+static void one_at_a_time(void **state)
+{
+  struct node *node = *state;
+  struct node second = *node;
+  struct stat before, after;
+  void *other;
+
+  assert_int_equal(setup(&other), 0);
+  second.f = other;
+  second.interval_ms = 1;
+  node_open(node);
+  three_wait(node);
+  node_close(node);
+  node_open(node);
+  assert_int_equal(stat(node->file, &before), 0);
+  node_open(&second);
+  waits(&second, 4, 2, "grep", 0, 0);
+  node_close(&second);
+  assert_int_equal(stat(node->file, &after), 0);
+  assert_int_equal(before.st_ino, after.st_ino);
+  node_close(node);
+  node_open(&second);
+  waits(&second, 4, 2, "grep", 0, 0);
+  node_close(&second);
+  assert_int_equal(stat(node->file, &after), 0);
+  assert_int_not_equal(before.st_ino, after.st_ino);
+  teardown(&other);
+}
+
 /* Programs beyond what a file holds: those that were used last are kept, the longest unused of them first, and all fit into a file. */
 static void more_than_fit(void **state)
 {
@@ -738,6 +768,7 @@ int main(void)
                                      CASE(nothing_to_keep),
                                      CASE(within_the_interval),
                                      CASE(files_of_others),
+                                     CASE(one_at_a_time),
                                      CASE(more_than_fit),
                                      cmocka_unit_test(same_prices),
                                      cmocka_unit_test(anything)};

@@ -90,7 +90,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-  static const char *const ends[] = {"", ".new", ".aside", "/inner"};
+  static const char *const ends[] = {"", ".new", ".aside", ".lock", "/inner"};
   struct folder *folder = *state;
   char path[128];
 
