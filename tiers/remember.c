@@ -29,13 +29,17 @@ struct kvi_remember {
   bool found; /* anything was */
   struct kvi_store *store;
   struct kvi_programs *programs;
-  uint64_t told; /* by the store, when it was written last */
-  bool failed;   /* the last write */
+  pthread_mutex_t collecting; /* guards told and finished; before the store's lock */
+  uint64_t told;              /* by the store, when it was collected last */
+  bool finished;              /* store and programs are not looked at any more */
+  _Atomic bool failed;        /* the last write */
   kvi_thread thread;
   bool started;
-  pthread_mutex_t mutex; /* guards stop */
+  pthread_mutex_t mutex; /* guards what follows */
   pthread_cond_t wake;
-  bool stop;
+  bool stop, asked;
+  uint8_t *last; /* NULL: nothing is to be written at the end */
+  size_t last_length;
 };
 
 /* ---- time ---- */
@@ -143,9 +147,11 @@ kvs_status kvi_remember_open(const char *path, uint64_t interval_ms, struct kvi_
   if (!remember)
     return KVS_ERR_NOMEM;
   pthread_mutex_init(&remember->mutex, NULL);
+  pthread_mutex_init(&remember->collecting, NULL);
   status = kvi_cond_init(&remember->wake);
   if (status != KVS_OK) {
     pthread_mutex_destroy(&remember->mutex);
+    pthread_mutex_destroy(&remember->collecting);
     free(remember);
     return status;
   }
@@ -227,15 +233,16 @@ static kvs_status programs_collect(struct kvi_programs *programs, struct kvi_sta
   return KVS_OK;
 }
 
-/* KVS_ERR_IO: errno says why. */
-static kvs_status write_now(struct kvi_remember *remember)
+/* What is to be written. KVS_MISS: nothing was told since it was done last. Under collecting. */
+static kvs_status collect_locked(struct kvi_remember *remember, uint8_t **bytes_p, size_t *length_p)
 {
+  uint64_t told = kvi_remember_told(remember->store);
   struct kvi_state state;
-  kvs_status status = kvi_remember_collect(remember->store, &state);
-  uint8_t *bytes = NULL;
-  size_t length;
-  int error;
+  kvs_status status;
 
+  if (told == remember->told && !remember->failed)
+    return KVS_MISS;
+  status = kvi_remember_collect(remember->store, &state);
   if (status == KVS_OK)
     status = programs_collect(remember->programs, &state);
   clock_read(remember, &state.clock);
@@ -243,37 +250,44 @@ static kvs_status write_now(struct kvi_remember *remember)
     status = kvi_remember_carry(&remember->state,
                                 remember->gap_ns + state.clock.boot_ns - remember->restored_ns, &state);
   if (status == KVS_OK)
-    status = kvi_state_encode(&state, &bytes, &length);
+    status = kvi_state_encode(&state, bytes_p, length_p);
   kvi_state_clear(&state);
+  if (status == KVS_OK)
+    remember->told = told;
+  return status;
+}
+
+/* status: of collecting the bytes, which are freed. */
+static void write_bytes(struct kvi_remember *remember, kvs_status status, uint8_t *bytes, size_t length)
+{
+  bool failed = remember->failed;
+
   if (status == KVS_OK)
     status = lock_take(remember);
   if (status == KVS_OK)
     status = kvi_remember_file_write(remember->path, bytes, length);
-  error = errno;
+  if (status == KVS_OK && failed)
+    kvi_log_info("waiters: %s is written again", remember->path);
+  else if (status == KVS_ERR_IO && !failed)
+    kvi_log_warn("waiters: %s cannot be written (%m): " FORGETS, remember->path);
+  else if (status != KVS_OK && !failed)
+    kvi_log_warn("waiters: %s cannot be written (%s): " FORGETS, remember->path, kvs_status_text(status));
+  remember->failed = status != KVS_OK;
   free(bytes);
-  errno = error;
-  return status;
 }
 
-/* If anything was told since. */
 static void write_state(struct kvi_remember *remember)
 {
-  uint64_t told = kvi_remember_told(remember->store);
-  kvs_status status;
+  uint8_t *bytes = NULL;
+  size_t length = 0;
+  kvs_status status = KVS_MISS;
 
-  if (told == remember->told)
-    return;
-  status = write_now(remember);
-  if (status == KVS_OK) {
-    remember->told = told;
-    if (remember->failed)
-      kvi_log_info("waiters: %s is written again", remember->path);
-  } else if (!remember->failed && status == KVS_ERR_IO) {
-    kvi_log_warn("waiters: %s cannot be written (%m): " FORGETS, remember->path);
-  } else if (!remember->failed) {
-    kvi_log_warn("waiters: %s cannot be written (%s): " FORGETS, remember->path, kvs_status_text(status));
-  }
-  remember->failed = status != KVS_OK;
+  pthread_mutex_lock(&remember->collecting);
+  if (!remember->finished)
+    status = collect_locked(remember, &bytes, &length);
+  pthread_mutex_unlock(&remember->collecting);
+  if (status != KVS_MISS)
+    write_bytes(remember, status, bytes, length);
 }
 
 static void run(void *arg)
@@ -284,8 +298,9 @@ static void run(void *arg)
   while (!remember->stop) {
     kvi_deadline next = kvi_deadline_from_ms(remember->interval_ms);
 
-    while (!remember->stop && !kvi_deadline_expired(next))
+    while (!remember->stop && !remember->asked && !kvi_deadline_expired(next))
       kvi_cond_wait(&remember->wake, &remember->mutex, next);
+    remember->asked = false;
     if (remember->stop)
       break;
     pthread_mutex_unlock(&remember->mutex);
@@ -293,6 +308,8 @@ static void run(void *arg)
     pthread_mutex_lock(&remember->mutex);
   }
   pthread_mutex_unlock(&remember->mutex);
+  if (remember->last)
+    write_bytes(remember, KVS_OK, remember->last, remember->last_length);
 }
 
 /* ---- life ---- */
@@ -336,21 +353,50 @@ kvs_status kvi_remember_start(struct kvi_remember *remember, struct kvi_programs
   return status;
 }
 
+void kvi_remember_save(struct kvi_remember *remember)
+{
+  if (!remember || !remember->started)
+    return;
+  pthread_mutex_lock(&remember->mutex);
+  remember->asked = true;
+  pthread_cond_signal(&remember->wake);
+  pthread_mutex_unlock(&remember->mutex);
+}
+
+void kvi_remember_finish(struct kvi_remember *remember)
+{
+  uint8_t *bytes = NULL;
+  size_t length = 0;
+  kvs_status status;
+
+  if (!remember || !remember->started || remember->finished)
+    return;
+  pthread_mutex_lock(&remember->collecting);
+  status = collect_locked(remember, &bytes, &length);
+  remember->finished = true;
+  pthread_mutex_unlock(&remember->collecting);
+  if (status != KVS_OK && status != KVS_MISS)
+    kvi_log_warn("waiters: %s cannot be written (%s): what happened last is forgotten", remember->path,
+                 kvs_status_text(status));
+  pthread_mutex_lock(&remember->mutex);
+  remember->last = bytes;
+  remember->last_length = length;
+  remember->stop = true;
+  pthread_cond_signal(&remember->wake);
+  pthread_mutex_unlock(&remember->mutex);
+}
+
 void kvi_remember_destroy(struct kvi_remember *remember)
 {
   if (!remember)
     return;
-  if (remember->started) {
-    pthread_mutex_lock(&remember->mutex);
-    remember->stop = true;
-    pthread_cond_signal(&remember->wake);
-    pthread_mutex_unlock(&remember->mutex);
+  kvi_remember_finish(remember);
+  if (remember->started)
     kvi_thread_join(&remember->thread);
-    write_state(remember);
-  }
   kvi_state_clear(&remember->state);
   pthread_cond_destroy(&remember->wake);
   pthread_mutex_destroy(&remember->mutex);
+  pthread_mutex_destroy(&remember->collecting);
   if (remember->lock >= 0)
     close(remember->lock);
   free(remember->path);

@@ -23,7 +23,14 @@ void kvi_remember_configure(const struct kvi_remember *remember, struct kvi_stor
 void kvi_remember_restore(struct kvi_remember *remember, struct kvi_store *store);
 /* Programs get their names; from now on the file is written. KVS_ERR_SYSTEM. */
 kvs_status kvi_remember_start(struct kvi_remember *remember, struct kvi_programs *programs);
-/* Writes it once more, if it was started and the policy was told anything since: a start without its chunks leaves the file as it is. Store and programs are still there. NULL is fine. */
+/* From now on it is being written, if the policy was told anything since it was last; by the thread: this does not block. NULL is fine. */
+void kvi_remember_save(struct kvi_remember *remember);
+/*
+ * The last time that store and programs are looked at. If the policy was told anything since, it is written once more, by the thread, which destroy waits for; so a start without its chunks leaves the file as it is. Blocks for a
+ * copy in memory and not for the disk. By the thread that opened. NULL is fine.
+ */
+void kvi_remember_finish(struct kvi_remember *remember);
+/* Also finishes: without finish before it, store and programs are still there. Waits until all is written. NULL is fine. */
 void kvi_remember_destroy(struct kvi_remember *remember);
 
 #endif

@@ -15,6 +15,28 @@
 #include "tiers/remember_file.h"
 #include "tiers/remember_private.h"
 
+/* A disk that holds the flush of a file of waiters until it is let go. */
+static _Atomic bool held;
+static _Atomic uint32_t flushes;
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+
+int __wrap_fsync(int fd)
+{
+  char link[64], path[256];
+  ssize_t n;
+
+  snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+  n = readlink(link, path, sizeof(path) - 1);
+  path[n > 0 ? n : 0] = '\0';
+  if (strstr(path, "/waiters.new")) {
+    flushes++;
+    AWAIT(!held);
+  }
+  return __real_fsync(fd);
+}
+
 #define SECOND     KVI_NS_PER_S
 #define CHAIN_MOST 40u
 #define BYTES      3000u
@@ -509,6 +531,38 @@ static void within_the_interval(void **state)
   AWAIT(stat(node->file, &after) == 0 && after.st_size > before.st_size);
 }
 
+/* Asked to, it is written while other things go on; what happens then is written too, and neither the store nor its programs wait for the disk, or are looked at after. */
+static void beside_the_drain(void **state)
+{
+  struct node *node = *state;
+  uint32_t before = flushes;
+
+  node_open(node);
+  three_wait(node);
+  held = true;
+  kvi_remember_save(node->remember);
+  AWAIT(flushes == before + 1);
+  waits(node, 4, 2, "grep", 0, 0);
+  {
+    struct kvi_store_stats stats;
+
+    AWAIT((kvi_store_stats(node->store, &stats), stats.writes_queued == 0 && stats.medium.queued == 0));
+  }
+  kvi_remember_finish(node->remember);
+  kvi_programs_destroy(node->programs);
+  kvi_store_close(node->store);
+  node->store = NULL;
+  assert_int_equal(flushes, before + 1);
+  held = false;
+  kvi_remember_destroy(node->remember);
+  assert_int_equal(flushes, before + 2);
+  node_open(node);
+  assert_int_equal(n_waiters(node), 4);
+  kvi_remember_save(node->remember); /* nothing to write */
+  node_close(node);
+  assert_int_equal(flushes, before + 2);
+}
+
 static bool file_is(const char *path, const char *text)
 {
   uint8_t *bytes = NULL;
@@ -769,6 +823,7 @@ int main(void)
                                      CASE(within_the_interval),
                                      CASE(files_of_others),
                                      CASE(one_at_a_time),
+                                     CASE(beside_the_drain),
                                      CASE(more_than_fit),
                                      cmocka_unit_test(same_prices),
                                      cmocka_unit_test(anything)};
