@@ -197,6 +197,10 @@ void kvi_remember_restore(struct kvi_remember *remember, struct kvi_store *store
                  "not %u whose chunks are gone, and %u that policy %s does not take",
                  n, remember->path, (unsigned long long)(remember->gap_ns / KVI_NS_PER_S), back.back,
                  back.less, back.gone, back.other, remember->state.policy);
+    if (back.room > 0)
+      kvi_log_warn(
+          "waiters: no room for the %u of them that were used longest ago: store.max_chunks is too small",
+          back.room);
   }
   remember->off |= !kvi_remember_keeps(store);
   remember->told = kvi_remember_told(store);

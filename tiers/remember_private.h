@@ -8,6 +8,7 @@
 struct kvi_remember_back {
   uint32_t back;  /* all of them is there */
   uint32_t less;  /* their last chunks are gone: they wait before these */
+  uint32_t room;  /* there was none for them: they are the ones not used for longest */
   uint32_t gone;  /* nothing of them is there, as far as is known */
   uint32_t other; /* the policy did not take them */
 };
@@ -18,7 +19,7 @@ bool kvi_remember_keeps(const struct kvi_store *store);
 uint64_t kvi_remember_told(struct kvi_store *store);
 /* Of a policy that keeps something: secret, policy, spaces, waiters and what was learned; cleared on an error. KVS_ERR_NOMEM. */
 kvs_status kvi_remember_collect(struct kvi_store *store, struct kvi_state *state_p);
-/* The same back. gap_ns: so much later. Of the waiters those stay in the state that may come back at another start: whose chunks are gone. */
+/* The same back. gap_ns: so much later. Of the waiters those stay in the state that may come back at another start: whose chunks are gone, or for whom there is no room. */
 void kvi_remember_give(struct kvi_store *store, struct kvi_state *state, uint64_t gap_ns,
                        struct kvi_remember_back *back_p);
 

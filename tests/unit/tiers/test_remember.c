@@ -605,6 +605,56 @@ static void files_of_others(void **state)
   assert_true(file_is(node->file, "notes"));
 }
 
+/* So many programs wait at one chunk, "program 0" for longest. */
+static void many_wait(struct node *node, uint32_t n)
+{
+  prompt(node, 1, 1);
+  for (uint32_t i = 0; i < n; i++) {
+    uint8_t key[KEY_BYTES];
+    char name[32];
+    struct kvi_hint_keys keys = {.space = node->space, .keys = key, .key_length = KEY_BYTES, .n_keys = 1};
+    struct kvi_program_hint hint = {.tenant = TENANT, .program = name, .parent = "", .tool = ""};
+
+    snprintf(name, sizeof(name), "program %u", i);
+    key_of(1, 0, key);
+    node->ahead += KVI_NS_PER_MS;
+    assert_int_equal(kvi_store_hint(node->store, &hint, &keys), KVI_HINT_ACCEPTED);
+  }
+}
+
+/* A smaller table takes those that were used last; in the next larger one the others are back. */
+static void less_room(void **state)
+{
+  struct node *node = *state;
+  struct kvi_state kept;
+
+  node->max_chunks = 16384; /* a branch for eight */
+  node_open(node);
+  many_wait(node, 1500);
+  node_close(node);
+  node->max_chunks = 8192;
+  node_open(node);
+  assert_int_equal(waiters_count(node), 1024);
+  assert_int_equal(kvi_remember_collect(node->store, &kept), KVS_OK);
+  for (uint32_t i = 0; i < kept.n_waiters;
+       i++) { /* those of its last hints, but for the prompt itself, which has no name */
+    uint64_t hash = kept.waiters[i].kept.program;
+
+    for (uint32_t old = 0; old < 400; old++) {
+      char name[32];
+
+      snprintf(name, sizeof(name), "program %u", old);
+      assert_true(hash != kvi_store_program_hash(node->store, TENANT, name));
+    }
+  }
+  kvi_state_clear(&kept);
+  prompt(node, 5, 1); /* so it is written; and one makes room for it */
+  node_close(node);
+  node->max_chunks = 16384;
+  node_open(node);
+  assert_in_range(waiters_count(node), 1499, 1502);
+}
+
 /* Two nodes with one file: the second reads and writes nothing; after the first it may. */
 static void one_at_a_time(void **state)
 {
@@ -647,18 +697,7 @@ static void more_than_fit(void **state)
 
   node->max_chunks = 9 * n; /* a branch for eight */
   node_open(node);
-  prompt(node, 1, 1);
-  for (uint32_t i = 0; i < n; i++) {
-    uint8_t key[KEY_BYTES];
-    char name[32];
-    struct kvi_hint_keys keys = {.space = node->space, .keys = key, .key_length = KEY_BYTES, .n_keys = 1};
-    struct kvi_program_hint hint = {.tenant = TENANT, .program = name, .parent = "", .tool = ""};
-
-    snprintf(name, sizeof(name), "program %u", i);
-    key_of(1, 0, key);
-    node->ahead += KVI_NS_PER_MS;
-    assert_int_equal(kvi_store_hint(node->store, &hint, &keys), KVI_HINT_ACCEPTED);
-  }
+  many_wait(node, n);
   assert_int_equal(kvi_remember_collect(node->store, &kept), KVS_OK);
   assert_int_equal(kept.n_waiters, KVI_STATE_WAITERS_MAX);
   for (uint32_t i = 0; i < kept.n_waiters; i++) {
@@ -763,6 +802,40 @@ static void same_prices(void **state)
   ops->destroy(third);
 }
 
+/* Of more chains of one program than it may have the last ones are taken. */
+static void a_program_of_many(void **state)
+{
+  uint64_t now = 1000 * SECOND;
+  struct kvi_policy *policy = policy_make(now);
+  struct kvi_policy_waiter waiter;
+  bool newest = false;
+  uint32_t n = 0;
+
+  (void)state;
+  for (uint32_t i = 0; i < 30; i++) {
+    struct kvi_policy_kept kept = {.program = 7,
+                                   .used_ns = i,
+                                   .seen_ns = i,
+                                   .begins_ns = i,
+                                   .at = {i},
+                                   .n_chunks = 1,
+                                   .n_whole = 1,
+                                   .weight = 1,
+                                   .chunk_tokens = 1,
+                                   .chunk_bytes = 1,
+                                   .cost = 1};
+
+    assert_true(ops->restore(policy, &kept, now));
+  }
+  for (uint32_t i = 0; i < ops->waiters(policy); i++)
+    if (ops->waiter(policy, i, &waiter, now)) {
+      n++;
+      newest |= waiter.last == 29;
+    }
+  assert_true(n < 30 && n > 0 && newest);
+  ops->destroy(policy);
+}
+
 /* No bytes and no numbers do harm. */
 static void anything(void **state)
 {
@@ -822,10 +895,12 @@ int main(void)
                                      CASE(nothing_to_keep),
                                      CASE(within_the_interval),
                                      CASE(files_of_others),
+                                     CASE(less_room),
                                      CASE(one_at_a_time),
                                      CASE(beside_the_drain),
                                      CASE(more_than_fit),
                                      cmocka_unit_test(same_prices),
+                                     cmocka_unit_test(a_program_of_many),
                                      cmocka_unit_test(anything)};
 
   kvi_log_configure(KVI_LOG_ERROR, KVI_LOG_TEXT);
