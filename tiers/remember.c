@@ -15,6 +15,7 @@
 #include "tiers/remember_private.h"
 
 #define FORGETS         "a restart forgets what happens from now on"
+#define BYTES_PER_MS    1000u
 #define PROGRAMS_LOCKED 64u /* copied at a time */
 
 struct kvi_remember {
@@ -35,6 +36,7 @@ struct kvi_remember {
   _Atomic bool failed;        /* the last write */
   kvi_thread thread;
   bool started;
+  size_t written;        /* the thread's: bytes that it wrote last */
   pthread_mutex_t mutex; /* guards what follows */
   pthread_cond_t wake;
   bool stop, asked;
@@ -203,7 +205,6 @@ void kvi_remember_restore(struct kvi_remember *remember, struct kvi_store *store
           back.room);
   }
   remember->off |= !kvi_remember_keeps(store);
-  remember->told = kvi_remember_told(store);
 }
 
 /* ---- writing ---- */
@@ -237,10 +238,26 @@ static kvs_status programs_collect(struct kvi_programs *programs, struct kvi_sta
   return KVS_OK;
 }
 
+uint64_t kvi_remember_pause_ms(uint64_t interval_ms, size_t length)
+{
+  uint64_t least_ms = length / BYTES_PER_MS;
+
+  return interval_ms > least_ms ? interval_ms : least_ms;
+}
+
+/* By store and programs: names are written too. */
+static uint64_t told_of(const struct kvi_remember *remember)
+{
+  struct kvi_programs_stats stats;
+
+  kvi_programs_stats(remember->programs, &stats);
+  return kvi_remember_told(remember->store) + stats.heard;
+}
+
 /* What is to be written. KVS_MISS: nothing was told since it was done last. Under collecting. */
 static kvs_status collect_locked(struct kvi_remember *remember, uint8_t **bytes_p, size_t *length_p)
 {
-  uint64_t told = kvi_remember_told(remember->store);
+  uint64_t told = told_of(remember);
   struct kvi_state state;
   kvs_status status;
 
@@ -270,6 +287,7 @@ static void write_bytes(struct kvi_remember *remember, kvs_status status, uint8_
     status = lock_take(remember);
   if (status == KVS_OK)
     status = kvi_remember_file_write(remember->path, bytes, length);
+  remember->written = length;
   if (status == KVS_OK && failed)
     kvi_log_info("waiters: %s is written again", remember->path);
   else if (status == KVS_ERR_IO && !failed)
@@ -300,7 +318,7 @@ static void run(void *arg)
 
   pthread_mutex_lock(&remember->mutex);
   while (!remember->stop) {
-    kvi_deadline next = kvi_deadline_from_ms(remember->interval_ms);
+    kvi_deadline next = kvi_deadline_from_ms(kvi_remember_pause_ms(remember->interval_ms, remember->written));
 
     while (!remember->stop && !remember->asked && !kvi_deadline_expired(next))
       kvi_cond_wait(&remember->wake, &remember->mutex, next);
@@ -345,6 +363,7 @@ kvs_status kvi_remember_start(struct kvi_remember *remember, struct kvi_programs
 
   remember->programs = programs;
   names_give(remember);
+  remember->told = told_of(remember);
   remember->state.n_programs = remember->state.n_learned = 0;
   free(remember->state.programs);
   free(remember->state.learned);

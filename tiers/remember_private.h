@@ -30,4 +30,7 @@ void kvi_remember_give(struct kvi_store *store, struct kvi_state *state, uint64_
 kvs_status kvi_remember_carry(const struct kvi_state *carried, uint64_t since_ns, struct kvi_state *state);
 int kvi_remember_older_first(const void *a, const void *b); /* of kvi_state_waiter, for qsort */
 
+/* remember.c: how long after a write of so many bytes the next one is at the earliest: on average not more than a megabyte each second is written. */
+uint64_t kvi_remember_pause_ms(uint64_t interval_ms, size_t length);
+
 #endif

@@ -655,6 +655,28 @@ static void less_room(void **state)
   assert_in_range(waiters_count(node), 1499, 1502);
 }
 
+/* A hint whose keys are not here changes names, and those are written. */
+static void names_alone(void **state)
+{
+  struct node *node = *state;
+  struct kvi_program_hint hint = {.tenant = TENANT, .program = "named", .parent = "", .tool = "grep"};
+  struct kvi_program_hint found;
+
+  node_open(node);
+  assert_int_equal(kvi_programs_hint(node->programs, &hint), KVI_HINT_ACCEPTED);
+  node_close(node);
+  node_open(node);
+  assert_true(kvi_programs_find(node->programs, TENANT, "named", &found));
+}
+
+static void pauses(void **state)
+{
+  (void)state;
+  assert_int_equal(kvi_remember_pause_ms(10000, 0), 10000);
+  assert_int_equal(kvi_remember_pause_ms(10000, 14700000), 14700);
+  assert_int_equal(kvi_remember_pause_ms(100, 1000000), 1000);
+}
+
 /* Two nodes with one file: the second reads and writes nothing; after the first it may. */
 static void one_at_a_time(void **state)
 {
@@ -896,6 +918,8 @@ int main(void)
                                      CASE(within_the_interval),
                                      CASE(files_of_others),
                                      CASE(less_room),
+                                     CASE(names_alone),
+                                     cmocka_unit_test(pauses),
                                      CASE(one_at_a_time),
                                      CASE(beside_the_drain),
                                      CASE(more_than_fit),
