@@ -27,6 +27,7 @@ struct kvi_remember {
   struct kvi_state state; /* what was read; from start on only who is not back yet, and their spaces */
   uint64_t gap_ns;        /* of when that was saved, at restore */
   uint64_t restored_ns;
+  bool renew; /* it is to be written in any case */
   bool found; /* anything was */
   struct kvi_store *store;
   struct kvi_programs *programs;
@@ -115,11 +116,16 @@ static void judge(struct kvi_remember *remember, kvs_status status)
   case KVS_ERR_VERSION:
     aside(remember, "was written by a later version");
     break;
+  case KVS_ERR_DENIED:
+    leave(remember, "is another user's");
+    break;
   case KVS_ERR_BUSY:
     leave(remember, "is in use by another process (store.state_file is for one node)");
     break;
   case KVS_ERR_INVALID:
-    leave(remember, "is something else");
+    leave(remember, errno == ELOOP    ? "is a symbolic link (name the file itself)"
+                    : errno == EISDIR ? "is a folder (name a file in it)"
+                                      : "is something else");
     break;
   case KVS_ERR_IO:
     kvi_log_warn("waiters: %s cannot be read (%m): left alone, nobody is remembered", remember->path);
@@ -128,6 +134,16 @@ static void judge(struct kvi_remember *remember, kvs_status status)
   default:
     break;
   }
+}
+
+static void disclosed(struct kvi_remember *remember)
+{
+  kvi_log_warn("waiters: others could read or write %s: its secret is replaced, so who waited is not known; "
+               "names and what was "
+               "learned of kinds of waits are",
+               remember->path);
+  kvi_state_disclose(&remember->state);
+  remember->renew = true;
 }
 
 /* The folder may come to be later, and may not be ours to write to: then the file is only read. */
@@ -144,6 +160,7 @@ kvs_status kvi_remember_open(const char *path, uint64_t interval_ms, struct kvi_
   kvs_status status;
   uint8_t *bytes;
   size_t length;
+  bool open = false;
 
   *remember_p = NULL;
   if (!remember)
@@ -163,11 +180,14 @@ kvs_status kvi_remember_open(const char *path, uint64_t interval_ms, struct kvi_
   remember->path = strdup(path);
   status = remember->path ? lock_take(remember) : KVS_ERR_NOMEM;
   if (status == KVS_OK || status == KVS_ERR_IO)
-    status = kvi_remember_file_read(path, (size_t)KVI_STATE_BYTES_MAX, &bytes, &length);
+    status = kvi_remember_file_read(path, (size_t)KVI_STATE_BYTES_MAX, &bytes, &length, &open);
   if (status == KVS_OK) {
-    status = kvi_state_decode(bytes, length, &remember->state);
+    status = length > 0 ? kvi_state_decode(bytes, length, &remember->state) : KVS_MISS;
     free(bytes);
+    errno = 0;
   }
+  if (status == KVS_OK && open)
+    disclosed(remember);
   if (status == KVS_ERR_NOMEM) {
     kvi_remember_destroy(remember);
     return status;
@@ -180,7 +200,7 @@ kvs_status kvi_remember_open(const char *path, uint64_t interval_ms, struct kvi_
 void kvi_remember_configure(const struct kvi_remember *remember, struct kvi_store_config *config)
 {
   config->policy_ahead_ns = KVI_STATE_AGE_MOST_NS;
-  config->hash_secret = remember->found ? remember->state.secret : NULL;
+  config->hash_secret = remember->found && !remember->renew ? remember->state.secret : NULL;
 }
 
 void kvi_remember_restore(struct kvi_remember *remember, struct kvi_store *store)
@@ -291,7 +311,7 @@ static void write_bytes(struct kvi_remember *remember, kvs_status status, uint8_
   if (status == KVS_OK && failed)
     kvi_log_info("waiters: %s is written again", remember->path);
   else if (status == KVS_ERR_IO && !failed)
-    kvi_log_warn("waiters: %s cannot be written (%m): " FORGETS, remember->path);
+    kvi_log_warn("waiters: %s.new cannot be written, or take its name (%m): " FORGETS, remember->path);
   else if (status != KVS_OK && !failed)
     kvi_log_warn("waiters: %s cannot be written (%s): " FORGETS, remember->path, kvs_status_text(status));
   remember->failed = status != KVS_OK;
@@ -363,7 +383,7 @@ kvs_status kvi_remember_start(struct kvi_remember *remember, struct kvi_programs
 
   remember->programs = programs;
   names_give(remember);
-  remember->told = told_of(remember);
+  remember->told = told_of(remember) - remember->renew;
   remember->state.n_programs = remember->state.n_learned = 0;
   free(remember->state.programs);
   free(remember->state.learned);

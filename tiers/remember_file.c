@@ -25,23 +25,30 @@ static kvs_status bytes_read(int fd, uint8_t *bytes, size_t length)
   return KVS_OK;
 }
 
-kvs_status kvi_remember_file_read(const char *path, size_t most, uint8_t **bytes_p, size_t *length_p)
+kvs_status kvi_remember_file_read(const char *path, size_t most, uint8_t **bytes_p, size_t *length_p,
+                                  bool *open_p)
 {
   int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
   kvs_status status = KVS_OK;
   struct stat stat;
+  int error;
 
   *bytes_p = NULL;
   *length_p = 0;
+  *open_p = false;
   if (fd < 0)
     return errno == ENOENT || errno == ENOTDIR ? KVS_MISS : errno == ELOOP ? KVS_ERR_INVALID : KVS_ERR_IO;
   if (fstat(fd, &stat) != 0)
     status = KVS_ERR_IO;
-  else if (!S_ISREG(stat.st_mode))
+  else if (!S_ISREG(stat.st_mode)) {
     status = KVS_ERR_INVALID;
+    errno = S_ISDIR(stat.st_mode) ? EISDIR : 0;
+  } else if (stat.st_uid != geteuid())
+    status = KVS_ERR_DENIED;
   else if ((uint64_t)stat.st_size > most)
     status = KVS_ERR_TOO_LARGE;
   if (status == KVS_OK) {
+    *open_p = (stat.st_mode & 077) != 0;
     *length_p = (size_t)stat.st_size;
     *bytes_p = malloc(*length_p + 1);
     status = *bytes_p ? bytes_read(fd, *bytes_p, *length_p) : KVS_ERR_NOMEM;
@@ -50,7 +57,9 @@ kvs_status kvi_remember_file_read(const char *path, size_t most, uint8_t **bytes
     free(*bytes_p);
     *bytes_p = NULL;
   }
+  error = errno;
   close(fd);
+  errno = error;
   return status;
 }
 

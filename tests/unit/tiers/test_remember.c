@@ -349,8 +349,9 @@ static void file_change(const struct node *node, void (*change)(struct kvi_state
   struct kvi_state state;
   uint8_t *bytes;
   size_t length;
+  bool open;
 
-  assert_int_equal(kvi_remember_file_read(node->file, 1 << 24, &bytes, &length), KVS_OK);
+  assert_int_equal(kvi_remember_file_read(node->file, 1 << 24, &bytes, &length, &open), KVS_OK);
   assert_int_equal(kvi_state_decode(bytes, length, &state), KVS_OK);
   free(bytes);
   change(&state);
@@ -567,8 +568,9 @@ static bool file_is(const char *path, const char *text)
 {
   uint8_t *bytes = NULL;
   size_t length;
-  bool same = kvi_remember_file_read(path, 4096, &bytes, &length) == KVS_OK && length == strlen(text) &&
-              memcmp(bytes, text, length) == 0;
+  bool open;
+  bool same = kvi_remember_file_read(path, 4096, &bytes, &length, &open) == KVS_OK &&
+              length == strlen(text) && memcmp(bytes, text, length) == 0;
 
   free(bytes);
   return same;
@@ -577,7 +579,7 @@ static bool file_is(const char *path, const char *text)
 /* A file that cannot be used keeps no node from starting; what is another program's is not touched. */
 static void files_of_others(void **state)
 {
-  static const char *const damaged[] = {"", "KV", "KVW1\1\0"};
+  static const char *const damaged[] = {"K", "KV", "KVW1\1\0"};
   struct node *node = *state;
   char aside[160];
 
@@ -675,6 +677,40 @@ static void pauses(void **state)
   assert_int_equal(kvi_remember_pause_ms(10000, 0), 10000);
   assert_int_equal(kvi_remember_pause_ms(10000, 14700000), 14700);
   assert_int_equal(kvi_remember_pause_ms(100, 1000000), 1000);
+}
+
+/* Others could read it: what was named by its secret goes, and the secret with it. */
+static void read_by_others(void **state)
+{
+  struct node *node = *state;
+  struct kvi_program_hint found;
+  struct stat stat_now;
+
+  node_open(node);
+  three_wait(node);
+  node_close(node);
+  assert_int_equal(chmod(node->file, 0644), 0);
+  node_open(node);
+  assert_int_equal(n_waiters(node), 0);
+  assert_true(kvi_programs_find(node->programs, TENANT, "agent 2", &found));
+  node_close(node); /* written though nothing was told */
+  assert_int_equal(stat(node->file, &stat_now), 0);
+  assert_int_equal(stat_now.st_mode & 0777, 0600);
+  node_open(node);
+  waits(node, 1, 2, "grep", 0, 0);
+  node_close(node);
+  node_open(node);
+  assert_int_equal(n_waiters(node), 1);
+  node_close(node);
+  if (geteuid() != 0)
+    return;
+  assert_int_equal(chown(node->file, 12345, 12345), 0);
+  node_open(node);
+  assert_int_equal(n_waiters(node), 0);
+  waits(node, 1, 2, "build", 0, 0);
+  node_close(node);
+  assert_int_equal(stat(node->file, &stat_now), 0);
+  assert_int_equal(stat_now.st_uid, 12345);
 }
 
 /* Two nodes with one file: the second reads and writes nothing; after the first it may. */
@@ -920,6 +956,7 @@ int main(void)
                                      CASE(less_room),
                                      CASE(names_alone),
                                      cmocka_unit_test(pauses),
+                                     CASE(read_by_others),
                                      CASE(one_at_a_time),
                                      CASE(beside_the_drain),
                                      CASE(more_than_fit),

@@ -167,8 +167,16 @@ static void told_apart(void **state_p)
 
   (void)state_p;
   bytes[4] = 2;
+  assert_int_equal(kvi_state_decode(bytes, length, &state), KVS_ERR_CORRUPT); /* a flipped bit */
+  kvi_store_le32(bytes + 8, 0);
+  kvi_store_le32(bytes + 8, kvi_crc32c_update(0, bytes, length));
   assert_int_equal(kvi_state_decode(bytes, length, &state), KVS_ERR_VERSION);
-  assert_int_equal(kvi_state_decode(bytes, 8, &state), KVS_ERR_VERSION);
+  assert_int_equal(kvi_state_decode(bytes, 8, &state), KVS_ERR_CORRUPT);
+  bytes[4] = 1;
+  memset(bytes + 104, 0, (size_t)8 * KVI_STORE_SECRET_WORDS);
+  kvi_store_le32(bytes + 8, 0);
+  kvi_store_le32(bytes + 8, kvi_crc32c_update(0, bytes, length));
+  assert_int_equal(kvi_state_decode(bytes, length, &state), KVS_ERR_CORRUPT);
   bytes[4] = 0;
   assert_int_equal(kvi_state_decode(bytes, length, &state), KVS_ERR_CORRUPT);
   assert_int_equal(kvi_state_decode(bytes, 0, &state), KVS_ERR_CORRUPT);
