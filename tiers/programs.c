@@ -30,6 +30,7 @@ struct program {
 
 struct kvi_programs {
   pthread_mutex_t lock;
+  uint64_t told;
   uint32_t capacity, n_buckets; /* a power of two */
   uint32_t fresh, free_first;   /* records from fresh on were never used */
   uint32_t newest, oldest;
@@ -203,6 +204,7 @@ enum kvi_hint_outcome kvi_programs_hint(struct kvi_programs *programs, const str
     return KVI_HINT_REJECTED;
   pthread_mutex_lock(&programs->lock);
   number = find_locked(programs, hint->tenant, hint->program);
+  programs->told += !hint->close || number != NONE;
   if (hint->close) {
     if (number != NONE)
       forget_locked(programs, number);
@@ -314,5 +316,6 @@ void kvi_programs_stats(struct kvi_programs *programs, struct kvi_programs_stats
 {
   pthread_mutex_lock(&programs->lock);
   *stats_p = programs->stats;
+  stats_p->heard = programs->told;
   pthread_mutex_unlock(&programs->lock);
 }

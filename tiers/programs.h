@@ -35,6 +35,7 @@ struct kvi_program_hint {
 struct kvi_programs_stats {
   uint64_t programs;  /* now */
   uint64_t forgotten; /* to make room */
+  uint64_t heard;     /* hints that changed anything */
 };
 
 struct kvi_programs;

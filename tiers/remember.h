@@ -13,7 +13,7 @@
 struct kvi_remember;
 
 /*
- * Reads the file, if there is one. What is damaged, or of a later version, is moved aside; what is something else is left alone, and then nothing is ever written there. Either is said in the log, and no error. The folder may
+ * Reads the file, if there is one. What is damaged, or of a later version, is moved aside; what is something else is left alone, and then nothing is ever written there. A file that another process has open this way is left alone too (PATH.lock is locked as long as this lives). All that is said in the log, and no error. The folder may
  * come to be later. Of a policy that keeps nothing nothing is written. KVS_ERR_NOMEM, KVS_ERR_SYSTEM.
  */
 kvs_status kvi_remember_open(const char *path, uint64_t interval_ms, struct kvi_remember **remember_p);
@@ -23,7 +23,14 @@ void kvi_remember_configure(const struct kvi_remember *remember, struct kvi_stor
 void kvi_remember_restore(struct kvi_remember *remember, struct kvi_store *store);
 /* Programs get their names; from now on the file is written. KVS_ERR_SYSTEM. */
 kvs_status kvi_remember_start(struct kvi_remember *remember, struct kvi_programs *programs);
-/* Writes it once more, if it was started; store and programs are still there. NULL is fine. */
+/* From now on it is being written, if the policy was told anything since it was last; by the thread: this does not block. NULL is fine. */
+void kvi_remember_save(struct kvi_remember *remember);
+/*
+ * The last time that store and programs are looked at. If the policy was told anything since, it is written once more, by the thread, which destroy waits for; so a start without its chunks leaves the file as it is. Blocks for a
+ * copy in memory and not for the disk. By the thread that opened. NULL is fine.
+ */
+void kvi_remember_finish(struct kvi_remember *remember);
+/* Also finishes: without finish before it, store and programs are still there. Waits until all is written. NULL is fine. */
 void kvi_remember_destroy(struct kvi_remember *remember);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,23 +25,30 @@ static kvs_status bytes_read(int fd, uint8_t *bytes, size_t length)
   return KVS_OK;
 }
 
-kvs_status kvi_remember_file_read(const char *path, size_t most, uint8_t **bytes_p, size_t *length_p)
+kvs_status kvi_remember_file_read(const char *path, size_t most, uint8_t **bytes_p, size_t *length_p,
+                                  bool *open_p)
 {
   int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
   kvs_status status = KVS_OK;
   struct stat stat;
+  int error;
 
   *bytes_p = NULL;
   *length_p = 0;
+  *open_p = false;
   if (fd < 0)
     return errno == ENOENT || errno == ENOTDIR ? KVS_MISS : errno == ELOOP ? KVS_ERR_INVALID : KVS_ERR_IO;
   if (fstat(fd, &stat) != 0)
     status = KVS_ERR_IO;
-  else if (!S_ISREG(stat.st_mode))
+  else if (!S_ISREG(stat.st_mode)) {
     status = KVS_ERR_INVALID;
+    errno = S_ISDIR(stat.st_mode) ? EISDIR : 0;
+  } else if (stat.st_uid != geteuid())
+    status = KVS_ERR_DENIED;
   else if ((uint64_t)stat.st_size > most)
     status = KVS_ERR_TOO_LARGE;
   if (status == KVS_OK) {
+    *open_p = (stat.st_mode & 077) != 0;
     *length_p = (size_t)stat.st_size;
     *bytes_p = malloc(*length_p + 1);
     status = *bytes_p ? bytes_read(fd, *bytes_p, *length_p) : KVS_ERR_NOMEM;
@@ -49,7 +57,9 @@ kvs_status kvi_remember_file_read(const char *path, size_t most, uint8_t **bytes
     free(*bytes_p);
     *bytes_p = NULL;
   }
+  error = errno;
   close(fd);
+  errno = error;
   return status;
 }
 
@@ -91,6 +101,32 @@ static bool name_add(char with[NAME_MAX + 1], const char *name, const char *end)
     return true;
   errno = ENAMETOOLONG;
   return false;
+}
+
+kvs_status kvi_remember_file_lock(const char *path, int *fd_p)
+{
+  char lock[NAME_MAX + 1];
+  const char *name;
+  int folder = folder_open(path, &name), fd = -1, error;
+  kvs_status status = KVS_ERR_IO;
+
+  *fd_p = -1;
+  if (folder < 0)
+    return KVS_ERR_IO;
+  if (name_add(lock, name, ".lock"))
+    fd = openat(folder, lock, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+  if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+    status = KVS_OK;
+  else if (fd >= 0 && errno == EWOULDBLOCK)
+    status = KVS_ERR_BUSY;
+  error = errno;
+  close(folder);
+  if (status == KVS_OK)
+    *fd_p = fd;
+  else if (fd >= 0)
+    close(fd);
+  errno = error;
+  return status;
 }
 
 static bool new_write(int folder, const char *name, const uint8_t *bytes, size_t length)

@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/crc32c.h"
+#include "tiers/policy/classes.h"
 
 #define MAGIC         UINT32_C(0x3157564B) /* "KVW1" */
 #define VERSION       1u
@@ -26,6 +27,24 @@ void kvi_state_clear(struct kvi_state *state)
   free(state->learned);
   free(state->programs);
   *state = (struct kvi_state){0};
+}
+
+/* As tiers/policy/index_kept.c writes it: the hash is useless with another secret, and takes a tool's place. */
+static bool is_of_tool(const struct kvi_state_learned *learned)
+{
+  return learned->length >= 2 && learned->bytes[0] == 2 && learned->bytes[1] == KVI_CLASS_TOOL;
+}
+
+void kvi_state_disclose(struct kvi_state *state)
+{
+  uint32_t n = 0;
+
+  for (uint32_t i = 0; i < state->n_learned; i++)
+    if (!is_of_tool(&state->learned[i]))
+      state->learned[n++] = state->learned[i];
+  state->n_learned = n;
+  state->n_waiters = 0;
+  memset(state->secret, 0, sizeof(state->secret));
 }
 
 /* ---- time ---- */
@@ -310,6 +329,15 @@ static bool counts_fit(const struct kvi_state *state, size_t length)
          state->n_programs <= KVI_STATE_PROGRAMS_MAX && least <= length - HEADER;
 }
 
+static bool secret_is_some(const struct kvi_state *state)
+{
+  uint64_t bits = 0;
+
+  for (uint32_t i = 0; i < KVI_STORE_SECRET_WORDS; i++)
+    bits |= state->secret[i];
+  return bits != 0;
+}
+
 static kvs_status header_load(const uint8_t *bytes, size_t length, struct kvi_state *state)
 {
   uint8_t magic[4];
@@ -317,10 +345,10 @@ static kvs_status header_load(const uint8_t *bytes, size_t length, struct kvi_st
   kvi_store_le32(magic, MAGIC);
   if (memcmp(bytes, magic, length < sizeof(magic) ? length : sizeof(magic)) != 0)
     return KVS_ERR_INVALID;
-  if (length < 8)
+  if (length < AT_CRC + 4)
     return KVS_ERR_CORRUPT;
-  if (kvi_load_le16(bytes + 4) > VERSION)
-    return KVS_ERR_VERSION;
+  if (kvi_load_le16(bytes + 4) > VERSION) /* it has its checksum in the same place */
+    return sum_fits(bytes, length) ? KVS_ERR_VERSION : KVS_ERR_CORRUPT;
   if (length < HEADER || length > KVI_STATE_BYTES_MAX || kvi_load_le16(bytes + 4) != VERSION ||
       kvi_load_le16(bytes + 6) != HEADER || kvi_load_le64(bytes + 16) != length || !sum_fits(bytes, length))
     return KVS_ERR_CORRUPT;
@@ -334,7 +362,7 @@ static kvs_status header_load(const uint8_t *bytes, size_t length, struct kvi_st
   state->n_programs = kvi_load_le32(bytes + 84);
   for (uint32_t i = 0; i < KVI_STORE_SECRET_WORDS; i++)
     state->secret[i] = kvi_load_le64(bytes + AT_SECRET + (size_t)8 * i);
-  return counts_fit(state, length) ? KVS_OK : KVS_ERR_CORRUPT;
+  return counts_fit(state, length) && secret_is_some(state) ? KVS_OK : KVS_ERR_CORRUPT;
 }
 
 static bool room_make(struct kvi_state *state)

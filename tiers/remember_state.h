@@ -23,6 +23,9 @@
 /* What waits for longer, or has not been heard of for longer, counts as that: the longest wait that is told from others. */
 #define KVI_STATE_AGE_MOST_NS (UINT64_C(4000000) * 1000000000)
 
+/* Who did not come back and has not been used for longer is not written again. */
+#define KVI_STATE_CARRIED_MOST_NS (UINT64_C(14 * 86400) * 1000000000)
+
 /* When it was saved. Of one start of the machine boot_ns goes on evenly; the wall clock goes on over starts, and may be set. */
 struct kvi_state_clock {
   uint8_t boot[16]; /* of the machine; zeros: not known */
@@ -58,13 +61,15 @@ struct kvi_state {
   uint32_t n_spaces, n_waiters, n_learned, n_programs;
 };
 
+/* Others may know the secret: it is zero now, and what was named by it is not there any more: waiters, and what was learned of tools. */
+void kvi_state_disclose(struct kvi_state *state);
 /* Frees what it points to, and zeroes it. */
 void kvi_state_clear(struct kvi_state *state);
 
 /* *bytes_p is malloc'd. KVS_ERR_NOMEM; KVS_ERR_TOO_LARGE: more than the bounds above. */
 kvs_status kvi_state_encode(const struct kvi_state *state, uint8_t **bytes_p, size_t *length_p);
 /*
- * Any bytes. *state_p is cleared on an error: KVS_ERR_INVALID: they are something else; KVS_ERR_VERSION: of a later version; KVS_ERR_CORRUPT: cut, or changed; KVS_ERR_NOMEM.
+ * Any bytes. *state_p is cleared on an error: KVS_ERR_INVALID: they are something else; KVS_ERR_VERSION: of a later version, whole; KVS_ERR_CORRUPT: cut, or changed; KVS_ERR_NOMEM.
  */
 kvs_status kvi_state_decode(const uint8_t *bytes, size_t length, struct kvi_state *state_p);
 

@@ -190,14 +190,6 @@ static kvs_status learned_collect(struct collecting *own)
   return KVS_OK;
 }
 
-static int older_first(const void *a, const void *b)
-{
-  uint64_t first = ((const struct kvi_state_waiter *)a)->kept.used_ns,
-           second = ((const struct kvi_state_waiter *)b)->kept.used_ns; /* ages */
-
-  return (first < second) - (first > second);
-}
-
 kvs_status kvi_remember_collect(struct kvi_store *store, struct kvi_state *state_p)
 {
   struct collecting own = {.store = store, .state = state_p, .now_ns = now_of(store)};
@@ -221,7 +213,7 @@ kvs_status kvi_remember_collect(struct kvi_store *store, struct kvi_state *state
     return status;
   }
   if (state_p->n_waiters > 0)
-    qsort(state_p->waiters, state_p->n_waiters, sizeof(*state_p->waiters), older_first);
+    qsort(state_p->waiters, state_p->n_waiters, sizeof(*state_p->waiters), kvi_remember_older_first);
   return KVS_OK;
 }
 
@@ -250,19 +242,61 @@ static bool end_find_locked(const struct kvi_store *store, const struct kvi_stat
   return false;
 }
 
-static void waiter_give_locked(struct kvi_store *store, const struct kvi_state *state, uint32_t number,
-                               uint64_t gap_ns, uint64_t now_ns, struct kvi_remember_back *back)
+/* Where it is now. False: nothing of it is there. */
+static bool place_find_locked(const struct kvi_store *store, const struct kvi_state *state,
+                              const struct kvi_state_waiter *waiter, uint32_t *space_p,
+                              struct kvi_policy_kept *kept, bool *whole_p)
 {
-  const struct kvi_state_waiter *waiter = &state->waiters[number];
   const struct kvi_state_space *place = &state->spaces[waiter->kept.space];
-  uint32_t space = kvi_space_find_locked(store, place->tenant, place->digest);
-  struct kvi_policy_kept kept = waiter->kept;
-  bool whole = false;
-  uint64_t *times[] = {&kept.used_ns, &kept.seen_ns, &kept.begins_ns};
 
-  if (space == KVI_NONE || !end_find_locked(store, waiter, space, &kept, &whole)) {
+  *kept = waiter->kept;
+  *space_p = kvi_space_find_locked(store, place->tenant, place->digest);
+  return *space_p != KVI_NONE && end_find_locked(store, waiter, *space_p, kept, whole_p);
+}
+
+/* From which one on there is room for all that are there: those that were used last. */
+static uint32_t first_find(struct kvi_store *store, const struct kvi_state *state)
+{
+  uint32_t first = state->n_waiters, space, room;
+  struct kvi_policy_kept kept;
+  bool whole, full = false;
+
+  pthread_mutex_lock(&store->lock);
+  room = store->policy_ops->room(store->policy);
+  pthread_mutex_unlock(&store->lock);
+  if (first <= room)
+    return 0;
+  while (first > 0 && !full) {
+    pthread_mutex_lock(&store->lock);
+    for (uint32_t i = 0; i < WAITERS_LOCKED && first > 0 && !full; i++) {
+      bool there = place_find_locked(store, state, &state->waiters[first - 1], &space, &kept, &whole);
+
+      full = there && room == 0;
+      room -= there && !full;
+      first -= !full;
+    }
+    pthread_mutex_unlock(&store->lock);
+  }
+  return first;
+}
+
+/* False: it is not there now, and may be later. */
+static bool waiter_give_locked(struct kvi_store *store, const struct kvi_state *state, uint32_t number,
+                               uint32_t first, uint64_t gap_ns, uint64_t now_ns,
+                               struct kvi_remember_back *back)
+{
+  struct kvi_policy_kept kept;
+  uint64_t *times[] = {&kept.used_ns, &kept.seen_ns, &kept.begins_ns};
+  bool whole = false;
+  uint32_t space;
+
+  if (!place_find_locked(store, state, &state->waiters[number], &space, &kept, &whole)) {
     back->gone++;
-    return;
+    return false;
+  }
+  if (number < first) {
+    back->room++;
+    return false;
   }
   for (uint32_t i = 0; i < 3; i++) {
     uint64_t since = *times[i] + gap_ns;
@@ -278,13 +312,15 @@ static void waiter_give_locked(struct kvi_store *store, const struct kvi_state *
     back->back++;
   else
     back->less++;
+  return true;
 }
 
-void kvi_remember_give(struct kvi_store *store, const struct kvi_state *state, uint64_t gap_ns,
+void kvi_remember_give(struct kvi_store *store, struct kvi_state *state, uint64_t gap_ns,
                        struct kvi_remember_back *back_p)
 {
   const struct kvi_policy_ops *ops = store->policy_ops;
   uint64_t now_ns = now_of(store);
+  uint32_t n = state->n_waiters, left = 0, first;
 
   *back_p = (struct kvi_remember_back){0};
   if (!ops->restore || strcmp(state->policy, ops->name) != 0) {
@@ -296,12 +332,15 @@ void kvi_remember_give(struct kvi_store *store, const struct kvi_state *state, u
     (void)ops->learn(store->policy, state->learned[i].bytes, state->learned[i].length);
     pthread_mutex_unlock(&store->lock);
   }
-  for (uint32_t i = 0; i < state->n_waiters;) {
+  first = first_find(store, state);
+  for (uint32_t i = 0; i < n;) {
     pthread_mutex_lock(&store->lock);
-    for (uint32_t end = i + WAITERS_LOCKED; i < state->n_waiters && i < end; i++)
-      waiter_give_locked(store, state, i, gap_ns, now_ns, back_p);
+    for (uint32_t end = i + WAITERS_LOCKED; i < n && i < end; i++)
+      if (!waiter_give_locked(store, state, i, first, gap_ns, now_ns, back_p))
+        state->waiters[left++] = state->waiters[i];
     pthread_mutex_unlock(&store->lock);
   }
+  state->n_waiters = left;
   pthread_mutex_lock(&store->lock);
   ops->relearn(store->policy, now_ns);
   pthread_mutex_unlock(&store->lock);

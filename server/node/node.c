@@ -254,6 +254,7 @@ void kvi_node_drain(struct kvi_node *node, uint64_t timeout_ms)
 {
   atomic_store_explicit(&node->state, KVI_NODE_DRAINING, memory_order_release);
   kvi_grpc_server_set_serving(node->grpc, false);
+  kvi_remember_save(node->remember); /* beside the drain: a slow disk has all of its time */
   kvi_store_service_drain(node->service);
   kvi_grpc_server_drain(node->grpc, (uint32_t)timeout_ms);
 }
@@ -267,10 +268,11 @@ void kvi_node_destroy(struct kvi_node *node)
   kvi_grpc_server_destroy(node->grpc);
   kvi_unix_path_remove(kvi_settings_get(node->settings)->unix_socket, node->unix_id);
   kvi_expirer_destroy(node->expirer);
-  kvi_remember_destroy(node->remember); /* writes what the last requests have changed */
+  kvi_remember_finish(node->remember);
   kvi_store_service_destroy(node->service);
   kvi_shared_destroy(node->shared);
-  kvi_store_close(node->store);
+  kvi_store_close(node->store); /* chunks first: without them nobody waits */
+  kvi_remember_destroy(node->remember);
   kvi_test_clock_close(node->test_clock);
   kvi_node_tenants_free(node->tenants);
   free(node);

@@ -75,6 +75,11 @@ uint32_t kvi_branches_count(const struct kvi_branches *branches)
   return branches->n;
 }
 
+uint32_t kvi_branches_room(const struct kvi_branches *branches)
+{
+  return branches->max - branches->n;
+}
+
 bool kvi_branches_is_full(const struct kvi_branches *branches)
 {
   return branches->n == branches->max;

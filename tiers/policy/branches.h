@@ -51,6 +51,7 @@ kvs_status kvi_branches_create(uint32_t max, struct kvi_branches **branches_p);
 void kvi_branches_destroy(struct kvi_branches *branches); /* NULL is fine */
 uint64_t kvi_branches_memory(const struct kvi_branches *branches);
 uint32_t kvi_branches_count(const struct kvi_branches *branches);
+uint32_t kvi_branches_room(const struct kvi_branches *branches); /* for so many more */
 bool kvi_branches_is_full(const struct kvi_branches *branches);
 /* Numbers are below; some may be of none, all zero but for what is the table's. */
 uint32_t kvi_branches_places(const struct kvi_branches *branches);

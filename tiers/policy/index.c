@@ -575,5 +575,6 @@ const struct kvi_policy_ops kvi_policy_index = {
     .learned = kvi_index_learned,
     .learn = kvi_index_learn,
     .restore = kvi_index_restore,
+    .room = kvi_index_room,
     .relearn = kvi_index_relearn,
 };

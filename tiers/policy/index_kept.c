@@ -78,15 +78,29 @@ static bool is_sane(const struct kvi_policy_kept *kept, uint64_t now_ns)
          kept->announced_s <= 1e6f && (uint32_t)kept->kind < KVI_WAIT_KINDS;
 }
 
-static bool program_has_room(const struct kvi_index *index, uint64_t program, uint32_t space)
+/* As while it runs: of too many of one program in a space the one not used for longest goes. */
+static void program_room_make(struct kvi_index *index, uint64_t program, uint32_t space)
 {
-  uint32_t n = 0;
+  uint32_t n = 0, oldest = KVI_BRANCH_NONE, last;
 
-  for (uint32_t branch = kvi_branches_of(index->branches, program);
-       branch != KVI_BRANCH_NONE && n < KVI_INDEX_OF_PROGRAM;
-       branch = kvi_branches_next_of(index->branches, branch))
-    n += kvi_branch(index->branches, branch)->space == space;
-  return n < KVI_INDEX_OF_PROGRAM;
+  for (uint32_t branch = kvi_branches_of(index->branches, program); branch != KVI_BRANCH_NONE;
+       branch = kvi_branches_next_of(index->branches, branch)) {
+    if (kvi_branch(index->branches, branch)->space != space)
+      continue;
+    oldest = branch;
+    n++;
+  }
+  if (n < KVI_INDEX_OF_PROGRAM)
+    return;
+  last = kvi_branch(index->branches, oldest)->last;
+  kvi_shadow_left(&index->shadow, oldest);
+  kvi_branches_remove(index->branches, oldest);
+  kvi_index_left(index, last, false);
+}
+
+uint32_t kvi_index_room(const struct kvi_policy *policy)
+{
+  return kvi_branches_room(((const struct kvi_index *)policy)->branches);
 }
 
 bool kvi_index_restore(struct kvi_policy *policy, const struct kvi_policy_kept *kept, uint64_t now_ns)
@@ -96,13 +110,14 @@ bool kvi_index_restore(struct kvi_policy *policy, const struct kvi_policy_kept *
   struct kvi_branch *own;
 
   if (!is_sane(kept, now_ns) || last >= policy->capacity || !kvi_forest_is_resident(policy, last) ||
-      kvi_branches_is_full(index->branches) || !program_has_room(index, kept->program, kept->space))
+      kvi_branches_is_full(index->branches))
     return false;
   depth = kvi_forest_depth(policy, last, DEPTH_MOST); /* behind a hole it is shorter than it was */
   depth = depth < kept->n_chunks ? depth : kept->n_chunks;
   if (kept->program == 0 &&
       2 * (uint64_t)depth < kept->n_whole) /* it would not be known when it comes back */
     return false;
+  program_room_make(index, kept->program, kept->space);
   branch = kvi_branches_add(index->branches, kept->program, last);
   kvi_forest_mark(policy, last, false);
   own = kvi_branch(index->branches, branch);

@@ -142,6 +142,7 @@ bool kvi_index_keep(const struct kvi_policy *policy, uint32_t number, struct kvi
 uint32_t kvi_index_learned(const struct kvi_policy *policy, uint32_t part,
                            uint8_t bytes[KVI_POLICY_LEARNED_MAX], bool *more_p);
 bool kvi_index_learn(struct kvi_policy *policy, const uint8_t *bytes, uint32_t length);
+uint32_t kvi_index_room(const struct kvi_policy *policy);
 bool kvi_index_restore(struct kvi_policy *policy, const struct kvi_policy_kept *kept, uint64_t now_ns);
 void kvi_index_relearn(struct kvi_policy *policy, uint64_t now_ns);
 

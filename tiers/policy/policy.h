@@ -204,10 +204,11 @@ struct kvi_policy_ops {
                       bool *more_p);
   /*
    * In a new policy, once it has its chunks and before anybody uses them: learn, of each part, false: not understood; restore, of each waiter, the one not used for longest first, false: its chunk is not there, or there
-   * is no room for it; and then relearn, once. Any bytes and numbers are harmless.
+   * is no room for it: only for `room` more there is; and then relearn, once. Any bytes and numbers are harmless.
    */
   bool (*learn)(struct kvi_policy *policy, const uint8_t *bytes, uint32_t length);
   bool (*restore)(struct kvi_policy *policy, const struct kvi_policy_kept *kept, uint64_t now_ns);
+  uint32_t (*room)(const struct kvi_policy *policy);
   void (*relearn)(struct kvi_policy *policy, uint64_t now_ns);
 };
 

@@ -15,6 +15,28 @@
 #include "tiers/remember_file.h"
 #include "tiers/remember_private.h"
 
+/* A disk that holds the flush of a file of waiters until it is let go. */
+static _Atomic bool held;
+static _Atomic uint32_t flushes;
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+
+int __wrap_fsync(int fd)
+{
+  char link[64], path[256];
+  ssize_t n;
+
+  snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+  n = readlink(link, path, sizeof(path) - 1);
+  path[n > 0 ? n : 0] = '\0';
+  if (strstr(path, "/waiters.new")) {
+    flushes++;
+    AWAIT(!held);
+  }
+  return __real_fsync(fd);
+}
+
 #define SECOND     KVI_NS_PER_S
 #define CHAIN_MOST 40u
 #define BYTES      3000u
@@ -327,8 +349,9 @@ static void file_change(const struct node *node, void (*change)(struct kvi_state
   struct kvi_state state;
   uint8_t *bytes;
   size_t length;
+  bool open;
 
-  assert_int_equal(kvi_remember_file_read(node->file, 1 << 24, &bytes, &length), KVS_OK);
+  assert_int_equal(kvi_remember_file_read(node->file, 1 << 24, &bytes, &length, &open), KVS_OK);
   assert_int_equal(kvi_state_decode(bytes, length, &state), KVS_OK);
   free(bytes);
   change(&state);
@@ -336,6 +359,75 @@ static void file_change(const struct node *node, void (*change)(struct kvi_state
   assert_int_equal(kvi_remember_file_write(node->file, bytes, length), KVS_OK);
   kvi_state_clear(&state);
   free(bytes);
+}
+
+/* The same directory again after a start with another one, at which nothing was told; and after one at which somebody was. */
+static void chunks_come_later(void **state)
+{
+  struct node *node = *state;
+  void *own = node->f, *other;
+  struct stat before, after;
+
+  node_open(node);
+  three_wait(node);
+  node_close(node);
+  assert_int_equal(stat(node->file, &before), 0);
+  assert_int_equal(setup(&other), 0);
+  for (uint32_t round = 0; round < 2; round++) {
+    node->f = other;
+    node_open(node);
+    assert_int_equal(n_waiters(node), 0);
+    if (round == 1) { /* agent 1 is there too, and waits for something else */
+      waits(node, 1, 2, "other", 0, 0);
+      waits(node, 4, 2, "grep", 0, 0);
+    }
+    node_close(node);
+    assert_int_equal(stat(node->file, &after), 0);
+    assert_int_equal(before.st_ino == after.st_ino, round == 0);
+    node->f = own;
+    if (round == 0) {
+      node_open(node);
+      assert_int_equal(n_waiters(node), 3);
+      node_close(node);
+    }
+  }
+  node_open(
+      node); /* agents 2 and 3 were carried over; of 1 the later is known, and its second chunk is here too */
+  assert_int_equal(n_waiters(node), 3);
+  node_close(node);
+  node->f = other;
+  node_open(node); /* and so was agent 4 */
+  assert_int_equal(n_waiters(node), 2);
+  node_close(node);
+  node->f = own;
+  teardown(&other);
+}
+
+static void of_weeks_ago(struct kvi_state *state)
+{
+  state->waiters[0].kept.used_ns = KVI_STATE_CARRIED_MOST_NS;
+}
+
+/* Who did not come back for two weeks is not written again. */
+static void carried_for_a_while(void **state)
+{
+  struct node *node = *state;
+  void *own = node->f, *other;
+
+  node_open(node);
+  three_wait(node);
+  node_close(node);
+  file_change(node, of_weeks_ago);
+  assert_int_equal(setup(&other), 0);
+  node->f = other;
+  node_open(node);
+  waits(node, 4, 2, "grep", 0, 0);
+  node_close(node);
+  node->f = own;
+  node_open(node);
+  assert_int_equal(n_waiters(node), 2);
+  node_close(node);
+  teardown(&other);
 }
 
 static void clock_back(struct kvi_state *state)
@@ -440,12 +532,45 @@ static void within_the_interval(void **state)
   AWAIT(stat(node->file, &after) == 0 && after.st_size > before.st_size);
 }
 
+/* Asked to, it is written while other things go on; what happens then is written too, and neither the store nor its programs wait for the disk, or are looked at after. */
+static void beside_the_drain(void **state)
+{
+  struct node *node = *state;
+  uint32_t before = flushes;
+
+  node_open(node);
+  three_wait(node);
+  held = true;
+  kvi_remember_save(node->remember);
+  AWAIT(flushes == before + 1);
+  waits(node, 4, 2, "grep", 0, 0);
+  {
+    struct kvi_store_stats stats;
+
+    AWAIT((kvi_store_stats(node->store, &stats), stats.writes_queued == 0 && stats.medium.queued == 0));
+  }
+  kvi_remember_finish(node->remember);
+  kvi_programs_destroy(node->programs);
+  kvi_store_close(node->store);
+  node->store = NULL;
+  assert_int_equal(flushes, before + 1);
+  held = false;
+  kvi_remember_destroy(node->remember);
+  assert_int_equal(flushes, before + 2);
+  node_open(node);
+  assert_int_equal(n_waiters(node), 4);
+  kvi_remember_save(node->remember); /* nothing to write */
+  node_close(node);
+  assert_int_equal(flushes, before + 2);
+}
+
 static bool file_is(const char *path, const char *text)
 {
   uint8_t *bytes = NULL;
   size_t length;
-  bool same = kvi_remember_file_read(path, 4096, &bytes, &length) == KVS_OK && length == strlen(text) &&
-              memcmp(bytes, text, length) == 0;
+  bool open;
+  bool same = kvi_remember_file_read(path, 4096, &bytes, &length, &open) == KVS_OK &&
+              length == strlen(text) && memcmp(bytes, text, length) == 0;
 
   free(bytes);
   return same;
@@ -454,7 +579,7 @@ static bool file_is(const char *path, const char *text)
 /* A file that cannot be used keeps no node from starting; what is another program's is not touched. */
 static void files_of_others(void **state)
 {
-  static const char *const damaged[] = {"", "KV", "KVW1\1\0"};
+  static const char *const damaged[] = {"K", "KV", "KVW1\1\0"};
   struct node *node = *state;
   char aside[160];
 
@@ -482,18 +607,9 @@ static void files_of_others(void **state)
   assert_true(file_is(node->file, "notes"));
 }
 
-/* Programs beyond what a file holds: those that were used last are kept, the longest unused of them first, and all fit into a file. */
-static void more_than_fit(void **state)
+/* So many programs wait at one chunk, "program 0" for longest. */
+static void many_wait(struct node *node, uint32_t n)
 {
-  const uint32_t more = 1000, n = KVI_STATE_WAITERS_MAX + more;
-  struct node *node = *state;
-  struct kvi_state kept, again;
-  uint64_t before = UINT64_MAX;
-  uint8_t *bytes;
-  size_t length;
-
-  node->max_chunks = 9 * n; /* a branch for eight */
-  node_open(node);
   prompt(node, 1, 1);
   for (uint32_t i = 0; i < n; i++) {
     uint8_t key[KEY_BYTES];
@@ -506,6 +622,140 @@ static void more_than_fit(void **state)
     node->ahead += KVI_NS_PER_MS;
     assert_int_equal(kvi_store_hint(node->store, &hint, &keys), KVI_HINT_ACCEPTED);
   }
+}
+
+/* A smaller table takes those that were used last; in the next larger one the others are back. */
+static void less_room(void **state)
+{
+  struct node *node = *state;
+  struct kvi_state kept;
+
+  node->max_chunks = 16384; /* a branch for eight */
+  node_open(node);
+  many_wait(node, 1500);
+  node_close(node);
+  node->max_chunks = 8192;
+  node_open(node);
+  assert_int_equal(waiters_count(node), 1024);
+  assert_int_equal(kvi_remember_collect(node->store, &kept), KVS_OK);
+  for (uint32_t i = 0; i < kept.n_waiters;
+       i++) { /* those of its last hints, but for the prompt itself, which has no name */
+    uint64_t hash = kept.waiters[i].kept.program;
+
+    for (uint32_t old = 0; old < 400; old++) {
+      char name[32];
+
+      snprintf(name, sizeof(name), "program %u", old);
+      assert_true(hash != kvi_store_program_hash(node->store, TENANT, name));
+    }
+  }
+  kvi_state_clear(&kept);
+  prompt(node, 5, 1); /* so it is written; and one makes room for it */
+  node_close(node);
+  node->max_chunks = 16384;
+  node_open(node);
+  assert_in_range(waiters_count(node), 1499, 1502);
+}
+
+/* A hint whose keys are not here changes names, and those are written. */
+static void names_alone(void **state)
+{
+  struct node *node = *state;
+  struct kvi_program_hint hint = {.tenant = TENANT, .program = "named", .parent = "", .tool = "grep"};
+  struct kvi_program_hint found;
+
+  node_open(node);
+  assert_int_equal(kvi_programs_hint(node->programs, &hint), KVI_HINT_ACCEPTED);
+  node_close(node);
+  node_open(node);
+  assert_true(kvi_programs_find(node->programs, TENANT, "named", &found));
+}
+
+static void pauses(void **state)
+{
+  (void)state;
+  assert_int_equal(kvi_remember_pause_ms(10000, 0), 10000);
+  assert_int_equal(kvi_remember_pause_ms(10000, 14700000), 14700);
+  assert_int_equal(kvi_remember_pause_ms(100, 1000000), 1000);
+}
+
+/* Others could read it: what was named by its secret goes, and the secret with it. */
+static void read_by_others(void **state)
+{
+  struct node *node = *state;
+  struct kvi_program_hint found;
+  struct stat stat_now;
+
+  node_open(node);
+  three_wait(node);
+  node_close(node);
+  assert_int_equal(chmod(node->file, 0644), 0);
+  node_open(node);
+  assert_int_equal(n_waiters(node), 0);
+  assert_true(kvi_programs_find(node->programs, TENANT, "agent 2", &found));
+  node_close(node); /* written though nothing was told */
+  assert_int_equal(stat(node->file, &stat_now), 0);
+  assert_int_equal(stat_now.st_mode & 0777, 0600);
+  node_open(node);
+  waits(node, 1, 2, "grep", 0, 0);
+  node_close(node);
+  node_open(node);
+  assert_int_equal(n_waiters(node), 1);
+  node_close(node);
+  if (geteuid() != 0)
+    return;
+  assert_int_equal(chown(node->file, 12345, 12345), 0);
+  node_open(node);
+  assert_int_equal(n_waiters(node), 0);
+  waits(node, 1, 2, "build", 0, 0);
+  node_close(node);
+  assert_int_equal(stat(node->file, &stat_now), 0);
+  assert_int_equal(stat_now.st_uid, 12345);
+}
+
+/* Two nodes with one file: the second reads and writes nothing; after the first it may. */
+static void one_at_a_time(void **state)
+{
+  struct node *node = *state;
+  struct node second = *node;
+  struct stat before, after;
+  void *other;
+
+  assert_int_equal(setup(&other), 0);
+  second.f = other;
+  second.interval_ms = 1;
+  node_open(node);
+  three_wait(node);
+  node_close(node);
+  node_open(node);
+  assert_int_equal(stat(node->file, &before), 0);
+  node_open(&second);
+  waits(&second, 4, 2, "grep", 0, 0);
+  node_close(&second);
+  assert_int_equal(stat(node->file, &after), 0);
+  assert_int_equal(before.st_ino, after.st_ino);
+  node_close(node);
+  node_open(&second);
+  waits(&second, 4, 2, "grep", 0, 0);
+  node_close(&second);
+  assert_int_equal(stat(node->file, &after), 0);
+  assert_int_not_equal(before.st_ino, after.st_ino);
+  teardown(&other);
+}
+
+/* Programs beyond what a file holds: those that were used last are kept, the longest unused of them first, and all fit into a file. */
+static void more_than_fit(void **state)
+{
+  const uint32_t more = 1000, n = KVI_STATE_WAITERS_MAX + more;
+  struct node *node = *state;
+  struct kvi_state kept, again;
+  uint64_t before = UINT64_MAX;
+  uint8_t *bytes;
+  size_t length;
+
+  node->max_chunks = 9 * n; /* a branch for eight */
+  node_open(node);
+  many_wait(node, n);
   assert_int_equal(kvi_remember_collect(node->store, &kept), KVS_OK);
   assert_int_equal(kept.n_waiters, KVI_STATE_WAITERS_MAX);
   for (uint32_t i = 0; i < kept.n_waiters; i++) {
@@ -610,6 +860,40 @@ static void same_prices(void **state)
   ops->destroy(third);
 }
 
+/* Of more chains of one program than it may have the last ones are taken. */
+static void a_program_of_many(void **state)
+{
+  uint64_t now = 1000 * SECOND;
+  struct kvi_policy *policy = policy_make(now);
+  struct kvi_policy_waiter waiter;
+  bool newest = false;
+  uint32_t n = 0;
+
+  (void)state;
+  for (uint32_t i = 0; i < 30; i++) {
+    struct kvi_policy_kept kept = {.program = 7,
+                                   .used_ns = i,
+                                   .seen_ns = i,
+                                   .begins_ns = i,
+                                   .at = {i},
+                                   .n_chunks = 1,
+                                   .n_whole = 1,
+                                   .weight = 1,
+                                   .chunk_tokens = 1,
+                                   .chunk_bytes = 1,
+                                   .cost = 1};
+
+    assert_true(ops->restore(policy, &kept, now));
+  }
+  for (uint32_t i = 0; i < ops->waiters(policy); i++)
+    if (ops->waiter(policy, i, &waiter, now)) {
+      n++;
+      newest |= waiter.last == 29;
+    }
+  assert_true(n < 30 && n > 0 && newest);
+  ops->destroy(policy);
+}
+
 /* No bytes and no numbers do harm. */
 static void anything(void **state)
 {
@@ -658,11 +942,27 @@ static void anything(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {
-      CASE(comes_back),       CASE(what_was_learned),        CASE(less_is_there),
-      CASE(nothing_is_there), CASE(clocks_that_are_wrong),   CASE(not_taken),
-      CASE(nothing_to_keep),  CASE(within_the_interval),     CASE(files_of_others),
-      CASE(more_than_fit),    cmocka_unit_test(same_prices), cmocka_unit_test(anything)};
+  const struct CMUnitTest tests[] = {CASE(comes_back),
+                                     CASE(what_was_learned),
+                                     CASE(less_is_there),
+                                     CASE(nothing_is_there),
+                                     CASE(chunks_come_later),
+                                     CASE(carried_for_a_while),
+                                     CASE(clocks_that_are_wrong),
+                                     CASE(not_taken),
+                                     CASE(nothing_to_keep),
+                                     CASE(within_the_interval),
+                                     CASE(files_of_others),
+                                     CASE(less_room),
+                                     CASE(names_alone),
+                                     cmocka_unit_test(pauses),
+                                     CASE(read_by_others),
+                                     CASE(one_at_a_time),
+                                     CASE(beside_the_drain),
+                                     CASE(more_than_fit),
+                                     cmocka_unit_test(same_prices),
+                                     cmocka_unit_test(a_program_of_many),
+                                     cmocka_unit_test(anything)};
 
   kvi_log_configure(KVI_LOG_ERROR, KVI_LOG_TEXT);
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,8 @@
 
 #include "tiers/remember_file.h"
 
+static bool others;
+
 #define OLD    "old"
 #define FRESH  "what is written anew, and is longer"
 #define KILLED 42
@@ -90,7 +92,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-  static const char *const ends[] = {"", ".new", ".aside", "/inner"};
+  static const char *const ends[] = {"", ".new", ".aside", ".lock", "/inner"};
   struct folder *folder = *state;
   char path[128];
 
@@ -110,7 +112,7 @@ static void assert_holds(const struct folder *folder, const char *text)
   uint8_t *bytes;
   size_t length;
 
-  assert_int_equal(kvi_remember_file_read(folder->file, 4096, &bytes, &length), KVS_OK);
+  assert_int_equal(kvi_remember_file_read(folder->file, 4096, &bytes, &length, &others), KVS_OK);
   assert_int_equal(length, strlen(text));
   assert_memory_equal(bytes, text, length);
   free(bytes);
@@ -137,7 +139,7 @@ static void written_and_read(void **state)
   uint8_t *bytes;
   size_t length;
 
-  assert_int_equal(kvi_remember_file_read(folder->file, 4096, &bytes, &length), KVS_MISS);
+  assert_int_equal(kvi_remember_file_read(folder->file, 4096, &bytes, &length, &others), KVS_MISS);
   assert_int_equal(put(folder, OLD), KVS_OK);
   assert_string_equal(
       calls,
@@ -148,10 +150,10 @@ static void written_and_read(void **state)
   assert_int_equal(stat(folder->file, &stat_of), 0);
   assert_int_equal(stat_of.st_mode & 0777, 0600);
   assert_false(exists(folder, ".new"));
-  assert_int_equal(kvi_remember_file_read(folder->file, 4, &bytes, &length), KVS_ERR_TOO_LARGE);
+  assert_int_equal(kvi_remember_file_read(folder->file, 4, &bytes, &length, &others), KVS_ERR_TOO_LARGE);
   assert_int_equal(kvi_remember_file_aside(folder->file), KVS_OK);
   assert_true(exists(folder, ".aside"));
-  assert_int_equal(kvi_remember_file_read(folder->file, 4096, &bytes, &length), KVS_MISS);
+  assert_int_equal(kvi_remember_file_read(folder->file, 4096, &bytes, &length, &others), KVS_MISS);
   assert_int_equal(kvi_remember_file_aside(folder->file), KVS_ERR_IO);
 }
 
@@ -181,16 +183,16 @@ static void no_file(void **state)
   size_t length;
 
   assert_int_equal(mkdir(folder->file, 0700), 0);
-  assert_int_equal(kvi_remember_file_read(folder->file, 4096, &bytes, &length), KVS_ERR_INVALID);
+  assert_int_equal(kvi_remember_file_read(folder->file, 4096, &bytes, &length, &others), KVS_ERR_INVALID);
   assert_int_equal(put(folder, FRESH), KVS_ERR_IO);
   assert_int_equal(rmdir(folder->file), 0);
   assert_int_equal(symlink("/etc/passwd", folder->file), 0);
-  assert_int_equal(kvi_remember_file_read(folder->file, 1 << 20, &bytes, &length), KVS_ERR_INVALID);
+  assert_int_equal(kvi_remember_file_read(folder->file, 1 << 20, &bytes, &length, &others), KVS_ERR_INVALID);
   assert_int_equal(unlink(folder->file), 0);
   assert_int_equal(mkfifo(folder->file, 0600), 0); /* does not wait for somebody to write */
-  assert_int_equal(kvi_remember_file_read(folder->file, 4096, &bytes, &length), KVS_ERR_INVALID);
+  assert_int_equal(kvi_remember_file_read(folder->file, 4096, &bytes, &length, &others), KVS_ERR_INVALID);
   assert_int_equal(put(&nowhere, FRESH), KVS_ERR_IO);
-  assert_int_equal(kvi_remember_file_read(nowhere.file, 4096, &bytes, &length), KVS_MISS);
+  assert_int_equal(kvi_remember_file_read(nowhere.file, 4096, &bytes, &length, &others), KVS_MISS);
 }
 
 /* How many calls a write takes. */
@@ -246,7 +248,7 @@ static void each_step_is_the_last(void **state)
       assert_int_equal(waitpid(child, &status, 0), child);
       assert_true(WIFEXITED(status));
       assert_int_equal(WEXITSTATUS(status), KILLED);
-      assert_int_equal(kvi_remember_file_read(folder->file, 4096, &bytes, &length), KVS_OK);
+      assert_int_equal(kvi_remember_file_read(folder->file, 4096, &bytes, &length, &others), KVS_OK);
       seen_old += length == strlen(OLD) && memcmp(bytes, OLD, length) == 0;
       seen_fresh += length == strlen(FRESH) && memcmp(bytes, FRESH, length) == 0;
       free(bytes);

@@ -7,8 +7,10 @@
 #include <stdio.h>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/text.h"
 #include "golden_waiters_v1.h"
+#include "tiers/policy/index_private.h"
 
 #define SECOND_NS UINT64_C(1000000000)
 
@@ -96,6 +98,93 @@ static void assert_refused(const uint8_t *bytes, size_t length)
   assert_memory_equal(&state, &none, sizeof(none));
 }
 
+/* ---- what was learned, by the tables of docs/formats/waiters.md ---- */
+
+static void double_put(uint8_t *bytes, double value)
+{
+  uint64_t word;
+
+  memcpy(&word, &value, sizeof(word));
+  kvi_store_le64(bytes, word);
+}
+
+static uint32_t guard_put(uint8_t *bytes)
+{
+  memset(bytes, 0, 32);
+  bytes[0] = 1;
+  bytes[1] = 1;
+  kvi_store_le32(bytes + 4, 42);
+  double_put(bytes + 8, -1.5);
+  double_put(bytes + 16, 6.25);
+  double_put(bytes + 24, 0.125);
+  return 32;
+}
+
+static uint32_t group_put(uint8_t *bytes, uint8_t group, uint32_t number, uint64_t tool, double skill)
+{
+  static const uint8_t three[] = {0, 0, 0x40, 0x40}, half[] = {0, 0, 0, 0x3f};
+
+  memset(bytes, 0, 672);
+  bytes[0] = 2;
+  bytes[1] = group;
+  kvi_store_le16(bytes + 2, 80);
+  kvi_store_le32(bytes + 4, number);
+  kvi_store_le64(bytes + 8, tool);
+  double_put(bytes + 16, skill);
+  memcpy(bytes + 32 + (size_t)4 * (10 + group), three, 4); /* came back */
+  memcpy(bytes + 352 + (size_t)4 * 79, half, 4);           /* was given up */
+  return 672;
+}
+
+/* A guard and a group of each kind are taken as the tables say, and written so again. */
+static void golden_learned(void **state_p)
+{
+  const struct kvi_policy_ops *ops = &kvi_policy_index;
+  struct kvi_class_learned learned;
+  uint8_t parts[6][KVI_POLICY_LEARNED_MAX], bytes[KVI_POLICY_LEARNED_MAX];
+  uint32_t lengths[6], n = 0;
+  struct kvi_policy *policy;
+  struct kvi_index *index;
+  bool more = true, found[4] = {false};
+
+  (void)state_p;
+  lengths[0] = guard_put(parts[0]);
+  lengths[1] = group_put(parts[1], 0, 0, 0, 0);
+  lengths[2] = group_put(parts[2], 1, 6, 0, 0); /* from a request to the next */
+  lengths[3] = group_put(parts[3], 1, KVI_WAIT_HUMAN, 0, 0);
+  lengths[4] = group_put(parts[4], 2, KVI_WAIT_TOOL, UINT64_C(0x1122334455667788), 0);
+  lengths[5] = group_put(parts[5], 3, 9, 0, 0.75);
+  assert_int_equal(ops->create(64, &policy), KVS_OK);
+  for (uint32_t i = 0; i < 6; i++)
+    assert_true(ops->learn(policy, parts[i], lengths[i]));
+  for (uint32_t part = 0; more; part++) {
+    uint32_t length = ops->learned(policy, part, bytes, &more), same = 0;
+
+    for (uint32_t i = 0; i < 6; i++)
+      same += length == lengths[i] && memcmp(bytes, parts[i], length) == 0;
+    assert_int_equal(same, length > 0);
+    n += length > 0;
+  }
+  assert_int_equal(n, 6);
+  index = kvi_index_of(policy);
+  assert_int_equal(index->live, KVI_SHADOW_BY_PRICE);
+  assert_int_equal(index->shadow.judged, 42);
+  assert_true(index->shadow.lost == -1.5 && index->shadow.lost_squares == 6.25 &&
+              index->first_value == 0.125);
+  for (uint32_t i = 0; i < KVI_CLASSES_GROUPS; i++) {
+    if (!kvi_classes_learned(index->classes, i, &learned))
+      continue;
+    assert_true(learned.ended.back[10 + learned.group] == 3 && learned.ended.away[79] == 0.5);
+    if (learned.group == KVI_CLASS_TOOL)
+      assert_true(learned.number == KVI_WAIT_TOOL && learned.tool == UINT64_C(0x1122334455667788));
+    if (learned.group == KVI_CLASS_SOURCE)
+      assert_true(learned.number == 9 && learned.skill == 0.75);
+    found[learned.group] = true;
+  }
+  assert_true(found[0] && found[1] && found[2] && found[3]);
+  ops->destroy(policy);
+}
+
 /* In memory of its own length, so that a sanitizer sees a step beyond it. */
 static void every_cut(void **state_p)
 {
@@ -167,8 +256,16 @@ static void told_apart(void **state_p)
 
   (void)state_p;
   bytes[4] = 2;
+  assert_int_equal(kvi_state_decode(bytes, length, &state), KVS_ERR_CORRUPT); /* a flipped bit */
+  kvi_store_le32(bytes + 8, 0);
+  kvi_store_le32(bytes + 8, kvi_crc32c_update(0, bytes, length));
   assert_int_equal(kvi_state_decode(bytes, length, &state), KVS_ERR_VERSION);
-  assert_int_equal(kvi_state_decode(bytes, 8, &state), KVS_ERR_VERSION);
+  assert_int_equal(kvi_state_decode(bytes, 8, &state), KVS_ERR_CORRUPT);
+  bytes[4] = 1;
+  memset(bytes + 104, 0, (size_t)8 * KVI_STORE_SECRET_WORDS);
+  kvi_store_le32(bytes + 8, 0);
+  kvi_store_le32(bytes + 8, kvi_crc32c_update(0, bytes, length));
+  assert_int_equal(kvi_state_decode(bytes, length, &state), KVS_ERR_CORRUPT);
   bytes[4] = 0;
   assert_int_equal(kvi_state_decode(bytes, length, &state), KVS_ERR_CORRUPT);
   assert_int_equal(kvi_state_decode(bytes, 0, &state), KVS_ERR_CORRUPT);
@@ -309,14 +406,10 @@ static int corpus_write(const char *folder)
 
 int main(int argc, char **argv)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(round_trip),
-                                     cmocka_unit_test(golden),
-                                     cmocka_unit_test(every_cut),
-                                     cmocka_unit_test(every_flip),
-                                     cmocka_unit_test(every_flip_sealed),
-                                     cmocka_unit_test(told_apart),
-                                     cmocka_unit_test(bounds),
-                                     cmocka_unit_test(gaps)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(round_trip), cmocka_unit_test(golden),     cmocka_unit_test(golden_learned),
+      cmocka_unit_test(every_cut),  cmocka_unit_test(every_flip), cmocka_unit_test(every_flip_sealed),
+      cmocka_unit_test(told_apart), cmocka_unit_test(bounds),     cmocka_unit_test(gaps)};
 
   if (argc > 1 && strcmp(argv[1], "print") == 0)
     return golden_print();
