@@ -1,5 +1,4 @@
 /* tiers/service_programs.c: the control method that lists who waits at which chunk, and what that is worth. */
-#include <math.h>
 #include <stdlib.h>
 
 #include "tiers/service_private.h"
@@ -15,7 +14,7 @@ static uint64_t ms_of(double seconds)
 }
 
 static kvs_status program_fill(const struct kvi_waiter_info *info, const struct kvi_program_named *named,
-                               double memory_price, Kvasir__V1__ProgramInfo *program)
+                               Kvasir__V1__ProgramInfo *program)
 {
   const struct kvi_policy_waiter *waiter = &info->waiter;
   kvs_status status = kvi_service_text_set(&program->program, named->name);
@@ -37,15 +36,14 @@ static kvs_status program_fill(const struct kvi_waiter_info *info, const struct 
   program->announced_ms = ms_of(waiter->announced_s);
   program->value_s = waiter->value_s;
   program->price = waiter->price * GIB;
-  program->pinned = waiter->n_chunks > 0 && waiter->price > memory_price;
+  program->pinned = waiter->n_chunks > 0 && waiter->price > waiter->tier_price;
   program->stays_ms = ms_of(waiter->ttl_s);
   return status;
 }
 
 /* KVS_MISS: nothing of it is here, and this tenant has told of no such program: it may be another's. */
 static kvs_status program_add(struct kvi_store_service *service, const struct kvi_peer *peer,
-                              const struct kvi_waiter_info *info, double memory_price,
-                              Kvasir__V1__ListProgramsReply *answer)
+                              const struct kvi_waiter_info *info, Kvasir__V1__ListProgramsReply *answer)
 {
   struct kvi_program_named named = {.name = ""};
   bool known = kvi_programs_find_hash(service->programs, peer->tenant, info->waiter.program, &named);
@@ -58,7 +56,7 @@ static kvs_status program_add(struct kvi_store_service *service, const struct kv
     return KVS_ERR_NOMEM;
   kvasir__v1__program_info__init(program);
   answer->programs[answer->n_programs++] = program;
-  return program_fill(info, &named, memory_price, program);
+  return program_fill(info, &named, program);
 }
 
 kvs_status kvi_service_list_programs(struct kvi_store_service *service, const struct kvi_peer *peer,
@@ -86,7 +84,7 @@ kvs_status kvi_service_list_programs(struct kvi_store_service *service, const st
   n = kvi_store_waiters(service->config.store, peer->tenant, &cursor, infos, limit);
   answer->cursor = cursor;
   for (size_t i = 0; i < n && status >= 0; i++)
-    status = program_add(service, peer, &infos[i], prices.prices[KVI_POLICY_MEMORY], answer);
+    status = program_add(service, peer, &infos[i], answer);
 out:
   free(infos);
   return status < 0 ? status : KVS_OK;

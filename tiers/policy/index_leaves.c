@@ -14,10 +14,9 @@
 #include "tiers/policy/index_private.h"
 #include "tiers/policy/prefill.h"
 
-#define SAMPLE      4u
-#define LOOKED_MAX  32u  /* of those left behind, for one victim */
-#define SUMMED_MAX  32u  /* branches of a chunk that count for its price: with as many it stays anyway */
-#define PRICED_OVER 64.0 /* victims */
+#define SAMPLE     4u
+#define LOOKED_MAX 32u /* of those left behind, for one victim */
+#define SUMMED_MAX 32u /* branches of a chunk that count for its price: with as many it stays anyway */
 
 /* ---- prices ---- */
 
@@ -200,7 +199,6 @@ static uint32_t cheapest(struct kvi_index *index, enum kvi_policy_group group, u
 uint32_t kvi_index_victim(struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns)
 {
   struct kvi_index *index = kvi_index_of(policy);
-  struct kvi_index_tier *tier = &index->tiers[group];
   uint32_t chunk = left_behind(index, group);
 
   (void)kvi_forest_tick(policy, now_ns); /* what info says is of now */
@@ -208,10 +206,8 @@ uint32_t kvi_index_victim(struct kvi_policy *policy, enum kvi_policy_group group
   index->live = kvi_shadow_better(&index->shadow, index->live);
   if (chunk == KVI_POLICY_NONE)
     chunk = cheapest(index, group, now_ns);
-  if (chunk != KVI_POLICY_NONE) {
-    tier->price += (price(index, chunk, now_ns) - tier->price) / PRICED_OVER;
-    tier->sought_ns = now_ns;
-  }
+  if (chunk != KVI_POLICY_NONE)
+    kvi_index_tier_paid(&index->tiers[group], price(index, chunk, now_ns), now_ns);
   return chunk;
 }
 

@@ -13,8 +13,7 @@
 #define TRIES      4u   /* branches, of which nothing is in both any more */
 #define STEPS_MOST 256u /* chunks that are looked at, for one that leaves memory */
 
-/* Seconds, for one more or less of the branch's chunks. */
-static double value_s(const struct kvi_index *index, const struct kvi_branch *branch, uint32_t n)
+double kvi_index_memory_value_s(const struct kvi_index *index, const struct kvi_branch *branch, uint32_t n)
 {
   double computed = kvi_index_branch_cost(index, branch, n > 0 ? n - 1 : 0, n);
 
@@ -23,7 +22,8 @@ static double value_s(const struct kvi_index *index, const struct kvi_branch *br
 
 double kvi_index_memory_price(const void *ctx, const struct kvi_branch *branch, uint32_t n, uint64_t now_ns)
 {
-  return kvi_index_branch_rate(ctx, branch, now_ns) * value_s(ctx, branch, n) / branch->chunk_bytes;
+  return kvi_index_branch_rate(ctx, branch, now_ns) * kvi_index_memory_value_s(ctx, branch, n) /
+         branch->chunk_bytes;
 }
 
 double kvi_index_memory_cost(const void *ctx, const struct kvi_branch *branch, uint32_t from, uint32_t to)
@@ -46,6 +46,7 @@ kvs_status kvi_index_memory_start(struct kvi_index *index, uint32_t capacity, ui
   memory->users = calloc(capacity, sizeof(*memory->users));
   memory->warm = calloc(branches, sizeof(*memory->warm));
   memory->at.branch = KVI_BRANCH_NONE;
+  memory->next = KVI_POLICY_NONE;
   return memory->users && memory->warm ? KVS_OK : KVS_ERR_NOMEM;
 }
 
@@ -131,15 +132,28 @@ void kvi_index_memory_left(struct kvi_index *index, uint32_t branch, bool closed
 
 void kvi_index_memory_gone(struct kvi_index *index, uint32_t chunk)
 {
+  if (index->memory.next == chunk)
+    index->memory.next = KVI_POLICY_NONE;
   index->memory.users[chunk] = 0;
   if (index->memory.at.chunk == chunk)
     index->memory.at.branch = KVI_BRANCH_NONE;
+}
+
+/* It leaves memory, as was said. */
+static void pay(struct kvi_index *index, uint32_t chunk)
+{
+  if (index->memory.next != chunk)
+    return;
+  index->memory.next = KVI_POLICY_NONE;
+  kvi_index_tier_paid(&index->memory.tier, index->memory.next_price, index->forest.latest_ns);
 }
 
 void kvi_index_memory_moved(struct kvi_index *index, uint32_t chunk)
 {
   uint32_t branch = kvi_branches_of_tag(index->branches, index->memory.users[chunk]);
 
+  if (index->forest.nodes[chunk].group == KVI_POLICY_MEDIUM)
+    pay(index, chunk);
   if (branch == KVI_BRANCH_NONE || index->forest.nodes[chunk].group != KVI_POLICY_BOTH)
     return;
   if (index->memory.at.branch == branch)
@@ -236,15 +250,13 @@ static uint32_t ended_in_both(struct kvi_index *index, uint32_t *steps)
   return KVI_POLICY_NONE;
 }
 
-uint32_t kvi_index_demotion(struct kvi_policy *policy, uint32_t one, double *price_p, uint64_t now_ns)
+/* Of all; *rank_p: its own, among branches and chunks. */
+static uint32_t least_chunk(struct kvi_index *index, uint32_t one, double *rank_p, uint64_t now_ns)
 {
-  struct kvi_index *index = kvi_index_of(policy);
-  uint32_t steps = STEPS_MOST, chunk = KVI_POLICY_NONE, branch = KVI_BRANCH_NONE;
   double rank = INFINITY, rank_one = one == KVI_POLICY_NONE ? INFINITY : chunk_rank(index, one, now_ns);
+  uint32_t steps = STEPS_MOST, branch = KVI_BRANCH_NONE, chunk = ended_in_both(index, &steps);
 
-  (void)kvi_forest_tick(policy, now_ns); /* what info says is of now */
-  *price_p = index->memory.live == KVI_SHADOW_BY_PRICE ? 0 : -1;
-  chunk = ended_in_both(index, &steps);
+  *rank_p = 0;
   if (chunk != KVI_POLICY_NONE)
     return chunk;
   for (uint32_t i = 0; i < TRIES && chunk == KVI_POLICY_NONE && steps > 0; i++) {
@@ -255,8 +267,24 @@ uint32_t kvi_index_demotion(struct kvi_policy *policy, uint32_t one, double *pri
   }
   if (chunk != KVI_POLICY_NONE)
     rank = branch_rank(index, branch, now_ns).rank;
-  *price_p = index->memory.live == KVI_SHADOW_BY_PRICE ? fmin(rank, rank_one) : -1;
+  *rank_p = fmin(rank, rank_one);
   return rank_one < rank ? one : chunk;
+}
+
+uint32_t kvi_index_demotion(struct kvi_policy *policy, uint32_t one, double *price_p, uint64_t now_ns)
+{
+  struct kvi_index *index = kvi_index_of(policy);
+  uint32_t chunk;
+  double rank;
+
+  (void)kvi_forest_tick(policy, now_ns); /* what info says is of now */
+  chunk = least_chunk(index, one, &rank, now_ns);
+  *price_p = index->memory.live == KVI_SHADOW_BY_PRICE ? rank : -1;
+  if (chunk != KVI_POLICY_NONE && *price_p >= 0) {
+    index->memory.next = chunk;
+    index->memory.next_price = rank;
+  }
+  return chunk;
 }
 
 void kvi_index_memory_told(struct kvi_policy *policy, uint64_t chunks, double byte_s)

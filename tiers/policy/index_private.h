@@ -11,14 +11,20 @@
 
 #define KVI_INDEX_LEFT                                                                                       \
   256u /* chunks that were left behind; a ring, so the oldest is forgotten first, and found by the sample then */
-#define KVI_INDEX_TOKENS     256.0f /* of a chunk of which nobody said */
-#define KVI_INDEX_OF_PROGRAM 12u /* branches in a space; of more the one not used for longest is given up */
-#define KVI_INDEX_ENDS       64u
-#define KVI_INDEX_ENDED      UINT32_MAX /* the branch that used it last was closed */
+#define KVI_INDEX_PRICED_OVER 64.0   /* victims */
+#define KVI_INDEX_TOKENS      256.0f /* of a chunk of which nobody said */
+#define KVI_INDEX_OF_PROGRAM  12u /* branches in a space; of more the one not used for longest is given up */
+#define KVI_INDEX_ENDS        64u
+#define KVI_INDEX_ENDED       UINT32_MAX /* the branch that used it last was closed */
 
 struct kvi_index_left {
   uint32_t chunks[KVI_INDEX_LEFT];
   uint32_t first, n;
+};
+
+struct kvi_index_tier {
+  double price; /* of its victims, on average */
+  uint64_t sought_ns;
 };
 
 struct kvi_index {
@@ -41,12 +47,12 @@ struct kvi_index {
         n_ended; /* a ring: where what has ended ends; what it forgets is found as what nobody is known to need */
     struct {
       uint32_t branch, chunk;
-    } at; /* from that branch's end up to there nothing is in both; KVI_BRANCH_NONE */
+    } at;          /* from that branch's end up to there nothing is in both; KVI_BRANCH_NONE */
+    uint32_t next; /* was said to leave memory, at this price; KVI_POLICY_NONE: none was */
+    double next_price;
+    struct kvi_index_tier tier; /* of what has left it */
   } memory;
-  struct kvi_index_tier {
-    double price; /* of its victims, on average */
-    uint64_t sought_ns;
-  } tiers[2]; /* by group */
+  struct kvi_index_tier tiers[2]; /* by group */
   uint64_t n_resident;
   double chunk_bytes; /* of those inserted of late, on average */
   double first_value; /* of the first chunks of requests of late, on average: seconds for each byte */
@@ -76,6 +82,13 @@ static inline double kvi_index_seconds(uint64_t from_ns, uint64_t to_ns)
 static inline struct kvi_class_wait kvi_index_request(uint64_t program)
 {
   return (struct kvi_class_wait){.class = program != 0 ? KVI_CLASS_REQUEST : KVI_WAIT_UNKNOWN};
+}
+
+/* One that is worth so much had to go. */
+static inline void kvi_index_tier_paid(struct kvi_index_tier *tier, double price, uint64_t now_ns)
+{
+  tier->price += (price - tier->price) / KVI_INDEX_PRICED_OVER;
+  tier->sought_ns = now_ns;
 }
 
 /* ---- index_leaves.c ---- */
@@ -115,6 +128,8 @@ void kvi_index_memory_end(struct kvi_index *index);
 void kvi_index_memory_used(struct kvi_index *index, uint32_t branch, bool all);
 /* It is about to be removed; closed: it has ended, and with it what it alone used. */
 void kvi_index_memory_left(struct kvi_index *index, uint32_t branch, bool closed);
+/* What it saves, in seconds, to have one more or less of the branch's chunks in memory and not only below. */
+double kvi_index_memory_value_s(const struct kvi_index *index, const struct kvi_branch *branch, uint32_t n);
 /* It is about to be removed, or is in another group now. */
 void kvi_index_memory_gone(struct kvi_index *index, uint32_t chunk);
 void kvi_index_memory_moved(struct kvi_index *index, uint32_t chunk);

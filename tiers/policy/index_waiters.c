@@ -13,8 +13,12 @@ uint32_t kvi_index_waiters(const struct kvi_policy *policy)
 
 double kvi_index_tier_price(const struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns)
 {
-  const struct kvi_index_tier *tier = &((const struct kvi_index *)policy)->tiers[group];
+  const struct kvi_index *index = (const struct kvi_index *)policy;
+  const struct kvi_index_tier *tier = &index->tiers[group == KVI_POLICY_MEDIUM];
 
+  if (group != KVI_POLICY_MEDIUM &&
+      index->memory.chunks > 0) /* over a medium what has a copy there leaves memory */
+    tier = &index->memory.tier;
   return tier->sought_ns > 0 && now_ns < tier->sought_ns + SOUGHT_NS ? tier->price : 0;
 }
 
@@ -37,32 +41,49 @@ static double ttl_s(const struct kvi_index *index, const struct kvi_branch *bran
   return fmax(until - age, 0);
 }
 
+/* Its last chunk's; NONE counts as memory. */
+static enum kvi_policy_group group_of(const struct kvi_policy *policy, const struct kvi_branch *branch)
+{
+  return branch->last == KVI_POLICY_NONE ? KVI_POLICY_MEMORY
+                                         : (enum kvi_policy_group)policy->nodes[branch->last].group;
+}
+
+/* What it takes to have its last chunk again, if it leaves where it is; that of a chunk in both is memory. */
+static double value_s(const struct kvi_index *index, const struct kvi_branch *branch,
+                      enum kvi_policy_group group)
+{
+  if (branch->n_chunks == 0)
+    return 0;
+  return group == KVI_POLICY_BOTH
+             ? kvi_index_memory_value_s(index, branch, branch->n_chunks)
+             : kvi_index_branch_cost(index, branch, branch->n_chunks - 1, branch->n_chunks);
+}
+
 bool kvi_index_waiter(const struct kvi_policy *policy, uint32_t number, struct kvi_policy_waiter *waiter_p,
                       uint64_t now_ns)
 {
   const struct kvi_index *index = (const struct kvi_index *)policy;
   const struct kvi_branch *branch;
-  double age, value;
-  uint32_t group;
+  double age, value, tier_price;
 
   if (number >= kvi_branches_places(index->branches) || !kvi_branches_is_used(index->branches, number))
     return false;
   branch = kvi_branch(index->branches, number);
   age = kvi_index_seconds(branch->begins_ns, now_ns);
-  value =
-      branch->n_chunks > 0 ? kvi_index_branch_cost(index, branch, branch->n_chunks - 1, branch->n_chunks) : 0;
-  group = branch->last == KVI_POLICY_NONE ? KVI_POLICY_MEMORY : kvi_forest_side(policy, branch->last);
-  *waiter_p = (struct kvi_policy_waiter){
-      .program = branch->program,
-      .last = branch->last,
-      .n_chunks = branch->n_chunks,
-      .n_whole = branch->n_whole,
-      .kind = kvi_classes_kind(index->classes, branch->wait.class),
-      .answered = branch->answered,
-      .waits_s = age,
-      .announced_s = branch->wait.announced_s,
-      .value_s = value,
-      .price = branch->n_chunks > 0 ? kvi_index_branch_price(index, branch, branch->n_chunks, now_ns) : 0,
-      .ttl_s = ttl_s(index, branch, value, age, kvi_index_tier_price(policy, group, now_ns))};
+  value = value_s(index, branch, group_of(policy, branch));
+  tier_price = kvi_index_tier_price(policy, group_of(policy, branch), now_ns);
+  *waiter_p = (struct kvi_policy_waiter){.program = branch->program,
+                                         .last = branch->last,
+                                         .n_chunks = branch->n_chunks,
+                                         .n_whole = branch->n_whole,
+                                         .kind = kvi_classes_kind(index->classes, branch->wait.class),
+                                         .answered = branch->answered,
+                                         .waits_s = age,
+                                         .announced_s = branch->wait.announced_s,
+                                         .value_s = value,
+                                         .price = kvi_index_branch_rate(index, branch, now_ns) * value /
+                                                  branch->chunk_bytes,
+                                         .tier_price = tier_price,
+                                         .ttl_s = ttl_s(index, branch, value, age, tier_price)};
   return true;
 }

@@ -101,10 +101,11 @@ struct kvi_policy_waiter {
   enum kvi_wait_kind kind;          /* UNKNOWN too while a request is not answered */
   bool answered;
   double waits_s, announced_s; /* so far; 0: not said */
-  double value_s;              /* of its last chunk: what it costs to compute it again */
+  double value_s;              /* of its last chunk: what it costs to have it again */
   double
-      price; /* seconds saved for each second and byte of keeping its last chunk; 0: nothing of it is there */
-  double ttl_s; /* from now on its price is above what the tier's memory costs; INFINITY: for good */
+      price; /* seconds saved for each second and byte of keeping its last chunk where it is; 0: nothing of it is there */
+  double tier_price; /* what that costs there */
+  double ttl_s;      /* from now on its price is above what the tier's memory costs; INFINITY: for good */
 };
 
 /* A waiter as a restart keeps it. */

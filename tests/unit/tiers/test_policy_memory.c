@@ -2,6 +2,8 @@
  * Who leaves memory for below, under the policy "index": whose chunks would save the least time by being in memory, from the end of what is theirs alone; what others need too, and what
  * nobody is known to need, when it is shown.
  */
+#include <math.h>
+
 #include "policy_testing.h"
 
 #include "base/rand.h"
@@ -29,6 +31,14 @@ static uint32_t demote(struct world *world, uint32_t one)
 static void below_is_known(struct world *world)
 {
   ops->memory_told(world->policy, CAPACITY, BYTE_S);
+}
+
+static bool waiter_of(struct world *world, uint64_t program, struct kvi_policy_waiter *waiter)
+{
+  for (uint32_t i = 0; i < ops->waiters(world->policy); i++)
+    if (ops->waiter(world->policy, i, waiter, world->now) && waiter->program == program)
+      return true;
+  return false;
 }
 
 /* A chain of n chunks, in both, on which the program waits. Returns its last. */
@@ -113,6 +123,31 @@ static void what_comes_back_is_found(void **state)
   ops->move(world->policy, last - 1, KVI_POLICY_BOTH); /* fetched */
   assert_int_equal(demote(world, KVI_POLICY_NONE), last - 1);
   assert_int_equal(demote(world, KVI_POLICY_NONE), KVI_POLICY_NONE);
+}
+
+/* Memory costs what the last who left it would have saved there; who waits is worth there what it takes from below. */
+static void prices(void **state)
+{
+  struct world *world = *state;
+  struct kvi_policy_waiter waiter;
+  uint32_t last;
+  double price, computed;
+
+  known_waits(world);
+  last = waits_on(world, 1, KVI_POLICY_NONE, 0, 80, KVI_WAIT_TOOL);
+  assert_true(ops->tier_price(world->policy, KVI_POLICY_MEMORY, world->now) == 0);
+  assert_true(waiter_of(world, 1, &waiter));
+  assert_true(fabs(waiter.value_s - BYTE_S) < 1e-9 && waiter.price > 0 && waiter.tier_price == 0);
+  assert_int_equal(ops->demotion(world->policy, KVI_POLICY_NONE, &price, world->now), last);
+  assert_true(fabs(price / waiter.price - 1) < 1e-6);
+  assert_true(ops->tier_price(world->policy, KVI_POLICY_MEMORY, world->now) == 0); /* it has not left it */
+  for (uint32_t i = 0; i < 79; i++)
+    assert_int_equal(demote(world, KVI_POLICY_NONE), last - i);
+  assert_true(ops->tier_price(world->policy, KVI_POLICY_MEMORY, world->now) > price / 2);
+  assert_true(ops->tier_price(world->policy, KVI_POLICY_MEDIUM, world->now) == 0);
+  computed = waiter.value_s;
+  assert_true(waiter_of(world, 1, &waiter)); /* its last chunk is below: to lose it would be to compute it */
+  assert_true(waiter.value_s > 10 * computed && waiter.tier_price == 0);
 }
 
 /* Chunks of which nobody said anything are worth the less, the longer they were not used. */
@@ -221,6 +256,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(what_is_closed_goes_first, setup, teardown),
       cmocka_unit_test_setup_teardown(what_is_shared_stays, setup, teardown),
       cmocka_unit_test_setup_teardown(what_comes_back_is_found, setup, teardown),
+      cmocka_unit_test_setup_teardown(prices, setup, teardown),
       cmocka_unit_test_setup_teardown(nobodys, setup, teardown),
       cmocka_unit_test_setup_teardown(not_told, setup, teardown),
       cmocka_unit_test_setup_teardown(at_random, setup, teardown),
