@@ -334,7 +334,7 @@ static const kvi_config_row rows[] = {
      .doc =
          "How often it is written at most, if anything has changed: what a node that is killed has "
          "forgotten of its programs is not older (a file of more than 10 MB is written less often). One that "
-         "is stopped forgets nothing, if the disk takes the file within `server.drain_timeout`."},
+         "is stopped forgets nothing, if the disk takes the file within `drain_timeout`."},
     {.name = "store.test_clock",
      AT(STRING, store_test_clock),
      .min = 0,
