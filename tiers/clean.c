@@ -115,7 +115,10 @@ static uint32_t by_policy_locked(struct kvi_store *store, double *price_p)
     queue_remove_locked(store, one);
     queue_push_locked(store, one);
   }
-  return number != KVI_POLICY_NONE && may_leave(store, number) ? number : oldest_locked(store);
+  if (number != KVI_POLICY_NONE && may_leave(store, number))
+    return number;
+  *price_p = -1;
+  return oldest_locked(store);
 }
 
 uint32_t kvi_clean_victim_locked(struct kvi_store *store, double *price_p)

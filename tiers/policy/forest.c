@@ -260,6 +260,7 @@ uint32_t kvi_forest_remove(struct kvi_policy *forest, uint32_t handle)
   leave(forest, handle);
   kvi_forest_mark(forest, handle, false);
   kvi_word48_set(&node->last_use, children_of(node) > 0 ? GONE : 0);
+  node->group = KVI_POLICY_MEMORY;
   return parent_leave(forest, handle);
 }
 

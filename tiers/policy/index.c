@@ -258,8 +258,12 @@ static void index_insert(struct kvi_policy *policy, uint32_t handle, const struc
 /* What was left and is used again is not left any more. */
 static void index_touch(struct kvi_policy *policy, uint32_t chunk, uint64_t now_ns)
 {
+  struct kvi_index *index = kvi_index_of(policy);
+
   kvi_forest_touch(policy, chunk, now_ns);
   kvi_forest_mark(policy, chunk, false);
+  if (index->memory.users[chunk] == KVI_INDEX_ENDED)
+    index->memory.users[chunk] = 0;
 }
 
 /* What was left goes from its end on: the chunk before it is left too, if nobody waits there. */

@@ -10,6 +10,7 @@
 #include "tiers/policy/index_private.h"
 
 #define SAMPLE     4u
+#define SUMMED_MAX 32u  /* branches of a chunk that count */
 #define TRIES      4u   /* branches, of which nothing is in both any more */
 #define STEPS_MOST 256u /* chunks that are looked at, for one that leaves memory */
 
@@ -117,11 +118,25 @@ static void ended_add(struct kvi_index_memory *memory, uint32_t chunk)
   memory->ended[(memory->first_ended + memory->n_ended++) % KVI_INDEX_ENDS] = chunk;
 }
 
+/* Another that ends at the same chunk; KVI_BRANCH_NONE. */
+static uint32_t another_at(const struct kvi_index *index, uint32_t branch)
+{
+  uint32_t last = kvi_branch(index->branches, branch)->last,
+           other = last == KVI_POLICY_NONE ? KVI_BRANCH_NONE : kvi_branches_at(index->branches, last);
+
+  return other == branch ? kvi_branches_next_at(index->branches, other) : other;
+}
+
 void kvi_index_memory_left(struct kvi_index *index, uint32_t branch, bool closed)
 {
-  uint32_t tag = kvi_branches_tag(index->branches, branch), last = kvi_branch(index->branches, branch)->last;
+  uint32_t tag = kvi_branches_tag(index->branches, branch), last = kvi_branch(index->branches, branch)->last,
+           other = another_at(index, branch);
 
   cool(index, branch);
+  if (other != KVI_BRANCH_NONE) { /* it is the other's now */
+    kvi_index_memory_used(index, other, true);
+    return;
+  }
   for (uint32_t chunk = last; closed && chunk != KVI_POLICY_NONE && index->memory.users[chunk] == tag &&
                               !is_shared(index, chunk, chunk == last);
        chunk = kvi_forest_parent(&index->forest, chunk))
@@ -163,31 +178,54 @@ void kvi_index_memory_moved(struct kvi_index *index, uint32_t chunk)
 
 /* ---- what leaves memory ---- */
 
-static struct kvi_least_one branch_rank(const struct kvi_index *index, uint32_t branch, uint64_t now_ns)
+/* The lower, the sooner it goes, by last use: a tenant with more than its share has its chunks seem older. */
+static double use_rank(uint64_t used_ns, double share, uint64_t now_ns)
 {
-  const struct kvi_branch *own = kvi_branch(index->branches, branch);
-
-  return (struct kvi_least_one){.number = branch,
-                                .tie = own->used_ns,
-                                .rank = index->memory.live == KVI_SHADOW_BY_PRICE
-                                            ? kvi_index_memory_price(index, own, own->n_chunks, now_ns)
-                                            : (double)own->used_ns};
+  return -kvi_index_seconds(used_ns, now_ns) / share;
 }
 
-/* Of a chunk by itself: its last user's, if that is known. */
+static double branch_rank(const struct kvi_index *index, const struct kvi_branch *branch, uint64_t now_ns)
+{
+  return index->memory.live == KVI_SHADOW_BY_PRICE
+             ? kvi_index_memory_price(index, branch, branch->n_chunks, now_ns)
+             : use_rank(branch->used_ns, (double)index->shares[branch->tenant], now_ns);
+}
+
+/* Of what ends where the branch does: all who wait there need it. */
+static struct kvi_least_one end_rank(const struct kvi_index *index, uint32_t branch, uint64_t now_ns)
+{
+  bool by_price = index->memory.live == KVI_SHADOW_BY_PRICE;
+  uint32_t last = kvi_branch(index->branches, branch)->last,
+           at = last == KVI_POLICY_NONE ? KVI_BRANCH_NONE : kvi_branches_at(index->branches, last);
+  double rank = by_price ? 0 : -INFINITY;
+
+  for (uint32_t i = 0; i < SUMMED_MAX && at != KVI_BRANCH_NONE; i++) {
+    double own = branch_rank(index, kvi_branch(index->branches, at), now_ns);
+
+    rank = by_price ? rank + own : fmax(rank, own);
+    at = kvi_branches_next_at(index->branches, at);
+  }
+  return (struct kvi_least_one){
+      .number = branch, .rank = rank, .tie = kvi_branch(index->branches, branch)->used_ns};
+}
+
+/*
+ * Of a chunk by itself: its last user's, if that is known, and at least what one of whom nothing is known is worth as long after. Others may need it too, who used it before; what is one branch's alone goes with
+ * that.
+ */
 static double chunk_rank(const struct kvi_index *index, uint32_t chunk, uint64_t now_ns)
 {
+  bool by_price = index->memory.live == KVI_SHADOW_BY_PRICE;
   uint32_t tag = index->memory.users[chunk], branch = kvi_branches_of_tag(index->branches, tag);
   uint64_t used_ns = kvi_forest_used_ns(&index->forest, chunk);
-  double byte_s =
+  double value =
       index->memory.byte_s > 0 ? fmin(index->first_value, index->memory.byte_s) : index->first_value;
+  double rank =
+      by_price ? value * kvi_index_unknown_rate(index, used_ns, now_ns) : use_rank(used_ns, 1, now_ns);
 
   if (tag == KVI_INDEX_ENDED)
-    return 0;
-  if (branch != KVI_BRANCH_NONE)
-    return branch_rank(index, branch, now_ns).rank;
-  return index->memory.live == KVI_SHADOW_BY_PRICE ? byte_s * kvi_index_unknown_rate(index, used_ns, now_ns)
-                                                   : (double)used_ns;
+    return by_price ? 0 : -INFINITY;
+  return branch == KVI_BRANCH_NONE ? rank : fmax(rank, end_rank(index, branch, now_ns).rank);
 }
 
 /* The branch of which memory should have the least; KVI_BRANCH_NONE. */
@@ -199,11 +237,11 @@ static uint32_t least_branch(struct kvi_index *index, uint64_t now_ns)
   for (uint32_t i = 0; i < memory->kept.n; i++)
     if (kvi_branches_is_used(index->branches, memory->kept.numbers[i]) &&
         kvi_branch(index->branches, memory->kept.numbers[i])->warm != KVI_BRANCH_NONE)
-      kvi_least_add(&least, branch_rank(index, memory->kept.numbers[i], now_ns));
+      kvi_least_add(&least, end_rank(index, memory->kept.numbers[i], now_ns));
   for (uint32_t i = 0; i < (memory->n_warm < SAMPLE ? memory->n_warm : SAMPLE); i++) {
     uint32_t at = memory->n_warm <= SAMPLE ? i : (uint32_t)(kvi_splitmix64(&index->random) % memory->n_warm);
 
-    kvi_least_add(&least, branch_rank(index, memory->warm[at], now_ns));
+    kvi_least_add(&least, end_rank(index, memory->warm[at], now_ns));
   }
   kvi_least_keep(&least, &memory->kept);
   return least.n > 0 ? least.ones[0].number : KVI_BRANCH_NONE;
@@ -222,8 +260,9 @@ static uint32_t last_in_both(struct kvi_index *index, uint32_t branch, uint32_t 
     memory->at.chunk = chunk;
     if (index->forest.nodes[chunk].group == KVI_POLICY_BOTH)
       return chunk;
-    if ((*steps)-- == 0)
+    if (*steps == 0)
       return KVI_POLICY_NONE;
+    (*steps)--;
   }
   cool(index, branch);
   return KVI_POLICY_NONE;
@@ -250,6 +289,14 @@ static uint32_t ended_in_both(struct kvi_index *index, uint32_t *steps)
   return KVI_POLICY_NONE;
 }
 
+/* Is the branch that used it last still to lose chunks behind it? */
+static bool is_before_others(const struct kvi_index *index, uint32_t chunk)
+{
+  uint32_t branch = kvi_branches_of_tag(index->branches, index->memory.users[chunk]);
+
+  return branch != KVI_BRANCH_NONE && kvi_branch(index->branches, branch)->warm != KVI_BRANCH_NONE;
+}
+
 /* Of all; *rank_p: its own, among branches and chunks. */
 static uint32_t least_chunk(struct kvi_index *index, uint32_t one, double *rank_p, uint64_t now_ns)
 {
@@ -266,9 +313,14 @@ static uint32_t least_chunk(struct kvi_index *index, uint32_t one, double *rank_
     chunk = last_in_both(index, branch, &steps);
   }
   if (chunk != KVI_POLICY_NONE)
-    rank = branch_rank(index, branch, now_ns).rank;
-  *rank_p = fmin(rank, rank_one);
-  return rank_one < rank ? one : chunk;
+    rank = end_rank(index, branch, now_ns).rank;
+  if (one == KVI_POLICY_NONE ||
+      (chunk != KVI_POLICY_NONE && (rank <= rank_one || is_before_others(index, one)))) {
+    *rank_p = rank;
+    return chunk;
+  }
+  *rank_p = rank_one;
+  return one;
 }
 
 uint32_t kvi_index_demotion(struct kvi_policy *policy, uint32_t one, double *price_p, uint64_t now_ns)
@@ -278,6 +330,8 @@ uint32_t kvi_index_demotion(struct kvi_policy *policy, uint32_t one, double *pri
   double rank;
 
   (void)kvi_forest_tick(policy, now_ns); /* what info says is of now */
+  kvi_shadow_full(&index->memory.shadow, index->memory.chunks);
+  index->memory.live = kvi_shadow_better(&index->memory.shadow, index->memory.live);
   chunk = least_chunk(index, one, &rank, now_ns);
   *price_p = index->memory.live == KVI_SHADOW_BY_PRICE ? rank : -1;
   if (chunk != KVI_POLICY_NONE && *price_p >= 0) {
@@ -293,6 +347,4 @@ void kvi_index_memory_told(struct kvi_policy *policy, uint64_t chunks, double by
 
   index->memory.chunks = chunks;
   index->memory.byte_s = byte_s;
-  kvi_shadow_full(&index->memory.shadow, chunks);
-  index->memory.live = kvi_shadow_better(&index->memory.shadow, index->memory.live);
 }

@@ -7,7 +7,7 @@
 #include "policy_testing.h"
 
 #include "base/rand.h"
-#include "tiers/policy/branches.h"
+#include "tiers/policy/index_private.h"
 
 #define BYTE_S 1e-4 /* from below: less than to compute it */
 
@@ -89,6 +89,105 @@ static void what_is_closed_goes_first(void **state)
   for (uint32_t i = 0; i < 3; i++)
     assert_int_equal(demote(world, other), closed - i);
   assert_int_equal(demote(world, other), slow);
+}
+
+/* Many end at one chunk; one of them closes, and the last one to come is slow: what they need stays before what one needs who is as quick as they. */
+static void many_at_one_end(void **state)
+{
+  struct world *world = *state;
+  uint32_t shared, one;
+
+  known_waits(world);
+  shared = waits_on(world, 1, KVI_POLICY_NONE, 0, 3, KVI_WAIT_TOOL);
+  for (uint64_t program = 2; program <= 6; program++)
+    wait_at(world, program, shared, 3, KVI_WAIT_TOOL, 0, 0);
+  wait_at(world, 7, shared, 3, KVI_WAIT_HUMAN, 0, 0);
+  one = waits_on(world, 8, KVI_POLICY_NONE, 0, 3, KVI_WAIT_TOOL);
+  assert_true(ops->close(world->policy, 6, world->now));
+  assert_true(ops->close(world->policy, 7, world->now));
+  for (uint32_t i = 0; i < 3; i++)
+    assert_int_equal(demote(world, KVI_POLICY_NONE), one - i);
+  for (uint64_t program = 1; program <= 5; program++)
+    assert_true(ops->close(world->policy, program, world->now));
+  assert_int_equal(demote(world, KVI_POLICY_NONE), shared); /* with the last of them it has ended */
+}
+
+/* A beginning that several need, and somebody slow used last, is shown: it stays at least as long as what that one has behind it. */
+static void a_beginning_is_shown(void **state)
+{
+  struct world *world = *state;
+  uint32_t trunk, slow;
+
+  known_waits(world);
+  trunk = waits_on(world, 1, KVI_POLICY_NONE, 0, 3, KVI_WAIT_TOOL);
+  waits_on(world, 2, trunk, 3, 2, KVI_WAIT_TOOL);
+  slow = waits_on(world, 3, trunk, 3, 2, KVI_WAIT_HUMAN);
+  assert_int_equal(demote(world, trunk), slow);
+  assert_int_equal(demote(world, trunk), slow - 1);
+}
+
+static void used_after_its_end(void **state)
+{
+  struct world *world = *state;
+  uint32_t closed, slow;
+
+  known_waits(world);
+  closed = waits_on(world, 1, KVI_POLICY_NONE, 0, 1, KVI_WAIT_TOOL);
+  slow = waits_on(world, 2, KVI_POLICY_NONE, 0, 1, KVI_WAIT_HUMAN);
+  assert_true(ops->close(world->policy, 1, world->now));
+  world->now += 100 * SECOND;
+  ops->touch(world->policy, closed, world->now); /* by a get */
+  assert_int_equal(demote(world, KVI_POLICY_NONE), slow);
+}
+
+/* By last use, a tenant's share counts: a second at a tenth of it is ten. */
+static void by_use_and_share(void **state)
+{
+  struct world *world = *state;
+  struct kvi_policy_use use = {.n_chunks = 1, .n_whole = 1};
+  uint32_t chunks[2];
+
+  below_is_known(world);
+  kvi_index_of(world->policy)->memory.live = KVI_SHADOW_BY_USE;
+  for (uint32_t i = 0; i < 2; i++) {
+    chunks[i] = use.last = chain(world, KVI_POLICY_NONE, 1);
+    use.program = use.tenant = i + 1;
+    to_both(world, chunks[i], 1);
+    ops->arrive(world->policy, &use, world->now);
+    world->now += SECOND;
+  }
+  ops->share(world->policy, 2, 0.1);
+  assert_int_equal(demote(world, KVI_POLICY_NONE), chunks[1]);
+}
+
+/* One call looks at so many chunks and no more; the next goes on from there. */
+static void looks_are_bounded(void **state)
+{
+  struct world *world = *state;
+  uint32_t first, calls = 1, found;
+
+  known_waits(world);
+  first = world->fresh;
+  (void)waits_on(world, 1, KVI_POLICY_NONE, 0, 3000, KVI_WAIT_TOOL);
+  for (uint32_t i = 1; i < 3000; i++)
+    ops->move(world->policy, first + i, KVI_POLICY_MEDIUM);
+  while ((found = demote(world, KVI_POLICY_NONE)) == KVI_POLICY_NONE && calls < 100)
+    calls++;
+  assert_int_equal(found, first);
+  assert_in_range(calls, 3000 / 256, 3000 / 256 + 2);
+}
+
+/* What is removed is in no group any more, whatever it was said to be in. */
+static void removed_from_both(void **state)
+{
+  struct world *world = *state;
+  uint32_t last;
+
+  known_waits(world);
+  last = waits_on(world, 1, KVI_POLICY_NONE, 0, 3, KVI_WAIT_TOOL);
+  (void)ops->remove(world->policy, last - 1); /* deleted */
+  for (uint32_t i = 0; i < 4; i++)
+    assert_int_not_equal(demote(world, KVI_POLICY_NONE), last - 1);
 }
 
 /* What two continue stays until it has its turn itself. */
@@ -256,6 +355,12 @@ int main(void)
       cmocka_unit_test_setup_teardown(what_is_closed_goes_first, setup, teardown),
       cmocka_unit_test_setup_teardown(what_is_shared_stays, setup, teardown),
       cmocka_unit_test_setup_teardown(what_comes_back_is_found, setup, teardown),
+      cmocka_unit_test_setup_teardown(many_at_one_end, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_beginning_is_shown, setup, teardown),
+      cmocka_unit_test_setup_teardown(used_after_its_end, setup, teardown),
+      cmocka_unit_test_setup_teardown(by_use_and_share, setup, teardown),
+      cmocka_unit_test_setup_teardown(looks_are_bounded, setup, teardown),
+      cmocka_unit_test_setup_teardown(removed_from_both, setup, teardown),
       cmocka_unit_test_setup_teardown(prices, setup, teardown),
       cmocka_unit_test_setup_teardown(nobodys, setup, teardown),
       cmocka_unit_test_setup_teardown(not_told, setup, teardown),
