@@ -110,7 +110,7 @@ class SchedulerSide:
             everything &= present
         tokens = chunks.longest_match(everything, windows, min(answer.n * size, most), size, n_computed) - n_computed
         worth = min((verdict.chunks(n_computed / size, self._margin) for verdict in answer.verdicts), default=answer.n) * size
-        state.passed_over = worth < tokens + n_computed
+        state.passed_over = tokens > 0 and worth < tokens + n_computed
         if state.passed_over:
             tokens = chunks.longest_match(everything, windows, min(worth, most), size, n_computed) - n_computed if worth > n_computed else 0
         state.offered = n_computed

@@ -110,9 +110,21 @@ class OnANode(NodeTest):
 
     def test_the_engine_has_some(self) -> None:
         verdict = {"compute_time": 1.0, "worth_time": 1.0, "n_worth": 3, "fetch_time": 2.0}
-        self.assertEqual(self.offered(self.engine(verdict), CHUNK), 2 * CHUNK)
-        self.assertEqual(self.offered(self.engine(verdict), 3 * CHUNK), CHUNK)  # 1.2 * 1.75 is more than twice
-        self.assertEqual(self.offered(self.engine(verdict | {"fetch_time": 3.0}), 3 * CHUNK), 0)
+        for more, n_computed, n, recomputed in (({}, 1, 2, 1), ({}, 3, 1, 0),  # 1.2 * 1.75 is more than twice
+                                                ({"fetch_time": 3.0}, 3, 0, 1)):
+            engine = self.engine(verdict | more)
+            self.assertEqual(self.offered(engine, n_computed * CHUNK), n * CHUNK)
+            self.assertEqual(engine.scheduler.counters.requests_recomputed, recomputed, (more, n_computed))
+
+    def test_the_engine_has_all_that_is_there(self) -> None:
+        """There is nothing to load, so nothing is computed instead: not even what would be, if the engine had it not."""
+        engine = self.engine({"compute_time": 1.0, "worth_time": 1.0, "n_worth": 1, "fetch_time": 9.0})
+        request = Request("c", prompt(6 * CHUNK, 1))  # four chunks of six are there
+        self.assertEqual(engine.match(request, 4 * CHUNK), (0, False))
+        engine.allocate(request)
+        engine.scheduler.allocated(request, request.blocks, 0)
+        self.assertEqual(engine.scheduler.counters.requests_recomputed, 0)
+        engine.run(request, 4 * CHUNK)
 
     def test_windows(self) -> None:
         """Those have no verdict: that of full attention holds for all."""
