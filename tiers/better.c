@@ -71,7 +71,7 @@ kvs_status kvi_better_take_locked(struct kvi_store *store, const struct kvi_stor
   if (!kvi_better_wanted_locked(store, landing->entry, quality, landing->origin != KVI_TIER_ABSENT))
     return KVS_EXISTS;
   kvi_bytes_replace_locked(store, landing->entry, landing->object);
-  store->policy_ops->touch(store->policy, landing->entry, kvi_policy_now(store));
+  kvi_entry_touch_locked(store, landing->entry, kvi_policy_now(store));
   kvi_entry_resize_locked(store, landing->entry, (uint32_t)length);
   entry->loss = entry->lost_put = kvi_quality_loss(quality) & KVI_LOSS_MAX;
   entry->origin = landing->origin & 7;

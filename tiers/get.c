@@ -61,7 +61,7 @@ static kvs_status find_locked(struct kvi_store *store, const char *tenant, const
     found->cause = KVI_MISS_QUALITY;
     return KVS_MISS;
   }
-  store->policy_ops->touch(store->policy, found->entry, kvi_policy_now(store));
+  kvi_entry_touch_locked(store, found->entry, kvi_policy_now(store));
   if (store->entries[found->entry].state != KVI_ENTRY_RESIDENT)
     return KVS_PENDING;
   return store->dram->ops->open(store->dram, found->object);

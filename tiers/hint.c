@@ -12,6 +12,7 @@
 
 #define MS_MOST                                                                                              \
   UINT32_C(1000000000) /* of an announcement or a time to live: eleven days, the policy's own bound */
+#define ONE_USE_NS KVI_NS_PER_S
 #define COST_TIMES                                                                                           \
   64.0f /* what was measured counts as no more than so many times what bytes say, and no less */
 #define BYTES_LEAST 4096u
@@ -86,6 +87,22 @@ void kvi_chunk_insert_locked(struct kvi_store *store, uint32_t number, uint32_t 
                                          .cost = use.cost};
 
   store->policy_ops->insert(store->policy, number, &chunk, kvi_policy_now(store));
+}
+
+/*
+ * One request looks its chunks up, perhaps again until its engine has room, and then gets them: each would be a use, and to count them would say how clients ask, not how often a chunk was needed. So what comes within a second of the use
+ * that counted is that one, and the time of that stays: else what is used all the time would never count again. An insert counts too, since what it was put for is a use.
+ */
+void kvi_entry_touch_locked(struct kvi_store *store, uint32_t number, uint64_t now_ns)
+{
+  struct kvi_policy_info info;
+
+  if (store->policy_ops->counts) {
+    store->policy_ops->info(store->policy, number, &info);
+    if (info.last_use_ns > 0 && now_ns < info.last_use_ns + ONE_USE_NS)
+      return;
+  }
+  store->policy_ops->touch(store->policy, number, now_ns);
 }
 
 void kvi_arrive_locked(struct kvi_store *store, uint32_t number, uint32_t n_more)

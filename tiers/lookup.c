@@ -140,7 +140,7 @@ static void found_use_locked(struct walk *walk, uint32_t previous, const uint32_
     if (previous != KVI_NONE && !entry->unchained && !store->entries[previous].unchained &&
         entry->place == store->entries[previous].place + 1)
       kvi_entry_link_locked(store, found[i], previous);
-    store->policy_ops->touch(store->policy, found[i], walk->used_ns);
+    kvi_entry_touch_locked(store, found[i], walk->used_ns);
     previous = found[i];
   }
 }

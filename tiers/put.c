@@ -149,7 +149,7 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
     return KVS_OK;
   }
   if (number != KVI_NONE && kvi_entry_is_present(&store->entries[number])) {
-    store->policy_ops->touch(store->policy, number, kvi_policy_now(store));
+    kvi_entry_touch_locked(store, number, kvi_policy_now(store));
     if (!store->entries[number].unchained && store->entries[number].place == request->place)
       kvi_entry_link_locked(store, number, parent_find_locked(store, space, request));
     kvi_use_locked(store, number, &begin->use); /* somebody else had it to compute, too */

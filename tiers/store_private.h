@@ -333,6 +333,8 @@ void kvi_ghost_clear_locked(struct kvi_store *store, uint64_t hash);
 
 /* The entry, of which all else is known already, became resident, in group memory. parent: KVI_NONE: none. */
 void kvi_chunk_insert_locked(struct kvi_store *store, uint32_t number, uint32_t parent);
+/* A present entry was found by a look-up, got, or put again. Of a policy that counts it is one use within a second. */
+void kvi_entry_touch_locked(struct kvi_store *store, uint32_t number, uint64_t now_ns);
 /* A request has come for the chain up to an entry that is present, and for so many chunks more, which are not here. */
 void kvi_arrive_locked(struct kvi_store *store, uint32_t number, uint32_t n_more);
 /* Of a chunk; of a space that does not say, those that the policy takes it for. With or without the lock. */

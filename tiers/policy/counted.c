@@ -118,7 +118,7 @@ static uint32_t counted_victim(struct kvi_policy *policy, enum kvi_policy_group 
 #define COUNTED_OPS                                                                                          \
   .destroy = counted_destroy, .memory = counted_memory, .insert = counted_insert, .link = kvi_forest_link,   \
   .touch = counted_touch, .hold = kvi_forest_hold, .unhold = kvi_forest_unhold, .remove = kvi_forest_remove, \
-  .move = kvi_forest_move, .victim = counted_victim, .info = kvi_heap_info
+  .move = kvi_forest_move, .victim = counted_victim, .info = kvi_heap_info, .counts = true
 
 const struct kvi_policy_ops kvi_policy_lfu = {.name = "lfu", .create = lfu_create, COUNTED_OPS};
 const struct kvi_policy_ops kvi_policy_gdsf = {.name = "gdsf", .create = gdsf_create, COUNTED_OPS};

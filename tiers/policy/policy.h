@@ -128,6 +128,8 @@ struct kvi_policy_kept {
 
 struct kvi_policy_ops {
   const char *name; /* "lru" */
+  /* How often a chunk was touched decides, not only when, or whether: whoever touches it does so once for each request. */
+  bool counts;
 
   /* All memory for `capacity` handles is taken here; the other ops allocate nothing. KVS_ERR_NOMEM, KVS_ERR_INVALID. */
   kvs_status (*create)(uint32_t capacity, struct kvi_policy **policy_p);

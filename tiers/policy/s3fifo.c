@@ -279,6 +279,7 @@ static uint32_t s3fifo_victim(struct kvi_policy *policy, enum kvi_policy_group g
 
 const struct kvi_policy_ops kvi_policy_s3fifo = {
     .name = "s3fifo",
+    .counts = true,
     .create = s3fifo_create,
     .destroy = s3fifo_destroy,
     .memory = s3fifo_memory,

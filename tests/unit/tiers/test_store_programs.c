@@ -395,6 +395,57 @@ static void pinned_for_two_seconds(void **state)
   }
 }
 
+static void get_first(struct world *world, uint32_t chain)
+{
+  struct kvi_source source;
+  uint8_t key[KEY_BYTES];
+  uint32_t cause;
+
+  key_of(chain, 0, key);
+  assert_int_equal(waiting_open(world->store, world->tenant, world->space, key, &source, &cause), KVS_OK);
+  kvi_store_get_close(world->store, &source);
+}
+
+/* A chunk for each page is put and used, but for the last one; how many more are put until the first is gone? If `often`, its request asks for it again and again, and gets it, all within a second. */
+static uint32_t stays_for(const char *policy, bool often)
+{
+  struct world *world = world_new(policy, NULL);
+  uint32_t n = 0;
+
+  for (uint32_t i = 0; i < ROOM; i++)
+    prompt(world, i, 1);
+  world->now += 2 * SECOND;
+  for (uint32_t i = 0; i < ROOM - 1; i++)
+    assert_int_equal(prompt(world, i, 1), 1);
+  for (; there(world, 0) > 0 && n < 10 * ROOM; n++) {
+    world->now += n == 0 ? SECOND / 2 : 0;
+    for (uint32_t i = 0; often && n < 3 && i < 3; i++) {
+      assert_int_equal(prompt(world, 0, 1), 1);
+      get_first(world, 0);
+    }
+    prompt(world, ROOM + n, 1);
+  }
+  world_end(world);
+  return n;
+}
+
+/* However a client asks, a request is one use. */
+static void a_request_counts_once(void **state)
+{
+  static const char *const policies[] = {"lru", "lfu", "gdsf", "s3fifo"};
+
+  (void)state;
+  for (size_t i = 0; i < sizeof(policies) / sizeof(*policies); i++) {
+    uint32_t once = stays_for(policies[i], false), often = stays_for(policies[i], true);
+
+    assert_true(once > 0 && once < 10 * ROOM);
+    if (i == 0)
+      assert_true(often > once); /* that goes by the time of the last one */
+    else
+      assert_int_equal(often, once);
+  }
+}
+
 /* What the last chunk of the one who waits costs to compute. */
 static double value_of(struct world *world)
 {
@@ -492,6 +543,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(a_loud_one_beside, setup, teardown),
       cmocka_unit_test(with_each_policy),
       cmocka_unit_test(pinned_for_two_seconds),
+      cmocka_unit_test(a_request_counts_once),
       cmocka_unit_test_setup_teardown(costs_are_measured, setup, teardown),
       cmocka_unit_test_setup_teardown(costs_are_of_all_ranks, setup, teardown),
       cmocka_unit_test_setup_teardown(out_of_memory, setup_below, teardown),
