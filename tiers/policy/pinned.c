@@ -4,6 +4,8 @@
  * A pinned chunk counts as used at the end of its pin, else the least recently used leaf goes. So what is pinned goes when nothing else is left, the pin that ends first before others; and one whose pin is over is as old as that, as in an engine that
  * gives a request's memory back then. Pins are soft: to hold memory for good is what leases are for.
  *
+ * A program is back when its name comes with a request. Who gives it only with the answers is back when somebody without a name came for its chain since the last one: that counts at the next answer, since it was a program's own request only if that is answered.
+ *
  * Nobody waits for admission here, so the formula's T is 0. Tools have times of their own as long as there is room for them; without a tool's name the kind of wait stands for it. Who says nothing is not pinned.
  */
 #include <assert.h>
@@ -21,6 +23,9 @@
 #define PROGRAMS_MIN  1024u
 #define TIME_LAST     ((UINT64_C(1) << 48) - 2)
 #define TOKENS_MOST   (1u << 21) /* of a chain: who claims more gains nothing by it */
+#define DEPTH_MOST    8192u      /* chunks of a chain that are looked at */
+/* Engines ask again until they have room: within it the first one counts. */
+#define REPEATED_NS (60 * KVI_NS_PER_S)
 
 static_assert(KVI_WAIT_KINDS < KVI_CONTINUUM_TOOLS, "a kind of wait stands for a tool");
 
@@ -191,11 +196,20 @@ static void pin(struct pinned *pinned, const struct kvi_branch *branch, uint64_t
   }
 }
 
+/* If it waited: how long it was away. */
+static void returned(struct pinned *pinned, const struct kvi_branch *own, uint64_t at_ns)
+{
+  if (pinned->continuum && own->answered && at_ns > own->begins_ns)
+    kvi_continuum_returned(pinned->continuum, own->wait.class,
+                           (double)(at_ns - own->begins_ns) / (double)KVI_NS_PER_S);
+}
+
 static void answer(struct pinned *pinned, uint32_t branch, const struct kvi_policy_wait *wait,
                    uint64_t now_ns)
 {
   struct kvi_branch *own = kvi_branch(pinned->programs, branch);
 
+  returned(pinned, own, own->used_ns);
   own->answered = true;
   own->begins_ns = now_ns;
   own->wait.class = tool_of(pinned, wait);
@@ -217,22 +231,41 @@ static uint32_t pinned_remove(struct kvi_policy *policy, uint32_t chunk)
   return kvi_forest_remove(policy, chunk);
 }
 
-/* A program that is back: how long it was away. */
+/* Perhaps one who waits on that chain is back. */
+static void nameless_arrive(struct pinned *pinned, const struct kvi_policy_use *told, uint64_t now_ns)
+{
+  struct kvi_policy_use use = *told;
+  struct kvi_branch *own;
+  uint32_t branch;
+
+  if (use.last == KVI_POLICY_NONE)
+    return;
+  use.n_chunks =
+      kvi_forest_depth(&pinned->heap.forest, use.last, use.n_chunks < DEPTH_MOST ? use.n_chunks : DEPTH_MOST);
+  branch = kvi_continued(&pinned->heap.forest, pinned->programs, &use);
+  if (branch == KVI_BRANCH_NONE)
+    return;
+  own = kvi_branch(pinned->programs, branch);
+  if (own->used_ns <= own->begins_ns || now_ns >= own->used_ns + REPEATED_NS)
+    own->used_ns = now_ns;
+}
+
+/* Whoever gives a name is back. */
 static void pinned_arrive(struct kvi_policy *policy, const struct kvi_policy_use *use, uint64_t now_ns)
 {
   struct pinned *pinned = pinned_of(policy);
   struct kvi_branch *own;
   uint32_t branch;
 
-  if (use->program == 0)
+  if (use->program == 0) {
+    nameless_arrive(pinned, use, now_ns);
     return;
+  }
   branch = program_find(pinned, use->program, use->space);
   if (branch == KVI_BRANCH_NONE)
     branch = program_new(pinned, use->program, use->space);
   own = kvi_branch(pinned->programs, branch);
-  if (pinned->continuum && own->answered && now_ns > own->begins_ns)
-    kvi_continuum_returned(pinned->continuum, own->wait.class,
-                           (double)(now_ns - own->begins_ns) / (double)KVI_NS_PER_S);
+  returned(pinned, own, now_ns);
   own->answered = false;
   program_set(pinned, branch, use);
   kvi_branches_use(pinned->programs, branch);
@@ -279,6 +312,7 @@ static bool pinned_wait(struct kvi_policy *policy, const struct kvi_policy_wait 
     branch = program_new(pinned, wait->program, wait->space);
   kvi_branches_move(pinned->programs, branch, wait->last);
   kvi_branch(pinned->programs, branch)->n_chunks = wait->n_chunks;
+  kvi_branch(pinned->programs, branch)->n_whole = wait->n_chunks;
   answer(pinned, branch, wait, now_ns);
   return true;
 }

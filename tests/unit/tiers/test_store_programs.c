@@ -9,6 +9,7 @@
 #include "memory_medium.h"
 #include "store_waiting.h"
 #include "tiers/hint.h"
+#include "tiers/policy/continuum.h"
 #include "tiers/policy/prefill.h"
 
 #define SECOND KVI_NS_PER_S
@@ -395,6 +396,32 @@ static void pinned_for_two_seconds(void **state)
   }
 }
 
+/* Clients that look up, put, and say at the answer what they wait for: no more is needed to learn how long a tool takes. Who waits for the quick one is pinned while it runs, so of two prompts the one that was used later goes. */
+static void continuum_learns_from_answers(void **state)
+{
+  static const struct kvi_program_hint waits[] = {{.wait_kind = KVI_WAIT_TOOL, .tool = "grep"},
+                                                  {.wait_kind = KVI_WAIT_TOOL, .tool = "pytest"}};
+
+  (void)state;
+  for (uint32_t tool = 0; tool < 2; tool++) {
+    struct world *world = world_new("continuum", NULL);
+
+    for (uint32_t i = 0; i < 2 * KVI_CONTINUUM_COLD + 10; i++) {
+      prompt(world, 1, 1 + i / 100);
+      assert_int_equal(hint(world, "one", 1, 1 + i / 100, &waits[i % 2]), KVI_HINT_ACCEPTED);
+      world->now += i % 2 ? 100 * SECOND : SECOND / 1000;
+    }
+    prompt(world, 3, 15);
+    assert_int_equal(hint(world, "three", 3, 15, &waits[tool]), KVI_HINT_ACCEPTED);
+    world->now += SECOND / 10000;
+    prompt(world, 4, 20);
+    prompt(world, 5, 15);
+    assert_int_equal(there(world, 3) == 15, tool == 0);
+    assert_int_equal(there(world, 4) == 20, tool == 1);
+    world_end(world);
+  }
+}
+
 static void get_first(struct world *world, uint32_t chain)
 {
   struct kvi_source source;
@@ -543,6 +570,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(a_loud_one_beside, setup, teardown),
       cmocka_unit_test(with_each_policy),
       cmocka_unit_test(pinned_for_two_seconds),
+      cmocka_unit_test(continuum_learns_from_answers),
       cmocka_unit_test(a_request_counts_once),
       cmocka_unit_test_setup_teardown(costs_are_measured, setup, teardown),
       cmocka_unit_test_setup_teardown(costs_are_of_all_ranks, setup, teardown),
