@@ -25,9 +25,10 @@ struct walk {
   uint32_t tokens[KVI_LOOKUP_SPACES_MAX]; /* of a chunk, with samples */
   uint64_t prefix_bytes;                  /* in memory */
   uint64_t below_bytes;                   /* on the medium */
+  uint64_t loads_memory, loads_below;     /* the same, of all keys, with loads */
   struct speed {
     double latency_us, bytes_per_us;
-  } dram, below; /* below: known with a verdict, or once something lies there */
+  } dram, below; /* below: known with a verdict or loads, or once something lies there */
 };
 
 static kvs_status arguments_check(const struct kvi_store_lookup *lookup)
@@ -46,6 +47,8 @@ static void result_clear(const struct kvi_store_lookup *lookup, struct kvi_store
     memset(result->present, 0, (lookup->n_keys + 7) / 8);
   if (result->tiers)
     memset(result->tiers, KVI_TIER_ABSENT, lookup->n_keys);
+  for (uint32_t i = 0; result->loads && i < lookup->n_keys; i++)
+    result->loads[i] = (struct kvi_key_load){.n_missing = lookup->n_spaces};
   result->prefix = 0;
   result->lease = 0;
   result->lease_ms = 0;
@@ -223,6 +226,29 @@ static void samples_begin(struct walk *walk, struct kvi_sampler_batch *batch)
   walk->samples = batch;
 }
 
+/* Of the key, the i'th of its step, whether all spaces have it or not: a shared tier may have the rest, and what comes behind is of use then. */
+static void load_tell_locked(struct walk *walk, struct kvi_key_load *load,
+                             const uint32_t (*found)[KVI_BATCH_LOCKED], uint32_t i)
+{
+  const struct kvi_store *store = walk->store;
+  uint64_t memory = walk->loads_memory, below = walk->loads_below;
+
+  for (uint32_t s = 0; s < walk->lookup->n_spaces; s++) {
+    /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): each space was searched */
+    uint32_t number = found[s][i];
+
+    if (number == KVI_NONE)
+      continue;
+    load->n_missing--;
+    if (store->entries[number].state == KVI_ENTRY_RESIDENT)
+      walk->loads_memory += store->entries[number].length;
+    else
+      walk->loads_below += store->entries[number].length;
+  }
+  load->us = (float)(loading_us(&walk->dram, memory, walk->loads_memory - memory) +
+                     loading_us(&walk->below, below, walk->loads_below - below));
+}
+
 /* What the spaces have in common, and its use: `mask` has a bit for each key of the step. */
 static void step_answer_locked(struct walk *walk, uint32_t first, uint32_t n, uint64_t mask,
                                const struct kvi_key_tag *tags, const uint32_t (*found)[KVI_BATCH_LOCKED])
@@ -235,6 +261,8 @@ static void step_answer_locked(struct walk *walk, uint32_t first, uint32_t n, ui
     bool present = (mask >> i) & 1;
 
     walk->broken |= !present;
+    if (result->loads)
+      load_tell_locked(walk, &result->loads[first + i], found, i);
     if (walk->samples)
       key_sample(walk, &tags[i], present && (!walk->broken || walk->lookup->unchained), found, i);
     if (!present)
@@ -396,10 +424,10 @@ kvs_status kvi_store_lookup(struct kvi_store *store, const struct kvi_store_look
   status = spaces_find(&walk);
   if (status == KVS_OK) {
     uint32_t step_keys = KVI_BATCH_LOCKED / lookup->n_spaces, i;
-    bool all = result->present || result->tiers ||
+    bool all = result->present || result->tiers || result->loads ||
                lookup->unchained; /* else nobody asks what comes after the prefix */
 
-    if (store->below && kvi_compute_is_known(&result->verdict.compute))
+    if (store->below && (result->loads || kvi_compute_is_known(&result->verdict.compute)))
       below_measure(&walk);
     lease_begin(&walk);
     samples_begin(&walk, &batch);

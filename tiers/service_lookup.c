@@ -63,12 +63,14 @@ static void verdict_answer(const struct kvi_verdict *verdict, Kvasir__V1__Lookup
   answer->worth = answer->compute_us > 0 ? verdict->worth : 0;
 }
 
-/* The store's answer. */
+/* The store's answer. loads: NULL, or room for each key's. */
 static void store_answer(struct kvi_store_service *service, const struct kvi_peer *peer,
                          const Kvasir__V1__LookupRequest *ask, const uint8_t *const *spaces, uint32_t n_keys,
-                         Kvasir__V1__LookupReply *answer, struct kvi_verdict *verdict_p)
+                         Kvasir__V1__LookupReply *answer, struct kvi_verdict *verdict_p,
+                         struct kvi_key_load *loads)
 {
-  struct kvi_store_lookup_result result = {.present = answer->present.data, .tiers = answer->tiers.data};
+  struct kvi_store_lookup_result result = {
+      .present = answer->present.data, .tiers = answer->tiers.data, .loads = loads};
   struct kvi_store_lookup query = {.tenant = peer->tenant,
                                    .owner = peer->id,
                                    .spaces = spaces,
@@ -107,8 +109,32 @@ struct shared_part {
   struct kvi_call_wait *wait;
   Kvasir__V1__LookupReply *answer;
   struct kvi_verdict verdict;
-  uint32_t first, n_keys; /* of what was asked for, a multiple of 8; all keys */
+  bool unchained;
+  uint32_t first, n_keys;      /* of what was asked for, a multiple of 8; all keys */
+  struct kvi_key_load loads[]; /* of what the store has */
 };
+
+/* NULL: there is no such tier, nobody to wait for it, or no memory. */
+static struct shared_part *part_make(const struct kvi_store_service *service, struct kvi_call_wait *wait,
+                                     uint32_t n_keys)
+{
+  struct shared_part *part;
+
+  if (!service->config.shared || !wait)
+    return NULL;
+  part = malloc(sizeof(*part) + n_keys * sizeof(part->loads[0]));
+  if (!part)
+    return NULL;
+  part->wait = wait;
+  part->n_keys = n_keys;
+  return part;
+}
+
+/* What this node has of the key, and a fetch for each space in which it has not. */
+static double key_us(const struct kvi_key_load *load, uint64_t chunk_us)
+{
+  return (double)load->us + (double)load->n_missing * (double)(chunk_us ? chunk_us : CHUNK_US_UNKNOWN);
+}
 
 static bool bit(const uint8_t *bits, uint32_t i)
 {
@@ -119,6 +145,7 @@ static void shared_answer(void *ctx, const uint8_t *present, uint64_t chunk_us)
 {
   struct shared_part *part = ctx;
   Kvasir__V1__LookupReply *answer = part->answer;
+  double fetch_us = 0;
 
   for (uint32_t i = part->first; i < part->n_keys; i++) {
     bool is_new = !bit(answer->present.data, i) && bit(present, i - part->first);
@@ -130,23 +157,23 @@ static void shared_answer(void *ctx, const uint8_t *present, uint64_t chunk_us)
     if (is_new && answer->tiers.data)
       answer->tiers.data[i] = KVI_TIER_REDIS;
     if (i == answer->prefix && bit(answer->present.data, i)) {
-      uint64_t load_us = !is_new ? 0 : chunk_us ? chunk_us : CHUNK_US_UNKNOWN;
+      double load_us = key_us(&part->loads[i], chunk_us);
 
       answer->prefix++;
-      answer->fetch_us += load_us;
-      kvi_verdict_next(&part->verdict, (double)load_us);
+      fetch_us += part->unchained && !is_new ? 0 : load_us; /* of single keys the store has counted its own */
+      kvi_verdict_next(&part->verdict, load_us);
     }
   }
+  answer->fetch_us += (uint64_t)fetch_us;
   verdict_answer(&part->verdict, answer);
   part->wait->done(part->wait, KVS_OK, &answer->base);
   free(part);
 }
 
-/* KVS_PENDING: the answer is complete later. Anything else: the store's is all there is. */
+/* KVS_PENDING: the answer is complete later, and `part` no longer the caller's. Anything else: the store's is all there is. */
 static kvs_status ask_shared(struct kvi_store_service *service, const struct kvi_peer *peer,
                              const Kvasir__V1__LookupRequest *ask, const uint8_t *const *spaces,
-                             uint32_t n_keys, const struct kvi_verdict *verdict, struct kvi_call_wait *wait,
-                             Kvasir__V1__LookupReply *answer)
+                             uint32_t n_keys, Kvasir__V1__LookupReply *answer, struct shared_part *part)
 {
   struct kvi_shared_lookup lookup = {.tenant = peer->tenant,
                                      .spaces = spaces,
@@ -155,29 +182,23 @@ static kvs_status ask_shared(struct kvi_store_service *service, const struct kvi
                                      .unchained = ask->keys->unchained,
                                      .loss_max = ask->loss_max,
                                      .done = shared_answer};
-  struct shared_part *part;
   uint32_t first = 0;
 
-  if (!service->config.shared || !wait || (answer->status != KVS_OK && answer->status != KVS_MISS))
+  if (!part || (answer->status != KVS_OK && answer->status != KVS_MISS))
     return KVS_OK;
   while (first < n_keys && bit(answer->present.data, first))
     first++;
   if (first == n_keys)
     return KVS_OK;
   first &= ~7u; /* so that the store's bits are those to skip */
-  part = malloc(sizeof(*part));
-  if (!part)
-    return KVS_OK;
-  *part = (struct shared_part){
-      .wait = wait, .answer = answer, .verdict = *verdict, .first = first, .n_keys = n_keys};
+  part->answer = answer;
+  part->unchained = ask->keys->unchained;
+  part->first = first;
   lookup.keys = ask->keys->keys.data + (size_t)first * ask->keys->key_length;
   lookup.n_keys = n_keys - first;
   lookup.skip = answer->present.data + first / 8;
   lookup.ctx = part;
-  if (kvi_shared_ask(service->config.shared, &lookup) == KVS_OK)
-    return KVS_PENDING;
-  free(part);
-  return KVS_OK;
+  return kvi_shared_ask(service->config.shared, &lookup) == KVS_OK ? KVS_PENDING : KVS_OK;
 }
 
 kvs_status kvi_service_lookup(struct kvi_store_service *service, const struct kvi_peer *peer,
@@ -187,6 +208,7 @@ kvs_status kvi_service_lookup(struct kvi_store_service *service, const struct kv
   const Kvasir__V1__LookupRequest *ask = (const Kvasir__V1__LookupRequest *)request;
   Kvasir__V1__LookupReply *answer = malloc(sizeof(*answer));
   const uint8_t *spaces[KVI_LOOKUP_SPACES_MAX];
+  struct shared_part *part;
   struct kvi_verdict verdict;
   uint32_t n_keys = 0;
 
@@ -202,9 +224,12 @@ kvs_status kvi_service_lookup(struct kvi_store_service *service, const struct kv
     }
     for (size_t i = 0; i < ask->n_spaces; i++)
       spaces[i] = ask->spaces[i].data;
-    store_answer(service, peer, ask, spaces, n_keys, answer, &verdict);
-    if (ask_shared(service, peer, ask, spaces, n_keys, &verdict, wait, answer) == KVS_PENDING)
+    part = part_make(service, wait, n_keys);
+    store_answer(service, peer, ask, spaces, n_keys, answer, part ? &part->verdict : &verdict,
+                 part ? part->loads : NULL);
+    if (ask_shared(service, peer, ask, spaces, n_keys, answer, part) == KVS_PENDING)
       return KVS_PENDING; /* the answer may be gone by now */
+    free(part);
   }
   *reply_p = &answer->base;
   return KVS_OK;

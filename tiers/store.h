@@ -138,12 +138,18 @@ struct kvi_store_lookup {
   bool peek;                   /* only looks: no use of what it finds, not counted, no lease */
   uint32_t lease_ms;           /* 0: none */
 };
+/* Of one key: how long loading what the store has of it takes, predicted, in all spaces that have it here; how many have not. */
+struct kvi_key_load {
+  float us; /* a tier's latency with the first key that has something there */
+  uint32_t n_missing;
+};
 struct kvi_store_lookup_result {
-  uint32_t prefix;   /* leading keys that every space has */
-  uint8_t *present;  /* in: NULL or (n_keys + 7) / 8 bytes; set */
-  uint8_t *tiers;    /* in: NULL or n_keys bytes; set */
-  uint64_t lease;    /* 0: none */
-  uint32_t lease_ms; /* granted */
+  uint32_t prefix;            /* leading keys that every space has */
+  uint8_t *present;           /* in: NULL or (n_keys + 7) / 8 bytes; set */
+  uint8_t *tiers;             /* in: NULL or n_keys bytes; set */
+  struct kvi_key_load *loads; /* in: NULL or n_keys of them; set: also of those behind the prefix */
+  uint64_t lease;             /* 0: none */
+  uint32_t lease_ms;          /* granted */
   kvs_status
       lease_status; /* why none: KVS_MISS (nothing to lease, or none asked), KVS_ERR_BUSY (bound), KVS_ERR_NOMEM */
   uint64_t fetch_us; /* predicted, of the prefix in all spaces */
