@@ -316,8 +316,9 @@ static const kvi_config_row rows[] = {
          "that "
          "spare what was used. `fixed-ttl`, `continuum`: as `lru`, but programs that a client names are "
          "pinned "
-         "softly after each answer, for 2 s, or as Continuum's formula has it. What each is for: "
-         "docs/policy.md."},
+         "softly after each answer, for 2 s, or as Continuum's formula has it. With an SSD tier all but "
+         "`index` decide what is lost only: what leaves memory for the SSD is what was used longest ago. "
+         "What each is for: docs/policy.md."},
     {.name = "store.state_file",
      AT(STRING, store_state_file),
      .min = 0,
