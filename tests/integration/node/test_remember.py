@@ -107,7 +107,8 @@ class Remember(test_programs.Programs):
         self.written()
         self.restart()
         for number in range(100):
-            self.step(f"filler {number}", "grep")
+            self.request(f"filler {number}")
+            self.hint(f"filler {number}", CHUNKS, wait_kind=TOOL, tool="grep")  # deferred if too much of it has gone itself already
             pins = self.pins()
             if pins["lost"]["chunks"] == 0:  # victims are the cheapest of a few: slow may have lost some as well
                 break
