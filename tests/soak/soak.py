@@ -35,6 +35,7 @@ from world import LOG_FILE, REDIS, SSD, WRITE_QUEUE, World, pause  # noqa: E402
 
 CLIENTS = 6
 SENTINEL_CHAINS = 3
+SENTINEL_LEASE_MS = 60000
 GROWTH = 24 << 20  # of node B from its first quarter to the end, whatever the length
 MORE_FILES, MORE_THREADS = 16, 4
 PROMISES = {
@@ -93,10 +94,11 @@ class Soak:
         wait(self.chaos.uniform(0.5, 2))
         what = self.chaos.choice(["kill", "kill", "restart", "nothing"]) if self.rounds > 1 else "kill"
         if what != "nothing":
-            chains = self.put_sentinels(world.nodes[0])
+            chains, leasing = self.put_sentinels(world.nodes[0])
             wait(self.chaos.uniform(0, 0.5))
             hard = what == "kill"
             world.restart(world.nodes[0], hard)
+            leasing.close()
             self.kills += hard
             self.restarts += not hard
             self.look_for(world.nodes[0], chains)
@@ -106,7 +108,7 @@ class Soak:
     # ---- what must survive ----
 
     def put_sentinels(self, node):
-        """Chains that are on SSD when this returns."""
+        """Chains that are on SSD when this returns, and the connection that leases them: nothing else keeps a policy from letting them go for others."""
         if not node.let_in(False):
             self.hung(node)
         chains = []
@@ -136,10 +138,16 @@ class Soak:
                     failures = {name: n for name, n in grown.items() if "failures" in name or "puts" in name}
                     self.verdict.fail("durable", f"not all chunks were written to an idle SSD tier: {failures}")
                 chains = []
-            connection.close()
+            for chain in list(chains):
+                space = connection.spaces[chain.space]
+                request = pb.LookupRequest(spaces=[space], keys=chain.keys(), lease_ms=SENTINEL_LEASE_MS)
+                reply = connection.call("Lookup", request, pb.LookupReply)
+                if not reply.lease or reply.prefix < CHAIN:
+                    self.verdict.count("sentinels without a lease")
+                    chains.remove(chain)
         finally:
             node.let_in(True)
-        return chains
+        return chains, connection
 
     def look_for(self, node, chains):
         connection = Connection(node, self.world.spaces)
@@ -210,7 +218,7 @@ class Soak:
             left = sorted(os.listdir(node.process.folder))
             if left != ["log", "node.yaml", "notify", "ssd"]:
                 self.verdict.fail("leftovers", f"node {node.name}: {left}")
-            if node.files() != ["kvasir.lock"] + [f"log-{number:05}.kvl" for number in range(SSD // LOG_FILE)] + ["waiters.kvw"]:
+            if node.files() != ["kvasir.lock"] + [f"log-{number:05}.kvl" for number in range(SSD // LOG_FILE)] + ["waiters.kvw", "waiters.kvw.lock"]:
                 self.verdict.fail("leftovers", f"node {node.name}: {node.files()}")
         steady.start()  # and it comes again
         steady.end(signal.SIGTERM)
