@@ -97,11 +97,18 @@ class Soak:
             chains, leasing = self.put_sentinels(world.nodes[0])
             wait(self.chaos.uniform(0, 0.5))
             hard = what == "kill"
-            world.restart(world.nodes[0], hard)
+            # A drain ends leases, and lets puts go on that make room: either clients are at it, or what is there is known.
+            if not hard and self.chaos.random() < 0.5:
+                chains = []
+            elif not hard and not world.nodes[0].let_in(False):
+                self.hung(world.nodes[0])
+            if not world.restart(world.nodes[0], hard):
+                self.hung(world.nodes[0])
             leasing.close()
             self.kills += hard
             self.restarts += not hard
             self.look_for(world.nodes[0], chains)
+            world.nodes[0].let_in(True)
         said.append(f"A: {what}")
         return said
 

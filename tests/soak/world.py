@@ -192,7 +192,7 @@ class World:
         return what
 
     def restart(self, node, hard):
-        """With its clients at it. True: it ended and came again as it should."""
+        """With its clients at it, who are kept out when it comes again: node.let_in(True) is the caller's."""
         code = node.end(signal.SIGKILL if hard else signal.SIGTERM)
         # the drain may be cut short by a client that is in the middle of something: 3
         if code not in ((-signal.SIGKILL,) if hard else (0, 3)):
@@ -201,7 +201,9 @@ class World:
             self.verdict.fail("leftovers", f"node {node.name} ended and left its socket")
         node.process.settings["ssd.durability"] = self.chaos.choice(["none", "seal", "put"])
         node.process.write_rules()
+        all_out = node.let_in(False)
         node.start()
+        return all_out
 
 
 def pause(ended, seconds):
