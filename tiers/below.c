@@ -494,7 +494,8 @@ kvs_status kvi_below_create(struct kvi_store *store, struct kvi_medium *medium)
     return status;
   status = medium->ops->recover(medium, &owner, found_take);
   pthread_mutex_lock(&store->lock);
-  if (store->policy_ops->memory_told) /* look-ups tell better */
+  if (store->policy_ops
+          ->memory_told) /* from now on it notes who uses what; how much memory holds it is told when something has to leave it */
     store->policy_ops->memory_told(store->policy, store->config.max_chunks,
                                    1 / (double)KVI_BELOW_BYTES_PER_S);
   orphans_link_locked(store);

@@ -103,6 +103,20 @@ static uint32_t oldest_locked(struct kvi_store *store)
 
 /* ---- by the policy ---- */
 
+/* How many chunks memory holds as they are now, and what it spares. Asked for here, since it takes the tier's lock, and nobody needs it while there is room. */
+static void memory_tell_locked(const struct kvi_store *store)
+{
+  struct kvi_tier_usage usage;
+
+  store->dram->ops->usage(store->dram, &usage);
+  if (usage.used_bytes > 0)
+    store->policy_ops->memory_told(
+        store->policy,
+        (uint64_t)((double)usage.objects * (double)store->dram_attr.capacity_bytes /
+                   (double)usage.used_bytes),
+        1 / (double)store->below->read_bytes_per_s);
+}
+
 /* The one in front has its turn; the policy may have passed it over. */
 static uint32_t by_policy_locked(struct kvi_store *store, double *price_p)
 {
@@ -110,6 +124,7 @@ static uint32_t by_policy_locked(struct kvi_store *store, double *price_p)
 
   if (one == KVI_NONE)
     return KVI_NONE;
+  memory_tell_locked(store);
   number = store->policy_ops->demotion(store->policy, one, price_p, kvi_policy_now(store));
   if (number != one || !may_leave(store, one)) {
     queue_remove_locked(store, one);

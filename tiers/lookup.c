@@ -366,25 +366,6 @@ static void count(struct walk *walk)
   pthread_mutex_unlock(&store->lock);
 }
 
-/* To the policy: how much memory there is above the medium, and what it spares. */
-static void memory_tell_locked(const struct walk *walk)
-{
-  struct kvi_store *store = walk->store;
-  struct kvi_tier_usage usage;
-
-  if (!store->below || !store->policy_ops->memory_told)
-    return;
-  if (walk->below.bytes_per_us > 0)
-    store->below->read_bytes_per_s = (uint64_t)(walk->below.bytes_per_us * 1e6) + 1;
-  store->dram->ops->usage(store->dram, &usage);
-  if (usage.used_bytes == 0)
-    return;
-  store->policy_ops->memory_told(
-      store->policy,
-      (uint64_t)((double)usage.objects * (double)store->dram_attr.capacity_bytes / (double)usage.used_bytes),
-      1 / (double)store->below->read_bytes_per_s);
-}
-
 /* Told to the policy: the last chunk that was found, of the prefix, or of single keys of a chain that were asked for; if it is still there. */
 static void arrive(struct walk *walk)
 {
@@ -396,7 +377,8 @@ static void arrive(struct walk *walk)
     return;
   kvi_key_tag(walk->store, lookup->keys + (size_t)(n - 1) * lookup->key_length, lookup->key_length, &tag);
   pthread_mutex_lock(&walk->store->lock);
-  memory_tell_locked(walk);
+  if (walk->below.bytes_per_us > 0)
+    walk->store->below->read_bytes_per_s = (uint64_t)(walk->below.bytes_per_us * 1e6) + 1;
   for (uint32_t s = 0; s < lookup->n_spaces; s++) {
     uint32_t space = walk->spaces[s],
              number = kvi_index_find_locked(walk->store, kvi_key_hash(space, &tag), space, &tag);

@@ -70,25 +70,6 @@ uint64_t kvi_state_gap_ns(const struct kvi_state_clock *saved, const struct kvi_
   return ms < KVI_STATE_GAP_MOST_NS / KVI_NS_PER_MS ? ms * KVI_NS_PER_MS : KVI_STATE_GAP_MOST_NS;
 }
 
-/* ---- numbers ---- */
-
-static void float_store(uint8_t *bytes, float value)
-{
-  uint32_t word;
-
-  memcpy(&word, &value, sizeof(word));
-  kvi_store_le32(bytes, word);
-}
-
-static float float_load(const uint8_t *bytes)
-{
-  uint32_t word = kvi_load_le32(bytes);
-  float value;
-
-  memcpy(&value, &word, sizeof(value));
-  return value;
-}
-
 /* ---- records ---- */
 
 static void space_store(uint8_t *bytes, const struct kvi_state_space *space)
@@ -122,12 +103,12 @@ static void waiter_store(uint8_t *bytes, const struct kvi_state_waiter *waiter)
   kvi_store_le32(bytes + 44, kept->n_chunks);
   kvi_store_le32(bytes + 48, kept->n_whole);
   kvi_store_le32(bytes + 52, kept->source);
-  float_store(bytes + 56, kept->announced_s);
-  float_store(bytes + 60, kept->ttl_s);
-  float_store(bytes + 64, kept->weight);
-  float_store(bytes + 68, kept->chunk_tokens);
-  float_store(bytes + 72, kept->chunk_bytes);
-  float_store(bytes + 76, kept->cost);
+  kvi_store_le_float(bytes + 56, kept->announced_s);
+  kvi_store_le_float(bytes + 60, kept->ttl_s);
+  kvi_store_le_float(bytes + 64, kept->weight);
+  kvi_store_le_float(bytes + 68, kept->chunk_tokens);
+  kvi_store_le_float(bytes + 72, kept->chunk_bytes);
+  kvi_store_le_float(bytes + 76, kept->cost);
   bytes[80] = (uint8_t)kept->kind;
   bytes[81] = kept->answered;
   for (uint32_t i = 0; i < KVI_POLICY_KEPT_CHUNKS; i++) {
@@ -160,12 +141,12 @@ static bool waiter_load(const uint8_t *bytes, uint32_t n_spaces, struct kvi_stat
                                    .n_chunks = kvi_load_le32(bytes + 44),
                                    .n_whole = kvi_load_le32(bytes + 48),
                                    .source = kvi_load_le32(bytes + 52),
-                                   .announced_s = float_load(bytes + 56),
-                                   .ttl_s = float_load(bytes + 60),
-                                   .weight = float_load(bytes + 64),
-                                   .chunk_tokens = float_load(bytes + 68),
-                                   .chunk_bytes = float_load(bytes + 72),
-                                   .cost = float_load(bytes + 76),
+                                   .announced_s = kvi_load_le_float(bytes + 56),
+                                   .ttl_s = kvi_load_le_float(bytes + 60),
+                                   .weight = kvi_load_le_float(bytes + 64),
+                                   .chunk_tokens = kvi_load_le_float(bytes + 68),
+                                   .chunk_bytes = kvi_load_le_float(bytes + 72),
+                                   .cost = kvi_load_le_float(bytes + 76),
                                    .kind = (enum kvi_wait_kind)bytes[80],
                                    .answered = bytes[81] == 1};
   for (uint32_t i = 0; i < KVI_POLICY_KEPT_CHUNKS; i++) {

@@ -17,6 +17,7 @@
 #include "proto/limits.h"
 #include "tiers/budget.h"
 #include "tiers/coder.h"
+#include "tiers/cut.h"
 #include "tiers/gone.h"
 #include "tiers/marks.h"
 #include "tiers/policy/policy.h"
@@ -492,27 +493,6 @@ bool kvi_store_demote_one_locked(struct kvi_store *store, bool *hidden_p);
 /* Drops the least recently used leaf of any group, so that its entry is free. False: none may go. */
 bool kvi_store_drop_one_locked(struct kvi_store *store);
 void kvi_store_evict_one_locked(struct kvi_store *store, uint32_t number, enum kvi_evict_rule rule);
-
-/* ---- cut.c: without kvi_cut_create they do nothing ---- */
-
-kvs_status kvi_cut_create(struct kvi_store *store);
-void kvi_cut_destroy(struct kvi_store *store);
-/* Bytes that it takes. */
-uint64_t kvi_cut_memory(const struct kvi_store *store);
-/*
- * The entry, RESIDENT, has bytes of this quality, which may lose a plane when room is needed: it is queued, unless it is already, has a copy below, or is to have one.
- */
-void kvi_cut_offer_locked(struct kvi_store *store, uint32_t number, uint16_t quality);
-/* The same, once it has no copy below any more, or is not to have one; its table says the quality. */
-void kvi_cut_offer_again_locked(struct kvi_store *store, uint32_t number);
-/* What it has in memory goes, or has a copy below, or is to have one. RESIDENT. */
-void kvi_cut_remove_locked(struct kvi_store *store, uint32_t number);
-uint32_t kvi_cut_length_locked(const struct kvi_store *store);
-/*
- * Takes planes off the first chunk that has one to spare and is not held or read. Returns the room that this gave; 0: none of those that were looked at, at most *looks, which is counted down;
- * *passed_p, as of kvi_room_search, is counted up, to twice as many as there are.
- */
-uint64_t kvi_cut_make_room_locked(struct kvi_store *store, uint32_t *looks, uint64_t *passed_p);
 
 /* ---- below.c ---- */
 

@@ -145,43 +145,16 @@ bool kvi_index_restore(struct kvi_policy *policy, const struct kvi_policy_kept *
 
 /* ---- what was learned ---- */
 
-static void double_store(uint8_t *bytes, double value)
-{
-  uint64_t word;
-
-  memcpy(&word, &value, sizeof(word));
-  kvi_store_le64(bytes, word);
-}
-
-static double double_load(const uint8_t *bytes)
-{
-  uint64_t word = kvi_load_le64(bytes);
-  double value;
-
-  memcpy(&value, &word, sizeof(value));
-  return value;
-}
-
 static void counts_store(uint8_t *bytes, const double counts[KVI_WAIT_BUCKETS])
 {
-  for (uint32_t i = 0; i < KVI_WAIT_BUCKETS; i++) {
-    float count = (float)counts[i];
-    uint32_t word;
-
-    memcpy(&word, &count, sizeof(word));
-    kvi_store_le32(bytes + (size_t)4 * i, word);
-  }
+  for (uint32_t i = 0; i < KVI_WAIT_BUCKETS; i++)
+    kvi_store_le_float(bytes + (size_t)4 * i, (float)counts[i]);
 }
 
 static void counts_load(const uint8_t *bytes, double counts[KVI_WAIT_BUCKETS])
 {
-  for (uint32_t i = 0; i < KVI_WAIT_BUCKETS; i++) {
-    uint32_t word = kvi_load_le32(bytes + (size_t)4 * i);
-    float count;
-
-    memcpy(&count, &word, sizeof(count));
-    counts[i] = (double)count;
-  }
+  for (uint32_t i = 0; i < KVI_WAIT_BUCKETS; i++)
+    counts[i] = (double)kvi_load_le_float(bytes + (size_t)4 * i);
 }
 
 static uint32_t guard_store(const struct kvi_index *index, uint8_t *bytes)
@@ -190,15 +163,16 @@ static uint32_t guard_store(const struct kvi_index *index, uint8_t *bytes)
   bytes[0] = PART_GUARD;
   bytes[1] = (uint8_t)index->live;
   kvi_store_le32(bytes + 4, index->shadow.judged < UINT32_MAX ? (uint32_t)index->shadow.judged : UINT32_MAX);
-  double_store(bytes + 8, index->shadow.lost);
-  double_store(bytes + 16, index->shadow.lost_squares);
-  double_store(bytes + 24, index->first_value);
+  kvi_store_le_double(bytes + 8, index->shadow.lost);
+  kvi_store_le_double(bytes + 16, index->shadow.lost_squares);
+  kvi_store_le_double(bytes + 24, index->first_value);
   return GUARD_BYTES;
 }
 
 static bool guard_load(struct kvi_index *index, const uint8_t *bytes)
 {
-  double lost = double_load(bytes + 8), squares = double_load(bytes + 16), value = double_load(bytes + 24);
+  double lost = kvi_load_le_double(bytes + 8), squares = kvi_load_le_double(bytes + 16),
+         value = kvi_load_le_double(bytes + 24);
 
   if (bytes[1] > KVI_SHADOW_BY_PRICE || !(fabs(lost) <= VALUE_MOST) ||
       !(squares >= 0 && squares <= VALUE_MOST) || !(value >= 0 && value <= VALUE_MOST))
@@ -219,7 +193,7 @@ static uint32_t group_store(const struct kvi_class_learned *learned, uint8_t *by
   kvi_store_le16(bytes + 2, KVI_WAIT_BUCKETS);
   kvi_store_le32(bytes + 4, learned->number);
   kvi_store_le64(bytes + 8, learned->tool);
-  double_store(bytes + 16, learned->skill);
+  kvi_store_le_double(bytes + 16, learned->skill);
   counts_store(bytes + GROUP_HEAD, learned->ended.back);
   counts_store(bytes + GROUP_HEAD + 4 * KVI_WAIT_BUCKETS, learned->ended.away);
   return GROUP_BYTES;
@@ -230,7 +204,7 @@ static bool group_load(struct kvi_index *index, const uint8_t *bytes)
   struct kvi_class_learned learned = {.group = (enum kvi_class_group)bytes[1],
                                       .number = kvi_load_le32(bytes + 4),
                                       .tool = kvi_load_le64(bytes + 8),
-                                      .skill = double_load(bytes + 16)};
+                                      .skill = kvi_load_le_double(bytes + 16)};
 
   if (bytes[1] > KVI_CLASS_SOURCE || kvi_load_le16(bytes + 2) != KVI_WAIT_BUCKETS)
     return false;

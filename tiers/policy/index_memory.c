@@ -111,11 +111,11 @@ static bool is_shared(const struct kvi_index *index, uint32_t chunk, bool is_las
 
 static void ended_add(struct kvi_index_memory *memory, uint32_t chunk)
 {
-  if (memory->n_ended == KVI_INDEX_ENDS) {
-    memory->first_ended = (memory->first_ended + 1) % KVI_INDEX_ENDS;
+  if (memory->n_ended == KVI_INDEX_ENDED_MAX) {
+    memory->first_ended = (memory->first_ended + 1) % KVI_INDEX_ENDED_MAX;
     memory->n_ended--;
   }
-  memory->ended[(memory->first_ended + memory->n_ended++) % KVI_INDEX_ENDS] = chunk;
+  memory->ended[(memory->first_ended + memory->n_ended++) % KVI_INDEX_ENDED_MAX] = chunk;
 }
 
 /* Another that ends at the same chunk; KVI_BRANCH_NONE. */
@@ -278,7 +278,7 @@ static uint32_t ended_in_both(struct kvi_index *index, uint32_t *steps)
 
     (*steps)--;
     if (*chunk == KVI_POLICY_NONE || memory->users[*chunk] != KVI_INDEX_ENDED) {
-      memory->first_ended = (memory->first_ended + 1) % KVI_INDEX_ENDS;
+      memory->first_ended = (memory->first_ended + 1) % KVI_INDEX_ENDED_MAX;
       memory->n_ended--;
     } else if (index->forest.nodes[*chunk].group == KVI_POLICY_BOTH) {
       return *chunk;

@@ -14,7 +14,7 @@
 #define KVI_INDEX_PRICED_OVER 64.0   /* victims */
 #define KVI_INDEX_TOKENS      256.0f /* of a chunk of which nobody said */
 #define KVI_INDEX_OF_PROGRAM  12u /* branches in a space; of more the one not used for longest is given up */
-#define KVI_INDEX_ENDS        64u
+#define KVI_INDEX_ENDED_MAX   64u
 #define KVI_INDEX_ENDED       UINT32_MAX /* the branch that used it last was closed */
 
 struct kvi_index_left {
@@ -43,7 +43,7 @@ struct kvi_index {
     uint32_t *users; /* by chunk: a tag (branches.h) of the branch that used it last; KVI_INDEX_ENDED */
     uint32_t *warm, n_warm, branches; /* branches of which something may be in both */
     struct kvi_least_kept kept;       /* of them */
-    uint32_t ended[KVI_INDEX_ENDS], first_ended,
+    uint32_t ended[KVI_INDEX_ENDED_MAX], first_ended,
         n_ended; /* a ring: where what has ended ends; what it forgets is found as what nobody is known to need */
     struct {
       uint32_t branch, chunk;

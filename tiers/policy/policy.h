@@ -187,7 +187,7 @@ struct kvi_policy_ops {
    * a chunk of that group that the caller comes upon, each in its turn, or KVI_POLICY_NONE: chunks of which the policy knows no branch are found by that. May be it, or KVI_POLICY_NONE if there is none at all. NULL: by last use.
    */
   uint32_t (*demotion)(struct kvi_policy *policy, uint32_t one, double *price_p, uint64_t now_ns);
-  /* There is a medium below: memory holds about so many chunks, and a byte from there takes so long; 0: not known, as long as computing it. For `demotion`. NULL: it does not mind. */
+  /* There is a medium below: memory holds about so many chunks, and a byte from there takes so long; 0: not known, as long as computing it. For `demotion`; in a policy that has that. */
   void (*memory_told)(struct kvi_policy *policy, uint64_t chunks, double byte_s);
   /* For people. Waiters have numbers below waiters(); waiter: false: none has this one. O(1). */
   uint32_t (*waiters)(const struct kvi_policy *policy);
