@@ -42,6 +42,7 @@ static kvs_status replay_seed(struct sim_report *report, const struct sim_schedu
                               .warm_up = (uint32_t)(options->warm_up * schedule->n),
                               .load_s = report->trace->chunk_tokens * options->bytes_per_token /
                                         options->link_bytes_per_s,
+                              .ahead = options->ahead,
                               .progress = draw,
                               .own = progress};
 

@@ -17,7 +17,10 @@ struct sim_memory {
   uint32_t capacity, used; /* chunks */
   uint32_t *next, *prev;   /* by chunk; prev of one that is not in memory: SIM_MEMORY_OUT */
   uint32_t first, last;
-  uint64_t loaded; /* chunks, brought from below */
+  uint64_t loaded; /* chunks, brought from below when somebody asked for them */
+  uint64_t ahead,
+      ahead_used; /* brought before that; of these, those that were asked for while they were there */
+  bool *is_ahead; /* by chunk: it was, and was not asked for yet */
 };
 
 #define SIM_MEMORY_OUT (UINT32_MAX - 1)
@@ -29,6 +32,8 @@ void sim_memory_destroy(struct sim_memory *memory); /* all 0 is fine */
 void sim_memory_use(struct sim_memory *memory, struct sim_order *order, uint32_t chunk, bool fresh);
 /* It is nowhere any more. */
 void sim_memory_drop(struct sim_memory *memory, uint32_t chunk);
+/* Brings what the order says is about to be asked for: at most so many chunks. */
+void sim_memory_ahead(struct sim_memory *memory, struct sim_order *order, uint32_t most, uint64_t now_ns);
 void sim_memory_fit(struct sim_memory *memory, struct sim_order *order, uint64_t now_ns);
 
 #endif

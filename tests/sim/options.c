@@ -25,6 +25,7 @@ enum {
   OPT_BYTES,
   OPT_MEMORY,
   OPT_LINK,
+  OPT_AHEAD,
   OPT_JSON,
   OPT_PLOT,
   OPT_VERSION,
@@ -46,6 +47,7 @@ static const struct option table[] = {{"policy", required_argument, NULL, OPT_PO
                                       {"bytes-per-token", required_argument, NULL, OPT_BYTES},
                                       {"memory", required_argument, NULL, OPT_MEMORY},
                                       {"link", required_argument, NULL, OPT_LINK},
+                                      {"ahead", no_argument, NULL, OPT_AHEAD},
                                       {"json", no_argument, NULL, OPT_JSON},
                                       {"plot", required_argument, NULL, OPT_PLOT},
                                       {"version", no_argument, NULL, OPT_VERSION},
@@ -77,6 +79,7 @@ static const char usage[] =
     "  --memory FRACTION    of the capacity, is memory; all that is cached is on a medium below, and is "
     "brought from there when it is used; 1 unless said\n"
     "  --link GB/s          from the medium; 5 unless said\n"
+    "  --ahead              with --memory: what the policy says is read back before it is asked for\n"
     "  --json               one JSON document\n"
     "  --plot FILE.svg      hit rate and prefill seconds over capacity as a picture\n"
     "  --version, --help\n"
@@ -183,6 +186,8 @@ static bool take(struct sim_options *options, int option, const char *text)
     ok = sim_args_plain(text, 1e-3, 1e6, &options->link_bytes_per_s);
     options->link_bytes_per_s *= 1e9;
     return ok;
+  case OPT_AHEAD:
+    return options->ahead = true;
   case OPT_PLOT:
     options->plot = text;
     return sim_args_picture(text);

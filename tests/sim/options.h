@@ -33,6 +33,7 @@ struct sim_options {
   double bytes_per_token;
   double memory;           /* of a capacity, is memory; the rest is below it. 1: all */
   double link_bytes_per_s; /* from below */
+  bool ahead;              /* also before it is asked for */
   bool json;
   const char *plot; /* NULL: none */
   char **paths;

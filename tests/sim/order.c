@@ -131,3 +131,11 @@ uint32_t sim_order_demotion(struct sim_order *order, uint32_t one, uint64_t now_
 
   return order->ops->demotion ? order->ops->demotion(order->policy, one, &price, now_ns) : one;
 }
+
+uint32_t sim_order_ahead(struct sim_order *order, uint32_t chunks[SIM_ORDER_AHEAD], uint32_t most, bool full,
+                         uint32_t one, uint64_t now_ns)
+{
+  const struct kvi_policy_ahead ahead = {.most = most, .full = full, .one = one};
+
+  return order->ops->promotion ? order->ops->promotion(order->policy, &ahead, chunks, now_ns) : 0;
+}

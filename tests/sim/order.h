@@ -47,6 +47,10 @@ void sim_order_memory(struct sim_order *order, uint32_t chunks, double load_s);
 void sim_order_in_memory(struct sim_order *order, uint32_t chunk, bool is);
 /* The chunk to demote next; `one` is any that is in memory, and what a policy answers that does not mind. */
 uint32_t sim_order_demotion(struct sim_order *order, uint32_t one, uint64_t now_ns);
+/* Chunks to bring to memory before they are asked for; `one` as above, full: as many have to leave it. Returns how many. */
+#define SIM_ORDER_AHEAD 16u
+uint32_t sim_order_ahead(struct sim_order *order, uint32_t chunks[SIM_ORDER_AHEAD], uint32_t most, bool full,
+                         uint32_t one, uint64_t now_ns);
 /* Evicts the next chunk. False: there is none that may go. */
 bool sim_order_evict(struct sim_order *order, uint64_t now_ns, uint32_t *chunk_p);
 

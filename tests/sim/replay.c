@@ -1,5 +1,6 @@
 #include "tests/sim/replay.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 
 #define TICK_NS        256u /* the node's policies tell times apart that differ by as much */
 #define PROGRESS_EVERY 256u
+#define AHEAD_MOST     1e6 /* chunks in a second */
 
 enum kind { NODE, HEADS, INFINITE, BELADY, COST_ORACLE };
 
@@ -95,6 +97,7 @@ struct cache {
   struct sim_heap *answers; /* events that are not answered yet, by when they are */
   uint64_t inserted, evicted;
   struct sim_memory memory; /* capacity 0: all is in memory */
+  uint64_t asked_ns;        /* what is to be brought ahead, last */
 };
 
 /* False: nothing may go. */
@@ -151,10 +154,9 @@ static const struct sim_told *told_of(const struct sim_replay *replay, uint32_t 
   return replay->told ? &replay->told[event] : &nothing;
 }
 
-/* Those who are answered until the next event. */
-static void answer(struct cache *cache, const struct sim_replay *replay, uint32_t next)
+/* Those who are answered until then, before the next event. */
+static void answer(struct cache *cache, const struct sim_replay *replay, uint32_t next, uint64_t until_ns)
 {
-  uint64_t until_ns = replay->schedule->events[next].at_ns;
   uint32_t event;
 
   while ((event = sim_heap_top(cache->answers)) != SIM_NONE) {
@@ -232,6 +234,24 @@ static uint32_t use(struct cache *cache, const struct sim_request *request, cons
   return hits;
 }
 
+/* Once a second until the next event, as much as the link brings in one. */
+static void bring_ahead(struct cache *cache, const struct sim_replay *replay, uint32_t next)
+{
+  uint64_t until_ns = replay->schedule->events[next].at_ns;
+
+  if (cache->asked_ns == 0)
+    cache->asked_ns = until_ns;
+  for (; cache->asked_ns + KVI_NS_PER_S <= until_ns; cache->asked_ns += KVI_NS_PER_S) {
+    uint64_t now_ns = cache->asked_ns + KVI_NS_PER_S;
+
+    answer(cache, replay, next, now_ns);
+    if (cache->clock_ns < now_ns)
+      cache->clock_ns = now_ns / TICK_NS * TICK_NS;
+    sim_memory_ahead(&cache->memory, &cache->order, (uint32_t)fmin(1 / replay->load_s, AHEAD_MOST),
+                     cache->clock_ns);
+  }
+}
+
 static kvs_status run_order(const struct sim_replay *replay, const struct sim_policy *policy,
                             struct sim_result *result)
 {
@@ -251,10 +271,13 @@ static kvs_status run_order(const struct sim_replay *replay, const struct sim_po
       const struct sim_request *request = &trace->requests[event->request];
 
       if (i == replay->warm_up)
-        cache.inserted = cache.evicted = cache.memory.loaded = 0;
+        cache.inserted = cache.evicted = cache.memory.loaded = cache.memory.ahead = cache.memory.ahead_used =
+            0;
       if (cache.memory.capacity > 0)
         sim_order_memory(&cache.order, cache.memory.capacity, replay->load_s);
-      answer(&cache, replay, i);
+      if (cache.memory.capacity > 0 && replay->ahead)
+        bring_ahead(&cache, replay, i);
+      answer(&cache, replay, i, event->at_ns);
       sim_result_count(result, replay, i, use(&cache, request, told_of(replay, i), event->at_ns));
       sim_heap_put(cache.answers, i, (double)cache.clock_ns + answer_ns(request));
     }
@@ -263,6 +286,8 @@ static kvs_status run_order(const struct sim_replay *replay, const struct sim_po
   result->inserted = cache.inserted;
   result->evicted = cache.evicted;
   result->loaded = cache.memory.loaded;
+  result->ahead = cache.memory.ahead;
+  result->ahead_used = cache.memory.ahead_used;
   sim_memory_destroy(&cache.memory);
   sim_heap_destroy(cache.answers);
   free(cache.resident);

@@ -10,7 +10,9 @@ struct sim_result {
   uint64_t requests;
   uint64_t chunks, hits; /* chunks of the prompts; of them those found in the longest resident prefix */
   uint64_t input_tokens, hit_tokens;
-  uint64_t loaded;            /* chunks that were there, but not in memory */
+  uint64_t loaded; /* chunks that were there, but not in memory */
+  uint64_t ahead,
+      ahead_used; /* chunks that were brought to memory before they were asked for; of these, asked for */
   uint64_t inserted, evicted; /* chunks. What is bypassed (not stored at all) is neither */
   double paid_s, whole_s;     /* prefill seconds with this cache, and without any */
   uint64_t cpu_ns;            /* of the replay, warm-up included */
@@ -24,6 +26,7 @@ struct sim_replay {
   uint32_t capacity;           /* chunks, above 0 */
   uint32_t memory;             /* of them may be in memory; 0: all. For policies that know no future */
   double load_s;               /* to bring one from below */
+  bool ahead;                  /* before it is asked for too */
   uint32_t warm_up;            /* requests that do not count */
   const struct sim_told *told; /* by event: what its client says; NULL: nothing */
   uint32_t *hits;              /* by event, its hits; NULL: not wanted */

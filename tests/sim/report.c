@@ -34,6 +34,8 @@ static struct sim_row row_without_gap(const struct sim_report *report, size_t ca
     row.inserted += (double)result->inserted / seeds;
     row.evicted += (double)result->evicted / seeds;
     row.loaded += (double)result->loaded / seeds;
+    row.ahead += (double)result->ahead / seeds;
+    row.ahead_used += (double)result->ahead_used / seeds;
     row.ns_per_chunk += share((double)result->cpu_ns, (double)result->cpu_chunks) / seeds;
   }
   return row;
@@ -113,6 +115,9 @@ void sim_report_table(const struct sim_report *report, FILE *out)
         fprintf(out, "%5.0f%% ", 100 * row.gap_closed);
       fprintf(out, "%11.0f %11.0f %9.1f %10.1f %9.1f %9.1f\n", row.inserted, row.evicted, row.inserted * gib,
               row.loaded * gib, row.loaded * load_s, row.ns_per_chunk);
+      if (options->ahead)
+        fprintf(out, "%9s  %-12s %.1f GiB ahead of their use, of which %.1f were used\n", "", "",
+                row.ahead * gib, row.ahead_used * gib);
     }
   fprintf(out,
           "\nWithout a cache: %.1f s. HITS: chunks of the longest resident prefix, of all chunks; TOKENS: "
@@ -146,12 +151,13 @@ static void json_row(const struct sim_report *report, size_t capacity, size_t po
       out,
       "{\"policy\":\"%s\",\"capacity_tokens\":%.0f,\"hit_rate\":%.6f,\"token_hit_rate\":%.6f,\"paid_s\":%.6f,"
       "\"paid_least_s\":%.6f,\"paid_most_s\":%.6f,\"whole_s\":%.6f,\"inserted\":%.1f,\"evicted\":%.1f,"
-      "\"inserted_bytes\":%.0f,\"evicted_bytes\":%.0f,\"loaded_bytes\":%.0f,\"loaded_s\":%.6f,\"ns_per_"
+      "\"inserted_bytes\":%.0f,\"evicted_bytes\":%.0f,\"loaded_bytes\":%.0f,\"loaded_s\":%.6f,\"ahead_"
+      "bytes\":%.0f,\"ahead_used_bytes\":%.0f,\"ns_per_"
       "chunk\":%.2f,\"gap_closed\":",
       sim_policy_name(row.policy), row.capacity_tokens, row.hit_rate, row.token_hit_rate, row.paid_s,
       row.paid_least_s, row.paid_most_s, row.whole_s, row.inserted, row.evicted, row.inserted * bytes,
       row.evicted * bytes, row.loaded * bytes, row.loaded * bytes / options->link_bytes_per_s,
-      row.ns_per_chunk);
+      row.ahead * bytes, row.ahead_used * bytes, row.ns_per_chunk);
   if (isnan(row.gap_closed))
     fputs("null", out);
   else

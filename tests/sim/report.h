@@ -23,6 +23,7 @@ struct sim_row {
   double hit_rate, token_hit_rate;
   double paid_s, paid_least_s, paid_most_s, whole_s;
   double inserted, evicted, loaded; /* chunks */
+  double ahead, ahead_used;         /* the same, loaded before they were asked for */
   double ns_per_chunk;
   double
       gap_closed; /* of lru's seconds less belady's, the share that it saves; NAN: one of them is not there, or they are equal */

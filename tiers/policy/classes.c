@@ -251,6 +251,15 @@ double kvi_classes_rate(const struct kvi_classes *classes, const struct kvi_clas
   return kvi_wait_curve_rate(curve, seconds / unit) / unit;
 }
 
+double kvi_classes_gain(const struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds,
+                        double price, double within)
+{
+  double unit;
+  const struct kvi_wait_curve *curve = curve_of(classes, wait, &unit);
+
+  return kvi_wait_curve_gain(curve, seconds / unit, price * unit, within / unit);
+}
+
 double kvi_classes_worth_until(const struct kvi_classes *classes, const struct kvi_class_wait *wait,
                                double rate)
 {

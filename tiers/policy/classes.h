@@ -60,6 +60,9 @@ bool kvi_classes_build(struct kvi_classes *classes, uint32_t groups);
 
 /* Returns a second that it is worth to wait for, of a wait that has lasted so long (kvi_wait_curve_rate). */
 double kvi_classes_rate(const struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds);
+/* kvi_wait_curve_gain, in seconds: what waiting on is worth, for at most `within` and at so much a second. */
+double kvi_classes_gain(const struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds,
+                        double price, double within);
 /* From when on, counted from its beginning, that is below `rate` for good; INFINITY: it never is. */
 double kvi_classes_worth_until(const struct kvi_classes *classes, const struct kvi_class_wait *wait,
                                double rate);

@@ -240,7 +240,8 @@ static uint64_t index_memory(const struct kvi_policy *policy)
 
   return kvi_forest_memory(policy) + sizeof(*index) - sizeof(*policy) + kvi_classes_memory() +
          kvi_branches_memory(index->branches) + (uint64_t)policy->capacity * sizeof(*index->memory.users) +
-         (uint64_t)index->memory.branches * sizeof(*index->memory.warm);
+         (uint64_t)index->memory.branches *
+             (sizeof(*index->memory.warm) + sizeof(*index->memory.ahead.branches));
 }
 
 static void index_insert(struct kvi_policy *policy, uint32_t handle, const struct kvi_policy_chunk *chunk,
@@ -480,6 +481,7 @@ static void wait_begin(struct kvi_index *index, uint32_t branch, const struct kv
     own->weight = exp2f(((float)wait->priority - 50) / 25);
   if (wait->ttl_s > 0 && wait->ttl_s <= SAID_MOST_S)
     own->ttl_s = (float)wait->ttl_s;
+  kvi_index_ahead_may(index, branch);
 }
 
 /* A request looks up all its spaces at once: in each, what it used last. (Of two spaces whose numbers are alike below 64 one may be passed over.) */
@@ -572,6 +574,7 @@ const struct kvi_policy_ops kvi_policy_index = {
     .waiters = kvi_index_waiters,
     .waiter = kvi_index_waiter,
     .demotion = kvi_index_demotion,
+    .promotion = kvi_index_promotion,
     .memory_told = kvi_index_memory_told,
     .tier_price = kvi_index_tier_price,
     .goes_by_price = kvi_index_goes_by_price,

@@ -140,6 +140,7 @@ bool kvi_index_restore(struct kvi_policy *policy, const struct kvi_policy_kept *
   own->tenant = kept->tenant < KVI_POLICY_TENANTS_MAX ? (uint16_t)kept->tenant : 0;
   own->answered = kept->answered;
   kvi_shadow_used(&index->shadow, branch, now_ns);
+  kvi_index_ahead_may(index, branch);
   return true;
 }
 

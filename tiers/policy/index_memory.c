@@ -46,15 +46,17 @@ kvs_status kvi_index_memory_start(struct kvi_index *index, uint32_t capacity, ui
   memory->branches = branches;
   memory->users = calloc(capacity, sizeof(*memory->users));
   memory->warm = calloc(branches, sizeof(*memory->warm));
+  memory->ahead.branches = calloc(branches, sizeof(*memory->ahead.branches));
   memory->at.branch = KVI_BRANCH_NONE;
   memory->next = KVI_POLICY_NONE;
-  return memory->users && memory->warm ? KVS_OK : KVS_ERR_NOMEM;
+  return memory->users && memory->warm && memory->ahead.branches ? KVS_OK : KVS_ERR_NOMEM;
 }
 
 void kvi_index_memory_end(struct kvi_index *index)
 {
   free(index->memory.users);
   free(index->memory.warm);
+  free(index->memory.ahead.branches);
 }
 
 static void warm(struct kvi_index *index, uint32_t branch)
@@ -133,6 +135,7 @@ void kvi_index_memory_left(struct kvi_index *index, uint32_t branch, bool closed
            other = another_at(index, branch);
 
   cool(index, branch);
+  kvi_index_ahead_not(index, branch);
   if (other != KVI_BRANCH_NONE) { /* it is the other's now */
     kvi_index_memory_used(index, other, true);
     return;
@@ -167,8 +170,10 @@ void kvi_index_memory_moved(struct kvi_index *index, uint32_t chunk)
 {
   uint32_t branch = kvi_branches_of_tag(index->branches, index->memory.users[chunk]);
 
-  if (index->forest.nodes[chunk].group == KVI_POLICY_MEDIUM)
+  if (index->forest.nodes[chunk].group == KVI_POLICY_MEDIUM) {
     pay(index, chunk);
+    kvi_index_ahead_may(index, branch);
+  }
   if (branch == KVI_BRANCH_NONE || index->forest.nodes[chunk].group != KVI_POLICY_BOTH)
     return;
   if (index->memory.at.branch == branch)
@@ -339,6 +344,14 @@ uint32_t kvi_index_demotion(struct kvi_policy *policy, uint32_t one, double *pri
     index->memory.next_price = rank;
   }
   return chunk;
+}
+
+double kvi_index_memory_least(struct kvi_index *index, uint32_t one, uint64_t now_ns)
+{
+  double rank;
+
+  (void)least_chunk(index, one, &rank, now_ns);
+  return rank;
 }
 
 void kvi_index_memory_told(struct kvi_policy *policy, uint64_t chunks, double byte_s)

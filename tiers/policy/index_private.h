@@ -1,5 +1,5 @@
 /*
- * tiers/policy/index_private.h: the policy "index" inside. Files: index.c (the ops: who waits where, and what is learned of that), index_leaves.c (what a leaf is worth, and which goes), index_memory.c (what it is worth to have in memory what is below too), index_waiters.c (views for people), index_kept.c (what outlives the process).
+ * tiers/policy/index_private.h: the policy "index" inside. Files: index.c (the ops: who waits where, and what is learned of that), index_leaves.c (what a leaf is worth, and which goes), index_memory.c (what it is worth to have in memory what is below too), index_ahead.c (what is to be there before it is asked for), index_waiters.c (views for people), index_kept.c (what outlives the process).
  */
 #ifndef KVASIR_TIERS_POLICY_INDEX_PRIVATE_H
 #define KVASIR_TIERS_POLICY_INDEX_PRIVATE_H
@@ -51,6 +51,10 @@ struct kvi_index {
     uint32_t next; /* was said to leave memory, at this price; KVI_POLICY_NONE: none was */
     double next_price;
     struct kvi_index_tier tier; /* of what has left it */
+    struct {
+      uint32_t *branches, n,
+          next; /* whose end is below only, and who may be about to be back; the one that is looked at next */
+    } ahead;
   } memory;
   struct kvi_index_tier tiers[2]; /* by group */
   uint64_t n_resident;
@@ -142,6 +146,20 @@ double kvi_index_memory_cost(const void *index, const struct kvi_branch *branch,
 /* The ops. */
 uint32_t kvi_index_demotion(struct kvi_policy *policy, uint32_t one, double *price_p, uint64_t now_ns);
 void kvi_index_memory_told(struct kvi_policy *policy, uint64_t chunks, double byte_s);
+
+/* What has to leave memory next saves so much by being there (as demotion says it); `one` as there. INFINITY: there is nothing. */
+double kvi_index_memory_least(struct kvi_index *index, uint32_t one, uint64_t now_ns);
+
+/* ---- index_ahead.c ---- */
+
+/* What ends there is on the medium only now, or waits for something else: it may be one to bring back before it is asked for, or is not. KVI_BRANCH_NONE is fine. */
+void kvi_index_ahead_may(struct kvi_index *index, uint32_t branch);
+/* It is about to be removed. */
+void kvi_index_ahead_not(struct kvi_index *index, uint32_t branch);
+
+/* The op. */
+uint32_t kvi_index_promotion(struct kvi_policy *policy, const struct kvi_policy_ahead *ahead,
+                             uint32_t *handles, uint64_t now_ns);
 
 /* ---- index_waiters.c: the ops of these names ---- */
 

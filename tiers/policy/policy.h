@@ -124,6 +124,13 @@ struct kvi_policy_kept {
   float chunk_tokens, chunk_bytes, cost;
   bool answered; /* else kind and tool are not known yet */
 };
+
+/* What may be brought to memory ahead of its use. */
+struct kvi_policy_ahead {
+  uint32_t most; /* chunks */
+  bool full;     /* something has to leave memory for them */
+  uint32_t one;  /* as of `demotion` */
+};
 #define KVI_POLICY_LEARNED_MAX 704u /* bytes of a part of what was learned */
 
 struct kvi_policy_ops {
@@ -187,6 +194,12 @@ struct kvi_policy_ops {
    * a chunk of that group that the caller comes upon, each in its turn, or KVI_POLICY_NONE: chunks of which the policy knows no branch are found by that. May be it, or KVI_POLICY_NONE if there is none at all. NULL: by last use.
    */
   uint32_t (*demotion)(struct kvi_policy *policy, uint32_t one, double *price_p, uint64_t now_ns);
+  /*
+   * Chunks of group medium that are to be in memory before they are asked for, since whoever waits there is about to be back, and they are worth more there than what has to leave for them and the read. Of one
+   * chain, the first of it first; at most ahead->most. Returns how many; 0: none are, as far as was looked at: a part of those who wait, another one at each call. It changes nothing; who brings them calls `move`. In a policy that has `demotion`.
+   */
+  uint32_t (*promotion)(struct kvi_policy *policy, const struct kvi_policy_ahead *ahead, uint32_t *handles,
+                        uint64_t now_ns);
   /* There is a medium below: memory holds about so many chunks, and a byte from there takes so long; 0: not known, as long as computing it. For `demotion`; in a policy that has that. */
   void (*memory_told)(struct kvi_policy *policy, uint64_t chunks, double byte_s);
   /* For people. Waiters have numbers below waiters(); waiter: false: none has this one. O(1). */

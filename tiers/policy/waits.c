@@ -189,3 +189,20 @@ double kvi_wait_curve_rest(const struct kvi_wait_curve *curve, double age, doubl
   after = curve->away[i + 1];
   return fmax(edge(i) + (edge(i + 1) - edge(i)) * (before - wanted) / (before - after) - age, 0);
 }
+
+double kvi_wait_curve_gain(const struct kvi_wait_curve *curve, double age, double price, double within)
+{
+  double now = away_at(curve, age), before = now, at = age, waited = 0, gain = 0;
+
+  if (now <= LEFT_LEAST)
+    return 0;
+  for (uint32_t i = bucket_of(age); i < KVI_WAIT_BUCKETS && at < age + within; i++) {
+    double end = fmin(edge(i + 1), age + within), left = away_at(curve, end);
+
+    waited += (before + left) / 2 * (end - at);
+    gain = fmax(gain, (now - left - price * waited) / now);
+    before = left;
+    at = end;
+  }
+  return gain;
+}

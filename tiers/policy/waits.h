@@ -61,6 +61,11 @@ double kvi_wait_curve_worth_until(const struct kvi_wait_curve *curve, double rat
 double kvi_wait_curve_density(const struct kvi_wait_curve *curve, double time);
 /* The chance that who is away at age is back by age + within. 0 when nobody is left. */
 double kvi_wait_curve_back_within(const struct kvi_wait_curve *curve, double age, double within);
+/*
+ * The most, over all times to stop, of P(back by then | away at age) - price * E(time waited until then): what waiting on is worth in parts of what a return is, if each unit of time costs `price` of them; 0: it is not. Times up to
+ * `within` from age on.
+ */
+double kvi_wait_curve_gain(const struct kvi_wait_curve *curve, double age, double price, double within);
 /* When a part of those who are away at age is back, counted from age on: the p-quantile of the rest of the wait. INFINITY: so many never are. p: above 0, below 1. */
 double kvi_wait_curve_rest(const struct kvi_wait_curve *curve, double age, double p);
 
