@@ -104,7 +104,7 @@ static uint32_t oldest_locked(struct kvi_store *store)
 /* ---- by the policy ---- */
 
 /* How many chunks memory holds as they are now, and what it spares. Asked for here, since it takes the tier's lock, and nobody needs it while there is room. */
-static void memory_tell_locked(const struct kvi_store *store)
+void kvi_memory_tell_locked(const struct kvi_store *store)
 {
   struct kvi_tier_usage usage;
 
@@ -124,7 +124,7 @@ static uint32_t by_policy_locked(struct kvi_store *store, double *price_p)
 
   if (one == KVI_NONE)
     return KVI_NONE;
-  memory_tell_locked(store);
+  kvi_memory_tell_locked(store);
   number = store->policy_ops->demotion(store->policy, one, price_p, kvi_policy_now(store));
   if (number != one || !may_leave(store, one)) {
     queue_remove_locked(store, one);
@@ -146,6 +146,7 @@ void kvi_demote_locked(struct kvi_store *store, uint32_t number, enum kvi_demote
 {
   struct kvi_entry *entry = &store->entries[number];
 
+  kvi_ahead_left_locked(store, number);
   kvi_clean_remove_locked(store, number);
   kvi_entry_unwrite_locked(store, number); /* a better one than the copy, which was not written in time */
   kvi_object_drop_locked(store, entry->object);

@@ -26,6 +26,48 @@ static struct kvi_fetch *fetch_of(const struct kvi_store *store, uint32_t number
 
 /* ---- landing: on the medium's thread, without the lock ---- */
 
+/* For what nobody waits for there was made room before; what has gone to others since is theirs. */
+static bool goes_for_it(struct kvi_fetch *fetch)
+{
+  bool goes;
+
+  pthread_mutex_lock(&fetch->store->lock);
+  goes = !fetch->ahead || fetch->waiters;
+  pthread_mutex_unlock(&fetch->store->lock);
+  return goes;
+}
+
+/* What was read ahead says what it is; who has joined has said so before. */
+static bool is_known_locked(struct kvi_fetch *fetch, const struct kvi_medium_identity *identity)
+{
+  struct kvi_store *store = fetch->store;
+  struct kvi_key_tag tag;
+
+  if (identity->key_length != fetch->get.identity.key_length ||
+      memcmp(identity->space, fetch->get.identity.space, KVS_DIGEST_SIZE) != 0 ||
+      strcmp(identity->tenant, fetch->get.identity.tenant) != 0)
+    return false;
+  if (!fetch->keyless)
+    return memcmp(identity->key, fetch->key, identity->key_length) == 0;
+  kvi_key_tag(store, identity->key, identity->key_length, &tag);
+  if (fetch->entry != KVI_NONE && memcmp(&tag, &store->entries[fetch->entry].tag, sizeof(tag)) != 0)
+    return false;
+  memcpy(fetch->key, identity->key, identity->key_length);
+  fetch->keyless = false;
+  return true;
+}
+
+static kvs_status known(struct kvi_medium_get *get, const struct kvi_medium_identity *identity)
+{
+  struct kvi_fetch *fetch = get->user;
+  bool is;
+
+  pthread_mutex_lock(&fetch->store->lock);
+  is = is_known_locked(fetch, identity);
+  pthread_mutex_unlock(&fetch->store->lock);
+  return is ? KVS_OK : KVS_ERR_CORRUPT;
+}
+
 /* Without lengths (NULL): the segments are told later. */
 static kvs_status object_reserve(struct kvi_fetch *fetch, uint32_t n_segments, const uint32_t *lengths)
 {
@@ -37,7 +79,8 @@ static kvs_status object_reserve(struct kvi_fetch *fetch, uint32_t n_segments, c
                                     .label_length = fetch->get.identity.key_length};
   kvs_status status;
 
-  status = kvi_room_take(fetch->store, fetch->account, true, &wanted, &fetch->object);
+  status = goes_for_it(fetch) ? kvi_room_take(fetch->store, fetch->account, true, &wanted, &fetch->object)
+                              : kvi_free_room_take(fetch->store, fetch->account, &wanted, &fetch->object);
   fetch->landed = status == KVS_OK;
   return status == KVS_ERR_QUOTA ? KVS_ERR_FULL : status;
 }
@@ -120,16 +163,22 @@ static kvs_status entry_end_locked(struct kvi_store *store, struct kvi_fetch *fe
     kvi_own_unheld_locked(store, fetch->entry); /* it was not to go while it was read */
   }
   if (status == KVS_OK) {
-    entry->origin = fetch->waiters ? 0 : store->below->attr.kind & 7;
+    entry->origin = fetch->waiters ? 0 : fetch->ahead ? KVI_ORIGIN_AHEAD : store->below->attr.kind & 7;
+    if (fetch->ahead) {
+      store->stats.prefetched++;
+      store->stats.prefetched_bytes += fetch->length;
+      store->stats.prefetched_used += fetch->waiters != NULL;
+    }
     store->stats.medium_only--;
     store->stats.promotions++;
     kvi_clean_add_locked(store, fetch->entry);
     kvi_own_place_locked(store, fetch->entry);
   } else if (status == KVS_ERR_CORRUPT || status == KVS_MISS) {
-    fetch->cause = status == KVS_MISS ? KVI_MISS_EVICTED : KVI_MISS_CORRUPT;
+    bool names = status == KVS_ERR_CORRUPT && !fetch->keyless; /* else nobody knows what it was */
+
+    fetch->cause = status == KVS_MISS ? KVI_MISS_EVICTED : names ? KVI_MISS_CORRUPT : KVI_MISS_TIER;
     store->stats.corrupt += status == KVS_ERR_CORRUPT;
-    kvi_entry_drop_locked(store, fetch->entry, (enum kvi_miss_cause)fetch->cause,
-                          status == KVS_ERR_CORRUPT ? fetch->key : NULL);
+    kvi_entry_drop_locked(store, fetch->entry, (enum kvi_miss_cause)fetch->cause, names ? fetch->key : NULL);
     status = KVS_MISS;
   } else if (status == KVS_ERR_IO) { /* what cannot be read is not there: no look-up shall promise it */
     fetch->cause = KVI_MISS_TIER;
@@ -230,8 +279,11 @@ static void waiters_call(struct kvi_store *store, struct kvi_fetch *fetch, kvs_s
     pthread_mutex_lock(&store->lock);
     pthread_cond_broadcast(&store->below->called);
   }
+  if (fetch->ahead)
+    kvi_ahead_ended_locked(fetch->ahead, fetch->ahead_length, status == KVS_OK);
   fetch->next_free = store->below->fetch_free;
   store->below->fetch_free = fetch;
+  store->below->n_fetches--;
   pthread_cond_broadcast(&store->below->called);
   pthread_mutex_unlock(&store->lock);
 }
@@ -258,6 +310,16 @@ static bool read_again_locked(struct kvi_store *store, struct kvi_fetch *fetch)
   return medium->ops->get(medium, &fetch->get) == KVS_OK;
 }
 
+static bool has_key(struct kvi_fetch *fetch)
+{
+  bool has;
+
+  pthread_mutex_lock(&fetch->store->lock);
+  has = !fetch->keyless;
+  pthread_mutex_unlock(&fetch->store->lock);
+  return has;
+}
+
 static void fetch_done(struct kvi_medium_get *get, kvs_status status)
 {
   struct kvi_fetch *fetch = get->user;
@@ -267,7 +329,7 @@ static void fetch_done(struct kvi_medium_get *get, kvs_status status)
   use.lower = NULL;
   if (status == KVS_OK)
     status = store->dram->ops->seal(store->dram, fetch->object, fetch->quality);
-  if (status == KVS_ERR_CORRUPT)
+  if (status == KVS_ERR_CORRUPT && has_key(fetch))
     kvi_damages_note(&store->damages, get->identity.tenant, get->identity.space, fetch->key,
                      get->identity.key_length, store->below->attr.kind, KVI_DAMAGE_BY_GET);
   pthread_mutex_lock(&store->lock);
@@ -318,6 +380,7 @@ void kvi_fetch_replaced_locked(struct kvi_store *store, uint32_t number)
 
 /* ---- the beginning ---- */
 
+/* key NULL: it is not known, and nobody waits. */
 static kvs_status fetch_start_locked(struct kvi_store *store, uint32_t number, const uint8_t *key)
 {
   struct kvi_below *below = store->below;
@@ -331,7 +394,9 @@ static kvs_status fetch_start_locked(struct kvi_store *store, uint32_t number, c
     return KVS_ERR_BUSY;
   next = fetch->next_free;
   memset(fetch, 0, sizeof(*fetch));
-  memcpy(fetch->key, key, space->key_length);
+  if (key)
+    memcpy(fetch->key, key, space->key_length);
+  fetch->keyless = !key;
   fetch->store = store;
   fetch->entry = number;
   fetch->account = space->account;
@@ -344,7 +409,8 @@ static kvs_status fetch_start_locked(struct kvi_store *store, uint32_t number, c
                                        .handle = fetch->handle,
                                        .length = entry->length,
                                        .deadline_ns = kvi_now_ns() + FETCH_TIMEOUT_NS,
-                                       .room = kvi_below_is_direct(store) ? room : NULL,
+                                       .room = key && kvi_below_is_direct(store) ? room : NULL,
+                                       .known = key ? NULL : known,
                                        .keep = keep,
                                        .land = land,
                                        .done = fetch_done,
@@ -355,9 +421,10 @@ static kvs_status fetch_start_locked(struct kvi_store *store, uint32_t number, c
     return status == KVS_ERR_BUSY ? KVS_ERR_BUSY : KVS_MISS;
   }
   below->fetch_free = next;
+  below->n_fetches++;
   entry->state = KVI_ENTRY_FETCHING;
   entry->object = (uint32_t)(fetch - below->fetches);
-  store->stats.fetches++;
+  store->stats.fetches += key != NULL;
   return KVS_OK;
 }
 
@@ -373,6 +440,9 @@ kvs_status kvi_fetch_locked(struct kvi_store *store, uint32_t number, const uint
   }
   if (store->entries[number].state == KVI_ENTRY_FETCHING) {
     fetch = fetch_of(store, number);
+    if (fetch->keyless)
+      memcpy(fetch->key, key, fetch->get.identity.key_length);
+    fetch->keyless = false;
     if (memcmp(fetch->key, key, fetch->get.identity.key_length) != 0)
       return KVS_MISS; /* of two keys with one tag the other is here */
     store->stats.fetch_joins++;
@@ -390,6 +460,17 @@ kvs_status kvi_fetch_locked(struct kvi_store *store, uint32_t number, const uint
   wait->next = fetch->waiters;
   fetch->waiters = wait;
   store->below->n_waits++;
+  return KVS_PENDING;
+}
+
+kvs_status kvi_fetch_ahead_locked(struct kvi_store *store, uint32_t number, struct kvi_ahead *ahead)
+{
+  kvs_status status = fetch_start_locked(store, number, NULL);
+
+  if (status != KVS_OK)
+    return status;
+  fetch_of(store, number)->ahead = ahead;
+  fetch_of(store, number)->ahead_length = store->entries[number].length;
   return KVS_PENDING;
 }
 

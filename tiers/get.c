@@ -132,14 +132,16 @@ void kvi_store_count_miss(struct kvi_store *store, uint32_t cause, bool back)
   pthread_mutex_unlock(&store->lock);
 }
 
-/* One that was read ahead is a hit of the tier it came from. */
+/* One that was read ahead of its get is a hit of the tier it came from; ahead of its request, memory's. */
 static enum kvi_tier_kind hit_count_locked(struct kvi_store *store, struct kvi_entry *entry)
 {
-  enum kvi_tier_kind tier = entry->origin ? (enum kvi_tier_kind)entry->origin : KVI_TIER_DRAM;
+  bool ahead = entry->origin == KVI_ORIGIN_AHEAD;
+  enum kvi_tier_kind tier = entry->origin && !ahead ? (enum kvi_tier_kind)entry->origin : KVI_TIER_DRAM;
 
   store->stats.get_hits++;
   store->stats.get_bytes += entry->length;
   store->stats.tier_hits[tier]++;
+  store->stats.prefetched_used += ahead;
   entry->origin = 0;
   return tier;
 }

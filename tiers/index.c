@@ -237,6 +237,7 @@ static void entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi
   store->stats.chunks--;
   kvi_account_chunks_locked(store, number, -1);
   if (entry->state == KVI_ENTRY_RESIDENT) {
+    kvi_ahead_left_locked(store, number);
     kvi_cut_remove_locked(store, number);
     kvi_coder_forget_locked(store->coder, number);
     kvi_object_drop_locked(store, entry->object);

@@ -116,6 +116,11 @@ struct kvi_medium_put {
 struct kvi_medium_get {
   struct kvi_medium_identity identity; /* parent, place and unchained are not looked at */
   kvi_medium_handle handle;
+  /*
+   * Not NULL, of media with handles: the key is not known, only its length; identity.key is not looked at, and room is NULL. Called before land with what lies there: KVS_OK: it is the chunk; anything else ends
+   * the get with that status.
+   */
+  kvs_status (*known)(struct kvi_medium_get *get, const struct kvi_medium_identity *identity);
   uint64_t length;      /* payload, as the caller knows it. For room */
   uint32_t table_bytes; /* set before room: the chunk's table has at most so many */
   uint64_t deadline_ns;

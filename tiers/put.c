@@ -259,6 +259,19 @@ kvs_status kvi_room_take(struct kvi_store *store, uint32_t account, bool bounded
   return status;
 }
 
+kvs_status kvi_free_room_take(struct kvi_store *store, uint32_t account,
+                              const struct kvi_tier_request *wanted, kvi_tier_object *object_p)
+{
+  uint64_t taken;
+  kvs_status status = kvi_account_take(store, account, true, wanted->length, &taken);
+
+  if (status != KVS_OK)
+    return status;
+  status = store->dram->ops->reserve(store->dram, wanted, object_p);
+  kvi_account_settle(store, account, taken, status == KVS_OK, status == KVS_OK ? *object_p : 0);
+  return status;
+}
+
 kvs_status kvi_put_room_take(struct kvi_store *store, uint32_t account, const struct kvi_put_request *request,
                              kvi_tier_object *object_p)
 {

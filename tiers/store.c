@@ -131,6 +131,8 @@ static kvs_status parts_create(struct kvi_store *store)
     status = kvi_below_create(store, store->config.medium);
   if (status == KVS_OK && has_marks(store))
     status = kvi_marks_create(store, &store->marks);
+  if (status == KVS_OK && store->config.medium && store->config.prefetch && store->policy_ops->promotion)
+    status = kvi_ahead_create(store, &store->ahead);
   if (status == KVS_OK && store->config.codec_threads > 0)
     status = kvi_coder_create(store, store->config.codec_threads, &store->coder);
   if (status == KVS_OK && store->config.curve_samples > 0)
@@ -181,8 +183,10 @@ void kvi_store_close(struct kvi_store *store)
   store->coder = NULL; /* the medium may still let chunks go */
   pthread_mutex_unlock(&store->lock);
   kvi_coder_destroy(coder); /* writes to the medium */
+  kvi_ahead_stop(store->ahead);
   if (store->config.medium) /* calls back until it is gone */
     store->config.medium->ops->destroy(store->config.medium);
+  kvi_ahead_destroy(store->ahead);
   kvi_marks_destroy(store->marks);
   kvi_below_destroy(store);
   kvi_cut_destroy(store);

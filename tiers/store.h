@@ -77,6 +77,8 @@ struct kvi_store_config {
   enum kvi_policy_admission write; /* which chunks are written to it */
   uint32_t write_queue;            /* that wait for it; 0: 4096 */
   uint64_t write_day_bytes;        /* most payload written to it in a day; 0: no bound */
+  bool
+      prefetch; /* read back what the policy expects to be asked for soon (tiers/ahead.h); without such a policy nothing is */
 
   /*
    * Who is accounted for, at most KVI_TENANTS_MAX, names all different. 0: nobody, and nobody has a bound. Tenants that are not named here share one account without bounds. Takes 12 bytes for
@@ -415,7 +417,12 @@ struct kvi_store_stats {
   uint64_t writes_over_budget;
   uint64_t writes_put_off; /* not written when they were published, by the rule; once used they are */
   uint64_t fetches, fetch_joins,
-      fetches_ahead;                    /* started for a get; gets that waited for another's; started ahead */
+      fetches_ahead;       /* started for a get; gets that waited for another's; started ahead */
+  uint64_t prefetch_looks; /* for chunks to read ahead of a return */
+  uint64_t prefetched,
+      prefetched_bytes; /* chunks that were read ahead of a return that the policy expected, */
+  uint64_t prefetched_used,
+      prefetched_wasted; /* of them: got since, or while they were read; left memory before that */
   uint64_t fetch_misses, fetch_refused; /* came to nothing; no room to read into, or too many */
   uint64_t promotions, demotions_by[KVI_DEMOTE_RULES];
   uint64_t medium_evicted_bytes;       /* of evictions_by[1] */

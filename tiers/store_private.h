@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "proto/limits.h"
+#include "tiers/ahead.h"
 #include "tiers/budget.h"
 #include "tiers/coder.h"
 #include "tiers/cut.h"
@@ -50,6 +51,8 @@ enum kvi_entry_state {
 #define KVI_LENGTH_MASK 0xfffffffu /* of the 28 bits that lengths have */
 static_assert(KVI_CHUNK_BYTES_MAX <= KVI_LENGTH_MASK, "a chunk's length fits");
 
+#define KVI_ORIGIN_AHEAD 7u /* no tier's */
+
 struct kvi_entry {
   struct kvi_key_tag tag;
   uint32_t next; /* in its bucket, or in the free list */
@@ -63,7 +66,8 @@ struct kvi_entry {
   uint8_t writing : 1;   /* being written */
   uint8_t unwritten : 1; /* to be written to the medium once it is used */
   uint8_t unshared : 1;  /* kvi_store_lower.used is to be called once it is used */
-  uint8_t origin : 3;    /* enum kvi_tier_kind: read from there ahead of its get, which has not come yet; 0 */
+  uint8_t
+      origin : 3; /* enum kvi_tier_kind: read from there ahead of its get, which has not come yet; KVI_ORIGIN_AHEAD: the same, before anybody asked for its chain; 0 */
   union {
     uint32_t object;
     uint32_t handle_low;
@@ -173,6 +177,9 @@ struct kvi_fetch {
   kvi_tier_object object;   /* where it lands */
   bool landed;              /* object is set */
   bool opened;              /* for each waiter */
+  bool keyless;             /* the key is not known yet: it is read, or told by who joins */
+  struct kvi_ahead *ahead;  /* who has it read before anybody asked for it; NULL: somebody did */
+  uint32_t ahead_length;    /* as it was then */
   bool replaced;            /* the entry has other bytes by now, and a hold of this fetch's */
   uint16_t quality;
   uint32_t length;
@@ -216,6 +223,7 @@ struct kvi_below {
   struct kvi_write_queue again; /* shed, or not taken: once more, when the medium has taken others */
   struct kvi_write *writes, *write_free;
   struct kvi_fetch *fetches, *fetch_free;
+  uint32_t n_fetches;     /* under way, or their waiters being called */
   uint32_t n_waits;       /* of fetches, together */
   pthread_cond_t called;  /* a waiter's done has returned */
   struct orphan *orphans; /* during recovery */
@@ -271,6 +279,7 @@ struct kvi_store {
   struct kvi_below *below;             /* NULL: no tier below. The pointer never changes. */
   const struct kvi_store_lower *lower; /* NULL: nothing */
   struct kvi_marks *marks;             /* NULL: none. Set when the store opens. */
+  struct kvi_ahead *ahead;             /* the same */
   struct kvi_cut *cut;                 /* the same */
   struct kvi_tenants *tenants;         /* NULL: nobody is accounted for. The same. */
   struct kvi_coder *coder;             /* NULL: what is put raw stays so. The same. */
@@ -455,6 +464,9 @@ kvs_status kvi_put_room_take(struct kvi_store *store, uint32_t account, const st
  */
 kvs_status kvi_room_take(struct kvi_store *store, uint32_t account, bool bounded,
                          const struct kvi_tier_request *wanted, kvi_tier_object *object_p);
+/* The same if there is that much room; nothing goes for it, but what a tenant has beyond its bound. */
+kvs_status kvi_free_room_take(struct kvi_store *store, uint32_t account,
+                              const struct kvi_tier_request *wanted, kvi_tier_object *object_p);
 
 kvs_status kvi_landings_create(struct kvi_store *store);
 void kvi_landings_destroy(struct kvi_store *store);
@@ -541,6 +553,8 @@ static inline bool kvi_below_has(const struct kvi_store *store, uint32_t number)
 
 /* ---- clean.c ---- */
 
+/* Tells the policy how much memory holds, and what it spares. */
+void kvi_memory_tell_locked(const struct kvi_store *store);
 void kvi_clean_add_locked(struct kvi_store *store, uint32_t number);
 void kvi_clean_remove_locked(struct kvi_store *store, uint32_t number);
 /* How many there are. */
@@ -575,6 +589,8 @@ void kvi_use_tell(const struct kvi_use *use);
 /* KVS_PENDING, KVS_ERR_BUSY. wait NULL: nobody waits for it. The entry is BELOW or FETCHING. */
 kvs_status kvi_fetch_locked(struct kvi_store *store, uint32_t number, const uint8_t *key,
                             struct kvi_get_wait *wait);
+/* Reads it for nobody, ahead of a return: no key is needed, and nothing goes for its bytes. Tells kvi_ahead_ended_locked once, if KVS_PENDING. KVS_ERR_BUSY, KVS_MISS. The entry is BELOW. */
+kvs_status kvi_fetch_ahead_locked(struct kvi_store *store, uint32_t number, struct kvi_ahead *ahead);
 /* The entry that is being fetched has other bytes from now on: who waits gets those. Called while it is FETCHING. */
 void kvi_fetch_replaced_locked(struct kvi_store *store, uint32_t number);
 /* The entry that is being fetched goes. */

@@ -208,6 +208,12 @@ static void print_ssd(const cJSON *document)
          value_of(document, "kvasir_tier_reclaims_total", "ssd"),
          value_of(document, "kvasir_tier_copied_chunks_total", "ssd"),
          value_of(document, "kvasir_tier_cut_chunks_total", "ssd"));
+  if (value_of(document, "kvasir_tier_prefetched_total", "ssd") > 0)
+    printf("ssd: %.0f chunks, %s read ahead of a return; %.0f of them used, %.0f left memory before that\n",
+           value_of(document, "kvasir_tier_prefetched_total", "ssd"),
+           cli_size_text(value_of(document, "kvasir_tier_prefetched_bytes_total", "ssd"), size),
+           value_of(document, "kvasir_tier_prefetched_used_total", "ssd"),
+           value_of(document, "kvasir_tier_prefetched_wasted_total", "ssd"));
   printf("ssd: %.0f chunks, %s found at start in %s, %s read for it; %.0f are in no faster tier\n",
          value_of(document, "kvasir_tier_recovered_objects", "ssd"),
          cli_size_text(value_of(document, "kvasir_tier_recovered_bytes", "ssd"), size),

@@ -112,6 +112,7 @@ kvs_status kvi_node_open_store(struct kvi_node *node, char *error, size_t error_
       .chunk_bytes_max = chunk_bytes_max(values),
       .max_chunks = (uint32_t)values->store_max_chunks,
       .curve_samples = (uint32_t)values->store_curve_samples,
+      .prefetch = values->store_prefetch,
       .max_spaces = (uint32_t)values->store_max_spaces,
       .max_leases = (uint32_t)values->store_max_leases,
       .max_landings = (uint32_t)values->store_max_landings,

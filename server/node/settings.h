@@ -62,6 +62,7 @@ struct kvi_node_settings {
   const char *ssd_test_fault; /* "" = none; mutable */
 
   int64_t store_curve_samples;
+  bool store_prefetch;
   int64_t store_max_chunks; /* 0: from dram_size and ssd_size */
   int64_t store_max_spaces;
   int64_t store_max_leases;

@@ -275,6 +275,16 @@ static const kvi_config_row rows[] = {
      .doc = "Most chunks the index holds, over all tiers; beyond it the policy evicts. 0: one for each 64 "
             "KiB of "
             "`dram.size`, at least 1024, and one for each 256 KiB of `ssd.size`."},
+    {.name = "store.prefetch",
+     AT(BOOL, store_prefetch),
+     .standard = "false",
+     .doc = "Read chunks back from SSD before they are asked for, when the policy `index` expects that who "
+            "waits for them is "
+            "about to be back, and that they are worth more in memory than what leaves it for them. A few at "
+            "a time, and none "
+            "while somebody waits for a read. Fewer requests wait for the SSD then, and more is read from it "
+            "in all "
+            "(docs/policy.md)."},
     {.name = "store.curve_samples",
      AT(INT, store_curve_samples),
      .standard = "16384",

@@ -37,6 +37,14 @@ static void rate_note(struct kvi_ssd_volume *volume, const struct kvi_ssd_op *op
   pthread_mutex_unlock(&volume->lock);
 }
 
+/* Is that what was asked for? */
+static kvs_status identity_check(struct kvi_medium_get *get, const struct kvi_medium_identity *identity)
+{
+  if (get->known)
+    return get->known(get, identity);
+  return identity_is(identity, &get->identity) ? KVS_OK : KVS_ERR_CORRUPT;
+}
+
 /* The record as it was read is checked and handed over. */
 static kvs_status deliver(struct kvi_ssd_op *op, struct kvi_medium_get *get)
 {
@@ -44,10 +52,14 @@ static kvs_status deliver(struct kvi_ssd_op *op, struct kvi_medium_get *get)
   const uint8_t *bytes = op->buffer.bytes;
   struct kvi_ssd_record record;
   uint64_t payload_at;
+  kvs_status status;
 
   if (kvi_ssd_record_read(bytes, use, op->io.at, &record) != KVS_OK || record.kind != KVI_SSD_CHUNK ||
-      record.bytes != op->io.length || !identity_is(&record.identity, &get->identity))
+      record.bytes != op->io.length)
     return KVS_ERR_CORRUPT;
+  status = identity_check(get, &record.identity);
+  if (status != KVS_OK)
+    return status;
   payload_at = kvi_ssd_payload_at(record.n_segments);
   if (op->n_places > 0 && payload_at != op->head)
     return KVS_ERR_CORRUPT;

@@ -129,18 +129,29 @@ static inline kvs_status memory_put_now(struct memory_medium *own, struct kvi_me
   return status;
 }
 
+static inline struct kvi_medium_identity memory_identity(const struct memory_name *name)
+{
+  return (struct kvi_medium_identity){
+      .tenant = name->tenant, .space = name->space, .key = name->key, .key_length = name->key_length};
+}
+
 static inline kvs_status memory_get_now(struct memory_medium *own, struct kvi_medium_get *get)
 {
   struct memory_item *item;
   uint8_t *bytes = NULL;
   size_t size = 0, payload_at = 0;
+  struct memory_name name = {0};
   kvs_status status;
 
   pthread_mutex_lock(&own->mutex);
   own->gets++;
   status = own->get_status;
-  item = memory_find_locked(own, &get->identity);
-  if (!own->shared) { /* it may have another place by now */
+  item = get->known ? NULL : memory_find_locked(own, &get->identity);
+  if (get->known) { /* by its place alone */
+    item = &own->items[(get->handle - 1) % MEMORY_ITEMS];
+    name = item->name;
+    item = item->bytes ? item : NULL;
+  } else if (!own->shared) { /* it may have another place by now */
     struct memory_item *at = &own->items[(get->handle - 1) % MEMORY_ITEMS];
 
     item = item && at->bytes && memcmp(&at->name, &item->name, sizeof(at->name)) == 0 ? at : NULL;
@@ -155,6 +166,11 @@ static inline kvs_status memory_get_now(struct memory_medium *own, struct kvi_me
     get->parent_length = 0;
   }
   pthread_mutex_unlock(&own->mutex);
+  if (status == KVS_OK && bytes && get->known) {
+    struct kvi_medium_identity identity = memory_identity(&name);
+
+    status = get->known(get, &identity);
+  }
   if (status == KVS_OK)
     status = bytes ? kvi_medium_deliver(get, bytes, size, payload_at) : KVS_MISS;
   free(bytes);
@@ -198,12 +214,6 @@ static inline kvs_status memory_remove_now(struct memory_medium *own, struct kvi
 static inline void memory_let_go_now(struct memory_medium *own, uint64_t bytes)
 {
   (void)own->owner.make_room(own->owner.ctx, bytes);
-}
-
-static inline struct kvi_medium_identity memory_identity(const struct memory_name *name)
-{
-  return (struct kvi_medium_identity){
-      .tenant = name->tenant, .space = name->space, .key = name->key, .key_length = name->key_length};
 }
 
 /* Takes a plane off it, if it is coded and may lose one, and the store says yes. */
