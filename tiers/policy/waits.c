@@ -192,13 +192,15 @@ double kvi_wait_curve_rest(const struct kvi_wait_curve *curve, double age, doubl
 
 double kvi_wait_curve_gain(const struct kvi_wait_curve *curve, double age, double price, double within)
 {
-  double now = away_at(curve, age), before = now, at = age, waited = 0, gain = 0;
+  double from = age > 0 ? age : 0, now = away_at(curve, from), before = now, at = from, waited = 0, gain = 0;
 
   if (now <= LEFT_LEAST)
     return 0;
-  for (uint32_t i = bucket_of(age); i < KVI_WAIT_BUCKETS && at < age + within; i++) {
-    double end = fmin(edge(i + 1), age + within), left = away_at(curve, end);
+  for (uint32_t i = bucket_of(from); i < KVI_WAIT_BUCKETS && at < from + within; i++) {
+    double end = fmin(edge(i + 1), from + within), left = away_at(curve, end);
 
+    if (end <= at)
+      continue;
     waited += (before + left) / 2 * (end - at);
     gain = fmax(gain, (now - left - price * waited) / now);
     before = left;

@@ -168,6 +168,39 @@ class Programs(NodeTest):
         self.assertGreater(self.tiers("quick").count(1), CHUNKS // 2)
         self.served.stop()
 
+    def below(self, name):
+        return self.served.metric(f"kvasir_tier_{name}", '{tier="ssd"}')
+
+    def test_read_back_ahead(self):
+        """Who has said when it will be back finds its chunks in memory, though they had left it; who announces nothing of the kind finds them below."""
+        self.serve(dram__size=f"{(CHUNKS + 6) * (CHUNK + 4096) + (1 << 20)}", ssd__paths=self.make_directory(), ssd__size="512MiB",
+                   ssd__log_file_size="64MiB", store__prefetch="true")
+        for _ in range(60):
+            self.request("teacher", 1)
+            self.assertEqual(self.hint("teacher", 1, wait_kind=TOOL, return_p50_ms=30000), ACCEPTED)
+            self.clock.go(29)
+        self.request("timer")
+        self.assertEqual(self.hint("timer", CHUNKS, wait_kind=TOOL, return_p50_ms=30000), ACCEPTED)
+        self.assertTrue(harness.until(lambda: self.below("objects") == CHUNKS + 1, 30))
+        self.request("late")
+        self.assertEqual(self.hint("late", CHUNKS, wait_kind=TOOL, return_p50_ms=2000), ACCEPTED)
+        self.assertTrue(harness.until(lambda: self.below("objects") == 2 * CHUNKS + 1, 30))
+        gone = self.below("only_objects")
+        self.assertGreater(gone, CHUNKS / 4)
+        self.assertEqual(self.below("prefetched_total"), 0)
+        self.clock.go(27)
+        self.assertTrue(harness.until(lambda: self.below("prefetched_total") >= gone - 1, 30))  # one may be the teacher's
+        self.assertEqual(self.tiers("timer"), [1] * CHUNKS)
+        self.assertIn(2, self.tiers("late"))
+        stream = self.client.transfer()
+        for place, key in enumerate(self.keys("timer")):
+            self.assertEqual(stream.get(self.space, key, CHUNK), (rpc.OK, DATA[place]))
+        stream.end()
+        self.assertGreaterEqual(self.below("prefetched_used_total"), gone - 1)
+        self.assertEqual(self.below("prefetched_bytes_total"), self.below("prefetched_total") * CHUNK)
+        self.assertIn("read ahead of a return", self.ctl("tiers", text=True))
+        self.served.stop()
+
     def test_answers(self):
         self.serve(dram__size="16MiB")
         self.assertEqual(self.hint("nobody", wait_kind=TOOL), DEFERRED)

@@ -17,7 +17,7 @@ AGENTS = ("quick", "slow", "lost")
 
 
 class Remember(test_programs.Programs):
-    test_three_agents = test_demoted_not_lost = test_answers = None  # those are test_programs.py's
+    test_three_agents = test_demoted_not_lost = test_read_back_ahead = test_answers = None  # those are test_programs.py's
 
     def serve_ssd(self, **settings):
         self.folder = self.make_directory()

@@ -80,9 +80,56 @@ static void what_is_dropped(void **state)
   close_order(&order, &memory);
 }
 
+/* As lru, but who says what to bring. */
+static uint32_t wanted[] = {0, 1, 2, 3}, n_wanted;
+
+static uint32_t promotion(struct kvi_policy *policy, const struct kvi_policy_ahead *ahead, uint32_t *handles,
+                          uint64_t now_ns)
+{
+  uint32_t n = n_wanted < ahead->most ? n_wanted : ahead->most;
+
+  (void)policy, (void)now_ns;
+  for (uint32_t i = 0; i < n; i++)
+    handles[i] = wanted[--n_wanted];
+  return n;
+}
+
+/* What is brought before somebody asks takes the place of others, is no load when it is asked for, and counts once. */
+static void ahead_of_its_use(void **state)
+{
+  const struct sim_trace trace = {.n_chunks = CHUNKS};
+  struct kvi_policy_ops ops = kvi_policy_lru;
+  struct sim_memory memory;
+  struct sim_order order;
+
+  (void)state;
+  ops.promotion = promotion;
+  open_order(&ops, &trace, &order, &memory);
+  for (uint32_t i = 0; i < ROOM + 4; i++) {
+    sim_memory_use(&memory, &order, i, true);
+    sim_memory_fit(&memory, &order, i + 1);
+  }
+  n_wanted = 4;
+  sim_memory_ahead(&memory, &order, 3, CHUNKS); /* no more than the link brings */
+  assert_int_equal(n_wanted, 1);
+  assert_int_equal(memory.ahead, 3);
+  assert_int_equal(memory.used, ROOM);
+  for (uint32_t i = 0; i < 2; i++)
+    sim_memory_use(&memory, &order, 3, false);
+  assert_int_equal(memory.loaded, 0);
+  assert_int_equal(memory.ahead_used, 1);
+  sim_memory_drop(&memory, 2);
+  sim_memory_use(&memory, &order, 2, false); /* it has left before */
+  sim_memory_use(&memory, &order, 0, false); /* it was not brought */
+  assert_int_equal(memory.loaded, 2);
+  assert_int_equal(memory.ahead_used, 1);
+  close_order(&order, &memory);
+}
+
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(like_a_stack), cmocka_unit_test(what_is_dropped)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(like_a_stack), cmocka_unit_test(what_is_dropped),
+                                     cmocka_unit_test(ahead_of_its_use)};
 
   return cmocka_run_group_tests_name("sim/memory", tests, NULL, NULL);
 }

@@ -54,7 +54,10 @@ static void without_memory(void **state)
     assert_near(kvi_wait_curve_rate(&curve, age), 1 / 20.0, 0.07);
     assert_near(kvi_wait_curve_back_within(&curve, age, 20), 1 - exp(-1), 0.05);
     assert_near(kvi_wait_curve_rest(&curve, age, 0.5), 20 * log(2), 0.07);
-    if (i % 10 == 5) /* the mean over its bucket */
+    assert_near(kvi_wait_curve_gain(&curve, age, 0, 10), 1 - exp(-0.5), 0.07);
+    assert_near(kvi_wait_curve_gain(&curve, age, 0.025, 1e6), 0.5, 0.07);
+    assert_true(kvi_wait_curve_gain(&curve, age, 0.06, 1e6) < 0.01); /* more than a return in 20 s is worth */
+    if (i % 10 == 5)                                                 /* the mean over its bucket */
       assert_near(kvi_wait_curve_density(&curve, age), exp(-age / 20) / 20, 0.3);
   }
 }
@@ -253,6 +256,11 @@ static void at_the_ends(void **state)
     assert_true(isfinite(kvi_wait_curve_back_within(&curve, times[i], times[i])));
     assert_true(kvi_wait_curve_rest(&curve, times[i], 0.5) >= 0);
     assert_true(isfinite(kvi_wait_curve_density(&curve, times[i])));
+    for (uint32_t j = 0; j < sizeof(times) / sizeof(times[0]); j++) {
+      double gain = kvi_wait_curve_gain(&curve, times[i], 1, times[j]);
+
+      assert_true(gain >= 0 && gain <= 1);
+    }
   }
 }
 
