@@ -15,6 +15,8 @@ const char *kvs_status_text(kvs_status status)
     return "the chunk is already stored";
   case KVS_PENDING:
     return "the answer is under way";
+  case KVS_DECLINED:
+    return "what would have to go for the chunk is worth more";
   case KVS_ERR_INVALID:
     return "an argument breaks the contract of the call";
   case KVS_ERR_DEADLINE:
@@ -83,6 +85,7 @@ const char *kvs_status_name(kvs_status status)
     NAME_CASE(PARTIAL);
     NAME_CASE(EXISTS);
     NAME_CASE(PENDING);
+    NAME_CASE(DECLINED);
     NAME_CASE(ERR_INVALID);
     NAME_CASE(ERR_DEADLINE);
     NAME_CASE(ERR_CANCELED);

@@ -195,6 +195,7 @@ static void fill_part(struct client_op *op, uint32_t index)
                                          .key_length = whole->key_length,
                                          .chain = chain_of(op, index),
                                          .ttl_ms = whole->ttl_ms,
+                                         .chain_chunks = whole->chain_chunks,
                                          .deadline_ns = whole->deadline_ns,
                                          .n_chunks = 1,
                                          .chunks = &part->chunk,

@@ -229,8 +229,9 @@ void kvi_client_json_chunks(kvi_strbuf *json, const Kvasir__V1__ListChunksReply 
 /* As in the labels of kvasir_get_misses_total. */
 static const char *cause_name(uint32_t cause)
 {
-  static const char *const names[] = {"none",    "never", "evicted", "deleted",     "space",  "corrupt",
-                                      "quality", "node",  "tier",    "other_space", "closed", "quota"};
+  static const char *const names[] = {"none",    "never",   "evicted", "deleted", "space",
+                                      "corrupt", "quality", "node",    "tier",    "other_space",
+                                      "closed",  "quota",   "declined"};
 
   static_assert(sizeof(names) / sizeof(names[0]) == KVI_MISS_COUNT, "each cause has a name");
   return cause < KVI_MISS_COUNT ? names[cause] : "unknown";

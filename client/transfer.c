@@ -114,6 +114,7 @@ static kvs_status prepare(struct client_op *op, kvsc_space *space, const kvsc_ke
   transfer->space = space->digest;
   transfer->lease = call->lease;
   transfer->ttl_ms = call->ttl_ms;
+  transfer->chain_chunks = call->chain_chunks;
   transfer->abreast = op->kind == OP_GET && call->abreast != 0;
   transfer->deadline_ns = op->deadline_ns;
   kvi_client_transfer_listen(op);

@@ -67,6 +67,7 @@ void kvi_connector_request_convert(const kvs_request *request, const struct kvi_
                     .loss_max = request->loss_max,
                     .loss_enough = request->loss_enough,
                     .hurry_ms = request->hurry_ms,
+                    .chain_chunks = request->chain_chunks,
                     .statuses = request->statuses,
                     .present = request->present};
 }

@@ -28,8 +28,9 @@ enum kvi_miss_cause {
   KVI_MISS_TIER = 8, /* the tier that holds it failed, or took too long */
   KVI_MISS_ELSEWHERE =
       9, /* never stored in this space; another one of the same tenant has a chunk with this key */
-  KVI_MISS_CLOSED = 10, /* evicted since its program has ended */
-  KVI_MISS_QUOTA = 11,  /* evicted since its tenant had more than it may have */
+  KVI_MISS_CLOSED = 10,   /* evicted since its program has ended */
+  KVI_MISS_QUOTA = 11,    /* evicted since its tenant had more than it may have */
+  KVI_MISS_DECLINED = 12, /* not stored when it was put last: what would have had to go was worth more */
   KVI_MISS_COUNT
 };
 
@@ -108,6 +109,9 @@ struct kvi_put_request {
   uint32_t ttl_ms;  /* it is of no use so long after its last use; 0: not said */
   uint16_t quality; /* of the table: what the bytes are, and how far they may be degraded (proto/chunk.h) */
   bool fetched;     /* from another tier, for somebody who asks for it */
+  uint32_t chain_chunks; /* of its prompt, stored or not; 0: not said, and the put is never declined */
+  const uint8_t *behind; /* keys that follow it in its chain, as far as they are put with it */
+  uint32_t n_behind;
 };
 
 /* Told once when the equal put that was in flight has ended: OK (it is stored), or KVS_ERR_BUSY (it failed, or has lost more: put again). */
@@ -133,6 +137,7 @@ struct kvi_service_ops {
   /*
    * KVS_OK: land the bytes, then put_commit or put_abort, exactly one of them.
    * KVS_EXISTS: it is stored; nothing to do.  KVS_PENDING: an equal put is in flight; wait_fn will be called once.
+   * KVS_DECLINED: it is not stored, since what would have to go is worth more; only of one that says chain_chunks.
    * Errors: KVS_ERR_SPACE_UNKNOWN, KVS_ERR_SPACE_MISMATCH, KVS_ERR_KEY_LENGTH, KVS_ERR_TOO_LARGE, KVS_ERR_FULL,
    * KVS_ERR_INVALID, KVS_ERR_DRAINING, KVS_ERR_BUSY, KVS_ERR_QUOTA.
    */

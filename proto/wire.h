@@ -103,8 +103,9 @@ struct kvi_transfer {
   const uint8_t *keys;  /* n_chunks * key_length bytes */
   uint32_t key_length;
   struct kvi_chain chain;
-  uint32_t ttl_ms; /* put: the chunks are of no use so long after their last use; 0: not said */
-  uint64_t lease;  /* get: read under this lease; 0: none */
+  uint32_t ttl_ms;       /* put: the chunks are of no use so long after their last use; 0: not said */
+  uint32_t chain_chunks; /* put: of the whole prompt, stored or not; 0: not said, and nothing is declined */
+  uint64_t lease;        /* get: read under this lease; 0: none */
   bool
       abreast; /* get: a wish: segment 0 of every chunk, then segment 1 of every one, rather than chunk after chunk */
   uint32_t loss_max;    /* get: the most loss that is taken (kvi_quality_loss) */
@@ -128,7 +129,7 @@ struct kvi_transfer {
   void (*on_segments)(struct kvi_transfer *transfer, uint32_t chunk, uint32_t n_segments);
   /* One chunk ended; chunks[chunk].status says how. May be NULL. A put's memory is free only at on_done. */
   void (*on_chunk)(struct kvi_transfer *transfer, uint32_t chunk);
-  /* All ended. status: OK when every chunk is OK or EXISTS, PARTIAL, MISS, or what ended the rest. Exactly once, last. */
+  /* All ended. status: OK when every chunk is OK or EXISTS, PARTIAL, MISS, DECLINED (a put, of none of whose chunks the node wants to let others go), or what ended the rest. Exactly once, last. */
   void (*on_done)(struct kvi_transfer *transfer, kvs_status status);
   void *user;
 };

@@ -128,7 +128,8 @@ static bool take_end(struct wire *w, const Kvasir__V1__ChunkEnd *end)
   if (kvi_gw_chunk_ended(t, end->chunk))
     return true;
   bool whole = t->whole[end->chunk / 64] >> (end->chunk % 64) & 1;
-  if (!t->user->put && (end->status == KVS_EXISTS || (end->status == KVS_OK && !whole)))
+  if (!t->user->put &&
+      (end->status == KVS_EXISTS || end->status == KVS_DECLINED || (end->status == KVS_OK && !whole)))
     return false;
   kvi_gw_end_chunk(t, end->chunk, (kvs_status)end->status, end->cause);
   return true;

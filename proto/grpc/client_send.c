@@ -54,6 +54,7 @@ static bool add_start(struct wire *w, struct transfer *t)
   start->lengths = t->lengths;
   if (user->put) {
     start->ttl_ms = user->ttl_ms;
+    start->chain_chunks = user->chain_chunks;
     start->n_segment_counts = user->n_chunks;
     start->segment_counts = t->segment_counts;
     start->n_segment_lengths = t->n_segment_lengths;

@@ -46,7 +46,9 @@ static kvs_status overall_status(const struct transfer *t)
     return KVS_OK;
   if (t->failure != KVS_OK)
     return t->failure;
-  return t->n_ok > 0 ? KVS_PARTIAL : KVS_MISS;
+  if (t->n_ok > 0)
+    return KVS_PARTIAL;
+  return t->user->put ? KVS_DECLINED : KVS_MISS;
 }
 
 /*

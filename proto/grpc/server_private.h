@@ -135,7 +135,7 @@ struct server_transfer {
   uint8_t space[KVS_DIGEST_SIZE];
   uint8_t *keys; /* key before the first (zeros if none), then n_chunks keys */
   bool has_parent, unchained;
-  uint32_t first_place, ttl_ms;
+  uint32_t first_place, ttl_ms, chain_chunks;
   uint64_t *lengths;
   uint32_t *segment_counts, *segment_lengths;
   uint32_t *qualities;        /* put: of each chunk; NULL: all 0 */

@@ -74,6 +74,9 @@ static void begin_chunk(struct server_transfer *t, uint32_t chunk)
       .segment_lengths = t->segment_lengths + t->first_segment,
       .ttl_ms = t->ttl_ms,
       .quality = t->qualities ? (uint16_t)t->qualities[chunk] : 0,
+      .chain_chunks = t->chain_chunks,
+      .behind = kvi_server_key(t, chunk) + t->key_length,
+      .n_behind = t->unchained ? 0 : t->n_chunks - chunk - 1,
   };
   p->state = PUT_WAITING; /* before the call: the answer may come before it has returned */
   kvs_status status = service->ops->put_begin(service->self, &t->stream->peer, &request, equal_put_ended,

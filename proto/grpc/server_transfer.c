@@ -86,6 +86,7 @@ kvs_status kvi_server_transfer_create(struct stream *stream, const Kvasir__V1__T
   t->put = start->put;
   t->n_chunks = (uint32_t)n_chunks;
   t->ttl_ms = start->ttl_ms;
+  t->chain_chunks = start->chain_chunks;
   t->terms = (struct kvi_get_terms){.codings = start->codings,
                                     .loss_max = start->loss_max,
                                     .loss_enough = start->loss_enough,

@@ -200,6 +200,9 @@ static struct kvi_put_request put_request(const struct kvi_transfer *transfer, u
       .segment_lengths = chunk->segment_lengths,
       .ttl_ms = transfer->ttl_ms,
       .quality = chunk->quality,
+      .chain_chunks = transfer->chain_chunks,
+      .behind = chunk_key(transfer, index) + transfer->key_length,
+      .n_behind = chain->unchained ? 0 : transfer->n_chunks - index - 1,
   };
 }
 

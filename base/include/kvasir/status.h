@@ -26,6 +26,8 @@ typedef enum kvs_status {
   KVS_PARTIAL = 2, /* some chunks of a batch hit, some did not; look at each chunk's status */
   KVS_EXISTS = 3,  /* a put found the chunk already stored: nothing was written, nothing is missing */
   KVS_PENDING = 4, /* asked too early: the answer is under way */
+  KVS_DECLINED =
+      5, /* a put: what would have to go for the chunk is worth more; nothing was stored, and nothing is wrong */
 
   /* The request: only this call is affected. */
   KVS_ERR_INVALID = -1,       /* an argument breaks the written contract */

@@ -134,6 +134,12 @@ typedef struct kvsc_call {
   uint32_t loss_enough; /* better than that a chunk need not be; at most loss_max; 0: as good as there is */
   uint32_t
       hurry_ms; /* planes are left out if the chunks would take longer than this, as fast as gets of this client were lately; 0: no hurry */
+  /*
+   * put: how many chunks the whole prompt has, stored or not. By that a node whose policy knows prices weighs the chunks against what would have to go for them, and may end them with KVS_DECLINED: nothing is
+   * wrong, and the rest of the prompt need not be put. 0: not said, and nothing is declined.
+   */
+  uint32_t chain_chunks;
+  uint32_t reserved_2; /* not looked at */
 } kvsc_call;
 
 typedef struct kvsc_iov {
@@ -214,6 +220,8 @@ typedef enum kvsc_cause { /* why a chunk or lookup missed */
                               9, /* not in this space; the node has this key in another of the same tenant's */
                           KVSC_CAUSE_CLOSED = 10, /* evicted since its program has ended */
                           KVSC_CAUSE_QUOTA = 11,  /* evicted since its tenant had more than it may have */
+                          KVSC_CAUSE_DECLINED =
+                              12, /* not stored when it was put last: what would have had to go was worth more */
 } kvsc_cause;
 
 /* How an operation ended. */

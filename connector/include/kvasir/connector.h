@@ -172,6 +172,12 @@ typedef struct kvs_request {
   uint32_t loss_enough; /* better than that a chunk need not be; at most loss_max; 0: as good as there is */
   uint32_t
       hurry_ms; /* planes are left out if the chunks would take longer than this, as fast as gets of this connector were lately; 0: no hurry */
+  /*
+   * put: how many chunks the whole prompt has, stored or not. By that a node whose policy knows prices weighs the chunks against what would have to go for them, and may end them with KVS_DECLINED: nothing is
+   * wrong, and the rest of the prompt need not be put. 0: not said, and nothing is declined.
+   */
+  uint32_t chain_chunks;
+  uint32_t reserved_3; /* not looked at */
 } kvs_request;
 
 /*

@@ -113,6 +113,8 @@ class Request(ctypes.Structure):
         ("reserved_2", c_uint32),
         ("loss_enough", c_uint32),
         ("hurry_ms", c_uint32),
+        ("chain_chunks", c_uint32),
+        ("reserved_3", c_uint32),
     ]
 
 

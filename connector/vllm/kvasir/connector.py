@@ -269,7 +269,7 @@ class Connector:
             raise InvalidError(f"{space!r} is one of another connector")
 
     def _request(self, timeout: float | None, user: Any, *, lease: int = 0, lease_time: float = 0.0,
-                 loss_max: int = 0, loss_enough: int = 0, hurry: float = 0.0) -> _Start:
+                 loss_max: int = 0, loss_enough: int = 0, hurry: float = 0.0, chain_chunks: int = 0) -> _Start:
         request = abi.new(abi.Request)
         request.timeout_ms = milliseconds(timeout, "timeout")
         request.lease = u64(lease, "lease")
@@ -277,6 +277,7 @@ class Connector:
         request.loss_max = u32(loss_max, "loss_max")
         request.loss_enough = u32(loss_enough, "loss_enough")
         request.hurry_ms = milliseconds(hurry, "hurry")
+        request.chain_chunks = u32(chain_chunks, "chain_chunks")
         return _Start(self._handle, self._pending, request, user)
 
 

@@ -211,16 +211,18 @@ class Space:
 
     def put(self, keys: Bytes, memory: Memory, slots: Any, slots_per_chunk: int, *, first_place: int = 0,
             parent: Bytes | None = None, extent_first: Bytes | None = None, unchained: bool = False,
-            loss_max: int = 0, timeout: float | None = None, user: Any = 0, statuses: bool = False) -> Operation:
+            loss_max: int = 0, chain_chunks: int = 0, timeout: float | None = None, user: Any = 0,
+            statuses: bool = False) -> Operation:
         """Chunks from registered memory, which is not to be changed until the completion. loss_max: how far a node may degrade
-        them, 0 (not at all) to 15."""
+        them, 0 (not at all) to 15. chain_chunks: how many the whole prompt has, stored or not: by that a node may find that they
+        are not worth what would have to go for them, and end them with Status.DECLINED, which is no error; 0: it stores them."""
         return self._transfer("put", keys, memory, slots, slots_per_chunk, first_place=first_place, parent=parent,
                               extent_first=extent_first, unchained=unchained, lease=0, loss_max=loss_max,
-                              timeout=timeout, user=user, statuses=statuses)
+                              chain_chunks=chain_chunks, timeout=timeout, user=user, statuses=statuses)
 
     def _transfer(self, what: str, keys: Bytes, memory: Memory, slots: Any, slots_per_chunk: int, *, lease: int,
                   timeout: float | None, user: Any, statuses: bool, loss_max: int, by_layer: bool = False,
-                  loss_enough: int = 0, hurry: float = 0.0, **chain: Any) -> Operation:
+                  loss_enough: int = 0, hurry: float = 0.0, chain_chunks: int = 0, **chain: Any) -> Operation:
         named = keys_struct(keys, self.key_length, **chain)
         per_chunk = u32(slots_per_chunk, "slots_per_chunk")
         pointer, count, keep = integers(slots, "q", "slots")
@@ -228,7 +230,8 @@ class Space:
             raise InvalidError(f"slots: {count} of them for {named.n} chunks of {per_chunk}")
         if not memory.belongs_to(self.connector._handle):
             raise InvalidError(f"{what}: the memory is one of another connector")
-        start = self.connector._request(timeout, user, lease=lease, loss_max=loss_max, loss_enough=loss_enough, hurry=hurry)
+        start = self.connector._request(timeout, user, lease=lease, loss_max=loss_max, loss_enough=loss_enough, hurry=hurry,
+                                        chain_chunks=chain_chunks)
         start.request.by_layer = 1 if by_layer else 0
         if statuses:
             start.want_statuses(named.n)
@@ -254,17 +257,17 @@ class Space:
 
     def put_buffers(self, keys: Bytes, buffers: Sequence[Any], *, segments: Sequence[Sequence[int]] | None = None,
                     first_place: int = 0, parent: Bytes | None = None, extent_first: Bytes | None = None,
-                    unchained: bool = False, loss_max: int = 0, timeout: float | None = None, user: Any = 0,
-                    statuses: bool = False) -> Operation:
+                    unchained: bool = False, loss_max: int = 0, chain_chunks: int = 0, timeout: float | None = None,
+                    user: Any = 0, statuses: bool = False) -> Operation:
         """Each chunk from a buffer of its own (bytes, or writable and contiguous), not to be changed until the
-        completion. segments: for each chunk the lengths of its parts; None: one part."""
-        return self._transfer_buffers("put", keys, buffers, segments, lease=0, loss_max=loss_max, timeout=timeout, user=user,
+        completion. segments: for each chunk the lengths of its parts; None: one part. The rest as of put."""
+        return self._transfer_buffers("put", keys, buffers, segments, lease=0, loss_max=loss_max, chain_chunks=chain_chunks, timeout=timeout, user=user,
                                       statuses=statuses, first_place=first_place, parent=parent, extent_first=extent_first,
                                       unchained=unchained)
 
     def _transfer_buffers(self, what: str, keys: Bytes, buffers: Sequence[Any], segments: Sequence[Sequence[int]] | None, *,
                           lease: int, loss_max: int, timeout: float | None, user: Any, statuses: bool, loss_enough: int = 0,
-                          hurry: float = 0.0, **chain: Any) -> Operation:
+                          hurry: float = 0.0, chain_chunks: int = 0, **chain: Any) -> Operation:
         named = keys_struct(keys, self.key_length, **chain)
         if len(buffers) != named.n or (segments is not None and len(segments) != named.n):
             raise InvalidError(f"{what}_buffers: {len(buffers)} buffers for {named.n} chunks, with segments for each or none")
@@ -279,7 +282,7 @@ class Space:
                 table[i].n_segments = len(lengths)
                 table[i].segment_lengths = lengths.buffer_info()[0]
                 keep.append(lengths)
-        start = self.connector._request(timeout, user, lease=lease, loss_max=loss_max, loss_enough=loss_enough, hurry=hurry)
+        start = self.connector._request(timeout, user, lease=lease, loss_max=loss_max, loss_enough=loss_enough, hurry=hurry, chain_chunks=chain_chunks)
         if statuses:
             start.want_statuses(named.n)
         start.operation._keep = keep

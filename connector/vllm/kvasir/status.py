@@ -13,6 +13,7 @@ class Status(enum.IntEnum):
     PARTIAL = 2
     EXISTS = 3
     PENDING = 4
+    DECLINED = 5
 
     ERR_INVALID = -1
     ERR_DEADLINE = -2
@@ -69,6 +70,7 @@ class Cause(enum.IntEnum):
     ELSEWHERE = 9
     CLOSED = 10
     QUOTA = 11
+    DECLINED = 12
 
     @classmethod
     def _missing_(cls, value: object) -> Cause | None:

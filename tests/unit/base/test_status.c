@@ -10,6 +10,7 @@ static const int all[] = {
     KVS_PARTIAL,
     KVS_EXISTS,
     KVS_PENDING,
+    KVS_DECLINED,
     KVS_ERR_INVALID,
     KVS_ERR_DEADLINE,
     KVS_ERR_CANCELED,

@@ -34,7 +34,7 @@ static void each_knows_its_place(void **state)
                           .first_place = 60,
                           .parent = parent,
                           .extent_first = extent};
-  const kvsc_call call = {.struct_size = sizeof(call), .ttl_ms = 77};
+  const kvsc_call call = {.struct_size = sizeof(call), .ttl_ms = 77, .chain_chunks = 88};
   kvsc_op op;
 
   test_key(2, 59, parent);
@@ -47,6 +47,7 @@ static void each_knows_its_place(void **state)
 
     assert_memory_equal(transfer->keys, e->keys[i], KEY);
     assert_int_equal(transfer->ttl_ms, 77);
+    assert_int_equal(transfer->chain_chunks, 88);
     assert_false(transfer->chain.unchained);
     assert_int_equal(transfer->chain.first_place, 60 + i);
     assert_memory_equal(transfer->chain.parent, i == 0 ? parent : e->keys[i - 1], KEY);

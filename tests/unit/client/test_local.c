@@ -284,6 +284,37 @@ static void a_put_is_cancelled_while_it_goes_on(void **state)
   free_batch(put);
 }
 
+static uint32_t chain_chunks;
+
+static kvs_status decline(void *self, const struct kvi_peer *peer, const struct kvi_put_request *request,
+                          kvi_put_wait_fn *wait_fn, void *wait_ctx, struct kvi_landing *landing_p)
+{
+  (void)self, (void)peer, (void)wait_fn, (void)wait_ctx, (void)landing_p;
+  chain_chunks = request->chain_chunks;
+  return KVS_DECLINED;
+}
+
+static void a_declined_put_is_told(void **state)
+{
+  struct local *local = *state;
+  struct batch *put = new_batch(local, true, 10000);
+  struct kvi_service_ops ops = *local->service->ops;
+  struct kvi_service service = *local->service;
+  struct kvi_wire *wire;
+
+  ops.put_begin = decline;
+  service.ops = &ops;
+  assert_int_equal(kvi_local_wire_open(&service, NULL, NULL, &wire), KVS_OK);
+  put->transfer.chain_chunks = 7;
+  assert_int_equal(wire->ops->submit(wire, &put->transfer), KVS_OK);
+  wait_batch(put);
+  assert_int_equal(put->status, KVS_DECLINED);
+  assert_int_equal(put->chunk.status, KVS_DECLINED);
+  assert_int_equal(chain_chunks, 7);
+  wire->ops->destroy(wire);
+  free_batch(put);
+}
+
 static void destroy_ends_what_waits(void **state)
 {
   struct local *local = *state;
@@ -383,6 +414,7 @@ int main(void)
       TEST(a_put_and_a_get_end_before_submit_returns),
       TEST(an_equal_put_waits_for_the_one_in_flight),
       TEST(an_equal_put_that_ends_well_is_enough),
+      TEST(a_declined_put_is_told),
       TEST(a_waiting_put_ends_at_its_deadline),
       TEST(a_waiting_put_is_cancelled),
       TEST(a_put_is_cancelled_while_it_goes_on),

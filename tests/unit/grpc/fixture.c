@@ -34,8 +34,10 @@ struct chunk {
 struct fixture_memory {
   pthread_mutex_t lock;
   struct chunk chunks[FIXTURE_CHUNKS];
-  uint8_t held[KEY];
-  bool hold;
+  uint8_t held[KEY], declined[KEY];
+  bool hold, decline;
+  uint32_t chain_chunks, n_behind; /* of the put that was declined */
+  uint8_t behind[KEY];             /* the first of them */
   kvi_put_wait_fn *wait_fn;
   void *wait_ctx;
   uint32_t aborted, open, gone;
@@ -154,6 +156,12 @@ static kvs_status put_begin(void *self, const struct kvi_peer *peer, const struc
     status = KVS_PENDING;
   } else if (find(m, r->key)) {
     status = KVS_EXISTS;
+  } else if (m->decline && memcmp(m->declined, r->key, KEY) == 0) {
+    m->chain_chunks = r->chain_chunks;
+    m->n_behind = r->n_behind;
+    if (r->n_behind > 0)
+      memcpy(m->behind, r->behind, KEY);
+    status = KVS_DECLINED;
   } else {
     for (size_t i = 0; i < FIXTURE_CHUNKS && status == KVS_ERR_FULL; i++)
       if (!m->chunks[i].used) {
@@ -422,6 +430,26 @@ uint16_t fixture_quality(const struct fixture *f, const uint8_t key[32])
   uint16_t quality = find(f->memory, key)->quality;
   pthread_mutex_unlock(&f->memory->lock);
   return quality;
+}
+
+void fixture_decline(struct fixture *f, const uint8_t key[32])
+{
+  pthread_mutex_lock(&f->memory->lock);
+  memcpy(f->memory->declined, key, KEY);
+  f->memory->decline = true;
+  pthread_mutex_unlock(&f->memory->lock);
+}
+
+uint32_t fixture_declined(struct fixture *f, uint32_t *n_behind_p, uint8_t behind[32])
+{
+  uint32_t chain_chunks;
+
+  pthread_mutex_lock(&f->memory->lock);
+  chain_chunks = f->memory->chain_chunks;
+  *n_behind_p = f->memory->n_behind;
+  memcpy(behind, f->memory->behind, KEY);
+  pthread_mutex_unlock(&f->memory->lock);
+  return chain_chunks;
 }
 
 void fixture_hold(struct fixture *f, const uint8_t key[32])

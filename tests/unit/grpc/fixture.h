@@ -48,6 +48,10 @@ struct kvi_get_terms fixture_terms(const struct fixture *f);
 void fixture_ignore_terms(struct fixture *f);
 /* The quality that a chunk was put with. */
 uint16_t fixture_quality(const struct fixture *f, const uint8_t key[32]);
+/* Puts of this key are declined. */
+void fixture_decline(struct fixture *f, const uint8_t key[32]);
+/* Of the last of them: what it said of its prompt, and of the keys behind it: how many, and the first. */
+uint32_t fixture_declined(struct fixture *f, uint32_t *n_behind_p, uint8_t behind[32]);
 /* Puts of this key answer PENDING until fixture_resolve. */
 void fixture_hold(struct fixture *f, const uint8_t key[32]);
 void fixture_resolve(struct fixture *f, kvs_status status);

@@ -59,9 +59,8 @@ static void submit_get(struct pair *p, struct run *r, struct kvi_iov *iov, uint3
   assert_int_equal(p->wire->ops->submit(p->wire, &r->t), KVS_OK);
 }
 
-static void test_get_that_exists(void **state)
+static void get_that_ends_like_a_put(kvs_status status)
 {
-  (void)state;
   struct pair p = {0};
   start(&p, &reads_all);
   uint8_t room[100];
@@ -71,13 +70,20 @@ static void test_get_that_exists(void **state)
   Kvasir__V1__ChunkEnd end = KVASIR__V1__CHUNK_END__INIT, *ends = &end;
   Kvasir__V1__FrameHeader header = KVASIR__V1__FRAME_HEADER__INIT;
   end.id = fake_node_wait_start(p.node);
-  end.status = KVS_EXISTS; /* an answer to a put: no byte has come */
+  end.status = status; /* an answer to a put: no byte has come */
   header.n_ends = 1;
   header.ends = &ends;
   fake_node_send(p.node, &header, NULL, 0);
   assert_int_equal(finish(&r), KVS_MISS);
   assert_int_equal(r.chunks[0].cause, KVI_MISS_NODE);
   stop(&p);
+}
+
+static void test_get_that_exists(void **state)
+{
+  (void)state;
+  get_that_ends_like_a_put(KVS_EXISTS);
+  get_that_ends_like_a_put(KVS_DECLINED);
 }
 
 static Kvasir__V1__Piece piece_of(uint64_t id, uint32_t chunk, const uint8_t *bytes, uint32_t length,

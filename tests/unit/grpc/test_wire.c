@@ -224,6 +224,40 @@ static void test_equal_put_waits(void **state)
   fixture_stop(&f);
 }
 
+/* One chunk of three is: the others are stored, and the node is told what it needs to weigh it. Of one that is put alone that is the answer. */
+static void test_a_chunk_is_declined(void **state)
+{
+  (void)state;
+  enum { LENGTH = 300000 };
+  struct fixture f;
+  fixture_start(&f, false, 0);
+  uint8_t *bytes = random_bytes(LENGTH, 7), key[KEY] = {2}, behind[KEY], next[KEY] = {3};
+  uint32_t segment = LENGTH, n_behind;
+  struct kvi_iov iov = {bytes, LENGTH};
+  struct run r;
+  fixture_decline(&f, key);
+  for (uint32_t n = 3; n > 0; n = n > 1 ? 1 : 0) {
+    prepare(&r, true, n, n == 3 ? 1 : 2, 10000);
+    r.t.chain_chunks = 77;
+    r.t.chain.unchained = false;
+    r.t.chain.first_place = 0;
+    for (uint32_t i = 0; i < n; i++)
+      r.chunks[i] = (struct kvi_transfer_chunk){
+          .iov = &iov, .n_iov = 1, .n_segments = 1, .segment_lengths = &segment, .length = LENGTH};
+    assert_int_equal(f.wire->ops->submit(f.wire, &r.t), KVS_OK);
+    assert_int_equal(finish(&r), n == 3 ? KVS_PARTIAL : KVS_DECLINED);
+    assert_int_equal(r.chunks[n / 2].status, KVS_DECLINED);
+    assert_int_equal(fixture_declined(&f, &n_behind, behind), 77);
+    assert_int_equal(n_behind, n / 2);
+    assert_memory_equal(behind, next, KEY); /* of the first of both */
+  }
+  get_bytes(&f, 1, bytes, LENGTH, 1);
+  get_bytes(&f, 3, bytes, LENGTH, 1);
+  assert_int_equal(fixture_landings_aborted(&f), 0);
+  free(bytes);
+  fixture_stop(&f);
+}
+
 static void test_deadline_and_cancel(void **state)
 {
   (void)state;
@@ -500,6 +534,7 @@ int main(int argc, char **argv)
       cmocka_unit_test(test_corrupt_chunk_is_a_miss),
       cmocka_unit_test(test_too_little_room),
       cmocka_unit_test(test_equal_put_waits),
+      cmocka_unit_test(test_a_chunk_is_declined),
       cmocka_unit_test(test_deadline_and_cancel),
       cmocka_unit_test(test_refusals),
       cmocka_unit_test(test_many_large_gets),

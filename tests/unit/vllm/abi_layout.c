@@ -143,6 +143,8 @@ static void print_requests(void)
   FIELD(kvs_request, reserved_2);
   FIELD(kvs_request, loss_enough);
   FIELD(kvs_request, hurry_ms);
+  FIELD(kvs_request, chain_chunks);
+  FIELD(kvs_request, reserved_3);
   close_struct();
 
   STRUCT(kvs_buffer);
@@ -232,6 +234,7 @@ static void print_statuses(void)
   VALUE(KVS_PARTIAL);
   VALUE(KVS_EXISTS);
   VALUE(KVS_PENDING);
+  VALUE(KVS_DECLINED);
   VALUE(KVS_ERR_INVALID);
   VALUE(KVS_ERR_DEADLINE);
   VALUE(KVS_ERR_CANCELED);
@@ -319,6 +322,7 @@ static void print_enums(void)
   VALUE(KVSC_CAUSE_ELSEWHERE);
   VALUE(KVSC_CAUSE_CLOSED);
   VALUE(KVSC_CAUSE_QUOTA);
+  VALUE(KVSC_CAUSE_DECLINED);
   close_object();
 }
 
