@@ -108,8 +108,12 @@ void sim_order_answered(struct sim_order *order, const struct sim_used *used)
 bool sim_order_admits(struct sim_order *order, const struct sim_used *used, uint32_t n)
 {
   struct kvi_policy_use use = use_of(order, used);
+  uint32_t victim;
 
-  return !order->ops->admits || order->ops->admits(order->policy, group_of(order), &use, n, used->now_ns);
+  if (!order->ops->admits)
+    return true;
+  victim = order->ops->victim(order->policy, group_of(order), used->now_ns);
+  return victim != KVI_POLICY_NONE && order->ops->admits(order->policy, victim, &use, n, used->now_ns);
 }
 
 /* A chunk is of one byte to the policy. */

@@ -18,11 +18,10 @@
   (60 *                                                                                                      \
    KVI_NS_PER_S) /* and so are those for the very same chunks, since engines ask again until they have room */
 #define DEPTH_MOST       (1u << 16)
-#define TOKENS_MOST      (1u << 21) /* of a prompt: who claims more gains nothing by it */
-#define LEARNED_BRANCHES 512u       /* at a request, */
-#define BYTES_OVER       1024       /* chunks that count for their mean size */
-#define VALUE_OVER       64         /* requests that count for the mean worth of a chunk */
-#define LEARNED_CURVES   4u         /* and curves */
+#define LEARNED_BRANCHES 512u /* at a request, */
+#define BYTES_OVER       1024 /* chunks that count for their mean size */
+#define VALUE_OVER       64   /* requests that count for the mean worth of a chunk */
+#define LEARNED_CURVES   4u   /* and curves */
 #define PRIORITY_MOST    100u
 #define SAID_LEAST_S     0.05
 #define SAID_MOST_S      1e6
@@ -117,7 +116,7 @@ static void branch_set(struct kvi_index *index, uint32_t branch, const struct kv
   own->n_chunks = use->n_chunks;
   own->n_whole = use->n_whole;
   own->chunk_tokens = use->chunk_tokens > 0 ? use->chunk_tokens : KVI_INDEX_TOKENS;
-  own->chunk_tokens = fminf(own->chunk_tokens, (float)TOKENS_MOST / (float)(use->n_chunks + 1));
+  own->chunk_tokens = fminf(own->chunk_tokens, (float)KVI_INDEX_TOKENS_MOST / (float)(use->n_chunks + 1));
   own->tenant = use->tenant < KVI_POLICY_TENANTS_MAX ? (uint16_t)use->tenant : 0;
   own->cost = use->cost > 0 ? use->cost : 1;
   own->chunk_bytes = use->chunk_bytes > 0 ? use->chunk_bytes : (float)index->chunk_bytes;
@@ -384,6 +383,18 @@ static bool is_back_by_growing(const struct kvi_branch *branch, uint64_t now_ns)
   bool is_storing = !branch->answered && branch->n_chunks < branch->n_whole;
 
   return !is_storing && now_ns >= branch->seen_ns + SAME_NS;
+}
+
+uint32_t kvi_index_storing(const struct kvi_index *index, const struct kvi_policy_use *use, uint64_t now_ns)
+{
+  bool is_whole;
+  uint32_t branch = use->last == KVI_POLICY_NONE
+                        ? KVI_BRANCH_NONE
+                        : kvi_extended(&index->forest, index->branches, use, &is_whole);
+
+  if (branch == KVI_BRANCH_NONE || is_back_by_growing(kvi_branch(index->branches, branch), now_ns))
+    return KVI_BRANCH_NONE;
+  return branch;
 }
 
 static void index_extend(struct kvi_policy *policy, const struct kvi_policy_use *use, uint64_t now_ns)

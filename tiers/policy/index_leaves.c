@@ -211,20 +211,32 @@ uint32_t kvi_index_victim(struct kvi_policy *policy, enum kvi_policy_group group
   return chunk;
 }
 
-bool kvi_index_admits(struct kvi_policy *policy, enum kvi_policy_group group,
-                      const struct kvi_policy_use *use, uint32_t n, uint64_t now_ns)
+/* What a chunk that is put would be worth at the end of its branch: by its request, if that is known. */
+static double stored_rate(const struct kvi_index *index, const struct kvi_policy_use *use, uint64_t now_ns)
+{
+  const struct kvi_class_wait wait = kvi_index_request(use->program);
+  uint32_t branch = kvi_index_storing(index, use, now_ns),
+           tenant = use->tenant < KVI_POLICY_TENANTS_MAX ? use->tenant : 0;
+
+  if (branch != KVI_BRANCH_NONE)
+    return kvi_index_branch_rate(index, kvi_branch(index->branches, branch), now_ns);
+  return index->shares[tenant] * kvi_classes_rate(index->classes, &wait, 0);
+}
+
+bool kvi_index_admits(struct kvi_policy *policy, uint32_t victim, const struct kvi_policy_use *use,
+                      uint32_t n, uint64_t now_ns)
 {
   struct kvi_index *index = kvi_index_of(policy);
-  const struct kvi_class_wait wait = kvi_index_request(use->program);
-  uint32_t victim = kvi_index_victim(policy, group, now_ns);
   double tokens = use->chunk_tokens > 0 ? use->chunk_tokens : KVI_INDEX_TOKENS,
          bytes = use->chunk_bytes > 0 ? use->chunk_bytes : index->chunk_bytes,
-         cost = use->cost > 0 ? use->cost : 1,
-         worth =
-             cost * kvi_prefill_s(tokens, n - 1.0, n) / bytes * kvi_classes_rate(index->classes, &wait, 0);
+         cost = use->cost > 0 ? use->cost : 1;
 
-  return victim != KVI_POLICY_NONE &&
-         (index->live == KVI_SHADOW_BY_USE || price(index, victim, now_ns) < worth);
+  if (index->live == KVI_SHADOW_BY_USE)
+    return true;
+  tokens = fmin(tokens, KVI_INDEX_TOKENS_MOST / (n + 1.0));
+  /* As kvi_index_branch_price has it, to the last bit: of equals the one stays that is there. */
+  return price(index, victim, now_ns) <
+         stored_rate(index, use, now_ns) * (cost * kvi_prefill_s(tokens, n - 1.0, n)) / bytes;
 }
 
 void kvi_index_info(const struct kvi_policy *policy, uint32_t chunk, struct kvi_policy_info *info_p)

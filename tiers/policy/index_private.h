@@ -95,6 +95,12 @@ static inline void kvi_index_tier_paid(struct kvi_index_tier *tier, double price
   tier->sought_ns = now_ns;
 }
 
+/* ---- index.c ---- */
+
+/* The branch of the request that is storing the chain, as extend would find it; KVI_BRANCH_NONE: it would be a new one, or is back by that. */
+uint32_t kvi_index_storing(const struct kvi_index *index, const struct kvi_policy_use *use, uint64_t now_ns);
+#define KVI_INDEX_TOKENS_MOST (1u << 21) /* of a prompt: who claims more gains nothing by it */
+
 /* ---- index_leaves.c ---- */
 
 /* For the forest. */
@@ -119,8 +125,8 @@ double kvi_index_unknown_rate(const struct kvi_index *index, uint64_t used_ns, u
 
 /* The ops. */
 uint32_t kvi_index_victim(struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns);
-bool kvi_index_admits(struct kvi_policy *policy, enum kvi_policy_group group,
-                      const struct kvi_policy_use *use, uint32_t n, uint64_t now_ns);
+bool kvi_index_admits(struct kvi_policy *policy, uint32_t victim, const struct kvi_policy_use *use,
+                      uint32_t n, uint64_t now_ns);
 void kvi_index_info(const struct kvi_policy *policy, uint32_t chunk, struct kvi_policy_info *info_p);
 
 /* ---- index_memory.c ---- */

@@ -178,9 +178,11 @@ struct kvi_policy_ops {
   bool (*claim)(struct kvi_policy *policy, uint64_t program, uint32_t handle, uint32_t n, uint32_t space);
   /* False: nothing is known of such a program. */
   bool (*wait)(struct kvi_policy *policy, const struct kvi_policy_wait *wait, uint64_t now_ns);
-  /* Is the n'th chunk of the chain, from 1 on, which is not stored yet, worth more than the victim that would have to go for it? */
-  bool (*admits)(struct kvi_policy *policy, enum kvi_policy_group group, const struct kvi_policy_use *use,
-                 uint32_t n, uint64_t now_ns);
+  /*
+   * Is the n'th chunk of the chain, from 1 on, which is not stored yet, worth more than this victim, which would have to go for it? Always true while the policy goes by last use. use: the chain up to what is resident of it.
+   */
+  bool (*admits)(struct kvi_policy *policy, uint32_t victim, const struct kvi_policy_use *use, uint32_t n,
+                 uint64_t now_ns);
   /*
    * What this tenant's requests save counts `factor` times from now on, above 0 and at most 1: less than 1 for one that has more than its share, so that it is its own chunks that go for what it stores. In the order by last
    * use, its chunks count as unused for 1 / factor times as long. 1 until it is told.

@@ -62,6 +62,18 @@ static uint32_t seconds(struct cache *cache, uint32_t *tool, uint32_t n)
   return hits;
 }
 
+/* Whether a prompt of one chunk that nobody knows is worth the victim. */
+static bool admits(struct world *world)
+{
+  const struct kvi_policy_use use = {.last = KVI_POLICY_NONE,
+                                     .n_whole = 1,
+                                     .chunk_bytes =
+                                         1e9F}; /* it takes so much that by price it is worth nothing */
+
+  return ops->admits(world->policy, ops->victim(world->policy, KVI_POLICY_MEMORY, world->now), &use, 1,
+                     world->now);
+}
+
 static void last_use_takes_over(void **state)
 {
   struct cache *cache = calloc(1, sizeof(*cache));
@@ -74,6 +86,7 @@ static void last_use_takes_over(void **state)
   early = seconds(cache, &tool, 3);
   for (uint32_t i = 0; i < 147; i++) {
     (void)seconds(cache, &tool, 1);
+    assert_int_equal(admits(cache->world), !ops->goes_by_price(cache->world->policy));
     by_use |= !ops->goes_by_price(cache->world->policy);
   }
   late = seconds(cache, &tool, 10);

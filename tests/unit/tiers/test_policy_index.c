@@ -412,6 +412,12 @@ static void unnamed(void **state)
   assert_int_equal(evict(world), tool);
 }
 
+static bool admits(struct world *world, const struct kvi_policy_use *use)
+{
+  return ops->admits(world->policy, ops->victim(world->policy, KVI_POLICY_MEMORY, world->now), use, 10,
+                     world->now);
+}
+
 /* A chunk that is worth less than what it would take the place of is not admitted. */
 static void admission(void **state)
 {
@@ -423,12 +429,11 @@ static void admission(void **state)
   for (uint32_t i = 0; i < 300; i++, world->now += 600 * SECOND)
     arrive_at(world, 0, person, 1);
   assert_int_equal(evict(world), person);
-  assert_false(ops->admits(world->policy, KVI_POLICY_MEMORY, &use, 10, world->now)); /* nothing would go */
   tool = chain(world, KVI_POLICY_NONE, 10);
   wait_at(world, 4, tool, 10, KVI_WAIT_TOOL, 0, 0);
-  assert_false(ops->admits(world->policy, KVI_POLICY_MEMORY, &use, 10, world->now));
+  assert_false(admits(world, &use));
   world->now += 100 * SECOND; /* the tool should be back long since */
-  assert_true(ops->admits(world->policy, KVI_POLICY_MEMORY, &use, 10, world->now));
+  assert_true(admits(world, &use));
 }
 
 /* More branches than there is room for, and more of one program than it may have. */
