@@ -220,7 +220,7 @@ static kvs_status object_reserve(struct job *job, const struct kvi_encoded *enco
 
   (void)store->dram->ops->label(store->dram, job->object, &wanted.label, &wanted.label_length);
   /* beyond the tenant's bound too, until the raw one goes: as many chunks as there are threads */
-  return kvi_room_take(store, store->spaces[store->entries[job->entry].space].account, false, &wanted,
+  return kvi_room_take(store, store->spaces[store->entries[job->entry].space].account, false, &wanted, NULL,
                        object_p);
 }
 

@@ -51,9 +51,9 @@ static float measured_cost(const struct kvi_space_entry *space, uint32_t place, 
 
 /*
  * Of a chain up to an entry that is present. A larger model has more bytes a token, and computes longer. What a client can say at will is bounded by what it really stores: bytes count as what they take of memory, and no
- * chunk stands for more than some times its own.
+ * chunk stands for more than some times its own. place: of the chunk of its chain whose cost is told.
  */
-static struct kvi_policy_use use_of(const struct kvi_store *store, uint32_t number)
+static struct kvi_policy_use use_at(const struct kvi_store *store, uint32_t number, uint32_t place)
 {
   const struct kvi_entry *entry = &store->entries[number];
   const struct kvi_space_entry *space = &store->spaces[entry->space];
@@ -64,7 +64,7 @@ static struct kvi_policy_use use_of(const struct kvi_store *store, uint32_t numb
   raw = raw < takes * CODED_MOST ? raw : takes * CODED_MOST;
   cost = raw / tokens / BYTES_A_TOKEN;
   if (kvi_compute_is_known(&space->compute))
-    cost = measured_cost(space, entry->place, tokens, cost);
+    cost = measured_cost(space, place, tokens, cost);
   return (struct kvi_policy_use){.last = number,
                                  .n_chunks = entry->place < KVI_NONE ? entry->place + 1 : KVI_NONE,
                                  .n_whole = entry->place < KVI_NONE ? entry->place + 1 : KVI_NONE,
@@ -73,6 +73,26 @@ static struct kvi_policy_use use_of(const struct kvi_store *store, uint32_t numb
                                  .tenant = space->account,
                                  .space = entry->space,
                                  .cost = cost};
+}
+
+static struct kvi_policy_use use_of(const struct kvi_store *store, uint32_t number)
+{
+  return use_at(store, number, store->entries[number].place);
+}
+
+bool kvi_chunk_admits_locked(struct kvi_store *store, uint32_t number, uint32_t parent, uint32_t n_whole,
+                             uint32_t victim)
+{
+  uint32_t place = store->entries[number].place, n = place < WHOLE_MOST ? place + 1 : WHOLE_MOST;
+  struct kvi_policy_use use;
+
+  n = n_whole < n ? n : n_whole < WHOLE_MOST ? n_whole : WHOLE_MOST;
+  use = use_at(store, number, n - 1);
+  use.last = parent;
+  use.n_chunks = parent == KVI_NONE ? 0 : use.n_chunks - 1;
+  use.n_whole = n;
+  kvi_account_share_told_locked(store, use.tenant);
+  return store->policy_ops->admits(store->policy, victim, &use, n, kvi_policy_now(store));
 }
 
 void kvi_chunk_insert_locked(struct kvi_store *store, uint32_t number, uint32_t parent)

@@ -158,6 +158,10 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
   if (number != KVI_NONE)
     return kvi_waiter_add_locked(store, store->entries[number].object, kvi_quality_loss(request->quality),
                                  begin->wait_fn, begin->wait_ctx);
+  if (kvi_follows_declined_locked(store, space, request)) {
+    kvi_declined_locked(store, space, tag, request->length);
+    return KVS_DECLINED;
+  }
   if (!landing_is_free_locked(store, space))
     return KVS_ERR_BUSY;
   parent = parent_find_locked(store, space, request);
@@ -220,9 +224,9 @@ static kvs_status begin_in_steps_locked(struct kvi_store *store, const char *ten
 
 /* Room in memory, whosever chunks go for it. */
 static kvs_status any_room_take(struct kvi_store *store, const struct kvi_tier_request *wanted,
-                                kvi_tier_object *object_p)
+                                const struct kvi_admission *admission, kvi_tier_object *object_p)
 {
-  struct kvi_room_search search = {0};
+  struct kvi_room_search search = {.admission = admission};
   uint64_t evicted = 0;
   bool expired = false;
 
@@ -238,23 +242,26 @@ static kvs_status any_room_take(struct kvi_store *store, const struct kvi_tier_r
     evicted += freed;
     if (freed > 0 || search.more)
       continue;
+    if (search.declined)
+      return KVS_DECLINED;
     if (expired)
       return KVS_ERR_FULL;
     kvi_store_expire(store); /* leases that have run out may be all that is in the way */
     expired = true;
-    search = (struct kvi_room_search){0};
+    search = (struct kvi_room_search){.admission = admission};
   }
 }
 
 kvs_status kvi_room_take(struct kvi_store *store, uint32_t account, bool bounded,
-                         const struct kvi_tier_request *wanted, kvi_tier_object *object_p)
+                         const struct kvi_tier_request *wanted, const struct kvi_admission *admission,
+                         kvi_tier_object *object_p)
 {
   uint64_t taken;
   kvs_status status = kvi_account_take(store, account, bounded, wanted->length, &taken);
 
   if (status != KVS_OK)
     return status;
-  status = any_room_take(store, wanted, object_p);
+  status = any_room_take(store, wanted, admission, object_p);
   kvi_account_settle(store, account, taken, status == KVS_OK, status == KVS_OK ? *object_p : 0);
   return status;
 }
@@ -273,7 +280,7 @@ kvs_status kvi_free_room_take(struct kvi_store *store, uint32_t account,
 }
 
 kvs_status kvi_put_room_take(struct kvi_store *store, uint32_t account, const struct kvi_put_request *request,
-                             kvi_tier_object *object_p)
+                             const struct kvi_admission *admission, kvi_tier_object *object_p)
 {
   bool in_chain = !request->unchained && request->place > 0;
   uint8_t label[KVI_TIER_LABEL_MAX];
@@ -284,7 +291,7 @@ kvs_status kvi_put_room_take(struct kvi_store *store, uint32_t account, const st
   wanted.label = label;
   wanted.label_length =
       kvi_label_write(label, request->key, in_chain ? request->parent : NULL, request->key_length);
-  return kvi_room_take(store, account, true, &wanted, object_p);
+  return kvi_room_take(store, account, true, &wanted, admission, object_p);
 }
 
 /* ---- the end of a landing ---- */
@@ -311,20 +318,24 @@ static void refused_locked(struct kvi_store *store, const struct kvi_put_request
     kvi_account_refused_locked(store, account);
 }
 
-/* Nothing is left of it; those who waited are told to put it themselves. */
-static void landing_undo(struct kvi_store *store, uint32_t number, bool refused)
+/* Nothing is left of it; those who waited are told to put it themselves. why: KVS_OK: its writer gave up. */
+static void landing_undo(struct kvi_store *store, uint32_t number, kvs_status why)
 {
+  const struct kvi_entry *entry = &store->entries[store->landings[number].entry];
   uint32_t waiters;
 
   pthread_mutex_lock(&store->lock);
   waiters = kvi_waiters_detach_locked(store, number);
-  if (!store->landings[number].better)
-    kvi_entry_forget_locked(store, store->landings[number].entry, KVI_MISS_NONE);
-  landing_close_locked(store, number);
-  if (refused)
+  if (why == KVS_DECLINED)
+    kvi_declined_locked(store, entry->space, &entry->tag, entry->length);
+  else if (why < 0)
     store->stats.put_refused++;
   else
     store->stats.put_aborts++;
+  if (!store->landings[number].better)
+    kvi_entry_forget_locked(store, store->landings[number].entry,
+                            why == KVS_DECLINED ? KVI_MISS_DECLINED : KVI_MISS_NONE);
+  landing_close_locked(store, number);
   pthread_mutex_unlock(&store->lock);
   kvi_waiters_call(store, waiters, KVS_ERR_BUSY, 0);
 }
@@ -339,6 +350,8 @@ kvs_status kvi_store_put_begin(struct kvi_store *store, const char *tenant,
   uint32_t number = KVI_NONE;
   struct begin begin = {
       .wait_fn = wait_fn, .wait_ctx = wait_ctx, .steps = KVI_OWN_LOOKS_MAX / KVI_BATCH_LOCKED};
+  struct kvi_admission admission;
+  bool declines;
   kvs_status status;
 
   memset(landing_p, 0, sizeof(*landing_p));
@@ -359,12 +372,15 @@ kvs_status kvi_store_put_begin(struct kvi_store *store, const char *tenant,
   kvi_use_tell(&begin.use);
   if (status != KVS_OK)
     return status;
-  status = kvi_put_room_take(store, begin.account, request, &object);
+  admission = (struct kvi_admission){
+      .entry = store->landings[number].entry, .parent = store->landings[number].parent, .request = request};
+  declines = kvi_may_decline(store, request) && !store->landings[number].better;
+  status = kvi_put_room_take(store, begin.account, request, declines ? &admission : NULL, &object);
   if (status != KVS_OK) {
     pthread_mutex_lock(&store->lock);
     refused_locked(store, request, begin.account, status);
     pthread_mutex_unlock(&store->lock);
-    landing_undo(store, number, true);
+    landing_undo(store, number, status);
     return status;
   }
   store->landings[number].object = object;
@@ -472,6 +488,6 @@ void kvi_store_put_abort(struct kvi_store *store, struct kvi_landing *landing)
   uint32_t number = landing_number(store, landing);
 
   kvi_object_drop(store, store->landings[number].object);
-  landing_undo(store, number, false);
+  landing_undo(store, number, KVS_OK);
   memset(landing, 0, sizeof(*landing));
 }

@@ -91,7 +91,7 @@ kvs_status kvi_store_refill_begin(struct kvi_store *store, const char *tenant,
     account = store->spaces[store->entries[entry].space].account;
   pthread_mutex_unlock(&store->lock);
   if (status == KVS_OK)
-    status = kvi_put_room_take(store, account, request, &object);
+    status = kvi_put_room_take(store, account, request, NULL, &object);
   if (status != KVS_OK)
     return status;
   (void)store->dram->ops->places(store->dram, object, &places);                /* in place: cannot fail */

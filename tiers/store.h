@@ -58,6 +58,8 @@ struct kvi_store_config {
   uint32_t max_leases;      /* 0: 65536 */
   uint32_t max_landings; /* puts in flight; 0: 1024; at most 1 << 24. Four times as many may wait for them. */
   const char *policy;    /* NULL: "lru" */
+  bool
+      declines; /* puts that say how long their prompt is, are declined by prices, if the policy has any (docs/policy.md); else whatever is put is stored */
   /* The policy's time, monotonic, in nanoseconds, for tests and replays; called under the lock. NULL: the machine's. Leases go by the machine's anyway. */
   uint64_t (*policy_clock)(void *ctx);
   void *policy_clock_ctx;
@@ -183,7 +185,7 @@ void kvi_store_expire(struct kvi_store *store);
 /*
  * ---- put and get: as kvi_service_ops put_begin, put_commit, put_abort, put_unwait, get_open, get_unwait, get_ahead, get_close ----
  *
- * put_begin evicts by the policy when room is short. A tenant that its put would take over its bound loses chunks of its own first, those that were not used for longest: KVS_ERR_QUOTA: leases hold
+ * put_begin evicts by the policy when room is short, or ends with KVS_DECLINED if the policy finds what would go worth more (config.declines). A tenant that its put would take over its bound loses chunks of its own first, those that were not used for longest: KVS_ERR_QUOTA: leases hold
  * them, or the chunk is larger than the bound; KVS_ERR_BUSY: too many were looked at in vain, another put looks at others. It makes a chunk's place and parent known at once, so begin the puts of a chain in its order.
  * put_commit and put_abort call those who waited, on this thread, without a lock. Each ends the landing, errors included: never commit twice, never
  * abort after commit. put_unwait waits for a wait_fn that another thread is just calling.
@@ -391,6 +393,7 @@ struct kvi_store_stats {
       tier_hits[KVI_TIER_GPU + 1]; /* get_hits by the tier that the chunk came from, by enum kvi_tier_kind */
   uint64_t left_out_planes, left_out_bytes; /* of those hits, as their readers asked for: not in get_bytes */
   uint64_t puts, put_exists, put_pending, put_commits, put_aborts, put_refused, put_bytes;
+  uint64_t put_declined, put_declined_bytes; /* KVS_DECLINED */
   uint64_t evictions, evicted_bytes, deletes, corrupt;
   uint64_t evictions_by[2][KVI_EVICT_RULES]; /* by what asked for it; [1]: of those that had a copy below */
   uint64_t leases_granted, leases_expired, leases_refused;

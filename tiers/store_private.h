@@ -1,7 +1,7 @@
 /*
  * tiers/store_private.h: what the files of the store share. docs/store.md draws it.
  *
- * Files: store.c (life, counters), index.c (entries, hash, ghosts), spaces.c, put.c (landings), better.c (a better copy of what is there), coder.c (memory that holds chunks coded), cut.c (planes that go before chunks do), waiters.c (equal puts), get.c,
+ * Files: store.c (life, counters), index.c (entries, hash, ghosts), spaces.c, put.c (landings), better.c (a better copy of what is there), admit.c (puts that are declined), coder.c (memory that holds chunks coded), cut.c (planes that go before chunks do), waiters.c (equal puts), get.c,
  * lookup.c, lease.c, evict.c, tenants.c, account.c, own.c (tenants.h), list.c, key.c, gone.c and why.c (what went, and why a get misses); and for a tier below: below.c (its owner's side, recovery), clean.c, marks.c, write_through.c, fetch.c, refill.c, use.c. Functions that end in _locked are called with store->lock held; all others without it.
  */
 #ifndef KVASIR_TIERS_STORE_PRIVATE_H
@@ -351,6 +351,9 @@ void kvi_arrive_locked(struct kvi_store *store, uint32_t number, uint32_t n_more
 uint32_t kvi_space_tokens(const struct kvi_space_entry *space);
 /* The chain goes up to this entry now, which was inserted just now. */
 void kvi_stored_locked(struct kvi_store *store, uint32_t number);
+/* Is what is landing here, of a prompt of so many chunks, worth more than the victim, as far as the policy has prices? parent: KVI_NONE. */
+bool kvi_chunk_admits_locked(struct kvi_store *store, uint32_t number, uint32_t parent, uint32_t n_whole,
+                             uint32_t victim);
 
 /* ---- why.c ---- */
 
@@ -451,20 +454,40 @@ kvs_status kvi_better_take_locked(struct kvi_store *store, const struct kvi_stor
  */
 void kvi_bytes_replace_locked(struct kvi_store *store, uint32_t number, kvi_tier_object object);
 
+/* ---- admit.c: puts that are not worth what would have to go for them (docs/policy.md) ---- */
+
+/* A put whose landing is open. */
+struct kvi_admission {
+  uint32_t entry, parent; /* parent: KVI_NONE */
+  const struct kvi_put_request *request;
+};
+
+/* Whether it may be declined at all. */
+bool kvi_may_decline(const struct kvi_store *store, const struct kvi_put_request *request);
+/* Is it worth more than the victim, which would be lost? */
+bool kvi_admits_locked(struct kvi_store *store, const struct kvi_admission *admission, uint32_t victim);
+/* The chunk before it was declined a moment ago, and is not there: it could not be used. */
+bool kvi_follows_declined_locked(struct kvi_store *store, uint32_t space,
+                                 const struct kvi_put_request *request);
+/* It was: counted, and remembered as why it is not there. Before its entry is forgotten, if it has one. */
+void kvi_declined_locked(struct kvi_store *store, uint32_t space, const struct kvi_key_tag *tag,
+                         uint64_t length);
+
 /* ---- put.c, waiters.c ---- */
 
 /* KVS_OK, or what is wrong with a put's lengths. */
 kvs_status kvi_put_check(const struct kvi_store *store, const struct kvi_put_request *request);
 /* kvi_room_take for a put. */
 kvs_status kvi_put_room_take(struct kvi_store *store, uint32_t account, const struct kvi_put_request *request,
-                             kvi_tier_object *object_p);
+                             const struct kvi_admission *admission, kvi_tier_object *object_p);
 /*
- * Room in memory, on the account of a tenant; evicts and demotes until it is there. bounded: not beyond the tenant's bound. Errors: KVS_ERR_FULL, KVS_ERR_QUOTA, KVS_ERR_BUSY and those of the tier's
- * reserve.
+ * Room in memory, on the account of a tenant; evicts and demotes until it is there. bounded: not beyond the tenant's bound. admission: for what, and KVS_DECLINED if that is worth less than what would be lost; NULL: whatever it is worth. Errors: KVS_ERR_FULL,
+ * KVS_ERR_QUOTA, KVS_ERR_BUSY and those of the tier's reserve.
  */
 kvs_status kvi_room_take(struct kvi_store *store, uint32_t account, bool bounded,
-                         const struct kvi_tier_request *wanted, kvi_tier_object *object_p);
-/* The same if there is that much room; nothing goes for it, but what a tenant has beyond its bound. */
+                         const struct kvi_tier_request *wanted, const struct kvi_admission *admission,
+                         kvi_tier_object *object_p);
+/* Without admission, if there is that much room; nothing goes for it, but what a tenant has beyond its bound. */
 kvs_status kvi_free_room_take(struct kvi_store *store, uint32_t account,
                               const struct kvi_tier_request *wanted, kvi_tier_object *object_p);
 
@@ -489,6 +512,9 @@ struct kvi_room_search {
   uint64_t
       passed; /* chunks that cannot lose a plane now (cut.c): 2 for each, 1 for one that has its turn once more */
   bool more; /* there are others behind those: another call looks at them */
+  const struct kvi_admission
+      *admission; /* in: for what; NULL: nothing has to be worth less than that to be lost */
+  bool declined;  /* it is not worth what would have to be lost */
 };
 /*
  * Takes chunks, or planes of them, out of memory until `bytes` went, at most KVI_BATCH_LOCKED of them. Returns the bytes; 0: no victim, unless search->more says that it has

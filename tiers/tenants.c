@@ -11,6 +11,7 @@
 
 #define STEEPNESS    16.0
 #define FACTOR_LEAST 1e-20
+#define SHORT        0.9
 
 struct kvi_tenant *kvi_tenant_of(const struct kvi_store *store, uint32_t number)
 {
@@ -151,6 +152,11 @@ size_t kvi_store_tenants(struct kvi_store *store, uint32_t first, struct kvi_ten
  * A tenant's share of memory is by its weight; what others leave of theirs it may have too, at a price that falls steeply: whatever it says of its chunks, by which their prices differ by some ten thousand at most, it has
  * about twice its share while others want theirs.
  */
+static double share_of(const struct kvi_store *store, const struct kvi_tenant *tenant)
+{
+  return (double)store->dram_attr.capacity_bytes * tenant->info.weight / (double)store->tenants->weights;
+}
+
 void kvi_account_share_told_locked(struct kvi_store *store, uint32_t account)
 {
   const struct kvi_tenants *all = store->tenants;
@@ -160,10 +166,20 @@ void kvi_account_share_told_locked(struct kvi_store *store, uint32_t account)
   if (!all || !store->policy_ops->share)
     return;
   tenant = &all->tenants[account];
-  share = (double)store->dram_attr.capacity_bytes * tenant->info.weight / (double)all->weights;
+  share = share_of(store, tenant);
   has = (double)tenant->info.dram_bytes;
   store->policy_ops->share(store->policy, account,
                            has > share ? fmax(pow(share / has, STEEPNESS), FACTOR_LEAST) : 1);
+}
+
+bool kvi_account_is_short_locked(const struct kvi_store *store, uint32_t account)
+{
+  const struct kvi_tenant *tenant;
+
+  if (!store->tenants)
+    return false;
+  tenant = &store->tenants->tenants[account];
+  return (double)tenant->info.dram_bytes < SHORT * share_of(store, tenant);
 }
 
 void kvi_account_chunks_locked(struct kvi_store *store, uint32_t number, int change)

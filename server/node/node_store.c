@@ -117,6 +117,7 @@ kvs_status kvi_node_open_store(struct kvi_node *node, char *error, size_t error_
       .max_leases = (uint32_t)values->store_max_leases,
       .max_landings = (uint32_t)values->store_max_landings,
       .policy = kvi_settings_policies[values->store_policy],
+      .declines = values->store_admission == KVI_NODE_ADMISSION_PRICE,
       .write = (enum kvi_policy_admission)values->ssd_write,
       .write_queue = (uint32_t)values->ssd_queue,
       .write_day_bytes = values->ssd_write_budget,

@@ -22,6 +22,9 @@ enum kvi_node_redis_mode {
   KVI_NODE_REDIS_CLUSTER
 };
 
+/* Whether puts are declined. */
+enum kvi_node_admission { KVI_NODE_ADMISSION_PRICE = 0, KVI_NODE_ADMISSION_ALL };
+
 /* How chunks are encoded in memory, or on their way to a tier. */
 enum kvi_node_codec {
   KVI_NODE_CODEC_NONE = 0,
@@ -69,6 +72,7 @@ struct kvi_node_settings {
   int64_t store_max_landings;
   int64_t codec_threads, codec_planes;
   int store_policy;              /* index of kvi_settings_policies */
+  int store_admission;           /* enum kvi_node_admission */
   const char *store_state_file;  /* "": in the first of ssd_paths; "none" */
   uint64_t store_state_interval; /* ms */
   const char *store_test_clock;  /* "" = none */

@@ -16,6 +16,7 @@
 const char *const kvi_settings_policies[] = {"index", "lru",       "lfu",       "gdsf", "s3fifo",
                                              "sieve", "fixed-ttl", "continuum", NULL};
 static const char *const redis_modes[] = {"off", "single", "sentinel", "cluster", NULL};
+static const char *const put_admissions[] = {"price", "all", NULL};      /* enum kvi_node_admission */
 static const char *const admissions[] = {"all", "reused", "none", NULL}; /* enum kvi_policy_admission */
 static const char *const codecs[] = {"none", "lossless", "ladder", "cachegen",
                                      NULL}; /* enum kvi_node_codec */
@@ -329,6 +330,16 @@ static const kvi_config_row rows[] = {
          "softly after each answer, for 2 s, or as Continuum's formula has it. With an SSD tier all but "
          "`index` decide what is lost only: what leaves memory for the SSD is what was used longest ago. "
          "What each is for: docs/policy.md."},
+    {.name = "store.admission",
+     AT(ENUM, store_admission),
+     .standard = "price",
+     .choices = put_admissions,
+     .doc = "What becomes of a put if something would be lost for it. `price`: with policy `index` the put "
+            "is declined, and "
+            "nothing goes, if what would go is worth more than the end of the prompt that is put; only of "
+            "clients that say how "
+            "long their prompts are, and not over Redis. `all`: whatever is put is stored. docs/policy.md "
+            "says more."},
     {.name = "store.state_file",
      AT(STRING, store_state_file),
      .min = 0,

@@ -1,0 +1,79 @@
+/*
+ * tiers/admit.c: a put that would have something lost is declined if that is worth more, by the policy's prices (docs/policy.md).
+ *
+ * The policy weighs the end of the prompt, which would go first of it, and is its dearest chunk. So it has to be known how long the prompt is: puts say it, or are stored whatever they are worth.
+ */
+#include <math.h>
+
+#include "tiers/store_private.h"
+
+#define DECLINED_NS (60 * KVI_NS_PER_S) /* puts of one request come within that of each other */
+
+bool kvi_may_decline(const struct kvi_store *store, const struct kvi_put_request *request)
+{
+  return store->config.declines && store->policy_ops->admits && request->chain_chunks > 0 &&
+         !request->unchained && !request->fetched;
+}
+
+/* Chunks that go on from it are here: without it they are of no use, so it is worth what they are together. */
+static bool has_behind_locked(const struct kvi_store *store, const struct kvi_admission *admission)
+{
+  const struct kvi_put_request *request = admission->request;
+  uint32_t n = request->n_behind < KVI_BATCH_LOCKED ? request->n_behind : KVI_BATCH_LOCKED;
+  struct kvi_key_tag tags[KVI_BATCH_LOCKED];
+  uint32_t found[KVI_BATCH_LOCKED];
+
+  if (n == 0)
+    return false;
+  for (uint32_t i = 0; i < n; i++)
+    kvi_key_tag(store, request->behind + (size_t)i * request->key_length, request->key_length, &tags[i]);
+  kvi_index_find_batch_locked(store, store->entries[admission->entry].space, tags, n, found);
+  for (uint32_t i = 0; i < n; i++)
+    if (found[i] != KVI_NONE)
+      return true;
+  return false;
+}
+
+bool kvi_admits_locked(struct kvi_store *store, const struct kvi_admission *admission, uint32_t victim)
+{
+  uint32_t account = store->spaces[store->entries[admission->entry].space].account;
+  bool is_own = store->spaces[store->entries[victim].space].account == account;
+
+  /* What goes is not lost if a tier below the store has it too, and what does not come is. */
+  if (store->lower || (!is_own && kvi_account_is_short_locked(store, account)))
+    return true;
+  return kvi_chunk_admits_locked(store, admission->entry, admission->parent, admission->request->chain_chunks,
+                                 victim) ||
+         has_behind_locked(store, admission);
+}
+
+bool kvi_follows_declined_locked(struct kvi_store *store, uint32_t space,
+                                 const struct kvi_put_request *request)
+{
+  struct kvi_departure departure;
+  struct kvi_key_tag tag;
+  uint64_t since_ns, hash;
+
+  if (!kvi_may_decline(store, request) || !request->parent || request->place == 0 ||
+      store->stats.put_declined == 0)
+    return false;
+  kvi_key_tag(store, request->parent, request->key_length, &tag);
+  hash = kvi_key_hash(space, &tag);
+  return kvi_index_find_locked(store, hash, space, &tag) == KVI_NONE &&
+         kvi_gone_find(store->gone, hash, space, &tag, &departure, &since_ns) &&
+         departure.cause == KVI_MISS_DECLINED && kvi_now_ns() < departure.at_ns + DECLINED_NS;
+}
+
+void kvi_declined_locked(struct kvi_store *store, uint32_t space, const struct kvi_key_tag *tag,
+                         uint64_t length)
+{
+  const struct kvi_departure departure = {.cause = KVI_MISS_DECLINED,
+                                          .rule = KVI_EVICT_RULES,
+                                          .at_ns = kvi_now_ns(),
+                                          .length = length,
+                                          .price = NAN};
+
+  store->stats.put_declined++;
+  store->stats.put_declined_bytes += length;
+  kvi_gone_note(store->gone, kvi_key_hash(space, tag), space, tag, &departure);
+}
