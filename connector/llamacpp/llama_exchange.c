@@ -43,6 +43,9 @@ static void finish_save(kvs_llama *handle, kvi_llama_save *save)
     handle->saved_bytes += save->buffer.length;
     save->op = 0;
     return;
+  } else if (save->status == KVS_DECLINED) { /* the store has what is worth more */
+    save->op = 0;
+    return;
   }
   handle->failed_chunks++;
   handle->failed_since_flush = true;
@@ -87,7 +90,8 @@ kvs_status kvi_llama_save_chunk(kvs_llama *handle, const kvs_llama_prompt *promp
                               .segment_lengths = handle->segments};
   save->status = KVS_PENDING;
   const kvs_keys key = kvi_llama_keys_range(keys, chunk, 1);
-  const kvs_request request = request_of(handle, &save->status);
+  kvs_request request = request_of(handle, &save->status);
+  request.chain_chunks = keys->n;
   if (kvs_put_buffers(handle->space, &key, &save->buffer, &request, &save->op) != KVS_OK) {
     /* The store's trouble is not the engine's: the chunk is just not saved. */
     save->op = 0;

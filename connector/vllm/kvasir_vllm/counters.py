@@ -35,6 +35,7 @@ class Counters:
     saves: int = 0
     save_bytes: int = 0
     save_chunks: int = 0  # stored, or found stored
+    save_chunks_declined: int = 0  # not stored, since what would have to go for them is worth more: nothing is wrong
     save_chunks_failed: int = 0
     saves_dropped: int = 0  # chunks not offered: too many bytes in flight, or the library is busy
     saves_canceled: int = 0  # puts given up because their blocks were wanted (preemption)

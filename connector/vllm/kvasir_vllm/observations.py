@@ -30,6 +30,7 @@ COUNTS: Mapping[str, str] = {
     "hints_rejected": "hint_answers/rejected", "hints_missing": "hint_answers/missing", "hints_failed": "hint_answers/failed",
     "load_bytes": "load_bytes", "load_chunks": "load_chunks/ok", "load_chunks_failed": "load_chunks/failed",
     "save_bytes": "save_bytes", "save_chunks": "save_chunks/ok", "save_chunks_failed": "save_chunks/failed",
+    "save_chunks_declined": "save_chunks/declined",
     "saves_dropped": "save_chunks/dropped", "saves_canceled": "save_chunks/canceled",
 }
 

@@ -27,6 +27,7 @@ class Save:
     request: str
     epoch: int
     run: Run
+    chain: int = 0  # chunks of the whole prompt, computed or not; 0: not said
 
 
 @dataclass

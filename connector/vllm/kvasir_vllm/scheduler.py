@@ -270,9 +270,10 @@ class SchedulerSide:
             return
         if len(state.keys) < whole * self._plan.key_length:
             state.keys = self._keys(state, whole)
+        chain = max(whole, state.request.num_tokens // self._plan.chunk_tokens)
         for i, group in enumerate(self._plan.groups):
             for run in self._runs(state, i, blocks[group.id], whole):
-                self._orders.saves.append(Save(state.request.request_id, state.epoch, run))
+                self._orders.saves.append(Save(state.request.request_id, state.epoch, run, chain))
                 state.saving += self._plan.tp_size
         state.saved = whole
 

@@ -317,7 +317,8 @@ class WorkerSide:
             try:
                 operation = self._spaces[run.group].put(
                     part.keys, self._memories[run.group], part.slots, self._per_chunk(group), first_place=part.first_place,
-                    parent=part.parent, extent_first=part.extent_first, timeout=self._options.save_timeout, user=(saving, part))
+                    parent=part.parent, extent_first=part.extent_first, chain_chunks=saving.save.chain,
+                    timeout=self._options.save_timeout, user=(saving, part), statuses=True)
             except kvasir.Error as fault:
                 self._limited.warn("put", f"a save could not start: {fault}")
                 self.counters.saves_dropped += part.n
@@ -329,10 +330,12 @@ class WorkerSide:
         saving.open -= 1
         self.counters.save_bytes += done.bytes
         self.counters.save_chunks += done.n_ok
-        self.counters.save_chunks_failed += done.n - done.n_ok
+        declined = done.statuses.count(kvasir.Status.DECLINED) if done.statuses else 0
+        self.counters.save_chunks_declined += declined
+        self.counters.save_chunks_failed += done.n - done.n_ok - declined
         if done.status < 0 and done.status != kvasir.Status.ERR_CANCELED:
             self._count_failure("save", done)
-            self._limited.warn("save", f"{done.n - done.n_ok} of {done.n} chunks were not saved: {done.status.name}")
+            self._limited.warn("save", f"{done.n - done.n_ok - declined} of {done.n} chunks were not saved: {done.status.name}")
         if saving.open:
             return
         self._save_bytes -= saving.size

@@ -4,6 +4,8 @@ from __future__ import annotations
 import signal
 import statistics
 import time
+import unittest.mock
+from typing import Any
 
 from binding_fixture import GRACE, Node, NodeTest, main, until
 from engine_fixture import BLOCK, CHUNK, Engine, Request, make_plan, prompt
@@ -281,6 +283,28 @@ class Fault(NodeTest):
         saved = engine.workers[0].counters.save_chunks
         engine.store(Request("c", prompt(2 * CHUNK, 6)))  # what has ended counts no more
         self.assertEqual((engine.workers[0].counters.saves_dropped, engine.workers[0].counters.save_chunks), (2, saved + 2))
+
+    def test_a_node_that_declines_is_no_failure(self) -> None:
+        """It is told how long the prompt is, and what it does not want is counted by itself."""
+        engine = Engine(self, make_plan(0, CHUNK))
+        worker, space = engine.workers[0], engine.workers[0]._spaces[0]
+        put, took, chains = type(space).put, worker._took_save, []
+
+        def told(own: Any, *arguments: Any, **named: Any) -> Any:
+            chains.append(named["chain_chunks"])
+            return put(own, *arguments, **named)
+
+        def declined(saving: Any, run: Any, done: Any) -> None:
+            statuses = (kvasir.Status.OK,) + (kvasir.Status.DECLINED,) * (done.n - 1)
+            took(saving, run, done._replace(status=kvasir.Status.PARTIAL, n_ok=1, n_prefix=1, statuses=statuses))
+
+        worker._took_save = declined
+        with unittest.mock.patch.object(type(space), "put", told), self.assertNoLogs("vllm.kvasir", "WARNING"):
+            engine.store(Request("a", prompt(3 * CHUNK + 1)))
+        self.assertEqual(set(chains), {3})
+        counters = worker.counters
+        puts = len(chains)
+        self.assertEqual((counters.save_chunks, counters.save_chunks_declined, counters.save_chunks_failed), (puts, 2 * puts, 0))
 
     def test_blocks_of_a_window_are_read_before_the_step_ends(self) -> None:
         """The engine gives them to others while the request runs: the step waits for the put, here until its deadline."""

@@ -72,7 +72,8 @@ typedef struct kvs_llama_info {
   uint8_t space[KVS_DIGEST_SIZE];
   uint64_t loaded_chunks, loaded_bytes; /* since open */
   uint64_t saved_chunks, saved_bytes;   /* that the store took or had already */
-  uint64_t failed_chunks;               /* that it did not */
+  uint64_t
+      failed_chunks; /* that it did not, for another reason than that it has what is worth more (KVS_DECLINED) */
 } kvs_llama_info;
 
 /*
