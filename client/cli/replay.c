@@ -2,11 +2,14 @@
 #include "client/cli/replay.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/rand.h"
 #include "base/text.h"
@@ -23,7 +26,7 @@
 #define NAME_SHOWN       80u
 
 static const char *format = "auto", *speed_text = "1", *load_text = NULL, *half = NULL, *hints = "none";
-static const char *space_name = NULL;
+static const char *space_name = NULL, *clock_path = NULL;
 static uint64_t limit = UINT64_MAX, chunk_bytes = 60 << 10, chunk_tokens = 0, parallel = NOT_SAID, seed = 1;
 
 static const struct cli_option options[] = {
@@ -47,6 +50,9 @@ static const struct cli_option options[] = {
     {'s', "space", "NAME",
      "keep the chunks, and find those of earlier replays by this name and seed (default: alone, and deleted)",
      CLI_TEXT, &space_name},
+    {0, "test-clock", "FILE",
+     "with --speed max: the node's store.test_clock, turned to when the trace's requests came", CLI_TEXT,
+     &clock_path},
     {0, NULL, NULL, NULL, CLI_FLAG, NULL},
 };
 
@@ -110,6 +116,8 @@ static int take_settings(struct settings *settings)
     return cli_usage(&cli_replay, "--limit goes from 1 on");
   if (space_name != NULL && !is_name(space_name))
     return cli_usage(&cli_replay, "--space takes 1 to %u bytes of UTF-8", SPACE_MAX);
+  if (clock_path != NULL && settings->speed > 0)
+    return cli_usage(&cli_replay, "--test-clock goes with --speed max");
   if (chunk_bytes == 0 || chunk_bytes > CHUNK_BYTES_MAX || chunk_tokens > CHUNK_TOKENS_MAX)
     return cli_usage(&cli_replay, "--chunk-bytes goes from 1 byte to 128MiB, --chunk up to %u tokens",
                      CHUNK_TOKENS_MAX);
@@ -119,6 +127,19 @@ static int take_settings(struct settings *settings)
 }
 
 /* ---- a replay ---- */
+
+/* A node's test clock, to be turned; MAP_FAILED. */
+static void *map_clock(const char *path)
+{
+  int fd = open(path, O_RDWR | O_CLOEXEC);
+  void *clock = MAP_FAILED;
+
+  if (fd >= 0) {
+    clock = mmap(NULL, sizeof(uint64_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+  }
+  return clock;
+}
 
 /* What is said where chunks may be left; none where they are to stay. */
 static char words[1024];
@@ -187,7 +208,7 @@ static const char too_large[] = "a chunk with its head is to fit into the node's
 
 static bool is_all_refused(const struct replay_sums *sums)
 {
-  return sums->refused > 0 && sums->stored == 0 && sums->existed == 0;
+  return sums->refused > 0 && sums->stored == 0 && sums->existed == 0 && sums->declined == 0;
 }
 
 static void say_why_refused(const struct replay_sums *sums)
@@ -306,6 +327,7 @@ static int run(struct cli *cli, int n, char **arguments)
   struct sim_schedule *schedule = NULL;
   struct sim_trace *trace = NULL;
   struct sim_told *told = NULL;
+  void *clock = MAP_FAILED;
   int code = take_settings(&settings);
 
   if (code != CLI_OK)
@@ -320,12 +342,17 @@ static int run(struct cli *cli, int n, char **arguments)
   } else {
     code = cli_connect(cli);
   }
+  if (code == CLI_OK && clock_path != NULL && (clock = map_clock(clock_path)) == MAP_FAILED) {
+    fprintf(stderr, "kvasirctl: the clock %s cannot be turned: %s\n", clock_path, strerror(errno));
+    code = CLI_ERROR;
+  }
   if (code == CLI_OK) {
     struct replay replay = {.cli = cli,
                             .trace = trace,
                             .schedule = schedule,
                             .told = told,
                             .speed = settings.speed,
+                            .clock = clock_path != NULL ? clock : NULL,
                             .chunk_bytes = (size_t)chunk_bytes,
                             .batch = batch_of(chunk_bytes)};
 

@@ -25,7 +25,7 @@ struct replay_sums {
   uint64_t input_tokens, hit_tokens;
   uint64_t chunks, found; /* of the prompts; of them those that a look-up promised */
   uint64_t hits;          /* and those that came: chunks of the leading part that did */
-  uint64_t stored, existed, refused;
+  uint64_t stored, existed, declined, refused;
   kvs_status refused_why; /* the first of them */
   uint64_t wrong;         /* chunks whose bytes are not what was put */
   uint64_t read_bytes, written_bytes;
@@ -44,6 +44,7 @@ struct replay {
   const struct sim_schedule *schedule;
   const struct sim_told *told; /* by event; NULL: no hints */
   double speed;                /* 0: as fast as it goes */
+  _Atomic uint64_t *clock;     /* a node's store.test_clock, mapped; NULL: none is turned */
   size_t chunk_bytes;
   uint32_t batch;                /* chunks of one get or put */
   uint8_t (*keys)[CLI_KEY_SIZE]; /* by chunk */

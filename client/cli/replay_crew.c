@@ -129,11 +129,22 @@ static bool wait_for_turn(struct replay_crew *crew, size_t action)
   return !crew->stop;
 }
 
+/* As if it had come when the trace says. It never goes back: what takes longer than in the trace is later. */
+static void turn_clock(const struct replay_crew *crew, size_t action)
+{
+  uint64_t passed = kvi_now_ns() - crew->start_ns, at = crew->actions[action].at_ns - crew->actions[0].at_ns;
+
+  if (at > passed && at - passed > atomic_load_explicit(crew->replay->clock, memory_order_relaxed))
+    atomic_store_explicit(crew->replay->clock, at - passed, memory_order_relaxed);
+}
+
 static kvs_status act(struct replay_crew *crew, struct member *member)
 {
   const struct action *action = &crew->actions[member->action];
   uint64_t due = due_ns(crew, member->action), now = kvi_now_ns();
 
+  if (crew->replay->clock != NULL)
+    turn_clock(crew, member->action);
   if (!action->answer)
     return replay_request(member->worker, action->event, due > 0 && now > due ? now - due : 0);
   replay_answer(member->worker, action->event);

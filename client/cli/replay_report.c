@@ -57,11 +57,11 @@ static void print_json(const struct replay *replay, const struct replay_run *run
          replay->trace->chunk_tokens, replay->chunk_bytes, sums->input_tokens, sums->hit_tokens,
          rate(sums->hit_tokens, sums->input_tokens));
   printf(",\"chunks\":%" PRIu64 ",\"found\":%" PRIu64 ",\"hits\":%" PRIu64
-         ",\"hit_rate\":%.6f,\"stored\":%" PRIu64 ",\"existed\":%" PRIu64 ",\"refused\":%" PRIu64
-         ",\"refused_why\":%s%s%s,\"wrong\":%" PRIu64,
+         ",\"hit_rate\":%.6f,\"stored\":%" PRIu64 ",\"existed\":%" PRIu64 ",\"declined\":%" PRIu64
+         ",\"refused\":%" PRIu64 ",\"refused_why\":%s%s%s,\"wrong\":%" PRIu64,
          sums->chunks, sums->found, sums->hits, rate(sums->hits, sums->chunks), sums->stored, sums->existed,
-         sums->refused, quote, sums->refused > 0 ? kvs_status_name(sums->refused_why) : "null", quote,
-         sums->wrong);
+         sums->declined, sums->refused, quote,
+         sums->refused > 0 ? kvs_status_name(sums->refused_why) : "null", quote, sums->wrong);
   printf(",\"read_bytes\":%" PRIu64 ",\"written_bytes\":%" PRIu64
          ",\"paid_s\":%.6f,\"whole_s\":%.6f,\"saved_s\":%.6f",
          sums->read_bytes, sums->written_bytes, sums->paid_s, sums->whole_s, sums->whole_s - sums->paid_s);
@@ -103,6 +103,8 @@ static void print_sums(const struct replay *replay, const struct replay_run *run
   add_row(table, "  found", "%" PRIu64, sums->found);
   add_row(table, "  came", "%" PRIu64 " (%.4f of all)", sums->hits, rate(sums->hits, sums->chunks));
   add_row(table, "  stored", "%" PRIu64 ", and %" PRIu64 " were there", sums->stored, sums->existed);
+  if (sums->declined > 0)
+    add_row(table, "  declined", "%" PRIu64, sums->declined);
   add_row(table, "  refused", "%" PRIu64 "%s%s", sums->refused, sums->refused > 0 ? ", the first: " : "",
           sums->refused > 0 ? kvs_status_text(sums->refused_why) : "");
   add_row(table, "  wrong bytes", "%" PRIu64, sums->wrong);

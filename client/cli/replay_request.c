@@ -88,7 +88,7 @@ static bool is_right(const uint8_t key[CLI_KEY_SIZE], const uint8_t *bytes, size
 /* What one request comes to. */
 struct outcome {
   uint32_t n, found, hits;
-  uint64_t stored, existed, refused, wrong, unanswered;
+  uint64_t stored, existed, declined, refused, wrong, unanswered;
   uint64_t lease;
   kvs_status refused_why; /* the first of them */
   kvs_status failed;      /* nothing more can be sent */
@@ -176,8 +176,10 @@ static void move(struct replay_worker *worker, struct outcome *outcome, bool put
 {
   struct replay *replay = worker->replay;
   const kvsc_keys keys = keys_from(worker, first, n);
-  const kvsc_call call = {
-      .struct_size = sizeof call, .statuses = worker->statuses, .lease = put ? 0 : outcome->lease};
+  const kvsc_call call = {.struct_size = sizeof call,
+                          .statuses = worker->statuses,
+                          .lease = put ? 0 : outcome->lease,
+                          .chain_chunks = put ? outcome->n : 0};
   kvsc_completion completion = {0};
   kvsc_op op;
 
@@ -223,7 +225,12 @@ static uint64_t get_found(struct replay_worker *worker, struct outcome *outcome)
   return took_ns;
 }
 
-/* From the first chunk on that did not come. What follows a chunk that is refused is of no use, and not sent. */
+static bool is_answer(kvs_status status)
+{
+  return status == KVS_OK || status == KVS_EXISTS || status == KVS_DECLINED;
+}
+
+/* From the first chunk on that did not come. What follows a chunk that is refused or declined is of no use, and not sent. */
 static uint64_t put_rest(struct replay_worker *worker, struct outcome *outcome, const uint32_t *refs)
 {
   struct replay *replay = worker->replay;
@@ -243,10 +250,15 @@ static uint64_t put_rest(struct replay_worker *worker, struct outcome *outcome, 
     for (uint32_t i = 0; i < n; i++) {
       outcome->stored += worker->statuses[i] == KVS_OK;
       outcome->existed += worker->statuses[i] == KVS_EXISTS;
-      if (worker->statuses[i] != KVS_OK && worker->statuses[i] != KVS_EXISTS && outcome->refused++ == 0)
+      outcome->declined += worker->statuses[i] == KVS_DECLINED;
+      if (!is_answer(worker->statuses[i]) && outcome->refused++ == 0)
         outcome->refused_why = worker->statuses[i];
     }
     first += n;
+    if (outcome->declined > 0 && outcome->refused == 0) {
+      outcome->declined += outcome->n - first;
+      break;
+    }
     if (outcome->refused > 0) {
       outcome->refused += outcome->n - first;
       break;
@@ -267,6 +279,7 @@ static void add_up(struct replay *replay, const struct sim_request *request, con
   pthread_mutex_lock(&replay->lock);
   sums->stored += outcome->stored;
   sums->existed += outcome->existed;
+  sums->declined += outcome->declined;
   if (sums->refused == 0)
     sums->refused_why = outcome->refused_why;
   sums->refused += outcome->refused;

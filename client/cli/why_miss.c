@@ -193,6 +193,19 @@ static const char *rule_text(const char *rule)
   return rule[0] != '\0' ? rule : "by the tier that held it";
 }
 
+static void say_declined(kvi_strbuf *out, const cJSON *departure)
+{
+  char age[CLI_SIZE_TEXT];
+
+  kvi_strbuf_add(out, "It was put");
+  if (departure != NULL)
+    kvi_strbuf_addf(out, " %s ago", ms_text(departure, "age_ms", age));
+  kvi_strbuf_add(
+      out,
+      ", and not stored: what would have had to go was worth more than its prompt, or the chunk before it "
+      "was not stored either (store.admission).");
+}
+
 static void say_evicted(kvi_strbuf *out, const cJSON *answer, const cJSON *departure)
 {
   char age[CLI_SIZE_TEXT], idle[CLI_SIZE_TEXT], size[CLI_SIZE_TEXT];
@@ -276,6 +289,8 @@ static void say_went(kvi_strbuf *out, const cJSON *answer, const char *cause, co
     say_deleted(out, departure);
   else if (strcmp(cause, "corrupt") == 0)
     say_corrupt(out, answer, departure);
+  else if (strcmp(cause, "declined") == 0)
+    say_declined(out, departure);
   else if (strcmp(cause, "tier") == 0)
     kvi_strbuf_addf(out, "Its copy on SSD was lost %s ago: it could not be read, or its directory failed.",
                     ms_text(departure, "age_ms", age));

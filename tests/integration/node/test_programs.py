@@ -15,6 +15,7 @@ from harness import SLOW, NodeTest  # noqa: E402
 from rpc import pb  # noqa: E402
 
 TOOL = 1
+DECLINED = 5
 ACCEPTED, CLIPPED, DEFERRED, REJECTED, MISSING = 1, 2, 3, 4, 5
 CHUNK = 128 << 10
 CHUNKS = 20  # of an agent
@@ -48,15 +49,65 @@ class Programs(NodeTest):
         self.addCleanup(self.client.close)
         self.space = self.client.open_space()
 
-    def ctl(self, *arguments, text=False):
+    def ctl(self, *arguments, text=False, code=0):
         options = [] if text else ["--json"]
         done = subprocess.run([os.environ["KVASIRCTL"], "--endpoint", f"unix:{self.served.socket}", *options, *arguments],
                               capture_output=True, text=True, timeout=60 * SLOW)
-        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.returncode, code, done.stderr)
         return done.stdout if text else json.loads(done.stdout)
 
     def keys(self, name, n=CHUNKS):
         return [f"{name} {place}".encode().ljust(32, b".") for place in range(n)]
+
+    def put_cold(self, name, n, send=True, **fields):
+        """A prompt that nobody knows, put at once, without a look-up. Returns how its chunks ended; with send=False no byte is sent."""
+        keys, number = self.keys(name, n), 1
+        stream = self.client.transfer()
+        start = pb.TransferStart(id=number, put=True, space=self.space, timeout_ms=rpc.TIMEOUT * 1000, lengths=[CHUNK] * n,
+                                 segment_counts=[1] * n, segment_lengths=[CHUNK] * n,
+                                 keys=pb.Keys(keys=b"".join(keys), key_length=32), **fields)
+        stream.send(pb.Frame(header=pb.FrameHeader(starts=[start])))
+        for place in range(n if send else 0):
+            frame = rpc.put_frame(number, 0, DATA[place], CRCS[place])
+            frame.header.pieces[0].chunk = place
+            stream.send(frame)
+        ends = {}
+        while len(ends) < n:
+            ends.update((end.chunk, end.status) for end in stream.receive().header.ends)
+        stream.end()
+        return [ends[place] for place in range(n)]
+
+    def serve_full(self, **settings):
+        """Memory for two agents, whose tools have been called and will be back in a second."""
+        self.serve(dram__size=f"{2 * CHUNKS * (CHUNK + 4096) + (64 << 10)}", dram__page_size="4KiB", **settings)
+        self.learn("grep", 2)
+        for name in ("quick", "swift"):
+            self.step(name, "grep")
+        self.clock.go(1)
+
+    def test_a_prompt_that_is_not_worth_its_room_is_declined(self):
+        self.serve_full()
+        evicted = self.served.metric("kvasir_evictions_total")  # what the teacher has left
+        self.assertEqual(self.put_cold("declined", 2, send=False, chain_chunks=4), [DECLINED] * 2)
+        self.assertEqual(self.put_cold("declined", 4, chain_chunks=4), [DECLINED] * 4)
+        self.assertEqual(self.tiers("quick") + self.tiers("swift"), [1] * 2 * CHUNKS)
+        self.assertEqual(self.served.metric("kvasir_put_declined_total"), 6)
+        self.assertEqual(self.served.metric("kvasir_put_declined_bytes_total"), 6 * CHUNK)
+        self.assertEqual(self.served.metric("kvasir_put_refused_total"), 0)
+        self.assertEqual(self.served.metric("kvasir_evictions_total"), evicted)
+        asked = ("why-miss", "--space", self.space.hex(), self.keys("declined")[0].hex())
+        self.assertEqual(self.ctl(*asked, code=1)["cause"], "declined")
+        self.assertIn("not stored", self.ctl(*asked, text=True, code=1))
+        self.assertNotIn("declined", self.served.log())
+        self.assertEqual(self.put_cold("declined", 4), [rpc.OK] * 4)  # it does not say how long its prompt is
+        self.step("quick", "grep")
+        self.clock.go(600)  # the tool should be back long since
+        self.assertEqual(self.put_cold("later", 4, chain_chunks=4), [rpc.OK] * 4)
+
+    def test_whatever_is_put_is_stored_if_that_is_asked_for(self):
+        self.serve_full(store__admission="all")
+        self.assertEqual(self.put_cold("cold", 4, chain_chunks=4), [rpc.OK] * 4)
+        self.assertEqual(self.served.metric("kvasir_put_declined_total"), 0)
 
     def request(self, name, n=CHUNKS):
         """A prompt is looked up, what of it is not in memory is got, and what is missing is put. Returns how many of its chunks were there."""

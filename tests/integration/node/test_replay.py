@@ -50,6 +50,15 @@ class Replay(NodeTest):
         self.served = self.node(**{"store__policy": "lru", **settings}).start()
         return self.served
 
+    def clock(self):
+        """A new one, for the node and the replay that turns it."""
+        directory = tempfile.mkdtemp(prefix="kvasir-clock-")
+        self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
+        self.path = os.path.join(directory, "clock")
+        with open(self.path, "wb") as file:
+            file.write(bytes(8))
+        return self.path
+
     def write(self, lines, name="trace.jsonl"):
         path = os.path.join(self.served.folder, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -115,6 +124,23 @@ class Replay(NodeTest):
             self.assertAlmostEqual(found["hits"], expected["hits"], delta=expected["hits"] * 0.05, msg=policy)
             self.assertEqual((found["wrong"], found["refused"], found["unanswered"]), (0, 0, 0))
             self.served.stop()
+
+    def test_admission_is_that_of_the_simulator(self):
+        """By the trace's own time prices are the simulator's, and so is what is declined: a node that stores whatever is put computes more."""
+        how = ("--load", "1000", "--seed", "5")
+        paid = {}
+        for admission in ("price", "all"):
+            self.serve(dram__size="8MiB", store__policy="index", store__admission=admission, store__test_clock=self.clock())
+            path = self.write_runs(agents(24, 30))
+            found = self.replay("--chunk-bytes", str(CHUNK), "--space", "kept", "--test-clock", self.path, *how, path)
+            self.assertEqual((found["wrong"], found["refused"], found["unanswered"]), (0, 0, 0))
+            self.assertEqual(found["declined"] > 0, admission == "price")
+            paid[admission] = found["paid_s"]
+            chunks = self.held()
+            self.served.stop()
+        expected = self.simulated(path, chunks, *how, tokens=256, policy="index")
+        self.assertLess(paid["price"], 0.95 * paid["all"], paid)
+        self.assertAlmostEqual(paid["price"], expected["paid_s"], delta=0.05 * expected["paid_s"])
 
     def test_pages_are_rounded_up(self):
         """A chunk that is a little too long for four pages takes five: the node holds as many fewer."""
