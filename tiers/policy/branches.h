@@ -36,7 +36,6 @@ struct kvi_branch {
       warm; /* its place among those of which something may be in memory and below; KVI_BRANCH_NONE: it has none */
   uint32_t
       ahead; /* its place among those that may be brought to memory before they are back; KVI_BRANCH_NONE: it has none */
-  uint32_t shadow[4]; /* shadow.h's: its chunks in each of the two, of each of two tiers */
 
   /* The table's: those of the same bucket, by the chunk that they end at and by program, and all by use; of a free one newer is the next free one. */
   uint32_t next_at, prev_at;

@@ -34,13 +34,6 @@ static bool is_half(const struct kvi_branch *branch, const struct kvi_policy_use
   return n > 0 && 2 * (uint64_t)n >= shorter(branch, use);
 }
 
-uint32_t kvi_continued_common(const struct kvi_policy *forest, const struct kvi_branch *branch,
-                              const struct kvi_policy_use *use)
-{
-  return whole_common(branch, use,
-                      resident_common(forest, branch->last, branch->n_chunks, use->last, use->n_chunks));
-}
-
 static uint32_t of_program(const struct kvi_policy *forest, const struct kvi_branches *branches,
                            const struct kvi_policy_use *use, uint32_t *evicted_p)
 {

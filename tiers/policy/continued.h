@@ -23,8 +23,5 @@ uint32_t kvi_continued_unnamed(const struct kvi_branches *branches, uint32_t las
  */
 uint32_t kvi_extended(const struct kvi_policy *forest, const struct kvi_branches *branches,
                       const struct kvi_policy_use *use, bool *is_whole_p);
-/* How many chunks the branch has in common with the chain. */
-uint32_t kvi_continued_common(const struct kvi_policy *forest, const struct kvi_branch *branch,
-                              const struct kvi_policy_use *use);
 
 #endif

@@ -50,8 +50,6 @@ static void give_up(struct kvi_index *index, uint32_t branch, bool closed, uint6
   if (!closed)
     observe(index, own, kvi_classes_away, now_ns);
   kvi_index_memory_left(index, branch, closed);
-  kvi_shadow_left(&index->shadow, branch);
-  kvi_shadow_left(&index->memory.shadow, branch);
   kvi_branches_remove(index->branches, branch);
   kvi_index_left(index, last, closed);
 }
@@ -133,21 +131,6 @@ static void branch_name(struct kvi_index *index, uint32_t branch, uint64_t progr
   kvi_branches_name(index->branches, branch, program);
 }
 
-/* It is back: what it waited for is over. */
-static void branch_back(struct kvi_index *index, uint32_t branch, const struct kvi_policy_use *use,
-                        uint64_t now_ns)
-{
-  struct kvi_branch *own = kvi_branch(index->branches, branch);
-
-  uint32_t common = kvi_continued_common(&index->forest, own, use);
-
-  kvi_shadow_back(&index->shadow, branch, common);
-  index->live = kvi_shadow_better(&index->shadow, index->live);
-  kvi_shadow_back(&index->memory.shadow, branch, common);
-  index->memory.live = kvi_shadow_better(&index->memory.shadow, index->memory.live);
-  observe(index, own, kvi_classes_back, now_ns);
-}
-
 /* The same request again: at once, or for the same chunks with nothing stored since. */
 static bool is_repeated(const struct kvi_branch *branch, const struct kvi_policy_use *use, uint64_t now_ns)
 {
@@ -182,26 +165,30 @@ static void index_destroy(struct kvi_policy *policy)
 {
   if (!policy)
     return;
+  kvi_shadow_end(&kvi_index_of(policy)->memory.shadow);
+  kvi_shadow_end(&kvi_index_of(policy)->shadow);
   kvi_index_memory_end(kvi_index_of(policy));
   kvi_branches_destroy(kvi_index_of(policy)->branches);
   kvi_classes_destroy(kvi_index_of(policy)->classes);
   kvi_forest_destroy(policy);
 }
 
-static void shadows_start(struct kvi_index *index)
+static double unknown_rate(const void *ctx, uint64_t used_ns, uint64_t now_ns)
 {
-  index->shadow = (struct kvi_shadow){.branches = index->branches,
-                                      .price = kvi_index_branch_price,
-                                      .cost = kvi_index_branch_cost,
-                                      .ctx = index};
-  index->memory.shadow = (struct kvi_shadow){.branches = index->branches,
-                                             .price = kvi_index_memory_price,
-                                             .cost = kvi_index_memory_cost,
-                                             .ctx = index,
-                                             .tier = 1};
-  kvi_shadow_start(&index->shadow);
-  kvi_shadow_start(&index->memory.shadow);
-  index->live = index->memory.live = KVI_SHADOW_BY_PRICE;
+  return kvi_index_unknown_rate(ctx, used_ns, now_ns);
+}
+
+static kvs_status shadows_start(struct kvi_index *index, uint32_t capacity)
+{
+  kvs_status status;
+
+  index->shadow.branches = index->memory.shadow.branches = index->branches;
+  index->shadow.worth = (struct kvi_shadow_worth){
+      .price = kvi_index_branch_price, .cost = kvi_index_branch_cost, .unknown = unknown_rate, .ctx = index};
+  index->memory.shadow.worth = (struct kvi_shadow_worth){
+      .price = kvi_index_memory_price, .cost = kvi_index_memory_cost, .unknown = unknown_rate, .ctx = index};
+  status = kvi_shadow_start(&index->shadow, capacity);
+  return status == KVS_OK ? kvi_shadow_start(&index->memory.shadow, capacity) : status;
 }
 
 static kvs_status index_create(uint32_t capacity, struct kvi_policy **policy_p)
@@ -220,11 +207,12 @@ static kvs_status index_create(uint32_t capacity, struct kvi_policy **policy_p)
     status = kvi_classes_create(&kvi_index_of(policy)->classes);
   if (status == KVS_OK)
     status = kvi_index_memory_start(kvi_index_of(policy), capacity, branches);
+  if (status == KVS_OK)
+    status = shadows_start(kvi_index_of(policy), capacity);
   if (status != KVS_OK) {
     index_destroy(policy);
     return status;
   }
-  shadows_start(kvi_index_of(policy));
   kvi_index_of(policy)->learning = KVI_BRANCH_NONE;
   kvi_index_of(policy)->chunk_bytes = 1;
   for (uint32_t i = 0; i < KVI_POLICY_TENANTS_MAX; i++)
@@ -240,7 +228,8 @@ static uint64_t index_memory(const struct kvi_policy *policy)
   return kvi_forest_memory(policy) + sizeof(*index) - sizeof(*policy) + kvi_classes_memory() +
          kvi_branches_memory(index->branches) + (uint64_t)policy->capacity * sizeof(*index->memory.users) +
          (uint64_t)index->memory.branches *
-             (sizeof(*index->memory.warm) + sizeof(*index->memory.ahead.branches));
+             (sizeof(*index->memory.warm) + sizeof(*index->memory.ahead.branches)) +
+         kvi_shadow_memory(&index->shadow) + kvi_shadow_memory(&index->memory.shadow);
 }
 
 static void index_insert(struct kvi_policy *policy, uint32_t handle, const struct kvi_policy_chunk *chunk,
@@ -249,10 +238,12 @@ static void index_insert(struct kvi_policy *policy, uint32_t handle, const struc
   struct kvi_index *index = kvi_index_of(policy);
   double over;
 
-  index->n_resident++;
+  index->room = ++index->n_resident;
   over = index->n_resident < BYTES_OVER ? (double)index->n_resident : BYTES_OVER;
   index->chunk_bytes = fmax(index->chunk_bytes + ((double)chunk->bytes - index->chunk_bytes) / over, 1);
   kvi_forest_insert(policy, handle, chunk, now_ns);
+  kvi_shadow_here(&index->shadow, handle, chunk->name);
+  kvi_shadow_here(&index->memory.shadow, handle, chunk->name);
 }
 
 /* What was left and is used again is not left any more. */
@@ -274,6 +265,8 @@ static uint32_t index_remove(struct kvi_policy *policy, uint32_t chunk)
   bool left = kvi_forest_is_marked(policy, chunk);
 
   index->n_resident -= kvi_forest_is_resident(policy, chunk);
+  kvi_shadow_gone(&index->shadow, chunk);
+  kvi_shadow_gone(&index->memory.shadow, chunk);
   kvi_index_memory_gone(index, chunk);
   kvi_index_leaf_gone(index, chunk);
   shorten(index, chunk, policy->latest_ns);
@@ -297,17 +290,22 @@ static void value_learn(struct kvi_index *index, const struct kvi_branch *branch
   index->first_value += (value - index->first_value) / (index->first_value == 0 ? 1 : VALUE_OVER);
 }
 
-/* Before it is made the newest, and after that. */
-static void shadows_renew(struct kvi_index *index, uint32_t branch)
+/* It uses all its chunks; or, if it is the same request still, those that are new to it. */
+static void chunks_used(struct kvi_index *index, uint32_t branch, bool all, uint64_t now_ns)
 {
-  kvi_shadow_renew(&index->shadow, branch);
-  kvi_shadow_renew(&index->memory.shadow, branch);
-}
+  uint32_t *users = index->memory.users, tag = kvi_branches_tag(index->branches, branch);
+  uint32_t n = kvi_branch(index->branches, branch)->n_chunks;
 
-static void shadows_used(struct kvi_index *index, uint32_t branch, uint64_t now_ns)
-{
-  kvi_shadow_used(&index->shadow, branch, now_ns);
-  kvi_shadow_used(&index->memory.shadow, branch, now_ns);
+  for (uint32_t chunk = kvi_branch(index->branches, branch)->last;
+       n > 0 && chunk != KVI_POLICY_NONE && (all || users[chunk] != tag);
+       chunk = kvi_forest_parent(&index->forest, chunk), n--) {
+    users[chunk] = tag;
+    kvi_shadow_used(&index->shadow, branch, chunk, n, false, now_ns);
+    if (index->memory.chunks > 0)
+      kvi_shadow_used(&index->memory.shadow, branch, chunk, n,
+                      index->forest.nodes[chunk].group == KVI_POLICY_MEDIUM, now_ns);
+  }
+  kvi_index_memory_used(index, branch);
 }
 
 /* A wait begins, for what is not known. */
@@ -316,16 +314,14 @@ static void begin(struct kvi_index *index, uint32_t branch, const struct kvi_pol
   struct kvi_branch *own;
 
   branch_set(index, branch, use);
-  kvi_index_memory_used(index, branch, true);
-  shadows_renew(index, branch);
   kvi_branches_use(index->branches, branch);
   own = kvi_branch(index->branches, branch);
   own->used_ns = own->seen_ns = own->begins_ns = now_ns;
+  chunks_used(index, branch, true, now_ns);
   own->wait = kvi_index_request(own->program);
   own->answered = false;
   own->weight = 1;
   own->ttl_s = 0;
-  shadows_used(index, branch, now_ns);
   value_learn(index, own);
   learn(index, now_ns);
 }
@@ -337,19 +333,17 @@ static void go_on(struct kvi_index *index, uint32_t branch, const struct kvi_pol
 
   more.n_whole = use->n_whole > whole ? use->n_whole : whole;
   branch_set(index, branch, &more);
-  kvi_index_memory_used(index, branch, false);
+  chunks_used(index, branch, false, now_ns);
   kvi_branch(index->branches, branch)->seen_ns = now_ns;
   if (more.n_whole == whole)
     return;
-  shadows_renew(index, branch);
   kvi_branches_use(index->branches, branch);
-  shadows_used(index, branch, now_ns);
 }
 
 static void come_back(struct kvi_index *index, uint32_t branch, const struct kvi_policy_use *use,
                       uint64_t now_ns)
 {
-  branch_back(index, branch, use, now_ns);
+  observe(index, kvi_branch(index->branches, branch), kvi_classes_back, now_ns);
   branch_name(index, branch, use->program, now_ns);
   begin(index, branch, use, now_ns);
 }
@@ -424,9 +418,9 @@ static struct kvi_class_wait class_wait(struct kvi_index *index, const struct kv
 }
 
 /* A branch of the program is the same as one whose request came at that time without its name: it was back then. */
-static void join(struct kvi_index *index, uint32_t branch, const struct kvi_policy_use *use, uint64_t came_ns)
+static void join(struct kvi_index *index, uint32_t branch, uint64_t came_ns)
 {
-  branch_back(index, branch, use, came_ns);
+  observe(index, kvi_branch(index->branches, branch), kvi_classes_back, came_ns);
   give_up(index, branch, true, came_ns);
 }
 
@@ -457,12 +451,12 @@ static uint32_t branch_claim(struct kvi_index *index, const struct kvi_policy_us
       kvi_branch(index->branches, branch)->last == use->last)
     unnamed = branch == KVI_BRANCH_NONE ? unnamed : branch;
   else
-    join(index, branch, use, kvi_branch(index->branches, unnamed)->used_ns);
+    join(index, branch, kvi_branch(index->branches, unnamed)->used_ns);
   if (unnamed == KVI_BRANCH_NONE)
     return KVI_BRANCH_NONE;
   evicted = kvi_branch(index->branches, unnamed)->program == 0 ? evicted_of(index, use) : KVI_BRANCH_NONE;
   if (evicted != KVI_BRANCH_NONE && evicted != unnamed)
-    join(index, evicted, use, kvi_branch(index->branches, unnamed)->used_ns);
+    join(index, evicted, kvi_branch(index->branches, unnamed)->used_ns);
   branch_name(index, unnamed, use->program, now_ns);
   return unnamed;
 }

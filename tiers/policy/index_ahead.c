@@ -123,7 +123,7 @@ uint32_t kvi_index_promotion(struct kvi_policy *policy, const struct kvi_policy_
   double price;
 
   (void)kvi_forest_tick(policy, now_ns);
-  if (index->memory.live != KVI_SHADOW_BY_PRICE || index->memory.ahead.n == 0 || ahead->most == 0)
+  if (index->memory.shadow.live != KVI_SHADOW_BY_PRICE || index->memory.ahead.n == 0 || ahead->most == 0)
     return 0;
   price = ahead->full ? kvi_index_memory_least(index, ahead->one, now_ns) : 0;
   branch = isinf(price) ? KVI_BRANCH_NONE : best_branch(index, price, now_ns);

@@ -93,7 +93,6 @@ static void program_room_make(struct kvi_index *index, uint64_t program, uint32_
   if (n < KVI_INDEX_OF_PROGRAM)
     return;
   last = kvi_branch(index->branches, oldest)->last;
-  kvi_shadow_left(&index->shadow, oldest);
   kvi_branches_remove(index->branches, oldest);
   kvi_index_left(index, last, false);
 }
@@ -139,7 +138,6 @@ bool kvi_index_restore(struct kvi_policy *policy, const struct kvi_policy_kept *
   own->space = kept->space;
   own->tenant = kept->tenant < KVI_POLICY_TENANTS_MAX ? (uint16_t)kept->tenant : 0;
   own->answered = kept->answered;
-  kvi_shadow_used(&index->shadow, branch, now_ns);
   kvi_index_ahead_may(index, branch);
   return true;
 }
@@ -162,7 +160,7 @@ static uint32_t guard_store(const struct kvi_index *index, uint8_t *bytes)
 {
   memset(bytes, 0, GUARD_BYTES);
   bytes[0] = PART_GUARD;
-  bytes[1] = (uint8_t)index->live;
+  bytes[1] = (uint8_t)index->shadow.live;
   kvi_store_le32(bytes + 4, index->shadow.judged < UINT32_MAX ? (uint32_t)index->shadow.judged : UINT32_MAX);
   kvi_store_le_double(bytes + 8, index->shadow.lost);
   kvi_store_le_double(bytes + 16, index->shadow.lost_squares);
@@ -178,7 +176,7 @@ static bool guard_load(struct kvi_index *index, const uint8_t *bytes)
   if (bytes[1] > KVI_SHADOW_BY_PRICE || !(fabs(lost) <= VALUE_MOST) ||
       !(squares >= 0 && squares <= VALUE_MOST) || !(value >= 0 && value <= VALUE_MOST))
     return false;
-  index->live = (enum kvi_shadow_order)bytes[1];
+  index->shadow.live = (enum kvi_shadow_order)bytes[1];
   index->shadow.judged = kvi_load_le32(bytes + 4);
   index->shadow.lost = lost;
   index->shadow.lost_squares = squares;

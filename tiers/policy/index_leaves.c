@@ -146,7 +146,7 @@ static double rank(const struct kvi_index *index, uint32_t chunk, uint64_t now_n
   uint32_t branch = kvi_branches_at(index->branches, chunk);
   double share = branch == KVI_BRANCH_NONE ? 1 : index->shares[kvi_branch(index->branches, branch)->tenant];
 
-  if (index->live == KVI_SHADOW_BY_PRICE)
+  if (index->shadow.live == KVI_SHADOW_BY_PRICE)
     return price(index, chunk, now_ns);
   return -((double)index->forest.latest_tick - (double)kvi_word48_get(&index->forest.nodes[chunk].last_use)) /
          share;
@@ -202,8 +202,7 @@ uint32_t kvi_index_victim(struct kvi_policy *policy, enum kvi_policy_group group
   uint32_t chunk = left_behind(index, group);
 
   (void)kvi_forest_tick(policy, now_ns); /* what info says is of now */
-  kvi_shadow_full(&index->shadow, index->n_resident);
-  index->live = kvi_shadow_better(&index->shadow, index->live);
+  kvi_shadow_full(&index->shadow, index->room);
   if (chunk == KVI_POLICY_NONE)
     chunk = cheapest(index, group, now_ns);
   if (chunk != KVI_POLICY_NONE)
@@ -231,7 +230,7 @@ bool kvi_index_admits(struct kvi_policy *policy, uint32_t victim, const struct k
          bytes = use->chunk_bytes > 0 ? use->chunk_bytes : index->chunk_bytes,
          cost = use->cost > 0 ? use->cost : 1;
 
-  if (index->live == KVI_SHADOW_BY_USE)
+  if (index->shadow.live == KVI_SHADOW_BY_USE)
     return true;
   tokens = fmin(tokens, KVI_INDEX_TOKENS_MOST / (n + 1.0));
   /* As kvi_index_branch_price has it, to the last bit: of equals the one stays that is there. */
@@ -246,7 +245,7 @@ void kvi_index_info(const struct kvi_policy *policy, uint32_t chunk, struct kvi_
   kvi_forest_info(policy, chunk, info_p);
   worth = price((const struct kvi_index *)policy, chunk, policy->latest_ns);
   info_p->price = worth;
-  info_p->by_price = ((const struct kvi_index *)policy)->live == KVI_SHADOW_BY_PRICE;
+  info_p->by_price = ((const struct kvi_index *)policy)->shadow.live == KVI_SHADOW_BY_PRICE;
   if (info_p->by_price) /* else the last use, as the forest says */
     memcpy(&info_p->rank, &worth,
            sizeof(info_p->rank)); /* numbers that are not negative are in the order of their bits */

@@ -86,19 +86,24 @@ static void cool(struct kvi_index *index, uint32_t branch)
   own->warm = KVI_BRANCH_NONE;
 }
 
-void kvi_index_memory_used(struct kvi_index *index, uint32_t branch, bool all)
+void kvi_index_memory_used(struct kvi_index *index, uint32_t branch)
 {
-  uint32_t tag = kvi_branches_tag(index->branches, branch);
-
   if (index->memory.chunks == 0)
     return;
-  for (uint32_t chunk = kvi_branch(index->branches, branch)->last;
-       chunk != KVI_POLICY_NONE && (all || index->memory.users[chunk] != tag);
-       chunk = kvi_forest_parent(&index->forest, chunk))
-    index->memory.users[chunk] = tag;
   if (index->memory.at.branch == branch)
     index->memory.at.branch = KVI_BRANCH_NONE;
   warm(index, branch);
+}
+
+/* What it ends with is this one's from now on. */
+static void inherit(struct kvi_index *index, uint32_t branch)
+{
+  uint32_t tag = kvi_branches_tag(index->branches, branch);
+
+  for (uint32_t chunk = kvi_branch(index->branches, branch)->last; chunk != KVI_POLICY_NONE;
+       chunk = kvi_forest_parent(&index->forest, chunk))
+    index->memory.users[chunk] = tag;
+  kvi_index_memory_used(index, branch);
 }
 
 /* Do others need it than those who end there? */
@@ -137,13 +142,16 @@ void kvi_index_memory_left(struct kvi_index *index, uint32_t branch, bool closed
   cool(index, branch);
   kvi_index_ahead_not(index, branch);
   if (other != KVI_BRANCH_NONE) { /* it is the other's now */
-    kvi_index_memory_used(index, other, true);
+    inherit(index, other);
     return;
   }
   for (uint32_t chunk = last; closed && chunk != KVI_POLICY_NONE && index->memory.users[chunk] == tag &&
                               !is_shared(index, chunk, chunk == last);
-       chunk = kvi_forest_parent(&index->forest, chunk))
+       chunk = kvi_forest_parent(&index->forest, chunk)) {
     index->memory.users[chunk] = KVI_INDEX_ENDED;
+    kvi_shadow_ended(&index->shadow, chunk);
+    kvi_shadow_ended(&index->memory.shadow, chunk);
+  }
   if (last != KVI_POLICY_NONE && index->memory.users[last] == KVI_INDEX_ENDED)
     ended_add(&index->memory, last);
 }
@@ -191,7 +199,7 @@ static double use_rank(uint64_t used_ns, double share, uint64_t now_ns)
 
 static double branch_rank(const struct kvi_index *index, const struct kvi_branch *branch, uint64_t now_ns)
 {
-  return index->memory.live == KVI_SHADOW_BY_PRICE
+  return index->memory.shadow.live == KVI_SHADOW_BY_PRICE
              ? kvi_index_memory_price(index, branch, branch->n_chunks, now_ns)
              : use_rank(branch->used_ns, (double)index->shares[branch->tenant], now_ns);
 }
@@ -199,7 +207,7 @@ static double branch_rank(const struct kvi_index *index, const struct kvi_branch
 /* Of what ends where the branch does: all who wait there need it. */
 static struct kvi_least_one end_rank(const struct kvi_index *index, uint32_t branch, uint64_t now_ns)
 {
-  bool by_price = index->memory.live == KVI_SHADOW_BY_PRICE;
+  bool by_price = index->memory.shadow.live == KVI_SHADOW_BY_PRICE;
   uint32_t last = kvi_branch(index->branches, branch)->last,
            at = last == KVI_POLICY_NONE ? KVI_BRANCH_NONE : kvi_branches_at(index->branches, last);
   double rank = by_price ? 0 : -INFINITY;
@@ -220,7 +228,7 @@ static struct kvi_least_one end_rank(const struct kvi_index *index, uint32_t bra
  */
 static double chunk_rank(const struct kvi_index *index, uint32_t chunk, uint64_t now_ns)
 {
-  bool by_price = index->memory.live == KVI_SHADOW_BY_PRICE;
+  bool by_price = index->memory.shadow.live == KVI_SHADOW_BY_PRICE;
   uint32_t tag = index->memory.users[chunk], branch = kvi_branches_of_tag(index->branches, tag);
   uint64_t used_ns = kvi_forest_used_ns(&index->forest, chunk);
   double value =
@@ -336,9 +344,8 @@ uint32_t kvi_index_demotion(struct kvi_policy *policy, uint32_t one, double *pri
 
   (void)kvi_forest_tick(policy, now_ns); /* what info says is of now */
   kvi_shadow_full(&index->memory.shadow, index->memory.chunks);
-  index->memory.live = kvi_shadow_better(&index->memory.shadow, index->memory.live);
   chunk = least_chunk(index, one, &rank, now_ns);
-  *price_p = index->memory.live == KVI_SHADOW_BY_PRICE ? rank : -1;
+  *price_p = index->memory.shadow.live == KVI_SHADOW_BY_PRICE ? rank : -1;
   if (chunk != KVI_POLICY_NONE && *price_p >= 0) {
     index->memory.next = chunk;
     index->memory.next_price = rank;

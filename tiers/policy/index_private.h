@@ -34,12 +34,10 @@ struct kvi_index {
   struct kvi_index_left left[2];
   struct kvi_least_kept kept[2]; /* leaves, by group, of the order that is live */
   struct kvi_shadow shadow;
-  enum kvi_shadow_order live;
   struct kvi_index_memory { /* over a medium; chunks 0: there is none */
     uint64_t chunks;
     double byte_s; /* from the medium; 0: not known */
     struct kvi_shadow shadow;
-    enum kvi_shadow_order live;
     uint32_t *users; /* by chunk: a tag (branches.h) of the branch that used it last; KVI_INDEX_ENDED */
     uint32_t *warm, n_warm, branches; /* branches of which something may be in both */
     struct kvi_least_kept kept;       /* of them */
@@ -58,6 +56,8 @@ struct kvi_index {
   } memory;
   struct kvi_index_tier tiers[2]; /* by group */
   uint64_t n_resident;
+  uint64_t
+      room; /* chunks that there were when the last one came, of which several may have gone since for the next request */
   double chunk_bytes; /* of those inserted of late, on average */
   double first_value; /* of the first chunks of requests of late, on average: seconds for each byte */
   uint32_t
@@ -134,8 +134,8 @@ void kvi_index_info(const struct kvi_policy *policy, uint32_t chunk, struct kvi_
 /* For so many chunks and branches. KVS_ERR_NOMEM: kvi_index_memory_end is to be called all the same. */
 kvs_status kvi_index_memory_start(struct kvi_index *index, uint32_t capacity, uint32_t branches);
 void kvi_index_memory_end(struct kvi_index *index);
-/* The branch uses all chunks up to its last; or, if it is the same request still, those that are new to it. */
-void kvi_index_memory_used(struct kvi_index *index, uint32_t branch, bool all);
+/* The branch uses its chunks. */
+void kvi_index_memory_used(struct kvi_index *index, uint32_t branch);
 /* It is about to be removed; closed: it has ended, and with it what it alone used. */
 void kvi_index_memory_left(struct kvi_index *index, uint32_t branch, bool closed);
 /* What it saves, in seconds, to have one more or less of the branch's chunks in memory and not only below. */

@@ -24,7 +24,7 @@ double kvi_index_tier_price(const struct kvi_policy *policy, enum kvi_policy_gro
 
 bool kvi_index_goes_by_price(const struct kvi_policy *policy)
 {
-  return ((const struct kvi_index *)policy)->live == KVI_SHADOW_BY_PRICE;
+  return ((const struct kvi_index *)policy)->shadow.live == KVI_SHADOW_BY_PRICE;
 }
 
 /* The price at which its chunk is worth no more than what it takes room from is reached when its rate has fallen to this. */

@@ -1,168 +1,419 @@
 #include "tiers/policy/shadow.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "base/rand.h"
 
-#define SAMPLE 4u
-#define TRIES  16u /* places of the table that are looked at for them */
-#define STEPS_MORE                                                                                           \
-  64u /* beside two for each chunk that came: what is over by more, since the cache was not full before, goes bit by bit */
-#define STEPS_MOST 256u
-#define STEPS_PART 64u   /* of what is over goes in one step, at least a chunk */
-#define SILENT     1024u /* victims, with hardly any return: then nothing is known of prices, either */
-#define FADE       (1 - 1.0 / 1024) /* for each return */
-#define JUDGED     64u              /* returns before anything is said */
+#define NONE            UINT32_MAX
+#define CHUNKS_MAX      4096u /* of the sample: powers of two */
+#define CHUNKS_MIN      256u
+#define HANDLES_A_CHUNK 16u
+#define SAMPLE          4u    /* of the cache by price, for each victim */
+#define SILENT          1024u /* victims with hardly any return: then nothing is known of prices, either */
+#define JUDGED          64u   /* requests before anything is said */
+#define STEPS_MAX       8u    /* of each cache, for one chunk that is used */
+#define FADE            (1 - 1.0 / 1024) /* for each request */
 
-static uint32_t *length_of(const struct kvi_shadow *shadow, struct kvi_branch *branch,
-                           enum kvi_shadow_order order)
+struct kvi_shadow_chunk {
+  uint64_t name, used_ns;                /* name 0: it is free */
+  uint32_t next_of_name, next_of_handle; /* in chains; of a free one the next free one */
+  uint32_t handle;                       /* NONE: the real cache does not have it */
+  uint32_t user;                         /* a tag of the branch that used it last (branches.h) */
+  float value;                           /* what it cost then, for each byte */
+  uint32_t newer, older;                 /* in the cache by last use */
+  uint32_t place;                        /* in the cache by price; NONE: it is not there */
+  uint32_t n;                            /* in its chain; 0: it was never used */
+  bool by_use;                           /* it is in the cache by last use */
+  bool missed;                           /* it was lost, and is back */
+  bool ended;
+};
+
+/* ---- the sample ---- */
+
+static uint32_t chunks_for(uint32_t handles)
 {
-  return &branch->shadow[2 * shadow->tier + order];
+  uint32_t n = CHUNKS_MIN;
+
+  while (n < CHUNKS_MAX && n < handles / HANDLES_A_CHUNK)
+    n *= 2;
+  return n;
 }
 
-static uint32_t length(const struct kvi_shadow *shadow, uint32_t branch, enum kvi_shadow_order order)
+static size_t words_for(uint32_t handles)
 {
-  return *length_of(shadow, kvi_branch(shadow->branches, branch), order);
+  return (size_t)handles / 64 + 1;
 }
 
-void kvi_shadow_start(struct kvi_shadow *shadow)
+kvs_status kvi_shadow_start(struct kvi_shadow *shadow, uint32_t handles)
 {
-  shadow->oldest = KVI_BRANCH_NONE;
+  uint32_t n = chunks_for(handles);
+
+  shadow->n_max = n;
+  shadow->handles = handles;
+  shadow->chunks = calloc(n, sizeof(*shadow->chunks));
+  shadow->by_name = calloc(n, sizeof(*shadow->by_name));
+  shadow->by_handle = calloc(n, sizeof(*shadow->by_handle));
+  shadow->priced = calloc(n, sizeof(*shadow->priced));
+  shadow->has = calloc(words_for(handles), sizeof(*shadow->has));
+  if (!shadow->chunks || !shadow->by_name || !shadow->by_handle || !shadow->priced || !shadow->has)
+    return KVS_ERR_NOMEM;
+  for (uint32_t i = 0; i < n; i++) {
+    shadow->by_name[i] = shadow->by_handle[i] = NONE;
+    shadow->chunks[i].next_of_name = i + 1 < n ? i + 1 : NONE;
+  }
+  shadow->newest = shadow->oldest = NONE;
+  shadow->branch = KVI_BRANCH_NONE;
+  shadow->live = KVI_SHADOW_BY_PRICE;
+  return KVS_OK;
+}
+
+void kvi_shadow_end(struct kvi_shadow *shadow)
+{
+  free(shadow->chunks);
+  free(shadow->by_name);
+  free(shadow->by_handle);
+  free(shadow->priced);
+  free(shadow->has);
+}
+
+uint64_t kvi_shadow_memory(const struct kvi_shadow *shadow)
+{
+  return (uint64_t)shadow->n_max * (sizeof(*shadow->chunks) + sizeof(*shadow->by_name) +
+                                    sizeof(*shadow->by_handle) + sizeof(*shadow->priced)) +
+         words_for(shadow->handles) * sizeof(*shadow->has);
+}
+
+static uint64_t mix(uint64_t hash)
+{
+  hash ^= hash >> 31;
+  hash *= UINT64_C(0x9E3779B97F4A7C15);
+  return hash ^ hash >> 29;
+}
+
+static bool is_sampled(const struct kvi_shadow *shadow, uint64_t name)
+{
+  return (mix(name) >> 40 & ((UINT64_C(1) << shadow->shift) - 1)) == 0;
+}
+
+static uint32_t *head_of_name(const struct kvi_shadow *shadow, uint64_t name)
+{
+  return &shadow->by_name[mix(name) & (shadow->n_max - 1)];
+}
+
+static uint32_t *head_of_handle(const struct kvi_shadow *shadow, uint32_t handle)
+{
+  return &shadow->by_handle[mix(handle) & (shadow->n_max - 1)];
+}
+
+static uint32_t find(const struct kvi_shadow *shadow, uint64_t name)
+{
+  uint32_t one = *head_of_name(shadow, name);
+
+  while (one != NONE && shadow->chunks[one].name != name)
+    one = shadow->chunks[one].next_of_name;
+  return one;
+}
+
+static uint32_t find_handle(const struct kvi_shadow *shadow, uint32_t handle)
+{
+  uint32_t one;
+
+  if (!(shadow->has[handle / 64] >> handle % 64 & 1))
+    return NONE;
+  one = *head_of_handle(shadow, handle);
+  while (one != NONE && shadow->chunks[one].handle != handle)
+    one = shadow->chunks[one].next_of_handle;
+  return one;
+}
+
+static void handle_set(struct kvi_shadow *shadow, uint32_t one, uint32_t handle)
+{
+  uint32_t *head = head_of_handle(shadow, handle);
+
+  shadow->chunks[one].handle = handle;
+  shadow->chunks[one].next_of_handle = *head;
+  *head = one;
+  shadow->has[handle / 64] |= UINT64_C(1) << handle % 64;
+}
+
+static void handle_clear(struct kvi_shadow *shadow, uint32_t one)
+{
+  uint32_t handle = shadow->chunks[one].handle, *at;
+
+  if (handle == NONE)
+    return;
+  at = head_of_handle(shadow, handle);
+  while (*at != one)
+    at = &shadow->chunks[*at].next_of_handle;
+  *at = shadow->chunks[one].next_of_handle;
+  shadow->chunks[one].handle = NONE;
+  shadow->has[handle / 64] &= ~(UINT64_C(1) << handle % 64);
+}
+
+/* ---- the two caches ---- */
+
+static void use_out(struct kvi_shadow *shadow, uint32_t one)
+{
+  struct kvi_shadow_chunk *own = &shadow->chunks[one];
+
+  if (!own->by_use)
+    return;
+  *(own->newer == NONE ? &shadow->newest : &shadow->chunks[own->newer].older) = own->older;
+  *(own->older == NONE ? &shadow->oldest : &shadow->chunks[own->older].newer) = own->newer;
+  own->by_use = false;
+  shadow->n_used--;
+}
+
+static void use_in(struct kvi_shadow *shadow, uint32_t one)
+{
+  struct kvi_shadow_chunk *own = &shadow->chunks[one];
+
+  use_out(shadow, one);
+  own->newer = NONE;
+  own->older = shadow->newest;
+  *(own->older == NONE ? &shadow->oldest : &shadow->chunks[own->older].newer) = one;
+  shadow->newest = one;
+  own->by_use = true;
+  shadow->n_used++;
+}
+
+static void price_out(struct kvi_shadow *shadow, uint32_t one)
+{
+  uint32_t place = shadow->chunks[one].place, last;
+
+  if (place == NONE)
+    return;
+  last = shadow->priced[--shadow->n_priced];
+  shadow->priced[place] = last;
+  shadow->chunks[last].place = place;
+  shadow->chunks[one].place = NONE;
+}
+
+static void price_in(struct kvi_shadow *shadow, uint32_t one)
+{
+  if (shadow->chunks[one].place != NONE)
+    return;
+  shadow->chunks[one].place = shadow->n_priced;
+  shadow->priced[shadow->n_priced++] = one;
+}
+
+/* ---- who is in the sample ---- */
+
+static void forget(struct kvi_shadow *shadow, uint32_t one)
+{
+  struct kvi_shadow_chunk *own = &shadow->chunks[one];
+  uint32_t *at = head_of_name(shadow, own->name);
+
+  handle_clear(shadow, one);
+  use_out(shadow, one);
+  price_out(shadow, one);
+  while (*at != one)
+    at = &shadow->chunks[*at].next_of_name;
+  *at = own->next_of_name;
+  own->name = 0;
+  own->next_of_name = shadow->free_one;
+  shadow->free_one = one;
+}
+
+/* Neither cache has it, nor the real one. */
+static void forget_lost(struct kvi_shadow *shadow, uint32_t one)
+{
+  const struct kvi_shadow_chunk *own = &shadow->chunks[one];
+
+  if (!own->by_use && own->place == NONE && own->handle == NONE)
+    forget(shadow, one);
+}
+
+static void sample_less(struct kvi_shadow *shadow)
+{
+  shadow->shift++;
+  for (uint32_t i = 0; i < shadow->n_max; i++)
+    if (shadow->chunks[i].name != 0 && !is_sampled(shadow, shadow->chunks[i].name))
+      forget(shadow, i);
+}
+
+/* NONE: it is not of the sample, now that this has room. */
+static uint32_t add(struct kvi_shadow *shadow, uint64_t name)
+{
+  uint32_t *head = head_of_name(shadow, name), one;
+
+  while (shadow->free_one == NONE)
+    sample_less(shadow);
+  if (!is_sampled(shadow, name))
+    return NONE;
+  one = shadow->free_one;
+  shadow->free_one = shadow->chunks[one].next_of_name;
+  shadow->chunks[one] =
+      (struct kvi_shadow_chunk){.name = name, .next_of_name = *head, .handle = NONE, .place = NONE};
+  *head = one;
+  return one;
+}
+
+void kvi_shadow_here(struct kvi_shadow *shadow, uint32_t handle, uint64_t name)
+{
+  uint32_t one;
+
+  if (name == 0 || !is_sampled(shadow, name))
+    return;
+  one = find(shadow, name);
+  if (one != NONE && shadow->chunks[one].handle == NONE)
+    shadow->chunks[one].missed = true;
+  if (one == NONE)
+    one = add(shadow, name);
+  if (one == NONE)
+    return;
+  handle_clear(shadow, one);
+  handle_set(shadow, one, handle);
+}
+
+void kvi_shadow_gone(struct kvi_shadow *shadow, uint32_t handle)
+{
+  uint32_t one = find_handle(shadow, handle);
+
+  if (one == NONE)
+    return;
+  handle_clear(shadow, one);
+  forget_lost(shadow, one);
+}
+
+void kvi_shadow_ended(struct kvi_shadow *shadow, uint32_t handle)
+{
+  uint32_t one = find_handle(shadow, handle);
+
+  if (one != NONE)
+    shadow->chunks[one].ended = true;
+}
+
+/* ---- room ---- */
+
+static void drop_oldest(struct kvi_shadow *shadow)
+{
+  uint32_t one = shadow->oldest;
+
+  use_out(shadow, one);
+  forget_lost(shadow, one);
+}
+
+/* What it is worth; nothing, if its branch has ended or has gone on elsewhere. */
+static double price_of(const struct kvi_shadow *shadow, const struct kvi_shadow_chunk *own, uint64_t now_ns)
+{
+  uint32_t branch = kvi_branches_of_tag(shadow->branches, own->user);
+  const struct kvi_branch *user;
+
+  if (own->ended)
+    return 0;
+  if (branch == KVI_BRANCH_NONE)
+    return (double)own->value * shadow->worth.unknown(shadow->worth.ctx, own->used_ns, now_ns);
+  user = kvi_branch(shadow->branches, branch);
+  return own->used_ns < user->used_ns ? 0
+                                      : shadow->worth.price(shadow->worth.ctx, user, user->n_whole, now_ns);
+}
+
+static void look_at(const struct kvi_shadow *shadow, struct kvi_least *least, uint32_t one, uint64_t now_ns)
+{
+  const struct kvi_shadow_chunk *own = &shadow->chunks[one];
+
+  kvi_least_add(least, (struct kvi_least_one){
+                           .number = one, .rank = price_of(shadow, own, now_ns), .tie = UINT32_MAX - own->n});
+}
+
+static void drop_cheapest(struct kvi_shadow *shadow, uint64_t now_ns)
+{
+  struct kvi_least least = {.n = 0};
+
+  for (uint32_t i = 0; i < shadow->kept.n; i++)
+    if (shadow->chunks[shadow->kept.numbers[i]].name != 0 &&
+        shadow->chunks[shadow->kept.numbers[i]].place != NONE)
+      look_at(shadow, &least, shadow->kept.numbers[i], now_ns);
+  for (uint32_t i = 0; i < (shadow->n_priced < SAMPLE ? shadow->n_priced : SAMPLE); i++) {
+    uint32_t place =
+        shadow->n_priced <= SAMPLE ? i : (uint32_t)(kvi_splitmix64(&shadow->random) % shadow->n_priced);
+
+    look_at(shadow, &least, shadow->priced[place], now_ns);
+  }
+  kvi_least_keep(&least, &shadow->kept);
+  price_out(shadow, least.ones[0].number);
+  forget_lost(shadow, least.ones[0].number);
+}
+
+/* What is over by more, since the real one was not full before, goes bit by bit. */
+static void make_room(struct kvi_shadow *shadow, uint64_t now_ns)
+{
+  uint64_t room = shadow->room > 0 ? shadow->room >> shadow->shift : UINT64_MAX;
+
+  for (uint32_t i = 0; i < STEPS_MAX && shadow->n_used > room; i++)
+    drop_oldest(shadow);
+  for (uint32_t i = 0; i < STEPS_MAX && shadow->n_priced > room; i++)
+    drop_cheapest(shadow, now_ns);
+}
+
+/* ---- the verdict ---- */
+
+static void choose(struct kvi_shadow *shadow)
+{
+  if (shadow->judged < JUDGED || shadow->victims > SILENT * (uint64_t)JUDGED)
+    shadow->live = shadow->victims > SILENT ? KVI_SHADOW_BY_USE : KVI_SHADOW_BY_PRICE;
+  else if (shadow->lost > sqrt(shadow->lost_squares))
+    shadow->live = KVI_SHADOW_BY_USE;
+  else if (shadow->lost < 0)
+    shadow->live = KVI_SHADOW_BY_PRICE;
+}
+
+/* The request that was seen until now is over. */
+static void judge(struct kvi_shadow *shadow)
+{
+  if (shadow->seen) {
+    shadow->judged++;
+    shadow->victims = 0;
+    shadow->lost = shadow->lost * FADE + shadow->paid_more;
+    shadow->lost_squares = shadow->lost_squares * FADE + shadow->paid_more * shadow->paid_more;
+    choose(shadow);
+  }
+  shadow->seen = false;
+  shadow->paid_more = 0;
 }
 
 void kvi_shadow_full(struct kvi_shadow *shadow, uint64_t chunks)
 {
   shadow->room = chunks;
   shadow->victims++;
+  choose(shadow);
 }
 
-static void take(struct kvi_shadow *shadow, enum kvi_shadow_order order, struct kvi_branch *branch,
-                 uint32_t n)
+/* While price is live the real cache shows what it pays, with all that the shadow does not know: who is let in, and which chunks are held. */
+static void pay(struct kvi_shadow *shadow, const struct kvi_shadow_chunk *own, double cost)
 {
-  uint32_t *own = length_of(shadow, branch, order);
+  bool lost = shadow->live == KVI_SHADOW_BY_PRICE ? own->missed : own->place == NONE;
 
-  shadow->taken[order] -= *own;
-  *own = n;
-  shadow->taken[order] += n;
+  shadow->seen = true;
+  shadow->paid_more += ((double)lost - (double)!own->by_use) * cost * (double)(UINT64_C(1) << shadow->shift);
 }
 
-/* The first from here on that has something left. */
-static void oldest_from(struct kvi_shadow *shadow, uint32_t branch)
+void kvi_shadow_used(struct kvi_shadow *shadow, uint32_t branch, uint32_t handle, uint32_t n, bool missed,
+                     uint64_t now_ns)
 {
-  while (branch != KVI_BRANCH_NONE && length(shadow, branch, KVI_SHADOW_BY_USE) == 0)
-    branch = kvi_branches_newer(shadow->branches, branch);
-  shadow->oldest = branch;
-}
+  const struct kvi_branch *user = kvi_branch(shadow->branches, branch);
+  uint32_t one = find_handle(shadow, handle);
+  struct kvi_shadow_chunk *own;
+  double cost;
 
-void kvi_shadow_left(struct kvi_shadow *shadow, uint32_t branch)
-{
-  struct kvi_branch *own = kvi_branch(shadow->branches, branch);
-
-  if (branch == shadow->oldest)
-    oldest_from(shadow, kvi_branches_newer(shadow->branches, branch));
-  take(shadow, KVI_SHADOW_BY_USE, own, 0);
-  take(shadow, KVI_SHADOW_BY_PRICE, own, 0);
-}
-
-void kvi_shadow_back(struct kvi_shadow *shadow, uint32_t branch, uint32_t common)
-{
-  struct kvi_branch *own = kvi_branch(shadow->branches, branch);
-  double paid[2], more;
-
-  for (uint32_t order = 0; order < 2; order++) {
-    uint32_t n = length(shadow, branch, order);
-
-    paid[order] = n < common ? shadow->cost(shadow->ctx, own, n, common) : 0;
-  }
-  more = paid[KVI_SHADOW_BY_PRICE] - paid[KVI_SHADOW_BY_USE];
-  shadow->judged++;
-  shadow->victims = 0;
-  shadow->lost = shadow->lost * FADE + more;
-  shadow->lost_squares = shadow->lost_squares * FADE + more * more;
-}
-
-void kvi_shadow_renew(struct kvi_shadow *shadow, uint32_t branch)
-{
-  if (branch == shadow->oldest)
-    oldest_from(shadow, kvi_branches_newer(shadow->branches, branch));
-}
-
-/* ---- room ---- */
-
-static void shorten_oldest(struct kvi_shadow *shadow)
-{
-  struct kvi_branch *own = kvi_branch(shadow->branches, shadow->oldest);
-  uint64_t over = shadow->taken[KVI_SHADOW_BY_USE] - shadow->room;
-  uint32_t n = length(shadow, shadow->oldest, KVI_SHADOW_BY_USE);
-
-  take(shadow, KVI_SHADOW_BY_USE, own, over < n ? n - (uint32_t)over : 0);
-  if (length(shadow, shadow->oldest, KVI_SHADOW_BY_USE) == 0)
-    oldest_from(shadow, shadow->oldest);
-}
-
-static void look_at(const struct kvi_shadow *shadow, struct kvi_least *least, uint32_t branch,
-                    uint64_t now_ns)
-{
-  uint32_t n = length(shadow, branch, KVI_SHADOW_BY_PRICE);
-
-  if (n > 0)
-    kvi_least_add(least,
-                  (struct kvi_least_one){
-                      .number = branch,
-                      .rank = shadow->price(shadow->ctx, kvi_branch(shadow->branches, branch), n, now_ns)});
-}
-
-/* False: none was found that has anything. */
-static bool shorten_cheapest(struct kvi_shadow *shadow, uint64_t now_ns)
-{
-  struct kvi_least least = {.n = 0};
-  uint32_t places = kvi_branches_places(shadow->branches), found = 0;
-  struct kvi_branch *own;
-  uint64_t over;
-  uint32_t left;
-
-  for (uint32_t i = 0; i < shadow->kept.n; i++)
-    look_at(shadow, &least, shadow->kept.numbers[i], now_ns);
-  for (uint32_t i = 0; i < TRIES && found < SAMPLE; i++) {
-    uint32_t branch = places <= TRIES ? i % places : (uint32_t)(kvi_splitmix64(&shadow->random) % places);
-
-    found += length(shadow, branch, KVI_SHADOW_BY_PRICE) > 0;
-    look_at(shadow, &least, branch, now_ns);
-  }
-  kvi_least_keep(&least, &shadow->kept);
-  if (least.n == 0)
-    return false;
-  own = kvi_branch(shadow->branches, least.ones[0].number);
-  over = (shadow->taken[KVI_SHADOW_BY_PRICE] - shadow->room) / STEPS_PART + 1;
-  left = length(shadow, least.ones[0].number, KVI_SHADOW_BY_PRICE);
-  take(shadow, KVI_SHADOW_BY_PRICE, own, over < left ? left - (uint32_t)over : 0);
-  return true;
-}
-
-void kvi_shadow_used(struct kvi_shadow *shadow, uint32_t branch, uint64_t now_ns)
-{
-  struct kvi_branch *own = kvi_branch(shadow->branches, branch);
-  uint32_t steps, steps_max = own->n_whole < STEPS_MOST / 2 ? 2 * own->n_whole + STEPS_MORE : STEPS_MOST;
-
-  take(shadow, KVI_SHADOW_BY_USE, own, own->n_whole);
-  take(shadow, KVI_SHADOW_BY_PRICE, own, own->n_whole);
-  if (shadow->oldest == KVI_BRANCH_NONE)
-    oldest_from(shadow, branch);
-  if (shadow->room == 0)
+  if (branch != shadow->branch)
+    judge(shadow);
+  shadow->branch = branch;
+  if (one == NONE)
     return;
-  for (steps = 0; steps < steps_max && shadow->taken[KVI_SHADOW_BY_USE] > shadow->room; steps++)
-    shorten_oldest(shadow);
-  for (steps = 0; steps < steps_max && shadow->taken[KVI_SHADOW_BY_PRICE] > shadow->room; steps++)
-    if (!shorten_cheapest(shadow, now_ns))
-      break;
-}
-
-/* A few dear returns decide nothing: what was lost has to be more than chance would make of as many, which is about the root of its squares. */
-enum kvi_shadow_order kvi_shadow_better(const struct kvi_shadow *shadow, enum kvi_shadow_order now)
-{
-  if (shadow->judged < JUDGED || shadow->victims > SILENT * (uint64_t)JUDGED)
-    return shadow->victims > SILENT ? KVI_SHADOW_BY_USE : KVI_SHADOW_BY_PRICE;
-  if (shadow->lost > sqrt(shadow->lost_squares))
-    return KVI_SHADOW_BY_USE;
-  return shadow->lost < 0 ? KVI_SHADOW_BY_PRICE : now;
+  own = &shadow->chunks[one];
+  cost = shadow->worth.cost(shadow->worth.ctx, user, n - 1, n);
+  own->missed = own->missed || missed;
+  if (own->n > 0)
+    pay(shadow, own, cost);
+  own->n = n;
+  own->used_ns = now_ns;
+  own->user = kvi_branches_tag(shadow->branches, branch);
+  own->value = (float)(cost / (double)user->chunk_bytes);
+  own->ended = own->missed = false;
+  use_in(shadow, one);
+  price_in(shadow, one);
+  make_room(shadow, now_ns);
 }

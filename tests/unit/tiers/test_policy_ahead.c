@@ -194,9 +194,9 @@ static void not_now(void **state)
   use.last = waits_on(world, 1, KVI_WAIT_APPROVAL, HONEST, 30);
   move_all(world, use.last, LONG, KVI_POLICY_MEDIUM);
   world->now += 27 * SECOND;
-  kvi_index_of(world->policy)->memory.live = KVI_SHADOW_BY_USE;
+  kvi_index_of(world->policy)->memory.shadow.live = KVI_SHADOW_BY_USE;
   assert_false(is_wanted(world, false));
-  kvi_index_of(world->policy)->memory.live = KVI_SHADOW_BY_PRICE;
+  kvi_index_of(world->policy)->memory.shadow.live = KVI_SHADOW_BY_PRICE;
   assert_true(is_wanted(world, false));
   ops->arrive(world->policy, &use, world->now);
   assert_false(is_wanted(world, false));

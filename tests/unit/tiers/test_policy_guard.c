@@ -35,8 +35,11 @@ static uint32_t use(struct cache *cache, uint32_t program, enum kvi_wait_kind ki
   for (; cache->n + N - hits > ROOM; cache->n--)
     cache->resident[evict(world)] = false;
   for (uint32_t i = hits; i < N; i++, cache->n++) {
-    ops->insert(world->policy, handle_of(program, i),
-                TESTING_CHUNK(i > 0 ? handle_of(program, i - 1) : KVI_POLICY_NONE), world->now);
+    const struct kvi_policy_chunk chunk = {.parent = i > 0 ? handle_of(program, i - 1) : KVI_POLICY_NONE,
+                                           .name = handle_of(program, i),
+                                           .bytes = 1};
+
+    ops->insert(world->policy, handle_of(program, i), &chunk, world->now);
     cache->resident[handle_of(program, i)] = true;
   }
   if (hits > 0)

@@ -148,7 +148,7 @@ static void by_use_and_share(void **state)
   uint32_t chunks[2];
 
   below_is_known(world);
-  kvi_index_of(world->policy)->memory.live = KVI_SHADOW_BY_USE;
+  kvi_index_of(world->policy)->memory.shadow.live = KVI_SHADOW_BY_USE;
   for (uint32_t i = 0; i < 2; i++) {
     chunks[i] = use.last = chain(world, KVI_POLICY_NONE, 1);
     use.program = use.tenant = i + 1;

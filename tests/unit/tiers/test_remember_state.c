@@ -167,7 +167,7 @@ static void golden_learned(void **state_p)
   }
   assert_int_equal(n, 6);
   index = kvi_index_of(policy);
-  assert_int_equal(index->live, KVI_SHADOW_BY_PRICE);
+  assert_int_equal(index->shadow.live, KVI_SHADOW_BY_PRICE);
   assert_int_equal(index->shadow.judged, 42);
   assert_true(index->shadow.lost == -1.5 && index->shadow.lost_squares == 6.25 &&
               index->first_value == 0.125);
