@@ -79,8 +79,9 @@ static kvs_status object_reserve(struct kvi_fetch *fetch, uint32_t n_segments, c
                                     .label_length = fetch->get.identity.key_length};
   kvs_status status;
 
-  status = goes_for_it(fetch) ? kvi_room_take(fetch->store, fetch->account, true, &wanted, NULL, &fetch->object)
-                              : kvi_free_room_take(fetch->store, fetch->account, &wanted, &fetch->object);
+  status = goes_for_it(fetch)
+               ? kvi_room_take(fetch->store, fetch->account, true, &wanted, NULL, &fetch->object)
+               : kvi_free_room_take(fetch->store, fetch->account, &wanted, &fetch->object);
   fetch->landed = status == KVS_OK;
   return status == KVS_ERR_QUOTA ? KVS_ERR_FULL : status;
 }
