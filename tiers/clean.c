@@ -136,6 +136,19 @@ static uint32_t by_policy_locked(struct kvi_store *store, double *price_p)
   return oldest_locked(store);
 }
 
+uint32_t kvi_clean_own_locked(struct kvi_store *store, uint32_t account, uint32_t one, double *price_p)
+{
+  uint32_t number;
+
+  memory_tell_locked(store);
+  number = store->policy_ops->own_demotion(store->policy, account, one, price_p, kvi_policy_now(store));
+  if (number != KVI_POLICY_NONE && store->spaces[store->entries[number].space].account == account &&
+      may_leave(store, number))
+    return number;
+  *price_p = -1;
+  return one;
+}
+
 uint32_t kvi_clean_victim_locked(struct kvi_store *store, double *price_p)
 {
   *price_p = -1;

@@ -46,11 +46,13 @@ struct victim {
       hidden; /* leases hold all clean chunks that were looked at as they are; there may be others behind them */
 };
 
-/* Does it save less to have the clean chunk in memory, by its price, than to have the other at all? As far as the policy minds; else the older one goes first. */
-static bool clean_goes(const struct kvi_store *store, uint32_t clean, double price, uint32_t other)
+bool kvi_clean_goes_locked(const struct kvi_store *store, uint32_t clean, double price, uint32_t other)
 {
+  const struct kvi_entry *entry = other == KVI_NONE ? NULL : &store->entries[other];
   struct kvi_policy_info info;
 
+  if (!entry || entry->queued || entry->writing || entry->coding)
+    return true;
   store->policy_ops->info(store->policy, other, &info);
   if (price >= 0 && info.by_price)
     return price <= info.price;
@@ -65,7 +67,6 @@ static struct victim memory_victim_locked(struct kvi_store *store)
 {
   struct victim victim = {
       .number = store->policy_ops->victim(store->policy, KVI_POLICY_MEMORY, kvi_policy_now(store))};
-  const struct kvi_entry *entry;
   uint32_t clean;
   double price;
 
@@ -76,9 +77,7 @@ static struct victim memory_victim_locked(struct kvi_store *store)
   if (clean == KVI_NONE)
     return victim;
   victim.clean = true;
-  entry = victim.number == KVI_POLICY_NONE ? NULL : &store->entries[victim.number];
-  if (!entry || entry->queued || entry->writing || entry->coding ||
-      clean_goes(store, clean, price, victim.number))
+  if (kvi_clean_goes_locked(store, clean, price, victim.number))
     victim = (struct victim){.number = clean, .demote = true, .clean = true};
   return victim;
 }

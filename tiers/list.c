@@ -162,9 +162,11 @@ size_t kvi_store_waiters(struct kvi_store *store, const char *tenant, uint64_t *
   return n;
 }
 
-void kvi_store_prices(struct kvi_store *store, struct kvi_price_info *info_p)
+void kvi_store_prices(struct kvi_store *store, const char *tenant, struct kvi_price_info *info_p)
 {
   const struct kvi_policy_ops *ops = store->policy_ops;
+  uint32_t account = tenant ? kvi_store_tenant_find(store, tenant) : 0;
+  uint64_t now = kvi_policy_now(store);
 
   *info_p = (struct kvi_price_info){.policy = ops->name};
   if (!ops->tier_price)
@@ -172,7 +174,7 @@ void kvi_store_prices(struct kvi_store *store, struct kvi_price_info *info_p)
   pthread_mutex_lock(&store->lock);
   info_p->by_price = ops->goes_by_price(store->policy);
   for (uint32_t group = 0; group < 2; group++)
-    info_p->prices[group] =
-        ops->tier_price(store->policy, (enum kvi_policy_group)group, kvi_policy_now(store));
+    info_p->prices[group] = tenant ? ops->own_price(store->policy, account, (enum kvi_policy_group)group, now)
+                                   : ops->tier_price(store->policy, (enum kvi_policy_group)group, now);
   pthread_mutex_unlock(&store->lock);
 }

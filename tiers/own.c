@@ -2,7 +2,7 @@
  * tiers/own.c: what goes of a tenant's own when it would take too much (docs/tenants.md).
  *
  * What a tenant may lose stands in two queues of its own, what is in memory and what is only below. Of the next few in turn that may go, the one goes that the policy ranks lowest: a sample of the
- * tenant's, as good as one drawn at random. A chunk that others continue leaves its queue when its turn comes, and is back, in front, when the last of those has gone: so each is looked at a few times
+ * tenant's, as good as one drawn at random. Which of those that have a copy below leaves memory the policy says, if it has prices for that (`own_demotion`). A chunk that others continue leaves its queue when its turn comes, and is back, in front, when the last of those has gone: so each is looked at a few times
  * in its life, whatever a chain's length, and not each time that room is wanted.
  */
 #include "tiers/store_private.h"
@@ -126,10 +126,34 @@ static enum look below_look(const struct kvi_store *store, uint32_t number,
   return info->holds > 0 || store->entries[number].state != KVI_ENTRY_BELOW ? LOOK_BACK : LOOK_GOES;
 }
 
+struct choice {
+  uint32_t number;
+  double
+      price; /* what it saves to keep it where it is; negative: last use decides; NAN: there are no prices */
+};
+
+static uint32_t number_of(const struct kvi_store *store, const struct kvi_tenant *tenant)
+{
+  return (uint32_t)(tenant - store->tenants->tenants);
+}
+
+/* What it has saved where it was is what that costs its tenant. */
+static void pay_locked(struct kvi_store *store, const struct kvi_tenant *tenant, enum kvi_own_kind which,
+                       double price)
+{
+  if (store->policy_ops->own_paid)
+    store->policy_ops->own_paid(store->policy, number_of(store, tenant),
+                                which == KVI_OWN_MEMORY ? KVI_POLICY_MEMORY : KVI_POLICY_MEDIUM, price,
+                                kvi_policy_now(store));
+}
+
 /* It may, as it was looked at just now. rule: KVI_EVICT_QUOTA for others of the same tenant. */
 static void leave_locked(struct kvi_store *store, struct kvi_tenant *tenant, enum kvi_own_kind which,
-                         enum kvi_evict_rule rule, uint32_t number)
+                         enum kvi_evict_rule rule, struct choice choice)
 {
+  uint32_t number = choice.number;
+
+  pay_locked(store, tenant, which, choice.price);
   if (which == KVI_OWN_MEMORY && kvi_below_has(store, number)) {
     tenant->info.own_demotions += rule == KVI_EVICT_QUOTA;
     kvi_demote_locked(store, number, KVI_DEMOTE_ROOM);
@@ -151,15 +175,33 @@ static bool nothing_may_go(const struct kvi_tenant *tenant)
   return kvi_own_is_vain(&tenant->queues[KVI_OWN_BELOW]) && kvi_own_is_vain(&tenant->queues[KVI_OWN_MEMORY]);
 }
 
-/* Of the next SAMPLE that may, the one leaves that the policy would let go first. At most so many looks, which are counted down. False: none may. */
-bool kvi_own_one_locked(struct kvi_store *store, struct kvi_tenant *tenant, enum kvi_own_kind which,
-                        enum kvi_evict_rule rule, uint32_t *looks)
+/* Of the next few in turn that may go. */
+struct sample {
+  struct choice least; /* of those that are lost, and without own_demotion of all, by the policy's rank */
+  uint64_t rank;
+  uint32_t clean; /* one that stays below, where the policy says which does; KVI_NONE */
+  uint32_t n;
+};
+
+static void sample_add(const struct kvi_store *store, struct sample *sample, enum kvi_own_kind which,
+                       uint32_t number, const struct kvi_policy_info *info)
+{
+  sample->n++;
+  if (which == KVI_OWN_MEMORY && store->policy_ops->own_demotion && kvi_below_has(store, number)) {
+    sample->clean = sample->clean == KVI_NONE ? number : sample->clean;
+  } else if (sample->least.number == KVI_NONE || info->rank < sample->rank) {
+    sample->least = (struct choice){.number = number, .price = info->price};
+    sample->rank = info->rank;
+  }
+}
+
+/* SAMPLE of them, in at most so many looks, which are counted down. */
+static void sample_take_locked(struct kvi_store *store, struct kvi_tenant *tenant, enum kvi_own_kind which,
+                               uint32_t *looks, struct sample *sample)
 {
   struct kvi_own_queue *queue = &tenant->queues[which];
-  uint32_t best = KVI_NONE, n = 0;
-  uint64_t best_rank = 0;
 
-  for (uint32_t left = queue->length; left > 0 && *looks > 0 && n < SAMPLE && !kvi_own_is_vain(queue);
+  for (uint32_t left = queue->length; left > 0 && *looks > 0 && sample->n < SAMPLE && !kvi_own_is_vain(queue);
        left--) {
     uint32_t number = queue->first;
     struct kvi_policy_info info;
@@ -172,15 +214,39 @@ bool kvi_own_one_locked(struct kvi_store *store, struct kvi_tenant *tenant, enum
     queue_remove_locked(store, number);
     if (look != LOOK_OUT)
       kvi_own_push_locked(store, number, which, false);
-    if (look == LOOK_GOES && (n++ == 0 || info.rank < best_rank)) {
-      best = number;
-      best_rank = info.rank;
-    }
-    queue->vain += n == 0 && look == LOOK_BACK; /* what is out does not have a turn again */
+    if (look == LOOK_GOES)
+      sample_add(store, sample, which, number, &info);
+    queue->vain += sample->n == 0 && look == LOOK_BACK; /* what is out does not have a turn again */
   }
-  if (best == KVI_NONE)
+}
+
+/*
+ * What has a copy below leaves memory by the same prices as what leaves the node's, from the ends of chains on, whichever of it was come upon; or the least of those that are in memory only goes, if that saves
+ * less.
+ */
+static struct choice sample_choose_locked(struct kvi_store *store, const struct kvi_tenant *tenant,
+                                          enum kvi_own_kind which, const struct sample *sample)
+{
+  struct choice choice = {.number = KVI_NONE};
+
+  if (which != KVI_OWN_MEMORY || !store->below || !store->policy_ops->own_demotion)
+    return sample->least;
+  choice.number = kvi_clean_own_locked(store, number_of(store, tenant), sample->clean, &choice.price);
+  if (choice.number == KVI_NONE)
+    return sample->least;
+  return kvi_clean_goes_locked(store, choice.number, choice.price, sample->least.number) ? choice
+                                                                                         : sample->least;
+}
+
+bool kvi_own_one_locked(struct kvi_store *store, struct kvi_tenant *tenant, enum kvi_own_kind which,
+                        enum kvi_evict_rule rule, uint32_t *looks)
+{
+  struct sample sample = {.least = {.number = KVI_NONE}, .clean = KVI_NONE};
+
+  sample_take_locked(store, tenant, which, looks, &sample);
+  if (sample.n == 0)
     return false;
-  leave_locked(store, tenant, which, rule, best);
+  leave_locked(store, tenant, which, rule, sample_choose_locked(store, tenant, which, &sample));
   return true;
 }
 

@@ -74,12 +74,11 @@ kvs_status kvi_service_list_programs(struct kvi_store_service *service, const st
   answer->programs = calloc(limit, sizeof(*answer->programs));
   if (!infos || !answer->programs)
     goto out;
-  kvi_store_prices(service->config.store, &prices);
+  /* What all tenants together make of it is for administrators. */
+  kvi_store_prices(service->config.store, peer->limited ? peer->tenant : NULL, &prices);
   answer->by_price = prices.by_price;
-  if (!peer->limited) { /* what all tenants together make of it */
-    answer->memory_price = prices.prices[KVI_POLICY_MEMORY] * GIB;
-    answer->medium_price = prices.prices[KVI_POLICY_MEDIUM] * GIB;
-  }
+  answer->memory_price = prices.prices[KVI_POLICY_MEMORY] * GIB;
+  answer->medium_price = prices.prices[KVI_POLICY_MEDIUM] * GIB;
   status = kvi_service_text_set(&answer->policy, prices.policy);
   n = kvi_store_waiters(service->config.store, peer->tenant, &cursor, infos, limit);
   answer->cursor = cursor;

@@ -342,7 +342,8 @@ struct kvi_price_info {
   bool by_price;    /* else by last use */
   double prices[2]; /* by enum kvi_policy_group; seconds saved for each second and byte */
 };
-void kvi_store_prices(struct kvi_store *store, struct kvi_price_info *info_p);
+/* Of the node's memory and of what is below; or, with a tenant, of what that has of its own there, at its bounds. */
+void kvi_store_prices(struct kvi_store *store, const char *tenant, struct kvi_price_info *info_p);
 /*
  * What memory of another size would have had of the look-ups of the time past (docs/curve.md), no older than max_age_ns. Takes some ms of this thread. KVS_ERR_UNSUPPORTED: nothing is sampled;
  * KVS_ERR_NOMEM.

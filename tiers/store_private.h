@@ -590,6 +590,13 @@ uint64_t kvi_clean_length_locked(const struct kvi_store *store);
  * back; another call looks at those behind them.
  */
 uint32_t kvi_clean_victim_locked(struct kvi_store *store, double *price_p);
+/* The same of one tenant's chunks, of which `one`, clean and not so held, is one that it may lose; KVI_NONE: the policy may know one. For a policy with own_demotion. */
+uint32_t kvi_clean_own_locked(struct kvi_store *store, uint32_t account, uint32_t one, double *price_p);
+/*
+ * Which leaves memory, the clean chunk or the other, KVI_NONE if there is none, which would be lost? Whichever saves less by its price, as far as the policy minds; else the older one. One that is about to be
+ * written goes only when nothing else can. (evict.c)
+ */
+bool kvi_clean_goes_locked(const struct kvi_store *store, uint32_t clean, double price, uint32_t other);
 /* Out of memory; it stays on the medium. */
 void kvi_demote_locked(struct kvi_store *store, uint32_t number, enum kvi_demote_rule rule);
 

@@ -60,7 +60,7 @@ void kvi_own_push_locked(struct kvi_store *store, uint32_t number, enum kvi_own_
 void kvi_own_changed(struct kvi_tenant *tenant);
 /* All have been looked at, and nothing has changed since. */
 bool kvi_own_is_vain(const struct kvi_own_queue *queue);
-/* Of the next few that may, the one leaves that the policy would let go first. At most so many looks, which are counted down. False: none may. */
+/* Of the next few that may, the one leaves that the policy would let go first, or for memory whatever saves least there. At most so many looks, which are counted down. False: none may. */
 bool kvi_own_one_locked(struct kvi_store *store, struct kvi_tenant *tenant, enum kvi_own_kind which,
                         enum kvi_evict_rule rule, uint32_t *looks);
 

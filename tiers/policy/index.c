@@ -106,7 +106,7 @@ static uint32_t branch_new(struct kvi_index *index, const struct kvi_policy_use 
 static void branch_set(struct kvi_index *index, uint32_t branch, const struct kvi_policy_use *use)
 {
   struct kvi_branch *own = kvi_branch(index->branches, branch);
-  uint32_t before = own->last;
+  uint32_t before = own->last, tenant = use->tenant < KVI_POLICY_TENANTS_MAX ? use->tenant : 0;
 
   kvi_branches_move(index->branches, branch, use->last);
   if (use->last != KVI_POLICY_NONE)
@@ -115,7 +115,9 @@ static void branch_set(struct kvi_index *index, uint32_t branch, const struct kv
   own->n_whole = use->n_whole;
   own->chunk_tokens = use->chunk_tokens > 0 ? use->chunk_tokens : KVI_INDEX_TOKENS;
   own->chunk_tokens = fminf(own->chunk_tokens, (float)KVI_INDEX_TOKENS_MOST / (float)(use->n_chunks + 1));
-  own->tenant = use->tenant < KVI_POLICY_TENANTS_MAX ? (uint16_t)use->tenant : 0;
+  if (own->tenant != tenant)
+    kvi_index_memory_given(index, branch);
+  own->tenant = (uint16_t)tenant;
   own->cost = use->cost > 0 ? use->cost : 1;
   own->chunk_bytes = use->chunk_bytes > 0 ? use->chunk_bytes : (float)index->chunk_bytes;
   if (before != use->last)
@@ -227,9 +229,10 @@ static uint64_t index_memory(const struct kvi_policy *policy)
 
   return kvi_forest_memory(policy) + sizeof(*index) - sizeof(*policy) + kvi_classes_memory() +
          kvi_branches_memory(index->branches) + (uint64_t)policy->capacity * sizeof(*index->memory.users) +
-         (uint64_t)index->memory.branches *
-             (sizeof(*index->memory.warm) + sizeof(*index->memory.ahead.branches)) +
-         kvi_shadow_memory(&index->shadow) + kvi_shadow_memory(&index->memory.shadow);
+         (uint64_t)index->memory.branches * (sizeof(*index->memory.warm) + sizeof(*index->memory.rings) +
+                                             sizeof(*index->memory.ahead.branches)) +
+         KVI_POLICY_TENANTS_MAX * sizeof(*index->memory.own) + kvi_shadow_memory(&index->shadow) +
+         kvi_shadow_memory(&index->memory.shadow);
 }
 
 static void index_insert(struct kvi_policy *policy, uint32_t handle, const struct kvi_policy_chunk *chunk,
@@ -580,6 +583,9 @@ const struct kvi_policy_ops kvi_policy_index = {
     .waiter = kvi_index_waiter,
     .demotion = kvi_index_demotion,
     .promotion = kvi_index_promotion,
+    .own_demotion = kvi_index_own_demotion,
+    .own_paid = kvi_index_own_paid,
+    .own_price = kvi_index_own_price,
     .memory_told = kvi_index_memory_told,
     .tier_price = kvi_index_tier_price,
     .goes_by_price = kvi_index_goes_by_price,

@@ -10,9 +10,10 @@
 #include "tiers/policy/index_private.h"
 
 #define SAMPLE     4u
-#define SUMMED_MAX 32u  /* branches of a chunk that count */
-#define TRIES      4u   /* branches, of which nothing is in both any more */
-#define STEPS_MOST 256u /* chunks that are looked at, for one that leaves memory */
+#define SUMMED_MAX 32u        /* branches of a chunk that count */
+#define TRIES      4u         /* branches, of which nothing is in both any more */
+#define STEPS_MOST 256u       /* chunks that are looked at, for one that leaves memory */
+#define ALL        UINT32_MAX /* tenants */
 
 double kvi_index_memory_value_s(const struct kvi_index *index, const struct kvi_branch *branch, uint32_t n)
 {
@@ -47,9 +48,15 @@ kvs_status kvi_index_memory_start(struct kvi_index *index, uint32_t capacity, ui
   memory->users = calloc(capacity, sizeof(*memory->users));
   memory->warm = calloc(branches, sizeof(*memory->warm));
   memory->ahead.branches = calloc(branches, sizeof(*memory->ahead.branches));
+  memory->rings = calloc(branches, sizeof(*memory->rings));
+  memory->own = calloc(KVI_POLICY_TENANTS_MAX, sizeof(*memory->own));
+  for (uint32_t i = 0; memory->own && i < KVI_POLICY_TENANTS_MAX; i++)
+    memory->own[i].at = KVI_BRANCH_NONE;
   memory->at.branch = KVI_BRANCH_NONE;
   memory->next = KVI_POLICY_NONE;
-  return memory->users && memory->warm && memory->ahead.branches ? KVS_OK : KVS_ERR_NOMEM;
+  return memory->users && memory->warm && memory->rings && memory->own && memory->ahead.branches
+             ? KVS_OK
+             : KVS_ERR_NOMEM;
 }
 
 void kvi_index_memory_end(struct kvi_index *index)
@@ -57,6 +64,34 @@ void kvi_index_memory_end(struct kvi_index *index)
   free(index->memory.users);
   free(index->memory.warm);
   free(index->memory.ahead.branches);
+  free(index->memory.rings);
+  free(index->memory.own);
+}
+
+/* Behind all of its tenant's: it has the last turn. */
+static void ring_enter(struct kvi_index *index, uint32_t branch)
+{
+  struct kvi_index_memory *memory = &index->memory;
+  struct kvi_index_own *own = &memory->own[kvi_branch(index->branches, branch)->tenant];
+  struct kvi_index_ring *ring = &memory->rings[branch];
+
+  if (own->at == KVI_BRANCH_NONE)
+    own->at = ring->next = ring->prev = branch;
+  ring->next = own->at;
+  ring->prev = memory->rings[own->at].prev;
+  memory->rings[ring->prev].next = memory->rings[ring->next].prev = branch;
+}
+
+static void ring_leave(struct kvi_index *index, uint32_t branch)
+{
+  struct kvi_index_memory *memory = &index->memory;
+  struct kvi_index_own *own = &memory->own[kvi_branch(index->branches, branch)->tenant];
+  const struct kvi_index_ring *ring = &memory->rings[branch];
+
+  memory->rings[ring->prev].next = ring->next;
+  memory->rings[ring->next].prev = ring->prev;
+  if (own->at == branch)
+    own->at = ring->next != branch ? ring->next : KVI_BRANCH_NONE;
 }
 
 static void warm(struct kvi_index *index, uint32_t branch)
@@ -68,6 +103,7 @@ static void warm(struct kvi_index *index, uint32_t branch)
     return;
   own->warm = memory->n_warm;
   memory->warm[memory->n_warm++] = branch;
+  ring_enter(index, branch);
 }
 
 static void cool(struct kvi_index *index, uint32_t branch)
@@ -80,10 +116,16 @@ static void cool(struct kvi_index *index, uint32_t branch)
     memory->at.branch = KVI_BRANCH_NONE;
   if (own->warm == KVI_BRANCH_NONE)
     return;
+  ring_leave(index, branch);
   last = memory->warm[--memory->n_warm];
   memory->warm[own->warm] = last;
   kvi_branch(index->branches, last)->warm = own->warm;
   own->warm = KVI_BRANCH_NONE;
+}
+
+void kvi_index_memory_given(struct kvi_index *index, uint32_t branch)
+{
+  cool(index, branch);
 }
 
 void kvi_index_memory_used(struct kvi_index *index, uint32_t branch)
@@ -116,13 +158,14 @@ static bool is_shared(const struct kvi_index *index, uint32_t chunk, bool is_las
          (!is_last && kvi_branches_at(index->branches, chunk) != KVI_BRANCH_NONE);
 }
 
-static void ended_add(struct kvi_index_memory *memory, uint32_t chunk)
+static void ended_add(struct kvi_index_memory *memory, uint32_t tenant, uint32_t chunk)
 {
   if (memory->n_ended == KVI_INDEX_ENDED_MAX) {
     memory->first_ended = (memory->first_ended + 1) % KVI_INDEX_ENDED_MAX;
     memory->n_ended--;
   }
-  memory->ended[(memory->first_ended + memory->n_ended++) % KVI_INDEX_ENDED_MAX] = chunk;
+  memory->ended[(memory->first_ended + memory->n_ended) % KVI_INDEX_ENDED_MAX].chunk = chunk;
+  memory->ended[(memory->first_ended + memory->n_ended++) % KVI_INDEX_ENDED_MAX].tenant = tenant;
 }
 
 /* Another that ends at the same chunk; KVI_BRANCH_NONE. */
@@ -153,7 +196,7 @@ void kvi_index_memory_left(struct kvi_index *index, uint32_t branch, bool closed
     kvi_shadow_ended(&index->memory.shadow, chunk);
   }
   if (last != KVI_POLICY_NONE && index->memory.users[last] == KVI_INDEX_ENDED)
-    ended_add(&index->memory, last);
+    ended_add(&index->memory, kvi_branch(index->branches, branch)->tenant, last);
 }
 
 void kvi_index_memory_gone(struct kvi_index *index, uint32_t chunk)
@@ -241,12 +284,37 @@ static double chunk_rank(const struct kvi_index *index, uint32_t chunk, uint64_t
   return branch == KVI_BRANCH_NONE ? rank : fmax(rank, end_rank(index, branch, now_ns).rank);
 }
 
+/* Those of the tenant that have their turn, and those that were the least before. */
+static uint32_t least_branch_of(struct kvi_index *index, uint32_t tenant, uint64_t now_ns)
+{
+  struct kvi_index_memory *memory = &index->memory;
+  struct kvi_index_own *own = &memory->own[tenant];
+  struct kvi_least least = {.n = 0};
+
+  for (uint32_t i = 0; i < own->kept.n; i++) {
+    uint32_t number = own->kept.numbers[i];
+    const struct kvi_branch *branch = kvi_branch(index->branches, number);
+
+    if (kvi_branches_is_used(index->branches, number) && branch->warm != KVI_BRANCH_NONE &&
+        branch->tenant == tenant)
+      kvi_least_add(&least, end_rank(index, number, now_ns));
+  }
+  for (uint32_t i = 0; i < SAMPLE && own->at != KVI_BRANCH_NONE; i++) {
+    kvi_least_add(&least, end_rank(index, own->at, now_ns));
+    own->at = memory->rings[own->at].next;
+  }
+  kvi_least_keep(&least, &own->kept);
+  return least.n > 0 ? least.ones[0].number : KVI_BRANCH_NONE;
+}
+
 /* The branch of which memory should have the least; KVI_BRANCH_NONE. */
-static uint32_t least_branch(struct kvi_index *index, uint64_t now_ns)
+static uint32_t least_branch(struct kvi_index *index, uint32_t tenant, uint64_t now_ns)
 {
   struct kvi_index_memory *memory = &index->memory;
   struct kvi_least least = {.n = 0};
 
+  if (tenant != ALL)
+    return least_branch_of(index, tenant, now_ns);
   for (uint32_t i = 0; i < memory->kept.n; i++)
     if (kvi_branches_is_used(index->branches, memory->kept.numbers[i]) &&
         kvi_branch(index->branches, memory->kept.numbers[i])->warm != KVI_BRANCH_NONE)
@@ -281,24 +349,38 @@ static uint32_t last_in_both(struct kvi_index *index, uint32_t branch, uint32_t 
   return KVI_POLICY_NONE;
 }
 
-/* The last chunk that both have of what has ended. */
-static uint32_t ended_in_both(struct kvi_index *index, uint32_t *steps)
+/* Of what has ended there, the last chunk that both have; KVI_POLICY_NONE: none, and *chunk too, unless there were too many to look at. */
+static uint32_t ended_chunk(const struct kvi_index *index, uint32_t *chunk, uint32_t *steps)
+{
+  for (; *steps > 0; (*steps)--) {
+    if (*chunk == KVI_POLICY_NONE || index->memory.users[*chunk] != KVI_INDEX_ENDED) {
+      *chunk = KVI_POLICY_NONE;
+      return KVI_POLICY_NONE;
+    }
+    if (index->forest.nodes[*chunk].group == KVI_POLICY_BOTH)
+      return *chunk;
+    *chunk = kvi_forest_parent(&index->forest, *chunk);
+  }
+  return KVI_POLICY_NONE;
+}
+
+/* The last chunk that both have of what has ended, the first to end first. */
+static uint32_t ended_in_both(struct kvi_index *index, uint32_t tenant, uint32_t *steps)
 {
   struct kvi_index_memory *memory = &index->memory;
 
-  while (memory->n_ended > 0 && *steps > 0) {
-    uint32_t *chunk = &memory->ended[memory->first_ended];
+  for (uint32_t i = 0; i<memory->n_ended && * steps> 0; i++) {
+    uint32_t at = (memory->first_ended + i) % KVI_INDEX_ENDED_MAX, chunk;
 
-    (*steps)--;
-    if (*chunk == KVI_POLICY_NONE || memory->users[*chunk] != KVI_INDEX_ENDED) {
-      memory->first_ended = (memory->first_ended + 1) % KVI_INDEX_ENDED_MAX;
-      memory->n_ended--;
-    } else if (index->forest.nodes[*chunk].group == KVI_POLICY_BOTH) {
-      return *chunk;
-    } else {
-      *chunk = kvi_forest_parent(&index->forest, *chunk);
-    }
+    if (tenant != ALL && memory->ended[at].tenant != tenant)
+      continue;
+    chunk = ended_chunk(index, &memory->ended[at].chunk, steps);
+    if (chunk != KVI_POLICY_NONE)
+      return chunk;
   }
+  for (; memory->n_ended > 0 && memory->ended[memory->first_ended].chunk == KVI_POLICY_NONE;
+       memory->n_ended--)
+    memory->first_ended = (memory->first_ended + 1) % KVI_INDEX_ENDED_MAX;
   return KVI_POLICY_NONE;
 }
 
@@ -310,17 +392,18 @@ static bool is_before_others(const struct kvi_index *index, uint32_t chunk)
   return branch != KVI_BRANCH_NONE && kvi_branch(index->branches, branch)->warm != KVI_BRANCH_NONE;
 }
 
-/* Of all; *rank_p: its own, among branches and chunks. */
-static uint32_t least_chunk(struct kvi_index *index, uint32_t one, double *rank_p, uint64_t now_ns)
+/* Of all, or of a tenant's; *rank_p: its own, among branches and chunks. */
+static uint32_t least_chunk(struct kvi_index *index, uint32_t tenant, uint32_t one, double *rank_p,
+                            uint64_t now_ns)
 {
   double rank = INFINITY, rank_one = one == KVI_POLICY_NONE ? INFINITY : chunk_rank(index, one, now_ns);
-  uint32_t steps = STEPS_MOST, branch = KVI_BRANCH_NONE, chunk = ended_in_both(index, &steps);
+  uint32_t steps = STEPS_MOST, branch = KVI_BRANCH_NONE, chunk = ended_in_both(index, tenant, &steps);
 
   *rank_p = 0;
   if (chunk != KVI_POLICY_NONE)
     return chunk;
   for (uint32_t i = 0; i < TRIES && chunk == KVI_POLICY_NONE && steps > 0; i++) {
-    branch = least_branch(index, now_ns);
+    branch = least_branch(index, tenant, now_ns);
     if (branch == KVI_BRANCH_NONE)
       break;
     chunk = last_in_both(index, branch, &steps);
@@ -336,19 +419,29 @@ static uint32_t least_chunk(struct kvi_index *index, uint32_t one, double *rank_
   return one;
 }
 
+/* The next of a tenant's, or of all. */
+static uint32_t next_of(struct kvi_index *index, uint32_t tenant, uint32_t one, double *price_p,
+                        uint64_t now_ns)
+{
+  uint32_t chunk;
+  double rank;
+
+  (void)kvi_forest_tick(&index->forest, now_ns); /* what info says is of now */
+  chunk = least_chunk(index, tenant, one, &rank, now_ns);
+  *price_p = index->memory.shadow.live == KVI_SHADOW_BY_PRICE ? rank : -1;
+  return chunk;
+}
+
 uint32_t kvi_index_demotion(struct kvi_policy *policy, uint32_t one, double *price_p, uint64_t now_ns)
 {
   struct kvi_index *index = kvi_index_of(policy);
   uint32_t chunk;
-  double rank;
 
-  (void)kvi_forest_tick(policy, now_ns); /* what info says is of now */
   kvi_shadow_full(&index->memory.shadow, index->memory.chunks);
-  chunk = least_chunk(index, one, &rank, now_ns);
-  *price_p = index->memory.shadow.live == KVI_SHADOW_BY_PRICE ? rank : -1;
+  chunk = next_of(index, ALL, one, price_p, now_ns);
   if (chunk != KVI_POLICY_NONE && *price_p >= 0) {
     index->memory.next = chunk;
-    index->memory.next_price = rank;
+    index->memory.next_price = *price_p;
   }
   return chunk;
 }
@@ -357,8 +450,20 @@ double kvi_index_memory_least(struct kvi_index *index, uint32_t one, uint64_t no
 {
   double rank;
 
-  (void)least_chunk(index, one, &rank, now_ns);
+  (void)least_chunk(index, ALL, one, &rank, now_ns);
   return rank;
+}
+
+/* What it is worth is no price of the node's memory, which may have room. */
+uint32_t kvi_index_own_demotion(struct kvi_policy *policy, uint32_t tenant, uint32_t one, double *price_p,
+                                uint64_t now_ns)
+{
+  struct kvi_index *index = kvi_index_of(policy);
+  uint32_t chunk = next_of(index, tenant < KVI_POLICY_TENANTS_MAX ? tenant : 0, one, price_p, now_ns);
+
+  if (chunk == index->memory.next)
+    index->memory.next = KVI_POLICY_NONE;
+  return chunk;
 }
 
 void kvi_index_memory_told(struct kvi_policy *policy, uint64_t chunks, double byte_s)

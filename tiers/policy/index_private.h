@@ -23,8 +23,23 @@ struct kvi_index_left {
 };
 
 struct kvi_index_tier {
-  double price; /* of its victims, on average */
+  double price;   /* of its victims, on average */
+  double victims; /* that count */
   uint64_t sought_ns;
+};
+
+/* Of one tenant's chunks. */
+struct kvi_index_own {
+  uint32_t
+      at; /* a branch of its ring (kvi_index_ring), where the next sample begins; KVI_BRANCH_NONE: it has none */
+  struct kvi_least_kept kept; /* of them */
+  struct kvi_index_tier
+      tiers[2]; /* what has left its memory, or the medium, for others of its own; by group */
+};
+
+/* A branch's neighbours among those of its tenant of which something may be in both. */
+struct kvi_index_ring {
+  uint32_t next, prev;
 };
 
 struct kvi_index {
@@ -40,8 +55,13 @@ struct kvi_index {
     struct kvi_shadow shadow;
     uint32_t *users; /* by chunk: a tag (branches.h) of the branch that used it last; KVI_INDEX_ENDED */
     uint32_t *warm, n_warm, branches; /* branches of which something may be in both */
+    struct kvi_index_ring *rings;     /* by branch: of those, a ring for each tenant */
+    struct kvi_index_own *own;        /* by tenant */
     struct kvi_least_kept kept;       /* of them */
-    uint32_t ended[KVI_INDEX_ENDED_MAX], first_ended,
+    struct {
+      uint32_t chunk, tenant;
+    } ended[KVI_INDEX_ENDED_MAX];
+    uint32_t first_ended,
         n_ended; /* a ring: where what has ended ends; what it forgets is found as what nobody is known to need */
     struct {
       uint32_t branch, chunk;
@@ -91,7 +111,8 @@ static inline struct kvi_class_wait kvi_index_request(uint64_t program)
 /* One that is worth so much had to go. */
 static inline void kvi_index_tier_paid(struct kvi_index_tier *tier, double price, uint64_t now_ns)
 {
-  tier->price += (price - tier->price) / KVI_INDEX_PRICED_OVER;
+  tier->victims += tier->victims < KVI_INDEX_PRICED_OVER;
+  tier->price += (price - tier->price) / tier->victims;
   tier->sought_ns = now_ns;
 }
 
@@ -140,6 +161,8 @@ void kvi_index_memory_used(struct kvi_index *index, uint32_t branch);
 void kvi_index_memory_left(struct kvi_index *index, uint32_t branch, bool closed);
 /* What it saves, in seconds, to have one more or less of the branch's chunks in memory and not only below. */
 double kvi_index_memory_value_s(const struct kvi_index *index, const struct kvi_branch *branch, uint32_t n);
+/* The branch is about to be another tenant's. */
+void kvi_index_memory_given(struct kvi_index *index, uint32_t branch);
 /* It is about to be removed, or is in another group now. */
 void kvi_index_memory_gone(struct kvi_index *index, uint32_t chunk);
 void kvi_index_memory_moved(struct kvi_index *index, uint32_t chunk);
@@ -151,6 +174,8 @@ double kvi_index_memory_cost(const void *index, const struct kvi_branch *branch,
 
 /* The ops. */
 uint32_t kvi_index_demotion(struct kvi_policy *policy, uint32_t one, double *price_p, uint64_t now_ns);
+uint32_t kvi_index_own_demotion(struct kvi_policy *policy, uint32_t tenant, uint32_t one, double *price_p,
+                                uint64_t now_ns);
 void kvi_index_memory_told(struct kvi_policy *policy, uint64_t chunks, double byte_s);
 
 /* What has to leave memory next saves so much by being there (as demotion says it); `one` as there. INFINITY: there is nothing. */
@@ -173,6 +198,10 @@ uint32_t kvi_index_waiters(const struct kvi_policy *policy);
 bool kvi_index_waiter(const struct kvi_policy *policy, uint32_t number, struct kvi_policy_waiter *waiter_p,
                       uint64_t now_ns);
 double kvi_index_tier_price(const struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns);
+void kvi_index_own_paid(struct kvi_policy *policy, uint32_t tenant, enum kvi_policy_group group, double price,
+                        uint64_t now_ns);
+double kvi_index_own_price(const struct kvi_policy *policy, uint32_t tenant, enum kvi_policy_group group,
+                           uint64_t now_ns);
 bool kvi_index_goes_by_price(const struct kvi_policy *policy);
 
 /* ---- index_kept.c: the ops of these names ---- */

@@ -11,6 +11,11 @@ uint32_t kvi_index_waiters(const struct kvi_policy *policy)
   return kvi_branches_places(((const struct kvi_index *)policy)->branches);
 }
 
+static double price_of(const struct kvi_index_tier *tier, uint64_t now_ns)
+{
+  return tier->sought_ns > 0 && now_ns < tier->sought_ns + SOUGHT_NS ? tier->price : 0;
+}
+
 double kvi_index_tier_price(const struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns)
 {
   const struct kvi_index *index = (const struct kvi_index *)policy;
@@ -19,7 +24,26 @@ double kvi_index_tier_price(const struct kvi_policy *policy, enum kvi_policy_gro
   if (group != KVI_POLICY_MEDIUM &&
       index->memory.chunks > 0) /* over a medium what has a copy there leaves memory */
     tier = &index->memory.tier;
-  return tier->sought_ns > 0 && now_ns < tier->sought_ns + SOUGHT_NS ? tier->price : 0;
+  return price_of(tier, now_ns);
+}
+
+double kvi_index_own_price(const struct kvi_policy *policy, uint32_t tenant, enum kvi_policy_group group,
+                           uint64_t now_ns)
+{
+  const struct kvi_index *index = (const struct kvi_index *)policy;
+
+  return tenant < KVI_POLICY_TENANTS_MAX
+             ? price_of(&index->memory.own[tenant].tiers[group == KVI_POLICY_MEDIUM], now_ns)
+             : 0;
+}
+
+void kvi_index_own_paid(struct kvi_policy *policy, uint32_t tenant, enum kvi_policy_group group, double price,
+                        uint64_t now_ns)
+{
+  struct kvi_index *index = kvi_index_of(policy);
+
+  if (tenant < KVI_POLICY_TENANTS_MAX && price >= 0)
+    kvi_index_tier_paid(&index->memory.own[tenant].tiers[group == KVI_POLICY_MEDIUM], price, now_ns);
 }
 
 bool kvi_index_goes_by_price(const struct kvi_policy *policy)
@@ -71,7 +95,8 @@ bool kvi_index_waiter(const struct kvi_policy *policy, uint32_t number, struct k
   branch = kvi_branch(index->branches, number);
   age = kvi_index_seconds(branch->begins_ns, now_ns);
   value = value_s(index, branch, group_of(policy, branch));
-  tier_price = kvi_index_tier_price(policy, group_of(policy, branch), now_ns);
+  tier_price = fmax(kvi_index_tier_price(policy, group_of(policy, branch), now_ns),
+                    kvi_index_own_price(policy, branch->tenant, group_of(policy, branch), now_ns));
   *waiter_p = (struct kvi_policy_waiter){.program = branch->program,
                                          .last = branch->last,
                                          .n_chunks = branch->n_chunks,

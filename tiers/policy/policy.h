@@ -104,7 +104,7 @@ struct kvi_policy_waiter {
   double value_s;              /* of its last chunk: what it costs to have it again */
   double
       price; /* seconds saved for each second and byte of keeping its last chunk where it is; 0: nothing of it is there */
-  double tier_price; /* what that costs there */
+  double tier_price; /* what that costs there, or what its tenant's own room does, if that is more */
   double ttl_s;      /* from now on its price is above what the tier's memory costs; INFINITY: for good */
 };
 
@@ -202,6 +202,12 @@ struct kvi_policy_ops {
    */
   uint32_t (*promotion)(struct kvi_policy *policy, const struct kvi_policy_ahead *ahead, uint32_t *handles,
                         uint64_t now_ns);
+  /* The same of one tenant's chunks, of which `one`, if it is not KVI_POLICY_NONE, is one that the caller would let go: what leaves its own memory, at its bound. Not NULL in a policy that has `demotion`. */
+  uint32_t (*own_demotion)(struct kvi_policy *policy, uint32_t tenant, uint32_t one, double *price_p,
+                           uint64_t now_ns);
+  /* A chunk that saved so much where it was (memory, or a medium) had to leave that for others of the same tenant: what the tenant's own room costs. In a policy that has tier_price. */
+  void (*own_paid)(struct kvi_policy *policy, uint32_t tenant, enum kvi_policy_group group, double price,
+                   uint64_t now_ns);
   /* There is a medium below: memory holds about so many chunks, and a byte from there takes so long; 0: not known, as long as computing it. For `demotion`; in a policy that has that. */
   void (*memory_told)(struct kvi_policy *policy, uint64_t chunks, double byte_s);
   /* For people. Waiters have numbers below waiters(); waiter: false: none has this one. O(1). */
@@ -210,6 +216,9 @@ struct kvi_policy_ops {
                  uint64_t now_ns);
   /* What memory costs: the price of the victims of late; 0: none was needed in the last minute. */
   double (*tier_price)(const struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns);
+  /* The same of a tenant's own room there. Together with tier_price, where it has that. */
+  double (*own_price)(const struct kvi_policy *policy, uint32_t tenant, enum kvi_policy_group group,
+                      uint64_t now_ns);
   /* Whether that is the order that is live, or the last use. */
   bool (*goes_by_price)(const struct kvi_policy *policy);
 

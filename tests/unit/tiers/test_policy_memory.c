@@ -264,6 +264,50 @@ static void nobodys(void **state)
   assert_int_equal(demote(world, KVI_POLICY_NONE), quick);
 }
 
+/* The same of one tenant's alone: whatever others have; what has ended first; and all of it, when it is shown nothing. */
+static void of_one_tenant(void **state)
+{
+  enum { TENANTS = 3, PROGRAMS = 8, LONG = 5 };
+  struct world *world = *state;
+  uint32_t first[TENANTS][PROGRAMS];
+  double price;
+
+  known_waits(world);
+  for (uint32_t i = 0; i < PROGRAMS; i++) {
+    for (uint32_t tenant = 0; tenant < TENANTS; tenant++) {
+      uint64_t program = 10 * tenant + i + 1;
+      struct kvi_policy_use use = {.program = program, .n_chunks = LONG, .n_whole = LONG, .tenant = tenant};
+      struct kvi_policy_wait wait = {.program = program, .n_chunks = LONG, .kind = KVI_WAIT_TOOL};
+
+      first[tenant][i] = world->fresh;
+      use.last = wait.last = chain(world, KVI_POLICY_NONE, LONG);
+      to_both(world, first[tenant][i], LONG);
+      ops->arrive(world->policy, &use, world->now);
+      assert_true(ops->wait(world->policy, &wait, world->now));
+    }
+    world->now += 10 * SECOND;
+  }
+  ops->close(world->policy, 10 + 5 + 1, world->now);
+  for (uint32_t gone = 0; gone < PROGRAMS * LONG; gone++) {
+    uint32_t chunk = ops->own_demotion(world->policy, 1, KVI_POLICY_NONE, &price, world->now), which = 0;
+
+    while (which < PROGRAMS && (chunk < first[1][which] || chunk >= first[1][which] + LONG))
+      which++;
+    assert_true(which < PROGRAMS);
+    assert_int_equal(chunk, first[1][which] + LONG - 1 - gone % LONG); /* one after the other, from the end */
+    if (gone < LONG)
+      assert_true(which == 5 && price == 0);
+    ops->move(world->policy, chunk, KVI_POLICY_MEDIUM);
+  }
+  assert_int_equal(ops->own_demotion(world->policy, 1, KVI_POLICY_NONE, &price, world->now), KVI_POLICY_NONE);
+  assert_true(ops->tier_price(world->policy, KVI_POLICY_MEMORY, world->now) == 0);
+  assert_int_not_equal(ops->own_demotion(world->policy, 2, KVI_POLICY_NONE, &price, world->now),
+                       KVI_POLICY_NONE);
+  assert_int_equal(ops->own_demotion(world->policy, UINT32_MAX, KVI_POLICY_NONE, &price, world->now) <
+                       world->fresh,
+                   true); /* a number that is none is 0 */
+}
+
 /* Without a medium that was told of nothing is known of users, and what is shown goes. */
 static void not_told(void **state)
 {
@@ -316,7 +360,8 @@ static void at_random(void **state)
       double price;
 
       shown = groups[one] == KVI_POLICY_BOTH ? one : KVI_POLICY_NONE;
-      chunk = ops->demotion(world->policy, shown, &price, world->now);
+      chunk = step & 1 ? ops->demotion(world->policy, shown, &price, world->now)
+                       : ops->own_demotion(world->policy, 0, shown, &price, world->now);
       assert_true(shown == KVI_POLICY_NONE || chunk != KVI_POLICY_NONE);
       if (chunk == KVI_POLICY_NONE)
         continue;
@@ -363,6 +408,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(removed_from_both, setup, teardown),
       cmocka_unit_test_setup_teardown(prices, setup, teardown),
       cmocka_unit_test_setup_teardown(nobodys, setup, teardown),
+      cmocka_unit_test_setup_teardown(of_one_tenant, setup, teardown),
       cmocka_unit_test_setup_teardown(not_told, setup, teardown),
       cmocka_unit_test_setup_teardown(at_random, setup, teardown),
       cmocka_unit_test(tags),
