@@ -140,7 +140,7 @@ uint32_t kvi_clean_own_locked(struct kvi_store *store, uint32_t account, uint32_
 {
   uint32_t number;
 
-  memory_tell_locked(store);
+  kvi_memory_tell_locked(store);
   number = store->policy_ops->own_demotion(store->policy, account, one, price_p, kvi_policy_now(store));
   if (number != KVI_POLICY_NONE && store->spaces[store->entries[number].space].account == account &&
       may_leave(store, number))
