@@ -29,12 +29,13 @@ static void bound(struct world *world, uint32_t chunks)
                        &(struct kvi_tenant_config){.name = A, .dram_bytes = chunks * world->room + ROOM});
 }
 
-static int setup(void **state)
+static int setup_with(void **state, enum kvi_policy_admission write)
 {
   struct world *world = calloc(1, sizeof(*world));
   struct kvi_store_config config = {.dram_bytes = 400 * ROOM,
                                     .max_chunks = 1024,
                                     .policy = "index",
+                                    .write = write,
                                     .policy_clock = clock_of,
                                     .policy_clock_ctx = world};
 
@@ -46,6 +47,16 @@ static int setup(void **state)
   world->room = info_of(&world->f, B).dram_bytes;
   *state = world;
   return 0;
+}
+
+static int setup(void **state)
+{
+  return setup_with(state, KVI_ADMIT_ALL);
+}
+
+static int setup_reused(void **state)
+{
+  return setup_with(state, KVI_ADMIT_REUSED);
 }
 
 static int teardown(void **state)
@@ -239,11 +250,36 @@ static void own_prices(void **state)
   assert_true(own.prices[KVI_POLICY_MEMORY] == 0);
 }
 
+/* What has a copy below and has ended leaves memory before anything is lost, also when many that have none stand before it in the tenant's queue. */
+static void below_before_lost(void **state)
+{
+  const struct kvi_program_hint ends = {
+      .tenant = A, .program = "quick", .parent = "", .tool = "", .close = true};
+  struct world *world = *state;
+  struct kvi_hint_keys no_keys = {0};
+  uint8_t key[KEY_BYTES];
+  uint32_t cause;
+
+  bound(world, 3 * LONG);
+  step(world, "quick", QUICK, "grep");
+  for (uint32_t i = 0; i < LONG; i++) {
+    testing_key(1000 * QUICK + i, key, KEY_BYTES);
+    assert_int_equal(waiting_get(world->f.store, A, world->f.space, key, 1000 * QUICK + i, &cause), KVS_OK);
+    memory_settle(world->f.medium);
+  }
+  assert_int_equal(kvi_store_hint(world->f.store, &ends, &no_keys), KVI_HINT_ACCEPTED);
+  for (uint32_t i = 0; i < 2 * LONG + 10; i++)
+    something_else(world, i);
+  assert_in_range(in_memory(world, QUICK), 9, 11);
+  assert_int_equal(info_of(&world->f, A).own_evictions, 0);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(three_agents, setup, teardown),
       cmocka_unit_test_setup_teardown(own_prices, setup, teardown),
+      cmocka_unit_test_setup_teardown(below_before_lost, setup_reused, teardown),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
