@@ -23,7 +23,7 @@ LINES = 120  # of kvasirctl: two minutes
 
 
 class Agents(test_programs.Programs):
-    test_three_agents = test_demoted_not_lost = test_answers = None  # those are test_programs.py's
+    test_a_prompt_that_is_not_worth_its_room_is_declined = test_whatever_is_put_is_stored_if_that_is_asked_for = test_three_agents = test_demoted_not_lost = test_read_back_ahead = test_answers = None  # those are test_programs.py's
 
     def serve_tenants(self):
         """Tenants a and b, each with memory for two agents."""
