@@ -375,7 +375,7 @@ enum kvi_evict_rule {
   KVI_EVICT_INDEX,  /* an entry: max_chunks */
   KVI_EVICT_ASKED,  /* an operator */
   KVI_EVICT_QUOTA,  /* its tenant had more than it may have */
-  KVI_EVICT_CLOSED, /* its program has ended */
+  KVI_EVICT_CLOSED, /* bytes or an entry, and its program has ended */
   KVI_EVICT_RULES
 };
 

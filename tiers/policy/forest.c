@@ -47,7 +47,8 @@ static bool has_place(const struct kvi_forest_node *node)
 
 static uint64_t children_of(const struct kvi_forest_node *node)
 {
-  return has_place(node) ? 0 : kvi_word48_get(&node->word_or_children) & ~KVI_FOREST_MARK;
+  return has_place(node) ? 0
+                         : kvi_word48_get(&node->word_or_children) & ~(KVI_FOREST_MARK | KVI_FOREST_ENDED);
 }
 
 /* ---- slots ---- */
@@ -62,7 +63,7 @@ static void leave(struct kvi_policy *forest, uint32_t handle)
   forest->leave(forest, handle);
   node->place_or_holds = KVI_FOREST_NO_PLACE;
   kvi_word48_set(&node->word_or_children,
-                 kvi_word48_get(&node->word_or_children) & KVI_FOREST_MARK); /* a leaf */
+                 kvi_word48_get(&node->word_or_children) & (KVI_FOREST_MARK | KVI_FOREST_ENDED)); /* a leaf */
 }
 
 /* If it may be evicted now: resident, a leaf, not held, not in already. */
@@ -291,4 +292,5 @@ void kvi_forest_info(const struct kvi_policy *forest, uint32_t handle, struct kv
   info_p->rank = info_p->last_use_ns;
   info_p->price = NAN;
   info_p->by_price = false;
+  info_p->ended = false;
 }

@@ -100,7 +100,8 @@ uint32_t kvi_forest_parent(const struct kvi_policy *forest, uint32_t handle);
 /* ---- for orders ---- */
 
 /* A bit of the word that stays when a chunk loses its place and finds one again, until it is removed: above any number of children. Free to an order that uses no more of the word. */
-#define KVI_FOREST_MARK (UINT64_C(1) << 47)
+#define KVI_FOREST_MARK  (UINT64_C(1) << 47)
+#define KVI_FOREST_ENDED (UINT64_C(1) << 46) /* another, only beside the first */
 
 static inline bool kvi_forest_is_marked(const struct kvi_policy *forest, uint32_t handle)
 {
@@ -110,9 +111,22 @@ static inline bool kvi_forest_is_marked(const struct kvi_policy *forest, uint32_
 static inline void kvi_forest_mark(struct kvi_policy *forest, uint32_t handle, bool is)
 {
   struct kvi_word48 *word = &forest->nodes[handle].word_or_children;
-  uint64_t rest = kvi_word48_get(word) & ~KVI_FOREST_MARK;
+  uint64_t rest = kvi_word48_get(word) & ~(KVI_FOREST_MARK | KVI_FOREST_ENDED);
 
   kvi_word48_set(word, is ? rest | KVI_FOREST_MARK : rest);
+}
+
+/* Of one that is marked: until it is marked anew, or not any more. */
+static inline void kvi_forest_mark_ended(const struct kvi_policy *forest, uint32_t handle)
+{
+  struct kvi_word48 *word = &forest->nodes[handle].word_or_children;
+
+  kvi_word48_set(word, kvi_word48_get(word) | KVI_FOREST_ENDED);
+}
+
+static inline bool kvi_forest_is_ended(const struct kvi_policy *forest, uint32_t handle)
+{
+  return (kvi_word48_get(&forest->nodes[handle].word_or_children) & KVI_FOREST_ENDED) != 0;
 }
 
 /* Of an instant, which may be told again. Later instants have later ticks, even within the length of one; those that are told late may share one. */

@@ -265,7 +265,7 @@ static uint32_t index_remove(struct kvi_policy *policy, uint32_t chunk)
 {
   struct kvi_index *index = kvi_index_of(policy);
   uint32_t parent = kvi_forest_parent(policy, chunk), freed;
-  bool left = kvi_forest_is_marked(policy, chunk);
+  bool left = kvi_forest_is_marked(policy, chunk), ended = kvi_forest_is_ended(policy, chunk);
 
   index->n_resident -= kvi_forest_is_resident(policy, chunk);
   kvi_shadow_gone(&index->shadow, chunk);
@@ -276,6 +276,8 @@ static uint32_t index_remove(struct kvi_policy *policy, uint32_t chunk)
   freed = kvi_forest_remove(policy, chunk);
   if (left)
     kvi_index_left(index, parent, false);
+  if (ended)
+    kvi_index_closed(index, parent);
   return freed;
 }
 
@@ -553,8 +555,12 @@ static bool index_close(struct kvi_policy *policy, uint64_t program, uint64_t no
   uint32_t branch = kvi_branches_of(index->branches, program);
   bool known = branch != KVI_BRANCH_NONE;
 
-  for (; branch != KVI_BRANCH_NONE; branch = kvi_branches_of(index->branches, program))
+  for (; branch != KVI_BRANCH_NONE; branch = kvi_branches_of(index->branches, program)) {
+    uint32_t last = kvi_branch(index->branches, branch)->last;
+
     give_up(index, branch, true, now_ns);
+    kvi_index_closed(index, last);
+  }
   return known;
 }
 

@@ -128,6 +128,12 @@ void kvi_index_left(struct kvi_index *index, uint32_t chunk, bool ended)
     left_add(index, chunk);
 }
 
+void kvi_index_closed(struct kvi_index *index, uint32_t chunk)
+{
+  if (chunk != KVI_POLICY_NONE && kvi_forest_is_marked(&index->forest, chunk) && !is_waited_at(index, chunk))
+    kvi_forest_mark_ended(&index->forest, chunk);
+}
+
 /* What was cheap, and went, is followed by the chunk before it, which costs a little less to compute. */
 void kvi_index_leaf_gone(struct kvi_index *index, uint32_t chunk)
 {
@@ -240,12 +246,14 @@ bool kvi_index_admits(struct kvi_policy *policy, uint32_t victim, const struct k
 
 void kvi_index_info(const struct kvi_policy *policy, uint32_t chunk, struct kvi_policy_info *info_p)
 {
+  const struct kvi_index *index = (const struct kvi_index *)policy;
   double worth;
 
   kvi_forest_info(policy, chunk, info_p);
-  worth = price((const struct kvi_index *)policy, chunk, policy->latest_ns);
+  worth = price(index, chunk, policy->latest_ns);
   info_p->price = worth;
-  info_p->by_price = ((const struct kvi_index *)policy)->shadow.live == KVI_SHADOW_BY_PRICE;
+  info_p->by_price = index->shadow.live == KVI_SHADOW_BY_PRICE;
+  info_p->ended = kvi_forest_is_ended(policy, chunk) && !is_waited_at(index, chunk);
   if (info_p->by_price) /* else the last use, as the forest says */
     memcpy(&info_p->rank, &worth,
            sizeof(info_p->rank)); /* numbers that are not negative are in the order of their bits */

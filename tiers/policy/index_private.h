@@ -132,6 +132,8 @@ void kvi_index_leaf_leave(struct kvi_policy *forest, uint32_t chunk);
  * go on behind it, for when that is over; else who goes on behind it may be the same.
  */
 void kvi_index_left(struct kvi_index *index, uint32_t chunk, bool ended);
+/* And it was told so: if it was marked, info says that it has ended. KVI_POLICY_NONE is fine. */
+void kvi_index_closed(struct kvi_index *index, uint32_t chunk);
 /* About to be removed, with its parent still known. */
 void kvi_index_leaf_gone(struct kvi_index *index, uint32_t chunk);
 

@@ -48,6 +48,7 @@ struct kvi_policy_info {
       rank; /* the lower, the sooner it would be evicted, as far as a number can say it; comparable between handles of one policy */
   double price;  /* seconds that keeping it saves, for each second and byte; NAN: the policy has no prices */
   bool by_price; /* the policy orders by that just now; else by last use */
+  bool ended;    /* it goes first, since all who needed it as far as is known have closed */
 };
 
 /* What somebody waits for; numbers as on the wire (HintRequest.wait_kind). */

@@ -120,6 +120,50 @@ static void closed_goes_first(void **state)
   assert_int_equal(evict(world), open);
 }
 
+static bool says_ended(const struct world *world, uint32_t chunk)
+{
+  struct kvi_policy_info info;
+
+  ops->info(world->policy, chunk, &info);
+  return info.ended;
+}
+
+/* Of what has ended that is told, chunk by chunk: not of what was left otherwise, of what others still wait at or go on from, or of what is used again. */
+static void closed_is_told(void **state)
+{
+  struct world *world = *state;
+  uint32_t prompt = chain(world, KVI_POLICY_NONE, 2), one = chain(world, prompt, 3),
+           other = chain(world, prompt, 3);
+
+  wait_at(world, 1, one, 5, KVI_WAIT_TOOL, 0, 0);
+  wait_at(world, 2, other, 5, KVI_WAIT_TOOL, 0, 0);
+  wait_at(world, 3, other, 5, KVI_WAIT_TOOL, 0, 0);
+  assert_false(says_ended(world, one));
+  ops->close(world->policy, 1, world->now);
+  ops->close(world->policy, 2, world->now);
+  assert_false(says_ended(world, other)); /* the third waits there */
+  for (uint32_t i = 0; i < 3; i++) {
+    assert_true(says_ended(world, one - i));
+    assert_int_equal(evict(world), one - i);
+  }
+  assert_false(says_ended(world, prompt));
+  ops->close(world->policy, 3, world->now);
+  assert_true(says_ended(world, other));
+  ops->touch(world->policy, other, world->now);
+  assert_false(says_ended(world, other));
+  while (evict(world) != KVI_POLICY_NONE)
+    ;
+  one = chain(world, KVI_POLICY_NONE, 3);
+  wait_at(world, 4, one, 3, KVI_WAIT_TOOL, 0, 0);
+  ops->close(world->policy, 4, world->now);
+  assert_int_equal(evict(world), one);
+  assert_true(says_ended(world, one - 1));
+  wait_at(world, 5, one - 1, 2, KVI_WAIT_TOOL, 0, 0); /* another goes on with what is left */
+  assert_false(says_ended(world, one - 1));
+  assert_int_equal(evict(world), one - 1);
+  assert_false(says_ended(world, one - 2));
+}
+
 /* Who says that it has ended is believed at first: its chain goes before one of the same age. Not any more when all who say so are soon back. */
 static void said_to_have_ended(void **state)
 {
@@ -463,6 +507,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(by_cost, setup, teardown),
       cmocka_unit_test_setup_teardown(by_share, setup, teardown),
       cmocka_unit_test_setup_teardown(closed_goes_first, setup, teardown),
+      cmocka_unit_test_setup_teardown(closed_is_told, setup, teardown),
       cmocka_unit_test_setup_teardown(closed_is_known, setup, teardown),
       cmocka_unit_test_setup_teardown(two_are_worth_more, setup, teardown),
       cmocka_unit_test_setup_teardown(twelve_branches, setup, teardown),

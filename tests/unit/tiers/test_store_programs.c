@@ -11,6 +11,8 @@
 #include "tiers/hint.h"
 #include "tiers/policy/continuum.h"
 #include "tiers/policy/prefill.h"
+#include "tiers/store_private.h"
+#include "tiers/why.h"
 
 #define SECOND KVI_NS_PER_S
 #define ROOM   40u /* chunks */
@@ -213,6 +215,52 @@ static void ended(void **state)
   assert_int_equal(there(world, 3), 15);
   assert_int_equal(there(world, 4), 0);
   assert_int_equal(there(world, 5), 25);
+}
+
+static struct kvi_departure departure(struct world *world, uint32_t chain, uint32_t place)
+{
+  uint8_t key[KEY_BYTES];
+  struct kvi_why why;
+
+  key_of(chain, place, key);
+  assert_int_equal(kvi_store_why(world->store, TENANT, world->space, NULL, key, KEY_BYTES, 0, &why), KVS_OK);
+  assert_false(why.here);
+  assert_true(why.went);
+  assert_int_equal(why.cause, why.departure.cause);
+  return why.departure;
+}
+
+/* And why it is not there any more is that it has ended, of each of its chunks; of another that had to go it is not. So in memory, and for the want of an entry; an operator's word is one. */
+static void ended_is_why(void **state)
+{
+  const struct kvi_program_hint waits = {.wait_kind = KVI_WAIT_HUMAN}, ends = {.close = true};
+  struct world *world = *state;
+  struct kvi_store_stats stats;
+
+  prompt(world, 3, 15);
+  assert_int_equal(hint(world, "three", 3, 15, &waits), KVI_HINT_ACCEPTED);
+  prompt(world, 4, 20);
+  assert_int_equal(hint(world, "four", 4, 20, &waits), KVI_HINT_ACCEPTED);
+  assert_int_equal(hint(world, "four", 0, 0, &ends), KVI_HINT_ACCEPTED);
+  pthread_mutex_lock(&world->store->lock);
+  assert_true(kvi_store_drop_one_locked(world->store));
+  pthread_mutex_unlock(&world->store->lock);
+  assert_int_equal(there(world, 4), 19);
+  prompt(world, 5, 30);
+  assert_int_equal(there(world, 4), 0);
+  assert_int_equal(there(world, 3), 10);
+  for (uint32_t i = 0; i < 20; i++) {
+    assert_int_equal(departure(world, 4, i).cause, KVI_MISS_CLOSED);
+    assert_int_equal(departure(world, 4, i).rule, KVI_EVICT_CLOSED);
+  }
+  assert_int_equal(departure(world, 3, 14).cause, KVI_MISS_EVICTED);
+  assert_int_equal(departure(world, 3, 14).rule, KVI_EVICT_ROOM);
+  kvi_store_stats(world->store, &stats);
+  assert_int_equal(stats.evictions_by[0][KVI_EVICT_CLOSED], 20);
+  assert_int_equal(stats.evictions_by[0][KVI_EVICT_ROOM], 5);
+  assert_int_equal(hint(world, "three", 0, 0, &ends), KVI_HINT_ACCEPTED);
+  kvi_store_evict(world->store, TENANT, NULL, UINT64_MAX, &(uint64_t){0}, &(uint64_t){0});
+  assert_int_equal(departure(world, 3, 0).rule, KVI_EVICT_ASKED);
 }
 
 /* A program is told of before it is answered: the chunks are its own from then on, and a hint without any is of them. */
@@ -562,6 +610,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(by_tool, setup, teardown),
       cmocka_unit_test_setup_teardown(ended, setup, teardown),
+      cmocka_unit_test_setup_teardown(ended_is_why, setup, teardown),
       cmocka_unit_test_setup_teardown(named_first, setup, teardown),
       cmocka_unit_test_setup_teardown(back_to_nothing, setup, teardown),
       cmocka_unit_test_setup_teardown(looked_up_singly, setup, teardown),
