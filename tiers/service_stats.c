@@ -33,15 +33,16 @@ struct row {
 #define SSD                  "tier=\"ssd\""
 #define MEDIUM(field)        offsetof(struct values, store.medium.field)
 #define HELP_MISSES                                                                                          \
-  "Gets that found nothing, by cause (evicted, deleted and corrupt are approximate: remembered for a "       \
-  "while)."
+  "Gets that found nothing, by cause (evicted, closed, quota, deleted and corrupt are approximate: "         \
+  "remembered for a while)."
 
 #define HELP_HITS "Gets that found their chunk, by the tier it came from."
 #define HELP_DEMOTIONS                                                                                       \
   "Chunks that left memory and stayed in the tier: for room, or ahead of that at the high mark."
 #define HELP_EVICTIONS                                                                                       \
   "Chunks evicted from the node that were in this tier, and in none below: for room, for an entry of the "   \
-  "index, because an operator asked, or for others of its tenant, which has a bound."
+  "index, because an operator asked, for others of its tenant, which has a bound, or for room or an entry "  \
+  "and since its program has ended."
 
 #define HELP_ENCODED "Chunks that were encoded on their way to the tier; in memory, after they were put."
 #define HELP_UNENCODED                                                                                       \
@@ -83,6 +84,8 @@ static const struct row rows[] = {
      STORE(get_misses[KVI_MISS_ELSEWHERE])},
     {"kvasir_get_misses_total", "cause=\"declined\"", HELP_MISSES, COUNTER,
      STORE(get_misses[KVI_MISS_DECLINED])},
+    {"kvasir_get_misses_total", "cause=\"closed\"", HELP_MISSES, COUNTER, STORE(get_misses[KVI_MISS_CLOSED])},
+    {"kvasir_get_misses_total", "cause=\"quota\"", HELP_MISSES, COUNTER, STORE(get_misses[KVI_MISS_QUOTA])},
     {"kvasir_puts_total", "", "Chunks offered by puts.", COUNTER, STORE(puts)},
     {"kvasir_put_exists_total", "", "Puts of chunks that were stored already.", COUNTER, STORE(put_exists)},
     {"kvasir_put_pending_total", "", "Puts that met an equal one in flight.", COUNTER, STORE(put_pending)},
@@ -126,6 +129,8 @@ static const struct row rows[] = {
      STORE(evictions_by[0][KVI_EVICT_ASKED])},
     {"kvasir_tier_evictions_total", "tier=\"dram\",rule=\"quota\"", HELP_EVICTIONS, COUNTER,
      STORE(evictions_by[0][KVI_EVICT_QUOTA])},
+    {"kvasir_tier_evictions_total", "tier=\"dram\",rule=\"closed\"", HELP_EVICTIONS, COUNTER,
+     STORE(evictions_by[0][KVI_EVICT_CLOSED])},
     {"kvasir_tier_encode_queue", DRAM, "Chunks that wait to be encoded, or are.", GAUGE, STORE(coding)},
     {"kvasir_tier_encoded_chunks_total", DRAM, HELP_ENCODED, COUNTER, STORE(coded_chunks)},
     {"kvasir_tier_encoded_raw_bytes_total", DRAM, "Bytes of encoded chunks before.", COUNTER,
@@ -215,6 +220,8 @@ static const struct row rows[] = {
      STORE(evictions_by[1][KVI_EVICT_ASKED])},
     {"kvasir_tier_evictions_total", "tier=\"ssd\",rule=\"quota\"", HELP_EVICTIONS, COUNTER,
      STORE(evictions_by[1][KVI_EVICT_QUOTA])},
+    {"kvasir_tier_evictions_total", "tier=\"ssd\",rule=\"closed\"", HELP_EVICTIONS, COUNTER,
+     STORE(evictions_by[1][KVI_EVICT_CLOSED])},
     {"kvasir_tier_evicted_bytes_total", SSD, "Payload bytes of these.", COUNTER, STORE(medium_evicted_bytes)},
     {"kvasir_tier_lost_total", SSD, "Chunks whose copy could not be read, or whose device has failed.",
      COUNTER, STORE(medium_lost)},
@@ -332,6 +339,10 @@ static const struct row rows[] = {
      DECODER(memory_bytes)},
     {"kvasir_hints_total", "outcome=\"accepted\"", "Hints, by outcome.", COUNTER,
      offsetof(struct values, hints[KVI_HINT_ACCEPTED])},
+    {"kvasir_hints_total", "outcome=\"clipped\"", "Hints, by outcome.", COUNTER,
+     offsetof(struct values, hints[KVI_HINT_CLIPPED])},
+    {"kvasir_hints_total", "outcome=\"deferred\"", "Hints, by outcome.", COUNTER,
+     offsetof(struct values, hints[KVI_HINT_DEFERRED])},
     {"kvasir_hints_total", "outcome=\"rejected\"", "Hints, by outcome.", COUNTER,
      offsetof(struct values, hints[KVI_HINT_REJECTED])},
     {"kvasir_hints_total", "outcome=\"missing\"", "Hints, by outcome.", COUNTER,

@@ -16,6 +16,7 @@ from rpc import cbor, pb  # noqa: E402
 FOUND, MISSES, USAGE = 0, 1, 2
 TOKENS = 16  # of a chunk
 OPAQUE, NATIVE, SGLANG, VLLM = 0, 1, 2, 3
+TOOL, ACCEPTED = 1, 1
 
 
 def native_keys(space, tokens):
@@ -50,6 +51,26 @@ class WhyMiss(NodeTest):
         for key in keys:
             self.assertEqual(stream.put(space, key, [os.urandom(size)]), rpc.OK)
         stream.end()
+
+    def put_chain(self, space, name, n, size=1 << 20):
+        """n chunks, each behind the one before; their keys."""
+        keys = [f"{name} {place}".encode().ljust(32, b".") for place in range(n)]
+        stream = self.client.transfer()
+        for place, key in enumerate(keys):
+            number, start = stream.start_put(space, key, [size])
+            start.keys.CopyFrom(pb.Keys(keys=key, key_length=32, first_place=place, parent=keys[place - 1] if place else b""))
+            stream.send(pb.Frame(header=pb.FrameHeader(starts=[start])))
+            data = os.urandom(size)
+            stream.send(rpc.put_frame(number, 0, data, rpc.crc32c(data)))
+            self.assertEqual(stream.wait_end(number), rpc.OK)
+        stream.end()
+        return keys
+
+    def hint(self, program, space=b"", key=None, **fields):
+        ask = pb.HintRequest(program=program, space=space, **fields)
+        if key is not None:
+            ask.keys.CopyFrom(pb.Keys(keys=key, key_length=32))
+        return self.client.call("Hint", ask, pb.HintReply).outcome
 
     def get(self, space, key):
         stream = self.client.transfer()
@@ -110,6 +131,53 @@ class WhyMiss(NodeTest):
         unknown = os.urandom(32)
         document, words = self.why(unknown, never.hex())
         self.assertEqual(document["cause"], "space")
+        node.stop()
+
+    def test_closed_and_what_it_cost(self):
+        """What an ended program alone had goes first, and says so; what goes after that has a price."""
+        node = self.serve()
+        space = self.client.open_space()
+        ended, stays = self.put_chain(space, "ended", 6), self.put_chain(space, "stays", 6)  # memory holds 15
+        for name, keys in (("ended", ended), ("stays", stays)):
+            self.assertEqual(self.hint(name, space, keys[-1], wait_kind=TOOL, tool="build"), ACCEPTED)
+        self.assertEqual(self.hint("ended", close=True), ACCEPTED)
+        self.put_chain(space, "more", 9)
+        for key in ended:
+            document, words = self.why(space, key.hex())
+            departure = document["departure"]
+            self.assertEqual((document["cause"], departure["cause"], departure["rule"], departure["price"]), ("closed", "closed", "closed", 0))
+            self.assertIn("since its program has ended", words)
+        self.get(space, ended[0])
+        self.assertEqual((self.misses("closed"), self.misses("evicted")), (1, 0))
+        self.assertEqual(node.metric("kvasir_tier_evictions_total", '{tier="dram",rule="closed"}'), 6)
+
+        self.put_chain(space, "others", 14)
+        document, words = self.why(space, stays[-1].hex())
+        self.assertEqual((document["cause"], document["departure"]["rule"]), ("evicted", "room"))
+        self.assertTrue(document["departure"]["by_price"])
+        self.assertGreater(document["departure"]["price"], 0)
+        self.assertRegex(words, r"Its price was [0-9.e-]+ \(seconds saved for each second and GiB of keeping it\)\.")
+        node.stop()
+
+    def test_quota(self):
+        node = self.node(dram__size="16MiB")
+        path = os.path.join(node.folder, "tenants.yaml")
+        with open(path, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write("name: alpha\ndram: 3MiB\nanonymous: true\n")
+        node.settings["tenants"] = path
+        self.served = node.start()
+        self.client = rpc.Client(f"127.0.0.1:{node.port}")
+        self.addCleanup(self.client.close)
+        space = self.client.open_space()
+        keys = self.put_chain(space, "mine", 2)
+        others = self.put_chain(space, "more", 2)
+        document, words = self.why(space, keys[1].hex())
+        self.assertEqual((document["cause"], document["departure"]["rule"]), ("quota", "quota"))
+        self.assertGreater(document["departure"]["price"], 0)
+        self.assertIn("since its tenant had more than it may have", words)
+        self.why(space, others[1].hex(), code=FOUND)
+        self.get(space, keys[1])
+        self.assertEqual(self.misses("quota"), 1)
         node.stop()
 
     def test_other_spaces(self):

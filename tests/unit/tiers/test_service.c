@@ -6,6 +6,9 @@
 
 #include "proto/limits.h"
 #include "tiers/programs.h"
+#include "tiers/service_private.h"
+#include "tiers/store_private.h"
+#include "tiers/why.h"
 
 static void hello(void **state)
 {
@@ -336,6 +339,51 @@ static void hints_of_computing(void **state)
   teardown(&f);
 }
 
+/* The row of a counter that has this value, which no other has. */
+static const char *labels_of(const Kvasir__V1__StatsReply *reply, const char *name, uint64_t value)
+{
+  const char *labels = NULL;
+
+  for (size_t i = 0; i < reply->n_stats; i++) {
+    if (strcmp(reply->stats[i]->name, name) != 0 || (uint64_t)reply->stats[i]->value != value)
+      continue;
+    assert_null(labels);
+    labels = reply->stats[i]->labels;
+  }
+  assert_non_null(labels);
+  return labels;
+}
+
+/* Each cause of a miss, each answer to a hint and each rule of an eviction is counted under a name of its own. */
+static void each_has_its_row(void **state)
+{
+  Kvasir__V1__StatsReply *reply;
+  char expected[64];
+  struct fixture f;
+
+  (void)state;
+  setup(&f);
+  for (uint32_t i = 0; i < KVI_MISS_COUNT; i++)
+    f.store->stats.get_misses[i] = 1000 + i;
+  for (uint32_t i = 0; i < KVI_HINT_OUTCOMES; i++)
+    atomic_store(&f.owner->hints[i], 2000 + i);
+  for (uint32_t i = 0; i < 2 * KVI_EVICT_RULES; i++)
+    f.store->stats.evictions_by[i / KVI_EVICT_RULES][i % KVI_EVICT_RULES] = 3000 + i;
+  assert_int_equal(kvi_store_service_stats(f.owner, &reply), KVS_OK);
+  for (uint32_t i = KVI_MISS_NEVER; i < KVI_MISS_COUNT; i++)
+    if (i != KVI_MISS_NODE) /* clients count that */
+      assert_non_null(strstr(labels_of(reply, "kvasir_get_misses_total", 1000 + i), "cause="));
+  for (uint32_t i = KVI_HINT_ACCEPTED; i < KVI_HINT_OUTCOMES; i++)
+    assert_non_null(strstr(labels_of(reply, "kvasir_hints_total", 2000 + i), "outcome="));
+  for (uint32_t i = 0; i < 2 * KVI_EVICT_RULES; i++) {
+    snprintf(expected, sizeof(expected), "tier=\"%s\",rule=\"%s\"", i < KVI_EVICT_RULES ? "dram" : "ssd",
+             kvi_evict_rule_name((enum kvi_evict_rule)(i % KVI_EVICT_RULES)));
+    assert_string_equal(labels_of(reply, "kvasir_tier_evictions_total", 3000 + i), expected);
+  }
+  done(reply);
+  teardown(&f);
+}
+
 static void programs_are_bounded(void **state)
 {
   struct kvi_programs *programs;
@@ -498,6 +546,7 @@ int main(void)
       cmocka_unit_test(hints_of_computing),
       cmocka_unit_test(lookup_and_release),
       cmocka_unit_test(draining),
+      cmocka_unit_test(each_has_its_row),
       cmocka_unit_test(programs_are_bounded),
       cmocka_unit_test(programs_are_found_by_their_hash),
       cmocka_unit_test(stats_and_config),
