@@ -336,6 +336,41 @@ kvs_status kvsc_evict(kvsc_client *client, const uint8_t *digest, uint64_t bytes
   return status;
 }
 
+static kvs_status take_hint(struct question *question, const ProtobufCMessage *reply)
+{
+  kvi_client_json_hint(&question->json, (const Kvasir__V1__HintReply *)reply);
+  return KVS_OK;
+}
+
+kvs_status kvsc_hint_json(kvsc_client *client, const kvsc_hint *hint, const uint8_t *digest,
+                          const uint8_t *keys, uint32_t key_length, uint32_t n_keys, uint32_t timeout_ms,
+                          char **json_p)
+{
+  Kvasir__V1__HintRequest request = KVASIR__V1__HINT_REQUEST__INIT;
+  Kvasir__V1__Keys message = KVASIR__V1__KEYS__INIT;
+  struct question question = {.take = take_hint};
+  kvs_status status;
+
+  if (json_p == NULL)
+    return KVS_ERR_INVALID;
+  *json_p = NULL;
+  if ((keys != NULL) != (n_keys > 0) || (keys != NULL && digest == NULL))
+    return KVS_ERR_INVALID;
+  if (n_keys > KVI_LOOKUP_KEYS_MAX)
+    return KVS_ERR_TOO_LARGE;
+  status = kvi_client_hint_take(hint, &request);
+  if (status != KVS_OK)
+    return status;
+  if (digest != NULL)
+    request.space = (ProtobufCBinaryData){.len = KVS_DIGEST_SIZE, .data = (uint8_t *)digest};
+  if (keys != NULL) {
+    message.keys = (ProtobufCBinaryData){.len = (size_t)n_keys * key_length, .data = (uint8_t *)keys};
+    message.key_length = key_length;
+    request.keys = &message;
+  }
+  return ask_json(client, KVI_METHOD_HINT, &request.base, timeout_ms, &question, json_p);
+}
+
 static kvs_status take_why(struct question *question, const ProtobufCMessage *reply)
 {
   const Kvasir__V1__WhyMissReply *why = (const Kvasir__V1__WhyMissReply *)reply;

@@ -301,7 +301,7 @@ static bool take_string(const char *text, char **text_p)
   return strnlen(*text_p, HINT_STRING_MAX + 1) <= HINT_STRING_MAX;
 }
 
-static kvs_status take_hint(const kvsc_hint *hint, Kvasir__V1__HintRequest *request)
+kvs_status kvi_client_hint_take(const kvsc_hint *hint, Kvasir__V1__HintRequest *request)
 {
   kvsc_hint taken;
 
@@ -340,7 +340,7 @@ kvs_status kvsc_send_hint(kvsc_client *client, const kvsc_hint *hint, kvsc_space
   *op_p = 0;
   if (client == NULL || (space != NULL && space->client != client) || (keys != NULL && space == NULL))
     return KVS_ERR_INVALID;
-  status = take_hint(hint, &request);
+  status = kvi_client_hint_take(hint, &request);
   if (status == KVS_OK && keys != NULL)
     status = kvi_client_keys_take(keys, KVI_LOOKUP_KEYS_MAX, &taken_keys);
   if (status == KVS_OK)

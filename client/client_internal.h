@@ -168,6 +168,11 @@ kvs_status kvi_client_block(kvsc_client *client);
 /* The end of it: releases the mutex. */
 void kvi_client_unblock(kvsc_client *client);
 
+/* ---- call.c ---- */
+
+/* The message has the hint's strings. KVS_ERR_INVALID: none, or a string too long. */
+kvs_status kvi_client_hint_take(const kvsc_hint *hint, Kvasir__V1__HintRequest *request);
+
 /* ---- op.c: the table and the completion queue ---- */
 
 /* A slot for an operation of `kind`, its options read from `call` (may be NULL). Errors: those of a starter. */

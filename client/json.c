@@ -226,6 +226,16 @@ void kvi_client_json_chunks(kvi_strbuf *json, const Kvasir__V1__ListChunksReply 
   kvi_strbuf_add(json, "]}");
 }
 
+void kvi_client_json_hint(kvi_strbuf *json, const Kvasir__V1__HintReply *reply)
+{
+  static const char *const names[] = {"none", "accepted", "clipped", "deferred", "rejected", "missing"};
+
+  kvi_strbuf_addf(json, "{\"outcome\":\"%s\",",
+                  reply->outcome < sizeof(names) / sizeof(names[0]) ? names[reply->outcome] : "unknown");
+  add_string(json, "text", reply->text);
+  kvi_strbuf_add(json, "}");
+}
+
 /* As in the labels of kvasir_get_misses_total. */
 static const char *cause_name(uint32_t cause)
 {

@@ -14,6 +14,7 @@ void kvi_client_json_spaces(kvi_strbuf *json, const Kvasir__V1__ListSpacesReply 
 void kvi_client_json_tenants(kvi_strbuf *json, const Kvasir__V1__TenantsReply *reply);
 void kvi_client_json_chunks(kvi_strbuf *json, const Kvasir__V1__ListChunksReply *reply);
 void kvi_client_json_curve(kvi_strbuf *json, const Kvasir__V1__CurveReply *reply);
+void kvi_client_json_hint(kvi_strbuf *json, const Kvasir__V1__HintReply *reply);
 void kvi_client_json_why(kvi_strbuf *json, const Kvasir__V1__WhyMissReply *reply);
 
 #endif

@@ -10,8 +10,6 @@
 #include "tiers/policy/prefill.h"
 #include "tiers/store_private.h"
 
-#define MS_MOST                                                                                              \
-  UINT32_C(1000000000) /* of an announcement or a time to live: eleven days, the policy's own bound */
 #define ONE_USE_NS KVI_NS_PER_S
 #define COST_TIMES                                                                                           \
   64.0f /* what was measured counts as no more than so many times what bytes say, and no less */
@@ -186,8 +184,8 @@ uint64_t kvi_store_program_hash(const struct kvi_store *store, const char *tenan
 
 static double seconds_of(uint32_t ms, bool *clipped)
 {
-  *clipped |= ms > MS_MOST;
-  return (double)(ms > MS_MOST ? MS_MOST : ms) / 1e3;
+  *clipped |= ms > KVI_HINT_MS_MOST;
+  return (double)(ms > KVI_HINT_MS_MOST ? KVI_HINT_MS_MOST : ms) / 1e3;
 }
 
 /* number: where it is; KVI_NONE: not said. */

@@ -7,6 +7,9 @@
 #include "tiers/programs.h"
 #include "tiers/store.h"
 
+#define KVI_HINT_MS_MOST                                                                                     \
+  UINT32_C(1000000000) /* of an announcement or a time to live: eleven days, the policy's own bound */
+
 /* The keys of a hint, or none: n_keys 0. Places are known from the chunks that are here. */
 struct kvi_hint_keys {
   const uint8_t *space;

@@ -183,15 +183,20 @@ static uint32_t create_locked(struct kvi_programs *programs, const char *tenant,
   return number;
 }
 
-static bool hint_is_good(const struct kvi_program_hint *hint)
+const char *kvi_programs_fault(const struct kvi_program_hint *hint)
 {
-  if (strlen(hint->tenant) >= KVI_TENANT_MAX || hint->program[0] == '\0' ||
-      strlen(hint->program) > KVI_PROGRAM_TEXT_MAX || strlen(hint->parent) > KVI_PROGRAM_TEXT_MAX ||
-      strlen(hint->tool) > KVI_PROGRAM_TEXT_MAX)
-    return false;
-  if (hint->priority > PRIORITY_MAX || hint->wait_kind > WAIT_KIND_LAST)
-    return false;
-  return hint->return_p50_ms == 0 || hint->return_p90_ms == 0 || hint->return_p50_ms <= hint->return_p90_ms;
+  if (hint->program[0] == '\0')
+    return "it names no program";
+  if (strlen(hint->tenant) >= KVI_TENANT_MAX || strlen(hint->program) > KVI_PROGRAM_TEXT_MAX ||
+      strlen(hint->parent) > KVI_PROGRAM_TEXT_MAX || strlen(hint->tool) > KVI_PROGRAM_TEXT_MAX)
+    return "a name is longer than 255 bytes";
+  if (hint->priority > PRIORITY_MAX)
+    return "a priority is at most 100";
+  if (hint->wait_kind > WAIT_KIND_LAST)
+    return "the wait kind is none of those that there are";
+  if (hint->return_p50_ms > 0 && hint->return_p90_ms > 0 && hint->return_p50_ms > hint->return_p90_ms)
+    return "return_p50_ms is above return_p90_ms";
+  return NULL;
 }
 
 enum kvi_hint_outcome kvi_programs_hint(struct kvi_programs *programs, const struct kvi_program_hint *hint)
@@ -200,7 +205,7 @@ enum kvi_hint_outcome kvi_programs_hint(struct kvi_programs *programs, const str
   struct program *program;
   uint32_t number;
 
-  if (!hint_is_good(hint))
+  if (kvi_programs_fault(hint))
     return KVI_HINT_REJECTED;
   pthread_mutex_lock(&programs->lock);
   number = find_locked(programs, hint->tenant, hint->program);

@@ -8,7 +8,6 @@
 
 #include "base/log.h"
 #include "proto/limits.h"
-#include "tiers/hint.h"
 #include "tiers/service_private.h"
 
 #define LIST_CHUNKS_DEFAULT 100u
@@ -88,92 +87,6 @@ static kvs_status release(struct kvi_store_service *service, const struct kvi_pe
   for (size_t i = 0; i < ask->n_leases; i++)
     if (kvi_store_release(service->config.store, peer->id, ask->leases[i]) == KVS_OK)
       answer->released++;
-  return KVS_OK;
-}
-
-/* ---- hints ---- */
-
-static bool is_measured(const Kvasir__V1__HintRequest *ask)
-{
-  return ask->prefill_tokens > 0 || ask->prefill_us > 0;
-}
-
-/* A hint that names keys is about chunks, and may name any part of their chain. */
-static kvs_status hint_keys(const Kvasir__V1__HintRequest *ask, struct kvi_hint_keys *keys)
-{
-  kvs_status status;
-
-  if (!ask->keys && ask->space.len == 0)
-    return is_measured(ask) ? KVS_ERR_INVALID : KVS_OK;
-  if (!kvi_service_is_digest(&ask->space))
-    return KVS_ERR_INVALID;
-  if (!ask->keys && is_measured(ask))
-    return KVS_OK;
-  status = kvi_service_keys_check(ask->keys, &keys->n_keys);
-  if (status != KVS_OK)
-    return status;
-  keys->space = ask->space.data;
-  /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): keys_check refuses NULL */
-  keys->keys = ask->keys->keys.data;
-  keys->key_length = ask->keys->key_length;
-  return KVS_OK;
-}
-
-/* What ends is missing only if neither the table of programs nor the policy knew it: each forgets. */
-static uint32_t outcome_of(const struct kvi_program_hint *told, uint32_t recorded,
-                           enum kvi_hint_outcome acted)
-{
-  return told->close && recorded == KVI_HINT_ACCEPTED ? KVI_HINT_ACCEPTED : (uint32_t)acted;
-}
-
-static enum kvi_hint_outcome measured(const struct kvi_store_service *service, const struct kvi_peer *peer,
-                                      const Kvasir__V1__HintRequest *ask)
-{
-  const struct kvi_compute_measured told = {
-      .tokens = ask->prefill_tokens, .from = ask->prefill_from, .us = ask->prefill_us};
-
-  return kvi_store_computed(service->config.store, peer->tenant, ask->space.data, &told);
-}
-
-static kvs_status hint(struct kvi_store_service *service, const struct kvi_peer *peer, const void *request,
-                       void *reply)
-{
-  const Kvasir__V1__HintRequest *ask = request;
-  Kvasir__V1__HintReply *answer = reply;
-  struct kvi_hint_keys keys = {0};
-  struct kvi_program_hint told = {
-      .tenant = peer->tenant,
-      .program = ask->program,
-      .parent = ask->parent_program,
-      .tool = ask->tool,
-      .turn = ask->turn,
-      .wait_kind = ask->wait_kind,
-      .return_p50_ms = ask->return_p50_ms,
-      .return_p90_ms = ask->return_p90_ms,
-      .priority = ask->priority,
-      .ttl_ms = ask->ttl_ms,
-      .close = ask->close,
-      .hash = kvi_store_program_hash(service->config.store, peer->tenant, ask->program)};
-
-  answer->outcome = KVI_HINT_REJECTED;
-  answer->status = hint_keys(ask, &keys);
-  if (answer->status == KVS_OK && is_measured(ask) && ask->program[0] == '\0') {
-    answer->outcome = measured(service, peer, ask);
-  } else if (answer->status == KVS_OK) {
-    answer->outcome = kvi_programs_hint(service->programs, &told);
-    if (answer->outcome != KVI_HINT_REJECTED)
-      answer->outcome =
-          outcome_of(&told, answer->outcome, kvi_store_hint(service->config.store, &told, &keys));
-    if (answer->outcome != KVI_HINT_REJECTED && is_measured(ask)) {
-      enum kvi_hint_outcome learned = measured(service, peer, ask);
-
-      if (answer->outcome == KVI_HINT_ACCEPTED || learned == KVI_HINT_REJECTED)
-        answer->outcome = learned;
-    }
-  }
-  if (answer->outcome == KVI_HINT_REJECTED && answer->status == KVS_OK)
-    answer->status = KVS_ERR_INVALID;
-  atomic_fetch_add_explicit(&service->hints[answer->outcome], 1, memory_order_relaxed);
   return KVS_OK;
 }
 
@@ -268,7 +181,7 @@ static kvi_service_call_fn *const calls[KVI_METHOD_COUNT] = {
     [KVI_METHOD_PING] = ping,
     [KVI_METHOD_OPEN_SPACE] = kvi_service_open_space,
     [KVI_METHOD_RELEASE] = release,
-    [KVI_METHOD_HINT] = hint,
+    [KVI_METHOD_HINT] = kvi_service_hint,
     [KVI_METHOD_LIST_SPACES] = kvi_service_list_spaces,
     [KVI_METHOD_LIST_CHUNKS] = list_chunks,
     [KVI_METHOD_EVICT] = evict,

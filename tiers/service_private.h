@@ -51,6 +51,8 @@ typedef kvs_status kvi_service_call_fn(struct kvi_store_service *service, const 
 /* service_spaces.c */
 kvi_service_call_fn kvi_service_open_space, kvi_service_list_spaces;
 
+/* service_hint.c */
+kvi_service_call_fn kvi_service_hint;
 /* service_programs.c */
 kvi_service_call_fn kvi_service_list_programs;
 /* service_tenants.c */

@@ -59,7 +59,7 @@ struct cli_command {
 
 extern const struct cli_command cli_ping, cli_stats, cli_tiers, cli_ls, cli_put, cli_get, cli_evict,
     cli_programs, cli_pins, cli_price, cli_why_miss, cli_config, cli_bench, cli_codec, cli_completion,
-    cli_tenants, cli_curve, cli_token, cli_replay;
+    cli_tenants, cli_curve, cli_token, cli_replay, cli_hint;
 extern const struct cli_command *const cli_commands[]; /* NULL ends it */
 /* What every command takes, and of that what one takes that asks no node. */
 extern const struct cli_option cli_common_options[], cli_local_options[];

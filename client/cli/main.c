@@ -8,9 +8,9 @@
 #endif
 
 const struct cli_command *const cli_commands[] = {
-    &cli_ping,     &cli_stats,      &cli_tiers,   &cli_ls,       &cli_put,    &cli_get,   &cli_evict,
-    &cli_programs, &cli_pins,       &cli_price,   &cli_why_miss, &cli_config, &cli_bench, &cli_replay,
-    &cli_codec,    &cli_completion, &cli_tenants, &cli_curve,    &cli_token,  NULL,
+    &cli_ping,     &cli_stats, &cli_tiers,      &cli_ls,      &cli_put,      &cli_get,    &cli_evict,
+    &cli_programs, &cli_pins,  &cli_price,      &cli_hint,    &cli_why_miss, &cli_config, &cli_bench,
+    &cli_replay,   &cli_codec, &cli_completion, &cli_tenants, &cli_curve,    &cli_token,  NULL,
 };
 
 static struct cli the_cli = {.timeout_ms = 5000};

@@ -7,7 +7,7 @@
 #include "base/text.h"
 #include "client/cli/cli.h"
 
-#define OPTIONS_MAX 24
+#define OPTIONS_MAX 32
 
 const char *cli_word(const struct cli_command *command)
 {

@@ -5,141 +5,19 @@
 
 #include "base/strbuf.h"
 #include "base/text.h"
-#include "client/cli/prompt.h"
+#include "client/cli/chain.h"
 
 #define SENTENCES_MAX 4096u
 
-static const char *space_text, *descriptor_path;
-static struct cli_hashing hashing;
+static struct cli_chain_said said;
 static uint64_t loss_max;
 
 static const struct cli_option options[] = {
-    {'s', "space", "SPACE", "the space, as 'kvasirctl ls' prints it, or its first digits", CLI_TEXT,
-     &space_text},
-    {'d', "descriptor", "FILE",
-     "the space by its fields, as 'kvasirctl --json ls' prints them, where the node does not know it",
-     CLI_TEXT, &descriptor_path},
+    CLI_SPACE_OPTIONS(said),
     {'l', "loss-max", "LOSS", "the most loss that the get takes (default 0: exact)", CLI_NUMBER, &loss_max},
-    {0, "hash-seed", "TEXT", "of a vLLM space: PYTHONHASHSEED of the engine (default: not set)", CLI_TEXT,
-     &hashing.hash_seed},
-    {0, "salt", "TEXT", "of a vLLM space: the request's cache salt", CLI_TEXT, &hashing.salt},
-    {0, "hash-block", "TOKENS",
-     "tokens of a hash step (default: of a vLLM space the engine's block, else the chunk)", CLI_NUMBER,
-     &hashing.hash_block},
+    CLI_HASHING_OPTIONS(said),
     {0, NULL, NULL, NULL, CLI_FLAG, NULL},
 };
-
-/* What is asked of the node. */
-struct question {
-  uint8_t digest[KVS_DIGEST_SIZE];
-  cJSON *document;       /* the descriptor lies in it; NULL: there is none */
-  kvs_space_desc desc;   /* strings in document */
-  bool has_desc, prompt; /* prompt: the keys are of one, else there is one key */
-  uint8_t *keys;
-  uint32_t key_length;
-  size_t n_keys, n_tokens;
-};
-
-/* ---- the space ---- */
-
-static void desc_take(struct question *question, const cJSON *object)
-{
-  question->has_desc = cJSON_IsObject(object) && cli_desc_from_json(object, &question->desc);
-}
-
-/* By its fields: the digest follows from them. */
-static int space_from_file(struct question *question)
-{
-  FILE *file = fopen(descriptor_path, "rb");
-  char text[1u << 14];
-  size_t length = file != NULL ? fread(text, 1, sizeof(text) - 1, file) : 0;
-  const cJSON *object;
-
-  if (file == NULL)
-    return cli_usage(&cli_why_miss, "cannot read the descriptor '%s'", descriptor_path);
-  fclose(file);
-  text[length] = '\0';
-  question->document = cJSON_Parse(text);
-  object = cJSON_GetObjectItemCaseSensitive(question->document, "descriptor");
-  desc_take(question, object != NULL ? object : question->document);
-  if (!question->has_desc || kvs_space_digest(&question->desc, question->digest) != KVS_OK)
-    return cli_usage(
-        &cli_why_miss,
-        "'%s' is no descriptor: it takes a JSON object of the fields that 'kvasirctl --json ls' prints",
-        descriptor_path);
-  return CLI_OK;
-}
-
-static int space_from_node(struct cli *cli, struct question *question)
-{
-  char digest[2 * KVS_DIGEST_SIZE + 1];
-  const cJSON *space;
-  size_t length = 0;
-  int code = CLI_OK;
-
-  /* a whole digest may be one that the node does not know: that is an answer too */
-  if (kvi_hex_decode(space_text, question->digest, KVS_DIGEST_SIZE, &length) != KVS_OK ||
-      length != KVS_DIGEST_SIZE)
-    code = cli_find_space(cli, space_text, question->digest);
-  if (code == CLI_OK)
-    code = cli_spaces(cli, &question->document);
-  if (code != CLI_OK)
-    return code;
-  (void)kvi_hex_encode(question->digest, KVS_DIGEST_SIZE, digest, sizeof(digest));
-  cJSON_ArrayForEach(space, cJSON_GetObjectItemCaseSensitive(question->document, "spaces"))
-  {
-    if (strcmp(cli_json_text(space, "digest"), digest) == 0)
-      desc_take(question, cJSON_GetObjectItemCaseSensitive(space, "descriptor"));
-  }
-  return CLI_OK;
-}
-
-/* ---- the keys ---- */
-
-static int keys_from_prompt(struct question *question, const char *path)
-{
-  uint32_t *tokens = NULL;
-  int code;
-
-  if (!question->has_desc) {
-    fputs("kvasirctl: the node does not know how this space makes keys of tokens (it does not know the "
-          "space, or has it "
-          "from its disk alone): give its fields with --descriptor FILE\n",
-          stderr);
-    return CLI_USAGE;
-  }
-  code = cli_tokens_read(path, &tokens, &question->n_tokens);
-  if (code == CLI_OK)
-    code = cli_prompt_keys(&question->desc, &hashing, tokens, question->n_tokens, &question->keys,
-                           &question->n_keys);
-  free(tokens);
-  question->key_length = KVS_HASH_SIZE;
-  question->prompt = true;
-  if (code == CLI_OK && question->n_keys == 0) {
-    fprintf(
-        stderr,
-        "kvasirctl: '%s' has %zu tokens, and a chunk of this space %u: there is no whole one to look for\n",
-        path, question->n_tokens, question->desc.tokens_per_chunk);
-    code = CLI_USAGE;
-  }
-  return code;
-}
-
-static int keys_take(struct question *question, const char *argument)
-{
-  uint8_t key[KVS_KEY_MAX];
-  size_t length = 0;
-
-  if (kvi_hex_decode(argument, key, sizeof(key), &length) != KVS_OK || length < KVS_KEY_MIN)
-    return keys_from_prompt(question, argument);
-  question->keys = malloc(length);
-  if (question->keys == NULL)
-    return CLI_ERROR;
-  memcpy(question->keys, key, length);
-  question->key_length = (uint32_t)length;
-  question->n_keys = 1;
-  return CLI_OK;
-}
 
 /* ---- the answer in words ---- */
 
@@ -361,12 +239,12 @@ static void say_tiers_out(kvi_strbuf *out, const cJSON *answer)
   }
 }
 
-static void say(kvi_strbuf *out, const struct question *question, const cJSON *answer)
+static void say(kvi_strbuf *out, const struct cli_chain *chain, const cJSON *answer)
 {
   if (!is_true(answer, "found"))
     say_missing(out, answer);
-  else if (question->n_keys > 1)
-    kvi_strbuf_addf(out, "All %zu are there: a get finds them.", question->n_keys);
+  else if (chain->n_keys > 1)
+    kvi_strbuf_addf(out, "All %zu are there: a get finds them.", chain->n_keys);
   else
     kvi_strbuf_add(out, "It is there: a get finds it.");
   say_tiers_out(out, answer);
@@ -374,20 +252,20 @@ static void say(kvi_strbuf *out, const struct question *question, const cJSON *a
 
 /* ---- the answer as it is printed ---- */
 
-static void add_row(struct cli_table *table, const struct question *question, size_t i, const char *tier)
+static void add_row(struct cli_table *table, const struct cli_chain *chain, size_t i, const char *tier)
 {
   char key[2 * KVS_KEY_MAX + 1], number[16], tokens[48] = "";
 
-  (void)kvi_hex_encode(question->keys + i * question->key_length, question->key_length, key, sizeof(key));
+  (void)kvi_hex_encode(chain->keys + i * chain->key_length, chain->key_length, key, sizeof(key));
   key[16] = '\0';
   snprintf(number, sizeof(number), "%zu", i);
-  if (question->prompt)
-    snprintf(tokens, sizeof(tokens), "%zu-%zu", i * question->desc.tokens_per_chunk,
-             (i + 1) * question->desc.tokens_per_chunk - 1);
+  if (chain->prompt)
+    snprintf(tokens, sizeof(tokens), "%zu-%zu", i * chain->desc.tokens_per_chunk,
+             (i + 1) * chain->desc.tokens_per_chunk - 1);
   cli_table_row(table, (const char *const[]){number, key, tokens, tier});
 }
 
-static void print_chain(const struct question *question, const cJSON *answer)
+static void print_chain(const struct cli_chain *chain, const cJSON *answer)
 {
   struct cli_table *table = cli_table_new(4, (const char *const[]){"CHUNK", "KEY", "TOKENS", "TIER"},
                                           (const bool[]){true, false, true, false});
@@ -395,13 +273,13 @@ static void print_chain(const struct question *question, const cJSON *answer)
   size_t i = 0;
 
   cJSON_ArrayForEach(tier, cJSON_GetObjectItemCaseSensitive(answer, "tiers"))
-      add_row(table, question, i++, cJSON_IsString(tier) ? tier->valuestring : "");
-  if (!is_true(answer, "found") && i < question->n_keys)
-    add_row(table, question, i, "missing");
+      add_row(table, chain, i++, cJSON_IsString(tier) ? tier->valuestring : "");
+  if (!is_true(answer, "found") && i < chain->n_keys)
+    add_row(table, chain, i, "missing");
   cli_table_print(table, stdout);
 }
 
-static void print_answer(const struct cli *cli, const struct question *question, cJSON *answer)
+static void print_answer(const struct cli *cli, const struct cli_chain *chain, cJSON *answer)
 {
   char key[2 * KVS_KEY_MAX + 1];
   char *text;
@@ -409,18 +287,18 @@ static void print_answer(const struct cli *cli, const struct question *question,
   kvi_strbuf words;
 
   kvi_strbuf_init(&words, SENTENCES_MAX);
-  say(&words, question, answer);
-  at = at < question->n_keys ? at : question->n_keys - 1;
-  (void)kvi_hex_encode(question->keys + at * question->key_length, question->key_length, key, sizeof(key));
+  say(&words, chain, answer);
+  at = at < chain->n_keys ? at : chain->n_keys - 1;
+  (void)kvi_hex_encode(chain->keys + at * chain->key_length, chain->key_length, key, sizeof(key));
   if (cli->json) {
-    cJSON_AddNumberToObject(answer, "keys", (double)question->n_keys);
+    cJSON_AddNumberToObject(answer, "keys", (double)chain->n_keys);
     cJSON_AddStringToObject(answer, "key", key);
     cJSON_AddStringToObject(answer, "text", kvi_strbuf_text(&words));
     text = cJSON_PrintUnformatted(answer);
     cli_print_json(text != NULL ? text : "{}");
     cJSON_free(text);
   } else {
-    print_chain(question, answer);
+    print_chain(chain, answer);
     text = cli_printable(kvi_strbuf_text(&words)); /* fields of spaces are others' words */
     printf("\n%s\n", text != NULL ? text : "");
     free(text);
@@ -428,13 +306,12 @@ static void print_answer(const struct cli *cli, const struct question *question,
   kvi_strbuf_free(&words);
 }
 
-static int ask(struct cli *cli, const struct question *question)
+static int ask(struct cli *cli, const struct cli_chain *chain)
 {
   char *json = NULL;
-  kvs_status status =
-      kvsc_why_miss_json(cli->client, question->digest, question->has_desc ? &question->desc : NULL,
-                         question->keys, question->key_length, (uint32_t)question->n_keys,
-                         (uint32_t)(loss_max < UINT32_MAX ? loss_max : UINT32_MAX), 0, &json);
+  kvs_status status = kvsc_why_miss_json(cli->client, chain->digest, chain->has_desc ? &chain->desc : NULL,
+                                         chain->keys, chain->key_length, (uint32_t)chain->n_keys,
+                                         (uint32_t)(loss_max < UINT32_MAX ? loss_max : UINT32_MAX), 0, &json);
   cJSON *answer;
   int code;
 
@@ -442,7 +319,7 @@ static int ask(struct cli *cli, const struct question *question)
     fprintf(stderr,
             "kvasirctl: keys of this space have another length than %u bytes: 'kvasirctl ls chunks SPACE "
             "--long' shows some\n",
-            question->key_length);
+            chain->key_length);
     return CLI_USAGE;
   }
   if (status != KVS_OK)
@@ -451,7 +328,7 @@ static int ask(struct cli *cli, const struct question *question)
   free(json);
   if (answer == NULL)
     return cli_fail(cli, "why-miss", KVS_ERR_NOMEM);
-  print_answer(cli, question, answer);
+  print_answer(cli, chain, answer);
   code = is_true(answer, "found") ? CLI_OK : CLI_MISS;
   cJSON_Delete(answer);
   return code;
@@ -459,25 +336,18 @@ static int ask(struct cli *cli, const struct question *question)
 
 static int run(struct cli *cli, int n, char **arguments)
 {
-  struct question question = {0};
+  struct cli_chain chain = {0};
   int code;
 
   (void)n;
-  if ((space_text != NULL) == (descriptor_path != NULL))
+  if ((said.space != NULL) == (said.descriptor != NULL))
     return cli_usage(
         &cli_why_miss,
         "of which space? Say either --space SPACE ('kvasirctl ls' shows them) or --descriptor FILE");
-  code = descriptor_path != NULL ? space_from_file(&question) : CLI_OK;
+  code = cli_chain_find(cli, &cli_why_miss, &said, arguments[0], &chain);
   if (code == CLI_OK)
-    code = cli_connect(cli);
-  if (code == CLI_OK && descriptor_path == NULL)
-    code = space_from_node(cli, &question);
-  if (code == CLI_OK)
-    code = keys_take(&question, arguments[0]);
-  if (code == CLI_OK)
-    code = ask(cli, &question);
-  free(question.keys);
-  cJSON_Delete(question.document);
+    code = ask(cli, &chain);
+  cli_chain_free(&chain);
   return code;
 }
 

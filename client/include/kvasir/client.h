@@ -295,6 +295,13 @@ KVS_API kvs_status kvsc_curve_json(kvsc_client *client, uint32_t timeout_ms, cha
 KVS_API kvs_status kvsc_why_miss_json(kvsc_client *client, const uint8_t digest[KVS_DIGEST_SIZE],
                                       const kvs_space_desc *desc, const uint8_t *keys, uint32_t key_length,
                                       uint32_t n_keys, uint32_t loss_max, uint32_t timeout_ms, char **json_p);
+/*
+ * As kvsc_send_hint, of a space by its digest (NULL: none), whose keys are n_keys of key_length bytes, at most 8192 (NULL: none); waits for the answer, which has words for people too: what was clipped and to
+ * what, or why it was not accepted. A hint that is rejected is an answer. Errors as above, and KVS_ERR_INVALID, KVS_ERR_TOO_LARGE.
+ */
+KVS_API kvs_status kvsc_hint_json(kvsc_client *client, const kvsc_hint *hint, const uint8_t *digest,
+                                  const uint8_t *keys, uint32_t key_length, uint32_t n_keys,
+                                  uint32_t timeout_ms, char **json_p);
 /* Evicts at least `bytes` by policy (UINT64_MAX: everything); digest NULL: over all spaces. */
 KVS_API kvs_status kvsc_evict(kvsc_client *client, const uint8_t *digest, uint64_t bytes, uint32_t timeout_ms,
                               uint64_t *chunks_p, uint64_t *bytes_p);

@@ -59,7 +59,7 @@ expect 2 -e "$tcp" --tls-name node.example ping
 complains 'needs --tls-ca'
 expect 2 --tls-ca
 complains 'needs a value'
-for command in ping tiers stats ls put get evict why-miss curve config bench replay codec completion; do
+for command in ping tiers stats ls put get evict hint why-miss curve config bench replay codec completion; do
   expect 0 "$command" --help
   says "Usage: kvasirctl $command"
 done
@@ -69,6 +69,8 @@ bash -c ". '$scratch/out'; COMP_WORDS=(kvasirctl ls ch); COMP_CWORD=2; _kvasirct
   fail 'the bash completion does not complete "ls ch"'
 bash -c ". '$scratch/out'; COMP_WORDS=(kvasirctl --tls-ca '$scratch/som'); COMP_CWORD=2; _kvasirctl; [ \"\${COMPREPLY[*]}\" = '$scratch/some.pem' ]" ||
   fail 'the bash completion does not complete the file of --tls-ca'
+bash -c ". '$scratch/out'; COMP_WORDS=(kvasirctl hint agent --return-p5); COMP_CWORD=3; _kvasirctl; [ \"\${COMPREPLY[*]}\" = --return-p50 ]" ||
+  fail 'the bash completion does not complete "hint agent --return-p5"'
 expect 0 completion zsh
 says '--tls-key'
 expect 2 completion fish

@@ -229,6 +229,7 @@ static void expect_hint(struct fixture *f, const Kvasir__V1__HintRequest *reques
   Kvasir__V1__HintReply *reply = ask(f, KVI_METHOD_HINT, request);
 
   assert_int_equal(reply->outcome, outcome);
+  assert_int_equal(reply->text[0] == '\0', outcome == KVI_HINT_ACCEPTED); /* else it says why */
   done(reply);
 }
 
