@@ -21,7 +21,7 @@ struct kvi_hint_keys {
  * With a wait kind: the program's request is answered, and it waits. With keys and no kind: it uses them now. With close: it has ended. Keys name the chain by any part of it: the last of them that is
  * here is where the program is.
  *
- * ACCEPTED, also if the policy does not mind programs; CLIPPED: the announced return or the time to live is beyond what the policy heeds; DEFERRED: nothing of the program is known; MISSING: none of the keys is here, or the policy knows nothing of what ends.
+ * ACCEPTED, also if the policy does not mind programs; CLIPPED: an announced return (p50, or if that is not said p90) or the time to live is beyond what the policy heeds; DEFERRED: nothing of the program is known; MISSING: none of the keys is here, or the policy knows nothing of what ends.
  * `hint` has been checked (programs.h).
  */
 enum kvi_hint_outcome kvi_store_hint(struct kvi_store *store, const struct kvi_program_hint *hint,

@@ -306,7 +306,7 @@ typedef struct kvs_hint {
   uint32_t turn;
   kvs_wait_kind wait;
   const char *tool;
-  uint32_t return_p50_ms, return_p90_ms; /* expected return, from now */
+  uint32_t return_p50_ms, return_p90_ms; /* expected return, from now: p50, or if that is 0 p90 */
   uint32_t close;                        /* 1: the program will not come back */
   uint32_t priority;                     /* 0 to 100 */
   uint32_t ttl_ms;

@@ -89,10 +89,13 @@ class Hint(NodeTest):
         self.assertEqual(words, f"return_p50_ms: {20 * 86400000} to {MOST_MS} ms; return_p90_ms: {21 * 86400000} to {MOST_MS} ms; "
                                 f"ttl_ms: {4294967295} to {MOST_MS} ms")
         self.assertEqual(self.program("agent")["announced_ms"], MOST_MS)
+        self.hint("clipped", "agent", *key, "--return-p90", "21d")
+        self.hint("accepted", "agent", *key, "--return-p90", "21s")
+        self.assertEqual(self.program("agent")["announced_ms"], 21000)
         self.assertIn("at most 100", self.hint("rejected", "agent", "--priority", "101", code=FAILED))
         self.assertIn("above", self.hint("rejected", "agent", "--return-p50", "2s", "--return-p90", "1s", code=FAILED))
         self.assertIn("names no program", self.hint("rejected", "", code=FAILED))
-        for outcome, count in (("accepted", 0), ("clipped", 2), ("deferred", 2), ("rejected", 6), ("missing", 2)):
+        for outcome, count in (("accepted", 2), ("clipped", 4), ("deferred", 2), ("rejected", 6), ("missing", 2)):
             self.assertEqual(self.served.metric("kvasir_hints_total", f'{{outcome="{outcome}"}}'), count)
         self.served.stop()
 

@@ -322,6 +322,35 @@ static void looked_up_singly(void **state)
   assert_true(info.waiter.waits_s < 1 && info.waiter.n_chunks == 5);
 }
 
+/* What is announced is the time with as many returns before it as after it; of who says only when nine in ten are back, that. */
+static void announced(void **state)
+{
+  static const struct {
+    uint32_t p50_ms, p90_ms;
+    enum kvi_hint_outcome outcome;
+    double announced_s;
+  } said[] = {{9000, 0, KVI_HINT_ACCEPTED, 9},
+              {9000, 20000, KVI_HINT_ACCEPTED, 9},
+              {0, 20000, KVI_HINT_ACCEPTED, 20},
+              {9000, 2000000000, KVI_HINT_CLIPPED, 9},
+              {0, 2000000000, KVI_HINT_CLIPPED, 1e6},
+              {0, 1000000000, KVI_HINT_ACCEPTED, 1e6},
+              {2000000000, 2000000000, KVI_HINT_CLIPPED, 1e6}};
+  struct kvi_waiter_info info;
+  struct world *world = *state;
+
+  prompt(world, 3, 5);
+  for (uint32_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+    const struct kvi_program_hint waits = {.return_p50_ms = said[i].p50_ms, .return_p90_ms = said[i].p90_ms};
+    uint64_t cursor = 0;
+
+    assert_int_equal(hint(world, "three", 3, 5, &waits), said[i].outcome);
+    assert_int_equal(kvi_store_waiters(world->store, TENANT, &cursor, &info, 1), 1);
+    assert_true(info.waiter.answered);
+    assert_true(fabs(info.waiter.announced_s - said[i].announced_s) < 1e-3);
+  }
+}
+
 static void answers(void **state)
 {
   const struct kvi_program_hint waits = {.wait_kind = KVI_WAIT_TOOL},
@@ -614,6 +643,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(named_first, setup, teardown),
       cmocka_unit_test_setup_teardown(back_to_nothing, setup, teardown),
       cmocka_unit_test_setup_teardown(looked_up_singly, setup, teardown),
+      cmocka_unit_test_setup_teardown(announced, setup, teardown),
       cmocka_unit_test_setup_teardown(answers, setup, teardown),
       cmocka_unit_test_setup_teardown(told_to_stay, setup, teardown),
       cmocka_unit_test_setup_teardown(a_loud_one_beside, setup, teardown),
