@@ -222,11 +222,13 @@ enum kvi_hint_outcome kvi_programs_hint(struct kvi_programs *programs, const str
       number = create_locked(programs, hint->tenant, hint->program);
     list_add_locked(programs, number);
     program = &programs->records[number];
-    memcpy(program->parent, hint->parent, strlen(hint->parent) + 1);
+    if (hint->parent[0] != '\0') /* who names neither has not said that there is none */
+      memcpy(program->parent, hint->parent, strlen(hint->parent) + 1);
+    if (hint->turn != 0)
+      program->turn = hint->turn;
     memcpy(program->tool, hint->tool, strlen(hint->tool) + 1);
     hash_set_locked(programs, number, hint->hash);
     program->heard = ++programs->heard;
-    program->turn = hint->turn;
     program->wait_kind = hint->wait_kind;
     program->return_p50_ms = hint->return_p50_ms;
     program->return_p90_ms = hint->return_p90_ms;

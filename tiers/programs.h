@@ -53,7 +53,7 @@ enum kvi_hint_outcome kvi_programs_hint(struct kvi_programs *programs, const str
 /* What is wrong with it, in words; NULL: nothing, it is not REJECTED. */
 const char *kvi_programs_fault(const struct kvi_program_hint *hint);
 
-/* What the last hint of a program said; strings are valid until the next hint. False: not known. For tests and views. */
+/* What the last hint of a program said, and of parent and turn what was said last; strings are valid until the next hint. False: not known. For tests and views. */
 bool kvi_programs_find(struct kvi_programs *programs, const char *tenant, const char *program,
                        struct kvi_program_hint *hint_p);
 /* The same, by the hash that the policy knows it by; strings are copied. O(programs). */

@@ -71,6 +71,7 @@ class Hint(NodeTest):
                   "--priority", "60", "--ttl", "1m", stdin=prompt)
         agent = self.program("agent")
         self.assertEqual((agent["waits_for"], agent["tool"], agent["announced_ms"]), ("tool", "grep", 9000))
+        self.assertEqual((agent["turn"], agent["parent"]), (3, "chief"))  # as they were said last
         # By one key, whichever it is, and by what it used last.
         self.hint("accepted", "agent", "--space", self.space.hex(), self.keys[-1].hex(), "--wait", "human")
         self.assertEqual(self.program("agent")["waits_for"], "human")

@@ -418,6 +418,42 @@ static void programs_are_bounded(void **state)
   kvi_programs_destroy(NULL);
 }
 
+/* Whose child it is, and its turn, stay as they were said last; what it waits for is what the last hint says. */
+static void parents_and_turns_stay(void **state)
+{
+  struct kvi_program_hint hint = {
+      .tenant = TENANT, .program = "child", .parent = "chief", .tool = "grep", .turn = 7, .wait_kind = 1};
+  struct kvi_programs *programs;
+  struct kvi_program_hint found;
+
+  (void)state;
+  assert_int_equal(kvi_programs_create(3, &programs), KVS_OK);
+  assert_int_equal(kvi_programs_hint(programs, &hint), KVI_HINT_ACCEPTED);
+  hint.parent = hint.tool = "";
+  hint.turn = 0;
+  hint.wait_kind = 2;
+  assert_int_equal(kvi_programs_hint(programs, &hint), KVI_HINT_ACCEPTED);
+  assert_true(kvi_programs_find(programs, TENANT, "child", &found));
+  assert_string_equal(found.parent, "chief");
+  assert_int_equal(found.turn, 7);
+  assert_int_equal(found.wait_kind, 2);
+  assert_string_equal(found.tool, "");
+  hint.parent = "other";
+  hint.turn = 3;
+  assert_int_equal(kvi_programs_hint(programs, &hint), KVI_HINT_ACCEPTED);
+  assert_true(kvi_programs_find(programs, TENANT, "child", &found));
+  assert_string_equal(found.parent, "other");
+  assert_int_equal(found.turn, 3);
+  hint.program = "other";
+  hint.parent = "";
+  assert_int_equal(kvi_programs_hint(programs, &hint), KVI_HINT_ACCEPTED);
+  hint.close = true; /* which says nothing of those that work for it */
+  assert_int_equal(kvi_programs_hint(programs, &hint), KVI_HINT_ACCEPTED);
+  assert_true(kvi_programs_find(programs, TENANT, "child", &found));
+  assert_string_equal(found.parent, "other");
+  kvi_programs_destroy(programs);
+}
+
 static void programs_are_found_by_their_hash(void **state)
 {
   const char *const tenants[] = {TENANT, "other"};
@@ -549,6 +585,7 @@ int main(void)
       cmocka_unit_test(draining),
       cmocka_unit_test(each_has_its_row),
       cmocka_unit_test(programs_are_bounded),
+      cmocka_unit_test(parents_and_turns_stay),
       cmocka_unit_test(programs_are_found_by_their_hash),
       cmocka_unit_test(stats_and_config),
       cmocka_unit_test(create_errors),
