@@ -317,6 +317,8 @@ kvs_status kvi_client_hint_take(const kvsc_hint *hint, Kvasir__V1__HintRequest *
   request->return_p90_ms = taken.return_p90_ms;
   request->close = taken.close != 0;
   request->priority = taken.priority;
+  if (taken.priority > 0 || taken.has_priority == 1)
+    request->priority_said_case = KVASIR__V1__HINT_REQUEST__PRIORITY_SAID_PRIORITY;
   request->ttl_ms = taken.ttl_ms;
   request->prefill_tokens = taken.prefill_tokens;
   request->prefill_from = taken.prefill_from;

@@ -36,6 +36,7 @@ static kvs_status convert_hint(const kvs_hint *hint, kvsc_hint *to)
                     .return_p90_ms = copy.return_p90_ms,
                     .close = copy.close,
                     .priority = copy.priority,
+                    .has_priority = copy.has_priority,
                     .ttl_ms = copy.ttl_ms,
                     .prefill_tokens = copy.prefill_tokens,
                     .prefill_from = copy.prefill_from,

@@ -208,6 +208,7 @@ static enum kvi_hint_outcome wait_locked(struct kvi_store *store, const struct k
                                  .source = (uint32_t)hash_of(store, hint->tenant, hint->tenant),
                                  .announced_s = announced_s(hint, &clipped),
                                  .priority = hint->priority,
+                                 .has_priority = hint->has_priority,
                                  .ttl_s = seconds_of(hint->ttl_ms, &clipped)};
 
   if (number != KVI_NONE) {
@@ -223,7 +224,7 @@ static enum kvi_hint_outcome wait_locked(struct kvi_store *store, const struct k
 static bool says_wait(const struct kvi_program_hint *hint)
 {
   return hint->wait_kind != KVI_WAIT_UNKNOWN || hint->return_p50_ms > 0 || hint->return_p90_ms > 0 ||
-         hint->priority > 0 || hint->ttl_ms > 0;
+         hint->priority > 0 || hint->has_priority || hint->ttl_ms > 0;
 }
 
 /* number: where it is; KVI_NONE: not said. */

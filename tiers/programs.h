@@ -28,8 +28,8 @@ enum kvi_hint_outcome {
 struct kvi_program_hint {
   const char *tenant, *program, *parent, *tool; /* parent and tool may be "" */
   uint32_t turn, wait_kind, return_p50_ms, return_p90_ms, priority, ttl_ms;
-  bool close;
-  uint64_t hash; /* of tenant and program, as the policy knows it; 0: not known */
+  bool close, has_priority; /* has_priority: a priority of 0 is said too */
+  uint64_t hash;            /* of tenant and program, as the policy knows it; 0: not known */
 };
 
 struct kvi_programs_stats {

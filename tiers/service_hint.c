@@ -171,6 +171,7 @@ kvs_status kvi_service_hint(struct kvi_store_service *service, const struct kvi_
                .priority = ask->priority,
                .ttl_ms = ask->ttl_ms,
                .close = ask->close,
+               .has_priority = ask->priority_said_case == KVASIR__V1__HINT_REQUEST__PRIORITY_SAID_PRIORITY,
                .hash = kvi_store_program_hash(service->config.store, peer->tenant, ask->program)}};
 
   answer->outcome = KVI_HINT_REJECTED;

@@ -10,7 +10,8 @@
 static struct cli_chain_said said;
 static const char *parent, *wait_text, *tool;
 static bool close_it;
-static uint64_t turn, return_p50, return_p90, priority, ttl;
+static uint64_t turn, return_p50, return_p90, ttl;
+static uint64_t priority = UINT64_MAX; /* not said */
 static uint64_t prefill_tokens, prefill_from, prefill_time;
 
 static const struct cli_option options[] = {
@@ -21,7 +22,8 @@ static const struct cli_option options[] = {
      &return_p50},
     {0, "return-p90", "DURATION", "the same, with nine in ten sooner", CLI_DURATION, &return_p90},
     {'c', "close", NULL, "it has ended: what it alone has goes first", CLI_FLAG, &close_it},
-    {'p', "priority", "N", "1 to 100: what it is worth, 50 as ever", CLI_NUMBER, &priority},
+    {'p', "priority", "N", "0 to 100: what it is worth, 50 as ever; if it is not said, as before", CLI_NUMBER,
+     &priority},
     {0, "ttl", "DURATION", "so long it is worth what somebody is who comes back in that time", CLI_DURATION,
      &ttl},
     {0, "parent", "PROGRAM", "the program that it works for", CLI_TEXT, &parent},
@@ -65,7 +67,8 @@ static int hint_make(const char *program, kvsc_hint *hint)
                       .return_p50_ms = number_of(return_p50),
                       .return_p90_ms = number_of(return_p90),
                       .close = close_it,
-                      .priority = number_of(priority),
+                      .priority = priority < UINT64_MAX ? number_of(priority) : 0,
+                      .has_priority = priority < UINT64_MAX,
                       .ttl_ms = number_of(ttl),
                       .prefill_tokens = number_of(prefill_tokens),
                       .prefill_from = number_of(prefill_from),

@@ -487,7 +487,7 @@ static void wait_begin(struct kvi_index *index, uint32_t branch, const struct kv
   own->begins_ns = own->seen_ns = now_ns;
   own->wait = class_wait(index, wait);
   own->answered = true;
-  if (wait->priority > 0 && wait->priority <= PRIORITY_MOST)
+  if ((wait->priority > 0 || wait->has_priority) && wait->priority <= PRIORITY_MOST)
     own->weight = exp2f(((float)wait->priority - 50) / 25);
   if (wait->ttl_s > 0 && wait->ttl_s <= SAID_MOST_S)
     own->ttl_s = (float)wait->ttl_s;

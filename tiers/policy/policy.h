@@ -89,10 +89,12 @@ struct kvi_policy_wait {
   uint64_t tool;      /* a hash of its name; 0: none */
   uint32_t source;    /* who says when it will be over: any number */
   double announced_s; /* how long it will take, as far as that is known; 0: not said */
-  uint32_t priority;  /* 1 to 100: what it saves counts 2^((priority - 50) / 25) times; 0: not said */
+  uint32_t
+      priority; /* to 100: what it saves counts 2^((priority - 50) / 25) times, also if none is said the next time; 0: not said, unless has_priority */
   double
       ttl_s; /* so long it is to be worth at least what somebody is who comes back once in that time; 0: not said */
   uint32_t space; /* of last */
+  bool has_priority;
 };
 
 /* Who waits, and what that is worth. */

@@ -194,7 +194,7 @@ typedef struct kvsc_hint {
   const char *program, *parent_program, *tool;
   uint32_t turn, wait_kind; /* 0 none, 1 tool, 2 human, 3 subagent, 4 approval, 5 end */
   uint32_t return_p50_ms, return_p90_ms, close, priority, ttl_ms;
-  uint32_t reserved;                     /* not looked at */
+  uint32_t has_priority;                 /* 1: a priority of 0 is said too */
   uint32_t prefill_tokens, prefill_from; /* kvs_hint of kvasir/connector.h */
   uint64_t prefill_us;
 } kvsc_hint;

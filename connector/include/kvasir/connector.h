@@ -310,7 +310,8 @@ typedef struct kvs_hint {
   uint32_t close;                        /* 1: the program will not come back */
   uint32_t priority;                     /* 0 to 100 */
   uint32_t ttl_ms;
-  uint32_t reserved; /* not looked at */
+  uint32_t
+      has_priority; /* 1: a priority of 0 is the least there is; else 0 is not said, and what was said before stays */
   /*
    * The engine has computed so many tokens (64 at least, else it is KVS_HINT_DEFERRED) behind prefill_from others of their prompt, nothing else meanwhile, in so long; of one space, given
    * without keys, and with or without a program. From the last 16 of a space the node predicts what computing takes, for the verdict of look-ups and for what stays. 0: not said.

@@ -160,7 +160,7 @@ class Hint(ctypes.Structure):
         ("close", c_uint32),
         ("priority", c_uint32),
         ("ttl_ms", c_uint32),
-        ("reserved", c_uint32),
+        ("has_priority", c_uint32),
         ("prefill_tokens", c_uint32),
         ("prefill_from", c_uint32),
         ("prefill_us", c_uint64),

@@ -43,7 +43,7 @@ class Hint:
     return_p50: float = 0.0  # expected return; 0: not known
     return_p90: float = 0.0
     close: bool = False  # the program will not come back
-    priority: int = 0  # 0 to 100
+    priority: int | None = None  # 0 to 100; None: what was said before stays
     ttl: float = 0.0  # how long the hint holds; 0: the node's default
     prefill_tokens: int = 0  # an engine has computed so many, of a space given without keys; 0: not said
     prefill_from: int = 0  # behind so many others
@@ -62,7 +62,9 @@ class Hint:
         made.return_p50_ms = milliseconds(self.return_p50, "return_p50")
         made.return_p90_ms = milliseconds(self.return_p90, "return_p90")
         made.close = 1 if self.close else 0
-        made.priority = u32(self.priority, "priority")
+        if self.priority is not None:
+            made.priority = u32(self.priority, "priority")
+            made.has_priority = 1
         made.ttl_ms = milliseconds(self.ttl, "ttl")
         made.prefill_tokens = u32(self.prefill_tokens, "prefill_tokens")
         made.prefill_from = u32(self.prefill_from, "prefill_from")

@@ -147,5 +147,5 @@ class HintSender:
 
 def _says_more(hint: Hint) -> bool:
     """More than whose it is."""
-    return hint.wait != WaitKind.NONE or hint.close or hint.priority > 0 or hint.return_p50 > 0 or hint.return_p90 > 0 or \
+    return hint.wait != WaitKind.NONE or hint.close or hint.priority is not None or hint.return_p50 > 0 or hint.return_p90 > 0 or \
         hint.ttl > 0

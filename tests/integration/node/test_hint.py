@@ -72,6 +72,13 @@ class Hint(NodeTest):
         agent = self.program("agent")
         self.assertEqual((agent["waits_for"], agent["tool"], agent["announced_ms"]), ("tool", "grep", 9000))
         self.assertEqual((agent["turn"], agent["parent"]), (3, "chief"))  # as they were said last
+        # A priority of 0 is the least, and stays until another is said; one that is not said changes nothing.
+        prices = []
+        for options in (["50"], ["0"], [], ["100"], []):
+            self.hint("accepted", "agent", "--wait", "tool", "--tool", "grep", *(["--priority"] + options if options else []))
+            prices.append(self.program("agent")["price"])
+        for price, times in zip(prices, (1, 0.25, 0.25, 4, 4)):
+            self.assertAlmostEqual(price / prices[0], times, delta=times / 5)  # they fall while it stays away
         # By one key, whichever it is, and by what it used last.
         self.hint("accepted", "agent", "--space", self.space.hex(), self.keys[-1].hex(), "--wait", "human")
         self.assertEqual(self.program("agent")["waits_for"], "human")

@@ -249,6 +249,7 @@ static void hints(void **state)
   request.program = longest;
   expect_hint(&f, &request, KVI_HINT_REJECTED);
   request.program = "agent";
+  request.priority_said_case = KVASIR__V1__HINT_REQUEST__PRIORITY_SAID_PRIORITY;
   request.priority = 101;
   expect_hint(&f, &request, KVI_HINT_REJECTED);
   request.priority = 100;
@@ -326,6 +327,7 @@ static void hints_of_computing(void **state)
   assert_int_equal(reply->worth, 0);
   assert_int_equal(reply->worth_us, 0);
   done(reply);
+  request.priority_said_case = KVASIR__V1__HINT_REQUEST__PRIORITY_SAID_PRIORITY;
   request.priority = 101; /* what is wrong with it is wrong with all of it */
   expect_hint(&f, &request, KVI_HINT_REJECTED);
   request.priority = 0;

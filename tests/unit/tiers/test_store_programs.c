@@ -391,6 +391,34 @@ static void told_to_stay(void **state)
   }
 }
 
+/* A priority stays until another is said, in the same wait too; 0 is one, if it is said, and the least. */
+static void priorities_are_said(void **state)
+{
+  static const struct kvi_program_hint said[] = {
+      {.wait_kind = KVI_WAIT_TOOL, .priority = 50, .has_priority = true},
+      {.wait_kind = KVI_WAIT_TOOL, .priority = 100},
+      {.wait_kind = KVI_WAIT_TOOL},
+      {.priority = 0, .has_priority = true},
+      {.wait_kind = KVI_WAIT_TOOL},
+      {.wait_kind = KVI_WAIT_TOOL, .priority = 75}};
+  static const double times[] = {1, 4, 4, 0.25, 0.25, 2};
+  struct kvi_waiter_info info;
+  struct world *world = *state;
+  double once = 0;
+
+  prompt(world, 3, 5);
+  for (uint32_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+    uint64_t cursor = 0;
+
+    assert_int_equal(hint(world, "three", 3, 5, &said[i]), KVI_HINT_ACCEPTED);
+    assert_int_equal(hint(world, "three", 3, 5, &(struct kvi_program_hint){.wait_kind = KVI_WAIT_TOOL}),
+                     KVI_HINT_ACCEPTED);
+    assert_int_equal(kvi_store_waiters(world->store, TENANT, &cursor, &info, 1), 1);
+    once = i == 0 ? info.waiter.price : once;
+    assert_true(fabs(info.waiter.price / once - times[i]) < 1e-3);
+  }
+}
+
 /* One tenant pins all that it puts, and is back for it each second; the other one's chunks, of people who are slow, stay: it has less than its share. */
 static void a_loud_one_beside(void **state)
 {
@@ -646,6 +674,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(announced, setup, teardown),
       cmocka_unit_test_setup_teardown(answers, setup, teardown),
       cmocka_unit_test_setup_teardown(told_to_stay, setup, teardown),
+      cmocka_unit_test_setup_teardown(priorities_are_said, setup, teardown),
       cmocka_unit_test_setup_teardown(a_loud_one_beside, setup, teardown),
       cmocka_unit_test(with_each_policy),
       cmocka_unit_test(pinned_for_two_seconds),

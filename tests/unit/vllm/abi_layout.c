@@ -190,7 +190,7 @@ static void print_hint(void)
   FIELD(kvs_hint, close);
   FIELD(kvs_hint, priority);
   FIELD(kvs_hint, ttl_ms);
-  FIELD(kvs_hint, reserved);
+  FIELD(kvs_hint, has_priority);
   FIELD(kvs_hint, prefill_tokens);
   FIELD(kvs_hint, prefill_from);
   FIELD(kvs_hint, prefill_us);

@@ -102,6 +102,9 @@ class LookupCases:
             done = self.connector.hint(hint, space=space if named else None, keys=named).wait(WAIT)
             self.assertGreaterEqual(done.status, 0)
             self.assertIsInstance(done.outcome, kvasir.HintOutcome)
+        for priority, made in ((None, (0, 0)), (0, (0, 1)), (7, (7, 1))):
+            to = kvasir.Hint(priority=priority).to_abi()
+            self.assertEqual((to.priority, to.has_priority), made)
         for wrong in (kvasir.Hint(priority=101), kvasir.Hint(program="x" * 256), kvasir.Hint(wait=99)):  # type: ignore[arg-type]
             with self.assertRaises(kvasir.InvalidError):
                 self.connector.hint(wrong)

@@ -33,6 +33,7 @@ class Reading(unittest.TestCase):
 
     def test_under_kvasir_a_program_is_not_needed(self) -> None:
         self.assertEqual(self.clean({"kvasir": {"priority": 7}}, None), Hint(priority=7))
+        self.assertEqual(self.clean({"kvasir": {"priority": 0}}, None), Hint(priority=0))  # which is said
 
     def test_wait_names(self) -> None:
         for kind in WaitKind:

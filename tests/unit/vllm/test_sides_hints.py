@@ -88,6 +88,14 @@ class OnANode(NodeTest):
         counters = engine.scheduler.counters
         self.assertEqual((counters.hints, counters.hints_named, counters.hints_accepted), (1, 1, 2))
 
+    def test_what_there_is_to_say_beside_a_name(self) -> None:
+        for more in ({"priority": 0}, {"priority": 100}, {"return_p90_ms": 9000}, {"return_ms": 9}, {"ttl_s": 9}, {"wait": "human"}):
+            plan = make_plan()
+            self.serve(self.engine(plan), Request("a", PROMPT))  # so that the next one finds something, and its program is named
+            engine = self.engine(plan)
+            self.serve(engine, Request("b", PROMPT, kv_transfer_params={"kvasir": {"program": "more", **more}}))
+            self.assertEqual((engine.scheduler.counters.hints_named, engine.scheduler.counters.hints), (1, 1), more)
+
     def test_an_answer_that_calls_a_tool(self) -> None:
         engine = self.engine(make_plan(), tool_tokens=(7, 9))
         for name, answer, wait in (("none", [1, 2], WaitKind.NONE), ("one", [1, 7, 2], WaitKind.TOOL), ("other", [9], WaitKind.TOOL),
