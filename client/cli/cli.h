@@ -131,6 +131,20 @@ void cli_progress_at(struct cli_progress *progress, uint64_t done);
 /* Wipes it. */
 void cli_progress_end(struct cli_progress *progress);
 
+/* ---- watch.c ---- */
+
+extern bool cli_watching; /* by this option of a command */
+#define CLI_WATCH_OPTION                                                                                     \
+  {                                                                                                          \
+    'w', "watch", NULL, "again each second", CLI_FLAG, &cli_watching                                         \
+  }
+extern const struct cli_option cli_watch_options[]; /* it alone */
+/* Connects, gets a document and prints it, or it as JSON; with --watch each second, until it cannot be got or printed. An exit code (told). */
+int cli_show(struct cli *cli, int (*get)(struct cli *cli, cJSON **document_p),
+             void (*print)(const cJSON *document));
+/* A document that was asked for, parsed, or what failed told by its name; frees json. CLI_OK or an exit code. */
+int cli_take_json(const struct cli *cli, const char *what, kvs_status status, char *json, cJSON **document_p);
+
 /* ---- output_file.c ---- */
 
 /* A file that is written beside its target and takes its name when it is whole; a pipe or device, which is written to. */

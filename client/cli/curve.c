@@ -13,6 +13,7 @@ static const char *plot_path;
 
 static const struct cli_option options[] = {
     {'p', "plot", "FILE.svg", "draws the curves", CLI_TEXT, &plot_path},
+    CLI_WATCH_OPTION,
     {0, NULL, NULL, NULL, CLI_FLAG, NULL},
 };
 
@@ -186,58 +187,56 @@ static void say_doubts(kvi_strbuf *out, const cJSON *document, const struct cli_
         out, "All that was stored since the first sample fits in memory: more of it gains nothing yet.\n");
 }
 
-static void print_curve(const cJSON *document, const struct cli_curve *curve)
+static void print_curve(const cJSON *document)
 {
+  struct cli_curve curve;
   kvi_strbuf text;
 
-  if (curve->n == 0 || isnan(curve->memory)) {
+  curve_take(document, &curve);
+  if (curve.n == 0 || isnan(curve.memory)) {
     fputs("nothing was looked up so far of which there could be a curve\n", stdout);
     return;
   }
-  print_points(curve);
+  print_points(&curve);
   kvi_strbuf_init(&text, SENTENCES_MAX);
-  say_own(&text, document, curve);
-  say_more(&text, document, curve);
-  say_gap(&text, document, curve);
-  say_doubts(&text, document, curve);
+  say_own(&text, document, &curve);
+  say_more(&text, document, &curve);
+  say_gap(&text, document, &curve);
+  say_doubts(&text, document, &curve);
   printf("\n%s", kvi_strbuf_text(&text));
   kvi_strbuf_free(&text);
 }
 
-static int run(struct cli *cli, int n, char **arguments)
+/* Drawn as soon as it is here, each time. */
+static int curve_get(struct cli *cli, cJSON **document_p)
 {
   struct cli_curve curve;
   char *json = NULL;
-  cJSON *document;
-  kvs_status status;
+  kvs_status status = kvsc_curve_json(cli->client, 0, &json);
   int code;
 
-  (void)n;
-  (void)arguments;
-  if (plot_path != NULL && !cli_curve_can_plot(plot_path))
-    return cli_usage(&cli_curve, "--plot takes a name that ends in .svg");
-  code = cli_connect(cli);
-  if (code != CLI_OK)
-    return code;
-  status = kvsc_curve_json(cli->client, 0, &json);
   if (status == KVS_ERR_UNSUPPORTED) {
     fputs("kvasirctl: the node takes no samples (store.curve_samples is 0), or is older than this command\n",
           stderr);
     return CLI_ERROR;
   }
-  if (status != KVS_OK)
-    return cli_fail(cli, "curve", status);
-  document = cJSON_Parse(json);
-  curve_take(document, &curve);
-  if (cli->json)
-    cli_print_json(json);
-  else
-    print_curve(document, &curve);
-  if (plot_path != NULL)
-    code = cli_curve_plot(plot_path, &curve);
-  cJSON_Delete(document);
-  free(json);
+  code = cli_take_json(cli, "curve", status, json, document_p);
+  if (code != CLI_OK || plot_path == NULL)
+    return code;
+  curve_take(*document_p, &curve);
+  code = cli_curve_plot(plot_path, &curve);
+  if (code != CLI_OK)
+    cJSON_Delete(*document_p);
   return code;
+}
+
+static int run(struct cli *cli, int n, char **arguments)
+{
+  (void)n;
+  (void)arguments;
+  if (plot_path != NULL && !cli_curve_can_plot(plot_path))
+    return cli_usage(&cli_curve, "--plot takes a name that ends in .svg");
+  return cli_show(cli, curve_get, print_curve);
 }
 
 const struct cli_command cli_curve = {

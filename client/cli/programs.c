@@ -2,23 +2,12 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "base/array.h"
 #include "client/cli/cli.h"
 
 #define PAGE    1000u
 #define KEY_WAY 12 /* digits of a key */
-
-static bool watch;
-
-static const struct cli_option watch_options[] = {
-    {'w', "watch", NULL, "again each second", CLI_FLAG, &watch},
-    {0, NULL, NULL, NULL, CLI_FLAG, NULL},
-};
-
-static const struct cli_option no_options[] = {{0, NULL, NULL, NULL, CLI_FLAG, NULL}};
 
 /* ---- the document ---- */
 
@@ -33,11 +22,11 @@ static int programs_get(struct cli *cli, cJSON **document_p)
     char *json = NULL;
     kvs_status status = kvsc_programs_json(cli->client, &cursor, PAGE, 0, &json);
 
-    page = status == KVS_OK ? cJSON_Parse(json) : NULL;
-    free(json);
-    if (page == NULL) {
+    int code = cli_take_json(cli, "list of programs", status, json, &page);
+
+    if (code != CLI_OK) {
       cJSON_Delete(all);
-      return cli_fail(cli, "list of programs", status == KVS_OK ? KVS_ERR_NOMEM : status);
+      return code;
     }
     if (all != NULL) {
       cJSON *program;
@@ -53,17 +42,6 @@ static int programs_get(struct cli *cli, cJSON **document_p)
   cJSON_DeleteItemFromObjectCaseSensitive(all, "cursor");
   *document_p = all;
   return CLI_OK;
-}
-
-static void print_document(const cJSON *document)
-{
-  char *text = cJSON_PrintUnformatted(document);
-
-  if (watch)
-    puts(text != NULL ? text : "{}"); /* a document a line */
-  else
-    cli_print_json(text != NULL ? text : "{}");
-  cJSON_free(text);
 }
 
 /* ---- cells ---- */
@@ -225,48 +203,22 @@ static void print_pins(const cJSON *document)
   cli_table_print(table, stdout);
 }
 
-static int show(struct cli *cli, void (*print)(const cJSON *document))
-{
-  const struct timespec pause = {.tv_sec = 1};
-  int code = cli_connect(cli);
-
-  while (code == CLI_OK) {
-    cJSON *document;
-
-    code = programs_get(cli, &document);
-    if (code != CLI_OK)
-      break;
-    if (watch && !cli->json && isatty(STDOUT_FILENO))
-      fputs("\033[H\033[2J", stdout);
-    if (cli->json)
-      print_document(document);
-    else
-      print(document);
-    fflush(stdout);
-    cJSON_Delete(document);
-    if (!watch || ferror(stdout))
-      break;
-    nanosleep(&pause, NULL);
-  }
-  return code;
-}
-
 static int run_programs(struct cli *cli, int n, char **arguments)
 {
   (void)n, (void)arguments;
-  return show(cli, print_programs);
+  return cli_show(cli, programs_get, print_programs);
 }
 
 static int run_pins(struct cli *cli, int n, char **arguments)
 {
   (void)n, (void)arguments;
-  return show(cli, print_pins);
+  return cli_show(cli, programs_get, print_pins);
 }
 
 static int run_price(struct cli *cli, int n, char **arguments)
 {
   (void)n, (void)arguments;
-  return show(cli, print_price);
+  return cli_show(cli, programs_get, print_price);
 }
 
 const struct cli_command cli_programs = {
@@ -274,7 +226,7 @@ const struct cli_command cli_programs = {
     .arguments = "",
     .summary = "The programs (agents' runs, chats) that a node knows, and what they wait for",
     .details = "One line for each of their branches. What nobody has named is shown by its last key.",
-    .options = watch_options,
+    .options = cli_watch_options,
     .run = run_programs,
 };
 
@@ -285,7 +237,7 @@ const struct cli_command cli_pins = {
     .details =
         "The dearest first. PRICE: seconds of computing that each GiB of it saves in a second. What is above "
         "the price of memory is pinned until its own, which falls while nobody comes back, is below.",
-    .options = watch_options,
+    .options = cli_watch_options,
     .run = run_pins,
 };
 
@@ -293,6 +245,6 @@ const struct cli_command cli_price = {
     .name = "price",
     .arguments = "",
     .summary = "What memory costs: the worth of what has to go for what comes",
-    .options = no_options,
+    .options = cli_watch_options,
     .run = run_price,
 };

@@ -1,6 +1,4 @@
 /* client/cli/tenants.c: kvasirctl tenants. */
-#include <stdlib.h>
-
 #include "client/cli/cli.h"
 
 #define COLUMNS 9
@@ -37,44 +35,36 @@ static void add_row(struct cli_table *table, const cJSON *tenant)
                                       bound_text(tenant, "ssd_quota", ssd_quota), chunks, evicted, refused});
 }
 
-static void print_table(const cJSON *tenants)
+static void print_tenants(const cJSON *document)
 {
   const char *const headings[COLUMNS] = {"TENANT", "WEIGHT", "DRAM",    "OF",     "SSD",
                                          "OF",     "CHUNKS", "EVICTED", "REFUSED"};
   const bool to_the_right[COLUMNS] = {false, true, true, true, true, true, true, true, true};
-  struct cli_table *table = cli_table_new(COLUMNS, headings, to_the_right);
-  const cJSON *tenant;
+  const cJSON *tenants = cJSON_GetObjectItemCaseSensitive(document, "tenants"), *tenant;
+  struct cli_table *table;
 
+  if (cJSON_GetArraySize(tenants) == 0) {
+    fputs("this node has no tenants: everybody who reaches it shares all of it\n", stdout);
+    return;
+  }
+  table = cli_table_new(COLUMNS, headings, to_the_right);
   cJSON_ArrayForEach(tenant, tenants) add_row(table, tenant);
   cli_table_print(table, stdout);
 }
 
-static int run(struct cli *cli, int n, char **arguments)
+static int tenants_get(struct cli *cli, cJSON **document_p)
 {
   char *json = NULL;
-  const cJSON *tenants;
-  cJSON *document;
-  kvs_status status;
-  int code = cli_connect(cli);
+  kvs_status status = kvsc_tenants_json(cli->client, 0, &json);
 
+  return cli_take_json(cli, "tenants", status, json, document_p);
+}
+
+static int run(struct cli *cli, int n, char **arguments)
+{
   (void)n;
   (void)arguments;
-  if (code != CLI_OK)
-    return code;
-  status = kvsc_tenants_json(cli->client, 0, &json);
-  if (status != KVS_OK)
-    return cli_fail(cli, "tenants", status);
-  document = cli->json ? NULL : cJSON_Parse(json);
-  tenants = cJSON_GetObjectItemCaseSensitive(document, "tenants");
-  if (document == NULL)
-    cli_print_json(json);
-  else if (cJSON_GetArraySize(tenants) == 0)
-    fputs("this node has no tenants: everybody who reaches it shares all of it\n", stdout);
-  else
-    print_table(tenants);
-  cJSON_Delete(document);
-  free(json);
-  return CLI_OK;
+  return cli_show(cli, tenants_get, print_tenants);
 }
 
 const struct cli_command cli_tenants = {
@@ -84,5 +74,6 @@ const struct cli_command cli_tenants = {
     .details = "An administrator sees all tenants, anybody else the own one. EVICTED: chunks that went for "
                "others of the\n"
                "same tenant; REFUSED: puts for which leases let none go.",
+    .options = cli_watch_options,
     .run = run,
 };

@@ -142,6 +142,10 @@ says '"name":"kvasir_tier_hits_total","kind":"counter","labels":"tier=\\"dram\\"
 says '"damaged":\[\]'
 expect 0 --json stats
 says '"stats":\['
+for command in programs pins price tenants curve; do
+  [ "$("$kvasirctl" --json "$command" --watch | head -n 2 | grep -c '^{.*}$')" = 2 ] || fail "$command --watch has no document a line"
+  [ "$("$kvasirctl" "$command" --watch | head -n 3 | wc -l)" = 3 ] || fail "$command --watch ends"
+done
 expect 0 config
 says dram.size
 expect 0 bench --count 4 --size 64KiB --rounds 2
