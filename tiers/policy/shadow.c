@@ -322,6 +322,8 @@ static void drop_cheapest(struct kvi_shadow *shadow, uint64_t now_ns)
 {
   struct kvi_least least = {.n = 0};
 
+  if (shadow->n_priced == 0)
+    return;
   for (uint32_t i = 0; i < shadow->kept.n; i++)
     if (shadow->chunks[shadow->kept.numbers[i]].name != 0 &&
         shadow->chunks[shadow->kept.numbers[i]].place != NONE)
