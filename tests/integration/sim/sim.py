@@ -267,7 +267,8 @@ def promised():
                                   "--seeds", "5", "--capacity", "0.125x,0.25x,0.5x,1x,2x", agents)[0])
         lru, index = ([row for row in document["rows"] if row["policy"] == policy] for policy in ("lru", "index"))
         for place, (one, other) in enumerate(zip(lru, index)):
-            check(other["paid_s"] <= 1.03 * one["paid_s"], f"index with hints {hints}, capacity {place}: more than 3 % above LRU")
+            most = 1.03 if place < 3 else 1.01  # from the open working set on hardly anything is to be gained
+            check(other["paid_s"] <= most * one["paid_s"], f"index with hints {hints}, capacity {place}: more than {most} of LRU")
             check(least is None or place > 2 or other["gap_closed"] >= least, f"index with hints {hints}, capacity {place}: {other['gap_closed']}")
 
 
