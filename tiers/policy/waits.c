@@ -1,40 +1,55 @@
 #include "tiers/policy/waits.h"
 
+#include <assert.h>
 #include <math.h>
+#include <string.h>
 
-#define PER_DECADE 10u
+#include "base/array.h"
+
 #define LEFT_LEAST 1e-6 /* a smaller part of all is nobody: nothing is known of it */
 
 /* ---- buckets ---- */
 
-/* The end of bucket i - 1; 0 for 0. */
+#define DECADE(first)                                                                                        \
+  (first), (first)*1.2589254117941673, (first)*1.5848931924611136, (first)*1.9952623149688795,               \
+      (first)*2.5118864315095801, (first)*3.1622776601683795, (first)*3.9810717055349722,                    \
+      (first)*5.0118723362727229, (first)*6.3095734448019325, (first)*7.9432823472428150
+
+/* Where bucket i begins. */
+static const double edges[] = {0,
+                               DECADE(KVI_WAIT_FIRST),
+                               DECADE(KVI_WAIT_FIRST * 1e1),
+                               DECADE(KVI_WAIT_FIRST * 1e2),
+                               DECADE(KVI_WAIT_FIRST * 1e3),
+                               DECADE(KVI_WAIT_FIRST * 1e4),
+                               DECADE(KVI_WAIT_FIRST * 1e5),
+                               DECADE(KVI_WAIT_FIRST * 1e6),
+                               DECADE(KVI_WAIT_FIRST * 1e7)};
+static_assert(KVI_ARRAY_SIZE(edges) == KVI_WAIT_BUCKETS + 1, "eight decades of ten");
+
 static double edge(uint32_t i)
 {
-  static const double decades[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7}, /* and 10^0.1, 10^0.2... */
-      tenths[] = {1,
-                  1.2589254117941673,
-                  1.5848931924611136,
-                  1.9952623149688795,
-                  2.5118864315095801,
-                  3.1622776601683795,
-                  3.9810717055349722,
-                  5.0118723362727229,
-                  6.3095734448019325,
-                  7.9432823472428150};
-
-  if (i > KVI_WAIT_BUCKETS)
-    i = KVI_WAIT_BUCKETS;
-  return i == 0 ? 0 : KVI_WAIT_FIRST * decades[(i - 1) / PER_DECADE] * tenths[(i - 1) % PER_DECADE];
+  return edges[i < KVI_WAIT_BUCKETS ? i : KVI_WAIT_BUCKETS];
 }
 
+/* The bucket of the power of two below, and on from there: at most four, where a logarithm would be a third of what a price costs. */
 static uint32_t bucket_of(double time)
 {
-  double place;
+  uint32_t i = 0;
+  uint64_t bits;
+  int32_t place;
 
   if (!(time >= KVI_WAIT_FIRST))
     return 0;
-  place = floor(log10(time / KVI_WAIT_FIRST) * PER_DECADE) + 1;
-  return place < KVI_WAIT_BUCKETS ? (uint32_t)place : KVI_WAIT_BUCKETS - 1;
+  if (time >= edges[KVI_WAIT_BUCKETS])
+    return KVI_WAIT_BUCKETS - 1;
+  memcpy(&bits, &time, sizeof(bits));
+  place = ((int32_t)(bits >> 52) - 1023) * 30102 + 130102; /* 10 log10(2^e / KVI_WAIT_FIRST), in 1/10,000 */
+  if (place > 0)
+    i = (uint32_t)place / 10000;
+  while (time >= edges[i + 1])
+    i++;
+  return i;
 }
 
 /* Where a time lies within its bucket, 0 to 1; what is longer than all buckets is at the end of the last. */
