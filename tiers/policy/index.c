@@ -175,6 +175,21 @@ static void index_destroy(struct kvi_policy *policy)
   kvi_forest_destroy(policy);
 }
 
+/* What is lost counts for a tenant as far as what it keeps does. */
+static double shadow_cost(const void *ctx, const struct kvi_branch *branch, uint32_t from, uint32_t to)
+{
+  const struct kvi_index *index = ctx;
+
+  return (double)index->shares[branch->tenant] * kvi_index_branch_cost(index, branch, from, to);
+}
+
+static double shadow_memory_cost(const void *ctx, const struct kvi_branch *branch, uint32_t from, uint32_t to)
+{
+  const struct kvi_index *index = ctx;
+
+  return (double)index->shares[branch->tenant] * kvi_index_memory_cost(index, branch, from, to);
+}
+
 static double unknown_rate(const void *ctx, uint64_t used_ns, uint64_t now_ns)
 {
   return kvi_index_unknown_rate(ctx, used_ns, now_ns);
@@ -186,9 +201,10 @@ static kvs_status shadows_start(struct kvi_index *index, uint32_t capacity)
 
   index->shadow.branches = index->memory.shadow.branches = index->branches;
   index->shadow.worth = (struct kvi_shadow_worth){
-      .price = kvi_index_branch_price, .cost = kvi_index_branch_cost, .unknown = unknown_rate, .ctx = index};
+      .price = kvi_index_branch_price, .cost = shadow_cost, .unknown = unknown_rate, .ctx = index};
   index->memory.shadow.worth = (struct kvi_shadow_worth){
-      .price = kvi_index_memory_price, .cost = kvi_index_memory_cost, .unknown = unknown_rate, .ctx = index};
+      .price = kvi_index_memory_price, .cost = shadow_memory_cost, .unknown = unknown_rate, .ctx = index};
+  index->memory.shadow.below = true;
   status = kvi_shadow_start(&index->shadow, capacity);
   return status == KVS_OK ? kvi_shadow_start(&index->memory.shadow, capacity) : status;
 }
@@ -216,6 +232,7 @@ static kvs_status index_create(uint32_t capacity, struct kvi_policy **policy_p)
     return status;
   }
   kvi_index_of(policy)->learning = KVI_BRANCH_NONE;
+  kvi_index_of(policy)->victims[0] = kvi_index_of(policy)->victims[1] = KVI_POLICY_NONE;
   kvi_index_of(policy)->chunk_bytes = 1;
   for (uint32_t i = 0; i < KVI_POLICY_TENANTS_MAX; i++)
     kvi_index_of(policy)->shares[i] = 1;
@@ -241,12 +258,11 @@ static void index_insert(struct kvi_policy *policy, uint32_t handle, const struc
   struct kvi_index *index = kvi_index_of(policy);
   double over;
 
-  index->room = ++index->n_resident;
+  index->n_resident++;
   over = index->n_resident < BYTES_OVER ? (double)index->n_resident : BYTES_OVER;
   index->chunk_bytes = fmax(index->chunk_bytes + ((double)chunk->bytes - index->chunk_bytes) / over, 1);
   kvi_forest_insert(policy, handle, chunk, now_ns);
   kvi_shadow_here(&index->shadow, handle, chunk->name);
-  kvi_shadow_here(&index->memory.shadow, handle, chunk->name);
 }
 
 /* What was left and is used again is not left any more. */
@@ -268,7 +284,10 @@ static uint32_t index_remove(struct kvi_policy *policy, uint32_t chunk)
   bool left = kvi_forest_is_marked(policy, chunk), ended = kvi_forest_is_ended(policy, chunk);
 
   index->n_resident -= kvi_forest_is_resident(policy, chunk);
-  kvi_shadow_gone(&index->shadow, chunk);
+  if (chunk == index->victims[KVI_POLICY_MEMORY] || chunk == index->victims[KVI_POLICY_MEDIUM])
+    kvi_shadow_lost(&index->shadow, chunk);
+  else
+    kvi_shadow_gone(&index->shadow, chunk);
   kvi_shadow_gone(&index->memory.shadow, chunk);
   kvi_index_memory_gone(index, chunk);
   kvi_index_leaf_gone(index, chunk);
@@ -295,20 +314,37 @@ static void value_learn(struct kvi_index *index, const struct kvi_branch *branch
   index->first_value += (value - index->first_value) / (index->first_value == 0 ? 1 : VALUE_OVER);
 }
 
+static void shadows_used(struct kvi_index *index, const struct kvi_shadow_use *below, uint64_t now_ns)
+{
+  struct kvi_shadow_use use = *below;
+
+  if (index->memory.chunks > 0)
+    kvi_shadow_used(&index->memory.shadow, below, now_ns);
+  use.known = use.missed = false; /* it knows that by its names */
+  kvi_shadow_used(&index->shadow, &use, now_ns);
+}
+
 /* It uses all its chunks; or, if it is the same request still, those that are new to it. */
 static void chunks_used(struct kvi_index *index, uint32_t branch, bool all, uint64_t now_ns)
 {
   uint32_t *users = index->memory.users, tag = kvi_branches_tag(index->branches, branch);
   uint32_t n = kvi_branch(index->branches, branch)->n_chunks;
 
+  if (all) {
+    kvi_shadow_request(&index->shadow, branch, now_ns);
+    kvi_shadow_request(&index->memory.shadow, branch, now_ns);
+  }
   for (uint32_t chunk = kvi_branch(index->branches, branch)->last;
        n > 0 && chunk != KVI_POLICY_NONE && (all || users[chunk] != tag);
        chunk = kvi_forest_parent(&index->forest, chunk), n--) {
+    const struct kvi_shadow_use use = {.branch = branch,
+                                       .handle = chunk,
+                                       .n = n,
+                                       .known = users[chunk] != 0,
+                                       .missed = index->forest.nodes[chunk].group == KVI_POLICY_MEDIUM};
+
     users[chunk] = tag;
-    kvi_shadow_used(&index->shadow, branch, chunk, n, false, now_ns);
-    if (index->memory.chunks > 0)
-      kvi_shadow_used(&index->memory.shadow, branch, chunk, n,
-                      index->forest.nodes[chunk].group == KVI_POLICY_MEDIUM, now_ns);
+    shadows_used(index, &use, now_ns);
   }
   kvi_index_memory_used(index, branch);
 }

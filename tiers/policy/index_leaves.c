@@ -208,11 +208,11 @@ uint32_t kvi_index_victim(struct kvi_policy *policy, enum kvi_policy_group group
   uint32_t chunk = left_behind(index, group);
 
   (void)kvi_forest_tick(policy, now_ns); /* what info says is of now */
-  kvi_shadow_full(&index->shadow, index->room);
   if (chunk == KVI_POLICY_NONE)
     chunk = cheapest(index, group, now_ns);
   if (chunk != KVI_POLICY_NONE)
     kvi_index_tier_paid(&index->tiers[group], price(index, chunk, now_ns), now_ns);
+  index->victims[group] = chunk;
   return chunk;
 }
 

@@ -214,6 +214,7 @@ static void pay(struct kvi_index *index, uint32_t chunk)
   if (index->memory.next != chunk)
     return;
   index->memory.next = KVI_POLICY_NONE;
+  kvi_shadow_lost_below(&index->memory.shadow, chunk);
   kvi_index_tier_paid(&index->memory.tier, index->memory.next_price, index->forest.latest_ns);
 }
 
@@ -437,7 +438,7 @@ uint32_t kvi_index_demotion(struct kvi_policy *policy, uint32_t one, double *pri
   struct kvi_index *index = kvi_index_of(policy);
   uint32_t chunk;
 
-  kvi_shadow_full(&index->memory.shadow, index->memory.chunks);
+  kvi_shadow_room(&index->memory.shadow, index->memory.chunks);
   chunk = next_of(index, ALL, one, price_p, now_ns);
   if (chunk != KVI_POLICY_NONE && *price_p >= 0) {
     index->memory.next = chunk;

@@ -76,10 +76,9 @@ struct kvi_index {
   } memory;
   struct kvi_index_tier tiers[2]; /* by group */
   uint64_t n_resident;
-  uint64_t
-      room; /* chunks that there were when the last one came, of which several may have gone since for the next request */
-  double chunk_bytes; /* of those inserted of late, on average */
-  double first_value; /* of the first chunks of requests of late, on average: seconds for each byte */
+  uint32_t victims[2]; /* by group, what was said last to be the next to go; KVI_POLICY_NONE */
+  double chunk_bytes;  /* of those inserted of late, on average */
+  double first_value;  /* of the first chunks of requests of late, on average: seconds for each byte */
   uint32_t
       learning; /* the branch that is next to be observed for the curves that are being built; KVI_BRANCH_NONE: none are */
   uint64_t random;

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/rand.h"
 
 #define NONE            UINT32_MAX
@@ -13,7 +14,10 @@
 #define SILENT          1024u /* victims with hardly any return: then nothing is known of prices, either */
 #define JUDGED          64u   /* requests before anything is said */
 #define STEPS_MAX       8u    /* of each cache, for one chunk that is used */
-#define FADE            (1 - 1.0 / 1024) /* for each request */
+#define BACK            0.1   /* of what chance would make: so little against price is nothing */
+#define OVER_NS         (2 * KVI_NS_PER_S)  /* a request that has used nothing for so long is over */
+#define STORING_NS      (60 * KVI_NS_PER_S) /* from a request on its chunks may still come */
+#define FADE            (1 - 1.0 / 1024)    /* for each request */
 
 struct kvi_shadow_chunk {
   uint64_t name, used_ns;                /* name 0: it is free */
@@ -63,7 +67,7 @@ kvs_status kvi_shadow_start(struct kvi_shadow *shadow, uint32_t handles)
     shadow->chunks[i].next_of_name = i + 1 < n ? i + 1 : NONE;
   }
   shadow->newest = shadow->oldest = NONE;
-  shadow->branch = KVI_BRANCH_NONE;
+  shadow->room = UINT64_MAX;
   shadow->live = KVI_SHADOW_BY_PRICE;
   return KVS_OK;
 }
@@ -131,6 +135,7 @@ static void handle_set(struct kvi_shadow *shadow, uint32_t one, uint32_t handle)
 {
   uint32_t *head = head_of_handle(shadow, handle);
 
+  shadow->n_here++;
   shadow->chunks[one].handle = handle;
   shadow->chunks[one].next_of_handle = *head;
   *head = one;
@@ -147,6 +152,7 @@ static void handle_clear(struct kvi_shadow *shadow, uint32_t one)
   while (*at != one)
     at = &shadow->chunks[*at].next_of_handle;
   *at = shadow->chunks[one].next_of_handle;
+  shadow->n_here--;
   shadow->chunks[one].handle = NONE;
   shadow->has[handle / 64] &= ~(UINT64_C(1) << handle % 64);
 }
@@ -216,21 +222,23 @@ static void forget(struct kvi_shadow *shadow, uint32_t one)
   shadow->free_one = one;
 }
 
-/* Neither cache has it, nor the real one. */
+/* Neither cache has it, nor the real one; of what is below a medium has far more than memory. */
 static void forget_lost(struct kvi_shadow *shadow, uint32_t one)
 {
   const struct kvi_shadow_chunk *own = &shadow->chunks[one];
 
-  if (!own->by_use && own->place == NONE && own->handle == NONE)
+  if (!own->by_use && own->place == NONE && (own->handle == NONE || shadow->below))
     forget(shadow, one);
 }
 
 static void sample_less(struct kvi_shadow *shadow)
 {
   shadow->shift++;
+  shadow->room = shadow->room == UINT64_MAX ? UINT64_MAX : shadow->room / 2;
   for (uint32_t i = 0; i < shadow->n_max; i++)
     if (shadow->chunks[i].name != 0 && !is_sampled(shadow, shadow->chunks[i].name))
       forget(shadow, i);
+  shadow->n_came = shadow->n_here;
 }
 
 /* NONE: it is not of the sample, now that this has room. */
@@ -265,16 +273,15 @@ void kvi_shadow_here(struct kvi_shadow *shadow, uint32_t handle, uint64_t name)
     return;
   handle_clear(shadow, one);
   handle_set(shadow, one, handle);
+  shadow->n_came = shadow->n_here;
 }
 
 void kvi_shadow_gone(struct kvi_shadow *shadow, uint32_t handle)
 {
   uint32_t one = find_handle(shadow, handle);
 
-  if (one == NONE)
-    return;
-  handle_clear(shadow, one);
-  forget_lost(shadow, one);
+  if (one != NONE)
+    forget(shadow, one);
 }
 
 void kvi_shadow_ended(struct kvi_shadow *shadow, uint32_t handle)
@@ -295,7 +302,7 @@ static void drop_oldest(struct kvi_shadow *shadow)
   forget_lost(shadow, one);
 }
 
-/* What it is worth; nothing, if its branch has ended or has gone on elsewhere. */
+/* What it is worth; nothing, if its branch has ended, or has gone on elsewhere: what it has to store anew takes a while. */
 static double price_of(const struct kvi_shadow *shadow, const struct kvi_shadow_chunk *own, uint64_t now_ns)
 {
   uint32_t branch = kvi_branches_of_tag(shadow->branches, own->user);
@@ -306,8 +313,9 @@ static double price_of(const struct kvi_shadow *shadow, const struct kvi_shadow_
   if (branch == KVI_BRANCH_NONE)
     return (double)own->value * shadow->worth.unknown(shadow->worth.ctx, own->used_ns, now_ns);
   user = kvi_branch(shadow->branches, branch);
-  return own->used_ns < user->used_ns ? 0
-                                      : shadow->worth.price(shadow->worth.ctx, user, user->n_whole, now_ns);
+  return own->used_ns < user->used_ns && now_ns > user->seen_ns + STORING_NS
+             ? 0
+             : shadow->worth.price(shadow->worth.ctx, user, user->n_whole, now_ns);
 }
 
 static void look_at(const struct kvi_shadow *shadow, struct kvi_least *least, uint32_t one, uint64_t now_ns)
@@ -321,19 +329,17 @@ static void look_at(const struct kvi_shadow *shadow, struct kvi_least *least, ui
 static void drop_cheapest(struct kvi_shadow *shadow, uint64_t now_ns)
 {
   struct kvi_least least = {.n = 0};
+  uint32_t n = shadow->n_priced;
 
-  if (shadow->n_priced == 0)
+  if (n == 0)
     return;
   for (uint32_t i = 0; i < shadow->kept.n; i++)
     if (shadow->chunks[shadow->kept.numbers[i]].name != 0 &&
         shadow->chunks[shadow->kept.numbers[i]].place != NONE)
       look_at(shadow, &least, shadow->kept.numbers[i], now_ns);
-  for (uint32_t i = 0; i < (shadow->n_priced < SAMPLE ? shadow->n_priced : SAMPLE); i++) {
-    uint32_t place =
-        shadow->n_priced <= SAMPLE ? i : (uint32_t)(kvi_splitmix64(&shadow->random) % shadow->n_priced);
-
-    look_at(shadow, &least, shadow->priced[place], now_ns);
-  }
+  for (uint32_t i = 0; i < (n < SAMPLE ? n : SAMPLE); i++)
+    look_at(shadow, &least, shadow->priced[n <= SAMPLE ? i : (uint32_t)(kvi_splitmix64(&shadow->random) % n)],
+            now_ns);
   kvi_least_keep(&least, &shadow->kept);
   price_out(shadow, least.ones[0].number);
   forget_lost(shadow, least.ones[0].number);
@@ -342,77 +348,137 @@ static void drop_cheapest(struct kvi_shadow *shadow, uint64_t now_ns)
 /* What is over by more, since the real one was not full before, goes bit by bit. */
 static void make_room(struct kvi_shadow *shadow, uint64_t now_ns)
 {
-  uint64_t room = shadow->room > 0 ? shadow->room >> shadow->shift : UINT64_MAX;
-
-  for (uint32_t i = 0; i < STEPS_MAX && shadow->n_used > room; i++)
+  for (uint32_t i = 0; i < STEPS_MAX && shadow->n_used > shadow->room; i++)
     drop_oldest(shadow);
-  for (uint32_t i = 0; i < STEPS_MAX && shadow->n_priced > room; i++)
+  for (uint32_t i = 0; i < STEPS_MAX && shadow->n_priced > shadow->room; i++)
     drop_cheapest(shadow, now_ns);
 }
 
 /* ---- the verdict ---- */
 
+/* Back to price as soon as there is hardly anything against it; where both orders lose the same, what there was fades until then. */
 static void choose(struct kvi_shadow *shadow)
 {
+  double chance = sqrt(shadow->lost_squares);
+
   if (shadow->judged < JUDGED || shadow->victims > SILENT * (uint64_t)JUDGED)
     shadow->live = shadow->victims > SILENT ? KVI_SHADOW_BY_USE : KVI_SHADOW_BY_PRICE;
-  else if (shadow->lost > sqrt(shadow->lost_squares))
+  else if (shadow->lost > chance)
     shadow->live = KVI_SHADOW_BY_USE;
-  else if (shadow->lost < 0)
+  else if (shadow->lost <= BACK * chance)
     shadow->live = KVI_SHADOW_BY_PRICE;
 }
 
-/* The request that was seen until now is over. */
-static void judge(struct kvi_shadow *shadow)
+/* The request that was seen is over. */
+static void judge(struct kvi_shadow *shadow, struct kvi_shadow_request *request)
 {
-  if (shadow->seen) {
+  if (request->seen) {
     shadow->judged++;
     shadow->victims = 0;
-    shadow->lost = shadow->lost * FADE + shadow->paid_more;
-    shadow->lost_squares = shadow->lost_squares * FADE + shadow->paid_more * shadow->paid_more;
+    shadow->lost = shadow->lost * FADE + request->paid_more;
+    shadow->lost_squares = shadow->lost_squares * FADE + request->paid_more * request->paid_more;
     choose(shadow);
   }
-  shadow->seen = false;
-  shadow->paid_more = 0;
+  *request = (struct kvi_shadow_request){.branch = 0};
 }
 
-void kvi_shadow_full(struct kvi_shadow *shadow, uint64_t chunks)
+static struct kvi_shadow_request *request_of(struct kvi_shadow *shadow, uint32_t branch)
 {
-  shadow->room = chunks;
+  struct kvi_shadow_request *request = &shadow->requests[branch % KVI_SHADOW_REQUESTS];
+  uint32_t tag = kvi_branches_tag(shadow->branches, branch);
+
+  if (request->branch != tag)
+    judge(shadow, request);
+  request->branch = tag;
+  return request;
+}
+
+void kvi_shadow_request(struct kvi_shadow *shadow, uint32_t branch, uint64_t now_ns)
+{
+  for (uint32_t i = 0; i < KVI_SHADOW_REQUESTS; i++)
+    if (now_ns > shadow->requests[i].used_ns + OVER_NS)
+      judge(shadow, &shadow->requests[i]);
+  judge(shadow, request_of(shadow, branch));
+}
+
+/* ---- what the real cache does ---- */
+
+void kvi_shadow_lost(struct kvi_shadow *shadow, uint32_t handle)
+{
+  uint32_t one = find_handle(shadow, handle);
+
+  shadow->room = shadow->n_came;
+  if (one == NONE)
+    return;
+  shadow->victims++;
+  choose(shadow);
+  handle_clear(shadow, one);
+  forget_lost(shadow, one);
+}
+
+/* Of what is below: its name, as far as it has one. */
+static uint64_t name_below(uint32_t handle)
+{
+  return (uint64_t)handle + 1;
+}
+
+void kvi_shadow_room(struct kvi_shadow *shadow, uint64_t chunks)
+{
+  shadow->room = chunks >> shadow->shift;
+}
+
+void kvi_shadow_lost_below(struct kvi_shadow *shadow, uint32_t handle)
+{
+  if (!is_sampled(shadow, name_below(handle)))
+    return;
   shadow->victims++;
   choose(shadow);
 }
 
 /* While price is live the real cache shows what it pays, with all that the shadow does not know: who is let in, and which chunks are held. */
-static void pay(struct kvi_shadow *shadow, const struct kvi_shadow_chunk *own, double cost)
+static double paid_more(const struct kvi_shadow *shadow, const struct kvi_shadow_chunk *own, double cost)
 {
   bool lost = shadow->live == KVI_SHADOW_BY_PRICE ? own->missed : own->place == NONE;
 
-  shadow->seen = true;
-  shadow->paid_more += ((double)lost - (double)!own->by_use) * cost * (double)(UINT64_C(1) << shadow->shift);
+  return ((double)lost - (double)!own->by_use) * cost * (double)(UINT64_C(1) << shadow->shift);
 }
 
-void kvi_shadow_used(struct kvi_shadow *shadow, uint32_t branch, uint32_t handle, uint32_t n, bool missed,
-                     uint64_t now_ns)
+/* What neither cache has is not kept in the sample, if it is below: it is of it again. NONE: it is not. */
+static uint32_t find_below(struct kvi_shadow *shadow, const struct kvi_shadow_use *use)
 {
-  const struct kvi_branch *user = kvi_branch(shadow->branches, branch);
-  uint32_t one = find_handle(shadow, handle);
+  uint32_t one = find_handle(shadow, use->handle);
+
+  if (one != NONE || !is_sampled(shadow, name_below(use->handle)))
+    return one;
+  one = add(shadow, name_below(use->handle));
+  if (one == NONE)
+    return NONE;
+  handle_set(shadow, one, use->handle);
+  shadow->chunks[one].n = use->known ? use->n : 0;
+  return one;
+}
+
+void kvi_shadow_used(struct kvi_shadow *shadow, const struct kvi_shadow_use *use, uint64_t now_ns)
+{
+  const struct kvi_branch *user = kvi_branch(shadow->branches, use->branch);
+  uint32_t one = shadow->below ? find_below(shadow, use) : find_handle(shadow, use->handle);
+  struct kvi_shadow_request *request = request_of(shadow, use->branch);
   struct kvi_shadow_chunk *own;
   double cost;
 
-  if (branch != shadow->branch)
-    judge(shadow);
-  shadow->branch = branch;
   if (one == NONE)
     return;
   own = &shadow->chunks[one];
-  cost = shadow->worth.cost(shadow->worth.ctx, user, n - 1, n);
-  own->missed = own->missed || missed;
-  if (own->n > 0)
-    pay(shadow, own, cost);
-  own->n = n;
+  cost = shadow->worth.cost(shadow->worth.ctx, user, use->n - 1, use->n);
+  own->missed = own->missed || use->missed;
+  request->used_ns = now_ns;
+  if (own->n > 0) {
+    request->seen = true;
+    request->paid_more += paid_more(shadow, own, cost);
+  }
+  own->n = use->n;
   own->used_ns = now_ns;
-  own->user = kvi_branches_tag(shadow->branches, branch);
+  own->user = kvi_branches_tag(shadow->branches, use->branch);
   own->value = (float)(cost / (double)user->chunk_bytes);
   own->ended = own->missed = false;
   use_in(shadow, one);

@@ -5,6 +5,8 @@
  *
  * A chunk belongs to the branch that used it last, and is worth what the branch's end is, since a chain goes from its end on; of one branch's chunks the deepest goes first.
  *
+ * There are two kinds. What the real cache loses is gone, and when it comes back it has another handle: it is known by its name. Or it stays below, with its handle, and is known by that.
+ *
  * One thread at a time. All memory is taken at start.
  */
 #ifndef KVASIR_TIERS_POLICY_SHADOW_H
@@ -15,7 +17,17 @@
 
 enum kvi_shadow_order { KVI_SHADOW_BY_USE = 0, KVI_SHADOW_BY_PRICE };
 
+#define KVI_SHADOW_REQUESTS 32u
+
 struct kvi_shadow_chunk;
+
+/* A request that is being seen: of which branch (a tag; 0: none), when it used something last, what it paid more than by last use, and whether any of that was used before. */
+struct kvi_shadow_request {
+  uint32_t branch;
+  bool seen;
+  uint64_t used_ns;
+  double paid_more;
+};
 
 /* How a shadow asks what things are worth. */
 struct kvi_shadow_worth {
@@ -42,27 +54,43 @@ struct kvi_shadow {
   uint32_t *priced, n_priced;      /* the cache by price */
   struct kvi_least_kept kept;
   uint64_t random;
-  uint64_t room; /* chunks of the real one; 0: it was never full */
 
-  uint32_t branch;           /* whose request is being seen; KVI_BRANCH_NONE */
-  double paid_more;          /* than by last use, at that request */
-  bool seen;                 /* it used something that was used before */
-  double lost, lost_squares; /* that, and its squares: sums over requests that fade */
-  uint64_t judged, victims;  /* requests; victims since the last one */
+  bool below;       /* what is lost keeps its handle */
+  uint32_t n_here;  /* of the sample, what the real cache has */
+  uint32_t n_came;  /* the same when the last one came: several may have gone since for the next request */
+  uint64_t room;    /* of the real one, in chunks of the sample; UINT64_MAX: it was never full */
+  uint64_t victims; /* of the sample, that the real one has lost since the last request that was judged */
+
+  struct kvi_shadow_request requests[KVI_SHADOW_REQUESTS]; /* by branch; several come side by side */
+  uint64_t judged;
+  double lost, lost_squares; /* what was paid more, and its squares: sums over requests that fade */
 };
 
-/* branches and worth are set, the rest is zero. For so many handles. KVS_ERR_NOMEM: kvi_shadow_end is to be called all the same. */
+/* branches, worth and below are set, the rest is zero. For so many handles. KVS_ERR_NOMEM: kvi_shadow_end is to be called all the same. */
 kvs_status kvi_shadow_start(struct kvi_shadow *shadow, uint32_t handles);
 void kvi_shadow_end(struct kvi_shadow *shadow); /* all zero is fine */
 uint64_t kvi_shadow_memory(const struct kvi_shadow *shadow);
-/* The real cache is full, with so many chunks, and one has to go. */
-void kvi_shadow_full(struct kvi_shadow *shadow, uint64_t chunks);
-/* The real cache has this chunk (its name, a hash; 0: it has none) from now on, as this handle. */
+
+/* Not below: the real cache has this chunk (its name, a hash; 0: it has none) from now on, as this handle; and has lost it, to make room. */
 void kvi_shadow_here(struct kvi_shadow *shadow, uint32_t handle, uint64_t name);
+void kvi_shadow_lost(struct kvi_shadow *shadow, uint32_t handle);
+/* Below: the real cache has room for so many chunks; and it has lost this one. */
+void kvi_shadow_room(struct kvi_shadow *shadow, uint64_t chunks);
+void kvi_shadow_lost_below(struct kvi_shadow *shadow, uint32_t handle);
+/* The handle is nobody's any more, and not by any order of the cache's: nobody is to blame. */
 void kvi_shadow_gone(struct kvi_shadow *shadow, uint32_t handle);
-/* The branch uses it, as the n'th of its chain, from 1 on. missed: the real cache did not have it, and it is not new by `here` either. Of a request the last chunks are told first. */
-void kvi_shadow_used(struct kvi_shadow *shadow, uint32_t branch, uint32_t handle, uint32_t n, bool missed,
-                     uint64_t now_ns);
+
+/* A request of the branch begins. O(KVI_SHADOW_REQUESTS). */
+void kvi_shadow_request(struct kvi_shadow *shadow, uint32_t branch, uint64_t now_ns);
+/* A use of a chunk. */
+struct kvi_shadow_use {
+  uint32_t branch, handle;
+  uint32_t n;  /* in its chain, from 1 on */
+  bool known;  /* below: it was used before */
+  bool missed; /* below: the real cache did not have it */
+};
+/* Of a request the last chunks are told first. */
+void kvi_shadow_used(struct kvi_shadow *shadow, const struct kvi_shadow_use *use, uint64_t now_ns);
 /* Nobody needs it any more, unless it is used again. */
 void kvi_shadow_ended(struct kvi_shadow *shadow, uint32_t handle);
 

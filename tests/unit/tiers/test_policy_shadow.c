@@ -5,6 +5,7 @@
 
 #include "testing.h"
 
+#include "base/clock.h"
 #include "base/rand.h"
 #include "tiers/policy/shadow.h"
 
@@ -35,9 +36,10 @@ static double unknown_of(const void *ctx, uint64_t used_ns, uint64_t now_ns)
 }
 
 /* With so many branches, each of another worth. */
-static void start(struct kvi_shadow *shadow, uint32_t branches, uint32_t handles)
+static void start(struct kvi_shadow *shadow, uint32_t branches, uint32_t handles, bool below)
 {
-  *shadow = (struct kvi_shadow){.worth = {.price = price_of, .cost = cost_of, .unknown = unknown_of}};
+  *shadow = (struct kvi_shadow){.below = below,
+                                .worth = {.price = price_of, .cost = cost_of, .unknown = unknown_of}};
   assert_int_equal(kvi_branches_create(branches, (struct kvi_branches **)&shadow->branches), KVS_OK);
   assert_int_equal(kvi_shadow_start(shadow, handles), KVS_OK);
   for (uint32_t i = 0; i < branches; i++) {
@@ -62,9 +64,12 @@ struct model {
     uint32_t n, user;        /* n 0: it was never used, or is forgotten */
     uint64_t used;
   } chunks[CHUNKS];
-  uint32_t user; /* of the last use */
-  bool seen;
-  double more, lost;
+  struct model_request {
+    bool seen;
+    double more;
+  } requests[CHUNKS]; /* by user */
+  uint32_t n_here, n_came, room;
+  double lost;
 };
 
 /* Of equal worth the deepest goes first. */
@@ -100,11 +105,55 @@ static void model_drop(struct model *model, enum kvi_shadow_order order)
 static void model_settle(struct model *model)
 {
   for (enum kvi_shadow_order order = KVI_SHADOW_BY_USE; order <= KVI_SHADOW_BY_PRICE; order++)
-    while (model_count(model, order) > ROOM)
+    while (model_count(model, order) > model->room)
       model_drop(model, order);
   for (uint32_t i = 0; i < CHUNKS; i++)
     if (!model->chunks[i].in[0] && !model->chunks[i].in[1] && !model->chunks[i].here)
       model->chunks[i] = (struct model_chunk){.n = 0};
+}
+
+static void forget_unless_kept(struct model_chunk *chunk)
+{
+  chunk->here = false;
+  if (!chunk->in[0] && !chunk->in[1])
+    *chunk = (struct model_chunk){.n = 0};
+}
+
+/* To make room: what price would have kept, and last use, they still have. */
+static void lose(struct kvi_shadow *shadow, struct model *model, uint32_t i)
+{
+  if (!model->chunks[i].here)
+    return;
+  kvi_shadow_lost(shadow, i);
+  model->room = model->n_came;
+  model->n_here--;
+  forget_unless_kept(&model->chunks[i]);
+}
+
+static void leave(struct kvi_shadow *shadow, struct model *model, uint32_t i)
+{
+  if (!model->chunks[i].here)
+    return;
+  kvi_shadow_gone(shadow, i);
+  model->n_here--;
+  model->chunks[i] = (struct model_chunk){.n = 0};
+}
+
+static void come(struct kvi_shadow *shadow, struct model *model, uint32_t i, kvi_rand *rand)
+{
+  while (model->n_here == ROOM)
+    lose(shadow, model, (uint32_t)kvi_rand_below(rand, CHUNKS));
+  kvi_shadow_here(shadow, i, 1000 + i);
+  model->n_came = ++model->n_here;
+}
+
+static void model_request(struct model *model, uint32_t user)
+{
+  struct model_request *request = &model->requests[user];
+
+  if (request->seen)
+    model->lost = model->lost * FADE + request->more;
+  *request = (struct model_request){.seen = false};
 }
 
 static void model_use(struct model *model, uint32_t i, uint32_t user, uint64_t now,
@@ -114,44 +163,37 @@ static void model_use(struct model *model, uint32_t i, uint32_t user, uint64_t n
   bool lost = live == KVI_SHADOW_BY_PRICE ? !chunk->here : !chunk->in[KVI_SHADOW_BY_PRICE];
 
   if (chunk->n > 0) {
-    model->seen = true;
-    model->more += (lost - !chunk->in[KVI_SHADOW_BY_USE]) * cost_of(NULL, NULL, i, i + 1);
+    model->requests[user].seen = true;
+    model->requests[user].more += (lost - !chunk->in[KVI_SHADOW_BY_USE]) * cost_of(NULL, NULL, i, i + 1);
   }
   *chunk = (struct model_chunk){.here = true, .in = {true, true}, .n = i + 1, .user = user, .used = now};
   model_settle(model);
 }
 
-static void model_judge(struct model *model, uint32_t user)
-{
-  if (user == model->user)
-    return;
-  if (model->seen)
-    model->lost = model->lost * FADE + model->more;
-  model->user = user;
-  model->more = 0;
-  model->seen = false;
-}
-
-/* What the real cache does is thrown by dice. */
+/* What the real cache loses is thrown by dice. */
 static void one_step(struct kvi_shadow *shadow, struct model *model, kvi_rand *rand, uint32_t losses,
                      uint64_t now)
 {
   uint32_t i = (uint32_t)kvi_rand_below(rand, CHUNKS), user = (uint32_t)kvi_rand_below(rand, CHUNKS);
-  struct model_chunk *chunk = &model->chunks[i];
-  uint32_t what = (uint32_t)kvi_rand_below(rand, 10 + losses);
+  uint32_t what = (uint32_t)kvi_rand_below(rand, 12 + losses);
 
-  if (what >= 10) {
-    kvi_shadow_gone(shadow, i);
-    chunk->here = false;
-    model_settle(model);
+  if (what >= 12) {
+    lose(shadow, model, i);
   } else if (what == 0) {
     kvi_shadow_ended(shadow, i);
-    chunk->ended = chunk->ended || chunk->here;
+    model->chunks[i].ended = model->chunks[i].ended || model->chunks[i].here;
+  } else if (what == 1) {
+    leave(shadow, model, i);
+  } else if (what == 2) {
+    kvi_shadow_request(shadow, user, now);
+    model_request(model, user);
   } else {
-    if (!chunk->here)
-      kvi_shadow_here(shadow, i, 1000 + i);
-    kvi_shadow_used(shadow, user, i, i + 1, false, now);
-    model_judge(model, user);
+    bool here = model->chunks[i].here;
+    struct kvi_shadow_use use = {.branch = user, .handle = i, .n = i + 1};
+
+    if (!here)
+      come(shadow, model, i, rand);
+    kvi_shadow_used(shadow, &use, now);
     model_use(model, i, user, now, shadow->live);
   }
 }
@@ -163,14 +205,13 @@ static void like_the_model(void **state)
   (void)state;
   for (uint64_t seed = 1; seed < 40; seed++) {
     struct kvi_shadow shadow;
-    struct model model = {.user = KVI_BRANCH_NONE};
+    struct model model = {.room = UINT32_MAX};
     kvi_rand rand;
 
     kvi_rand_seed(&rand, seed);
-    start(&shadow, CHUNKS, 64);
-    kvi_shadow_full(&shadow, ROOM);
-    for (uint64_t now = 1; now < 3000; now++) {
-      one_step(&shadow, &model, &rand, seed % 2 == 0 ? 1 : 20, now);
+    start(&shadow, CHUNKS, 64, false);
+    for (uint64_t now = 1; now < 5000; now++) {
+      one_step(&shadow, &model, &rand, seed % 2 == 0 ? 1 : 30, now);
       assert_int_equal(shadow.n_used, model_count(&model, KVI_SHADOW_BY_USE));
       assert_int_equal(shadow.n_priced, model_count(&model, KVI_SHADOW_BY_PRICE));
       assert_true(fabs(model.lost - shadow.lost) < 1e-9 * (1 + fabs(model.lost)));
@@ -235,12 +276,13 @@ static void a_sample_is_enough(void **state)
 
   (void)state;
   kvi_rand_seed(&rand, 5);
-  start(&shadow, 2, MANY);
+  start(&shadow, 2, MANY, false);
   n_max = shadow.n_max;
   assert_true(n_max < MANY_ROOM / 2);
   for (uint64_t now = 1; now <= 60000; now++) {
     uint64_t drawn = kvi_rand_below(&rand, MANY);
-    uint32_t i = (uint32_t)(drawn * drawn / MANY), branch = (uint32_t)(now % 2);
+    uint32_t i = (uint32_t)(drawn * drawn / MANY);
+    const struct kvi_shadow_use use = {.branch = (uint32_t)(now % 2), .handle = i, .n = 1};
     bool was = real->last_use[i] > 0;
 
     if (was && now > 30000)
@@ -250,8 +292,7 @@ static void a_sample_is_enough(void **state)
     if (!real->here[i] && real->n == MANY_ROOM) {
       uint32_t place = hottest_place(real, &rand), other = real->handles[place];
 
-      kvi_shadow_full(&shadow, MANY_ROOM);
-      kvi_shadow_gone(&shadow, other);
+      kvi_shadow_lost(&shadow, other);
       real->here[other] = false;
       real->handles[place] = real->handles[--real->n];
     }
@@ -261,7 +302,8 @@ static void a_sample_is_enough(void **state)
       real->handles[real->n++] = i;
     }
     shadow.live = KVI_SHADOW_BY_PRICE; /* whatever it would say */
-    kvi_shadow_used(&shadow, branch, i, 1, false, now);
+    kvi_shadow_request(&shadow, use.branch, now);
+    kvi_shadow_used(&shadow, &use, now);
     lru_use(real, i, now);
     assert_true(shadow.n_used <= n_max && shadow.n_priced <= n_max);
     assert_true(shadow.shift == 0 || shadow.n_used << shadow.shift < 2 * MANY_ROOM + (n_max << shadow.shift));
@@ -273,9 +315,111 @@ static void a_sample_is_enough(void **state)
   free(real);
 }
 
+/* A medium that has far more chunks than memory does not take the sample from memory's. */
+static void below(void **state)
+{
+  struct kvi_shadow shadow;
+
+  (void)state;
+  start(&shadow, 2, 1 << 20, true);
+  kvi_shadow_room(&shadow, 1000);
+  for (uint32_t i = 0; i < 1 << 20; i++)
+    kvi_shadow_used(&shadow, &(struct kvi_shadow_use){.branch = i % 2, .handle = i, .n = 1}, i + 1);
+  assert_true(shadow.shift <= 1 && shadow.n_used >= 400 && shadow.n_priced >= 400);
+  end(&shadow);
+}
+
+/* ---- the verdict ---- */
+
+static void request(struct kvi_shadow *shadow, uint32_t branch, uint32_t first, uint32_t n, uint64_t now)
+{
+  kvi_shadow_request(shadow, branch, now);
+  for (uint32_t i = n; i-- > 0;)
+    kvi_shadow_used(shadow, &(struct kvi_shadow_use){.branch = branch, .handle = first + i, .n = i + 1}, now);
+}
+
+static void put(struct kvi_shadow *shadow, uint32_t first, uint32_t n)
+{
+  for (uint32_t i = first; i < first + n; i++)
+    kvi_shadow_here(shadow, i, 1000 + i);
+}
+
+/* What was deleted and comes back is nobody's fault. */
+static void nobody_to_blame(void **state)
+{
+  struct kvi_shadow shadow;
+
+  (void)state;
+  start(&shadow, 4, 64, false);
+  for (uint64_t now = 1; now < 400; now++) {
+    put(&shadow, 0, 4);
+    request(&shadow, 0, 0, 4, now * KVI_NS_PER_S);
+    for (uint32_t i = 0; i < 4; i++)
+      kvi_shadow_gone(&shadow, i);
+  }
+  assert_true(shadow.lost == 0);
+  assert_int_equal(shadow.live, KVI_SHADOW_BY_PRICE);
+  end(&shadow);
+}
+
+/* Price has lost for long; then both orders lose the same, and it is no worse any more. */
+static void back_by_time(void **state)
+{
+  struct kvi_shadow shadow;
+  uint64_t now = 0;
+
+  (void)state;
+  start(&shadow, 4, 64, false);
+  put(&shadow, 0, 4);
+  for (uint32_t i = 0; i < 200; i++) {
+    request(&shadow, 0, 0, 4, ++now * KVI_NS_PER_S);
+    for (uint32_t k = 0; k < 4; k++)
+      kvi_shadow_lost(&shadow, k);
+    put(&shadow, 0, 4);
+  }
+  assert_int_equal(shadow.live, KVI_SHADOW_BY_USE);
+  for (uint32_t i = 0; i < 20000; i++)
+    request(&shadow, 0, 0, 4, ++now * KVI_NS_PER_S);
+  assert_int_equal(shadow.live, KVI_SHADOW_BY_PRICE);
+  end(&shadow);
+}
+
+/* One prompt was lost, and is put chunk by chunk, while another is: that is one loss, not as many as it has chunks. */
+static void side_by_side(void **state)
+{
+  struct kvi_shadow shadow;
+  uint64_t now = 0;
+
+  (void)state;
+  start(&shadow, 4, 256, false);
+  put(&shadow, 0, 64);
+  put(&shadow, 64, 4);
+  request(&shadow, 0, 0, 64, ++now * KVI_NS_PER_S);
+  for (uint32_t i = 0; i < 100; i++)
+    request(&shadow, 2, 64, 4, ++now * KVI_NS_PER_S);
+  for (uint32_t i = 0; i < 64; i++)
+    kvi_shadow_lost(&shadow, i);
+  kvi_shadow_request(&shadow, 0, now);
+  kvi_shadow_request(&shadow, 1, now);
+  for (uint32_t i = 0; i < 64; i++) {
+    put(&shadow, i, 1);
+    kvi_shadow_used(&shadow, &(struct kvi_shadow_use){.branch = 0, .handle = i, .n = i + 1},
+                    ++now * KVI_NS_PER_S);
+    put(&shadow, 128 + i, 1);
+    kvi_shadow_used(&shadow, &(struct kvi_shadow_use){.branch = 1, .handle = 128 + i, .n = i + 1},
+                    now * KVI_NS_PER_S);
+  }
+  request(&shadow, 2, 64, 4, (now += 10) * KVI_NS_PER_S);
+  assert_true(shadow.lost > 0 && shadow.lost <= sqrt(shadow.lost_squares));
+  assert_int_equal(shadow.live, KVI_SHADOW_BY_PRICE);
+  end(&shadow);
+}
+
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(like_the_model), cmocka_unit_test(a_sample_is_enough)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(like_the_model), cmocka_unit_test(a_sample_is_enough),
+                                     cmocka_unit_test(below),          cmocka_unit_test(nobody_to_blame),
+                                     cmocka_unit_test(back_by_time),   cmocka_unit_test(side_by_side)};
 
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
