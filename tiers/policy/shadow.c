@@ -10,12 +10,11 @@
 #define CHUNKS_MAX      4096u /* of the sample: powers of two */
 #define CHUNKS_MIN      256u
 #define HANDLES_A_CHUNK 16u
-#define SAMPLE          4u    /* of the cache by price, for each victim */
-#define SILENT          1024u /* victims with hardly any return: then nothing is known of prices, either */
-#define JUDGED          64u   /* requests before anything is said */
-#define STEPS_MAX       8u    /* of each cache, for one chunk that is used */
-#define BACK            0.1   /* of what chance would make: so little against price is nothing */
-#define OVER_NS         (2 * KVI_NS_PER_S)  /* a request that has used nothing for so long is over */
+#define SAMPLE          4u                 /* of the cache by price, for each victim */
+#define JUDGED          64u                /* requests before anything is said */
+#define STEPS_MAX       8u                 /* of each cache, for one chunk that is used */
+#define BACK            0.1                /* of what chance would make: so little against price is nothing */
+#define OVER_NS         (2 * KVI_NS_PER_S) /* a request that has used nothing for so long is over */
 #define STORING_NS      (60 * KVI_NS_PER_S) /* from a request on its chunks may still come */
 #define FADE            (1 - 1.0 / 1024)    /* for each request */
 
@@ -361,9 +360,9 @@ static void choose(struct kvi_shadow *shadow)
 {
   double chance = sqrt(shadow->lost_squares);
 
-  if (shadow->judged < JUDGED || shadow->victims > SILENT * (uint64_t)JUDGED)
-    shadow->live = shadow->victims > SILENT ? KVI_SHADOW_BY_USE : KVI_SHADOW_BY_PRICE;
-  else if (shadow->lost > chance)
+  if (shadow->judged < JUDGED)
+    return;
+  if (shadow->lost > chance)
     shadow->live = KVI_SHADOW_BY_USE;
   else if (shadow->lost <= BACK * chance)
     shadow->live = KVI_SHADOW_BY_PRICE;
@@ -374,7 +373,6 @@ static void judge(struct kvi_shadow *shadow, struct kvi_shadow_request *request)
 {
   if (request->seen) {
     shadow->judged++;
-    shadow->victims = 0;
     shadow->lost = shadow->lost * FADE + request->paid_more;
     shadow->lost_squares = shadow->lost_squares * FADE + request->paid_more * request->paid_more;
     choose(shadow);
@@ -410,8 +408,6 @@ void kvi_shadow_lost(struct kvi_shadow *shadow, uint32_t handle)
   shadow->room = shadow->n_came;
   if (one == NONE)
     return;
-  shadow->victims++;
-  choose(shadow);
   handle_clear(shadow, one);
   forget_lost(shadow, one);
 }
@@ -425,14 +421,6 @@ static uint64_t name_below(uint32_t handle)
 void kvi_shadow_room(struct kvi_shadow *shadow, uint64_t chunks)
 {
   shadow->room = chunks >> shadow->shift;
-}
-
-void kvi_shadow_lost_below(struct kvi_shadow *shadow, uint32_t handle)
-{
-  if (!is_sampled(shadow, name_below(handle)))
-    return;
-  shadow->victims++;
-  choose(shadow);
 }
 
 /* While price is live the real cache shows what it pays, with all that the shadow does not know: who is let in, and which chunks are held. */

@@ -59,7 +59,6 @@ struct kvi_shadow {
   uint32_t n_here;  /* of the sample, what the real cache has */
   uint32_t n_came;  /* the same when the last one came: several may have gone since for the next request */
   uint64_t room;    /* of the real one, in chunks of the sample; UINT64_MAX: it was never full */
-  uint64_t victims; /* of the sample, that the real one has lost since the last request that was judged */
 
   struct kvi_shadow_request requests[KVI_SHADOW_REQUESTS]; /* by branch; several come side by side */
   uint64_t judged;
@@ -74,9 +73,8 @@ uint64_t kvi_shadow_memory(const struct kvi_shadow *shadow);
 /* Not below: the real cache has this chunk (its name, a hash; 0: it has none) from now on, as this handle; and has lost it, to make room. */
 void kvi_shadow_here(struct kvi_shadow *shadow, uint32_t handle, uint64_t name);
 void kvi_shadow_lost(struct kvi_shadow *shadow, uint32_t handle);
-/* Below: the real cache has room for so many chunks; and it has lost this one. */
+/* Below: the real cache has room for so many chunks. */
 void kvi_shadow_room(struct kvi_shadow *shadow, uint64_t chunks);
-void kvi_shadow_lost_below(struct kvi_shadow *shadow, uint32_t handle);
 /* The handle is nobody's any more, and not by any order of the cache's: nobody is to blame. */
 void kvi_shadow_gone(struct kvi_shadow *shadow, uint32_t handle);
 
