@@ -208,13 +208,16 @@ void kvi_index_memory_gone(struct kvi_index *index, uint32_t chunk)
     index->memory.at.branch = KVI_BRANCH_NONE;
 }
 
-/* It leaves memory, as was said. */
+/* It leaves memory. If it was not said to (for a tenant's own bound, or at its put), no order of the node's memory is to blame when it is missed. */
 static void pay(struct kvi_index *index, uint32_t chunk)
 {
-  if (index->memory.next != chunk)
+  if (index->memory.next != chunk) {
+    kvi_shadow_gone(&index->memory.shadow, chunk);
     return;
+  }
   index->memory.next = KVI_POLICY_NONE;
-  kvi_index_tier_paid(&index->memory.tier, index->memory.next_price, index->forest.latest_ns);
+  if (index->memory.next_price >= 0)
+    kvi_index_tier_paid(&index->memory.tier, index->memory.next_price, index->forest.latest_ns);
 }
 
 void kvi_index_memory_moved(struct kvi_index *index, uint32_t chunk)
@@ -439,10 +442,8 @@ uint32_t kvi_index_demotion(struct kvi_policy *policy, uint32_t one, double *pri
 
   kvi_shadow_room(&index->memory.shadow, index->memory.chunks);
   chunk = next_of(index, ALL, one, price_p, now_ns);
-  if (chunk != KVI_POLICY_NONE && *price_p >= 0) {
-    index->memory.next = chunk;
-    index->memory.next_price = *price_p;
-  }
+  index->memory.next = chunk;
+  index->memory.next_price = *price_p;
   return chunk;
 }
 

@@ -65,8 +65,9 @@ struct kvi_index {
         n_ended; /* a ring: where what has ended ends; what it forgets is found as what nobody is known to need */
     struct {
       uint32_t branch, chunk;
-    } at;          /* from that branch's end up to there nothing is in both; KVI_BRANCH_NONE */
-    uint32_t next; /* was said to leave memory, at this price; KVI_POLICY_NONE: none was */
+    } at; /* from that branch's end up to there nothing is in both; KVI_BRANCH_NONE */
+    uint32_t
+        next; /* was said to leave memory, at this price, below 0 by last use; KVI_POLICY_NONE: none was */
     double next_price;
     struct kvi_index_tier tier; /* of what has left it */
     struct {

@@ -55,10 +55,10 @@ struct kvi_shadow {
   struct kvi_least_kept kept;
   uint64_t random;
 
-  bool below;       /* what is lost keeps its handle */
-  uint32_t n_here;  /* of the sample, what the real cache has */
-  uint32_t n_came;  /* the same when the last one came: several may have gone since for the next request */
-  uint64_t room;    /* of the real one, in chunks of the sample; UINT64_MAX: it was never full */
+  bool below;      /* what is lost keeps its handle */
+  uint32_t n_here; /* of the sample, what the real cache has */
+  uint32_t n_came; /* the same when the last one came: several may have gone since for the next request */
+  uint64_t room;   /* of the real one, in chunks of the sample; UINT64_MAX: it was never full */
 
   struct kvi_shadow_request requests[KVI_SHADOW_REQUESTS]; /* by branch; several come side by side */
   uint64_t judged;
