@@ -216,6 +216,7 @@ static void pay(struct kvi_index *index, uint32_t chunk)
     return;
   }
   index->memory.next = KVI_POLICY_NONE;
+  kvi_shadow_lost_below(&index->memory.shadow, chunk);
   if (index->memory.next_price >= 0)
     kvi_index_tier_paid(&index->memory.tier, index->memory.next_price, index->forest.latest_ns);
 }

@@ -423,6 +423,14 @@ void kvi_shadow_room(struct kvi_shadow *shadow, uint64_t chunks)
   shadow->room = chunks >> shadow->shift;
 }
 
+void kvi_shadow_lost_below(struct kvi_shadow *shadow, uint32_t handle)
+{
+  uint32_t one = find_handle(shadow, handle);
+
+  if (one != NONE)
+    shadow->chunks[one].missed = true;
+}
+
 /* While price is live the real cache shows what it pays, with all that the shadow does not know: who is let in, and which chunks are held. */
 static double paid_more(const struct kvi_shadow *shadow, const struct kvi_shadow_chunk *own, double cost)
 {
@@ -443,6 +451,7 @@ static uint32_t find_below(struct kvi_shadow *shadow, const struct kvi_shadow_us
     return NONE;
   handle_set(shadow, one, use->handle);
   shadow->chunks[one].n = use->known ? use->n : 0;
+  shadow->chunks[one].missed = use->missed;
   return one;
 }
 
@@ -458,7 +467,6 @@ void kvi_shadow_used(struct kvi_shadow *shadow, const struct kvi_shadow_use *use
     return;
   own = &shadow->chunks[one];
   cost = shadow->worth.cost(shadow->worth.ctx, user, use->n - 1, use->n);
-  own->missed = own->missed || use->missed;
   request->used_ns = now_ns;
   if (own->n > 0) {
     request->seen = true;

@@ -73,8 +73,9 @@ uint64_t kvi_shadow_memory(const struct kvi_shadow *shadow);
 /* Not below: the real cache has this chunk (its name, a hash; 0: it has none) from now on, as this handle; and has lost it, to make room. */
 void kvi_shadow_here(struct kvi_shadow *shadow, uint32_t handle, uint64_t name);
 void kvi_shadow_lost(struct kvi_shadow *shadow, uint32_t handle);
-/* Below: the real cache has room for so many chunks. */
+/* Below: the real cache has room for so many chunks; and it has lost this one, to make room. */
 void kvi_shadow_room(struct kvi_shadow *shadow, uint64_t chunks);
+void kvi_shadow_lost_below(struct kvi_shadow *shadow, uint32_t handle);
 /* The handle is nobody's any more, and not by any order of the cache's: nobody is to blame. */
 void kvi_shadow_gone(struct kvi_shadow *shadow, uint32_t handle);
 
@@ -83,9 +84,10 @@ void kvi_shadow_request(struct kvi_shadow *shadow, uint32_t branch, uint64_t now
 /* A use of a chunk. */
 struct kvi_shadow_use {
   uint32_t branch, handle;
-  uint32_t n;  /* in its chain, from 1 on */
-  bool known;  /* below: it was used before */
-  bool missed; /* below: the real cache did not have it */
+  uint32_t n; /* in its chain, from 1 on */
+  bool known; /* below: it was used before */
+  bool
+      missed; /* below: the real cache does not have it. It counts if that is its order's doing, or if nothing is known of it any more */
 };
 /* Of a request the last chunks are told first. */
 void kvi_shadow_used(struct kvi_shadow *shadow, const struct kvi_shadow_use *use, uint64_t now_ns);

@@ -329,6 +329,27 @@ static void below(void **state)
   end(&shadow);
 }
 
+/* What is below, and was not brought to memory at its last use, is missed by any order; what the order took from memory is its doing. */
+static void below_by_whom(void **state)
+{
+  struct kvi_shadow shadow;
+  struct kvi_shadow_use use = {.branch = 0, .handle = 5, .n = 1, .known = true, .missed = true};
+
+  (void)state;
+  start(&shadow, 2, 64, true);
+  kvi_shadow_room(&shadow, 8);
+  for (uint64_t now = 1; now < 4; now++) {
+    kvi_shadow_used(&shadow, &use, now);
+    kvi_shadow_request(&shadow, 0, now);
+    assert_true(shadow.lost == 0);
+  }
+  kvi_shadow_lost_below(&shadow, 5);
+  kvi_shadow_used(&shadow, &use, 5);
+  kvi_shadow_request(&shadow, 0, 5);
+  assert_true(shadow.lost > 0);
+  end(&shadow);
+}
+
 /* ---- the verdict ---- */
 
 static void request(struct kvi_shadow *shadow, uint32_t branch, uint32_t first, uint32_t n, uint64_t now)
@@ -417,9 +438,10 @@ static void side_by_side(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(like_the_model), cmocka_unit_test(a_sample_is_enough),
-                                     cmocka_unit_test(below),          cmocka_unit_test(nobody_to_blame),
-                                     cmocka_unit_test(back_by_time),   cmocka_unit_test(side_by_side)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(like_the_model),  cmocka_unit_test(a_sample_is_enough),
+                                     cmocka_unit_test(below),           cmocka_unit_test(below_by_whom),
+                                     cmocka_unit_test(nobody_to_blame), cmocka_unit_test(back_by_time),
+                                     cmocka_unit_test(side_by_side)};
 
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
