@@ -8,6 +8,7 @@
 #include "tiers/store_private.h"
 
 #define DECLINED_NS (60 * KVI_NS_PER_S) /* puts of one request come within that of each other */
+#define RETRY_NS    KVI_NS_PER_S /* and the same one again within that is not back, but tried once more */
 
 bool kvi_may_decline(const struct kvi_store *store, const struct kvi_put_request *request)
 {
@@ -64,9 +65,47 @@ bool kvi_follows_declined_locked(struct kvi_store *store, uint32_t space,
          departure.cause == KVI_MISS_DECLINED && kvi_now_ns() < departure.at_ns + DECLINED_NS;
 }
 
-void kvi_declined_locked(struct kvi_store *store, uint32_t space, const struct kvi_key_tag *tag,
-                         uint64_t length)
+/* ---- what was declined ---- */
+
+static struct kvi_declined *set_of(const struct kvi_store *store, uint64_t hash)
 {
+  return &store->declined[(hash >> 32) % (KVI_DECLINED_MAX / KVI_DECLINED_WAYS) * KVI_DECLINED_WAYS];
+}
+
+float kvi_again_s_locked(const struct kvi_store *store, uint32_t entry)
+{
+  const struct kvi_entry *own = &store->entries[entry];
+  uint64_t hash = kvi_key_hash(own->space, &own->tag), now_ns = kvi_policy_now(store);
+  const struct kvi_declined *set = store->declined ? set_of(store, hash) : NULL;
+
+  for (uint32_t i = 0; set && i < KVI_DECLINED_WAYS; i++)
+    if (set[i].hash == hash && set[i].at_ns > 0 && now_ns >= set[i].at_ns + RETRY_NS)
+      return (float)((double)(now_ns - set[i].at_ns) / (double)KVI_NS_PER_S);
+  return 0;
+}
+
+/* It has come: how long it is until it comes again counts from here. */
+static void declined_note_locked(struct kvi_store *store, uint64_t hash)
+{
+  uint64_t now_ns = kvi_policy_now(store);
+  struct kvi_declined *set = set_of(store, hash), *place = set;
+
+  for (uint32_t i = 0; i < KVI_DECLINED_WAYS; i++) {
+    if (set[i].hash == hash && set[i].at_ns > 0) {
+      place = &set[i];
+      break;
+    }
+    if (set[i].at_ns < place->at_ns)
+      place = &set[i];
+  }
+  if (place->hash != hash || place->at_ns == 0 || now_ns >= place->at_ns + RETRY_NS)
+    *place = (struct kvi_declined){.hash = hash, .at_ns = now_ns};
+}
+
+void kvi_declined_locked(struct kvi_store *store, uint32_t space, const struct kvi_key_tag *tag,
+                         uint64_t length, bool follows)
+{
+  uint64_t hash = kvi_key_hash(space, tag);
   const struct kvi_departure departure = {.cause = KVI_MISS_DECLINED,
                                           .rule = KVI_EVICT_RULES,
                                           .at_ns = kvi_now_ns(),
@@ -75,5 +114,7 @@ void kvi_declined_locked(struct kvi_store *store, uint32_t space, const struct k
 
   store->stats.put_declined++;
   store->stats.put_declined_bytes += length;
-  kvi_gone_note(store->gone, kvi_key_hash(space, tag), space, tag, &departure);
+  kvi_gone_note(store->gone, hash, space, tag, &departure);
+  if (!follows)
+    declined_note_locked(store, hash);
 }

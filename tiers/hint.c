@@ -89,6 +89,7 @@ bool kvi_chunk_admits_locked(struct kvi_store *store, uint32_t number, uint32_t 
   use.last = parent;
   use.n_chunks = parent == KVI_NONE ? 0 : use.n_chunks - 1;
   use.n_whole = n;
+  use.again_s = kvi_again_s_locked(store, number);
   kvi_account_share_told_locked(store, use.tenant);
   return store->policy_ops->admits(store->policy, victim, &use, n, kvi_policy_now(store));
 }
@@ -143,6 +144,7 @@ void kvi_stored_locked(struct kvi_store *store, uint32_t number)
     return;
   store->told++;
   use = use_of(store, number);
+  use.again_s = kvi_again_s_locked(store, number);
   kvi_account_share_told_locked(store, use.tenant);
   store->policy_ops->extend(store->policy, &use, kvi_policy_now(store));
 }

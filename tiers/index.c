@@ -38,7 +38,9 @@ kvs_status kvi_index_create(struct kvi_store *store)
   store->entries = malloc((size_t)capacity * sizeof(*store->entries));
   store->buckets = malloc((size_t)store->n_buckets * sizeof(*store->buckets));
   store->ghosts = calloc(store->n_ghosts, sizeof(*store->ghosts));
-  if (!store->entries || !store->buckets || !store->ghosts ||
+  if (store->config.declines)
+    store->declined = calloc(KVI_DECLINED_MAX, sizeof(*store->declined));
+  if (!store->entries || !store->buckets || !store->ghosts || (store->config.declines && !store->declined) ||
       kvi_gone_create(capacity, kvi_now_ns(), &store->gone) != KVS_OK)
     return KVS_ERR_NOMEM;
   memset(store->buckets, 0xff, (size_t)store->n_buckets * sizeof(*store->buckets)); /* KVI_NONE */
@@ -51,6 +53,7 @@ void kvi_index_destroy(struct kvi_store *store)
   free(store->entries);
   free(store->buckets);
   free(store->ghosts);
+  free(store->declined);
   kvi_gone_destroy(store->gone);
 }
 
@@ -58,7 +61,8 @@ uint64_t kvi_index_bytes(const struct kvi_store *store)
 {
   return (uint64_t)store->config.max_chunks * sizeof(*store->entries) +
          (uint64_t)store->n_buckets * sizeof(*store->buckets) +
-         (uint64_t)store->n_ghosts * sizeof(*store->ghosts) + kvi_gone_memory(store->gone);
+         (uint64_t)store->n_ghosts * sizeof(*store->ghosts) + kvi_gone_memory(store->gone) +
+         (store->declined ? KVI_DECLINED_MAX * sizeof(*store->declined) : 0);
 }
 
 /* ---- keys ---- */

@@ -159,7 +159,7 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
     return kvi_waiter_add_locked(store, store->entries[number].object, kvi_quality_loss(request->quality),
                                  begin->wait_fn, begin->wait_ctx);
   if (kvi_follows_declined_locked(store, space, request)) {
-    kvi_declined_locked(store, space, tag, request->length);
+    kvi_declined_locked(store, space, tag, request->length, true);
     return KVS_DECLINED;
   }
   if (!landing_is_free_locked(store, space))
@@ -327,7 +327,7 @@ static void landing_undo(struct kvi_store *store, uint32_t number, kvs_status wh
   pthread_mutex_lock(&store->lock);
   waiters = kvi_waiters_detach_locked(store, number);
   if (why == KVS_DECLINED)
-    kvi_declined_locked(store, entry->space, &entry->tag, entry->length);
+    kvi_declined_locked(store, entry->space, &entry->tag, entry->length, false);
   else if (why < 0)
     store->stats.put_refused++;
   else

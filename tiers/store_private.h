@@ -276,6 +276,7 @@ struct kvi_store {
   uint32_t waiter_watchers; /* threads in put_unwait that wait for a call to end */
 
   _Atomic uint32_t holds;              /* objects that a device still uses (kvi_below_keep) */
+  struct kvi_declined *declined;       /* KVI_DECLINED_MAX; NULL: puts are not declined */
   struct kvi_below *below;             /* NULL: no tier below. The pointer never changes. */
   const struct kvi_store_lower *lower; /* NULL: nothing */
   struct kvi_marks *marks;             /* NULL: none. Set when the store opens. */
@@ -469,9 +470,19 @@ bool kvi_admits_locked(struct kvi_store *store, const struct kvi_admission *admi
 /* The chunk before it was declined a moment ago, and is not there: it could not be used. */
 bool kvi_follows_declined_locked(struct kvi_store *store, uint32_t space,
                                  const struct kvi_put_request *request);
-/* It was: counted, and remembered as why it is not there. Before its entry is forgotten, if it has one. */
+/* A chunk that was declined for what it is worth; those that only follow one are not kept. In sets of KVI_DECLINED_WAYS; in a full one the oldest gives way. */
+struct kvi_declined {
+  uint64_t hash;  /* of its key */
+  uint64_t at_ns; /* by the policy's clock; 0: none */
+};
+#define KVI_DECLINED_MAX  4096u
+#define KVI_DECLINED_WAYS 8u
+/* How long ago the entry's chunk was declined, if that was no retry; 0: it was not, as far as is known. */
+float kvi_again_s_locked(const struct kvi_store *store, uint32_t entry);
+
+/* It was: counted, and remembered as why it is not there. Before its entry is forgotten, if it has one. follows: since the one before it was. */
 void kvi_declined_locked(struct kvi_store *store, uint32_t space, const struct kvi_key_tag *tag,
-                         uint64_t length);
+                         uint64_t length, bool follows);
 
 /* ---- put.c, waiters.c ---- */
 

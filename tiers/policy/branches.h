@@ -41,6 +41,8 @@ struct kvi_branch {
   uint32_t next_at, prev_at;
   uint32_t next_of, prev_of;
   uint32_t newer, older;
+  float
+      again_s; /* so long it stayed away the last time, as far as that is known although it was not stored then; 0: it is not */
   uint8_t life; /* how often its number was given to another */
   bool used;
 };

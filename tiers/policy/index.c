@@ -99,6 +99,7 @@ static uint32_t branch_new(struct kvi_index *index, const struct kvi_policy_use 
   branch = kvi_branches_add(index->branches, use->program, use->last);
   kvi_branch(index->branches, branch)->weight = 1;
   kvi_branch(index->branches, branch)->space = use->space;
+  kvi_branch(index->branches, branch)->again_s = 0;
   return branch;
 }
 
@@ -140,6 +141,13 @@ static bool is_repeated(const struct kvi_branch *branch, const struct kvi_policy
     return false;
   return now_ns < branch->seen_ns + REPEATED_NS ||
          (now_ns < branch->seen_ns + SAME_NS && use->last == branch->last && use->n_whole == branch->n_whole);
+}
+
+/* Anything is heard of a request. Of one that was not stored when it came first it is known how often it comes, also where it is the same request for all others. */
+static void heard(struct kvi_branch *branch, uint64_t now_ns)
+{
+  if (branch->again_s > 0 && now_ns >= branch->seen_ns + REPEATED_NS)
+    branch->again_s = (float)kvi_index_seconds(branch->seen_ns, now_ns);
 }
 
 /*
@@ -385,6 +393,7 @@ static void come_back(struct kvi_index *index, uint32_t branch, const struct kvi
                       uint64_t now_ns)
 {
   observe(index, kvi_branch(index->branches, branch), kvi_classes_back, now_ns);
+  heard(kvi_branch(index->branches, branch), now_ns);
   branch_name(index, branch, use->program, now_ns);
   begin(index, branch, use, now_ns);
 }
@@ -405,6 +414,7 @@ static void index_arrive(struct kvi_policy *policy, const struct kvi_policy_use 
   if (branch == KVI_BRANCH_NONE) {
     begin(index, branch_new(index, &use, now_ns), &use, now_ns);
   } else if (is_repeated(kvi_branch(index->branches, branch), &use, now_ns)) {
+    heard(kvi_branch(index->branches, branch), now_ns);
     branch_name(index, branch, use.program, now_ns);
     go_on(index, branch, &use, now_ns);
   } else {
@@ -445,7 +455,9 @@ static void index_extend(struct kvi_policy *policy, const struct kvi_policy_use 
   else if (is_whole && use->last != KVI_POLICY_NONE &&
            !kvi_forest_has_children(policy,
                                     use->last)) /* else what is behind it came before, and has a branch */
-    begin(index, branch_new(index, use, now_ns), use, now_ns);
+    begin(index, branch = branch_new(index, use, now_ns), use, now_ns);
+  if (branch != KVI_BRANCH_NONE && use->again_s > 0)
+    kvi_branch(index->branches, branch)->again_s = use->again_s;
 }
 
 /* What is no time, or one that no curve tells from now or never, counts as not said. */
@@ -523,6 +535,7 @@ static void wait_begin(struct kvi_index *index, uint32_t branch, const struct kv
   own->begins_ns = own->seen_ns = now_ns;
   own->wait = class_wait(index, wait);
   own->answered = true;
+  own->again_s = 0; /* this says more */
   if ((wait->priority > 0 || wait->has_priority) && wait->priority <= PRIORITY_MOST)
     own->weight = exp2f(((float)wait->priority - 50) / 25);
   if (wait->ttl_s > 0 && wait->ttl_s <= SAID_MOST_S)

@@ -14,9 +14,10 @@
 #include "tiers/policy/index_private.h"
 #include "tiers/policy/prefill.h"
 
-#define SAMPLE     4u
-#define LOOKED_MAX 32u /* of those left behind, for one victim */
-#define SUMMED_MAX 32u /* branches of a chunk that count for its price: with as many it stays anyway */
+#define SAMPLE      4u
+#define LOOKED_MAX  32u /* of those left behind, for one victim */
+#define AGAIN_TIMES 2   /* as long as it stayed away, it counts as one that comes as often */
+#define SUMMED_MAX  32u /* branches of a chunk that count for its price: with as many it stays anyway */
 
 /* ---- prices ---- */
 
@@ -38,6 +39,8 @@ double kvi_index_branch_rate(const struct kvi_index *index, const struct kvi_bra
 
   if (age < branch->ttl_s)
     rate = fmax(rate, 1 / branch->ttl_s);
+  if (kvi_index_seconds(branch->seen_ns, now_ns) < AGAIN_TIMES * branch->again_s)
+    rate = fmax(rate, 1 / branch->again_s);
   return index->shares[branch->tenant] * branch->weight * rate;
 }
 
@@ -216,16 +219,19 @@ uint32_t kvi_index_victim(struct kvi_policy *policy, enum kvi_policy_group group
   return chunk;
 }
 
-/* What a chunk that is put would be worth at the end of its branch: by its request, if that is known. */
+/* What a chunk that is put would be worth at the end of its branch: by its request, if that is known, and by how long ago it was put before. */
 static double stored_rate(const struct kvi_index *index, const struct kvi_policy_use *use, uint64_t now_ns)
 {
   const struct kvi_class_wait wait = kvi_index_request(use->program);
   uint32_t branch = kvi_index_storing(index, use, now_ns),
            tenant = use->tenant < KVI_POLICY_TENANTS_MAX ? use->tenant : 0;
+  double again = use->again_s > 0 ? 1 / use->again_s : 0;
+  const struct kvi_branch *own;
 
-  if (branch != KVI_BRANCH_NONE)
-    return kvi_index_branch_rate(index, kvi_branch(index->branches, branch), now_ns);
-  return index->shares[tenant] * kvi_classes_rate(index->classes, &wait, 0);
+  if (branch == KVI_BRANCH_NONE)
+    return index->shares[tenant] * fmax(kvi_classes_rate(index->classes, &wait, 0), again);
+  own = kvi_branch(index->branches, branch);
+  return fmax(kvi_index_branch_rate(index, own, now_ns), index->shares[own->tenant] * own->weight * again);
 }
 
 bool kvi_index_admits(struct kvi_policy *policy, uint32_t victim, const struct kvi_policy_use *use,

@@ -75,6 +75,7 @@ struct kvi_policy_use {
   float chunk_tokens, chunk_bytes; /* on average. Tokens 0: 256; bytes 0: those of other chunks */
   float
       cost; /* of computing a token, in parts of what it costs with a model of 70 billion parameters (prefill.h); 0: 1 */
+  float again_s;   /* what is stored now was put so long ago too, and was not admitted; 0: not known */
   uint32_t tenant; /* whose request it is */
   uint32_t
       space; /* chains of different spaces have nothing in common, and a program has branches of its own in each */

@@ -339,6 +339,91 @@ static void priority_counts(void **state)
   assert_int_equal(put(world, COLD, 2, 3), KVS_OK);
 }
 
+/* ---- what comes again ---- */
+
+/* One request of it: what is there of the n chunks, and the rest is put as far as it is taken. */
+static uint32_t ask(struct world *world, uint32_t chain, uint32_t n)
+{
+  uint32_t there = look(world, chain, n, false);
+
+  for (uint32_t i = there; i < n && put(world, chain, i, n) != KVS_DECLINED; i++)
+    ;
+  return there;
+}
+
+/* The agent's tool is back: it has what is there, and computes the rest. */
+static void agent_comes(struct world *world)
+{
+  uint32_t n;
+
+  (void)ask(world, FULL, ROOM);
+  n = there(world, FULL);
+  if (n > 0)
+    hint(world, FULL, n, &waits);
+}
+
+/* Memory is the agent's, who is back every two seconds. What comes once is not let in; a prompt that is asked for every half second is, and stays as long as it is. */
+static void often(void **state)
+{
+  struct world *world = *state;
+  uint32_t once = 0, hits = 0, begins = 0;
+
+  fill(world, 0);
+  for (uint32_t i = 0; i < 2400; i++) {
+    world->now += SECOND / 2;
+    if (i % 4 == 3)
+      agent_comes(world);
+    if (i < 1200)
+      once += ask(world, 100 + i, 4) + there(world, 100 + i);
+    else
+      hits += ask(world, COLD, 4);
+    begins = i < 1210 ? hits : begins;
+  }
+  assert_in_range(once, 0, 400);
+  assert_in_range(begins, 16, 40);
+  assert_in_range(hits, 4320, 4800); /* nine in ten of 1200 times four */
+}
+
+/* It is declined once, and let in when it is back: at once, if that is soon. A retry is not back. */
+static void back_after_a_decline(void **state)
+{
+  struct world *world = *state;
+
+  fill(world, 0);
+  assert_int_equal(put(world, COLD, 0, 3), KVS_DECLINED);
+  world->now += SECOND / 10;
+  hint(world, FULL, ROOM, &waits);
+  assert_int_equal(put(world, COLD, 0, 3), KVS_DECLINED);
+  world->now += SECOND;
+  hint(world, FULL, ROOM, &waits);
+  assert_int_equal(put(world, COLD + 1, 0, 3), KVS_DECLINED);
+  assert_int_equal(put(world, COLD, 0, 3), KVS_OK);
+  assert_int_equal(put(world, COLD, 1, 3), KVS_OK);
+  assert_int_equal(put(world, COLD, 2, 3), KVS_OK);
+  assert_int_equal(put(world, COLD + 1, 0, 3), KVS_DECLINED);
+  assert_int_equal(there(world, COLD), 3);
+  assert_int_equal(there(world, FULL), ROOM - 3);
+}
+
+/* Who is back once in a minute is worth less than the agent, and what was let in is let go when it stays away. */
+static void back_too_late(void **state)
+{
+  struct world *world = *state;
+
+  fill(world, 0);
+  assert_int_equal(put(world, COLD, 0, 1), KVS_DECLINED);
+  assert_int_equal(put(world, COLD + 1, 0, 1), KVS_DECLINED);
+  world->now += SECOND;
+  hint(world, FULL, ROOM, &waits);
+  assert_int_equal(put(world, COLD + 1, 0, 1), KVS_OK);
+  world->now += 59 * SECOND;
+  hint(world, FULL, ROOM - 1, &waits);
+  assert_int_equal(put(world, FULL, ROOM - 1, ROOM), KVS_OK);
+  assert_int_equal(there(world, COLD + 1), 0);
+  hint(world, FULL, ROOM, &waits);
+  assert_int_equal(put(world, COLD, 0, 1), KVS_DECLINED);
+}
+
 /* ---- stores of other kinds ---- */
 
 static void whatever_is_put(void **state)
@@ -447,6 +532,9 @@ int main(void)
       cmocka_unit_test_setup_teardown(rest_of_the_chain, setup, teardown),
       cmocka_unit_test_setup_teardown(stored_before_what_is_there, setup, teardown),
       cmocka_unit_test_setup_teardown(priority_counts, setup, teardown),
+      cmocka_unit_test_setup_teardown(often, setup, teardown),
+      cmocka_unit_test_setup_teardown(back_after_a_decline, setup, teardown),
+      cmocka_unit_test_setup_teardown(back_too_late, setup, teardown),
       cmocka_unit_test(whatever_is_put),
       cmocka_unit_test_setup_teardown(over_a_shared_tier, setup, teardown),
       cmocka_unit_test(over_a_medium),
