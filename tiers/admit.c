@@ -12,7 +12,7 @@
 
 bool kvi_may_decline(const struct kvi_store *store, const struct kvi_put_request *request)
 {
-  return store->config.declines && store->policy_ops->admits && request->chain_chunks > 0 &&
+  return store->config.declines && store->policy_ops->admits && !store->below && request->chain_chunks > 0 &&
          !request->unchained && !request->fetched;
 }
 
@@ -48,21 +48,23 @@ bool kvi_admits_locked(struct kvi_store *store, const struct kvi_admission *admi
          has_behind_locked(store, admission);
 }
 
-bool kvi_follows_declined_locked(struct kvi_store *store, uint32_t space,
-                                 const struct kvi_put_request *request)
+uint64_t kvi_follows_declined_locked(struct kvi_store *store, uint32_t space,
+                                     const struct kvi_put_request *request)
 {
   struct kvi_departure departure;
   struct kvi_key_tag tag;
   uint64_t since_ns, hash;
 
   if (!kvi_may_decline(store, request) || !request->parent || request->place == 0 ||
-      store->stats.put_declined == 0)
-    return false;
+      store->stats.put_declined == 0 || store->lower || !store->policy_ops->goes_by_price(store->policy))
+    return 0;
   kvi_key_tag(store, request->parent, request->key_length, &tag);
   hash = kvi_key_hash(space, &tag);
-  return kvi_index_find_locked(store, hash, space, &tag) == KVI_NONE &&
-         kvi_gone_find(store->gone, hash, space, &tag, &departure, &since_ns) &&
-         departure.cause == KVI_MISS_DECLINED && kvi_now_ns() < departure.at_ns + DECLINED_NS;
+  if (kvi_index_find_locked(store, hash, space, &tag) != KVI_NONE ||
+      !kvi_gone_find(store->gone, hash, space, &tag, &departure, &since_ns) ||
+      departure.cause != KVI_MISS_DECLINED || kvi_now_ns() >= departure.at_ns + DECLINED_NS)
+    return 0;
+  return departure.at_ns;
 }
 
 /* ---- what was declined ---- */
@@ -103,18 +105,18 @@ static void declined_note_locked(struct kvi_store *store, uint64_t hash)
 }
 
 void kvi_declined_locked(struct kvi_store *store, uint32_t space, const struct kvi_key_tag *tag,
-                         uint64_t length, bool follows)
+                         uint64_t length, uint64_t followed_ns)
 {
   uint64_t hash = kvi_key_hash(space, tag);
   const struct kvi_departure departure = {.cause = KVI_MISS_DECLINED,
                                           .rule = KVI_EVICT_RULES,
-                                          .at_ns = kvi_now_ns(),
+                                          .at_ns = followed_ns > 0 ? followed_ns : kvi_now_ns(),
                                           .length = length,
                                           .price = NAN};
 
   store->stats.put_declined++;
   store->stats.put_declined_bytes += length;
   kvi_gone_note(store->gone, hash, space, tag, &departure);
-  if (!follows)
+  if (followed_ns == 0)
     declined_note_locked(store, hash);
 }

@@ -127,8 +127,7 @@ uint64_t kvi_store_make_room_locked(struct kvi_store *store, uint64_t bytes, str
       continue;
     if (search->more || victim.number == KVI_POLICY_NONE)
       break;
-    search->declined =
-        !victim.demote && search->admission && !kvi_admits_locked(store, search->admission, victim.number);
+    search->declined = search->admission && !kvi_admits_locked(store, search->admission, victim.number);
     if (search->declined)
       break;
     freed += store->entries[victim.number].length;

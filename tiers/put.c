@@ -134,7 +134,7 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
                                       const struct kvi_put_request *request, const struct kvi_key_tag *tag,
                                       struct begin *begin, uint32_t *landing_p)
 {
-  uint64_t hash = kvi_key_hash(space, tag);
+  uint64_t hash = kvi_key_hash(space, tag), followed_ns;
   uint32_t number = kvi_index_find_locked(store, hash, space, tag);
   struct kvi_store_landing *landing;
   kvs_status status;
@@ -158,8 +158,9 @@ static kvs_status landing_open_locked(struct kvi_store *store, uint32_t space,
   if (number != KVI_NONE)
     return kvi_waiter_add_locked(store, store->entries[number].object, kvi_quality_loss(request->quality),
                                  begin->wait_fn, begin->wait_ctx);
-  if (kvi_follows_declined_locked(store, space, request)) {
-    kvi_declined_locked(store, space, tag, request->length, true);
+  followed_ns = kvi_follows_declined_locked(store, space, request);
+  if (followed_ns > 0) {
+    kvi_declined_locked(store, space, tag, request->length, followed_ns);
     return KVS_DECLINED;
   }
   if (!landing_is_free_locked(store, space))
@@ -327,7 +328,7 @@ static void landing_undo(struct kvi_store *store, uint32_t number, kvs_status wh
   pthread_mutex_lock(&store->lock);
   waiters = kvi_waiters_detach_locked(store, number);
   if (why == KVS_DECLINED)
-    kvi_declined_locked(store, entry->space, &entry->tag, entry->length, false);
+    kvi_declined_locked(store, entry->space, &entry->tag, entry->length, 0);
   else if (why < 0)
     store->stats.put_refused++;
   else

@@ -338,7 +338,8 @@ static const kvi_config_row rows[] = {
             "is declined, and "
             "nothing goes, if what would go is worth more than the end of the prompt that is put; only of "
             "clients that say how "
-            "long their prompts are, and not over Redis. `all`: whatever is put is stored. docs/policy.md "
+            "long their prompts are, and not over an SSD or Redis. `all`: whatever is put is stored. "
+            "docs/policy.md "
             "says more."},
     {.name = "store.state_file",
      AT(STRING, store_state_file),

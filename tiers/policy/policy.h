@@ -223,7 +223,7 @@ struct kvi_policy_ops {
   /* The same of a tenant's own room there. Together with tier_price, where it has that. */
   double (*own_price)(const struct kvi_policy *policy, uint32_t tenant, enum kvi_policy_group group,
                       uint64_t now_ns);
-  /* Whether that is the order that is live, or the last use. */
+  /* Whether that is the order that is live, or the last use. In a policy that has admits. */
   bool (*goes_by_price)(const struct kvi_policy *policy);
 
   /*

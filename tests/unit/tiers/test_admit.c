@@ -7,6 +7,8 @@
 #include "memory_medium.h"
 #include "store_waiting.h"
 #include "tiers/hint.h"
+#include "tiers/policy/index_private.h"
+#include "tiers/store_private.h"
 #include "tiers/why.h"
 
 #define SECOND KVI_NS_PER_S
@@ -191,7 +193,7 @@ static struct kvi_store_stats stats_of(struct world *world)
   return stats;
 }
 
-static enum kvi_miss_cause why(struct world *world, uint32_t chain, uint32_t place)
+static struct kvi_why why_of(struct world *world, uint32_t chain, uint32_t place)
 {
   uint8_t key[KEY_BYTES];
   struct kvi_why answer;
@@ -199,7 +201,17 @@ static enum kvi_miss_cause why(struct world *world, uint32_t chain, uint32_t pla
   key_of(chain, place, key);
   assert_int_equal(kvi_store_why(world->store, world->tenant, world->space, NULL, key, KEY_BYTES, 0, &answer),
                    KVS_OK);
-  return answer.cause;
+  return answer;
+}
+
+static enum kvi_miss_cause why(struct world *world, uint32_t chain, uint32_t place)
+{
+  return why_of(world, chain, place).cause;
+}
+
+static struct kvi_departure went(struct world *world, uint32_t chain, uint32_t place)
+{
+  return why_of(world, chain, place).departure;
 }
 
 /* ---- */
@@ -300,6 +312,36 @@ static void rest_of_the_chain(void **state)
   assert_int_equal(stats_of(world).put_declined, 3);
   key_of(COLD, 3, key);
   assert_int_equal(kvi_store_delete(world->store, TENANT, world->space, key, KEY_BYTES), KVS_OK);
+  assert_int_equal(put(world, COLD, 1, 4), KVS_OK);
+}
+
+/* That is so for a minute from when the first was declined: chunks that only follow do not renew it. */
+static void rest_is_not_renewed(void **state)
+{
+  struct world *world = *state;
+  uint64_t at_ns;
+
+  fill(world, 0);
+  assert_int_equal(put(world, COLD, 0, 4), KVS_DECLINED);
+  at_ns = went(world, COLD, 0).at_ns;
+  AWAIT(kvi_now_ns() > at_ns + SECOND / 4); /* times are kept to less than that */
+  assert_int_equal(put(world, COLD, 1, 4), KVS_DECLINED);
+  assert_int_equal(put(world, COLD, 2, 4), KVS_DECLINED);
+  assert_int_equal(went(world, COLD, 2).at_ns, at_ns);
+}
+
+/* By last use nothing is declined, and so does nothing follow. */
+static void rest_by_last_use(void **state)
+{
+  struct world *world = *state;
+  uint8_t key[KEY_BYTES];
+
+  fill(world, 0);
+  assert_int_equal(put(world, COLD, 0, 4), KVS_DECLINED);
+  key_of(FULL, ROOM - 1, key);
+  assert_int_equal(kvi_store_delete(world->store, TENANT, world->space, key, KEY_BYTES), KVS_OK);
+  assert_int_equal(put(world, COLD, 1, 4), KVS_DECLINED);
+  kvi_index_of(world->store->policy)->shadow.live = KVI_SHADOW_BY_USE;
   assert_int_equal(put(world, COLD, 1, 4), KVS_OK);
 }
 
@@ -483,6 +525,24 @@ static void over_a_medium(void **state)
   world_end(world);
 }
 
+/* Not even while all of memory is yet to be written: an instant of that would cost the rest of a prompt. */
+static void over_a_medium_that_lags(void **state)
+{
+  struct memory_medium *medium = memory_medium_create(false);
+  struct world *world = world_new(&(struct told){.medium = medium});
+
+  (void)state;
+  memory_hold(medium, true);
+  fill(world, 0);
+  assert_int_equal(put(world, COLD, 0, 20), KVS_OK);
+  memory_hold(medium, false);
+  AWAIT(all_is_below(world->store));
+  for (uint32_t i = 1; i < 20; i++)
+    assert_int_equal(put(world, COLD, i, 20), KVS_OK);
+  assert_int_equal(stats_of(world).put_declined, 0);
+  world_end(world);
+}
+
 static const struct kvi_program_hint dear = {
     .wait_kind = KVI_WAIT_TOOL, .tool = "grep", .ttl_ms = 1, .priority = 100};
 
@@ -530,6 +590,8 @@ int main(void)
       cmocka_unit_test_setup_teardown(stored_for_what_has_ended, setup, teardown),
       cmocka_unit_test_setup_teardown(weighed_by_its_end, setup, teardown),
       cmocka_unit_test_setup_teardown(rest_of_the_chain, setup, teardown),
+      cmocka_unit_test_setup_teardown(rest_is_not_renewed, setup, teardown),
+      cmocka_unit_test_setup_teardown(rest_by_last_use, setup, teardown),
       cmocka_unit_test_setup_teardown(stored_before_what_is_there, setup, teardown),
       cmocka_unit_test_setup_teardown(priority_counts, setup, teardown),
       cmocka_unit_test_setup_teardown(often, setup, teardown),
@@ -538,6 +600,7 @@ int main(void)
       cmocka_unit_test(whatever_is_put),
       cmocka_unit_test_setup_teardown(over_a_shared_tier, setup, teardown),
       cmocka_unit_test(over_a_medium),
+      cmocka_unit_test(over_a_medium_that_lags),
       cmocka_unit_test(a_share_is_not_declined),
       cmocka_unit_test(its_own_is_weighed),
   };
