@@ -174,7 +174,8 @@ typedef struct kvs_request {
       hurry_ms; /* planes are left out if the chunks would take longer than this, as fast as gets of this connector were lately; 0: no hurry */
   /*
    * put: how many chunks the whole prompt has, stored or not. By that a node whose policy knows prices weighs the chunks against what would have to go for them, and may end them with KVS_DECLINED: nothing is
-   * wrong, and the rest of the prompt need not be put. 0: not said, and nothing is declined.
+   * wrong, and the rest of the prompt need not be put. 0: not said, and nothing is declined:
+   * so for a prompt that goes into several spaces, since each is weighed by itself.
    */
   uint32_t chain_chunks;
   uint32_t reserved_3; /* not looked at */

@@ -270,7 +270,8 @@ class SchedulerSide:
             return
         if len(state.keys) < whole * self._plan.key_length:
             state.keys = self._keys(state, whole)
-        chain = max(whole, state.request.num_tokens // self._plan.chunk_tokens)
+        # A node weighs each space for itself, and what one has is of no use where another was declined.
+        chain = max(whole, state.request.num_tokens // self._plan.chunk_tokens) if self._plan.n_spaces == 1 else 0
         for i, group in enumerate(self._plan.groups):
             for run in self._runs(state, i, blocks[group.id], whole):
                 self._orders.saves.append(Save(state.request.request_id, state.epoch, run, chain))

@@ -68,6 +68,11 @@ class Plan:
         return self.chunk_tokens // self.hash_block
 
     @property
+    def n_spaces(self) -> int:
+        """That a prompt goes into: one for each group of each rank."""
+        return len(self.groups) * self.tp_size
+
+    @property
     def fails_by_block(self) -> bool:
         """Whether the engine can compute on from the first block that did not come."""
         return self.n_engine_groups == 1 and not any(group.window for group in self.groups)

@@ -285,26 +285,39 @@ class Fault(NodeTest):
         self.assertEqual((engine.workers[0].counters.saves_dropped, engine.workers[0].counters.save_chunks), (2, saved + 2))
 
     def test_a_node_that_declines_is_no_failure(self) -> None:
-        """It is told how long the prompt is, and what it does not want is counted by itself."""
-        engine = Engine(self, make_plan(0, CHUNK))
-        worker, space = engine.workers[0], engine.workers[0]._spaces[0]
-        put, took, chains = type(space).put, worker._took_save, []
-
-        def told(own: Any, *arguments: Any, **named: Any) -> Any:
-            chains.append(named["chain_chunks"])
-            return put(own, *arguments, **named)
+        """What it does not want is counted by itself."""
+        engine = Engine(self, make_plan())
+        worker = engine.workers[0]
+        took = worker._took_save
 
         def declined(saving: Any, run: Any, done: Any) -> None:
             statuses = (kvasir.Status.OK,) + (kvasir.Status.DECLINED,) * (done.n - 1)
             took(saving, run, done._replace(status=kvasir.Status.PARTIAL, n_ok=1, n_prefix=1, statuses=statuses))
 
         worker._took_save = declined
-        with unittest.mock.patch.object(type(space), "put", told), self.assertNoLogs("vllm.kvasir", "WARNING"):
-            engine.store(Request("a", prompt(3 * CHUNK + 1)))
-        self.assertEqual(set(chains), {3})
+        with self.assertNoLogs("vllm.kvasir", "WARNING"):
+            self.assertEqual(self.chains_told(engine), {3})
         counters = worker.counters
-        puts = len(chains)
-        self.assertEqual((counters.save_chunks, counters.save_chunks_declined, counters.save_chunks_failed), (puts, 2 * puts, 0))
+        self.assertEqual((counters.save_chunks, counters.save_chunks_declined, counters.save_chunks_failed), (1, 2, 0))
+
+    def test_several_spaces_are_not_weighed(self) -> None:
+        """Each would be by itself, and what one has is of no use where another was declined: nothing is, if the length is not said."""
+        self.assertEqual(self.chains_told(Engine(self, make_plan())), {3})
+        self.assertEqual(self.chains_told(Engine(self, make_plan(0, CHUNK))), {0})
+        self.assertEqual(self.chains_told(Engine(self, make_plan(tp_size=2))), {0})
+
+    def chains_told(self, engine: Engine) -> set[int]:
+        """How long the puts of a prompt of three chunks say that it is."""
+        space = type(engine.workers[0]._spaces[0])
+        put, chains = space.put, set()
+
+        def told(own: Any, *arguments: Any, **named: Any) -> Any:
+            chains.add(named["chain_chunks"])
+            return put(own, *arguments, **named)
+
+        with unittest.mock.patch.object(space, "put", told):
+            engine.store(Request("a", prompt(3 * CHUNK + 1)))
+        return chains
 
     def test_blocks_of_a_window_are_read_before_the_step_ends(self) -> None:
         """The engine gives them to others while the request runs: the step waits for the put, here until its deadline."""
