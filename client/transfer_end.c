@@ -117,8 +117,7 @@ static struct tally tally_chunks(struct client_op *op, kvs_status ended)
       tally.to_drop += chunk->cause == KVI_MISS_CORRUPT && !op->chunks[i].overwritten;
     }
     tally.busy += chunk->status == KVS_ERR_BUSY;
-    /* a miss says more of a batch than an error beside it */
-    if (tally.first_bad == KVS_OK || (tally.first_bad != KVS_MISS && chunk->status == KVS_MISS))
+    if (kvi_says_more(tally.first_bad, chunk->status))
       tally.first_bad = chunk->status;
   }
   return tally;

@@ -134,6 +134,13 @@ struct kvi_transfer {
   void *user;
 };
 
+/* What a batch of which no chunk is good ends with: of two of its chunks, whether the later says more of it. A miss does beside an error, and an error beside what was declined, which is none. said KVS_OK: none was bad before. */
+static inline bool kvi_says_more(kvs_status said, kvs_status status)
+{
+  return said == KVS_OK || (said != KVS_MISS && status == KVS_MISS) ||
+         (said == KVS_DECLINED && status != KVS_DECLINED);
+}
+
 /*
  * For wires: where a get's chunk of this quality and, if it is coded, of so many bytes lands, and sets its quality. Anything but KVS_OK ends the chunk, with *cause_p: KVS_MISS, if it is worse than
  * asked for or coded in a way that nobody takes, and what on_coded says.

@@ -276,8 +276,8 @@ void kvi_local_run_done(struct kvi_transfer *transfer, kvs_status stopped)
 
     if (chunk == KVS_OK || chunk == KVS_EXISTS)
       good++;
-    else if (first_bad == KVS_OK || (first_bad != KVS_MISS && chunk == KVS_MISS))
-      first_bad = chunk; /* a miss says more of a batch than an error beside it */
+    else if (kvi_says_more(first_bad, chunk))
+      first_bad = chunk;
   }
   if (good == transfer->n_chunks)
     status = KVS_OK;

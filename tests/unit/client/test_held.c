@@ -293,6 +293,24 @@ static kvsc_op start_two(struct held *held, kvs_status statuses[2], uint32_t tim
   return op;
 }
 
+/* What was declined is no failure, whichever comes first; what failed beside it is. */
+static void a_failure_says_more_than_a_decline(void **state)
+{
+  struct held *held = *state;
+  kvs_status statuses[2] = {KVS_PENDING, KVS_PENDING};
+  kvsc_op op = start_two(held, statuses, 1000);
+
+  held_wait(&held->wire, 1);
+  end_two(held, 0, KVS_DECLINED, KVS_ERR_FULL);
+  assert_int_equal(wait_for(held->client, op).status, KVS_ERR_FULL);
+  op = start_two(held, statuses, 1000);
+  end_two(held, 1, KVS_ERR_FULL, KVS_DECLINED);
+  assert_int_equal(wait_for(held->client, op).status, KVS_ERR_FULL);
+  op = start_two(held, statuses, 1000);
+  end_two(held, 2, KVS_DECLINED, KVS_DECLINED);
+  assert_int_equal(wait_for(held->client, op).status, KVS_DECLINED);
+}
+
 /* The equal put that a chunk waited for came to nothing: the put is made once more, and only the caller's end is told. */
 static void a_busy_put_is_tried_again(void **state)
 {
@@ -506,6 +524,7 @@ int main(void)
       TEST(a_node_that_is_out_is_a_miss),
       TEST(an_answer_that_does_not_fit_is_a_miss),
       TEST(an_unknown_space_is_told_once_more),
+      TEST(a_failure_says_more_than_a_decline),
       TEST(a_busy_put_is_tried_again),
       TEST(a_put_that_stays_busy_ends),
       TEST(a_busy_put_does_not_outlive_its_deadline),

@@ -315,6 +315,45 @@ static void a_declined_put_is_told(void **state)
   free_batch(put);
 }
 
+/* Declines the first chunk of its batch, and is full for the others. */
+static kvs_status decline_first(void *self, const struct kvi_peer *peer,
+                                const struct kvi_put_request *request, kvi_put_wait_fn *wait_fn,
+                                void *wait_ctx, struct kvi_landing *landing_p)
+{
+  kvs_status status = decline(self, peer, request, wait_fn, wait_ctx, landing_p);
+
+  return request->n_behind == 0 ? KVS_ERR_FULL : status;
+}
+
+/* What was declined is no failure; what failed beside it is. */
+static void a_failure_says_more_than_a_decline(void **state)
+{
+  struct local *local = *state;
+  struct batch *put = new_batch(local, true, 10000);
+  struct kvi_transfer_chunk chunks[2] = {put->chunk, put->chunk};
+  struct kvi_service_ops ops = *local->service->ops;
+  struct kvi_service service = *local->service;
+  uint8_t keys[2 * KEY];
+  struct kvi_wire *wire;
+
+  ops.put_begin = decline_first;
+  service.ops = &ops;
+  test_key(1, 2, keys);
+  memcpy(keys + KEY, local->key, KEY);
+  put->transfer.keys = keys;
+  put->transfer.chain.unchained = false;
+  put->transfer.chunks = chunks;
+  put->transfer.n_chunks = 2;
+  assert_int_equal(kvi_local_wire_open(&service, NULL, NULL, &wire), KVS_OK);
+  assert_int_equal(wire->ops->submit(wire, &put->transfer), KVS_OK);
+  wait_batch(put);
+  assert_int_equal(chunks[0].status, KVS_DECLINED);
+  assert_int_equal(chunks[1].status, KVS_ERR_FULL);
+  assert_int_equal(put->status, KVS_ERR_FULL);
+  wire->ops->destroy(wire);
+  free_batch(put);
+}
+
 static void destroy_ends_what_waits(void **state)
 {
   struct local *local = *state;
@@ -415,6 +454,7 @@ int main(void)
       TEST(an_equal_put_waits_for_the_one_in_flight),
       TEST(an_equal_put_that_ends_well_is_enough),
       TEST(a_declined_put_is_told),
+      TEST(a_failure_says_more_than_a_decline),
       TEST(a_waiting_put_ends_at_its_deadline),
       TEST(a_waiting_put_is_cancelled),
       TEST(a_put_is_cancelled_while_it_goes_on),
