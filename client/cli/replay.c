@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/rand.h"
@@ -128,16 +129,22 @@ static int take_settings(struct settings *settings)
 
 /* ---- a replay ---- */
 
-/* A node's test clock, to be turned; MAP_FAILED. */
+/* A node's test clock, to be turned; MAP_FAILED: errno. To touch what is mapped of a file that is shorter would be the end. */
 static void *map_clock(const char *path)
 {
-  int fd = open(path, O_RDWR | O_CLOEXEC);
+  int fd = open(path, O_RDWR | O_CLOEXEC), why;
   void *clock = MAP_FAILED;
+  struct stat file;
 
-  if (fd >= 0) {
+  if (fd < 0)
+    return MAP_FAILED;
+  if (fstat(fd, &file) == 0 && file.st_size >= (off_t)sizeof(uint64_t))
     clock = mmap(NULL, sizeof(uint64_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    close(fd);
-  }
+  else
+    errno = EINVAL;
+  why = errno;
+  close(fd);
+  errno = why;
   return clock;
 }
 

@@ -133,9 +133,12 @@ static bool wait_for_turn(struct replay_crew *crew, size_t action)
 static void turn_clock(const struct replay_crew *crew, size_t action)
 {
   uint64_t passed = kvi_now_ns() - crew->start_ns, at = crew->actions[action].at_ns - crew->actions[0].at_ns;
+  uint64_t ahead = atomic_load_explicit(crew->replay->clock, memory_order_relaxed);
 
-  if (at > passed && at - passed > atomic_load_explicit(crew->replay->clock, memory_order_relaxed))
-    atomic_store_explicit(crew->replay->clock, at - passed, memory_order_relaxed);
+  while (at > passed && at - passed > ahead &&
+         !atomic_compare_exchange_weak_explicit(crew->replay->clock, &ahead, at - passed,
+                                                memory_order_relaxed, memory_order_relaxed))
+    ;
 }
 
 static kvs_status act(struct replay_crew *crew, struct member *member)

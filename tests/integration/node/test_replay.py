@@ -142,6 +142,17 @@ class Replay(NodeTest):
         self.assertLess(paid["price"], 0.95 * paid["all"], paid)
         self.assertAlmostEqual(paid["price"], expected["paid_s"], delta=0.05 * expected["paid_s"])
 
+    def test_a_clock_that_is_none(self):
+        """Nothing is sent, and the command says why; what is mapped of an empty file cannot be touched."""
+        self.serve()
+        path = self.write(mooncake(conversations(1)))
+        for clock in (b"", bytes(7)):
+            with open(self.clock(), "wb") as file:
+                file.write(clock)
+            error = self.ctl("--json", "replay", "--speed", "max", "--test-clock", self.path, path, code=ERROR)[1]
+            self.assertIn("cannot be turned", error)
+        self.assertEqual(self.held(), 0)
+
     def test_pages_are_rounded_up(self):
         """A chunk that is a little too long for four pages takes five: the node holds as many fewer."""
         self.serve(dram__size="4MiB")
