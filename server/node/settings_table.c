@@ -335,12 +335,10 @@ static const kvi_config_row rows[] = {
      .standard = "price",
      .choices = put_admissions,
      .doc = "What becomes of a put if something would be lost for it. `price`: with policy `index` the put "
-            "is declined, and "
-            "nothing goes, if what would go is worth more than the end of the prompt that is put; only of "
-            "clients that say how "
-            "long their prompts are, and not over an SSD or Redis. `all`: whatever is put is stored. "
-            "docs/policy.md "
-            "says more."},
+            "is declined if what would go is worth more than the end of the prompt that is put. Where room "
+            "takes several chunks, cheaper ones may have gone by then. Only of clients that say how long "
+            "their prompts are, and not over an SSD or Redis. `all`: whatever is put is stored. "
+            "docs/policy.md says more."},
     {.name = "store.state_file",
      AT(STRING, store_state_file),
      .min = 0,
