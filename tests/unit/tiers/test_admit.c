@@ -124,6 +124,14 @@ static kvs_status put(struct world *world, uint32_t chain, uint32_t place, uint3
   return put_with(world, chain, place, whole, 0);
 }
 
+static void drop(struct world *world, uint32_t chain, uint32_t place)
+{
+  uint8_t key[KEY_BYTES];
+
+  key_of(chain, place, key);
+  assert_int_equal(kvi_store_delete(world->store, TENANT, world->space, key, KEY_BYTES), KVS_OK);
+}
+
 /* Looks the first n chunks of a chain up. */
 static uint32_t look(struct world *world, uint32_t chain, uint32_t n, bool peek)
 {
@@ -296,22 +304,18 @@ static void weighed_by_its_end(void **state)
 static void rest_of_the_chain(void **state)
 {
   struct world *world = *state;
-  uint8_t key[KEY_BYTES];
 
   fill(world, 0);
   assert_int_equal(put(world, COLD, 0, 4), KVS_DECLINED);
-  key_of(FULL, ROOM - 1, key);
-  assert_int_equal(kvi_store_delete(world->store, TENANT, world->space, key, KEY_BYTES), KVS_OK);
-  key_of(FULL, ROOM - 2, key);
-  assert_int_equal(kvi_store_delete(world->store, TENANT, world->space, key, KEY_BYTES), KVS_OK);
+  drop(world, FULL, ROOM - 1);
+  drop(world, FULL, ROOM - 2);
   assert_int_equal(put(world, COLD, 1, 4), KVS_DECLINED);
   assert_int_equal(put(world, COLD, 2, 4), KVS_DECLINED);
   assert_int_equal(why(world, COLD, 2), KVI_MISS_DECLINED);
   assert_int_equal(put(world, COLD, 3, 0), KVS_OK); /* who does not say is stored */
   assert_int_equal(put(world, COLD, 0, 4), KVS_OK);
   assert_int_equal(stats_of(world).put_declined, 3);
-  key_of(COLD, 3, key);
-  assert_int_equal(kvi_store_delete(world->store, TENANT, world->space, key, KEY_BYTES), KVS_OK);
+  drop(world, COLD, 3);
   assert_int_equal(put(world, COLD, 1, 4), KVS_OK);
 }
 
@@ -334,12 +338,10 @@ static void rest_is_not_renewed(void **state)
 static void rest_by_last_use(void **state)
 {
   struct world *world = *state;
-  uint8_t key[KEY_BYTES];
 
   fill(world, 0);
   assert_int_equal(put(world, COLD, 0, 4), KVS_DECLINED);
-  key_of(FULL, ROOM - 1, key);
-  assert_int_equal(kvi_store_delete(world->store, TENANT, world->space, key, KEY_BYTES), KVS_OK);
+  drop(world, FULL, ROOM - 1);
   assert_int_equal(put(world, COLD, 1, 4), KVS_DECLINED);
   kvi_index_of(world->store->policy)->shadow.live = KVI_SHADOW_BY_USE;
   assert_int_equal(put(world, COLD, 1, 4), KVS_OK);
@@ -349,7 +351,6 @@ static void rest_by_last_use(void **state)
 static void stored_before_what_is_there(void **state)
 {
   struct world *world = *state;
-  uint8_t key[KEY_BYTES];
 
   assert_int_equal(put(world, COLD, 0, 0), KVS_OK);
   assert_int_equal(put(world, COLD, 1, 0), KVS_OK);
@@ -357,8 +358,7 @@ static void stored_before_what_is_there(void **state)
   fill(world, 3);
   look(world, COLD, 3, false);
   hint(world, COLD, 3, &waits);
-  key_of(COLD, 1, key);
-  assert_int_equal(kvi_store_delete(world->store, TENANT, world->space, key, KEY_BYTES), KVS_OK);
+  drop(world, COLD, 1);
   assert_int_equal(put(world, FULL, ROOM - 3, 0), KVS_OK); /* its room */
   hint(world, FULL, ROOM - 2, &waits);
   world->now += SECOND / 2;
