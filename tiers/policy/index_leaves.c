@@ -14,10 +14,9 @@
 #include "tiers/policy/index_private.h"
 #include "tiers/policy/prefill.h"
 
-#define SAMPLE      4u
-#define LOOKED_MAX  32u /* of those left behind, for one victim */
-#define AGAIN_TIMES 2   /* as long as it stayed away, it counts as one that comes as often */
-#define SUMMED_MAX  32u /* branches of a chunk that count for its price: with as many it stays anyway */
+#define SAMPLE     4u
+#define LOOKED_MAX 32u /* of those left behind, for one victim */
+#define SUMMED_MAX 32u /* branches of a chunk that count for its price: with as many it stays anyway */
 
 /* ---- prices ---- */
 
@@ -39,7 +38,7 @@ double kvi_index_branch_rate(const struct kvi_index *index, const struct kvi_bra
 
   if (age < branch->ttl_s)
     rate = fmax(rate, 1 / branch->ttl_s);
-  if (kvi_index_seconds(branch->seen_ns, now_ns) < AGAIN_TIMES * branch->again_s)
+  if (kvi_index_seconds(branch->seen_ns, now_ns) < branch->again_s)
     rate = fmax(rate, 1 / branch->again_s);
   return index->shares[branch->tenant] * branch->weight * rate;
 }
