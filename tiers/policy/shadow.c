@@ -337,7 +337,8 @@ static void drop_cheapest(struct kvi_shadow *shadow, uint64_t now_ns)
         shadow->chunks[shadow->kept.numbers[i]].place != NONE)
       look_at(shadow, &least, shadow->kept.numbers[i], now_ns);
   for (uint32_t i = 0; i < (n < SAMPLE ? n : SAMPLE); i++)
-    look_at(shadow, &least, shadow->priced[n <= SAMPLE ? i : (uint32_t)(kvi_splitmix64(&shadow->random) % n)],
+    look_at(shadow, &least,
+            shadow->priced[n <= SAMPLE ? i : (uint32_t)((kvi_splitmix64(&shadow->random) >> 32) * n >> 32)],
             now_ns);
   kvi_least_keep(&least, &shadow->kept);
   price_out(shadow, least.ones[0].number);
