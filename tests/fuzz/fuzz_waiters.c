@@ -9,10 +9,11 @@
 #include "base/crc32c.h"
 #include "tiers/remember_state.h"
 
-#define AT_CRC 8u
-#define CHUNKS 8u
-#define NOW_NS (2 * KVI_STATE_AGE_MOST_NS)
-#define TRIED  64u
+#define AT_CRC  8u
+#define CHUNKS  8u
+#define NOW_NS  (2 * KVI_STATE_AGE_MOST_NS)
+#define TRIED   64u
+#define STEP_NS UINT64_C(7000000000)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -47,12 +48,16 @@ static void give_to_policy(const struct kvi_state *state)
 {
   const struct kvi_policy_ops *ops = &kvi_policy_index;
   struct kvi_policy *policy;
+  uint32_t wanted[CHUNKS];
 
   require(ops->create(CHUNKS, &policy) == KVS_OK);
   for (uint32_t i = 0; i < CHUNKS; i++)
     ops->insert(policy, i,
                 &(const struct kvi_policy_chunk){.parent = i % 4 ? i - 1 : KVI_POLICY_NONE, .bytes = 4096},
                 NOW_NS);
+  ops->memory_told(policy, CHUNKS, 1e-4);
+  for (uint32_t i = 0; i < CHUNKS; i++)
+    ops->move(policy, i, KVI_POLICY_MEDIUM);
   for (uint32_t i = 0; i < state->n_learned; i++)
     (void)ops->learn(policy, state->learned[i].bytes, state->learned[i].length);
   for (uint32_t i = 0; i < state->n_waiters && i < TRIED; i++) {
@@ -65,6 +70,11 @@ static void give_to_policy(const struct kvi_state *state)
     (void)ops->restore(policy, &kept, NOW_NS);
   }
   ops->relearn(policy, NOW_NS);
+  for (uint32_t i = 0; i < TRIED; i++)
+    require(ops->promotion(policy, &(const struct kvi_policy_ahead){.most = CHUNKS, .one = KVI_POLICY_NONE},
+                           wanted, NOW_NS + i * STEP_NS) <= CHUNKS);
+  for (uint32_t i = 0; i < CHUNKS; i++)
+    ops->move(policy, i, KVI_POLICY_MEMORY);
   for (uint32_t i = 0; i < CHUNKS; i++) {
     uint32_t victim = ops->victim(policy, KVI_POLICY_MEMORY, NOW_NS);
     struct kvi_policy_info info;

@@ -53,7 +53,8 @@ void kvi_index_ahead_may(struct kvi_index *index, uint32_t branch)
   if (branch == KVI_BRANCH_NONE || index->memory.chunks == 0)
     return;
   own = kvi_branch(index->branches, branch);
-  if (own->ahead != KVI_BRANCH_NONE || !may_be(index, own, index->forest.latest_ns))
+  if (own->ahead != KVI_BRANCH_NONE || index->memory.ahead.n == index->memory.branches ||
+      !may_be(index, own, index->forest.latest_ns))
     return;
   own->ahead = index->memory.ahead.n;
   index->memory.ahead.branches[index->memory.ahead.n++] = branch;

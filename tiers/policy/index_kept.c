@@ -93,6 +93,7 @@ static void program_room_make(struct kvi_index *index, uint64_t program, uint32_
   if (n < KVI_INDEX_OF_PROGRAM)
     return;
   last = kvi_branch(index->branches, oldest)->last;
+  kvi_index_memory_left(index, oldest, false);
   kvi_branches_remove(index->branches, oldest);
   kvi_index_left(index, last, false);
 }

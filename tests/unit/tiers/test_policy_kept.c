@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rand.h"
-#include "tiers/policy/policy.h"
+#include "tiers/policy/index_private.h"
 
 #define SECOND KVI_NS_PER_S
 
@@ -93,7 +93,19 @@ static void same_prices(void **state)
   ops->destroy(third);
 }
 
-/* Of more chains of one program than it may have the last ones are taken. */
+/* Those who may be brought back to memory are waiters, each of them once. Returns how many. */
+static uint32_t check_ahead(struct kvi_policy *policy)
+{
+  const struct kvi_index *index = kvi_index_of(policy);
+
+  for (uint32_t i = 0; i < index->memory.ahead.n; i++) {
+    assert_true(kvi_branches_is_used(index->branches, index->memory.ahead.branches[i]));
+    assert_int_equal(kvi_branch(index->branches, index->memory.ahead.branches[i])->ahead, i);
+  }
+  return index->memory.ahead.n;
+}
+
+/* Of more chains of one program than it may have the last ones are taken, and what was known of the others is forgotten. */
 static void a_program_of_many(void **state)
 {
   uint64_t now = 1000 * SECOND;
@@ -103,11 +115,18 @@ static void a_program_of_many(void **state)
   uint32_t n = 0;
 
   (void)state;
+  ops->memory_told(policy, 1024, 1e-4);
+  for (uint32_t i = 0; i < 30; i++)
+    ops->move(policy, i, KVI_POLICY_MEDIUM);
   for (uint32_t i = 0; i < 30; i++) {
     struct kvi_policy_kept kept = {.program = 7,
-                                   .used_ns = i,
-                                   .seen_ns = i,
-                                   .begins_ns = i,
+                                   .used_ns = now - 30 + i,
+                                   .seen_ns = now - 30 + i,
+                                   .begins_ns = now - 30 + i,
+                                   .kind = KVI_WAIT_APPROVAL,
+                                   .source = 1,
+                                   .announced_s = 300,
+                                   .answered = true,
                                    .at = {i},
                                    .n_chunks = 1,
                                    .n_whole = 1,
@@ -124,6 +143,7 @@ static void a_program_of_many(void **state)
       newest |= waiter.last == 29;
     }
   assert_true(n < 30 && n > 0 && newest);
+  assert_int_equal(check_ahead(policy), n);
   ops->destroy(policy);
 }
 
