@@ -19,12 +19,16 @@ static bool readers_hold_all(struct kvi_tenant *tenant, uint64_t need)
   return atomic_load_explicit(&tenant->leaving, memory_order_relaxed) + need > tenant->info.dram_max;
 }
 
-static bool take_locked(struct kvi_tenant *tenant, bool bounded, uint64_t need)
+static bool has_room(const struct kvi_tenant *tenant, uint64_t need)
 {
   uint64_t leaving = atomic_load_explicit(&tenant->leaving, memory_order_relaxed);
 
-  if (bounded && tenant->info.dram_max > 0 &&
-      tenant->info.dram_bytes + leaving + need > tenant->info.dram_max)
+  return tenant->info.dram_max == 0 || tenant->info.dram_bytes + leaving + need <= tenant->info.dram_max;
+}
+
+static bool take_locked(struct kvi_tenant *tenant, bool bounded, uint64_t need)
+{
+  if (bounded && !has_room(tenant, need))
     return false;
   tenant->info.dram_bytes += need;
   return true;
@@ -90,6 +94,23 @@ kvs_status kvi_account_take(struct kvi_store *store, uint32_t account, bool boun
     }
   } while (status == KVS_PENDING && left > 0);
   return status == KVS_PENDING ? KVS_ERR_BUSY : status;
+}
+
+bool kvi_account_may_locked(const struct kvi_store *store, uint32_t account, uint64_t length)
+{
+  return !store->tenants || has_room(&store->tenants->tenants[account], room_most(store->tenants, length));
+}
+
+bool kvi_account_try_locked(struct kvi_store *store, uint32_t account, uint64_t length, uint64_t *taken_p)
+{
+  *taken_p = store->tenants ? room_most(store->tenants, length) : 0;
+  return !store->tenants || take_locked(&store->tenants->tenants[account], true, *taken_p);
+}
+
+void kvi_account_give_locked(struct kvi_store *store, uint32_t account, uint64_t taken)
+{
+  if (store->tenants)
+    store->tenants->tenants[account].info.dram_bytes -= taken;
 }
 
 void kvi_account_settle(struct kvi_store *store, uint32_t account, uint64_t taken, bool has_object,

@@ -1,6 +1,7 @@
 /* tiers/ahead.c: see ahead.h. */
 #include "tiers/ahead.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -23,7 +24,11 @@ struct kvi_ahead {
   /* guarded by store->lock */
   uint32_t flying;
   uint64_t flying_bytes;
+  uint32_t refused[LOOKS_MOST], n_refused; /* tenants, in this look */
+  double refused_bytes;                    /* and chunks so long */
   bool stop, look;
+  bool
+      vain; /* something found no room since the last look, or left memory unused: the next one is not at once */
 };
 
 static uint64_t taken_bytes(const struct kvi_ahead *ahead)
@@ -31,7 +36,13 @@ static uint64_t taken_bytes(const struct kvi_ahead *ahead)
   struct kvi_tier_usage usage;
 
   ahead->store->dram->ops->usage(ahead->store->dram, &usage);
-  return usage.used_bytes + ahead->flying_bytes;
+  return usage.used_bytes + ahead->flying_bytes + ahead->flying * ahead->head_bytes;
+}
+
+/* So many bytes of chunks are as many of memory. */
+static bool fits(const struct kvi_ahead *ahead, uint64_t length, uint64_t bytes)
+{
+  return taken_bytes(ahead) + length + ahead->head_bytes <= bytes;
 }
 
 /* Something would have to leave memory for so many chunks, if they are as long as those that are there. */
@@ -40,56 +51,113 @@ static bool is_full(const struct kvi_ahead *ahead, uint32_t chunks)
   struct kvi_tier_usage usage;
 
   ahead->store->dram->ops->usage(ahead->store->dram, &usage);
-  return usage.objects > 0 && usage.used_bytes + ahead->flying_bytes +
-                                      chunks * (usage.used_bytes / usage.objects + ahead->head_bytes) >
-                                  ahead->low_bytes;
+  return usage.objects > 0 &&
+         !fits(ahead, chunks * (usage.used_bytes / usage.objects + ahead->head_bytes), ahead->low_bytes);
 }
 
-/* Chunks that the policy wants, of those that are below. */
-static uint32_t wanted_locked(struct kvi_ahead *ahead, uint32_t *numbers)
+/* Not for a tenant that has no room of its own left, nor what has found none in this look. */
+static bool may_come(const void *ctx, uint32_t tenant, double bytes)
 {
-  struct kvi_store *store = ahead->store;
-  struct kvi_policy_ahead what = {.most = FLIGHT_MOST - ahead->flying, .one = store->below->clean_first};
-  uint32_t n = 0;
+  const struct kvi_ahead *ahead = ctx;
 
-  kvi_memory_tell_locked(store);
-  what.full = is_full(ahead, what.most);
-  for (uint32_t i = 0; i < LOOKS_MOST && n == 0; i++)
-    n = store->policy_ops->promotion(store->policy, &what, numbers, kvi_policy_now(store));
-  return n;
+  for (uint32_t i = 0; i < ahead->n_refused; i++)
+    if (ahead->refused[i] == tenant)
+      return false;
+  return bytes < ahead->refused_bytes && kvi_account_may_locked(ahead->store, tenant, (uint64_t)bytes);
+}
+
+/* If chunks are as long as they are on average. */
+static bool can_be_had(const struct kvi_ahead *ahead, uint64_t bytes)
+{
+  uint64_t n = kvi_clean_length_locked(ahead->store);
+  struct kvi_tier_usage usage;
+
+  ahead->store->dram->ops->usage(ahead->store->dram, &usage);
+  n = n < DEMOTED_MOST ? n : DEMOTED_MOST;
+  return usage.objects > 0 && bytes <= n * usage.used_bytes / usage.objects;
 }
 
 /* False: there is none, and it is not to be made. */
 static bool room_make_locked(struct kvi_ahead *ahead, uint64_t length)
 {
+  uint64_t wanted = taken_bytes(ahead) + length + ahead->head_bytes;
   bool hidden;
 
-  for (uint32_t i = 0; taken_bytes(ahead) + length + ahead->head_bytes > ahead->room_bytes; i++)
+  if (wanted > ahead->room_bytes && !can_be_had(ahead, wanted - ahead->room_bytes))
+    return false;
+  for (uint32_t i = 0; !fits(ahead, length, ahead->room_bytes); i++)
     if (i == DEMOTED_MOST || !kvi_store_demote_one_locked(ahead->store, &hidden))
       return false;
   return true;
 }
 
-/* One hold's worth. */
-static void start_some_locked(struct kvi_ahead *ahead)
+/* Its room is taken before it is read: on the account of its tenant, of which nothing leaves memory for it, and in memory. KVS_PENDING; KVS_ERR_QUOTA, KVS_ERR_FULL: there is none; KVS_ERR_BUSY, KVS_MISS. */
+static kvs_status start_locked(struct kvi_ahead *ahead, uint32_t number)
 {
   struct kvi_store *store = ahead->store;
-  uint32_t numbers[FLIGHT_MOST], n;
+  uint32_t length = store->entries[number].length,
+           account = store->spaces[store->entries[number].space].account;
+  kvs_status status = KVS_ERR_FULL;
+  uint64_t taken;
+
+  if (!kvi_account_try_locked(store, account, length, &taken)) {
+    ahead->refused[ahead->n_refused++] = account;
+    return KVS_ERR_QUOTA;
+  }
+  if (room_make_locked(ahead, length))
+    status = kvi_fetch_ahead_locked(store, number, taken, ahead);
+  else
+    ahead->refused_bytes = (double)length;
+  if (status != KVS_PENDING) {
+    kvi_account_give_locked(store, account, taken);
+    ahead->vain = true;
+    return status;
+  }
+  ahead->flying++;
+  ahead->flying_bytes += length;
+  return KVS_PENDING;
+}
+
+/* Of these chunks, which the policy wants. True: none was begun, and others are to be looked at. */
+static bool start_some_locked(struct kvi_ahead *ahead, const uint32_t *numbers, uint32_t n)
+{
+  const struct kvi_store *store = ahead->store;
+  uint32_t before = ahead->flying;
+
+  for (uint32_t i = 0; i < n && ahead->flying < FLIGHT_MOST; i++) {
+    const struct kvi_entry *entry = &store->entries[numbers[i]];
+    kvs_status status;
+
+    if (entry->state != KVI_ENTRY_BELOW)
+      continue;
+    status = start_locked(ahead, numbers[i]);
+    if (status == KVS_ERR_QUOTA || status == KVS_ERR_FULL)
+      break;
+    if (status != KVS_PENDING)
+      return false;
+  }
+  return ahead->flying == before;
+}
+
+static void look_locked(struct kvi_ahead *ahead)
+{
+  struct kvi_store *store = ahead->store;
+  struct kvi_policy_ahead what = {
+      .most = FLIGHT_MOST, .one = store->below->clean_first, .may = may_come, .ctx = ahead};
+  uint32_t numbers[FLIGHT_MOST];
 
   store->stats.prefetch_looks++;
   if (ahead->flying >= FLIGHT_MOST || store->below->n_fetches > ahead->flying)
     return;
-  n = wanted_locked(ahead, numbers);
-  for (uint32_t i = 0; i < n; i++) {
-    const struct kvi_entry *entry = &store->entries[numbers[i]];
-    uint32_t length = entry->length;
+  kvi_memory_tell_locked(store);
+  what.full = is_full(ahead, FLIGHT_MOST - ahead->flying);
+  ahead->n_refused = 0;
+  ahead->refused_bytes = INFINITY;
+  for (uint32_t i = 0; i < LOOKS_MOST; i++) {
+    uint32_t n = store->policy_ops->promotion(store->policy, &what, numbers, kvi_policy_now(store));
 
-    if (entry->state != KVI_ENTRY_BELOW)
-      continue;
-    if (!room_make_locked(ahead, length) || kvi_fetch_ahead_locked(store, numbers[i], ahead) != KVS_PENDING)
+    if (!start_some_locked(ahead, numbers, n))
       return;
-    ahead->flying++;
-    ahead->flying_bytes += length;
   }
 }
 
@@ -102,9 +170,10 @@ static void run(void *arg)
   while (!ahead->stop) {
     kvi_deadline next = kvi_deadline_from_ms(PERIOD_MS);
 
-    ahead->look = false;
-    start_some_locked(ahead);
-    while (!ahead->stop && !ahead->look && kvi_cond_wait(&ahead->wake, &store->lock, next) == KVS_OK)
+    ahead->look = ahead->vain = false;
+    look_locked(ahead);
+    while (!ahead->stop && (!ahead->look || ahead->vain) &&
+           kvi_cond_wait(&ahead->wake, &store->lock, next) == KVS_OK)
       ;
   }
   pthread_mutex_unlock(&store->lock);
@@ -165,12 +234,12 @@ void kvi_ahead_destroy(struct kvi_ahead *ahead)
   free(ahead);
 }
 
-/* What has not landed is not tried again at once. */
 void kvi_ahead_ended_locked(struct kvi_ahead *ahead, uint64_t length, bool landed)
 {
   ahead->flying--;
   ahead->flying_bytes -= length;
   ahead->look |= landed;
+  ahead->vain |= !landed;
   pthread_cond_signal(&ahead->wake);
 }
 
@@ -181,5 +250,7 @@ void kvi_ahead_left_locked(struct kvi_store *store, uint32_t number)
   if (entry->origin != KVI_ORIGIN_AHEAD)
     return;
   store->stats.prefetched_wasted++;
+  if (store->ahead)
+    store->ahead->vain = true;
   entry->origin = 0;
 }

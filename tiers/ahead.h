@@ -1,6 +1,6 @@
 /*
  * tiers/ahead.h: chunks come back to memory before they are asked for. A thread of the store's asks the policy what to read back next (`promotion`), a few times a second, and has a few chunks read, which
- * land as those that somebody waits for do. It starts none while any get waits for the medium, nor when what would have to leave memory for them cannot be demoted; what it has started is at most FLIGHT_MOST chunks ahead of a get
+ * land as those that somebody waits for do. It starts none while any get waits for the medium, nor when what would have to leave memory for them cannot be demoted, nor for a tenant whose bound it would take anything of its own to keep; room is taken before the read. When something found none, or left memory again unused, it looks again only after its while; what it has started is at most FLIGHT_MOST chunks ahead of a get
  * that comes meanwhile.
  *
  * Functions that end in _locked are called with store->lock held; all others without it.

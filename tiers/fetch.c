@@ -26,15 +26,25 @@ static struct kvi_fetch *fetch_of(const struct kvi_store *store, uint32_t number
 
 /* ---- landing: on the medium's thread, without the lock ---- */
 
-/* For what nobody waits for there was made room before; what has gone to others since is theirs. */
-static bool goes_for_it(struct kvi_fetch *fetch)
+/* For what nobody waits for there was made room before; what has gone to others since is theirs. What was moved and is read once more may be longer than it was. False: there is no room. */
+static bool room_claim(struct kvi_fetch *fetch, bool *goes_p)
 {
-  bool goes;
+  bool has = true;
 
   pthread_mutex_lock(&fetch->store->lock);
-  goes = !fetch->ahead || fetch->waiters;
+  *goes_p = !fetch->ahead || fetch->waiters;
+  if (!*goes_p && !fetch->has_taken)
+    has = fetch->has_taken =
+        kvi_account_try_locked(fetch->store, fetch->account, fetch->length, &fetch->taken);
   pthread_mutex_unlock(&fetch->store->lock);
-  return goes;
+  return has;
+}
+
+static void room_give_locked(struct kvi_fetch *fetch)
+{
+  if (fetch->has_taken)
+    kvi_account_give_locked(fetch->store, fetch->account, fetch->taken);
+  fetch->has_taken = false;
 }
 
 /* What was read ahead says what it is; who has joined has said so before. */
@@ -78,10 +88,15 @@ static kvs_status object_reserve(struct kvi_fetch *fetch, uint32_t n_segments, c
                                     .label = fetch->key,
                                     .label_length = fetch->get.identity.key_length};
   kvs_status status;
+  bool goes;
 
-  status = goes_for_it(fetch)
-               ? kvi_room_take(fetch->store, fetch->account, true, &wanted, NULL, &fetch->object)
-               : kvi_free_room_take(fetch->store, fetch->account, &wanted, &fetch->object);
+  if (!room_claim(fetch, &goes))
+    return KVS_ERR_FULL;
+  status =
+      fetch->has_taken
+          ? kvi_taken_room_take(fetch->store, fetch->account, fetch->taken, goes, &wanted, &fetch->object)
+          : kvi_room_take(fetch->store, fetch->account, true, &wanted, NULL, &fetch->object);
+  fetch->has_taken = false;
   fetch->landed = status == KVS_OK;
   return status == KVS_ERR_QUOTA ? KVS_ERR_FULL : status;
 }
@@ -306,6 +321,7 @@ static bool read_again_locked(struct kvi_store *store, struct kvi_fetch *fetch)
   if (fetch->landed)
     kvi_object_drop_locked(store, fetch->object);
   fetch->landed = false;
+  room_give_locked(fetch);
   fetch->get.handle = fetch->handle;
   fetch->get.length = fetch->length = store->entries[fetch->entry].length;
   return medium->ops->get(medium, &fetch->get) == KVS_OK;
@@ -343,6 +359,7 @@ static void fetch_done(struct kvi_medium_get *get, kvs_status status)
     }
     status = KVS_ERR_BUSY;
   }
+  room_give_locked(fetch); /* it has not landed */
   if (!fetch->replaced)
     status = entry_end_locked(store, fetch, status);
   for (struct kvi_get_wait *wait = fetch->waiters; wait; wait = wait->next) {
@@ -464,7 +481,8 @@ kvs_status kvi_fetch_locked(struct kvi_store *store, uint32_t number, const uint
   return KVS_PENDING;
 }
 
-kvs_status kvi_fetch_ahead_locked(struct kvi_store *store, uint32_t number, struct kvi_ahead *ahead)
+kvs_status kvi_fetch_ahead_locked(struct kvi_store *store, uint32_t number, uint64_t taken,
+                                  struct kvi_ahead *ahead)
 {
   kvs_status status = fetch_start_locked(store, number, NULL);
 
@@ -472,6 +490,8 @@ kvs_status kvi_fetch_ahead_locked(struct kvi_store *store, uint32_t number, stru
     return status;
   fetch_of(store, number)->ahead = ahead;
   fetch_of(store, number)->ahead_length = store->entries[number].length;
+  fetch_of(store, number)->taken = taken;
+  fetch_of(store, number)->has_taken = true;
   return KVS_PENDING;
 }
 

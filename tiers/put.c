@@ -267,15 +267,12 @@ kvs_status kvi_room_take(struct kvi_store *store, uint32_t account, bool bounded
   return status;
 }
 
-kvs_status kvi_free_room_take(struct kvi_store *store, uint32_t account,
-                              const struct kvi_tier_request *wanted, kvi_tier_object *object_p)
+kvs_status kvi_taken_room_take(struct kvi_store *store, uint32_t account, uint64_t taken, bool goes,
+                               const struct kvi_tier_request *wanted, kvi_tier_object *object_p)
 {
-  uint64_t taken;
-  kvs_status status = kvi_account_take(store, account, true, wanted->length, &taken);
+  kvs_status status = goes ? any_room_take(store, wanted, NULL, object_p)
+                           : store->dram->ops->reserve(store->dram, wanted, object_p);
 
-  if (status != KVS_OK)
-    return status;
-  status = store->dram->ops->reserve(store->dram, wanted, object_p);
   kvi_account_settle(store, account, taken, status == KVS_OK, status == KVS_OK ? *object_p : 0);
   return status;
 }

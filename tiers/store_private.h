@@ -180,6 +180,8 @@ struct kvi_fetch {
   bool keyless;             /* the key is not known yet: it is read, or told by who joins */
   struct kvi_ahead *ahead;  /* who has it read before anybody asked for it; NULL: somebody did */
   uint32_t ahead_length;    /* as it was then */
+  bool has_taken;           /* before it was read, for what nobody waited for: */
+  uint64_t taken;           /* so much on the account */
   bool replaced;            /* the entry has other bytes by now, and a hold of this fetch's */
   uint16_t quality;
   uint32_t length;
@@ -498,9 +500,9 @@ kvs_status kvi_put_room_take(struct kvi_store *store, uint32_t account, const st
 kvs_status kvi_room_take(struct kvi_store *store, uint32_t account, bool bounded,
                          const struct kvi_tier_request *wanted, const struct kvi_admission *admission,
                          kvi_tier_object *object_p);
-/* Without admission, if there is that much room; nothing goes for it, but what a tenant has beyond its bound. */
-kvs_status kvi_free_room_take(struct kvi_store *store, uint32_t account,
-                              const struct kvi_tier_request *wanted, kvi_tier_object *object_p);
+/* The same with room that is on the account already (kvi_account_try_locked), and is settled. goes: others may go for it. Not KVS_ERR_QUOTA. */
+kvs_status kvi_taken_room_take(struct kvi_store *store, uint32_t account, uint64_t taken, bool goes,
+                               const struct kvi_tier_request *wanted, kvi_tier_object *object_p);
 
 kvs_status kvi_landings_create(struct kvi_store *store);
 void kvi_landings_destroy(struct kvi_store *store);
@@ -633,8 +635,12 @@ void kvi_use_tell(const struct kvi_use *use);
 /* KVS_PENDING, KVS_ERR_BUSY. wait NULL: nobody waits for it. The entry is BELOW or FETCHING. */
 kvs_status kvi_fetch_locked(struct kvi_store *store, uint32_t number, const uint8_t *key,
                             struct kvi_get_wait *wait);
-/* Reads it for nobody, ahead of a return: no key is needed, and nothing goes for its bytes. Tells kvi_ahead_ended_locked once, if KVS_PENDING. KVS_ERR_BUSY, KVS_MISS. The entry is BELOW. */
-kvs_status kvi_fetch_ahead_locked(struct kvi_store *store, uint32_t number, struct kvi_ahead *ahead);
+/*
+ * Reads it for nobody, ahead of a return: no key is needed, and nothing goes for its bytes. taken: room on the account of its tenant (kvi_account_try_locked), which is the fetch's if KVS_PENDING. Tells
+ * kvi_ahead_ended_locked once, if KVS_PENDING. KVS_ERR_BUSY, KVS_MISS. The entry is BELOW.
+ */
+kvs_status kvi_fetch_ahead_locked(struct kvi_store *store, uint32_t number, uint64_t taken,
+                                  struct kvi_ahead *ahead);
 /* The entry that is being fetched has other bytes from now on: who waits gets those. Called while it is FETCHING. */
 void kvi_fetch_replaced_locked(struct kvi_store *store, uint32_t number);
 /* The entry that is being fetched goes. */

@@ -25,6 +25,11 @@ uint64_t kvi_tenants_memory(const struct kvi_store *store);
  */
 kvs_status kvi_account_take(struct kvi_store *store, uint32_t account, bool bounded, uint64_t length,
                             uint64_t *taken_p);
+/* Whether that much is left to it, with nothing of its own leaving memory. */
+bool kvi_account_may_locked(const struct kvi_store *store, uint32_t account, uint64_t length);
+/* The same as kvi_account_take, if that much is left to it. *taken_p is for kvi_account_settle, or to be given back. */
+bool kvi_account_try_locked(struct kvi_store *store, uint32_t account, uint64_t length, uint64_t *taken_p);
+void kvi_account_give_locked(struct kvi_store *store, uint32_t account, uint64_t taken);
 /* The policy is told how its requests count, by what it has of memory. Nothing without tenants. */
 void kvi_account_share_told_locked(struct kvi_store *store, uint32_t account);
 /* What was taken becomes what the object needs, or, if there is none, nothing. */

@@ -75,25 +75,30 @@ static double gain(const struct kvi_index *index, const struct kvi_branch *branc
                           price * branch->chunk_bytes / value, WITHIN_S);
 }
 
-/* The best of the next few; KVI_BRANCH_NONE: none of them is worth it. */
-static uint32_t best_branch(struct kvi_index *index, double price, uint64_t now_ns)
+/* The best of the next few that may; KVI_BRANCH_NONE: none of them is worth it. */
+static uint32_t best_branch(struct kvi_index *index, const struct kvi_policy_ahead *ahead, double price,
+                            uint64_t now_ns)
 {
   uint32_t best = KVI_BRANCH_NONE;
   double most = READ;
 
   for (uint32_t i = 0; i < LOOKED && i < index->memory.ahead.n; i++) {
+    const struct kvi_branch *at;
     uint32_t branch;
     double own;
 
     if (index->memory.ahead.next >= index->memory.ahead.n)
       index->memory.ahead.next = 0;
     branch = index->memory.ahead.branches[index->memory.ahead.next];
-    if (!may_be(index, kvi_branch(index->branches, branch), now_ns)) {
+    at = kvi_branch(index->branches, branch);
+    if (!may_be(index, at, now_ns)) {
       kvi_index_ahead_not(index, branch);
       continue;
     }
     index->memory.ahead.next++;
-    own = gain(index, kvi_branch(index->branches, branch), price, now_ns);
+    if (ahead->may && !ahead->may(ahead->ctx, at->tenant, (double)at->chunk_bytes))
+      continue;
+    own = gain(index, at, price, now_ns);
     if (own > most) {
       most = own;
       best = branch;
@@ -127,7 +132,7 @@ uint32_t kvi_index_promotion(struct kvi_policy *policy, const struct kvi_policy_
   if (index->memory.shadow.live != KVI_SHADOW_BY_PRICE || index->memory.ahead.n == 0 || ahead->most == 0)
     return 0;
   price = ahead->full ? kvi_index_memory_least(index, ahead->one, now_ns) : 0;
-  branch = isinf(price) ? KVI_BRANCH_NONE : best_branch(index, price, now_ns);
+  branch = isinf(price) ? KVI_BRANCH_NONE : best_branch(index, ahead, price, now_ns);
   return branch == KVI_BRANCH_NONE
              ? 0
              : first_below(index, kvi_branch(index->branches, branch)->last, handles, ahead->most);

@@ -134,6 +134,9 @@ struct kvi_policy_ahead {
   uint32_t most; /* chunks */
   bool full;     /* something has to leave memory for them */
   uint32_t one;  /* as of `demotion` */
+  /* Whether a chunk of so many bytes may come for that tenant. NULL: any may. */
+  bool (*may)(const void *ctx, uint32_t tenant, double bytes);
+  const void *ctx;
 };
 #define KVI_POLICY_LEARNED_MAX 704u /* bytes of a part of what was learned */
 
@@ -202,7 +205,7 @@ struct kvi_policy_ops {
   uint32_t (*demotion)(struct kvi_policy *policy, uint32_t one, double *price_p, uint64_t now_ns);
   /*
    * Chunks of group medium that are to be in memory before they are asked for, since whoever waits there is about to be back, and they are worth more there than what has to leave for them and the read. Of one
-   * chain, the first of it first; at most ahead->most. Returns how many; 0: none are, as far as was looked at: a part of those who wait, another one at each call. It changes nothing; who brings them calls `move`. In a policy that has `demotion`.
+   * chain, the first of it first; at most ahead->most. Returns how many; 0: none are, as far as was looked at: a part of those who wait, another one at each call. It changes nothing of the chunks, but time passes, and who looks next has others first; who brings them calls `move`. In a policy that has `demotion`.
    */
   uint32_t (*promotion)(struct kvi_policy *policy, const struct kvi_policy_ahead *ahead, uint32_t *handles,
                         uint64_t now_ns);

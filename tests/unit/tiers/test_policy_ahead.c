@@ -202,6 +202,37 @@ static void not_now(void **state)
   assert_false(is_wanted(world, false));
 }
 
+static bool is_not_of(const void *ctx, uint32_t tenant, double bytes)
+{
+  return tenant != *(const uint32_t *)ctx && bytes > 0;
+}
+
+/* Whose tenant has no room is passed over, and others have their turn, be they worth less. */
+static void not_who_may_not(void **state)
+{
+  struct world *world = *state;
+  uint32_t none = 9, first, second, chunks[LONG];
+  struct kvi_policy_ahead ahead = {.most = LONG, .one = KVI_POLICY_NONE, .may = is_not_of, .ctx = &none};
+  struct kvi_policy_use use = {.n_chunks = LONG, .n_whole = LONG, .tenant = 1, .cost = 10};
+  struct kvi_policy_wait wait = {
+      .n_chunks = LONG, .kind = KVI_WAIT_APPROVAL, .source = HONEST, .announced_s = 30};
+
+  known_waits(world);
+  first = waits_on(world, 1, KVI_WAIT_APPROVAL, HONEST, 30);
+  second = waits_on(world, 2, KVI_WAIT_APPROVAL, HONEST, 30);
+  use.program = wait.program = 2;
+  use.last = wait.last = second;
+  ops->arrive(world->policy, &use, world->now);
+  assert_true(ops->wait(world->policy, &wait, world->now));
+  move_all(world, first, LONG, KVI_POLICY_MEDIUM);
+  move_all(world, second, LONG, KVI_POLICY_MEDIUM);
+  world->now += 27 * SECOND;
+  assert_int_equal(ops->promotion(world->policy, &ahead, chunks, world->now), LONG);
+  none = chunks[0] <= first ? 0 : 1;
+  assert_int_equal(ops->promotion(world->policy, &ahead, chunks, world->now), LONG);
+  assert_int_equal(chunks[LONG - 1], none == 0 ? second : first);
+}
+
 /* With many who wait each has its turn. */
 static void one_of_many(void **state)
 {
@@ -279,6 +310,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(not_who_gets_unlikelier, setup, teardown),
       cmocka_unit_test_setup_teardown(learned, setup, teardown),
       cmocka_unit_test_setup_teardown(not_now, setup, teardown),
+      cmocka_unit_test_setup_teardown(not_who_may_not, setup, teardown),
       cmocka_unit_test_setup_teardown(one_of_many, setup, teardown),
       cmocka_unit_test_setup_teardown(at_random, setup, teardown),
   };

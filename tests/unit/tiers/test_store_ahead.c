@@ -17,6 +17,8 @@
 #define SECOND KVI_NS_PER_S
 #define ROOM   40u /* chunks */
 #define LONG   12u /* chunks of the chain that is to come back */
+#define BOUND  9u  /* chunks of a tenant, where it has a bound */
+#define SHORT  6u  /* of a chain of its, of which there is room for one and a half */
 
 struct world {
   struct kvi_store *store;
@@ -36,8 +38,10 @@ static void pass(struct world *world, uint64_t seconds)
   atomic_fetch_add(&world->now, seconds * SECOND);
 }
 
-static struct world *world_new(struct world *world, struct kvi_medium *medium)
+/* bound: of the tenant in memory; 0: none. */
+static struct world *world_new(struct world *world, struct kvi_medium *medium, uint64_t bound)
 {
+  const struct kvi_tenant_config tenants[] = {{.name = TENANT, .dram_bytes = bound}};
   struct kvi_store_config config = {.dram_bytes = (uint64_t)ROOM * PAGE,
                                     .dram_page_bytes = PAGE,
                                     .chunk_bytes_max = PAGE,
@@ -47,6 +51,8 @@ static struct world *world_new(struct world *world, struct kvi_medium *medium)
                                     .policy_clock_ctx = world,
                                     .medium = medium,
                                     .prefetch = true,
+                                    .tenants = tenants,
+                                    .n_tenants = bound > 0,
                                     .dram_high_mark = 90,
                                     .dram_low_mark = 70};
   kvs_space_desc desc = testing_space("ahead", KEY_BYTES);
@@ -57,13 +63,23 @@ static struct world *world_new(struct world *world, struct kvi_medium *medium)
   return world;
 }
 
-static int setup(void **state)
+static int setup_memory(void **state, uint64_t bound)
 {
   struct world *world = calloc(1, sizeof(*world));
 
   world->medium = memory_medium_create(false);
-  *state = world_new(world, &world->medium->medium);
+  *state = world_new(world, &world->medium->medium, bound);
   return 0;
+}
+
+static int setup(void **state)
+{
+  return setup_memory(state, 0);
+}
+
+static int setup_bound(void **state)
+{
+  return setup_memory(state, (uint64_t)BOUND * PAGE);
 }
 
 static int setup_files(void **state)
@@ -81,7 +97,7 @@ static int setup_files(void **state)
 
   test_folder_make(world->folder);
   assert_int_equal(kvi_ssd_create(&config, &medium), KVS_OK);
-  *state = world_new(world, medium);
+  *state = world_new(world, medium, 0);
   return 0;
 }
 
@@ -426,6 +442,81 @@ static void deleted_under_it(void **state)
   assert_int_equal(there(world, 3), left);
 }
 
+static uint32_t reads(struct world *world)
+{
+  uint32_t n;
+
+  pthread_mutex_lock(&world->medium->mutex);
+  n = world->medium->gets;
+  pthread_mutex_unlock(&world->medium->mutex);
+  return n;
+}
+
+/* Chain 3 is to be back in 30 s, as the others were that said so. */
+static void announce(struct world *world)
+{
+  learn(world, "timer", 1, announces, 29);
+  prompt(world, 3, SHORT);
+  hint(world, "three", 3, SHORT, announces);
+  AWAIT(stats_of(world).medium_chunks == stats_of(world).chunks);
+}
+
+/* For a tenant at its bound nothing of its own leaves memory, nor is anything read time and again: two chains are to be back, and there is room for one and a half. */
+static void none_of_its_own_leaves(void **state)
+{
+  struct world *world = *state;
+  uint64_t demotions;
+  uint32_t here;
+
+  announce(world);
+  prompt(world, 4, SHORT);
+  hint(world, "four", 4, SHORT, announces);
+  AWAIT(stats_of(world).medium_chunks == stats_of(world).chunks);
+  here = in_memory(world, 3) + in_memory(world, 4);
+  demotions = stats_of(world).demotions_by[KVI_DEMOTE_ROOM];
+  pass(world, 27);
+  await_looks(world);
+  assert_int_equal(stats_of(world).demotions_by[KVI_DEMOTE_ROOM], demotions);
+  assert_int_equal(stats_of(world).prefetched_wasted, 0);
+  assert_int_equal(in_memory(world, 3) + in_memory(world, 4), here + stats_of(world).prefetched);
+  assert_int_equal(reads(world), stats_of(world).prefetched);
+  assert_true(stats_of(world).prefetched <= BOUND - here);
+}
+
+/* Nor is anything lost that it has in memory only. */
+static void none_of_its_own_is_lost(void **state)
+{
+  struct world *world = *state;
+  uint64_t evictions;
+
+  announce(world);
+  memory_fail(world->medium, KVS_OK, KVS_ERR_FULL);
+  prompt(world, 6, BOUND - 1);
+  AWAIT(in_memory(world, 3) < SHORT);
+  evictions = stats_of(world).evictions;
+  pass(world, 27);
+  await_looks(world);
+  assert_int_equal(stats_of(world).evictions, evictions);
+  assert_int_equal(look_up(world, 6, BOUND - 1, true, NULL).prefix, BOUND - 1);
+}
+
+/* Its bound has become smaller than a chunk: none is read. */
+static void none_fits(void **state)
+{
+  const struct kvi_tenant_config less = {.name = TENANT, .dram_bytes = 1};
+  struct world *world = *state;
+  uint32_t before;
+
+  announce(world);
+  prompt(world, 4, SHORT);
+  AWAIT(stats_of(world).medium_chunks == stats_of(world).chunks && in_memory(world, 3) < SHORT);
+  kvi_store_tenant_set(world->store, &less);
+  before = reads(world);
+  pass(world, 27);
+  await_looks(world);
+  assert_int_equal(reads(world), before);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -441,6 +532,9 @@ int main(void)
       cmocka_unit_test_setup_teardown(another_chunk, setup, teardown),
       cmocka_unit_test_setup_teardown(closed_under_it, setup, teardown),
       cmocka_unit_test_setup_teardown(deleted_under_it, setup, teardown),
+      cmocka_unit_test_setup_teardown(none_of_its_own_leaves, setup_bound, teardown),
+      cmocka_unit_test_setup_teardown(none_of_its_own_is_lost, setup_bound, teardown),
+      cmocka_unit_test_setup_teardown(none_fits, setup_bound, teardown),
   };
 
   return cmocka_run_group_tests_name("tiers/store ahead", tests, NULL, NULL);
