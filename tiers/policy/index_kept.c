@@ -251,4 +251,7 @@ void kvi_index_relearn(struct kvi_policy *policy, uint64_t now_ns)
       kvi_classes_lasting(index->classes, &request, kvi_index_seconds(own->used_ns, now_ns));
   }
   kvi_classes_rebuild(index->classes);
+  for (uint32_t branch = 0; branch < places; branch++) /* whose return is known by what was learned only */
+    if (kvi_branches_is_used(index->branches, branch))
+      kvi_index_ahead_may(index, branch);
 }

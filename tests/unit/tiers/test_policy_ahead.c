@@ -184,6 +184,56 @@ static void learned(void **state)
   assert_true(is_wanted(world, true));
 }
 
+/* Another policy that is given what this one knows, with the same chunks. */
+static struct kvi_policy *restarted(const struct world *world, uint32_t last)
+{
+  uint8_t bytes[KVI_POLICY_LEARNED_MAX];
+  struct kvi_policy_kept kept;
+  struct kvi_policy *policy;
+  bool more = true;
+
+  assert_int_equal(ops->create(CAPACITY, &policy), KVS_OK);
+  ops->memory_told(policy, CAPACITY, BYTE_S);
+  for (uint32_t i = 0; i < world->fresh; i++) {
+    bool follows = i > last + 1 - LONG && i <= last;
+
+    ops->insert(policy, i, TESTING_CHUNK(follows ? i - 1 : KVI_POLICY_NONE), world->now);
+    ops->move(policy, i, KVI_POLICY_MEDIUM);
+  }
+  for (uint32_t part = 0; more; part++) {
+    uint32_t length = ops->learned(world->policy, part, bytes, &more);
+
+    assert_true(length == 0 || ops->learn(policy, bytes, length));
+  }
+  for (uint32_t i = 0; i < ops->waiters(world->policy); i++)
+    if (ops->keep(world->policy, i, &kept))
+      assert_true(ops->restore(policy, &kept, world->now));
+  ops->relearn(policy, world->now);
+  return policy;
+}
+
+/* The same after a restart: waits are known by their class only once all that was learned has come back. */
+static void learned_before(void **state)
+{
+  const struct kvi_policy_ahead ahead = {.most = LONG, .one = KVI_POLICY_NONE};
+  struct world *world = *state;
+  uint32_t last, chunks[LONG];
+  struct kvi_policy *policy;
+
+  known_waits(world);
+  learn(world, 94, KVI_WAIT_SUBAGENT, 60, 100, 0, 0);
+  ops->relearn(world->policy, world->now); /* else its curves are those of a while ago */
+  last = waits_on(world, 2, KVI_WAIT_SUBAGENT, 0, 0);
+  move_all(world, last, LONG, KVI_POLICY_MEDIUM);
+  world->now += 5 * SECOND;
+  policy = restarted(world, last);
+  assert_int_equal(ops->promotion(policy, &ahead, chunks, world->now), 0);
+  world->now += 45 * SECOND;
+  assert_true(is_wanted(world, false));
+  assert_int_equal(ops->promotion(policy, &ahead, chunks, world->now), LONG);
+  ops->destroy(policy);
+}
+
 /* Not who is back already, nor whose order is the last use. */
 static void not_now(void **state)
 {
@@ -309,6 +359,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(not_for_its_own, setup, teardown),
       cmocka_unit_test_setup_teardown(not_who_gets_unlikelier, setup, teardown),
       cmocka_unit_test_setup_teardown(learned, setup, teardown),
+      cmocka_unit_test_setup_teardown(learned_before, setup, teardown),
       cmocka_unit_test_setup_teardown(not_now, setup, teardown),
       cmocka_unit_test_setup_teardown(not_who_may_not, setup, teardown),
       cmocka_unit_test_setup_teardown(one_of_many, setup, teardown),
