@@ -9,15 +9,18 @@
 #include "tiers/dram/dram.h"
 #include "tiers/store_private.h"
 
-#define FLIGHT_MOST  4u   /* chunks that are being read */
-#define LOOKS_MOST   8u   /* calls of the policy, each of which looks at other waiters */
-#define DEMOTED_MOST 16u  /* chunks in one hold of the lock */
-#define PERIOD_MS    250u /* between looks */
+#define FLIGHT_MOST  4u          /* chunks that are being read */
+#define FLIGHT_BYTES (16u << 20) /* of such chunks, but for one that is longer; */
+#define FLIGHT_PART  4u          /* and of memory no more than such a part */
+#define LOOKS_MOST   8u          /* calls of the policy, each of which looks at other waiters */
+#define DEMOTED_MOST 16u         /* chunks in one hold of the lock */
+#define PERIOD_MS    250u        /* between looks */
 
 struct kvi_ahead {
   struct kvi_store *store;
   uint64_t low_bytes,
       room_bytes; /* of memory: beyond the first something else would have to leave it; so much may be taken */
+  uint64_t flight_bytes;
   uint64_t head_bytes; /* that a chunk takes beside its payload, at most */
   kvi_thread thread;
   pthread_cond_t wake;
@@ -118,8 +121,11 @@ static kvs_status start_locked(struct kvi_ahead *ahead, uint32_t number)
   return KVS_PENDING;
 }
 
-/* Of these chunks, which the policy wants. True: none was begun, and others are to be looked at. */
-static bool start_some_locked(struct kvi_ahead *ahead, const uint32_t *numbers, uint32_t n)
+/*
+ * Of these chunks, which the policy wants. True: none was begun, and others are to be looked at. *full_p: something has to leave memory for them, so that the policy has to say whether they are worth that: if
+ * it has not, they wait until it has.
+ */
+static bool start_some_locked(struct kvi_ahead *ahead, const uint32_t *numbers, uint32_t n, bool *full_p)
 {
   const struct kvi_store *store = ahead->store;
   uint32_t before = ahead->flying;
@@ -130,6 +136,12 @@ static bool start_some_locked(struct kvi_ahead *ahead, const uint32_t *numbers, 
 
     if (entry->state != KVI_ENTRY_BELOW)
       continue;
+    if (ahead->flying > 0 && ahead->flying_bytes + entry->length > ahead->flight_bytes)
+      return false;
+    if (!*full_p && !fits(ahead, entry->length, ahead->low_bytes)) {
+      *full_p = true;
+      break;
+    }
     status = start_locked(ahead, numbers[i]);
     if (status == KVS_ERR_QUOTA || status == KVS_ERR_FULL)
       break;
@@ -156,7 +168,7 @@ static void look_locked(struct kvi_ahead *ahead)
   for (uint32_t i = 0; i < LOOKS_MOST; i++) {
     uint32_t n = store->policy_ops->promotion(store->policy, &what, numbers, kvi_policy_now(store));
 
-    if (!start_some_locked(ahead, numbers, n))
+    if (!start_some_locked(ahead, numbers, n, &what.full))
       return;
   }
 }
@@ -200,6 +212,9 @@ kvs_status kvi_ahead_create(struct kvi_store *store, struct kvi_ahead **ahead_p)
   ahead->store = store;
   ahead->low_bytes = percent_of(store, has_marks ? config->dram_low_mark : 100);
   ahead->room_bytes = percent_of(store, has_marks ? config->dram_high_mark : 100);
+  ahead->flight_bytes = store->dram_attr.capacity_bytes / FLIGHT_PART;
+  if (ahead->flight_bytes > FLIGHT_BYTES)
+    ahead->flight_bytes = FLIGHT_BYTES;
   ahead->head_bytes = 2 * (uint64_t)page;
   status = kvi_cond_init(&ahead->wake);
   if (status == KVS_OK) {

@@ -48,6 +48,7 @@ struct memory_medium {
   struct kvi_medium_owner owner;
   bool hold, closing, running;
   bool cuts;             /* what is moved loses a plane, if it may */
+  uint32_t ends;         /* so many operations end all the same while it is held */
   uint32_t follows;      /* so many gets more find that their chunk has just been moved */
   kvs_status get_status; /* of gets from now on, when it is not KVS_OK */
   kvs_status put_status; /* the same of puts */
@@ -352,13 +353,14 @@ static inline void *memory_run(void *ctx)
     struct memory_op op;
     bool closing;
 
-    while (!own->closing && (own->n_ops == 0 || own->hold))
+    while (!own->closing && (own->n_ops == 0 || (own->hold && own->ends == 0)))
       pthread_cond_wait(&own->changed, &own->mutex);
     if (own->n_ops == 0)
       break;
     op = own->ops[own->first];
     own->first = (own->first + 1) % MEMORY_OPS;
     own->n_ops--;
+    own->ends -= own->ends > 0;
     closing = own->closing;
     own->running = true;
     pthread_mutex_unlock(&own->mutex);
@@ -489,6 +491,15 @@ static inline void memory_hold(struct memory_medium *own, bool hold)
 {
   pthread_mutex_lock(&own->mutex);
   own->hold = hold;
+  pthread_cond_broadcast(&own->changed);
+  pthread_mutex_unlock(&own->mutex);
+}
+
+/* While it is held, the next so many end. */
+static inline void memory_end(struct memory_medium *own, uint32_t n)
+{
+  pthread_mutex_lock(&own->mutex);
+  own->ends = n;
   pthread_cond_broadcast(&own->changed);
   pthread_mutex_unlock(&own->mutex);
 }

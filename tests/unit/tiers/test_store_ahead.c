@@ -17,8 +17,9 @@
 #define SECOND KVI_NS_PER_S
 #define ROOM   40u /* chunks */
 #define LONG   12u /* chunks of the chain that is to come back */
-#define BOUND  9u  /* chunks of a tenant, where it has a bound */
-#define SHORT  6u  /* of a chain of its, of which there is room for one and a half */
+#define LARGE  (15 * PAGE)
+#define BOUND  9u /* chunks of a tenant, where it has a bound */
+#define SHORT  6u /* of a chain of its, of which there is room for one and a half */
 
 struct world {
   struct kvi_store *store;
@@ -44,7 +45,7 @@ static struct world *world_new(struct world *world, struct kvi_medium *medium, u
   const struct kvi_tenant_config tenants[] = {{.name = TENANT, .dram_bytes = bound}};
   struct kvi_store_config config = {.dram_bytes = (uint64_t)ROOM * PAGE,
                                     .dram_page_bytes = PAGE,
-                                    .chunk_bytes_max = PAGE,
+                                    .chunk_bytes_max = 16 * PAGE,
                                     .max_chunks = 1024,
                                     .policy = "index",
                                     .policy_clock = clock_of,
@@ -154,7 +155,7 @@ static struct kvi_store_lookup_result look_up(struct world *world, uint32_t chai
   return result;
 }
 
-static void prompt(struct world *world, uint32_t chain, uint32_t n)
+static void prompt_of(struct world *world, uint32_t chain, uint32_t n, uint32_t length)
 {
   uint8_t key[KEY_BYTES], parent[KEY_BYTES];
   kvs_status status;
@@ -163,10 +164,15 @@ static void prompt(struct world *world, uint32_t chain, uint32_t n)
     key_of(chain, i, key);
     key_of(chain, i - (i > 0), parent);
     AWAIT((status = testing_put(world->store, TENANT, world->space, key, KEY_BYTES, i > 0 ? parent : NULL, i,
-                                CHUNK, 1000 * chain + i)) !=
+                                length, 1000 * chain + i)) !=
           KVS_ERR_FULL); /* what goes may just be written */
     assert_int_equal(status, KVS_OK);
   }
+}
+
+static void prompt(struct world *world, uint32_t chain, uint32_t n)
+{
+  prompt_of(world, chain, n, CHUNK);
 }
 
 static uint32_t there(struct world *world, uint32_t chain)
@@ -334,6 +340,70 @@ static void joined(void **state)
   assert_int_equal(stats_of(world).prefetched_used, 1);
   pthread_cond_destroy(&waiting.ended);
   pthread_mutex_destroy(&waiting.mutex);
+}
+
+/* When one has landed the next is begun, with the others still under way. */
+static void goes_on(void **state)
+{
+  struct world *world = *state;
+
+  (void)leaves_memory(world);
+  memory_hold(world->medium, true);
+  pass(world, 27);
+  AWAIT(under_way(world) == 4);
+  memory_end(world->medium, 1);
+  AWAIT(stats_of(world).prefetched == 1);
+  AWAIT(under_way(world) == 4);
+  memory_hold(world->medium, false);
+}
+
+/* Chain 3 has two long chunks, which have left memory, and is to be back in 4 s. */
+static void long_ones_leave(struct world *world)
+{
+  uint8_t key[KEY_BYTES];
+
+  learn(world, "timer", 1, announces, 29);
+  prompt_of(world, 3, 2, LARGE);
+  hint(world, "three", 3, 2, announces);
+  AWAIT(stats_of(world).medium_chunks == stats_of(world).chunks);
+  prompt_of(world, 7, 2, LARGE);
+  AWAIT(stats_of(world).medium_chunks == stats_of(world).chunks);
+  for (uint32_t i = 2; i-- > 0;) {
+    key_of(7, i, key);
+    assert_int_equal(kvi_store_delete(world->store, TENANT, world->space, key, KEY_BYTES), KVS_OK);
+  }
+  assert_int_equal(in_memory(world, 3), 0);
+}
+
+/* There is room for as many chunks as are begun at once, but not for one so long: something that is worth more would have to leave memory. */
+static void not_for_what_is_worth_more(void **state)
+{
+  struct world *world = *state;
+
+  long_ones_leave(world);
+  prompt(world, 4, LONG);
+  hint(world, "four", 4, LONG, is_quick);
+  AWAIT(stats_of(world).medium_chunks == stats_of(world).chunks);
+  pass(world, 26);
+  hint(world, "four", 4, LONG, is_quick);
+  await_looks(world);
+  assert_int_equal(in_memory(world, 3), 0);
+  assert_int_equal(in_memory(world, 4), LONG);
+  hint(world, "four", 0, 0, ends);
+  AWAIT(in_memory(world, 3) > 0);
+}
+
+/* So few bytes are under way that a get that comes has not long to wait. */
+static void one_long_one(void **state)
+{
+  struct world *world = *state;
+
+  long_ones_leave(world);
+  memory_hold(world->medium, true);
+  pass(world, 26);
+  AWAIT(under_way(world) > 0);
+  await_looks(world);
+  assert_int_equal(under_way(world), 1);
 }
 
 /* While anybody waits for the medium nothing is read ahead. */
@@ -526,6 +596,9 @@ int main(void)
       {"in_vain, files", in_vain, setup_files, teardown, NULL},
       cmocka_unit_test_setup_teardown(closed, setup, teardown),
       cmocka_unit_test_setup_teardown(joined, setup, teardown),
+      cmocka_unit_test_setup_teardown(goes_on, setup, teardown),
+      cmocka_unit_test_setup_teardown(not_for_what_is_worth_more, setup, teardown),
+      cmocka_unit_test_setup_teardown(one_long_one, setup, teardown),
       cmocka_unit_test_setup_teardown(others_first, setup, teardown),
       cmocka_unit_test_setup_teardown(read_errors, setup, teardown),
       cmocka_unit_test_setup_teardown(damaged, setup, teardown),
