@@ -70,6 +70,7 @@ kvs_status kvi_better_take_locked(struct kvi_store *store, const struct kvi_stor
     return KVS_ERR_BUSY;
   if (!kvi_better_wanted_locked(store, landing->entry, quality, landing->origin != KVI_TIER_ABSENT))
     return KVS_EXISTS;
+  kvi_ahead_left_locked(store, landing->entry); /* what was read is not what will be got */
   kvi_bytes_replace_locked(store, landing->entry, landing->object);
   kvi_entry_touch_locked(store, landing->entry, kvi_policy_now(store));
   kvi_entry_resize_locked(store, landing->entry, (uint32_t)length);

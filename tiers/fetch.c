@@ -24,6 +24,12 @@ static struct kvi_fetch *fetch_of(const struct kvi_store *store, uint32_t number
   return &store->below->fetches[store->entries[number].object];
 }
 
+/* It was read ahead, and nobody has asked for it since. Under the lock. */
+static bool is_for_nobody(const struct kvi_fetch *fetch)
+{
+  return fetch->ahead && !fetch->waiters;
+}
+
 /* ---- landing: on the medium's thread, without the lock ---- */
 
 /* For what nobody waits for there was made room before; what has gone to others since is theirs. What was moved and is read once more may be longer than it was. False: there is no room. */
@@ -32,7 +38,7 @@ static bool room_claim(struct kvi_fetch *fetch, bool *goes_p)
   bool has = true;
 
   pthread_mutex_lock(&fetch->store->lock);
-  *goes_p = !fetch->ahead || fetch->waiters;
+  *goes_p = !is_for_nobody(fetch);
   if (!*goes_p && !fetch->has_taken)
     has = fetch->has_taken =
         kvi_account_try_locked(fetch->store, fetch->account, fetch->length, &fetch->taken);
@@ -202,7 +208,7 @@ static kvs_status entry_end_locked(struct kvi_store *store, struct kvi_fetch *fe
     kvi_entry_drop_locked(store, fetch->entry, KVI_MISS_TIER, NULL);
     status = KVS_MISS;
   } else if (status == KVS_ERR_FULL || status == KVS_ERR_NOMEM || status == KVS_ERR_BUSY) {
-    store->stats.fetch_refused++;
+    store->stats.fetch_refused += !is_for_nobody(fetch);
     status = KVS_ERR_BUSY;
   } else {
     fetch->cause = KVI_MISS_TIER;
@@ -371,7 +377,7 @@ static void fetch_done(struct kvi_medium_get *get, kvs_status status)
   if (status == KVS_OK && fetch->waiters)
     kvi_use_locked(store, fetch->entry, &use);
   if (status == KVS_MISS || status == KVS_ERR_BUSY) {
-    store->stats.fetch_misses++;
+    store->stats.fetch_misses += !is_for_nobody(fetch);
     if (fetch->landed)
       kvi_object_drop_locked(store, fetch->object);
   }

@@ -13,6 +13,7 @@
 #include "store_waiting.h"
 #include "tiers/hint.h"
 #include "tiers/ssd/ssd.h"
+#include "tiers/store_private.h"
 
 #define SECOND KVI_NS_PER_S
 #define ROOM   40u /* chunks */
@@ -298,6 +299,32 @@ static void closed(void **state)
   assert_in_range(in_memory(world, 3), 0, left);
 }
 
+/* Somebody puts a better one before it is got. */
+static void replaced(void **state)
+{
+  struct world *world = *state;
+  uint32_t left = leaves_memory(world), number;
+  uint8_t key[KEY_BYTES], parent[KEY_BYTES];
+  struct kvi_key_tag tag;
+
+  pass(world, 27);
+  AWAIT(in_memory(world, 3) == LONG);
+  key_of(3, LONG - 1, key);
+  key_of(3, LONG - 2, parent);
+  kvi_key_tag(world->store, key, KEY_BYTES, &tag);
+  pthread_mutex_lock(&world->store->lock);
+  number = kvi_entry_find_locked(world->store, TENANT, world->space, KEY_BYTES, &tag);
+  kvi_entry_loss_set_locked(world->store, number, 1);
+  pthread_mutex_unlock(&world->store->lock);
+  assert_int_equal(testing_put(world->store, TENANT, world->space, key, KEY_BYTES, parent, LONG - 1, CHUNK,
+                               3000 + LONG - 1),
+                   KVS_OK);
+  assert_int_equal(get(world, 3, LONG - 1), KVS_OK);
+  assert_int_equal(stats_of(world).prefetched, LONG - left);
+  assert_int_equal(stats_of(world).prefetched_wasted, 1);
+  assert_int_equal(stats_of(world).prefetched_used, 0);
+}
+
 static uint32_t under_way(struct world *world)
 {
   uint32_t n;
@@ -452,6 +479,7 @@ static void fails(struct world *world, kvs_status status)
   memory_fail(world->medium, KVS_OK, KVS_OK);
   assert_in_range(there(world, 3), left, LONG - 1);
   assert_int_equal(stats_of(world).prefetched, 0);
+  assert_int_equal(stats_of(world).fetch_misses, 0); /* nobody's */
 }
 
 static void read_errors(void **state)
@@ -595,6 +623,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(in_vain, setup, teardown),
       {"in_vain, files", in_vain, setup_files, teardown, NULL},
       cmocka_unit_test_setup_teardown(closed, setup, teardown),
+      cmocka_unit_test_setup_teardown(replaced, setup, teardown),
       cmocka_unit_test_setup_teardown(joined, setup, teardown),
       cmocka_unit_test_setup_teardown(goes_on, setup, teardown),
       cmocka_unit_test_setup_teardown(not_for_what_is_worth_more, setup, teardown),
