@@ -238,7 +238,8 @@ static void run_workers(bool medium, uint32_t codec_threads)
   /* a chunk that is just being looked at by another thread stays, and so do bytes that it still has open: for a moment */
   AWAIT((kvi_store_evict(shared.store, TENANT, NULL, UINT64_MAX, &chunks, &bytes), evicted += chunks,
          kvi_store_stats(shared.store, &now), now.chunks == 0 && now.dram.used_bytes == 0));
-  assert_int_equal(evicted, stats.chunks);
+  assert_in_range(evicted, 1, stats.chunks); /* one may have gone for the room of another */
+  assert_int_equal(now.evictions - stats.evictions, stats.chunks);
   if (medium)
     assert_int_equal(memory_items(shared.medium), 0);
   kvi_store_close(shared.store);
