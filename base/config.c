@@ -55,7 +55,8 @@ kvs_status kvi_config_refuse(kvi_config *config, const char *name, const char *f
   va_list args;
 
   va_start(args, format);
-  format_error(config, row < config->table->row_count ? &config->places[row] : &nowhere, name, format, args);
+  format_error(config, row < kvi_config_row_count(config->table) ? &config->places[row] : &nowhere, name,
+               format, args);
   va_end(args);
   return KVS_ERR_CONFIG;
 }
@@ -65,10 +66,11 @@ kvs_status kvi_config_refuse(kvi_config *config, const char *name, const char *f
 static kvs_status apply_defaults(kvi_config *config)
 {
   const kvi_config_place place = {.source = KVI_CONFIG_FROM_DEFAULT, .label = "default"};
+  const kvi_config_row *row;
 
-  for (size_t i = 0; i < config->table->row_count; i++) {
-    const char *standard = config->table->rows[i].standard;
-    kvs_status status = kvi_config_assign_text(config, i, standard != NULL ? standard : "", &place);
+  for (size_t i = 0; (row = kvi_config_row_at(config->table, i)) != NULL; i++) {
+    const char *standard = row->standard != NULL ? row->standard : "";
+    kvs_status status = kvi_config_assign_text(config, i, standard, &place);
 
     if (status == KVS_ERR_CONFIG) {
       kvi_log_error("config table of %s: %s", config->table->program, config->error);
@@ -94,7 +96,7 @@ kvs_status kvi_config_create(const kvi_config_table *table, kvi_config **config_
     return KVS_ERR_NOMEM;
   config->table = table;
   config->values = calloc(1, table->struct_size);
-  config->places = calloc(table->row_count, sizeof *config->places);
+  config->places = calloc(kvi_config_row_count(table), sizeof *config->places);
   status = config->values != NULL && config->places != NULL ? apply_defaults(config) : KVS_ERR_NOMEM;
   if (status != KVS_OK) {
     kvi_config_free(config);
@@ -133,17 +135,18 @@ kvi_config_source kvi_config_source_of(const kvi_config *config, const char *nam
 {
   size_t row = kvi_config_find(config->table, name);
 
-  return row < config->table->row_count ? config->places[row].source : KVI_CONFIG_FROM_DEFAULT;
+  return row < kvi_config_row_count(config->table) ? config->places[row].source : KVI_CONFIG_FROM_DEFAULT;
 }
 
 kvs_status kvi_config_set(kvi_config *config, const char *name, const char *text)
 {
   const kvi_config_place place = {.source = KVI_CONFIG_FROM_RUNTIME, .label = "run time"};
-  size_t row = kvi_config_find(config->table, name);
+  size_t index = kvi_config_find(config->table, name);
+  const kvi_config_row *row = kvi_config_row_at(config->table, index);
 
-  if (row == config->table->row_count)
+  if (row == NULL)
     return kvi_config_fail_unknown(config, &place, name, "setting");
-  if (!config->table->rows[row].mutable)
+  if (!row->mutable)
     return kvi_config_fail(config, &place, name, "cannot be changed while the program runs");
-  return kvi_config_assign_text(config, row, text, &place);
+  return kvi_config_assign_text(config, index, text, &place);
 }

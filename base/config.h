@@ -24,6 +24,7 @@
 
 #include <kvasir/status.h>
 
+#include "base/array.h"
 #include "base/strbuf.h"
 
 #define KVI_CONFIG_FILE_MAX  (1024u * 1024u) /* bytes of a file */
@@ -32,6 +33,7 @@
 #define KVI_CONFIG_VALUE_MAX 4096u           /* bytes of a scalar */
 #define KVI_CONFIG_NAME_MAX  128u            /* bytes of a dotted name, with its NUL */
 #define KVI_CONFIG_ROWS_MAX  1024u
+#define KVI_CONFIG_PARTS_MAX 16u
 #define KVI_CONFIG_TEXT_MAX                                                                                  \
   (16u * 1024u * 1024u) /* bytes of all strings a config keeps, those of kvi_config_set included */
 
@@ -85,16 +87,28 @@ typedef struct kvi_config_row {
 #define KVI_CONFIG_LIST_AT(owner, field)                                                                     \
   .type = KVI_CONFIG_LIST, .offset = KVI_CONFIG_FIELD(owner, field, kvi_config_list)
 
+/* Rows that belong together, as one file has them. */
+typedef struct kvi_config_rows {
+  const kvi_config_row *rows;
+  size_t count;
+} kvi_config_rows;
+
+/* All of an array, as a part of a table; lives as a compound literal does. */
+#define KVI_CONFIG_ROWS(array) (&(const kvi_config_rows){.rows = (array), .count = KVI_ARRAY_SIZE(array)})
+
 typedef struct kvi_config_table {
   const char *program; /* "kvasird" */
   const char *version; /* "0.1.0" */
   const char *summary; /* "cache node of Kvasir": one line for --help and the man page */
-  const kvi_config_row *rows;
-  size_t row_count;
+  /* All rows, in the order of the pages; up to the first NULL. */
+  const kvi_config_rows *parts[KVI_CONFIG_PARTS_MAX];
   size_t struct_size; /* of the program's struct */
   const char *const *
       others; /* variables of other programs, "KVASIR_ENDPOINT", that are passed over; ended by NULL; may be NULL */
 } kvi_config_table;
+
+/* A table's row by its number, from 0 through all parts; NULL: it has not so many. */
+const kvi_config_row *kvi_config_row_at(const kvi_config_table *table, size_t index);
 
 typedef enum kvi_config_source {
   KVI_CONFIG_FROM_DEFAULT,

@@ -61,8 +61,9 @@ static void add_value(kvi_strbuf *out, const kvi_config *config, const kvi_confi
 
 void kvi_config_dump_text(const kvi_config *config, kvi_strbuf *out)
 {
-  for (size_t i = 0; i < config->table->row_count; i++) {
-    const kvi_config_row *row = &config->table->rows[i];
+  const kvi_config_row *row;
+
+  for (size_t i = 0; (row = kvi_config_row_at(config->table, i)) != NULL; i++) {
     const kvi_config_place *place = &config->places[i];
 
     /* a hidden value must not be loaded again in place of the true one: its line is a comment */
@@ -80,9 +81,10 @@ void kvi_config_dump_text(const kvi_config *config, kvi_strbuf *out)
 
 void kvi_config_dump_json(const kvi_config *config, kvi_strbuf *out)
 {
+  const kvi_config_row *row;
+
   kvi_strbuf_add(out, "{");
-  for (size_t i = 0; i < config->table->row_count; i++) {
-    const kvi_config_row *row = &config->table->rows[i];
+  for (size_t i = 0; (row = kvi_config_row_at(config->table, i)) != NULL; i++) {
     const kvi_config_place *place = &config->places[i];
 
     kvi_strbuf_add(out, i > 0 ? ",\n" : "\n");
@@ -203,6 +205,8 @@ static const char *const precedence =
 
 void kvi_config_help(const kvi_config_table *table, kvi_strbuf *out)
 {
+  const kvi_config_row *row;
+
   kvi_strbuf_addf(out, "%s: %s\n\nusage: %s [--config=FILE] [--SETTING=VALUE ...]\n\n", table->program,
                   table->summary, table->program);
   for (size_t i = 0; i < COMMON_COUNT; i++) {
@@ -211,8 +215,7 @@ void kvi_config_help(const kvi_config_table *table, kvi_strbuf *out)
   }
   kvi_strbuf_add(out, "\n");
   add_wrapped(out, precedence, 0);
-  for (size_t i = 0; i < table->row_count; i++) {
-    const kvi_config_row *row = &table->rows[i];
+  for (size_t i = 0; (row = kvi_config_row_at(table, i)) != NULL; i++) {
     kvi_strbuf facts;
 
     kvi_strbuf_add(out, "\n  ");
@@ -245,13 +248,13 @@ static bool same_section(const kvi_config_row *a, const kvi_config_row *b)
 
 void kvi_config_markdown(const kvi_config_table *table, kvi_strbuf *out)
 {
+  const kvi_config_row *row, *before = NULL;
+
   kvi_strbuf_addf(out, "# Settings of %s\n\n", table->program);
   add_wrapped(out, precedence, 0);
   kvi_strbuf_addf(out, "\nThis page is printed by `%s --print-docs=markdown`.\n", table->program);
-  for (size_t i = 0; i < table->row_count; i++) {
-    const kvi_config_row *row = &table->rows[i];
-
-    if (i == 0 || !same_section(row, &table->rows[i - 1])) {
+  for (size_t i = 0; (row = kvi_config_row_at(table, i)) != NULL; i++, before = row) {
+    if (before == NULL || !same_section(row, before)) {
       int length = (int)section_length(row->name);
 
       kvi_strbuf_addf(out, "\n## %.*s\n", length > 0 ? length : 7, length > 0 ? row->name : "general");
@@ -286,6 +289,8 @@ static void add_roff(kvi_strbuf *out, const char *text)
 
 void kvi_config_man(const kvi_config_table *table, kvi_strbuf *out)
 {
+  const kvi_config_row *row;
+
   kvi_strbuf_add(out, ".SH OPTIONS\n");
   add_roff(out, precedence);
   kvi_strbuf_add(out, "\n");
@@ -296,8 +301,7 @@ void kvi_config_man(const kvi_config_table *table, kvi_strbuf *out)
     add_roff(out, common_options[i][1]);
     kvi_strbuf_add(out, "\n");
   }
-  for (size_t i = 0; i < table->row_count; i++) {
-    const kvi_config_row *row = &table->rows[i];
+  for (size_t i = 0; (row = kvi_config_row_at(table, i)) != NULL; i++) {
     kvi_strbuf line;
 
     kvi_strbuf_init(&line, out->limit);

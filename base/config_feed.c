@@ -34,7 +34,7 @@ static kvs_status load_variable(kvi_config *config, const char *variable)
     return KVS_OK;
   size_t length = (size_t)(equals - name);
   size_t row = kvi_config_find_loosely(config->table, name, length);
-  if (row < config->table->row_count)
+  if (row < kvi_config_row_count(config->table))
     return kvi_config_assign_text(config, row, equals + 1, &place);
 
   /* only a warning: programs we do not know of, and Kubernetes' service links, have variables of this prefix too */
@@ -154,24 +154,26 @@ static kvs_status fail_unknown_option(args_feed *feed)
 static kvs_status read_setting(args_feed *feed)
 {
   const kvi_config_table *table = feed->config->table;
-  size_t row = kvi_config_find_loosely(table, feed->name, feed->length);
+  size_t index = kvi_config_find_loosely(table, feed->name, feed->length);
+  const kvi_config_row *row = kvi_config_row_at(table, index);
   kvs_status status;
 
-  if (row == table->row_count && feed->length > 3 && strncmp(feed->name, "no-", 3) == 0) {
-    row = kvi_config_find_loosely(table, feed->name + 3, feed->length - 3);
-    if (row < table->row_count && table->rows[row].type == KVI_CONFIG_BOOL)
+  if (row == NULL && feed->length > 3 && strncmp(feed->name, "no-", 3) == 0) {
+    index = kvi_config_find_loosely(table, feed->name + 3, feed->length - 3);
+    row = kvi_config_row_at(table, index);
+    if (row != NULL && row->type == KVI_CONFIG_BOOL)
       return feed->value != NULL ? fail_option(feed, "takes no value")
-                                 : kvi_config_assign_text(feed->config, row, "false", &args_place);
-    row = table->row_count;
+                                 : kvi_config_assign_text(feed->config, index, "false", &args_place);
+    row = NULL;
   }
-  if (row == table->row_count)
+  if (row == NULL)
     return fail_unknown_option(feed);
-  if (table->rows[row].type == KVI_CONFIG_BOOL && feed->value == NULL)
-    return kvi_config_assign_text(feed->config, row, "true", &args_place);
+  if (row->type == KVI_CONFIG_BOOL && feed->value == NULL)
+    return kvi_config_assign_text(feed->config, index, "true", &args_place);
   status = take_value(feed);
   if (status != KVS_OK)
     return status;
-  return kvi_config_assign_text(feed->config, row, feed->value, &args_place);
+  return kvi_config_assign_text(feed->config, index, feed->value, &args_place);
 }
 
 static kvs_status read_option(args_feed *feed)

@@ -26,7 +26,9 @@ struct kvi_config {
   char error[1024];
 };
 
-/* Row by dotted name; table->row_count if there is none. */
+size_t kvi_config_row_count(const kvi_config_table *table);
+
+/* Number of the row with this dotted name; the count of rows if there is none. */
 size_t kvi_config_find(const kvi_config_table *table, const char *name);
 
 /* The same with '.', '-' and '_' alike and letters of either case: as environment and command line write it.

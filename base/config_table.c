@@ -6,13 +6,33 @@
 #include "base/config_private.h"
 #include "base/log.h"
 
+const kvi_config_row *kvi_config_row_at(const kvi_config_table *table, size_t index)
+{
+  for (size_t i = 0; i < KVI_CONFIG_PARTS_MAX && table->parts[i] != NULL; i++) {
+    if (index < table->parts[i]->count)
+      return &table->parts[i]->rows[index];
+    index -= table->parts[i]->count;
+  }
+  return NULL;
+}
+
+size_t kvi_config_row_count(const kvi_config_table *table)
+{
+  size_t count = 0;
+
+  for (size_t i = 0; i < KVI_CONFIG_PARTS_MAX && table->parts[i] != NULL; i++)
+    count += table->parts[i]->count;
+  return count;
+}
+
 size_t kvi_config_find(const kvi_config_table *table, const char *name)
 {
-  size_t row = 0;
+  const kvi_config_row *row;
+  size_t index = 0;
 
-  while (row < table->row_count && strcmp(table->rows[row].name, name) != 0)
-    row++;
-  return row;
+  while ((row = kvi_config_row_at(table, index)) != NULL && strcmp(row->name, name) != 0)
+    index++;
+  return index;
 }
 
 static char loose(char c)
@@ -31,11 +51,12 @@ static bool equal_loosely(const char *a, const char *b, size_t length_b)
 
 size_t kvi_config_find_loosely(const kvi_config_table *table, const char *name, size_t length)
 {
-  size_t row = 0;
+  const kvi_config_row *row;
+  size_t index = 0;
 
-  while (row < table->row_count && !equal_loosely(table->rows[row].name, name, length))
-    row++;
-  return row;
+  while ((row = kvi_config_row_at(table, index)) != NULL && !equal_loosely(row->name, name, length))
+    index++;
+  return index;
 }
 
 /* Levenshtein's distance of two names shorter than KVI_CONFIG_NAME_MAX, letters compared loosely. */
@@ -107,20 +128,21 @@ bool kvi_config_suggest(const kvi_config_table *table, const char *name, char ne
 {
   size_t length = strlen(name);
   size_t best = length / 3 + 2; /* further away it is a guess, not a slip of the finger */
+  const kvi_config_row *row;
 
   near[0] = '\0';
   if (length == 0 || length >= KVI_CONFIG_NAME_MAX)
     return false;
-  for (size_t i = 0; i < table->row_count; i++) {
+  for (size_t i = 0; (row = kvi_config_row_at(table, i)) != NULL; i++) {
     char section[KVI_CONFIG_NAME_MAX];
 
-    copy_words(table->rows[i].name, count_dots(name), section);
+    copy_words(row->name, count_dots(name), section);
     consider(name, section, &best, near);
-    consider(name, table->rows[i].name, &best, near); /* outside files the words have no dots between them */
+    consider(name, row->name, &best, near); /* outside files the words have no dots between them */
   }
-  for (size_t i = 0; i < table->row_count && near[0] == '\0'; i++)
-    if (ends_in(table->rows[i].name, name))
-      memcpy(near, table->rows[i].name, strlen(table->rows[i].name) + 1);
+  for (size_t i = 0; near[0] == '\0' && (row = kvi_config_row_at(table, i)) != NULL; i++)
+    if (ends_in(row->name, name))
+      memcpy(near, row->name, strlen(row->name) + 1);
   return near[0] != '\0';
 }
 
@@ -156,7 +178,7 @@ static bool name_is_reserved(const char *name)
 
 static const char *find_fault(const kvi_config_table *table, size_t index)
 {
-  const kvi_config_row *row = &table->rows[index];
+  const kvi_config_row *row = kvi_config_row_at(table, index);
 
   if (!name_is_valid(row->name))
     return "its name is not of [a-z0-9_] words with dots between them";
@@ -177,9 +199,11 @@ static const char *find_fault(const kvi_config_table *table, size_t index)
 
 kvs_status kvi_config_table_check(const kvi_config_table *table)
 {
-  if (table->row_count == 0 || table->row_count > KVI_CONFIG_ROWS_MAX)
+  size_t count = kvi_config_row_count(table);
+
+  if (count == 0 || count > KVI_CONFIG_ROWS_MAX)
     return KVS_ERR_INVALID;
-  for (size_t i = 0; i < table->row_count; i++) {
+  for (size_t i = 0; i < count; i++) {
     const char *fault = find_fault(table, i);
 
     if (fault != NULL) {

@@ -248,31 +248,47 @@ static kvs_status store(kvi_config *config, const kvi_config_row *row, config_va
   return KVS_OK;
 }
 
-kvs_status kvi_config_assign(kvi_config *config, size_t index, const char *const *items, size_t count,
-                             const kvi_config_place *place)
+/* What was checked, unless it is overruled. */
+static kvs_status take(kvi_config *config, size_t index, config_value *value, const kvi_config_place *place)
 {
-  const kvi_config_row *row = &config->table->rows[index];
-  config_value value = {0};
-  kvs_status status = check_items(config, row, items, count, place);
+  const kvi_config_row *row = kvi_config_row_at(config->table, index);
+  kvs_status status;
 
-  if (status != KVS_OK)
-    return status;
-  if (row->type == KVI_CONFIG_LIST) {
-    value.list = (kvi_config_list){items, count};
-    status = check_bounds(config, row, (int64_t)count, "its number of items is", place);
-  } else {
-    status = parse_scalar(config, row, items[0], place, &value);
-  }
-  if (status != KVS_OK)
-    return status;
   if (place->source < config->places[index].source)
     return KVS_OK; /* checked all the same: a wrong value is wrong even where it is overruled */
-  status = store(config, row, &value);
+  status = store(config, row, value);
   if (status == KVS_OK)
     config->places[index] = *place;
   else
     kvi_config_fail(config, place, row->name, "no memory to keep it");
   return status;
+}
+
+static kvs_status assign_list(kvi_config *config, size_t index, const char *const *items, size_t count,
+                              const kvi_config_place *place)
+{
+  const kvi_config_row *row = kvi_config_row_at(config->table, index);
+  config_value value = {.list = {items, count}};
+  kvs_status status = check_items(config, row, items, count, place);
+
+  if (status == KVS_OK)
+    status = check_bounds(config, row, (int64_t)count, "its number of items is", place);
+  return status == KVS_OK ? take(config, index, &value, place) : status;
+}
+
+kvs_status kvi_config_assign(kvi_config *config, size_t index, const char *const *items, size_t count,
+                             const kvi_config_place *place)
+{
+  const kvi_config_row *row = kvi_config_row_at(config->table, index);
+  config_value value = {0};
+  kvs_status status;
+
+  if (row->type == KVI_CONFIG_LIST)
+    return assign_list(config, index, items, count, place);
+  status = check_items(config, row, items, count, place);
+  if (status == KVS_OK)
+    status = parse_scalar(config, row, items[0], place, &value);
+  return status == KVS_OK ? take(config, index, &value, place) : status;
 }
 
 /* Splits at commas, blanks around items left out; "" has no items. "text" is changed. Returns the count, at
@@ -301,7 +317,7 @@ static size_t split_list(char *text, const char **items, size_t most)
 kvs_status kvi_config_assign_text(kvi_config *config, size_t index, const char *text,
                                   const kvi_config_place *place)
 {
-  const kvi_config_row *row = &config->table->rows[index];
+  const kvi_config_row *row = kvi_config_row_at(config->table, index);
   kvs_status status = KVS_ERR_NOMEM;
   const char **items = NULL;
   char *copy = NULL;
@@ -311,7 +327,7 @@ kvs_status kvi_config_assign_text(kvi_config *config, size_t index, const char *
   copy = strdup(text);
   items = malloc((KVI_CONFIG_ITEMS_MAX + 1) * sizeof *items);
   if (copy != NULL && items != NULL)
-    status = kvi_config_assign(config, index, items, split_list(copy, items, KVI_CONFIG_ITEMS_MAX), place);
+    status = assign_list(config, index, items, split_list(copy, items, KVI_CONFIG_ITEMS_MAX), place);
   free(items);
   free(copy);
   return status;

@@ -49,16 +49,15 @@ static kvs_status next_event(yaml_feed *feed, yaml_event_t *event)
 
 static bool row_exists(const yaml_feed *feed)
 {
-  return kvi_config_find(feed->config->table, feed->path) < feed->config->table->row_count;
+  return kvi_config_find(feed->config->table, feed->path) < kvi_config_row_count(feed->config->table);
 }
 
 static bool section_exists(const yaml_feed *feed)
 {
-  const kvi_config_table *table = feed->config->table;
+  const kvi_config_row *row;
 
-  for (size_t i = 0; i < table->row_count; i++)
-    if (strncmp(table->rows[i].name, feed->path, feed->path_length) == 0 &&
-        table->rows[i].name[feed->path_length] == '.')
+  for (size_t i = 0; (row = kvi_config_row_at(feed->config->table, i)) != NULL; i++)
+    if (strncmp(row->name, feed->path, feed->path_length) == 0 && row->name[feed->path_length] == '.')
       return true;
   return false;
 }
@@ -91,7 +90,7 @@ static kvs_status claim_row(yaml_feed *feed, size_t *row_p)
 {
   size_t row = kvi_config_find(feed->config->table, feed->path);
 
-  if (row == feed->config->table->row_count)
+  if (row == kvi_config_row_count(feed->config->table))
     return section_exists(feed) ? fail(feed, "is a section: it holds settings, not a value")
                                 : kvi_config_fail_unknown(feed->config, &feed->place, feed->path, "key");
   if (feed->seen[row])
@@ -112,7 +111,7 @@ static kvs_status read_scalar(yaml_feed *feed, const yaml_event_t *event)
   text = scalar_text(feed, event, &status);
   if (text == NULL)
     return status;
-  if (feed->config->table->rows[row].type == KVI_CONFIG_LIST)
+  if (kvi_config_row_at(feed->config->table, row)->type == KVI_CONFIG_LIST)
     return fail(feed, "expected a list such as [a, b]");
   return kvi_config_assign(feed->config, row, &text, 1, &feed->place);
 }
@@ -153,15 +152,17 @@ static kvs_status read_sequence(yaml_feed *feed, const yaml_event_t *event)
   kvi_config_place start = feed->place;
   size_t count = 0, row = 0;
   kvs_status status = claim_row(feed, &row);
+  kvi_config_type type;
   char **items;
 
   if (status != KVS_OK)
     return status;
   if (event->data.sequence_start.anchor != NULL || event->data.sequence_start.tag != NULL)
     return fail(feed, "anchors and tags are not supported");
-  if (feed->config->table->rows[row].type != KVI_CONFIG_LIST)
+  type = kvi_config_row_at(feed->config->table, row)->type;
+  if (type != KVI_CONFIG_LIST)
     return kvi_config_fail(feed->config, &feed->place, feed->path, "expected a %s, found a list",
-                           kvi_config_type_name(feed->config->table->rows[row].type));
+                           kvi_config_type_name(type));
   items = calloc(KVI_CONFIG_ITEMS_MAX, sizeof *items);
   if (items == NULL)
     return KVS_ERR_NOMEM;
@@ -306,7 +307,7 @@ kvs_status kvi_config_load_yaml(kvi_config *config, const char *name, const char
   kvs_status status = KVS_ERR_NOMEM;
 
   feed.place.label = kvi_config_keep(config, name, strlen(name));
-  feed.seen = calloc(config->table->row_count, sizeof *feed.seen);
+  feed.seen = calloc(kvi_config_row_count(config->table), sizeof *feed.seen);
   if (feed.place.label == NULL || feed.seen == NULL || !yaml_parser_initialize(&feed.parser))
     goto free_feed;
   if (length > KVI_CONFIG_FILE_MAX) {

@@ -155,9 +155,9 @@ static const char *value_text(const kvi_config_row *row, const void *values, cha
 static void take_over(struct kvi_settings *settings, const kvi_config *fresh)
 {
   char text[KVI_FORMAT_MAX];
+  const kvi_config_row *row;
 
-  for (size_t i = 0; i < kvi_settings_table.row_count; i++) {
-    const kvi_config_row *row = &kvi_settings_table.rows[i];
+  for (size_t i = 0; (row = kvi_config_row_at(&kvi_settings_table, i)) != NULL; i++) {
     const void *ours = kvi_config_values(settings->config), *theirs = kvi_config_values(fresh);
 
     if (values_equal(row, ours, theirs))

@@ -57,8 +57,7 @@ static const kvi_config_row rows[] = {
 static const kvi_config_table table = {.program = "tenants",
                                        .version = "1",
                                        .summary = "tenants of a node",
-                                       .rows = rows,
-                                       .row_count = KVI_ARRAY_SIZE(rows),
+                                       .parts = {KVI_CONFIG_ROWS(rows)},
                                        .struct_size = sizeof(struct row)};
 
 struct token {

@@ -44,8 +44,7 @@ static const kvi_config_table table = {
     .program = "fuzzed",
     .version = "0",
     .summary = "s",
-    .rows = rows,
-    .row_count = KVI_ARRAY_SIZE(rows),
+    .parts = {KVI_CONFIG_ROWS(rows)},
     .struct_size = sizeof(settings),
 };
 

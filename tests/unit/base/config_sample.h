@@ -79,8 +79,7 @@ static const kvi_config_table sample_table = {
     .program = "sampled",
     .version = "1.2.3",
     .summary = "a program for tests",
-    .rows = sample_rows,
-    .row_count = KVI_ARRAY_SIZE(sample_rows),
+    .parts = {KVI_CONFIG_ROWS(sample_rows)},
     .struct_size = sizeof(sample_settings),
     .others = sample_others,
 };

@@ -36,8 +36,11 @@ static void defaults(void **state)
 /* A table is a program's bug when it is wrong: refused at the start, by name. */
 static void expect_bad(const kvi_config_row *rows, size_t count)
 {
-  const kvi_config_table table = {
-      .program = "bad", .version = "0", .summary = "s", .rows = rows, .row_count = count, .struct_size = 8};
+  const kvi_config_table table = {.program = "bad",
+                                  .version = "0",
+                                  .summary = "s",
+                                  .parts = {&(const kvi_config_rows){.rows = rows, .count = count}},
+                                  .struct_size = 8};
   kvi_config *config = (kvi_config *)&table;
 
   assert_int_equal(kvi_config_create(&table, &config), KVS_ERR_INVALID);
@@ -79,6 +82,38 @@ static void bad_tables(void **state)
              2);
   kvi_log_set_sink(NULL, NULL);
   assert_true(lines >= 14); /* each said why */
+}
+
+/* Rows of several files are numbered through, and no name is in two of them. */
+static void several_parts(void **state)
+{
+  static const kvi_config_row first[] = {{.name = "a", .standard = "true", .doc = "d"},
+                                         {.name = "b", .standard = "true", .doc = "d", .offset = 1}};
+  static const kvi_config_row second[] = {{.name = "c", .standard = "true", .doc = "d", .offset = 2}};
+  const kvi_config_rows none = {.rows = NULL, .count = 0};
+  kvi_config_table table = {.program = "p",
+                            .version = "0",
+                            .summary = "s",
+                            .parts = {KVI_CONFIG_ROWS(first), &none, KVI_CONFIG_ROWS(second)},
+                            .struct_size = 3};
+  kvi_config *config = NULL;
+  int lines = 0;
+
+  (void)state;
+  assert_ptr_equal(kvi_config_row_at(&table, 1), &first[1]);
+  assert_ptr_equal(kvi_config_row_at(&table, 2), &second[0]);
+  assert_null(kvi_config_row_at(&table, 3));
+  assert_int_equal(kvi_config_create(&table, &config), KVS_OK);
+  assert_int_equal(kvi_config_load_yaml(config, "f", "{b: false, c: false}", 20), KVS_OK);
+  assert_memory_equal(kvi_config_values(config), ((const bool[]){true, false, false}), 3);
+  assert_int_equal(kvi_config_source_of(config, "c"), KVI_CONFIG_FROM_FILE);
+  kvi_config_free(config);
+
+  table.parts[3] = table.parts[2];
+  kvi_log_set_sink(drop_line, &lines);
+  assert_int_equal(kvi_config_create(&table, &config), KVS_ERR_INVALID);
+  kvi_log_set_sink(NULL, NULL);
+  assert_int_equal(lines, 1);
 }
 
 static void set_while_running(void **state)
@@ -143,11 +178,9 @@ static void programs_own_checks(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(defaults),
-      cmocka_unit_test(bad_tables),
-      cmocka_unit_test(set_while_running),
-      cmocka_unit_test(set_for_ever),
-      cmocka_unit_test(programs_own_checks),
+      cmocka_unit_test(defaults),      cmocka_unit_test(bad_tables),
+      cmocka_unit_test(several_parts), cmocka_unit_test(set_while_running),
+      cmocka_unit_test(set_for_ever),  cmocka_unit_test(programs_own_checks),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -141,7 +141,7 @@ static void secrets_are_not_told(void **state)
 static void too_deep(void **state)
 {
   static const kvi_config_row rows[] = {{.name = "a.a.a.a.a.a.a.a.a.a", .standard = "1", .doc = "d"}};
-  static const kvi_config_table table = {"p", "0", "s", rows, 1, sizeof(bool), NULL};
+  const kvi_config_table table = {"p", "0", "s", {KVI_CONFIG_ROWS(rows)}, sizeof(bool), NULL};
   static const char deep[] = "{a: {a: {a: {a: {a: {a: {a: {a: {a: {a: 1}}}}}}}}}}";
   static const char flat[] = "a.a.a: {a.a.a.a.a: {a.a: 0}}";
   kvi_config *config = NULL;

@@ -219,13 +219,12 @@ static void test_reload(void **state)
 /* What a reload may change it must be able to write as text; see value_text in settings.c. */
 static void test_mutable_rows_are_words_strings_or_durations(void **state)
 {
-  (void)state;
-  for (size_t i = 0; i < kvi_settings_table.row_count; i++) {
-    const kvi_config_row *row = &kvi_settings_table.rows[i];
+  const kvi_config_row *row;
 
+  (void)state;
+  for (size_t i = 0; (row = kvi_config_row_at(&kvi_settings_table, i)) != NULL; i++)
     assert_true(!row->mutable || row->type == KVI_CONFIG_ENUM || row->type == KVI_CONFIG_STRING ||
                 row->type == KVI_CONFIG_DURATION);
-  }
 }
 
 static int make_file(void **state)
