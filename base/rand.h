@@ -30,6 +30,14 @@ static inline uint64_t kvi_splitmix64(uint64_t *state)
   return z ^ (z >> 31);
 }
 
+/* The same of the same: spreads names and numbers over the bits, for tables and samples. A client who chooses names can choose what comes of them. */
+static inline uint64_t kvi_mix64(uint64_t name)
+{
+  name ^= name >> 31;
+  name *= UINT64_C(0x9E3779B97F4A7C15);
+  return name ^ name >> 29;
+}
+
 static inline void kvi_rand_seed(kvi_rand *rand, uint64_t seed)
 {
   rand->state[0] = kvi_splitmix64(&seed);

@@ -323,6 +323,7 @@ kvs_status kvi_client_hint_take(const kvsc_hint *hint, Kvasir__V1__HintRequest *
   request->prefill_tokens = taken.prefill_tokens;
   request->prefill_from = taken.prefill_from;
   request->prefill_us = taken.prefill_us;
+  request->range_tokens = taken.range_tokens;
   return KVS_OK;
 }
 

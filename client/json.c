@@ -70,12 +70,16 @@ static void add_tenant(kvi_strbuf *json, const Kvasir__V1__TenantInfo *tenant)
                  {"dram_quota", tenant->dram_max},
                  {"ssd_bytes", tenant->ssd_bytes},
                  {"ssd_quota", tenant->ssd_max},
+                 {"redis_bytes", tenant->redis_bytes},
+                 {"redis_quota", tenant->redis_max},
                  {"chunks", tenant->chunks},
                  {"spaces", tenant->spaces},
                  {"own_evictions", tenant->own_evictions},
                  {"own_demotions", tenant->own_demotions},
                  {"puts_refused", tenant->puts_refused},
-                 {"writes_refused", tenant->writes_refused}};
+                 {"writes_refused", tenant->writes_refused},
+                 {"redis_refused", tenant->redis_refused},
+                 {"rent_ns", tenant->rent_ns}};
 
   kvi_strbuf_add(json, "{");
   add_string(json, "name", tenant->name);
@@ -171,13 +175,16 @@ static void add_program(kvi_strbuf *json, const Kvasir__V1__ProgramInfo *program
   kvi_strbuf_add_json(json, program->parent);
   kvi_strbuf_add(json, ",\"tool\":");
   kvi_strbuf_add_json(json, program->tool);
-  kvi_strbuf_addf(
-      json,
-      ",\"turn\":%u,\"waits_for\":\"%s\",\"answered\":%s,\"chunks\":%u,\"chunks_whole\":%u,\"waits_ms\":"
-      "%" PRIu64 ",\"announced_ms\":%" PRIu64 ",\"value_s\":%.9g,\"price\":%.9g,\"pinned\":%s,\"stays_ms\":",
-      program->turn, program->answered ? wait_name(program->wait_kind) : "answer",
-      program->answered ? "true" : "false", program->chunks, program->chunks_whole, program->waits_ms,
-      program->announced_ms, program->value_s, program->price, program->pinned ? "true" : "false");
+  kvi_strbuf_addf(json,
+                  ",\"turn\":%u,\"waits_for\":\"%s\",\"answered\":%s,\"chunks\":%u,\"chunks_whole\":%u,"
+                  "\"range_chunks\":%u,"
+                  "\"waits_ms\":"
+                  "%" PRIu64 ",\"announced_ms\":%" PRIu64
+                  ",\"value_s\":%.9g,\"price\":%.9g,\"pinned\":%s,\"stays_ms\":",
+                  program->turn, program->answered ? wait_name(program->wait_kind) : "answer",
+                  program->answered ? "true" : "false", program->chunks, program->chunks_whole,
+                  program->range_chunks, program->waits_ms, program->announced_ms, program->value_s,
+                  program->price, program->pinned ? "true" : "false");
   if (program->stays_ms == UINT64_MAX)
     kvi_strbuf_add(json, "null");
   else
@@ -239,9 +246,9 @@ void kvi_client_json_hint(kvi_strbuf *json, const Kvasir__V1__HintReply *reply)
 /* As in the labels of kvasir_get_misses_total. */
 static const char *cause_name(uint32_t cause)
 {
-  static const char *const names[] = {"none",    "never",   "evicted", "deleted", "space",
-                                      "corrupt", "quality", "node",    "tier",    "other_space",
-                                      "closed",  "quota",   "declined"};
+  static const char *const names[] = {"none",    "never",   "evicted",  "deleted", "space",
+                                      "corrupt", "quality", "node",     "tier",    "other_space",
+                                      "closed",  "quota",   "declined", "expired"};
 
   static_assert(sizeof(names) / sizeof(names[0]) == KVI_MISS_COUNT, "each cause has a name");
   return cause < KVI_MISS_COUNT ? names[cause] : "unknown";
@@ -257,9 +264,13 @@ static void add_departure(kvi_strbuf *json, const Kvasir__V1__Departure *departu
                   departure->age_ms, departure->idle_ms, departure->length,
                   departure->by_price ? "true" : "false", departure->below ? "true" : "false");
   if (departure->priced && isfinite(departure->price))
-    kvi_strbuf_addf(json, ",\"price\":%.9g}", departure->price);
+    kvi_strbuf_addf(json, ",\"price\":%.9g", departure->price);
   else
-    kvi_strbuf_add(json, ",\"price\":null}");
+    kvi_strbuf_add(json, ",\"price\":null");
+  if (departure->timed)
+    kvi_strbuf_addf(json, ",\"over_ms\":%" PRId64 "}", departure->over_ms);
+  else
+    kvi_strbuf_add(json, ",\"over_ms\":null}");
 }
 
 static void add_other(kvi_strbuf *json, const Kvasir__V1__OtherSpace *other)
@@ -301,6 +312,10 @@ void kvi_client_json_why(kvi_strbuf *json, const Kvasir__V1__WhyMissReply *reply
     add_damaged(json, reply->damaged);
   else
     kvi_strbuf_add(json, "null");
+  if (reply->lapsed)
+    kvi_strbuf_addf(json, ",\"lapsed_ms\":%" PRIu64, reply->lapsed_ms);
+  else
+    kvi_strbuf_add(json, ",\"lapsed_ms\":null");
   kvi_strbuf_add(json, ",\"tiers_out\":[");
   for (size_t i = 0; i < reply->n_tiers_out; i++)
     kvi_strbuf_addf(json, "%s{\"tier\":\"%s\",\"parts\":%" PRIu64 ",\"out\":%" PRIu64 "}", i > 0 ? "," : "",

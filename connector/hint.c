@@ -40,7 +40,8 @@ static kvs_status convert_hint(const kvs_hint *hint, kvsc_hint *to)
                     .ttl_ms = copy.ttl_ms,
                     .prefill_tokens = copy.prefill_tokens,
                     .prefill_from = copy.prefill_from,
-                    .prefill_us = copy.prefill_us};
+                    .prefill_us = copy.prefill_us,
+                    .range_tokens = copy.range_tokens};
   return KVS_OK;
 }
 

@@ -31,6 +31,8 @@ enum kvi_miss_cause {
   KVI_MISS_CLOSED = 10,   /* evicted since its program has ended */
   KVI_MISS_QUOTA = 11,    /* evicted since its tenant had more than it may have */
   KVI_MISS_DECLINED = 12, /* not stored when it was put last: what would have had to go was worth more */
+  KVI_MISS_EXPIRED =
+      13, /* evicted after the time ran out that it was kept for; or its time in a tier that forgets by itself did */
   KVI_MISS_COUNT
 };
 

@@ -214,7 +214,7 @@ static uint64_t owner_make_room(void *ctx, uint64_t bytes)
     if (victim == KVI_POLICY_NONE)
       break;
     freed += kvi_below_length(&store->entries[victim]);
-    kvi_store_evict_one_locked(store, victim, KVI_EVICT_ROOM);
+    kvi_store_victim_evict_locked(store, victim, KVI_EVICT_ROOM);
   }
   pthread_mutex_unlock(&store->lock);
   return freed;
@@ -305,6 +305,11 @@ static void object_release(const struct kvi_medium_hold *hold)
 
   store->dram->ops->close(store->dram, (kvi_tier_object)hold->what);
   atomic_fetch_sub_explicit(&store->holds, 1, memory_order_relaxed);
+}
+
+bool kvi_below_is_direct(const struct kvi_store *store)
+{
+  return store->dram_attr.block_bytes > 0 && store->dram_attr.block_bytes % KVI_MEDIUM_BLOCK == 0;
 }
 
 void kvi_below_keep(struct kvi_store *store, kvi_tier_object object, struct kvi_medium_hold *hold_p)
@@ -494,8 +499,8 @@ kvs_status kvi_below_create(struct kvi_store *store, struct kvi_medium *medium)
     return status;
   status = medium->ops->recover(medium, &owner, found_take);
   pthread_mutex_lock(&store->lock);
-  if (store->policy_ops
-          ->memory_told) /* from now on it notes who uses what; how much memory holds it is told when something has to leave it */
+  /* From now on it notes who uses what; how much memory holds it is told when something has to leave that. */
+  if (store->policy_ops->memory_told)
     store->policy_ops->memory_told(store->policy, store->config.max_chunks,
                                    1 / (double)KVI_BELOW_BYTES_PER_S);
   orphans_link_locked(store);

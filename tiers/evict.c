@@ -29,6 +29,13 @@ void kvi_store_evict_one_locked(struct kvi_store *store, uint32_t number, enum k
   kvi_entry_evict_locked(store, number, rule);
 }
 
+void kvi_store_victim_evict_locked(struct kvi_store *store, uint32_t victim, enum kvi_evict_rule rule)
+{
+  if (store->policy_ops->evicted)
+    store->policy_ops->evicted(store->policy, victim);
+  kvi_store_evict_one_locked(store, victim, rule);
+}
+
 /* When it was used last; UINT64_MAX for none. */
 static uint64_t last_use(const struct kvi_store *store, uint32_t number)
 {
@@ -134,7 +141,7 @@ uint64_t kvi_store_make_room_locked(struct kvi_store *store, uint64_t bytes, str
     if (victim.demote)
       kvi_demote_locked(store, victim.number, KVI_DEMOTE_ROOM);
     else
-      kvi_store_evict_one_locked(store, victim.number, KVI_EVICT_ROOM);
+      kvi_store_victim_evict_locked(store, victim.number, KVI_EVICT_ROOM);
   }
   kvi_marks_again_locked(store); /* what is next may be one that can be demoted */
   return freed;
@@ -164,7 +171,7 @@ bool kvi_store_drop_one_locked(struct kvi_store *store)
 
   if (victim == KVI_POLICY_NONE)
     return false;
-  kvi_store_evict_one_locked(store, victim, KVI_EVICT_INDEX);
+  kvi_store_victim_evict_locked(store, victim, KVI_EVICT_INDEX);
   return true;
 }
 

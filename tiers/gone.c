@@ -8,9 +8,10 @@
 #include "tiers/store_private.h"
 
 #define WAYS           8u
-#define CHUNKS_PER_SET 768u /* of the index: 96 for each record, a third of a byte for a chunk */
+#define CHUNKS_PER_SET 768u /* of the index: 96 for each record, three eighths of a byte for a chunk */
 #define SETS_MIN       8u
 #define SETS_MAX       (1u << 17)
+#define NO_TIME        INT32_MIN
 #define TICK_SHIFT     26u /* of nanoseconds: 67 ms, so that 32 bits are nine years */
 
 struct record {
@@ -22,9 +23,10 @@ struct record {
   uint8_t by_price : 1;
   uint32_t at, idle; /* ticks since the table was made; of the last use before that */
   uint32_t length;
-  float price; /* NAN: there was none */
+  float price;  /* NAN: there was none */
+  int32_t over; /* ticks; NO_TIME */
 };
-static_assert(sizeof(struct record) == 32, "two to a line of the cache; docs/store.md has the sum");
+static_assert(sizeof(struct record) == 36, "docs/store.md has the sum");
 static_assert((int)KVI_MISS_COUNT <= 16 && (int)KVI_EVICT_RULES < 16, "cause and rule have 4 bits each");
 
 struct kvi_gone {
@@ -77,6 +79,15 @@ static uint32_t ticks(uint64_t ns)
   return ns >> TICK_SHIFT < UINT32_MAX ? (uint32_t)(ns >> TICK_SHIFT) : UINT32_MAX;
 }
 
+/* Never 0: a time that has just run out has run out, by a tick. */
+static int32_t over_ticks(int64_t over_ns)
+{
+  uint32_t n = ticks(over_ns < 0 ? 0 - (uint64_t)over_ns : (uint64_t)over_ns);
+
+  n = n == 0 ? 1 : n < INT32_MAX ? n : INT32_MAX;
+  return over_ns < 0 ? -(int32_t)n : (int32_t)n;
+}
+
 void kvi_gone_note(struct kvi_gone *gone, uint64_t hash, uint32_t space, const struct kvi_key_tag *tag,
                    const struct kvi_departure *departure)
 {
@@ -100,7 +111,8 @@ void kvi_gone_note(struct kvi_gone *gone, uint64_t hash, uint32_t space, const s
                            .at = ticks(departure->at_ns - gone->begun_ns),
                            .idle = ticks(departure->idle_ns),
                            .length = (uint32_t)departure->length,
-                           .price = (float)departure->price};
+                           .price = (float)departure->price,
+                           .over = departure->timed ? over_ticks(departure->over_ns) : NO_TIME};
 }
 
 static void record_tell(const struct kvi_gone *gone, const struct record *record,
@@ -113,7 +125,10 @@ static void record_tell(const struct kvi_gone *gone, const struct record *record
                                         .length = record->length,
                                         .price = record->price,
                                         .by_price = record->by_price,
-                                        .below = record->below};
+                                        .below = record->below,
+                                        .timed = record->over != NO_TIME};
+  if (departure_p->timed)
+    departure_p->over_ns = (int64_t)record->over * (INT64_C(1) << TICK_SHIFT);
 }
 
 bool kvi_gone_find(const struct kvi_gone *gone, uint64_t hash, uint32_t space, const struct kvi_key_tag *tag,

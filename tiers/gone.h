@@ -26,7 +26,7 @@ uint64_t kvi_gone_memory(const struct kvi_gone *gone);
 uint64_t kvi_gone_begun_ns(const struct kvi_gone *gone); /* as given at create */
 
 /*
- * The chunk goes: takes the place of what was known of it, a free one, or that of the one that went longest ago. Times are kept to 67 ms, the price to 24 bits. hash is kvi_key_hash.
+ * The chunk goes: takes the place of what was known of it, a free one, or that of the one that went longest ago. Times are kept to 67 ms, over_ns is never 0, the price has 24 bits. hash is kvi_key_hash.
  * O(1).
  */
 void kvi_gone_note(struct kvi_gone *gone, uint64_t hash, uint32_t space, const struct kvi_key_tag *tag,

@@ -208,10 +208,13 @@ static enum kvi_hint_outcome wait_locked(struct kvi_store *store, const struct k
                                  .kind = (enum kvi_wait_kind)hint->wait_kind,
                                  .tool = hash_of(store, hint->tenant, hint->tool),
                                  .source = (uint32_t)hash_of(store, hint->tenant, hint->tenant),
+                                 .client = hint->client,
                                  .announced_s = announced_s(hint, &clipped),
                                  .priority = hint->priority,
                                  .has_priority = hint->has_priority,
-                                 .ttl_s = seconds_of(hint->ttl_ms, &clipped)};
+                                 .most_s = seconds_of(hint->return_p90_ms, &clipped),
+                                 .ttl_s = seconds_of(hint->ttl_ms, &clipped),
+                                 .range_tokens = hint->range_tokens};
 
   if (number != KVI_NONE) {
     wait.last = number;

@@ -41,7 +41,7 @@ kvs_status kvi_index_create(struct kvi_store *store)
   if (store->config.declines)
     store->declined = calloc(KVI_DECLINED_MAX, sizeof(*store->declined));
   if (!store->entries || !store->buckets || !store->ghosts || (store->config.declines && !store->declined) ||
-      kvi_gone_create(capacity, kvi_now_ns(), &store->gone) != KVS_OK)
+      kvi_gone_create(capacity, kvi_departure_now(store), &store->gone) != KVS_OK)
     return KVS_ERR_NOMEM;
   memset(store->buckets, 0xff, (size_t)store->n_buckets * sizeof(*store->buckets)); /* KVI_NONE */
   store->entry_free = KVI_NONE;
@@ -270,9 +270,11 @@ void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_mi
 
 void kvi_entry_evict_locked(struct kvi_store *store, uint32_t number, enum kvi_evict_rule rule)
 {
-  enum kvi_miss_cause cause = rule == KVI_EVICT_QUOTA    ? KVI_MISS_QUOTA
-                              : rule == KVI_EVICT_CLOSED ? KVI_MISS_CLOSED
-                                                         : KVI_MISS_EVICTED;
+  bool needed = rule == KVI_EVICT_ROOM || rule == KVI_EVICT_INDEX;
+  enum kvi_miss_cause cause = rule == KVI_EVICT_QUOTA                             ? KVI_MISS_QUOTA
+                              : rule == KVI_EVICT_CLOSED                          ? KVI_MISS_CLOSED
+                              : needed && kvi_entry_is_over_locked(store, number) ? KVI_MISS_EXPIRED
+                                                                                  : KVI_MISS_EVICTED;
 
   entry_drop_locked(store, number, cause, rule, NULL);
 }

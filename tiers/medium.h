@@ -58,6 +58,10 @@ struct kvi_medium_attr {
       shared; /* others write it too: existence has to be asked (lookup), and what is there may go at any time */
   uint64_t capacity_bytes; /* hard bound of what it takes; 0: not this node's to bound */
   uint64_t chunk_bytes_max;
+  uint64_t
+      ttl_ms; /* so long a chunk stays after its last use, unless its put said less; 0: it does not go by time */
+  uint32_t
+      chunk_bytes; /* that each chunk takes there beside payload, segment table, keys (its own, its parent's) and its tenant's name; about */
 };
 
 struct kvi_medium;
@@ -146,6 +150,7 @@ struct kvi_medium_get {
   /* Set before land by a shared medium: its place in the prefix chain, as it was put. */
   uint32_t place;
   bool unchained;
+  uint64_t ttl_ms;        /* so long it stays from now on, unless it is used; 0: it does not go by time */
   uint32_t parent_length; /* 0: none */
   uint8_t parent[KVI_MEDIUM_KEY_MAX];
   void *user;

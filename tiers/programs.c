@@ -22,7 +22,7 @@ struct program {
   char tool[KVI_PROGRAM_TEXT_MAX + 1];
   uint64_t hash;  /* 0: free */
   uint64_t heard; /* of programs.heard, when it was; 0: free */
-  uint32_t turn, wait_kind, return_p50_ms, return_p90_ms, priority, ttl_ms;
+  uint32_t turn, wait_kind, return_p50_ms, return_p90_ms, priority, ttl_ms, range_tokens;
   uint32_t next;         /* in its bucket, or in the free list */
   uint32_t hash_next;    /* in the bucket of its hash, if that is not 0 */
   uint32_t newer, older; /* by last hint */
@@ -234,6 +234,7 @@ enum kvi_hint_outcome kvi_programs_hint(struct kvi_programs *programs, const str
     program->return_p90_ms = hint->return_p90_ms;
     program->priority = hint->priority;
     program->ttl_ms = hint->ttl_ms;
+    program->range_tokens = hint->range_tokens;
   }
   pthread_mutex_unlock(&programs->lock);
   return outcome;
@@ -258,7 +259,8 @@ bool kvi_programs_find(struct kvi_programs *programs, const char *tenant, const 
                                         .return_p50_ms = record->return_p50_ms,
                                         .return_p90_ms = record->return_p90_ms,
                                         .priority = record->priority,
-                                        .ttl_ms = record->ttl_ms};
+                                        .ttl_ms = record->ttl_ms,
+                                        .range_tokens = record->range_tokens};
   }
   pthread_mutex_unlock(&programs->lock);
   return number != NONE;
@@ -311,6 +313,7 @@ uint32_t kvi_programs_records(struct kvi_programs *programs, uint32_t *cursor_p,
     record->return_p90_ms = program->return_p90_ms;
     record->priority = program->priority;
     record->ttl_ms = program->ttl_ms;
+    record->range_tokens = program->range_tokens;
     record->heard = program->heard;
     n++;
   }

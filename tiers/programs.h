@@ -28,8 +28,11 @@ enum kvi_hint_outcome {
 struct kvi_program_hint {
   const char *tenant, *program, *parent, *tool; /* parent and tool may be "" */
   uint32_t turn, wait_kind, return_p50_ms, return_p90_ms, priority, ttl_ms;
+  uint32_t
+      range_tokens; /* so many of the chain, from the first on, are all that priority and ttl_ms are said of; 0: all */
   bool close, has_priority; /* has_priority: a priority of 0 is said too */
   uint64_t hash;            /* of tenant and program, as the policy knows it; 0: not known */
+  uint64_t client;          /* who says it, of the tenant's: its session; 0: not known */
 };
 
 struct kvi_programs_stats {
@@ -68,7 +71,7 @@ bool kvi_programs_find_hash(struct kvi_programs *programs, const char *tenant, u
 struct kvi_program_record {
   char tenant[64]; /* KVI_TENANT_MAX */
   char name[KVI_PROGRAM_TEXT_MAX + 1], parent[KVI_PROGRAM_TEXT_MAX + 1], tool[KVI_PROGRAM_TEXT_MAX + 1];
-  uint32_t turn, wait_kind, return_p50_ms, return_p90_ms, priority, ttl_ms;
+  uint32_t turn, wait_kind, return_p50_ms, return_p90_ms, priority, ttl_ms, range_tokens;
   uint64_t heard; /* the greater, the later it was heard of */
 };
 /* From *cursor_p (0 at first) up to `room` programs, in no order; *cursor_p 0: the end. Who comes and goes meanwhile may be missed. */

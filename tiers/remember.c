@@ -371,6 +371,7 @@ static void names_give(const struct kvi_remember *remember)
         .return_p90_ms = record->return_p90_ms,
         .priority = record->priority,
         .ttl_ms = record->ttl_ms,
+        .range_tokens = record->range_tokens,
         .hash = kvi_store_program_hash(remember->store, record->tenant, record->name)};
 
     (void)kvi_programs_hint(remember->programs, &hint); /* it looks at what it is told */

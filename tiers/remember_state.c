@@ -111,6 +111,8 @@ static void waiter_store(uint8_t *bytes, const struct kvi_state_waiter *waiter)
   kvi_store_le_float(bytes + 76, kept->cost);
   bytes[80] = (uint8_t)kept->kind;
   bytes[81] = kept->answered;
+  kvi_store_le32(bytes + 84, kept->n_weighed);
+  kvi_store_le32(bytes + 88, kept->n_timed);
   for (uint32_t i = 0; i < KVI_POLICY_KEPT_CHUNKS; i++) {
     if (kept->at[i] == KVI_POLICY_NONE)
       continue;
@@ -148,7 +150,9 @@ static bool waiter_load(const uint8_t *bytes, uint32_t n_spaces, struct kvi_stat
                                    .chunk_bytes = kvi_load_le_float(bytes + 72),
                                    .cost = kvi_load_le_float(bytes + 76),
                                    .kind = (enum kvi_wait_kind)bytes[80],
-                                   .answered = bytes[81] == 1};
+                                   .answered = bytes[81] == 1,
+                                   .n_weighed = kvi_load_le32(bytes + 84),
+                                   .n_timed = kvi_load_le32(bytes + 88)};
   for (uint32_t i = 0; i < KVI_POLICY_KEPT_CHUNKS; i++) {
     kept->at[i] = bytes[82] >> i & 1 ? 0 : KVI_POLICY_NONE;
     for (uint32_t word = 0; word < 3; word++)
@@ -183,6 +187,7 @@ static size_t program_store(uint8_t *bytes, const struct kvi_program_record *pro
   kvi_store_le32(bytes + 12, program->return_p90_ms);
   kvi_store_le32(bytes + 16, program->priority);
   kvi_store_le32(bytes + 20, program->ttl_ms);
+  kvi_store_le32(bytes + 24, program->range_tokens);
   at += text_store(bytes + at, program->tenant);
   at += text_store(bytes + at, program->name);
   at += text_store(bytes + at, program->parent);
@@ -217,6 +222,7 @@ static bool program_load(const uint8_t *bytes, size_t length, size_t *at, struct
   program->return_p90_ms = kvi_load_le32(fixed + 12);
   program->priority = kvi_load_le32(fixed + 16);
   program->ttl_ms = kvi_load_le32(fixed + 20);
+  program->range_tokens = kvi_load_le32(fixed + 24);
   *at += PROGRAM_FIXED;
   return text_load(bytes, length, at, program->tenant, sizeof(program->tenant)) &&
          text_load(bytes, length, at, program->name, sizeof(program->name)) &&

@@ -170,7 +170,9 @@ kvs_status kvi_service_hint(struct kvi_store_service *service, const struct kvi_
                .return_p90_ms = ask->return_p90_ms,
                .priority = ask->priority,
                .ttl_ms = ask->ttl_ms,
+               .range_tokens = ask->range_tokens,
                .close = ask->close,
+               .client = peer->id,
                .has_priority = ask->priority_said_case == KVASIR__V1__HINT_REQUEST__PRIORITY_SAID_PRIORITY,
                .hash = kvi_store_program_hash(service->config.store, peer->tenant, ask->program)}};
 

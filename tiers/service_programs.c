@@ -32,6 +32,7 @@ static kvs_status program_fill(const struct kvi_waiter_info *info, const struct 
   program->answered = waiter->answered;
   program->chunks = waiter->n_chunks;
   program->chunks_whole = waiter->n_whole;
+  program->range_chunks = waiter->n_ranged;
   program->waits_ms = ms_of(waiter->waits_s);
   program->announced_ms = ms_of(waiter->announced_s);
   program->value_s = waiter->value_s;

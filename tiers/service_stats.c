@@ -33,7 +33,8 @@ struct row {
 #define SSD                  "tier=\"ssd\""
 #define MEDIUM(field)        offsetof(struct values, store.medium.field)
 #define HELP_MISSES                                                                                          \
-  "Gets that found nothing, by cause (evicted, closed, quota, deleted and corrupt are approximate: "         \
+  "Gets that found nothing, by cause (evicted, expired, closed, quota, deleted and corrupt are "             \
+  "approximate: "                                                                                            \
   "remembered for a while)."
 
 #define HELP_HITS "Gets that found their chunk, by the tier it came from."
@@ -86,6 +87,8 @@ static const struct row rows[] = {
      STORE(get_misses[KVI_MISS_DECLINED])},
     {"kvasir_get_misses_total", "cause=\"closed\"", HELP_MISSES, COUNTER, STORE(get_misses[KVI_MISS_CLOSED])},
     {"kvasir_get_misses_total", "cause=\"quota\"", HELP_MISSES, COUNTER, STORE(get_misses[KVI_MISS_QUOTA])},
+    {"kvasir_get_misses_total", "cause=\"expired\"", HELP_MISSES, COUNTER,
+     STORE(get_misses[KVI_MISS_EXPIRED])},
     {"kvasir_puts_total", "", "Chunks offered by puts.", COUNTER, STORE(puts)},
     {"kvasir_put_exists_total", "", "Puts of chunks that were stored already.", COUNTER, STORE(put_exists)},
     {"kvasir_put_pending_total", "", "Puts that met an equal one in flight.", COUNTER, STORE(put_pending)},
@@ -272,6 +275,8 @@ static const struct row rows[] = {
      COUNTER, SHARED(writes_full)},
     {"kvasir_tier_put_failures_total", "tier=\"redis\",cause=\"device\"",
      "Chunks that the tier did not take.", COUNTER, SHARED(writes_failed)},
+    {"kvasir_tier_put_failures_total", "tier=\"redis\",cause=\"quota\"", "Chunks that the tier did not take.",
+     COUNTER, SHARED(writes_over)},
     {"kvasir_tier_put_failures_total", "tier=\"redis\",cause=\"shed\"", "Chunks that the tier did not take.",
      COUNTER, SHARED(writes_shed)},
     {"kvasir_tier_put_failures_total", "tier=\"redis\",cause=\"evicted\"",

@@ -21,14 +21,18 @@ static kvs_status tenant_add(Kvasir__V1__TenantsReply *answer, const struct kvi_
   row->weight = info->weight;
   row->dram_max = info->dram_max;
   row->ssd_max = info->medium_max;
+  row->redis_max = info->shared_max;
   row->dram_bytes = info->dram_bytes;
   row->ssd_bytes = info->medium_bytes;
+  row->redis_bytes = info->shared_bytes;
   row->chunks = info->chunks;
   row->spaces = info->spaces;
   row->own_evictions = info->own_evictions;
   row->own_demotions = info->own_demotions;
   row->puts_refused = info->puts_refused;
   row->writes_refused = info->writes_refused;
+  row->redis_refused = info->shared_refused;
+  row->rent_ns = info->rent_ns;
   return kvi_service_text_set(&row->name, info->name);
 }
 
@@ -63,9 +67,11 @@ struct row {
   const char *name, *help;
   bool counter;
   size_t offset; /* of a uint64_t in struct kvi_tenant_info */
+  double unit;   /* what one of it is */
 };
 
-#define INFO(field) offsetof(struct kvi_tenant_info, field)
+#define INFO(field)    offsetof(struct kvi_tenant_info, field), 1
+#define INFO_NS(field) offsetof(struct kvi_tenant_info, field), 1e-9
 
 static const struct row rows[] = {
     {"kvasir_tenant_dram_bytes", "Room in memory of a tenant's chunks, those under way included.", false,
@@ -74,6 +80,11 @@ static const struct row rows[] = {
     {"kvasir_tenant_ssd_bytes", "Payload of the copies of a tenant's chunks on SSD.", false,
      INFO(medium_bytes)},
     {"kvasir_tenant_ssd_quota_bytes", "Its bound; 0: none.", false, INFO(medium_max)},
+    {"kvasir_tenant_redis_bytes",
+     "What a tenant's chunks take in Redis that this node has written there, and whose time is not over as "
+     "it reckons.",
+     false, INFO(shared_bytes)},
+    {"kvasir_tenant_redis_quota_bytes", "Its bound; 0: none.", false, INFO(shared_max)},
     {"kvasir_tenant_chunks", "Chunks of a tenant.", false, INFO(chunks)},
     {"kvasir_tenant_own_evictions_total",
      "Chunks of a tenant that were evicted for others of the same tenant, because of its bounds.", true,
@@ -84,6 +95,11 @@ static const struct row rows[] = {
      "Puts refused because a tenant's share was used up, by what leases held.", true, INFO(puts_refused)},
     {"kvasir_tenant_writes_refused_total", "Chunks that were not written to SSD for the same reason.", true,
      INFO(writes_refused)},
+    {"kvasir_tenant_redis_writes_refused_total",
+     "Chunks that were not written to Redis because of the bound.", true, INFO(shared_refused)},
+    {"kvasir_tenant_rent_seconds_total",
+     "Rent of a tenant's room in memory: seconds of waiting that it could have saved others.", true,
+     INFO_NS(rent_ns)},
 };
 
 #define N_ROWS (sizeof(rows) / sizeof(rows[0]))
@@ -114,7 +130,7 @@ static Kvasir__V1__Stat *stat_make(struct kvi_tenant_info *info, const struct ro
   kvasir__v1__stat__init(stat);
   (void)snprintf(labels, sizeof(labels), "tenant=\"%.*s\"", (int)KVI_TENANT_MAX - 1, info->name);
   stat->kind = row->counter;
-  stat->value = (double)*value_of(info, row);
+  stat->value = (double)*value_of(info, row) * row->unit;
   if (kvi_service_text_set(&stat->name, row->name) == KVS_OK &&
       kvi_service_text_set(&stat->help, row->help) == KVS_OK &&
       kvi_service_text_set(&stat->labels, labels) == KVS_OK)

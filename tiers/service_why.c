@@ -14,6 +14,13 @@
 #include "tiers/service_private.h"
 #include "tiers/why.h"
 
+/* What the shared tier has said of the first key that is missing. */
+enum said {
+  SAID_NOTHING, /* it was not asked: a get would not ask it either */
+  SAID_NO,
+  SAID_FAILED /* it may have it, and did not answer, or could not be asked just then */
+};
+
 /* What is asked, and what of it is there; copied, since the shared tier answers after the call. */
 struct asked {
   struct kvi_store_service *service;
@@ -108,6 +115,8 @@ static kvs_status tell_departure(const struct kvi_departure *departure, uint64_t
   told->price = told->priced ? departure->price : 0;
   told->by_price = departure->by_price;
   told->below = departure->below;
+  told->timed = departure->timed;
+  told->over_ms = departure->over_ns / (int64_t)KVI_NS_PER_MS;
   return kvi_service_text_set(&told->rule, kvi_evict_rule_name(departure->rule));
 }
 
@@ -142,22 +151,22 @@ static kvs_status tell_damage(const struct kvi_damage *damage, uint64_t now_ns,
   return kvi_service_text_set(&told->found_by, kvi_damage_found_name(damage->found));
 }
 
-static kvs_status tell_why(const struct kvi_why *why, uint64_t now_ns, Kvasir__V1__WhyMissReply *answer)
+static kvs_status tell_why(const struct kvi_why *why, Kvasir__V1__WhyMissReply *answer)
 {
   kvs_status status = KVS_OK;
 
   answer->landing = why->landing;
   answer->others = why->n_others;
   answer->since_start = why->since_open;
-  answer->remembered_ms = age_ms(now_ns, why->since_ns);
+  answer->remembered_ms = age_ms(why->now_ns, why->since_ns);
   if (why->here)
     status = tell_chunk(&why->chunk, answer);
   if (status == KVS_OK && why->went)
-    status = tell_departure(&why->departure, now_ns, answer);
+    status = tell_departure(&why->departure, why->now_ns, answer);
   if (status == KVS_OK && why->n_others > 0)
     status = tell_other(&why->other, answer);
   if (status == KVS_OK && why->damaged)
-    status = tell_damage(&why->damage, now_ns, answer);
+    status = tell_damage(&why->damage, kvi_now_ns(), answer);
   return status;
 }
 
@@ -201,10 +210,25 @@ static kvs_status tell_tiers(struct kvi_store_service *service, Kvasir__V1__WhyM
   return tell_out(KVI_TIER_REDIS, &medium, answer);
 }
 
+/* What was in the tier that nodes share, which had been asked, and is not any more. */
+static void tell_lapsed(const struct asked *asked, uint32_t i, const struct kvi_why *why,
+                        Kvasir__V1__WhyMissReply *answer)
+{
+  struct kvi_shared *shared = asked->service->config.shared;
+  uint64_t at_ns;
+
+  if (!shared ||
+      !kvi_shared_expired(shared, asked->tenant, asked->space, key_of(asked, i), asked->key_length, &at_ns))
+    return;
+  answer->lapsed = true;
+  answer->lapsed_ms = age_ms(kvi_shared_now(shared), at_ns);
+  answer->cause = kvi_shared_cause(answer->cause, why->went ? why->departure.at_ns : why->since_ns, at_ns);
+}
+
 /* ---- the whole ---- */
 
 /* What the two tiers together have of the chain is known: the rest of the answer. */
-static kvs_status answer_fill(const struct asked *asked, Kvasir__V1__WhyMissReply *answer)
+static kvs_status answer_fill(const struct asked *asked, enum said said, Kvasir__V1__WhyMissReply *answer)
 {
   struct kvi_store *store = asked->service->config.store;
   struct kvi_why_space nearest;
@@ -230,10 +254,12 @@ static kvs_status answer_fill(const struct asked *asked, Kvasir__V1__WhyMissRepl
     answer->status = KVS_MISS;
     /* none: it has come meanwhile, or its SSD is out again: what can be told is that it was not there */
     answer->cause = why.cause == KVI_MISS_NONE ? KVI_MISS_NEVER : why.cause;
-    if (shared_out && !why.here && why.cause != KVI_MISS_SPACE)
+    if ((shared_out || said == SAID_FAILED) && !why.here && why.cause != KVI_MISS_SPACE)
       answer->cause = KVI_MISS_TIER;
+    else if (said == SAID_NO && !why.here)
+      tell_lapsed(asked, i, &why, answer);
   }
-  status = tell_why(&why, kvi_now_ns(), answer);
+  status = tell_why(&why, answer);
   if (status == KVS_OK && answer->cause == KVI_MISS_SPACE && asked->desc && why.n_others == 0 &&
       kvi_store_space_nearest(store, asked->tenant, asked->desc, &nearest))
     status = tell_other(&nearest, answer);
@@ -241,7 +267,7 @@ static kvs_status answer_fill(const struct asked *asked, Kvasir__V1__WhyMissRepl
 }
 
 /* What the shared tier has of the keys that the store lacks. */
-static void shared_answer(void *ctx, const uint8_t *present, uint64_t chunk_us)
+static void shared_answer(void *ctx, const uint8_t *present, bool failed, uint64_t chunk_us)
 {
   struct asked *asked = ctx;
   struct kvi_call_wait *wait = asked->wait;
@@ -255,7 +281,7 @@ static void shared_answer(void *ctx, const uint8_t *present, uint64_t chunk_us)
     asked->present[i / 8] |= (uint8_t)(1u << i % 8);
     asked->tiers[i] = KVI_TIER_REDIS;
   }
-  status = answer_fill(asked, answer);
+  status = answer_fill(asked, failed ? SAID_FAILED : SAID_NO, answer);
   asked_free(asked);
   if (status != KVS_OK) {
     protobuf_c_message_free_unpacked(&answer->base, NULL);
@@ -274,8 +300,8 @@ static void out_of_reach(struct asked *asked)
       asked->present[i / 8] &= (uint8_t) ~(1u << i % 8);
 }
 
-/* KVS_PENDING: shared_answer will be called, or was, and the rest is its. */
-static kvs_status ask_shared(struct asked *asked)
+/* KVS_PENDING: shared_answer will be called, or was, and the rest is its. KVS_OK: it will not, and *said_p is all. */
+static kvs_status ask_shared(struct asked *asked, enum said *said_p)
 {
   const uint8_t *space = asked->space;
   struct kvi_shared_lookup lookup = {.tenant = asked->tenant,
@@ -291,12 +317,16 @@ static kvs_status ask_shared(struct asked *asked)
   struct kvi_shared *shared = asked->service->config.shared;
   uint32_t i = 0;
 
+  *said_p = SAID_NOTHING;
   while (i < asked->n_keys && bit(asked->present, i))
     i++;
   if (!shared || !asked->wait || i == asked->n_keys ||
       !kvi_store_knows_space(asked->service->config.store, asked->tenant, asked->space))
     return KVS_OK;
-  return kvi_shared_ask(shared, &lookup) == KVS_OK ? KVS_PENDING : KVS_OK;
+  if (kvi_shared_ask(shared, &lookup) == KVS_OK)
+    return KVS_PENDING;
+  *said_p = SAID_FAILED;
+  return KVS_OK;
 }
 
 /* KVS_OK: the answer is complete; KVS_PENDING: it will be. Frees asked, unless it is pending. */
@@ -314,16 +344,17 @@ static kvs_status answer_make(struct asked *asked, uint64_t owner)
                                    .loss_max = asked->loss_max,
                                    .peek = true};
   struct kvi_store_lookup_result result = {.present = asked->present, .tiers = asked->tiers};
+  enum said said;
   kvs_status status;
 
   asked->answer->status = kvi_store_lookup(asked->service->config.store, &query, &result);
   status = KVS_OK;
   if (asked->answer->status == KVS_OK) {
     out_of_reach(asked);
-    status = ask_shared(asked);
+    status = ask_shared(asked, &said);
     if (status == KVS_PENDING)
       return status;
-    status = answer_fill(asked, asked->answer);
+    status = answer_fill(asked, said, asked->answer);
   }
   asked_free(asked);
   return status;

@@ -4,8 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/rand.h"
 #include "base/thread.h"
+#include "tiers/shared_quota.h"
 
 #define WRITE_QUEUE     4096u
 #define WRITE_QUEUE_MAX (1u << 20)
@@ -15,6 +18,8 @@
 #define LOOKUP_MS       50u
 #define GET_MS          2000u
 #define PUT_MS          10000u
+#define EXPIRIES_MIN    4096u
+#define EXPIRIES_PART   4u
 
 static void config_default(struct kvi_shared_config *config)
 {
@@ -30,6 +35,19 @@ static void config_default(struct kvi_shared_config *config)
     config->get_ms = GET_MS;
   if (config->put_ms == 0)
     config->put_ms = PUT_MS;
+  if (config->expiries == 0)
+    config->expiries = kvi_store_chunks_max(config->store) / EXPIRIES_PART;
+  if (config->expiries < EXPIRIES_MIN)
+    config->expiries = EXPIRIES_MIN;
+}
+
+static kvs_status expiries_create(struct kvi_shared *shared)
+{
+  kvs_status status = kvi_random_id(&shared->expiries_seed);
+
+  return status == KVS_OK
+             ? kvi_expiries_create(shared->config.expiries, kvi_shared_now(shared), &shared->expiries)
+             : status;
 }
 
 static kvs_status parts_create(struct kvi_shared *shared)
@@ -51,13 +69,18 @@ static kvs_status parts_create(struct kvi_shared *shared)
     shared->fetches[i].next = i + 1 < config->max_fetches ? &shared->fetches[i + 1] : NULL;
   }
   shared->fetch_free = shared->fetches;
-  return KVS_OK;
+  return expiries_create(shared);
 }
 
 static kvs_status store_missed(void *ctx, const char *tenant, const uint8_t *space, const uint8_t *key,
                                uint32_t key_length, uint32_t cause, struct kvi_get_wait *wait)
 {
   return kvi_shared_get(ctx, tenant, space, key, key_length, cause, wait);
+}
+
+static uint64_t shared_now(const void *ctx)
+{
+  return kvi_shared_now(ctx);
 }
 
 kvs_status kvi_shared_create(const struct kvi_shared_config *config, struct kvi_shared **shared_p)
@@ -79,6 +102,7 @@ kvs_status kvi_shared_create(const struct kvi_shared_config *config, struct kvi_
     kvi_shared_destroy(shared);
     return status;
   }
+  kvi_shared_quota_begin(config->store, shared->attr.ttl_ms, shared_now, shared);
   shared->lower = (struct kvi_store_lower){.ctx = shared,
                                            .kind = shared->attr.kind,
                                            .missed = store_missed,
@@ -98,10 +122,12 @@ void kvi_shared_destroy(struct kvi_shared *shared)
   pthread_mutex_unlock(&shared->lock);
   kvi_store_set_lower(shared->config.store, NULL);
   shared->config.medium->ops->destroy(shared->config.medium);
+  kvi_shared_quota_end(shared->config.store);
   for (uint32_t i = 0; i < shared->queue_length; i++)
     kvi_shared_note_free(shared->queue[(shared->queue_first + i) % shared->config.write_queue]);
   free(shared->queue);
   free(shared->ttls);
+  kvi_expiries_destroy(shared->expiries);
   free(shared->fetches);
   pthread_cond_destroy(&shared->called);
   pthread_mutex_destroy(&shared->lock);

@@ -26,6 +26,10 @@ struct kvi_shared_config {
   uint32_t max_fetches;               /* at a time; 0: 256. Four times as many may wait for them. */
   uint32_t max_lookups;               /* asked at a time; 0: 256 */
   uint32_t lookup_ms, get_ms, put_ms; /* how long each may take; 0: 50, 2000, 10000 */
+  uint32_t
+      expiries; /* chunks of which it is known until when they are there, 16 bytes each; 0: one for 4 entries of the store's index, 4096 at least */
+  uint64_t (*clock)(void *ctx); /* by which they live; the store's departure clock; NULL: kvi_now_ns */
+  void *clock_ctx;
 };
 
 kvs_status kvi_shared_create(const struct kvi_shared_config *config, struct kvi_shared **shared_p);
@@ -89,14 +93,29 @@ struct kvi_shared_lookup {
   const uint8_t *skip; /* a bit a key: it need not be asked for, since the store has it; NULL: none */
   bool unchained;      /* every key counts; else nothing behind the first hole does */
   /*
-   * Once, perhaps before kvi_shared_ask returns: bit i of present says that every space has key i, which was asked for. chunk_us: what fetching one
-   * takes, measured; 0: not known yet. On a thread of the medium; must not block.
+   * Once, perhaps before kvi_shared_ask returns: bit i of present says that every space has key i, which was asked for. failed: nobody has said that the first key that is neither there nor skipped is missing, since the medium did
+   * not answer. chunk_us: what fetching one takes, measured; 0: not known yet. On a thread of the medium; must not block.
    */
-  void (*done)(void *ctx, const uint8_t *present, uint64_t chunk_us);
+  void (*done)(void *ctx, const uint8_t *present, bool failed, uint64_t chunk_us);
   void *ctx;
 };
 /* Everything but ctx is copied. KVS_OK: done will be called. KVS_ERR_BUSY (too many lookups, or too many bytes of keys in them), KVS_ERR_NOMEM: it will not. */
 kvs_status kvi_shared_ask(struct kvi_shared *shared, const struct kvi_shared_lookup *lookup);
+
+/* ---- until when ---- */
+
+/*
+ * The chunk was in the shared tier, and its time there is over, as this node reckons by what it has written and read: since *at_ns_p, of the config's clock. False: it is not, or nothing is known of it. So it is with what another
+ * node alone has used, and with what is not among the last config.expiries. O(1).
+ */
+bool kvi_shared_expired(struct kvi_shared *shared, const char *tenant, const uint8_t *space,
+                        const uint8_t *key, uint32_t key_length, uint64_t *at_ns_p);
+/*
+ * The cause of a miss of such a chunk, which the store has missed for this one: expired, unless it went from here after that time was over (went_ns: kvi_store_went_ns), or the store's says more.
+ */
+uint32_t kvi_shared_cause(uint32_t cause, uint64_t went_ns, uint64_t until_ns);
+/* Its clock, now. */
+uint64_t kvi_shared_now(const struct kvi_shared *shared);
 
 /* ---- what it counts ---- */
 
@@ -105,6 +124,7 @@ struct kvi_shared_stats {
       writes_lost;       /* lost: gone from the store before they were written */
   uint64_t writes_found; /* of writes: another node's lay there, as good; no byte of it is in write_bytes */
   uint64_t writes_full, writes_failed;
+  uint64_t writes_over; /* not written, since their tenant has a bound */
   uint64_t fetches, fetch_joins, fetches_ahead, fetch_hits, fetch_bytes, fetch_misses, fetch_corrupt,
       fetch_failed, fetch_no_room, fetch_refused;
   uint64_t lookups, lookup_keys, lookup_hit_keys, lookups_failed, lookups_refused;

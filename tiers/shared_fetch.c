@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "tiers/shared_private.h"
+#include "tiers/why.h"
 
 /* ---- the table of fetches ---- */
 
@@ -94,6 +95,32 @@ static kvs_status land(struct kvi_medium_get *get, const struct kvi_chunk_table 
 
 /* ---- the end ---- */
 
+uint32_t kvi_shared_cause(uint32_t cause, uint64_t went_ns, uint64_t until_ns)
+{
+  switch (cause) {
+  case KVI_MISS_NEVER:
+  case KVI_MISS_ELSEWHERE:
+    return KVI_MISS_EXPIRED;
+  case KVI_MISS_EVICTED:
+  case KVI_MISS_CLOSED:
+  case KVI_MISS_QUOTA:
+    return went_ns <= until_ns ? KVI_MISS_EXPIRED : cause;
+  default:
+    return cause;
+  }
+}
+
+/* Its time there is over. */
+static uint32_t cause_over(const struct kvi_shared_fetch *fetch, uint32_t cause)
+{
+  const struct kvi_shared_name *name = &fetch->name;
+
+  return kvi_shared_cause(
+      cause,
+      kvi_store_went_ns(fetch->shared->config.store, name->tenant, name->space, name->key, name->key_length),
+      fetch->until_ns);
+}
+
 static void waiter_end(struct kvi_shared_fetch *fetch, struct kvi_get_wait *wait, kvs_status status,
                        uint32_t cause)
 {
@@ -107,7 +134,8 @@ static void waiter_end(struct kvi_shared_fetch *fetch, struct kvi_get_wait *wait
       cause = KVI_MISS_TIER;
     }
   } else if (status == KVS_MISS) {
-    cause = cause == KVI_MISS_NONE ? wait->cause : cause; /* none: why the store has missed it */
+    if (cause == KVI_MISS_NONE) /* why the store has missed it, or what became of it since */
+      cause = fetch->until_ns ? cause_over(fetch, wait->cause) : wait->cause;
     kvi_store_count_miss(fetch->shared->config.store, cause, false);
   }
   wait->done(wait, status, status == KVS_MISS ? cause : KVI_MISS_NONE);
@@ -136,14 +164,15 @@ static void waiters_end(struct kvi_shared_fetch *fetch, kvs_status status, uint3
 }
 
 /* What becomes of those who wait: KVS_OK, KVS_MISS with a cause (NONE: the store's), KVS_ERR_BUSY. */
-static kvs_status outcome_locked(struct kvi_shared *shared, const struct kvi_shared_fetch *fetch,
-                                 kvs_status status, uint32_t *cause_p)
+static kvs_status outcome_locked(struct kvi_shared *shared, struct kvi_shared_fetch *fetch, kvs_status status,
+                                 uint32_t *cause_p)
 {
   uint64_t took_us = (kvi_now_ns() - fetch->began_ns) / KVI_NS_PER_US;
 
   *cause_p = KVI_MISS_NONE;
   switch (status) {
   case KVS_OK:
+    kvi_shared_expiry_used_locked(shared, &fetch->name, fetch->asked_ns, fetch->get.ttl_ms);
     shared->stats.fetch_hits++;
     shared->stats.fetch_bytes += fetch->length;
     shared->stats.chunk_us =
@@ -152,9 +181,11 @@ static kvs_status outcome_locked(struct kvi_shared *shared, const struct kvi_sha
   case KVS_EXISTS:
     return KVS_OK;
   case KVS_MISS:
+    fetch->until_ns = kvi_shared_expiry_missed_locked(shared, &fetch->name);
     shared->stats.fetch_misses++;
     return KVS_MISS;
   case KVS_ERR_CORRUPT:
+    kvi_shared_expiry_end_locked(shared, &fetch->name); /* the medium removes it */
     shared->stats.fetch_corrupt++;
     *cause_p = KVI_MISS_CORRUPT;
     return KVS_MISS;
@@ -242,7 +273,9 @@ static struct kvi_shared_fetch *start_locked(struct kvi_shared *shared, const st
     return NULL;
   fetch->name = *name;
   fetch->began_ns = kvi_now_ns();
+  fetch->asked_ns = kvi_shared_now(shared);
   fetch->landed = fetch->refill = fetch->ending = fetch->forgotten = false;
+  fetch->until_ns = 0;
   fetch->waiters = fetch->calling = NULL;
   fetch->get = (struct kvi_medium_get){.identity = kvi_shared_identity(&fetch->name),
                                        .deadline_ns = fetch->began_ns + shared->config.get_ms * KVI_NS_PER_MS,

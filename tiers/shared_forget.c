@@ -156,6 +156,8 @@ static void removed(struct kvi_medium_remove *remove, kvs_status status)
   struct kvi_shared_forgetting *all = slot->all;
 
   pthread_mutex_lock(&all->shared->lock);
+  if (status == KVS_OK || status == KVS_MISS)
+    kvi_shared_expiry_end_locked(all->shared, &slot->name);
   count_locked(all, slot->index, status == KVS_OK, status == KVS_OK || status == KVS_MISS);
   pthread_mutex_unlock(&all->shared->lock);
   slot_run(slot);

@@ -11,14 +11,15 @@
 
 struct looking {
   struct kvi_shared *shared;
-  void (*done)(void *ctx, const uint8_t *present, uint64_t chunk_us);
+  void (*done)(void *ctx, const uint8_t *present, bool failed, uint64_t chunk_us);
   void *ctx;
   uint32_t n_keys, n_bytes,
       pending;      /* pending: guarded by the shared lock; the asking thread counts as one */
   size_t own_bytes; /* of keys, as counted in looking_bytes */
   _Atomic uint32_t end;
   atomic_bool failed;
-  uint8_t *present; /* of all spaces */
+  uint8_t *present;    /* of all spaces */
+  const uint8_t *skip; /* as asked */
   struct one {
     struct kvi_medium_lookup lookup;
     struct looking *all;
@@ -39,12 +40,25 @@ static uint32_t bits(const uint8_t *present, uint32_t n_bytes)
   return n;
 }
 
+/* That the chain ends where it does may follow from an answer that has not come. */
+static bool is_in_doubt(const struct looking *looking)
+{
+  uint32_t hole = 0;
+
+  /* relaxed: read under the lock by the last part */
+  if (!atomic_load_explicit(&looking->failed, memory_order_relaxed))
+    return false;
+  while (hole < looking->n_keys && (looking->present[hole / 8] | looking->skip[hole / 8]) >> hole % 8 & 1)
+    hole++;
+  return hole != atomic_load_explicit(&looking->end, memory_order_relaxed);
+}
+
 /* One part (NULL: the asking itself) has ended; with the last one, the whole. */
 static void part_end(struct looking *looking, const struct one *one)
 {
   struct kvi_shared *shared = looking->shared;
   uint64_t chunk_us;
-  bool last;
+  bool last, failed;
 
   pthread_mutex_lock(&shared->lock);
   for (uint32_t i = 0; one && i < looking->n_bytes; i++)
@@ -52,6 +66,7 @@ static void part_end(struct looking *looking, const struct one *one)
   shared->stats.lookup_keys += one ? one->lookup.n_asked : 0;
   last = --looking->pending == 0;
   chunk_us = shared->stats.chunk_us;
+  failed = last && is_in_doubt(looking);
   if (last) {
     shared->looking--;
     shared->looking_bytes -= looking->own_bytes;
@@ -61,7 +76,7 @@ static void part_end(struct looking *looking, const struct one *one)
   pthread_mutex_unlock(&shared->lock);
   if (!last)
     return;
-  looking->done(looking->ctx, looking->present, chunk_us);
+  looking->done(looking->ctx, looking->present, failed, chunk_us);
   free(looking);
 }
 
@@ -99,6 +114,7 @@ static struct looking *make(struct kvi_shared *shared, const struct kvi_shared_l
   skip = looking->present + (asked->n_spaces + (size_t)1) * n_bytes;
   if (asked->skip)
     memcpy(skip, asked->skip, n_bytes);
+  looking->skip = skip;
   looking->keys = skip + n_bytes;
   memset(looking->present, 0xff, n_bytes);
   if (n_keys % 8)

@@ -1,4 +1,4 @@
-/* tiers/shared_private.h: what shared.c (life, counters), shared_write.c, shared_fetch.c, shared_lookup.c and shared_forget.c share. */
+/* tiers/shared_private.h: what shared.c (life, counters), shared_write.c, shared_fetch.c, shared_lookup.c, shared_forget.c and shared_expiry.c share. */
 #ifndef KVASIR_TIERS_SHARED_PRIVATE_H
 #define KVASIR_TIERS_SHARED_PRIVATE_H
 
@@ -6,6 +6,7 @@
 
 #include <kvasir/keys.h>
 
+#include "tiers/expiries.h"
 #include "tiers/rate.h"
 #include "tiers/shared.h"
 
@@ -41,6 +42,7 @@ struct kvi_shared_fetch {
   struct kvi_shared *shared;
   struct kvi_shared_name name;
   uint64_t began_ns;
+  uint64_t asked_ns; /* the same by the clock of expiries */
   struct kvi_landing landing;
   bool landed; /* a landing of the store is open */
   bool refill; /* it is one of kvi_store_refill_begin */
@@ -50,6 +52,7 @@ struct kvi_shared_fetch {
   pthread_t thread;
   bool ending;                   /* nobody joins any more */
   bool forgotten;                /* its chunk was deleted since it began */
+  uint64_t until_ns;             /* it is not there, and since then its time is over; 0: it is not */
   struct kvi_shared_fetch *next; /* free, or under way */
 };
 
@@ -63,6 +66,8 @@ struct kvi_shared {
   pthread_cond_t called;
   struct kvi_shared_note **queue; /* a ring of config.write_queue */
   struct kvi_shared_ttl *ttls;    /* KVI_SHARED_TTLS; NULL unless chunks wait for their first use */
+  struct kvi_expiries *expiries;  /* until when chunks are there; NULL: they do not go by time */
+  uint64_t expiries_seed;
   uint32_t queue_first, queue_length, writing;
   struct kvi_shared_fetch *fetches, *fetch_free, *fetch_busy;
   uint32_t n_waits, looking;
@@ -87,6 +92,22 @@ void kvi_shared_fetch_forget_locked(struct kvi_shared *shared, const struct kvi_
 void kvi_shared_used(void *shared, const struct kvi_medium_identity *identity);
 /* The same as kvi_store_lower.coded. */
 void kvi_shared_coded(void *shared);
+/* shared_expiry.c: this node has written so many bytes of it / it was used there; at from_ns, from when on it lives for ttl_ms; 0: for ever. */
+void kvi_shared_expiry_written_locked(struct kvi_shared *shared, const struct kvi_shared_name *name,
+                                      uint64_t from_ns, uint64_t ttl_ms, uint64_t bytes);
+void kvi_shared_expiry_used_locked(struct kvi_shared *shared, const struct kvi_shared_name *name,
+                                   uint64_t from_ns, uint64_t ttl_ms);
+/* A put has found it there at from_ns, so that was a use. It lives for as long as is known of it, else for the longest time. */
+void kvi_shared_expiry_found_locked(struct kvi_shared *shared, const struct kvi_shared_name *name,
+                                    uint64_t from_ns);
+/* Bytes of it that this node has written, and that are there still. */
+uint64_t kvi_shared_expiry_bytes_locked(const struct kvi_shared *shared, const struct kvi_shared_name *name);
+/* It was asked for, and is not there. Since when its time is over; 0: it is not. */
+uint64_t kvi_shared_expiry_missed_locked(struct kvi_shared *shared, const struct kvi_shared_name *name);
+/* It has come to the store again: what is over says nothing of this life of it. */
+void kvi_shared_expiry_put_locked(struct kvi_shared *shared, const struct kvi_shared_name *name);
+/* It was removed. */
+void kvi_shared_expiry_end_locked(struct kvi_shared *shared, const struct kvi_shared_name *name);
 /* shared_write.c: what waits to be written goes on. */
 void kvi_shared_pump_locked(struct kvi_shared *shared);
 void kvi_shared_count(struct kvi_shared *shared, uint64_t *counter, uint64_t n);

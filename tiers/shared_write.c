@@ -8,12 +8,15 @@
 #include "base/clock.h"
 #include "base/rand.h"
 #include "tiers/shared_private.h"
+#include "tiers/shared_quota.h"
 
 struct write {
   struct kvi_medium_put put;
   struct kvi_shared *shared;
   struct kvi_shared_note *note;
   struct kvi_source source;
+  uint64_t taken;    /* of its tenant's bound, beside what counts of it already */
+  uint64_t asked_ns; /* before it was given to the medium, by the clock of expiries */
 };
 
 struct kvi_shared_note *kvi_shared_note_make(struct kvi_shared *shared, const char *tenant,
@@ -43,15 +46,41 @@ void kvi_shared_note_free(struct kvi_shared_note *note)
   free(note);
 }
 
+/* What a chunk takes there with so much payload, as it counts for its tenant. */
+static uint64_t room_of(const struct write *write, uint64_t payload)
+{
+  const struct kvi_shared_note *note = write->note;
+
+  return payload + kvi_chunk_table_size(write->source.table.n_segments) + write->shared->attr.chunk_bytes +
+         strlen(note->name.tenant) + (uint64_t)note->name.key_length * (note->has_parent ? 2 : 1);
+}
+
+static void expiry_locked(struct kvi_shared *shared, const struct write *write, uint64_t room,
+                          kvs_status status)
+{
+  const struct kvi_shared_name *name = &write->note->name;
+  uint64_t longest_ms = shared->attr.ttl_ms;
+
+  kvi_shared_quota_give(shared->config.store, name->tenant, name->space, write->taken);
+  if (status == KVS_OK)
+    kvi_shared_expiry_written_locked(shared, name, write->asked_ns,
+                                     kvi_policy_ttl_ms(write->note->ttl_ms, longest_ms), room);
+  else if (status == KVS_EXISTS)
+    kvi_shared_expiry_found_locked(shared, name, write->asked_ns);
+}
+
 static void written(struct kvi_medium_put *put, kvs_status status)
 {
   struct write *write = put->user;
   struct kvi_shared *shared = write->shared;
 
+  uint64_t room = room_of(write, put->stored); /* of the source's table, until it is closed */
+
   kvi_store_get_close(shared->config.store, &write->source);
   pthread_mutex_lock(&shared->lock);
   shared->writing--;
   kvi_rate_end(&shared->rate, status == KVS_OK ? put->stored : 0, kvi_now_ns());
+  expiry_locked(shared, write, room, status);
   if (status == KVS_OK) {
     shared->stats.writes++;
     shared->stats.write_bytes += put->stored;
@@ -81,7 +110,7 @@ static bool write_locked(struct kvi_shared *shared, struct kvi_shared_note *note
 {
   const struct kvi_shared_name *name = &note->name;
   struct write *write = calloc(1, sizeof(*write));
-  uint64_t now_ns;
+  uint64_t now_ns, room, there;
   kvs_status status;
 
   if (!write) {
@@ -96,8 +125,19 @@ static bool write_locked(struct kvi_shared *shared, struct kvi_shared_note *note
     free(write);
     return true;
   }
+  write->asked_ns = kvi_shared_now(shared);
   write->shared = shared;
   write->note = note;
+  room = room_of(write, write->source.table.length);
+  there = kvi_shared_expiry_bytes_locked(shared, name);
+  write->taken = room > there ? room - there : 0;
+  if (!kvi_shared_quota_take(shared->config.store, name->tenant, name->space, write->taken)) {
+    shared->stats.writes_over++;
+    kvi_store_get_close(shared->config.store, &write->source);
+    kvi_shared_note_free(note);
+    free(write);
+    return true;
+  }
   write->put =
       (struct kvi_medium_put){.identity = kvi_shared_identity(name),
                               .iov = write->source.iov,
@@ -122,6 +162,7 @@ static bool write_locked(struct kvi_shared *shared, struct kvi_shared_note *note
     kvi_rate_begin(&shared->rate, now_ns);
     return true;
   }
+  kvi_shared_quota_give(shared->config.store, name->tenant, name->space, write->taken);
   kvi_store_get_close(shared->config.store, &write->source);
   free(write);
   if (status == KVS_ERR_BUSY && shared->writing > 0)
@@ -207,7 +248,10 @@ void kvi_shared_offer(struct kvi_shared *shared, struct kvi_shared_note *note)
 
   if (!note)
     return;
-  kvi_shared_count(shared, &shared->stats.offers, 1);
+  pthread_mutex_lock(&shared->lock);
+  shared->stats.offers++;
+  kvi_shared_expiry_put_locked(shared, &note->name);
+  pthread_mutex_unlock(&shared->lock);
   if (kvi_policy_admits(shared->config.write, &candidate))
     queue(shared, note);
   else

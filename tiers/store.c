@@ -210,6 +210,11 @@ void kvi_store_close(struct kvi_store *store)
   free(store);
 }
 
+uint32_t kvi_store_chunks_max(const struct kvi_store *store)
+{
+  return store->config.max_chunks;
+}
+
 uint64_t kvi_store_chunk_bytes_max(const struct kvi_store *store)
 {
   uint64_t configured = store->config.chunk_bytes_max, capacity = store->dram_attr.capacity_bytes;

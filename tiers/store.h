@@ -40,6 +40,8 @@ struct kvi_tenant_config {
   uint32_t weight;       /* of its share, where shares are weighed; 0: 1 */
   uint64_t dram_bytes;   /* room of its chunks in memory; 0: no bound of its own */
   uint64_t medium_bytes; /* payload of its copies on the medium; 0: the same */
+  uint64_t
+      shared_bytes; /* that its chunks take that this node has written to the tier that nodes share, with keys and heads (shared_quota.h); 0: the same */
 };
 
 struct kvi_store_config {
@@ -63,6 +65,9 @@ struct kvi_store_config {
   /* The policy's time, monotonic, in nanoseconds, for tests and replays; called under the lock. NULL: the machine's. Leases go by the machine's anyway. */
   uint64_t (*policy_clock)(void *ctx);
   void *policy_clock_ctx;
+  /* The time by which it is remembered when chunks went (why.h), the same way. NULL: kvi_now_ns. */
+  uint64_t (*departure_clock)(void *ctx);
+  void *departure_clock_ctx;
   uint32_t
       curve_samples; /* of look-ups and puts, for kvi_store_curve: 64 to KVI_CURVE_SAMPLES_MAX; 56 bytes each. 0: none */
   uint64_t
@@ -100,6 +105,7 @@ void kvi_store_close(struct kvi_store *store);
 
 /* The largest payload it takes: as configured, and no more than its memory. */
 uint64_t kvi_store_chunk_bytes_max(const struct kvi_store *store);
+uint32_t kvi_store_chunks_max(const struct kvi_store *store); /* entries of the index */
 
 /* The room for payloads in its memory. */
 uint64_t kvi_store_dram_bytes(const struct kvi_store *store);
@@ -181,6 +187,8 @@ void kvi_store_release_owner(struct kvi_store *store, uint64_t owner);
 /* Ends leases that ran out by the node's clock. Called by the other functions as they need it (room is short, a lease is asked for), and
  * by a slow timer. */
 void kvi_store_expire(struct kvi_store *store);
+/* Charges each tenant for its room in memory since the last call, at the price of now: to be called a few times a second. Nothing without tenants, or with a policy without prices. */
+void kvi_store_rent(struct kvi_store *store);
 
 /*
  * ---- put and get: as kvi_service_ops put_begin, put_commit, put_abort, put_unwait, get_open, get_unwait, get_ahead, get_close ----
@@ -353,12 +361,17 @@ kvs_status kvi_store_curve(struct kvi_store *store, uint64_t max_age_ns, struct 
 struct kvi_tenant_info {
   char name[KVI_TENANT_MAX]; /* "" for all that are not configured */
   uint32_t weight;
-  uint64_t dram_max, medium_max;                     /* 0: no bound */
+  uint64_t dram_max, medium_max, shared_max;         /* 0: no bound */
   uint64_t dram_bytes, medium_bytes, chunks, spaces; /* now */
+  uint64_t
+      shared_bytes; /* that this node has written to the tier that nodes share, and that is there still as it reckons; what is being written, too */
   uint64_t entries; /* of the index: chunks, what is being put, and what has gone and is held yet */
   uint64_t own_evictions, own_demotions; /* chunks that left, or left memory, for others of the same tenant */
   uint64_t puts_refused;                 /* KVS_ERR_QUOTA */
   uint64_t writes_refused;               /* chunks without a copy on the medium for it */
+  uint64_t shared_refused; /* chunks that were not written to the tier that nodes share for it */
+  uint64_t
+      rent_ns; /* what its room in memory could have saved others, as far as kvi_store_rent has charged it */
 };
 /* From tenant number `first` on; number 0 is the account of those who are not configured. Returns how many; 0: there are no more, or none is configured. */
 size_t kvi_store_tenants(struct kvi_store *store, uint32_t first, struct kvi_tenant_info *infos, size_t room);

@@ -11,7 +11,7 @@
 
 #define STEEPNESS    16.0
 #define FACTOR_LEAST 1e-20
-#define SHORT        0.9
+#define SHORT        0.9 /* of its share: with less it is not declined for others */
 
 struct kvi_tenant *kvi_tenant_of(const struct kvi_store *store, uint32_t number)
 {
@@ -54,6 +54,7 @@ static kvs_status tenant_fill(struct kvi_store *store, uint32_t number,
   tenant->info.weight = config->weight ? config->weight : 1;
   tenant->info.dram_max = config->dram_bytes;
   tenant->info.medium_max = config->medium_bytes;
+  tenant->info.shared_max = config->shared_bytes;
   store->tenants->weights += tenant->info.weight;
   return KVS_OK;
 }
@@ -98,10 +99,9 @@ void kvi_tenants_destroy(struct kvi_store *store)
   free(all);
 }
 
-static void share_set(struct kvi_store *store, const char *name, uint32_t weight, uint64_t dram_max,
-                      uint64_t medium_max)
+static void share_set(struct kvi_store *store, const struct kvi_tenant_config *config, uint32_t weight)
 {
-  uint32_t number = kvi_store_tenant_find(store, name);
+  uint32_t number = kvi_store_tenant_find(store, config->name);
   struct kvi_tenant_info *info;
 
   if (number == 0)
@@ -111,21 +111,24 @@ static void share_set(struct kvi_store *store, const char *name, uint32_t weight
   store->tenants->weights -= info->weight;
   store->tenants->weights += weight;
   info->weight = weight;
-  info->dram_max = dram_max;
-  info->medium_max = medium_max;
+  info->dram_max = config->dram_bytes;
+  info->medium_max = config->medium_bytes;
+  info->shared_max = config->shared_bytes;
   store->tenants->shrunk = true;
   pthread_mutex_unlock(&store->lock);
 }
 
 void kvi_store_tenant_set(struct kvi_store *store, const struct kvi_tenant_config *config)
 {
-  share_set(store, config->name, config->weight ? config->weight : 1, config->dram_bytes,
-            config->medium_bytes);
+  share_set(store, config, config->weight ? config->weight : 1);
 }
 
 void kvi_store_tenant_remove(struct kvi_store *store, const char *name)
 {
-  share_set(store, name, 0, 1, 1); /* in a byte nothing fits */
+  const struct kvi_tenant_config nothing = {
+      .name = name, .dram_bytes = 1, .medium_bytes = 1, .shared_bytes = 1}; /* in a byte nothing fits */
+
+  share_set(store, &nothing, 0);
 }
 
 size_t kvi_store_tenants(struct kvi_store *store, uint32_t first, struct kvi_tenant_info *infos, size_t room)
@@ -137,8 +140,9 @@ size_t kvi_store_tenants(struct kvi_store *store, uint32_t first, struct kvi_ten
     return 0;
   pthread_mutex_lock(&store->lock);
   for (; n < room && first + n < all->n; n++) {
-    const struct kvi_tenant *tenant = &all->tenants[first + n];
+    struct kvi_tenant *tenant = &all->tenants[first + n];
 
+    kvi_shared_quota_pass_locked(store, tenant);
     infos[n] = tenant->info;
     infos[n].dram_bytes += atomic_load_explicit(&tenant->leaving, memory_order_relaxed);
   }

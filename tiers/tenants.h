@@ -73,7 +73,7 @@ uint64_t kvi_over_make_room_locked(struct kvi_store *store, enum kvi_policy_grou
  * KVS_ERR_QUOTA: none of its own may go, KVS_ERR_FULL: nor of the others. KVS_ERR_BUSY: more are to be looked at, in another hold of the lock. Without tenants: the policy's victim.
  */
 kvs_status kvi_entry_room_locked(struct kvi_store *store, uint32_t account);
-/* Whether the tenant has less than SHORT of its share of memory. False without tenants. */
+/* Whether the tenant has less than nine tenths of its share of memory. False without tenants. */
 bool kvi_account_is_short_locked(const struct kvi_store *store, uint32_t account);
 /* A put has ended with KVS_ERR_QUOTA. */
 void kvi_account_refused_locked(struct kvi_store *store, uint32_t account);

@@ -32,10 +32,19 @@ struct kvi_own_queue {
   uint64_t vain; /* looks since something was found, or something changed that may let others go */
 };
 
+/* What is in the tier that nodes share, by when its time there is over (shared_quota.h). */
+#define KVI_SHARED_QUOTA_STEPS 64u
+struct kvi_shared_quota {
+  uint64_t first;                         /* step; those before it are over */
+  uint64_t bytes[KVI_SHARED_QUOTA_STEPS]; /* a ring, of first and those after it */
+};
+
 struct kvi_tenant {
   struct kvi_tenant_info info;
+  struct kvi_shared_quota in_shared;
   uint64_t shared[KVI_SHARED_KINDS];
   struct kvi_own_queue queues[KVI_OWN_KINDS];
+  double rent_ns;           /* as of info, with its fraction */
   _Atomic uint64_t leaving; /* room in memory of objects that were dropped, and that somebody still reads */
 };
 
@@ -43,14 +52,23 @@ struct kvi_tenants {
   struct kvi_tenant *tenants; /* by number; 0: all that are not configured */
   uint32_t n;
   uint64_t weights;
-  uint64_t unit; /* a page of memory */
-  bool shrunk;   /* somebody may have more than his bound, which has become smaller */
+  uint64_t unit;         /* a page of memory */
+  uint64_t rent_till_ns; /* charged up to then; 0: not yet */
+  uint64_t shared_step_ns;
+  uint64_t (*shared_clock)(const void *ctx); /* NULL: what is in the tier that nodes share is not counted */
+  const void *shared_ctx;
+  bool shrunk; /* somebody may have more than his bound, which has become smaller */
   struct kvi_charge *charges;
   struct kvi_own *own;
 };
 
 /* Whose the entry is. */
 struct kvi_tenant *kvi_tenant_of(const struct kvi_store *store, uint32_t number);
+
+/* ---- shared_quota.c ---- */
+
+/* What is over by now does not count any more. */
+void kvi_shared_quota_pass_locked(struct kvi_store *store, struct kvi_tenant *tenant);
 
 /* ---- own.c ---- */
 

@@ -28,7 +28,7 @@ void kvi_gone_note_locked(struct kvi_store *store, uint32_t number, enum kvi_mis
   const struct kvi_entry *entry = &store->entries[number];
   struct kvi_departure departure = {.cause = cause,
                                     .rule = rule,
-                                    .at_ns = kvi_now_ns(),
+                                    .at_ns = kvi_departure_now(store),
                                     .length = entry->length,
                                     .below = kvi_below_has(store, number)};
   uint64_t now = kvi_policy_now(store); /* last use is told by that clock */
@@ -37,9 +37,21 @@ void kvi_gone_note_locked(struct kvi_store *store, uint32_t number, enum kvi_mis
   store->policy_ops->info(store->policy, number, &info);
   if (info.last_use_ns > 0 && now > info.last_use_ns)
     departure.idle_ns = now - info.last_use_ns;
+  if (info.until_ns > 0) {
+    departure.timed = true;
+    departure.over_ns = (int64_t)(now - info.until_ns);
+  }
   departure.price = info.price;
   departure.by_price = info.by_price;
   kvi_gone_note(store->gone, kvi_key_hash(entry->space, &entry->tag), entry->space, &entry->tag, &departure);
+}
+
+bool kvi_entry_is_over_locked(const struct kvi_store *store, uint32_t number)
+{
+  struct kvi_policy_info info;
+
+  store->policy_ops->info(store->policy, number, &info);
+  return info.until_ns > 0 && info.until_ns <= kvi_policy_now(store);
 }
 
 enum kvi_miss_cause kvi_gone_cause_locked(const struct kvi_store *store, uint64_t hash, uint32_t space,
@@ -204,6 +216,25 @@ static kvs_status own_locked(struct kvi_store *store, uint32_t space, const stru
   return KVS_OK;
 }
 
+uint64_t kvi_store_went_ns(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                           const uint8_t *key, uint32_t key_length)
+{
+  struct kvi_departure departure;
+  struct kvi_key_tag tag;
+  uint64_t since_ns;
+  uint32_t number;
+
+  kvi_key_tag(store, key, key_length, &tag);
+  pthread_mutex_lock(&store->lock);
+  number = kvi_space_find_locked(store, tenant, space);
+  if (number == KVI_NONE)
+    since_ns = kvi_gone_begun_ns(store->gone);
+  else if (kvi_gone_find(store->gone, kvi_key_hash(number, &tag), number, &tag, &departure, &since_ns))
+    since_ns = departure.at_ns;
+  pthread_mutex_unlock(&store->lock);
+  return since_ns;
+}
+
 static void damage_find(struct kvi_store *store, const char *tenant, const uint8_t *space, const uint8_t *key,
                         uint32_t key_length, struct kvi_why *why)
 {
@@ -228,6 +259,7 @@ kvs_status kvi_store_why(struct kvi_store *store, const char *tenant, const uint
   uint32_t number;
 
   memset(why_p, 0, sizeof(*why_p));
+  why_p->now_ns = kvi_departure_now(store);
   if (key_length < KVS_KEY_MIN || key_length > KVS_KEY_MAX)
     return KVS_ERR_KEY_LENGTH;
   kvi_key_tag(store, key, key_length, &tag);

@@ -19,9 +19,11 @@
 struct kvi_departure {
   enum kvi_miss_cause cause;
   enum kvi_evict_rule rule; /* KVI_EVICT_RULES: it was not evicted by the store */
-  uint64_t at_ns;           /* monotonic; rounded down a little */
+  uint64_t at_ns;           /* by the departure clock; rounded down a little */
   uint64_t idle_ns;         /* since its last use, when it went */
-  uint64_t length;          /* payload */
+  bool timed;               /* it was kept for a time that somebody told, or that the policy pins for */
+  int64_t over_ns; /* so long ago that had run out when it went; negative: it still had so long to run */
+  uint64_t length; /* payload */
   double
       price; /* that the policy gave it: seconds saved for each second and byte of keeping it; NAN: the policy has none */
   bool by_price; /* that is what the policy went by just then; else the last use */
@@ -45,7 +47,8 @@ struct kvi_why {
   struct kvi_chunk_info chunk;
   bool went; /* it was here once, and went: `departure`, the last time. Also of one that came again */
   struct kvi_departure departure;
-  uint64_t since_ns; /* what went later than that is remembered, monotonic */
+  uint64_t now_ns;   /* of the departure clock */
+  uint64_t since_ns; /* what went later than that is remembered, by the same */
   bool since_open;   /* that is when the store was opened */
   bool damaged;      /* it is one of the last chunks that were dropped because of a checksum: `damage` */
   struct kvi_damage damage;
@@ -63,6 +66,11 @@ struct kvi_why {
 kvs_status kvi_store_why(struct kvi_store *store, const char *tenant, const uint8_t *space,
                          const kvs_space_desc *desc, const uint8_t *key, uint32_t key_length,
                          uint32_t loss_max, struct kvi_why *why_p);
+/*
+ * When it went from here the last time, by the departure clock; if that is forgotten, or it never did, since when it would be remembered: it went no later than that.
+ */
+uint64_t kvi_store_went_ns(struct kvi_store *store, const char *tenant, const uint8_t *space,
+                           const uint8_t *key, uint32_t key_length);
 /* The known space of the tenant that differs in the fewest fields from this description. False: there is none that differs. */
 bool kvi_store_space_nearest(struct kvi_store *store, const char *tenant, const kvs_space_desc *desc,
                              struct kvi_why_space *nearest_p);

@@ -10,7 +10,7 @@
 static struct cli_chain_said said;
 static const char *parent, *wait_text, *tool;
 static bool close_it;
-static uint64_t turn, return_p50, return_p90, ttl;
+static uint64_t turn, return_p50, return_p90, ttl, range_tokens;
 static uint64_t priority = UINT64_MAX; /* not said */
 static uint64_t prefill_tokens, prefill_from, prefill_time;
 
@@ -26,6 +26,8 @@ static const struct cli_option options[] = {
      &priority},
     {0, "ttl", "DURATION", "so long it is worth what somebody is who comes back in that time", CLI_DURATION,
      &ttl},
+    {0, "range-tokens", "N", "both are of the first so many tokens of its chain, not of all", CLI_NUMBER,
+     &range_tokens},
     {0, "parent", "PROGRAM", "the program that it works for", CLI_TEXT, &parent},
     {0, "turn", "N", "which of its turns this is", CLI_NUMBER, &turn},
     {0, "prefill-tokens", "N", "an engine has computed so many tokens of --space", CLI_NUMBER,
@@ -70,6 +72,7 @@ static int hint_make(const char *program, kvsc_hint *hint)
                       .priority = priority < UINT64_MAX ? number_of(priority) : 0,
                       .has_priority = priority < UINT64_MAX,
                       .ttl_ms = number_of(ttl),
+                      .range_tokens = number_of(range_tokens),
                       .prefill_tokens = number_of(prefill_tokens),
                       .prefill_from = number_of(prefill_from),
                       .prefill_us =
@@ -79,6 +82,8 @@ static int hint_make(const char *program, kvsc_hint *hint)
                      wait_text);
   if (tool != NULL && wait_text == NULL)
     return cli_usage(&cli_hint, "--tool is of a wait: say --wait tool");
+  if (range_tokens > 0 && priority == UINT64_MAX && ttl == 0)
+    return cli_usage(&cli_hint, "--range-tokens is of --priority and --ttl: say one of them");
   if ((prefill_tokens > 0) != (prefill_time > 0))
     return cli_usage(&cli_hint, "a prefill takes both --prefill-tokens and --prefill-time");
   return CLI_OK;

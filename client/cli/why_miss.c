@@ -84,6 +84,23 @@ static void say_declined(kvi_strbuf *out, const cJSON *departure)
       "was not stored either (store.admission).");
 }
 
+/* The time that it was to be kept for, if anybody had told one. */
+static void say_time(kvi_strbuf *out, const cJSON *departure)
+{
+  const cJSON *over = cJSON_GetObjectItemCaseSensitive(departure, "over_ms");
+  double seconds = cJSON_IsNumber(over) ? over->valuedouble / 1e3 : 0;
+  char text[CLI_SIZE_TEXT];
+
+  if (!cJSON_IsNumber(over))
+    return;
+  if (seconds < 0)
+    kvi_strbuf_addf(out, " The time that it was kept for still had %s to run.",
+                    -seconds >= 1 ? cli_time_text(-seconds, text) : "less than 1 s");
+  else
+    kvi_strbuf_addf(out, " The time that it was kept for had run out %s before.",
+                    seconds >= 1 ? cli_time_text(seconds, text) : "less than 1 s");
+}
+
 static void say_evicted(kvi_strbuf *out, const cJSON *answer, const cJSON *departure)
 {
   char age[CLI_SIZE_TEXT], idle[CLI_SIZE_TEXT], size[CLI_SIZE_TEXT];
@@ -99,6 +116,7 @@ static void say_evicted(kvi_strbuf *out, const cJSON *answer, const cJSON *depar
                   ms_text(departure, "idle_ms", idle),
                   cli_size_text(cli_json_number(departure, "length"), size),
                   is_true(departure, "below") ? " and a copy on SSD, which went too" : "");
+  say_time(out, departure);
   if (cJSON_IsNumber(price))
     kvi_strbuf_addf(out, " Its price was %.3g (seconds saved for each second and GiB of keeping it)%s.",
                     price->valuedouble * 1024 * 1024 * 1024,
@@ -173,13 +191,15 @@ static void say_went(kvi_strbuf *out, const cJSON *answer, const char *cause, co
     kvi_strbuf_addf(out, "Its copy on SSD was lost %s ago: it could not be read, or its directory failed.",
                     ms_text(departure, "age_ms", age));
   else
-    say_evicted(out, answer, departure); /* evicted, quota, closed */
+    say_evicted(out, answer, departure); /* evicted, expired, quota, closed */
 }
 
 static void say_tier(kvi_strbuf *out, const cJSON *answer, const cJSON *departure)
 {
   const char *went = cli_json_text(departure, "cause");
-  bool redis = false;
+  /* else it is not known to have been lost here */
+  bool redis = member(answer, "chunk") == NULL && departure != NULL && strcmp(went, "tier") != 0;
+  size_t begin = out->length;
   const cJSON *tier;
 
   cJSON_ArrayForEach(tier, cJSON_GetObjectItemCaseSensitive(answer, "tiers_out"))
@@ -189,21 +209,45 @@ static void say_tier(kvi_strbuf *out, const cJSON *answer, const cJSON *departur
   if (member(answer, "chunk") != NULL)
     kvi_strbuf_addf(out, "It is in tier %s, which is out.", cli_json_text(member(answer, "chunk"), "tier"));
   if (redis)
-    kvi_strbuf_addf(out, "%sRedis may have it, but cannot be asked.", out->length > 0 ? " " : "");
+    kvi_strbuf_addf(out, "%sRedis may have it, but cannot be asked.", out->length > begin ? " " : "");
   if (member(answer, "chunk") == NULL && departure != NULL) {
-    kvi_strbuf_add(out, out->length > 0 ? " From this node: " : "");
+    kvi_strbuf_add(out, out->length > begin ? " From this node: " : "");
     say_went(out, answer, went, departure);
   }
-  if (out->length == 0)
-    kvi_strbuf_add(out, "Its copy on SSD was lost; when is forgotten.");
+  if (out->length == begin)
+    kvi_strbuf_add(
+        out, "Redis, which may have it, did not answer; or its copy on SSD was lost, and when is forgotten.");
+}
+
+/* How it went from the tier that nodes share, before how it went from here. */
+static bool say_lapsed(kvi_strbuf *out, const cJSON *answer)
+{
+  char age[CLI_SIZE_TEXT];
+
+  if (!cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(answer, "lapsed_ms")))
+    return false;
+  kvi_strbuf_addf(out,
+                  "Its time in Redis was over %s ago, as this node reckons: it is kept there for redis.ttl "
+                  "after its last use through Redis, or for less if its put said so.",
+                  ms_text(answer, "lapsed_ms", age));
+  return true;
 }
 
 static void say_missing(kvi_strbuf *out, const cJSON *answer)
 {
   const char *cause = cli_json_text(answer, "cause");
   const cJSON *departure = member(answer, "departure");
+  bool lapsed = say_lapsed(out, answer);
 
-  if (strcmp(cause, "never") == 0) {
+  bool all_said = lapsed && departure == NULL && strcmp(cause, "expired") == 0;
+
+  if (all_said)
+    kvi_strbuf_add(out, " Of what became of it here nothing is known.");
+  else if (lapsed)
+    kvi_strbuf_add(out, " From this node: ");
+  if (all_said) {
+    /* nothing more */
+  } else if (strcmp(cause, "never") == 0) {
     kvi_strbuf_add(out, "Nothing is known of it: it was never stored in this space, or long ago. ");
     say_memory(out, answer);
   } else if (strcmp(cause, "other_space") == 0) {

@@ -28,6 +28,11 @@ bool sim_hint_level_named(const char *name, enum sim_hint_level *level_p)
   return false;
 }
 
+const char *sim_hint_level_name(enum sim_hint_level level)
+{
+  return names[level];
+}
+
 /* gap_s: until the run's next request, after the answer. */
 static double announce(enum sim_hint_level level, double gap_s, uint64_t *random)
 {
@@ -51,8 +56,7 @@ static double announce(enum sim_hint_level level, double gap_s, uint64_t *random
 /* The last chunk of a request that goes on as it is in a later one; SIM_NONE: it has none. */
 static uint32_t last_whole(const struct sim_trace *trace, const struct sim_request *request)
 {
-  uint32_t full = request->input_tokens / trace->chunk_tokens,
-           n = full < request->n_chunks ? full : request->n_chunks;
+  uint32_t n = sim_trace_whole(trace, request);
 
   return n > 0 ? trace->refs[request->first + n - 1] : SIM_NONE;
 }

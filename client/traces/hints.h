@@ -22,6 +22,7 @@ struct sim_told {
 
 /* "none", "kind", "full", "random", "reversed", "continues"; false: none of them. */
 bool sim_hint_level_named(const char *name, enum sim_hint_level *level_p);
+const char *sim_hint_level_name(enum sim_hint_level level);
 
 /* By event of the schedule. NULL: no memory. free() ends it. */
 struct sim_told *sim_hints_create(const struct sim_trace *trace, const struct sim_schedule *schedule,

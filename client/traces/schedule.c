@@ -1,5 +1,6 @@
 #include "client/traces/schedule.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,22 +39,25 @@ static void place_runs(const struct sim_trace *trace, uint64_t seed, double load
   kvi_rand_seed(&rand, seed);
   for (uint32_t i = 0; i < trace->n_runs; i++) {
     fraction = (double)(kvi_rand_next(&rand) >> 11) * 0x1p-53;
-    starts[i] = trace->spread ? (uint64_t)(fraction * window_s * 1e6) : 0;
+    starts[i] = trace->spread ? (uint64_t)fmin(fraction * window_s * 1e6, (double)SIM_TIME_MAX_US + 1) : 0;
   }
 }
 
-static void place_requests(const struct sim_trace *trace, const uint64_t *starts,
-                           struct sim_schedule *schedule)
+static kvs_status place_requests(const struct sim_trace *trace, const uint64_t *starts,
+                                 struct sim_schedule *schedule, struct sim_error *error)
 {
   for (size_t i = 0; i < trace->n_requests; i++) {
     const struct sim_request *request = &trace->requests[i];
 
     if (trace->runs[request->run].left_out)
       continue;
+    if (starts[request->run] + request->at_us > SIM_TIME_MAX_US)
+      return sim_fail(error, KVS_ERR_INVALID, "at this load requests come after more than 142 years");
     schedule->events[schedule->n++] = (struct sim_event){
         .at_ns = (starts[request->run] + request->at_us) * KVI_NS_PER_US, .request = (uint32_t)i};
   }
   qsort(schedule->events, schedule->n, sizeof *schedule->events, by_time);
+  return KVS_OK;
 }
 
 /* From the end: what was seen last of a chunk is its next use. last: room for each chunk. */
@@ -133,7 +137,8 @@ kvs_status sim_schedule_create(const struct sim_trace *trace, uint64_t seed, dou
     goto out;
   }
   place_runs(trace, seed, load, runs);
-  place_requests(trace, runs, schedule);
+  if (place_requests(trace, runs, schedule, error) != KVS_OK)
+    goto out;
   if (schedule->n == 0) {
     sim_fail(error, KVS_ERR_INVALID, "there are no requests");
     goto out;
@@ -150,12 +155,11 @@ out:
   return error->status;
 }
 
-/* Is the newer one a request of the same run that goes on from it? A last chunk that is not full is another one when it is. */
+/* Is the newer one a request of the same run that goes on from it? */
 static bool goes_on(const struct sim_trace *trace, const struct sim_request *from,
                     const struct sim_request *newer)
 {
-  uint32_t full = from->input_tokens / trace->chunk_tokens,
-           whole = full < from->n_chunks ? full : from->n_chunks;
+  uint32_t whole = sim_trace_whole(trace, from);
 
   return newer->run == from->run && newer->agent == from->agent && newer->n_chunks >= whole &&
          (whole == 0 || trace->refs[newer->first + whole - 1] == trace->refs[from->first + whole - 1]);

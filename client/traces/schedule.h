@@ -24,7 +24,7 @@ struct sim_schedule {
 
 /*
  * Runs without a time of their own start independently and uniformly within (their number / (load * SIM_STARTS_PER_HOUR)) hours, by the seed. load: above 0.
- * Runs that are left out are not in it. KVS_ERR_NOMEM, KVS_ERR_TOO_LARGE (2^31 requests), KVS_ERR_INVALID (nothing is left).
+ * Runs that are left out are not in it. KVS_ERR_NOMEM, KVS_ERR_TOO_LARGE (2^31 requests), KVS_ERR_INVALID (nothing is left, or one comes after SIM_TIME_MAX_US).
  */
 kvs_status sim_schedule_create(const struct sim_trace *trace, uint64_t seed, double load,
                                struct sim_schedule **schedule_p, struct sim_error *error);

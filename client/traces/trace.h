@@ -101,4 +101,12 @@ static inline uint32_t sim_trace_tokens(const struct sim_trace *trace, const str
   return tokens < request->input_tokens ? (uint32_t)tokens : request->input_tokens;
 }
 
+/* The chunks of a request that go on as they are in a later one: a last one that is not full is another when it is. */
+static inline uint32_t sim_trace_whole(const struct sim_trace *trace, const struct sim_request *request)
+{
+  uint32_t full = request->input_tokens / trace->chunk_tokens;
+
+  return full < request->n_chunks ? full : request->n_chunks;
+}
+
 #endif

@@ -29,6 +29,7 @@ static void run(void *arg)
   while (!expirer->stop) {
     pthread_mutex_unlock(&expirer->mutex);
     kvi_store_expire(expirer->store);
+    kvi_store_rent(expirer->store);
     /* relaxed: a number to look at, nothing is ordered by it */
     atomic_store_explicit(&expirer->beat_ms, kvi_now_ms(), memory_order_relaxed);
     pthread_mutex_lock(&expirer->mutex);

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "server/node/node_private.h"
+#include "server/node/redis_tier.h"
 
 /* What one tenant is sure of as long as all others keep to their bounds. Those who wait for a restart have none yet. */
 static void promise_tell(const struct kvi_node *node, const struct kvi_node_tenants *tenants)
@@ -43,7 +44,8 @@ kvs_status kvi_node_read_tenants(struct kvi_node *node, char *error, size_t erro
 
   if (values->tenants[0] == '\0')
     return KVS_OK;
-  status = kvi_node_tenants_load(values->tenants, &node->tenants, why, sizeof(why));
+  status = kvi_node_tenants_load(values->tenants, kvi_node_redis_is_for_ever(values), &node->tenants, why,
+                                 sizeof(why));
   if (status != KVS_OK)
     snprintf(error, error_size, "tenants: %s", why[0] != '\0' ? why : kvs_status_text(status));
   else
@@ -60,7 +62,8 @@ void kvi_node_reread_tenants(struct kvi_node *node)
 
   if (node->tenants == NULL)
     return;
-  status = kvi_node_tenants_load(values->tenants, &fresh, why, sizeof(why));
+  status =
+      kvi_node_tenants_load(values->tenants, kvi_node_redis_is_for_ever(values), &fresh, why, sizeof(why));
   if (status != KVS_OK) {
     kvi_log_warn("tenants: not read again: %s", why[0] != '\0' ? why : kvs_status_text(status));
     return;

@@ -2,6 +2,7 @@
 #ifndef KVI_NODE_REDIS_TIER_H
 #define KVI_NODE_REDIS_TIER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "server/node/metrics.h"
@@ -10,6 +11,12 @@
 
 /* NULL: fine. Else the setting that is not, and why. */
 const char *kvi_node_redis_check(const struct kvi_node_settings *values, char *error, size_t error_size);
+
+/* It is on, and nothing there goes by time. */
+static inline bool kvi_node_redis_is_for_ever(const struct kvi_node_settings *values)
+{
+  return values->redis_mode != KVI_NODE_REDIS_OFF && values->redis_ttl == 0;
+}
 
 /*
  * Opens it over the store, if it is on; does not wait for Redis. *shared_p stays NULL when it is off. *medium_p is Redis itself, and lives as

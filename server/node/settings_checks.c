@@ -221,7 +221,8 @@ static kvs_status check_tenants(kvi_config *config)
 
   if (values->tenants[0] == '\0')
     return KVS_OK;
-  status = kvi_node_tenants_load(values->tenants, &tenants, error, sizeof(error));
+  status = kvi_node_tenants_load(values->tenants, kvi_node_redis_is_for_ever(values), &tenants, error,
+                                 sizeof(error));
   kvi_node_tenants_free(tenants);
   if (status == KVS_OK)
     return KVS_OK;

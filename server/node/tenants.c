@@ -32,7 +32,7 @@
 struct row {
   const char *name;
   int64_t weight;
-  uint64_t dram, ssd;
+  uint64_t dram, ssd, redis;
   kvi_config_list tokens, certificates;
   bool anonymous, admin;
 };
@@ -44,6 +44,12 @@ static const kvi_config_row rows[] = {
     {.name = "weight", AT(INT, weight), .standard = "1", .min = 1, .max = 1000, .doc = "Its weight."},
     {.name = "dram", AT(SIZE, dram), .standard = "0", .min = 0, .max = 64 * TIB, .doc = "Bound in memory."},
     {.name = "ssd", AT(SIZE, ssd), .standard = "0", .min = 0, .max = 64 * TIB, .doc = "Bound on SSD."},
+    {.name = "redis",
+     AT(SIZE, redis),
+     .standard = "0",
+     .min = 0,
+     .max = 64 * TIB,
+     .doc = "Bound of what this node has in Redis."},
     {.name = "tokens", AT(LIST, tokens), .min = 0, .max = TOKENS_MAX, .doc = "Digests of its tokens."},
     {.name = "certificates",
      AT(LIST, certificates),
@@ -216,7 +222,8 @@ static kvs_status row_add(struct reader *reader, const struct row *row)
   tenants->configs[number] = (struct kvi_tenant_config){.name = tenants->names[number],
                                                         .weight = (uint32_t)row->weight,
                                                         .dram_bytes = row->dram,
-                                                        .medium_bytes = row->ssd};
+                                                        .medium_bytes = row->ssd,
+                                                        .shared_bytes = row->redis};
   tenants->n++;
   if (row->anonymous)
     tenants->credentials.anonymous = number;
@@ -358,8 +365,19 @@ static kvs_status file_check(struct reader *reader, FILE *file)
   return KVS_OK;
 }
 
-kvs_status kvi_node_tenants_load(const char *path, struct kvi_node_tenants **tenants_p, char *error,
-                                 size_t error_size)
+/* A node knows what it has written, and that it is gone by its time alone: without one all that a tenant may have there would be used up for good. */
+static kvs_status redis_check(struct reader *reader)
+{
+  const struct kvi_node_tenants *tenants = reader->tenants;
+
+  for (uint32_t i = 0; i < tenants->n; i++)
+    if (tenants->configs[i].shared_bytes > 0)
+      return fail(reader, "redis: the bound of %s needs a redis.ttl that is not 0", tenants->names[i]);
+  return KVS_OK;
+}
+
+kvs_status kvi_node_tenants_load(const char *path, bool redis_for_ever, struct kvi_node_tenants **tenants_p,
+                                 char *error, size_t error_size)
 {
   struct reader reader = {.label = path, .error = error, .error_size = error_size};
   char *text = malloc(KVI_NODE_TENANTS_FILE_MAX + 1);
@@ -384,6 +402,13 @@ kvs_status kvi_node_tenants_load(const char *path, struct kvi_node_tenants **ten
   }
   if (status == KVS_OK)
     status = kvi_node_tenants_parse(path, text, length, tenants_p, error, error_size);
+  reader.tenants = *tenants_p;
+  if (status == KVS_OK && redis_for_ever)
+    status = redis_check(&reader);
+  if (status != KVS_OK) {
+    kvi_node_tenants_free(*tenants_p);
+    *tenants_p = NULL;
+  }
   if (file)
     fclose(file);
   else if (fd >= 0)

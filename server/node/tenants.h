@@ -6,6 +6,7 @@
 #ifndef KVI_NODE_TENANTS_H
 #define KVI_NODE_TENANTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,9 +20,9 @@
 
 struct kvi_node_tenants;
 
-/* KVS_ERR_CONFIG with a sentence in error: the file cannot be read, others may change or read it, or it is wrong. KVS_ERR_NOMEM, KVS_ERR_SYSTEM (no random ids). Blocks for the file. */
-kvs_status kvi_node_tenants_load(const char *path, struct kvi_node_tenants **tenants_p, char *error,
-                                 size_t error_size);
+/* KVS_ERR_CONFIG with a sentence in error: the file cannot be read, others may change or read it, or it is wrong. KVS_ERR_NOMEM, KVS_ERR_SYSTEM (no random ids). Blocks for the file. redis_for_ever: there is a Redis, and nothing there goes by time: bounds of what is there are refused. */
+kvs_status kvi_node_tenants_load(const char *path, bool redis_for_ever, struct kvi_node_tenants **tenants_p,
+                                 char *error, size_t error_size);
 /* The same for a text; name stands for the file's in error. */
 kvs_status kvi_node_tenants_parse(const char *name, const char *text, size_t length,
                                   struct kvi_node_tenants **tenants_p, char *error, size_t error_size);

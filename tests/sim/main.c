@@ -1,4 +1,5 @@
 /* kvasir-sim: replays traces through cache policies in virtual time. docs/simulator.md. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,28 @@ static uint64_t tokens_of(const struct sim_capacity *capacity, const struct sim_
   return capacity->tokens > 0 ? capacity->tokens : (uint64_t)(capacity->open * (double)schedule->open_tokens);
 }
 
+/* A share of so many chunks, in whole ones. */
+static uint32_t share_of(double share, uint64_t chunks)
+{
+  double part = ceil(share * (double)chunks);
+
+  return part < 1 ? 1 : part < SIM_NONE - 1 ? (uint32_t)part : SIM_NONE - 1;
+}
+
+/* With an SSD that has all that is cached here, and memory a part of it; without one it is memory that has all. */
+static void size_tiers(const struct sim_options *options, uint64_t chunks, struct sim_replay *replay)
+{
+  const struct sim_tier_size *tiers = options->tiers;
+  double bytes = replay->trace->chunk_tokens * options->bytes_per_token;
+  uint32_t memory = share_of(tiers[SIM_MEMORY].share, chunks);
+  bool is_ssd = tiers[SIM_SSD].share > 0;
+
+  replay->capacity = is_ssd ? share_of(tiers[SIM_SSD].share, chunks) : memory;
+  replay->memory = is_ssd ? memory : 0;
+  replay->load_s = is_ssd ? bytes / tiers[SIM_SSD].bytes_per_s : 0;
+  replay->shared = tiers[SIM_REDIS].share > 0 ? share_of(tiers[SIM_REDIS].share, chunks) : 0;
+}
+
 /* All policies at all capacities, by one order of the requests. */
 static kvs_status replay_seed(struct sim_report *report, const struct sim_schedule *schedule,
                               const struct sim_told *told, uint32_t seed, struct under_way *progress,
@@ -40,25 +63,21 @@ static kvs_status replay_seed(struct sim_report *report, const struct sim_schedu
                               .told = told,
                               .cost = options->cost,
                               .warm_up = (uint32_t)(options->warm_up * schedule->n),
-                              .load_s = report->trace->chunk_tokens * options->bytes_per_token /
-                                        options->link_bytes_per_s,
                               .ahead = options->ahead,
                               .progress = draw,
                               .own = progress};
 
   progress->events = schedule->n;
   for (size_t c = 0; c < options->n_capacities; c++) {
-    uint64_t tokens = tokens_of(&options->capacities[c], schedule), chunks;
+    uint64_t tokens = tokens_of(&options->capacities[c], schedule);
 
     report->capacities[c * options->seeds + seed] = tokens;
-    chunks = tokens / report->trace->chunk_tokens;
-    replay.capacity = chunks == 0 ? 1 : chunks < SIM_NONE ? (uint32_t)chunks : SIM_NONE - 1;
-    replay.memory = options->memory < 1 ? (uint32_t)(options->memory * replay.capacity) + 1 : 0;
+    size_tiers(options, tokens / report->trace->chunk_tokens, &replay);
     for (size_t p = 0; p < options->n_policies; p++) {
       struct sim_result *result = &report->results[(c * options->n_policies + p) * options->seeds + seed];
       kvs_status status = KVS_OK;
 
-      if (c > 0 && sim_policy_is_infinite(options->policies[p]))
+      if (c > 0 && sim_policy_is_infinite(options->policies[p]) && replay.memory + replay.shared == 0)
         *result = report->results[p * options->seeds + seed];
       else
         status = sim_replay_run(&replay, options->policies[p], result);

@@ -23,8 +23,7 @@ enum {
   OPT_ALPHA,
   OPT_BETA,
   OPT_BYTES,
-  OPT_MEMORY,
-  OPT_LINK,
+  OPT_TIERS,
   OPT_AHEAD,
   OPT_JSON,
   OPT_PLOT,
@@ -45,8 +44,7 @@ static const struct option table[] = {{"policy", required_argument, NULL, OPT_PO
                                       {"alpha", required_argument, NULL, OPT_ALPHA},
                                       {"beta", required_argument, NULL, OPT_BETA},
                                       {"bytes-per-token", required_argument, NULL, OPT_BYTES},
-                                      {"memory", required_argument, NULL, OPT_MEMORY},
-                                      {"link", required_argument, NULL, OPT_LINK},
+                                      {"tiers", required_argument, NULL, OPT_TIERS},
                                       {"ahead", no_argument, NULL, OPT_AHEAD},
                                       {"json", no_argument, NULL, OPT_JSON},
                                       {"plot", required_argument, NULL, OPT_PLOT},
@@ -76,10 +74,9 @@ static const char usage[] =
     "  --warm-up FRACTION   of the requests that do not count, 0 unless said\n"
     "  --alpha S, --beta S  prefill seconds a token, and a token squared; 4.4e-5 and 4.1e-10 unless said\n"
     "  --bytes-per-token N  of KV, 327680 unless said\n"
-    "  --memory FRACTION    of the capacity, is memory; all that is cached is on a medium below, and is "
-    "brought from there when it is used; 1 unless said\n"
-    "  --link GB/s          from the medium; 5 unless said\n"
-    "  --ahead              with --memory: what the policy says is read back before it is asked for\n"
+    "  --tiers LIST         what the node has of memory=SHARE, ssd=SHARE@GB/s, redis=SHARE@GB/s: each as a "
+    "share of the capacity, and how fast it is read (memory=0.25,ssd=1@5,redis=4@1.5); memory=1 unless said\n"
+    "  --ahead              what the policy says is read back from ssd before it is asked for\n"
     "  --json               one JSON document\n"
     "  --plot FILE.svg      hit rate and prefill seconds over capacity as a picture\n"
     "  --version, --help\n"
@@ -135,10 +132,49 @@ static bool take_capacity(void *own, const char *text)
          sim_capacity_parse(text, &options->capacities[options->n_capacities++]);
 }
 
-static bool take_half(const char *text, enum sim_half *half_p)
+const char *const sim_tier_names[SIM_TIERS] = {"memory", "ssd", "redis"};
+
+/* "ssd=1@5"; each once, in this order. */
+static bool take_tier(void *own, const char *text)
+{
+  struct sim_options *options = own;
+  const char *share = strchr(text, '='), *rest;
+
+  for (size_t t = 0; share && t < SIM_TIERS; t++) {
+    struct sim_tier_size *tier = &options->tiers[t];
+
+    if (strlen(sim_tier_names[t]) != (size_t)(share - text) ||
+        strncmp(sim_tier_names[t], text, (size_t)(share - text)) != 0)
+      continue;
+    if (tier->share > 0 || !sim_args_number(share + 1, 1e-6, 1e6, &tier->share, &rest))
+      return false;
+    if (t == SIM_MEMORY)
+      return *rest == '\0';
+    if (*rest != '@' || !sim_args_plain(rest + 1, 1e-3, 1e6, &tier->bytes_per_s))
+      return false;
+    tier->bytes_per_s *= 1e9;
+    return true;
+  }
+  return false;
+}
+
+static bool take_tiers(struct sim_options *options, const char *text)
+{
+  memset(options->tiers, 0, sizeof options->tiers);
+  return sim_args_list(text, take_tier, options) && options->tiers[SIM_MEMORY].share > 0;
+}
+
+bool sim_half_named(const char *text, enum sim_half *half_p)
 {
   *half_p = strcmp(text, "tune") == 0 ? SIM_TUNE : SIM_REPORT;
   return *half_p == SIM_TUNE || strcmp(text, "report") == 0;
+}
+
+const char *sim_half_name(enum sim_half half)
+{
+  static const char *const names[] = {[SIM_WHOLE] = "whole", [SIM_TUNE] = "tune", [SIM_REPORT] = "report"};
+
+  return names[half];
 }
 
 static bool take(struct sim_options *options, int option, const char *text)
@@ -160,7 +196,7 @@ static bool take(struct sim_options *options, int option, const char *text)
     options->chunk_tokens = (uint32_t)whole;
     return ok;
   case OPT_HALF:
-    return take_half(text, &options->half);
+    return sim_half_named(text, &options->half);
   case OPT_HINTS:
     return sim_hint_level_named(text, &options->hints);
   case OPT_SEED:
@@ -180,12 +216,8 @@ static bool take(struct sim_options *options, int option, const char *text)
     return sim_args_plain(text, 0, 1e3, &options->cost.beta);
   case OPT_BYTES:
     return sim_args_plain(text, 1, 1e9, &options->bytes_per_token);
-  case OPT_MEMORY:
-    return sim_args_plain(text, 1e-6, 1, &options->memory);
-  case OPT_LINK:
-    ok = sim_args_plain(text, 1e-3, 1e6, &options->link_bytes_per_s);
-    options->link_bytes_per_s *= 1e9;
-    return ok;
+  case OPT_TIERS:
+    return take_tiers(options, text);
   case OPT_AHEAD:
     return options->ahead = true;
   case OPT_PLOT:
@@ -203,16 +235,28 @@ static void set_defaults(struct sim_options *options)
                                   .load = 1,
                                   .cost = SIM_COST_DEFAULT,
                                   .bytes_per_token = 327680, /* of Llama 3 70B in bf16 */
-                                  .memory = 1,
-                                  .link_bytes_per_s = 5e9};
+                                  .tiers[SIM_MEMORY].share = 1};
   for (size_t i = 0; sim_policy_at(i) != NULL; i++)
     options->policies[options->n_policies++] = sim_policy_at(i);
   for (uint64_t tokens = 1000000; tokens <= 16000000; tokens *= 2)
     options->capacities[options->n_capacities++].tokens = tokens;
 }
 
+/* What is said of tiers, together; NULL: it holds. */
+static const char *tiers_mistake(const struct sim_options *options)
+{
+  const struct sim_tier_size *tiers = options->tiers;
+
+  if (tiers[SIM_SSD].share > 0 && tiers[SIM_SSD].share < tiers[SIM_MEMORY].share)
+    return "the ssd has all that memory has, so it cannot be smaller";
+  if (options->ahead && tiers[SIM_SSD].share == 0)
+    return "--ahead brings from an ssd: say one with --tiers";
+  return NULL;
+}
+
 int sim_options_parse(int argc, char **argv, struct sim_options *options)
 {
+  const char *mistake;
   int option, row = 0;
 
   set_defaults(options);
@@ -238,5 +282,8 @@ int sim_options_parse(int argc, char **argv, struct sim_options *options)
     print_usage(stderr);
     return 3;
   }
-  return 0;
+  mistake = tiers_mistake(options);
+  if (mistake != NULL)
+    fprintf(stderr, "kvasir-sim: %s\n", mistake);
+  return mistake != NULL ? 3 : 0;
 }

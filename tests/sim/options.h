@@ -16,6 +16,11 @@ struct sim_capacity {
   double open; /* times the open working set */
 };
 
+struct sim_tier_size {
+  double share;       /* of a capacity; 0: there is no such tier */
+  double bytes_per_s; /* that come from there; 0 of memory */
+};
+
 struct sim_options {
   const struct sim_policy *policies[SIM_POLICIES_MAX];
   size_t n_policies;
@@ -31,9 +36,8 @@ struct sim_options {
   bool is_load_said;
   struct sim_cost cost;
   double bytes_per_token;
-  double memory;           /* of a capacity, is memory; the rest is below it. 1: all */
-  double link_bytes_per_s; /* from below */
-  bool ahead;              /* also before it is asked for */
+  struct sim_tier_size tiers[SIM_TIERS];
+  bool ahead; /* what is on SSD is brought before it is asked for too */
   bool json;
   const char *plot; /* NULL: none */
   char **paths;
@@ -43,7 +47,12 @@ struct sim_options {
 /* 0: go on; else end with that status less one (1: help or version was printed; 3: the command line is wrong, and it says so). */
 int sim_options_parse(int argc, char **argv, struct sim_options *options);
 
+extern const char *const sim_tier_names[SIM_TIERS];
+
 /* "3M", "0.5x", "250k", "1000000"; false: it is none, or not above 0. */
 bool sim_capacity_parse(const char *text, struct sim_capacity *capacity_p);
+/* "tune", "report"; false: neither. */
+bool sim_half_named(const char *text, enum sim_half *half_p);
+const char *sim_half_name(enum sim_half half); /* "whole" too */
 
 #endif

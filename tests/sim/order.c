@@ -38,12 +38,12 @@ bool sim_order_evict(struct sim_order *order, uint64_t now_ns, uint32_t *chunk_p
 
   if (chunk == KVI_POLICY_NONE)
     return false;
-  order->ops->remove(order->policy, chunk);
+  (void)kvi_policy_evict(order->ops, order->policy, chunk);
   *chunk_p = chunk;
   return true;
 }
 
-static enum kvi_wait_kind kind_of(enum sim_wait wait)
+enum kvi_wait_kind sim_order_wait(enum sim_wait wait)
 {
   switch (wait) {
   case SIM_WAIT_TOOL:
@@ -94,7 +94,7 @@ void sim_order_answered(struct sim_order *order, const struct sim_used *used)
   struct kvi_policy_wait wait = {.program = told->program,
                                  .last = used->n > 0 ? used->last : KVI_POLICY_NONE,
                                  .n_chunks = used->n,
-                                 .kind = kind_of(told->wait),
+                                 .kind = sim_order_wait(told->wait),
                                  .announced_s = told->announced_s};
 
   if (!order->ops->wait || told->program == 0)

@@ -11,6 +11,9 @@
 #include "client/traces/trace.h"
 #include "tiers/policy/policy.h"
 
+/* As the node has it. */
+enum kvi_wait_kind sim_order_wait(enum sim_wait wait);
+
 /* A request and what is resident of its chain. */
 struct sim_used {
   const struct sim_request *request;

@@ -1,5 +1,6 @@
 #include "tests/sim/queue_engine.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -11,8 +12,9 @@
 struct job {
   uint32_t turn; /* of the program, from 0 on */
   uint64_t came_ns;
-  uint32_t held, taken; /* chunks: of the pool's tier, and of its own */
+  uint32_t held, taken; /* what it holds of the pool's tier, KVI_POLICY_NONE: nothing; chunks of its own */
   uint32_t done, left;  /* tokens of the prompt that are there; of the answer that are not */
+  bool is_computed;     /* all of the prompt is there, and others may find it */
   uint32_t whole;       /* chunks of its context that it had in the pool when it was answered last */
 };
 
@@ -32,6 +34,7 @@ struct engine {
       events; /* programs by when they come, come back, or are loaded: one of these at most is ahead of each */
   bool is_changed;   /* since somebody was refused */
   uint64_t retry_ns; /* when to ask again, even if it is not */
+  uint64_t changed_ns;
   uint64_t now_ns;
 };
 
@@ -68,13 +71,12 @@ static uint64_t watch(void)
 }
 
 /* Of the chunks that are below and not in the pool, how many to bring. */
-static uint32_t choose_loaded(const struct engine *engine, uint32_t program, uint32_t hits, uint32_t findable)
+static uint32_t choose_loaded(const struct engine *engine, uint32_t program, uint32_t hits)
 {
   const struct sim_queue_pool *pool = &engine->pool;
-  uint32_t below = pool->lower.capacity > 0 ? pool->lower.there[program] : 0;
+  uint32_t below = pool->lower.capacity > 0 ? sim_queue_tier_findable(&pool->lower, program) : 0;
   double tokens = engine->work->chunk_tokens;
 
-  below = below < findable ? below : findable;
   if (below <= hits)
     return 0;
   if (engine->machine->is_load_weighed &&
@@ -92,7 +94,7 @@ static bool admit(struct engine *engine, uint32_t program)
   const struct sim_queue_turn *turn = turn_of(engine, program);
   struct job *job = &engine->jobs[program];
   uint32_t chunk_tokens = engine->work->chunk_tokens, context = chunks_up(engine, turn->input + turn->output);
-  uint32_t findable = (turn->input - 1) / chunk_tokens, hits = pool->tier.there[program], loaded;
+  uint32_t hits = sim_queue_tier_findable(&pool->tier, program), held = KVI_POLICY_NONE, loaded;
   struct sim_queue_asker asker = {.program = program,
                                   .chunks = context - hits,
                                   .is_desperate = engine->n_running + engine->n_loading == 0};
@@ -100,25 +102,26 @@ static bool admit(struct engine *engine, uint32_t program)
   bool is_room;
 
   if (hits > 0)
-    sim_queue_tier_hold(&pool->tier, program);
+    held = sim_queue_tier_hold(&pool->tier, program, hits);
   is_room =
       sim_queue_pool_free(pool) >= asker.chunks || sim_queue_room_make(&engine->room, &asker, engine->now_ns);
   if (is_room && engine->ops->started)
-    engine->ops->started(engine->policy, program, seconds(engine->now_ns - job->came_ns), job->whole - hits,
-                         engine->now_ns);
+    engine->ops->started(engine->policy, program, seconds(engine->now_ns - job->came_ns),
+                         job->whole > hits ? job->whole - hits : 0, engine->now_ns);
   result->policy_ns += watch() - start;
   if (!is_room) {
     if (hits > 0)
-      sim_queue_tier_let(&pool->tier, program);
+      sim_queue_tier_let(&pool->tier, program, held);
     return false;
   }
   sim_queue_room_started(&engine->room, program);
   pool->taken += asker.chunks;
-  job->held = hits;
+  job->held = held;
   job->taken = asker.chunks;
-  loaded = choose_loaded(engine, program, hits, findable);
+  loaded = choose_loaded(engine, program, hits);
   job->done = (hits + loaded) * chunk_tokens;
   job->left = turn->output;
+  job->is_computed = false;
   result->asked_tokens += turn->input;
   result->hit_tokens += (uint64_t)hits * chunk_tokens;
   result->loaded_tokens += (uint64_t)loaded * chunk_tokens;
@@ -133,12 +136,21 @@ static bool admit(struct engine *engine, uint32_t program)
   return true;
 }
 
+static bool is_any_there(const struct engine *engine, uint32_t program)
+{
+  const struct sim_queue_tier *tier = &engine->pool.tier;
+  const uint32_t *chain;
+
+  return sim_queue_work_chain(tier->work, tier->turns[program], &chain) > 0 &&
+         tier->chunks[chain[0]].is_there;
+}
+
 static bool is_before(const struct engine *engine, uint32_t a, uint32_t b)
 {
   if (engine->ops->by_request && engine->jobs[a].came_ns != engine->jobs[b].came_ns)
     return engine->jobs[a].came_ns < engine->jobs[b].came_ns;
-  if (!engine->ops->by_request && (engine->pool.tier.there[a] > 0) != (engine->pool.tier.there[b] > 0))
-    return engine->pool.tier.there[a] > 0;
+  if (!engine->ops->by_request && is_any_there(engine, a) != is_any_there(engine, b))
+    return is_any_there(engine, a);
   return a < b; /* programs have the order of their arrival */
 }
 
@@ -147,6 +159,8 @@ static void admit_all(struct engine *engine)
 {
   if (!engine->is_changed && engine->now_ns < engine->retry_ns)
     return;
+  if (engine->is_changed)
+    engine->changed_ns = engine->now_ns;
   engine->is_changed = false;
   engine->retry_ns = UINT64_MAX;
   while (engine->n_queue > 0) {
@@ -156,7 +170,7 @@ static void admit_all(struct engine *engine)
       if (is_before(engine, engine->queue[i], engine->queue[first]))
         first = i;
     if (!admit(engine, engine->queue[first])) {
-      engine->retry_ns = sim_queue_room_changes_ns(&engine->room, engine->now_ns);
+      engine->retry_ns = sim_queue_room_changes_ns(&engine->room, engine->changed_ns, engine->now_ns);
       return;
     }
     engine->queue[first] = engine->queue[--engine->n_queue];
@@ -167,13 +181,14 @@ static void admit_all(struct engine *engine)
 static void store_below(struct engine *engine, uint32_t program, uint32_t chunks)
 {
   struct sim_queue_tier *lower = &engine->pool.lower;
-  uint32_t there = lower->capacity > 0 ? lower->there[program] : 0,
-           more = chunks > there ? chunks - there : 0;
+  uint32_t there, more, held = KVI_POLICY_NONE;
 
   if (lower->capacity == 0)
     return;
+  there = sim_queue_tier_there(lower, program);
+  more = chunks > there ? chunks - there : 0;
   if (there > 0)
-    sim_queue_tier_hold(lower, program);
+    held = sim_queue_tier_hold(lower, program, there);
   while (lower->capacity - lower->used < more) {
     uint32_t victim = sim_queue_tier_victim(lower, engine->now_ns);
 
@@ -182,7 +197,7 @@ static void store_below(struct engine *engine, uint32_t program, uint32_t chunks
     sim_queue_tier_evict(lower, victim);
   }
   if (there > 0)
-    sim_queue_tier_let(lower, program);
+    sim_queue_tier_let(lower, program, held);
   if (more > lower->capacity - lower->used)
     chunks = there + lower->capacity - lower->used;
   engine->result->stored_tokens +=
@@ -195,17 +210,18 @@ static void answer(struct engine *engine, uint32_t program)
   const struct sim_queue_program *own = &engine->work->programs[program];
   const struct sim_queue_turn *turn = turn_of(engine, program);
   struct job *job = &engine->jobs[program];
+  bool is_over = job->turn + 1 == own->n_turns;
   struct sim_queue_answered answered = {.program = program,
                                         .turn = turn,
                                         .number = job->turn,
-                                        .is_last = job->turn + 1 == own->n_turns,
+                                        .is_last = is_over && !turn->is_end_untold,
                                         .chunks = (turn->input + turn->output) / engine->work->chunk_tokens};
   uint64_t start;
 
-  if (job->held > 0)
-    sim_queue_tier_let(&pool->tier, program);
+  if (job->held != KVI_POLICY_NONE)
+    sim_queue_tier_let(&pool->tier, program, job->held);
   pool->taken -= job->taken;
-  pool->states[program] = answered.is_last ? SIM_QUEUE_ENDED : SIM_QUEUE_AWAY;
+  pool->states[program] = answered.is_last ? SIM_QUEUE_ENDED : is_over ? SIM_QUEUE_GONE : SIM_QUEUE_AWAY;
   pool->answered_ns[program] = engine->now_ns;
   engine->result->answered_tokens += turn->output;
   engine->result->turns++;
@@ -217,14 +233,45 @@ static void answer(struct engine *engine, uint32_t program)
   engine->result->policy_ns += watch() - start;
   job->whole = answered.chunks;
   engine->is_changed = true;
-  if (!answered.is_last) {
+  if (!is_over) {
     job->turn++;
     sim_heap_put(engine->events, program, (double)(engine->now_ns + turn->wait_ns));
     return;
   }
-  sim_queue_room_ended(&engine->room, program);
+  if (answered.is_last)
+    sim_queue_room_ended(&engine->room, program);
   engine->n_ended++;
   engine->result->jct_s[program] = seconds(engine->now_ns - own->arrives_ns);
+}
+
+/*
+ * Its prompt is computed: from here on others find what of it is in their chains too. What it had taken for that is in the tier now, held for it until it is answered; what somebody else has put there meanwhile is
+ * free.
+ */
+static void share(struct engine *engine, uint32_t program)
+{
+  struct sim_queue_tier *tier = &engine->pool.tier;
+  struct job *job = &engine->jobs[program];
+  uint32_t n = turn_of(engine, program)->input / engine->work->chunk_tokens, shared = 0, own, held;
+  const uint32_t *chain;
+
+  job->is_computed = true;
+  if (!engine->work->is_shared)
+    return;
+  sim_queue_work_chain(engine->work, tier->turns[program], &chain);
+  while (shared < n && engine->work->is_shared[chain[shared]])
+    shared++;
+  own = job->held != KVI_POLICY_NONE ? engine->work->depth[job->held] + 1 : 0;
+  if (shared <= own)
+    return;
+  engine->pool.taken -= shared - own;
+  job->taken -= shared - own;
+  sim_queue_tier_use(tier, program, shared, engine->now_ns);
+  held = sim_queue_tier_hold(tier, program, shared);
+  if (job->held != KVI_POLICY_NONE)
+    sim_queue_tier_let(tier, program, job->held);
+  job->held = held;
+  engine->is_changed = true;
 }
 
 static void tell_came(struct engine *engine, uint32_t program)
@@ -235,6 +282,9 @@ static void tell_came(struct engine *engine, uint32_t program)
   if (engine->ops->came)
     engine->ops->came(engine->policy, &came, engine->now_ns);
   sim_queue_room_came(&engine->room, program);
+  if (engine->ops
+          ->unpin) /* what its turn needs is kept; the rest, of a turn that has left its chain, is not */
+    engine->ops->unpin(engine->policy, program);
   engine->result->policy_ns += watch() - start;
 }
 
@@ -256,6 +306,7 @@ static void take_events(struct engine *engine)
       continue;
     }
     engine->pool.states[program] = SIM_QUEUE_QUEUED;
+    engine->pool.turns[program] = engine->work->programs[program].first_turn + engine->jobs[program].turn;
     engine->jobs[program].came_ns = at_ns;
     engine->queue[engine->n_queue++] = program;
     engine->is_changed = true;
@@ -338,10 +389,13 @@ static void step(struct engine *engine)
   for (uint32_t i = 0; i < n; i++) {
     uint32_t program = engine->running[i];
 
-    if (engine->jobs[program].left > 0)
-      engine->running[engine->n_running++] = program;
-    else
+    if (engine->jobs[program].left == 0) {
       answer(engine, program);
+      continue;
+    }
+    engine->running[engine->n_running++] = program;
+    if (!engine->jobs[program].is_computed && engine->jobs[program].done == turn_of(engine, program)->input)
+      share(engine, program);
   }
 }
 
@@ -382,14 +436,34 @@ static kvs_status pool_create(const struct engine *engine, struct sim_queue_pool
                                   .give_way_s = machine->give_way_s};
   pool->states = calloc((size_t)work->n_programs + 1, sizeof *pool->states);
   pool->answered_ns = calloc((size_t)work->n_programs + 1, sizeof *pool->answered_ns);
-  if (!pool->states || !pool->answered_ns)
+  pool->turns = calloc((size_t)work->n_programs + 1, sizeof *pool->turns);
+  if (!pool->states || !pool->answered_ns || !pool->turns)
     return KVS_ERR_NOMEM;
-  status =
-      sim_queue_tier_create(work, engine->ops->order, machine->pool_tokens / work->chunk_tokens, &pool->tier);
+  for (uint32_t i = 0; i < work->n_programs; i++)
+    pool->turns[i] = work->programs[i].first_turn;
+  status = sim_queue_tier_create(work, pool->turns, engine->ops->order,
+                                 machine->pool_tokens / work->chunk_tokens, &pool->tier);
   if (status == KVS_OK && machine->bandwidth > 0)
-    status = sim_queue_tier_create(work, &kvi_policy_lru, machine->lower_tokens / work->chunk_tokens,
-                                   &pool->lower);
+    status = sim_queue_tier_create(work, pool->turns, &kvi_policy_lru,
+                                   machine->lower_tokens / work->chunk_tokens, &pool->lower);
   return status;
+}
+
+/* At most so long takes it all: one turn after the other, everything computed and loaded. */
+static double longest_s(const struct sim_queue_work *work, const struct sim_queue_machine *machine)
+{
+  double sum_s = 0;
+
+  for (uint32_t i = 0; i < work->n_turns; i++) {
+    const struct sim_queue_turn *turn = &work->turns[i];
+    double steps = ceil((double)turn->input / machine->step_tokens) + turn->output;
+
+    sum_s += sim_cost_of(&machine->cost, 0, turn->input) + steps * seconds(machine->step_ns) +
+             seconds(turn->wait_ns);
+    if (machine->bandwidth > 0)
+      sum_s += turn->input * machine->bytes_per_token / machine->bandwidth;
+  }
+  return work->n_programs > 0 ? sum_s + seconds(work->programs[work->n_programs - 1].arrives_ns) : sum_s;
 }
 
 static kvs_status create(struct engine *engine)
@@ -399,6 +473,8 @@ static kvs_status create(struct engine *engine)
 
   if (status != KVS_OK)
     return status;
+  if (longest_s(engine->work, engine->machine) > SIM_QUEUE_LONGEST_S)
+    return KVS_ERR_INVALID;
   for (uint32_t i = 0; i < engine->work->n_turns; i++)
     if (chunks_up(engine, engine->work->turns[i].input + engine->work->turns[i].output) >
         engine->pool.tier.capacity)
@@ -425,24 +501,50 @@ static void destroy(struct engine *engine)
   sim_queue_tier_destroy(&engine->pool.lower);
   free(engine->pool.states);
   free(engine->pool.answered_ns);
+  free(engine->pool.turns);
   free(engine->jobs);
   free(engine->queue);
   free(engine->running);
 }
 
-/* Each prompt without what was in the context before. */
-static double first_s(const struct engine *engine)
+/* So many tokens of a turn's prompt were in some context before: chunks that were seen, or all of the turn before, if it goes on from that. */
+static double known_of(const struct sim_queue_work *work, const struct sim_queue_program *program, uint32_t k,
+                       const bool *seen)
 {
+  const struct sim_queue_turn *turn = &work->turns[program->first_turn + k];
+  const uint32_t *chain, *before;
+  uint32_t n = sim_queue_work_chain(work, program->first_turn + k, &chain), shared = 0, from, n_before;
+
+  while (shared < n && seen[chain[shared]])
+    shared++;
+  from = shared * work->chunk_tokens;
+  if (k > 0) {
+    uint32_t context = turn[-1].input + turn[-1].output;
+
+    n_before = sim_queue_work_chain(work, program->first_turn + k - 1, &before);
+    if (context > from && (n_before == 0 || (n_before <= n && chain[n_before - 1] == before[n_before - 1])))
+      from = context;
+  }
+  return from < turn->input ? from : turn->input;
+}
+
+/* Each prompt without what was in some context before. */
+static double first_s(const struct engine *engine, bool *seen)
+{
+  const struct sim_queue_work *work = engine->work;
   double sum = 0;
 
-  for (uint32_t i = 0; i < engine->work->n_programs; i++) {
-    const struct sim_queue_program *program = &engine->work->programs[i];
-    const struct sim_queue_turn *turns = engine->work->turns + program->first_turn;
+  for (uint32_t i = 0; i < work->n_programs; i++)
+    for (uint32_t k = 0; k < work->programs[i].n_turns; k++) {
+      uint32_t turn = work->programs[i].first_turn + k, n;
+      const uint32_t *chain;
 
-    for (uint32_t k = 0; k < program->n_turns; k++)
-      sum += sim_cost_of(&engine->machine->cost, k > 0 ? turns[k - 1].input + turns[k - 1].output : 0,
-                         turns[k].input);
-  }
+      sum += sim_cost_of(&engine->machine->cost, known_of(work, &work->programs[i], k, seen),
+                         work->turns[turn].input);
+      n = sim_queue_work_chain(work, turn, &chain);
+      for (uint32_t c = 0; c < n; c++)
+        seen[chain[c]] = true;
+    }
   return sum;
 }
 
@@ -451,18 +553,23 @@ kvs_status sim_queue_run(const struct sim_queue_work *work, const struct sim_que
 {
   struct sim_queue_result result = {.programs = work->n_programs};
   struct engine engine = {.work = work, .machine = machine, .ops = policy, .result = &result};
+  bool *seen = calloc((size_t)work->n_chunks + 1, sizeof *seen);
   kvs_status status = create(&engine);
 
   *result_p = (struct sim_queue_result){0};
+  if (!seen && status == KVS_OK)
+    status = KVS_ERR_NOMEM;
   if (status == KVS_OK) {
     run(&engine);
-    result.first_s = first_s(&engine);
+    result.first_s = first_s(&engine, seen);
     result.end_s = seconds(engine.now_ns);
     result.link_busy_s = seconds(engine.pool.link.busy_ns);
     result.wasted_byte_s = engine.pool.wasted_chunk_s * engine.pool.bytes_per_chunk;
+    result.never_byte_s = engine.pool.never_chunk_s * engine.pool.bytes_per_chunk;
     *result_p = result;
   } else
     sim_queue_result_free(&result);
+  free(seen);
   destroy(&engine);
   return status;
 }

@@ -24,29 +24,33 @@ static void destroy(void *own)
   (void)own;
 }
 
-/* In parts of what the node's policy would take for computing the last of n chunks. */
-static double cost_of(const struct sim_queue_pool *pool, uint32_t program, uint32_t n, uint64_t now_ns)
+/* In parts of what the node's policy would take for computing it. */
+static double cost_of(const struct sim_queue_pool *pool, uint32_t chunk, uint64_t now_ns)
 {
-  double tokens = pool->work->chunk_tokens;
+  double tokens = pool->work->chunk_tokens, before = pool->work->depth[chunk] * tokens;
 
-  return n == 0 ? 0
-                : sim_queue_pool_loss_s(pool, program, n, now_ns) /
-                      sim_cost_of(&NODE_COST, (n - 1) * tokens, n * tokens);
+  return sim_queue_pool_loss_s(pool, chunk, now_ns) / sim_cost_of(&NODE_COST, before, before + tokens);
 }
 
-static struct kvi_policy_use use_of(const struct sim_queue_pool *pool, uint32_t program, uint32_t n_whole,
-                                    uint64_t now_ns)
+static uint64_t name_of(const struct sim_queue_turn *turn, uint32_t program)
+{
+  if (turn->is_unnamed)
+    return 0;
+  return turn->name > 0 ? turn->name : (uint64_t)program + 1;
+}
+
+static struct kvi_policy_use use_of(const struct sim_queue_pool *pool, const struct sim_queue_turn *turn,
+                                    uint32_t program, uint32_t n_whole, uint64_t now_ns)
 {
   const struct sim_queue_tier *tier = &pool->tier;
-  uint32_t n = tier->there[program];
+  uint32_t n = sim_queue_tier_there(tier, program), last = sim_queue_tier_last(tier, program);
 
-  return (struct kvi_policy_use){.program = (uint64_t)program + 1,
-                                 .last = n > 0 ? tier->work->programs[program].first_chunk + n - 1
-                                               : KVI_POLICY_NONE,
+  return (struct kvi_policy_use){.program = name_of(turn, program),
+                                 .last = last,
                                  .n_chunks = n,
                                  .n_whole = n_whole > n ? n_whole : n,
                                  .chunk_tokens = (float)tier->work->chunk_tokens,
-                                 .cost = (float)cost_of(pool, program, n, now_ns)};
+                                 .cost = n > 0 ? (float)cost_of(pool, last, now_ns) : 0};
 }
 
 static void came(void *own, const struct sim_queue_came *what, uint64_t now_ns)
@@ -54,7 +58,7 @@ static void came(void *own, const struct sim_queue_came *what, uint64_t now_ns)
   struct sim_queue_pool *pool = own;
   struct sim_queue_tier *tier = &pool->tier;
   struct kvi_policy_use use =
-      use_of(pool, what->program, what->turn->input / tier->work->chunk_tokens, now_ns);
+      use_of(pool, what->turn, what->program, what->turn->input / tier->work->chunk_tokens, now_ns);
 
   tier->ops->arrive(tier->policy, &use, tier->clock_ns > now_ns ? tier->clock_ns : now_ns);
 }
@@ -63,14 +67,17 @@ static void answered(void *own, const struct sim_queue_answered *what, uint64_t 
 {
   const struct sim_queue_pool *pool = own;
   const struct sim_queue_tier *tier = &pool->tier;
-  struct kvi_policy_use use = use_of(pool, what->program, what->chunks, now_ns);
+  struct kvi_policy_use use = use_of(pool, what->turn, what->program, what->chunks, now_ns);
   struct kvi_policy_wait wait = {.program = use.program,
                                  .last = use.last,
                                  .n_chunks = use.n_chunks,
                                  .kind = what->turn->kind,
-                                 .tool = what->turn->tool};
+                                 .tool = what->turn->tool,
+                                 .announced_s = what->turn->announced_s};
 
   tier->ops->extend(tier->policy, &use, tier->clock_ns);
+  if (wait.program == 0)
+    return;
   tier->ops->wait(tier->policy, &wait, tier->clock_ns);
   if (what->is_last)
     tier->ops->close(tier->policy, wait.program, tier->clock_ns);

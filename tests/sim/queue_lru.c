@@ -18,10 +18,9 @@ static void destroy(void *own)
 static double price(void *own, uint32_t chunk, uint64_t now_ns)
 {
   const struct sim_queue_pool *pool = own;
-  uint32_t program = pool->work->of_chunk[chunk];
-  uint64_t age_ns = now_ns - pool->answered_ns[program];
+  uint64_t age_ns = now_ns - pool->answered_ns[pool->tier.chunks[chunk].user];
 
-  return sim_queue_pool_loss_s(pool, program, pool->tier.there[program], now_ns) /
+  return sim_queue_pool_loss_s(pool, chunk, now_ns) /
          ((double)(age_ns < AGE_LEAST_NS ? AGE_LEAST_NS : age_ns) / (double)KVI_NS_PER_S);
 }
 

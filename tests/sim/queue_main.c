@@ -2,9 +2,17 @@
 
 #include <stdlib.h>
 
+#include "client/traces/schedule.h"
 #include "tests/sim/picture.h"
 #include "tests/sim/progress.h"
 #include "tests/sim/queue_report.h"
+#include "tests/sim/queue_trace.h"
+
+struct cell_of_work {
+  enum sim_queue_tails tails;
+  double load;
+  uint64_t seed;
+};
 
 /* All tiers below and policies with the same programs. first: of the runs of this tails and load. */
 static kvs_status run_programs(struct sim_queue_report *report, const struct sim_queue_work *work,
@@ -30,7 +38,43 @@ static kvs_status run_programs(struct sim_queue_report *report, const struct sim
   return KVS_OK;
 }
 
-static kvs_status run_all(struct sim_queue_report *report)
+/* What is served; trace NULL: it is made up. */
+static kvs_status make_work(const struct sim_queue_options *options, const struct sim_trace *trace,
+                            const struct cell_of_work *cell, struct sim_queue_work **work_p,
+                            struct sim_error *error)
+{
+  enum sim_hint_level hints = options->hints;
+  struct sim_schedule *schedule;
+  struct sim_told *told;
+  kvs_status status;
+
+  if (!trace)
+    return sim_queue_work_make(cell->tails, cell->load, options->programs, cell->seed, options->chunk_tokens,
+                               work_p);
+  if (!trace->tells_runs && hints != SIM_HINTS_CONTINUES)
+    hints = SIM_HINTS_NONE; /* who would say it? */
+  status = sim_schedule_create(trace, cell->seed, cell->load, &schedule, error);
+  if (status != KVS_OK)
+    return status;
+  told = sim_hints_create(trace, schedule, hints, cell->seed);
+  status = told ? sim_queue_work_of_trace(trace, schedule, told, options->programs, work_p) : KVS_ERR_NOMEM;
+  free(told);
+  sim_schedule_destroy(schedule);
+  return status;
+}
+
+static uint32_t largest_of(const struct sim_queue_work *work)
+{
+  uint32_t most = 0;
+
+  for (uint32_t i = 0; i < work->n_turns; i++)
+    if (most < work->turns[i].input + work->turns[i].output)
+      most = work->turns[i].input + work->turns[i].output;
+  return most;
+}
+
+static kvs_status run_all(struct sim_queue_report *report, const struct sim_trace *trace,
+                          struct sim_error *error)
 {
   const struct sim_queue_options *options = report->options;
   size_t stride = options->n_lowers * options->n_policies * options->seeds, first = 0;
@@ -42,17 +86,47 @@ static kvs_status run_all(struct sim_queue_report *report)
   for (size_t t = 0; t < options->n_tails; t++)
     for (size_t l = 0; l < options->n_loads; l++, first += stride)
       for (uint32_t i = 0; i < options->seeds && status == KVS_OK; i++) {
+        struct cell_of_work cell = {options->tails[t], options->loads[l], options->seed + i};
         struct sim_queue_work *work;
 
-        status = sim_queue_work_make(options->tails[t], options->loads[l], options->programs,
-                                     options->seed + i, options->chunk_tokens, &work);
+        status = make_work(options, trace, &cell, &work, error);
         if (status != KVS_OK)
           break;
+        report->programs = work->n_programs;
         status = run_programs(report, work, first, i, &done, &bar);
+        if (status == KVS_ERR_TOO_LARGE)
+          sim_fail(error, status, "a context of %u tokens does not fit into the pool", largest_of(work));
+        if (status == KVS_ERR_INVALID)
+          sim_fail(error, status, "what is to be served could take more than 285 years");
         sim_queue_work_destroy(work);
       }
   sim_progress_wipe(&bar);
+  if (status != KVS_OK && error->status == KVS_OK)
+    sim_fail(error, status, "%s", kvs_status_text(status));
   return status;
+}
+
+/* NULL is left where programs are made up. */
+static kvs_status read_trace(struct sim_queue_options *options, struct sim_trace **trace_p,
+                             struct sim_error *error)
+{
+  struct sim_runs_found found;
+
+  *trace_p = NULL;
+  if (options->n_paths == 0)
+    return KVS_OK;
+  if (sim_trace_create(options->chunk_tokens, trace_p) != KVS_OK)
+    return sim_fail(error, KVS_ERR_NOMEM, "no memory for the trace");
+  for (int i = 0; i < options->n_paths; i++)
+    if (sim_read_path(*trace_p, options->paths[i], options->format, error) != KVS_OK)
+      return error->status;
+  if (sim_runs_check(*trace_p, options->half != SIM_WHOLE || options->is_load_said, error) != KVS_OK ||
+      sim_runs_choose(*trace_p, options->half, &found, error) != KVS_OK)
+    return error->status;
+  if (!(*trace_p)->spread)
+    options->seeds = 1; /* the trace says when its requests came */
+  options->chunk_tokens = (*trace_p)->chunk_tokens;
+  return KVS_OK;
 }
 
 static void draw_picture(const void *report, FILE *out)
@@ -60,32 +134,38 @@ static void draw_picture(const void *report, FILE *out)
   sim_queue_report_svg(report, out);
 }
 
+static kvs_status print(const struct sim_queue_report *report, struct sim_error *error)
+{
+  const struct sim_queue_options *options = report->options;
+
+  (options->json ? sim_queue_report_json : sim_queue_report_table)(report, stdout);
+  if (options->plot != NULL)
+    sim_picture_write(options->plot, draw_picture, report, error);
+  if (fflush(stdout) != 0)
+    sim_fail(error, KVS_ERR_SYSTEM, "the results were not written");
+  return error->status;
+}
+
 int sim_queue_main(int argc, char **argv)
 {
   struct sim_error error = {0};
   struct sim_queue_options options;
   struct sim_queue_report report = {.options = &options};
+  struct sim_trace *trace = NULL;
   int end = sim_queue_options_parse(argc, argv, &options);
-  kvs_status status = KVS_ERR_NOMEM;
 
   if (end != 0)
     return end - 1;
-  report.runs =
-      calloc(sim_queue_cells(&options) * options.n_policies * options.seeds + 1, sizeof *report.runs);
-  if (report.runs)
-    status = run_all(&report);
-  if (status == KVS_ERR_TOO_LARGE)
-    sim_fail(&error, status, "a program's context does not fit into the pool");
-  else if (status != KVS_OK)
-    sim_fail(&error, status, "%s", kvs_status_text(status));
-  else {
-    (options.json ? sim_queue_report_json : sim_queue_report_table)(&report, stdout);
-    if (options.plot != NULL)
-      sim_picture_write(options.plot, draw_picture, &report, &error);
-    if (fflush(stdout) != 0)
-      sim_fail(&error, KVS_ERR_SYSTEM, "the results were not written");
+  if (read_trace(&options, &trace, &error) == KVS_OK) {
+    report.runs =
+        calloc(sim_queue_cells(&options) * options.n_policies * options.seeds + 1, sizeof *report.runs);
+    if (!report.runs)
+      sim_fail(&error, KVS_ERR_NOMEM, "%s", kvs_status_text(KVS_ERR_NOMEM));
+    else if (run_all(&report, trace, &error) == KVS_OK)
+      print(&report, &error);
   }
   free(report.runs);
+  sim_trace_destroy(trace);
   if (error.status == KVS_OK)
     return EXIT_SUCCESS;
   fprintf(stderr, "kvasir-sim: %s\n", error.text);

@@ -27,6 +27,9 @@ enum {
   OPT_ALPHA,
   OPT_BETA,
   OPT_BYTES,
+  OPT_FORMAT,
+  OPT_HALF,
+  OPT_HINTS,
   OPT_JSON,
   OPT_PLOT,
   OPT_HELP
@@ -50,21 +53,25 @@ static const struct option table[] = {{"policy", required_argument, NULL, OPT_PO
                                       {"alpha", required_argument, NULL, OPT_ALPHA},
                                       {"beta", required_argument, NULL, OPT_BETA},
                                       {"bytes-per-token", required_argument, NULL, OPT_BYTES},
+                                      {"format", required_argument, NULL, OPT_FORMAT},
+                                      {"half", required_argument, NULL, OPT_HALF},
+                                      {"hints", required_argument, NULL, OPT_HINTS},
                                       {"json", no_argument, NULL, OPT_JSON},
                                       {"plot", required_argument, NULL, OPT_PLOT},
                                       {"help", no_argument, NULL, OPT_HELP},
                                       {NULL, 0, NULL, 0}};
 
 static const char usage[] =
-    "usage: kvasir-sim queue [OPTION]...\n"
-    "Serves made-up programs (turns of an agent, with tools between them) on a modelled engine, with each "
-    "policy, and prints how long programs take.\n"
+    "usage: kvasir-sim queue [OPTION]... [TRACE]...\n"
+    "Serves programs (turns of an agent, with tools between them) on a modelled engine, with each "
+    "policy, and prints how long programs take. They are made up, or the runs of a TRACE, as kvasir-sim "
+    "takes them.\n"
     "  --policy LIST          who keeps its context while it waits, all unless said; below\n"
     "  --lower LIST           GB/s of the link to the tier below, or none; none,1.5,5,25 unless said\n"
     "  --tails LIST           how tools' times are distributed: light, heavy; both unless said\n"
     "  --load LIST            how close programs arrive; 1 is 0.1 a second with light tails, 0.06 with "
-    "heavy; 0.4,0.8,1 unless said\n"
-    "  --programs N           of one run, 200 unless said\n"
+    "heavy; 0.4,0.8,1 unless said. Of a trace without times 1 is 29 an hour; 1 unless said\n"
+    "  --programs N           of one run, 200 unless said; of a trace the first ones, all unless said\n"
     "  --seed N, --seeds N    1 unless said; how many seeds, from that one on, 5 unless said\n"
     "  --pool TOKENS          of the engine, 400k unless said\n"
     "  --lower-capacity TOKENS  of the tier below, 1.6M unless said\n"
@@ -73,10 +80,12 @@ static const char usage[] =
     "said\n"
     "  --give-way S           at a door later programs give way to earlier ones if the link brings what they "
     "lose within so many seconds; 1 unless said, 0: never\n"
-    "  --chunk TOKENS         256 unless said\n"
+    "  --chunk TOKENS         256 unless said; of a trace whole blocks, the larger of 256 and a block unless "
+    "said\n"
     "  --step-ms MS, --step-tokens N  of a step of the engine, and of prompts in it; 6 and 2048 unless said\n"
     "  --alpha S, --beta S    prefill seconds a token, and a token squared; 3.2e-5 and 5.2e-10 unless said\n"
     "  --bytes-per-token N    of KV, 131072 unless said\n"
+    "  --format NAME, --half tune|report, --hints LEVEL  of a trace, as without queue\n"
     "  --json                 one JSON document\n"
     "  --plot FILE.svg        times and bytes by tier and load as a picture\n"
     "  --help\n"
@@ -202,6 +211,7 @@ static bool take(struct sim_queue_options *options, int option, const char *text
     return sim_args_list(text, take_tails, options);
   case OPT_LOAD:
     options->n_loads = 0;
+    options->is_load_said = true;
     return sim_args_list(text, take_load, options);
   case OPT_PROGRAMS:
     return take_uint32(text, 1, SIM_QUEUE_PROGRAMS_MAX, &options->programs);
@@ -211,6 +221,12 @@ static bool take(struct sim_queue_options *options, int option, const char *text
     return take_uint32(text, 1, SIM_QUEUE_SEEDS_MAX, &options->seeds);
   case OPT_CHUNK:
     return take_uint32(text, 1, 1 << 20, &options->chunk_tokens);
+  case OPT_FORMAT:
+    return sim_format_named(text, &options->format);
+  case OPT_HALF:
+    return sim_half_named(text, &options->half);
+  case OPT_HINTS:
+    return sim_hint_level_named(text, &options->hints);
   case OPT_JSON:
     return options->json = true;
   case OPT_PLOT:
@@ -223,16 +239,37 @@ static bool take(struct sim_queue_options *options, int option, const char *text
 
 static void set_defaults(struct sim_queue_options *options)
 {
-  *options = (struct sim_queue_options){.programs = 200,
-                                        .seed = 1,
-                                        .seeds = 5,
-                                        .chunk_tokens = SIM_CHUNK_TOKENS,
-                                        .machine = SIM_QUEUE_MACHINE_DEFAULT};
+  *options = (struct sim_queue_options){.seed = 1, .seeds = 5, .machine = SIM_QUEUE_MACHINE_DEFAULT};
   for (size_t i = 0; i < KVI_ARRAY_SIZE(policies); i++)
     options->policies[options->n_policies++] = policies[i];
   sim_args_list("none,1.5,5,25", take_lower, options);
-  sim_args_list("light,heavy", take_tails, options);
-  sim_args_list("0.4,0.8,1", take_load, options);
+}
+
+/* What was not said, by what is served. False: some of what was said is of the other kind. */
+static bool complete(struct sim_queue_options *options)
+{
+  bool is_trace = options->n_paths > 0;
+
+  if (is_trace
+          ? options->n_tails > 0
+          : options->format != SIM_AUTO || options->half != SIM_WHOLE || options->hints != SIM_HINTS_NONE)
+    return false;
+  if (is_trace)
+    options->n_tails = 1;
+  else if (options->n_tails == 0)
+    sim_args_list("light,heavy", take_tails, options);
+  if (options->n_loads == 0)
+    sim_args_list(is_trace ? "1" : "0.4,0.8,1", take_load, options);
+  if (options->programs == 0)
+    options->programs = is_trace ? UINT32_MAX : 200;
+  if (options->chunk_tokens == 0 && !is_trace)
+    options->chunk_tokens = SIM_CHUNK_TOKENS;
+  return true;
+}
+
+const char *sim_queue_tails_name(const struct sim_queue_options *options, size_t tails)
+{
+  return options->n_paths > 0 ? "trace" : sim_queue_tails_names[options->tails[tails]];
 }
 
 int sim_queue_options_parse(int argc, char **argv, struct sim_queue_options *options)
@@ -252,8 +289,11 @@ int sim_queue_options_parse(int argc, char **argv, struct sim_queue_options *opt
     print_usage(stderr);
     return 3;
   }
-  if (optind == argc)
+  options->paths = argv + optind;
+  options->n_paths = argc - optind;
+  if (complete(options))
     return 0;
-  fprintf(stderr, "kvasir-sim: queue makes up its programs and takes no %s\n", argv[optind]);
+  fprintf(stderr, "kvasir-sim: --tails is of programs that are made up; --format, --half and --hints are of "
+                  "a trace\n");
   return 3;
 }

@@ -115,7 +115,7 @@ static void draw_panel(const struct sim_queue_report *report, size_t tails, size
 
   find_range(&panel);
   fprintf(out, "<g transform='translate(%.0f %.0f)'>\n", (double)load * WIDTH, (double)tails * HEIGHT);
-  draw_axes(&panel, sim_queue_tails_names[options->tails[tails]], options->loads[load], out);
+  draw_axes(&panel, sim_queue_tails_name(options, tails), options->loads[load], out);
   for (size_t i = 0; i < options->n_lowers; i++)
     for (size_t p = 0; p < options->n_policies; p++)
       draw_point(&panel, i, p, out);

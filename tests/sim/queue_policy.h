@@ -17,7 +17,7 @@ struct sim_queue_answered {
   uint32_t program;
   const struct sim_queue_turn *turn;
   uint32_t number; /* of the turn, from 0 on */
-  bool is_last;    /* the program has ended */
+  bool is_last;    /* the program has ended, and says so */
   uint32_t chunks; /* of its context, all in the pool */
 };
 

@@ -21,6 +21,7 @@ enum sim_queue_state {
   SIM_QUEUE_LOADING,    /* admitted; its context comes over the link */
   SIM_QUEUE_RUNNING,
   SIM_QUEUE_AWAY, /* it waits for a tool */
+  SIM_QUEUE_GONE, /* it has ended, and nobody was told */
   SIM_QUEUE_ENDED
 };
 
@@ -33,9 +34,11 @@ struct sim_queue_pool {
   double link_weight;
   double give_way_s;
   enum sim_queue_state *states; /* by program */
+  uint32_t *turns;              /* by program: the turn that it is at, the next one from when it is back */
   uint64_t *answered_ns;        /* by program: its last answer */
   uint32_t taken;               /* chunks that are in no tier: they belong to such turns */
   double wasted_chunk_s; /* chunks that were kept through a part of a wait, and gone before it was over */
+  double never_chunk_s;  /* the same of those that nobody came back for, where nobody was told */
 };
 
 /* Chunks that nobody has. */
@@ -47,11 +50,16 @@ static inline uint32_t sim_queue_pool_free(const struct sim_queue_pool *pool)
 /* Evicts a chunk from the pool's tier; it stays in the one below. */
 void sim_queue_pool_evict(struct sim_queue_pool *pool, uint32_t chunk, uint64_t now_ns);
 
+/* It waits for a tool, as far as anybody knows. */
+static inline bool sim_queue_pool_is_away(const struct sim_queue_pool *pool, uint32_t program)
+{
+  return pool->states[program] == SIM_QUEUE_AWAY || pool->states[program] == SIM_QUEUE_GONE;
+}
+
 /*
- * What is lost with the last of a program's n chunks: the seconds to compute it, or its part of the time in which all n come from below, each second counting link_weight, whichever is
- * less. n above 0.
+ * What is lost with a chunk: the seconds to compute it, or its part of the time in which it comes from below with all that is before it, each second counting link_weight, whichever is
+ * less.
  */
-double sim_queue_pool_loss_s(const struct sim_queue_pool *pool, uint32_t program, uint32_t n,
-                             uint64_t now_ns);
+double sim_queue_pool_loss_s(const struct sim_queue_pool *pool, uint32_t chunk, uint64_t now_ns);
 
 #endif

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "tests/sim/options.h"
+
 #define GB      1e9
 #define GB_HOUR (1e9 * 3600)
 
@@ -103,6 +105,7 @@ struct sim_queue_row sim_queue_report_row(const struct sim_queue_report *report,
     row.link_share += result->link_busy_s / result->end_s / n;
     row.busy_share += result->busy_s / result->end_s / n;
     row.wasted_byte_s += result->wasted_byte_s / n;
+    row.never_byte_s += result->never_byte_s / n;
     row.policy_us += (double)result->policy_ns / 1e3 / (double)result->turns / n;
   }
   row.loaded_bytes = bytes_of(report, cell, policy, false);
@@ -121,13 +124,13 @@ const char *sim_queue_lower_name(double bandwidth, char *text, size_t room)
 }
 
 struct cell {
-  enum sim_queue_tails tails;
+  const char *tails;
   double load, lower;
 };
 
 static struct cell cell_of(const struct sim_queue_options *options, size_t cell)
 {
-  return (struct cell){.tails = options->tails[cell / options->n_lowers / options->n_loads],
+  return (struct cell){.tails = sim_queue_tails_name(options, cell / options->n_lowers / options->n_loads),
                        .load = options->loads[cell / options->n_lowers % options->n_loads],
                        .lower = options->lowers[cell % options->n_lowers]};
 }
@@ -144,8 +147,8 @@ static void put_row(const struct sim_queue_report *report, size_t cell, size_t p
     fprintf(out, "%6s %6s ", "-", "-");
   else
     fprintf(out, "%6.2f %6.2f ", row.loaded_over_lru, row.bytes_over_lru);
-  fprintf(out, "%9.0f %4.0f%% %4.0f%% %9.1f %6.1f\n", row.stored_bytes / GB, 100 * row.link_share,
-          100 * row.busy_share, row.wasted_byte_s / GB_HOUR, row.policy_us);
+  fprintf(out, "%9.0f %4.0f%% %4.0f%% %9.1f %9.1f %6.1f\n", row.stored_bytes / GB, 100 * row.link_share,
+          100 * row.busy_share, row.wasted_byte_s / GB_HOUR, row.never_byte_s / GB_HOUR, row.policy_us);
 }
 
 void sim_queue_report_table(const struct sim_queue_report *report, FILE *out)
@@ -153,17 +156,17 @@ void sim_queue_report_table(const struct sim_queue_report *report, FILE *out)
   const struct sim_queue_options *options = report->options;
   char name[32];
 
-  fprintf(out, "%u programs, %u seeds; pool %.2fM tokens, below %.2fM; times in seconds\n", options->programs,
+  fprintf(out, "%u programs, %u seeds; pool %.2fM tokens, below %.2fM; times in seconds\n", report->programs,
           options->seeds, options->machine.pool_tokens / 1e6, options->machine.lower_tokens / 1e6);
   for (size_t c = 0; c < sim_queue_cells(options); c++) {
     struct cell cell = cell_of(options, c);
 
-    fprintf(out, "\ntails %s, load %g, below: %s; %.0f prefill seconds are new to everybody\n",
-            sim_queue_tails_names[cell.tails], cell.load, sim_queue_lower_name(cell.lower, name, sizeof name),
-            sim_queue_report_row(report, c, 0).first_s);
-    fprintf(out, "  %-14s %8s %-19s %6s %-15s %8s %8s %8s %6s %9s %9s %6s %6s %9s %5s %5s %9s %6s\n",
+    fprintf(out, "\n%s%s, load %g, below: %s; %.0f prefill seconds are new to everybody\n",
+            options->n_paths > 0 ? "" : "tails ", cell.tails, cell.load,
+            sim_queue_lower_name(cell.lower, name, sizeof name), sim_queue_report_row(report, c, 0).first_s);
+    fprintf(out, "  %-14s %8s %-19s %6s %-15s %8s %8s %8s %6s %9s %9s %6s %6s %9s %5s %5s %9s %9s %6s\n",
             "POLICY", "JCT", "[95 %]", "/OTHER", "[95 %]", "P50", "P95", "MAX", "HITS", "PREFILL",
-            "LOADED GB", "/LRU", "+ST", "STORED GB", "LINK", "BUSY", "WASTED", "us");
+            "LOADED GB", "/LRU", "+ST", "STORED GB", "LINK", "BUSY", "WASTED", "NEVER", "us");
     for (size_t p = 0; p < options->n_policies; p++)
       put_row(report, c, p, out);
   }
@@ -173,7 +176,8 @@ void sim_queue_report_table(const struct sim_queue_report *report, FILE *out)
           "PREFILL: seconds "
           "computed. LOADED, STORED: over the link. /LRU: loaded, over lru's; +ST: with what is "
           "stored.\nLINK, BUSY: share of the time "
-          "that link and engine worked. WASTED: GB times hours kept for who did not come in time. us: of the "
+          "that link and engine worked. WASTED: GB times hours kept for who did not come in time; NEVER: for "
+          "who does not come at all, and nobody was told. us: of the "
           "policy "
           "for each turn.\n");
 }
@@ -188,13 +192,14 @@ static void json_run(const struct sim_queue_run_sums *run, uint64_t seed, FILE *
       "%"
       "llu,\"asked_tokens\":%llu,\"hit_tokens\":%llu,\"loaded_tokens\":%llu,\"computed_tokens\":%llu,"
       "\"answered_tokens\":%llu,\"stored_tokens\":%llu,\"computed_s\":%.6f,\"first_s\":%.6f,\"busy_s\":%.6f,"
-      "\"end_s\":%.6f,\"link_busy_s\":%.6f,\"wasted_byte_s\":%.0f,\"policy_ns\":%llu}",
+      "\"end_s\":%.6f,\"link_busy_s\":%.6f,\"wasted_byte_s\":%.0f,\"never_byte_s\":%.0f,\"policy_ns\":%llu}",
       (unsigned long long)seed, run->jct_mean_s, run->jct_p50_s, run->jct_p95_s, run->jct_max_s,
       (unsigned long long)result->turns, (unsigned long long)result->asked_tokens,
       (unsigned long long)result->hit_tokens, (unsigned long long)result->loaded_tokens,
       (unsigned long long)result->computed_tokens, (unsigned long long)result->answered_tokens,
       (unsigned long long)result->stored_tokens, result->computed_s, result->first_s, result->busy_s,
-      result->end_s, result->link_busy_s, result->wasted_byte_s, (unsigned long long)result->policy_ns);
+      result->end_s, result->link_busy_s, result->wasted_byte_s, result->never_byte_s,
+      (unsigned long long)result->policy_ns);
 }
 
 static void json_row(const struct sim_queue_report *report, size_t cell, size_t policy, FILE *out)
@@ -209,11 +214,11 @@ static void json_row(const struct sim_queue_report *report, size_t cell, size_t 
       "%.6f},\"over_others\":{\"value\":%.6f,\"low\":%.6f,\"high\":%.6f},\"token_hit_rate\":%.6f,\"paid_s\":%"
       "."
       "6f,\"first_s\":%.6f,\"loaded_bytes\":%.0f,\"stored_bytes\":%.0f,\"link_share\":%.6f,\"busy_share\":%."
-      "6f,\"wasted_byte_s\":%.0f,\"policy_us\":%.3f,\"seeds\":[",
+      "6f,\"wasted_byte_s\":%.0f,\"never_byte_s\":%.0f,\"policy_us\":%.3f,\"seeds\":[",
       options->policies[policy]->name, row.jct_s.value, row.jct_s.low, row.jct_s.high, row.p50_s, row.p95_s,
       row.max_s, row.over_others.value, row.over_others.low, row.over_others.high, row.hit_rate,
       row.computed_s, row.first_s, row.loaded_bytes, row.stored_bytes, row.link_share, row.busy_share,
-      row.wasted_byte_s, row.policy_us);
+      row.wasted_byte_s, row.never_byte_s, row.policy_us);
   for (uint32_t i = 0; i < options->seeds; i++) {
     fputs(i > 0 ? "," : "", out);
     json_run(&runs_of(report, cell, policy)[i], options->seed + i, out);
@@ -227,20 +232,21 @@ void sim_queue_report_json(const struct sim_queue_report *report, FILE *out)
   const struct sim_queue_machine *machine = &options->machine;
 
   fprintf(out,
-          "{\"programs\":%u,\"machine\":{\"alpha\":%g,\"beta\":%g,\"step_ms\":%g,\"step_tokens\":%u,\"pool_"
+          "{\"programs\":%u,\"half\":\"%s\",\"hints\":\"%s\",\"machine\":{\"alpha\":%g,\"beta\":%g,\"step_"
+          "ms\":%g,\"step_tokens\":%u,\"pool_"
           "tokens\":%u,"
           "\"lower_tokens\":%u,\"bytes_per_token\":%.0f,\"chunk_tokens\":%u,\"link_weight\":%g,\"give_way_"
           "s\":%g,\"reload_"
           "cheaper\":%s},\"cells\":[",
-          options->programs, machine->cost.alpha, machine->cost.beta, (double)machine->step_ns / 1e6,
-          machine->step_tokens, machine->pool_tokens, machine->lower_tokens, machine->bytes_per_token,
-          options->chunk_tokens, machine->link_weight, machine->give_way_s,
-          machine->is_load_weighed ? "true" : "false");
+          report->programs, sim_half_name(options->half), sim_hint_level_name(options->hints),
+          machine->cost.alpha, machine->cost.beta, (double)machine->step_ns / 1e6, machine->step_tokens,
+          machine->pool_tokens, machine->lower_tokens, machine->bytes_per_token, options->chunk_tokens,
+          machine->link_weight, machine->give_way_s, machine->is_load_weighed ? "true" : "false");
   for (size_t c = 0; c < sim_queue_cells(options); c++) {
     struct cell cell = cell_of(options, c);
 
     fprintf(out, "%s\n{\"tails\":\"%s\",\"load\":%g,\"lower_bytes_per_s\":%.0f,\"rows\":[", c > 0 ? "," : "",
-            sim_queue_tails_names[cell.tails], cell.load, cell.lower);
+            cell.tails, cell.load, cell.lower);
     for (size_t p = 0; p < options->n_policies; p++) {
       fputs(p > 0 ? ",\n" : "\n", out);
       json_row(report, c, p, out);

@@ -19,6 +19,7 @@ struct sim_queue_run_sums sim_queue_sums(struct sim_queue_result *result);
 struct sim_queue_report {
   const struct sim_queue_options *options;
   struct sim_queue_run_sums *runs; /* [tails][load][lower][policy][seed] */
+  uint32_t programs;               /* of each run */
 };
 
 static inline size_t sim_queue_cells(const struct sim_queue_options *options)
@@ -37,7 +38,7 @@ struct sim_queue_row {
   double loaded_over_lru,
       bytes_over_lru; /* loaded, and stored too, over those of lru; NAN: lru is not there, or loads nothing */
   double link_share, busy_share;
-  double wasted_byte_s;
+  double wasted_byte_s, never_byte_s;
   double policy_us; /* for each turn */
 };
 struct sim_queue_row sim_queue_report_row(const struct sim_queue_report *report, size_t cell, size_t policy);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #define RETRY_NS (50 * KVI_NS_PER_MS) /* prices fall by themselves */
+#define RETRIES  1200u                /* after a minute in which nothing happens there are fewer */
 
 kvs_status sim_queue_room_create(struct sim_queue_pool *pool, const struct sim_queue_policy_ops *ops,
                                  void *policy, struct sim_queue_room *room)
@@ -10,9 +11,13 @@ kvs_status sim_queue_room_create(struct sim_queue_pool *pool, const struct sim_q
   size_t n = (size_t)pool->work->n_programs + 1;
 
   *room = (struct sim_queue_room){.pool = pool, .ops = ops, .policy = policy};
-  room->kept = calloc(n, sizeof *room->kept);
+  room->kept = malloc(n * sizeof *room->kept);
   room->ended = calloc(n, sizeof *room->ended);
-  return room->kept && room->ended ? KVS_OK : KVS_ERR_NOMEM;
+  if (!room->kept || !room->ended)
+    return KVS_ERR_NOMEM;
+  for (size_t i = 0; i < n; i++)
+    room->kept[i] = KVI_POLICY_NONE;
+  return KVS_OK;
 }
 
 void sim_queue_room_destroy(struct sim_queue_room *room)
@@ -23,18 +28,19 @@ void sim_queue_room_destroy(struct sim_queue_room *room)
 
 void sim_queue_room_came(struct sim_queue_room *room, uint32_t program)
 {
-  if (room->ops->by_request || room->pool->tier.there[program] == 0)
-    return;
-  room->kept[program] = true;
-  sim_queue_tier_hold(&room->pool->tier, program);
+  struct sim_queue_tier *tier = &room->pool->tier;
+  uint32_t there = sim_queue_tier_findable(tier, program);
+
+  if (!room->ops->by_request && there > 0)
+    room->kept[program] = sim_queue_tier_hold(tier, program, there);
 }
 
 void sim_queue_room_started(struct sim_queue_room *room, uint32_t program)
 {
-  if (!room->kept[program])
+  if (room->kept[program] == KVI_POLICY_NONE)
     return;
-  room->kept[program] = false;
-  sim_queue_tier_let(&room->pool->tier, program);
+  sim_queue_tier_let(&room->pool->tier, program, room->kept[program]);
+  room->kept[program] = KVI_POLICY_NONE;
 }
 
 void sim_queue_room_ended(struct sim_queue_room *room, uint32_t program)
@@ -50,7 +56,7 @@ static bool gives_way(const struct sim_queue_room *room, uint32_t program,
   const struct sim_queue_pool *pool = room->pool;
 
   return room->ops->price && program > asker->program && pool->lower.capacity > 0 &&
-         pool->lower.there[program] >= pool->tier.there[program] &&
+         sim_queue_tier_there(&pool->lower, program) >= sim_queue_tier_there(&pool->tier, program) &&
          sim_queue_link_would_take_s(&pool->link, asker->chunks * pool->bytes_per_chunk, now_ns) <=
              pool->give_way_s;
 }
@@ -62,7 +68,7 @@ static bool release(struct sim_queue_room *room, const struct sim_queue_asker *a
 
   for (uint32_t i = pool->work->n_programs; i-- > 0;) {
     if (i == asker->program || pool->tier.holds[i] == 0 ||
-        (pool->states[i] != SIM_QUEUE_AWAY && pool->states[i] != SIM_QUEUE_QUEUED))
+        (!sim_queue_pool_is_away(pool, i) && pool->states[i] != SIM_QUEUE_QUEUED))
       continue;
     if (!asker->is_desperate && !(room->ops->breaks_later && i > asker->program) &&
         !gives_way(room, i, asker, now_ns))
@@ -75,16 +81,16 @@ static bool release(struct sim_queue_room *room, const struct sim_queue_asker *a
   return false;
 }
 
-/* The last chunk of a program that has ended. */
+/* The last chunk of a program that has ended, if it may go, and nobody has used it since: others may have gone on from there, or wait with it. */
 static uint32_t ended_chunk(struct sim_queue_room *room)
 {
   const struct sim_queue_tier *tier = &room->pool->tier;
 
   while (room->n_ended > 0) {
-    uint32_t program = room->ended[room->n_ended - 1], there = tier->there[program];
+    uint32_t program = room->ended[room->n_ended - 1], chunk = sim_queue_tier_last(tier, program);
 
-    if (there > 0)
-      return tier->work->programs[program].first_chunk + there - 1;
+    if (chunk != KVI_POLICY_NONE && tier->chunks[chunk].user == program && sim_queue_tier_may_go(tier, chunk))
+      return chunk;
     room->n_ended--;
   }
   return KVI_POLICY_NONE;
@@ -100,7 +106,7 @@ static bool evict_one(struct sim_queue_room *room, const struct sim_queue_asker 
     if (chunk == KVI_POLICY_NONE)
       return false;
     if (room->ops->price && !asker->is_desperate &&
-        !gives_way(room, pool->work->of_chunk[chunk], asker, now_ns) &&
+        !gives_way(room, pool->tier.chunks[chunk].user, asker, now_ns) &&
         room->ops->price(room->policy, chunk, now_ns) > 1.0 / asker->chunks)
       return false;
   }
@@ -123,9 +129,11 @@ bool sim_queue_room_make(struct sim_queue_room *room, const struct sim_queue_ask
   return true;
 }
 
-uint64_t sim_queue_room_changes_ns(const struct sim_queue_room *room, uint64_t now_ns)
+uint64_t sim_queue_room_changes_ns(const struct sim_queue_room *room, uint64_t since_ns, uint64_t now_ns)
 {
+  uint64_t part_ns = (now_ns - since_ns) / RETRIES;
+
   if (room->ops->price)
-    return now_ns + RETRY_NS;
+    return now_ns + (part_ns > RETRY_NS ? part_ns : RETRY_NS);
   return room->ops->changes_ns ? room->ops->changes_ns(room->policy, now_ns) : UINT64_MAX;
 }

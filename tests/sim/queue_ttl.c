@@ -1,7 +1,7 @@
 /*
  * tests/sim/queue_ttl.c: contexts that are pinned for a time after each answer, as Continuum does: nobody gets their memory until that is over; then they go by last use.
  *
- * A pin ends when its time is over and its program is still away, when the program is let in, and when queue_room.h breaks it.
+ * A pin ends when its time is over and its program is still away, when the program is back, from when on queue_room.h keeps what it needs, and when that breaks it.
  */
 #include <stdlib.h>
 
@@ -15,6 +15,7 @@ struct ttl {
   struct sim_queue_pool *pool;
   struct kvi_continuum *continuum; /* NULL: fixed */
   uint64_t *until_ns;              /* by program; 0: not pinned */
+  uint32_t *held;                  /* by program, while it is pinned */
   uint32_t *tool;                  /* by program: what it waits for */
 };
 
@@ -26,6 +27,7 @@ static void destroy(void *own)
     return;
   kvi_continuum_destroy(ttl->continuum);
   free(ttl->until_ns);
+  free(ttl->held);
   free(ttl->tool);
   free(ttl);
 }
@@ -40,7 +42,8 @@ static kvs_status create(struct sim_queue_pool *pool, void **policy_p)
   ttl->pool = pool;
   ttl->until_ns = calloc((size_t)pool->work->n_programs + 1, sizeof *ttl->until_ns);
   ttl->tool = calloc((size_t)pool->work->n_programs + 1, sizeof *ttl->tool);
-  return ttl->until_ns && ttl->tool ? KVS_OK : KVS_ERR_NOMEM;
+  ttl->held = calloc((size_t)pool->work->n_programs + 1, sizeof *ttl->held);
+  return ttl->until_ns && ttl->tool && ttl->held ? KVS_OK : KVS_ERR_NOMEM;
 }
 
 static kvs_status create_continuum(struct sim_queue_pool *pool, void **policy_p)
@@ -57,15 +60,17 @@ static void unpin(void *own, uint32_t program)
   if (ttl->until_ns[program] == 0)
     return;
   ttl->until_ns[program] = 0;
-  sim_queue_tier_let(&ttl->pool->tier, program);
+  sim_queue_tier_let(&ttl->pool->tier, program, ttl->held[program]);
 }
 
 static void pin(struct ttl *ttl, uint32_t program, double seconds, uint64_t now_ns)
 {
-  if (seconds < LEAST_S || ttl->pool->tier.there[program] == 0)
+  uint32_t there = sim_queue_tier_there(&ttl->pool->tier, program);
+
+  if (seconds < LEAST_S || there == 0)
     return;
   ttl->until_ns[program] = now_ns + (uint64_t)(seconds * (double)KVI_NS_PER_S);
-  sim_queue_tier_hold(&ttl->pool->tier, program);
+  ttl->held[program] = sim_queue_tier_hold(&ttl->pool->tier, program, there);
 }
 
 static void came(void *own, const struct sim_queue_came *what, uint64_t now_ns)
@@ -83,7 +88,7 @@ static void started(void *own, uint32_t program, double waited_s, uint32_t lost,
   struct ttl *ttl = own;
 
   (void)now_ns;
-  unpin(ttl, program);
+  (void)program;
   if (ttl->continuum && lost > 0)
     kvi_continuum_waited(ttl->continuum, waited_s);
 }
@@ -117,7 +122,7 @@ static void expire(void *own, uint64_t now_ns)
   struct ttl *ttl = own;
 
   for (uint32_t i = 0; i < ttl->pool->work->n_programs; i++)
-    if (ttl->until_ns[i] > 0 && ttl->until_ns[i] <= now_ns && ttl->pool->states[i] == SIM_QUEUE_AWAY)
+    if (ttl->until_ns[i] > 0 && ttl->until_ns[i] <= now_ns && sim_queue_pool_is_away(ttl->pool, i))
       unpin(ttl, i);
 }
 
@@ -128,7 +133,7 @@ static uint64_t changes_ns(void *own, uint64_t now_ns)
   uint64_t next_ns = UINT64_MAX;
 
   for (uint32_t i = 0; i < ttl->pool->work->n_programs; i++)
-    if (ttl->until_ns[i] > now_ns && ttl->until_ns[i] < next_ns && ttl->pool->states[i] == SIM_QUEUE_AWAY)
+    if (ttl->until_ns[i] > now_ns && ttl->until_ns[i] < next_ns && sim_queue_pool_is_away(ttl->pool, i))
       next_ns = ttl->until_ns[i];
   return next_ns;
 }

@@ -17,7 +17,10 @@ void sim_queue_work_destroy(struct sim_queue_work *work)
     return;
   free(work->programs);
   free(work->turns);
-  free(work->of_chunk);
+  free(work->refs);
+  free(work->parent);
+  free(work->depth);
+  free(work->is_shared);
   free(work);
 }
 
@@ -65,20 +68,29 @@ kvs_status sim_queue_work_turn(struct sim_queue_work *work, const struct sim_que
 kvs_status sim_queue_work_done(struct sim_queue_work *work)
 {
   for (uint32_t i = 0; i < work->n_programs; i++) {
-    struct sim_queue_program *program = &work->programs[i];
-    const struct sim_queue_turn *last = &work->turns[program->first_turn + program->n_turns - 1];
+    struct sim_queue_turn *turns = &work->turns[work->programs[i].first_turn];
+    uint32_t n_turns = work->programs[i].n_turns;
 
-    program->first_chunk = work->n_chunks;
-    work->n_chunks += (last->input + last->output) / work->chunk_tokens;
+    for (uint32_t k = 0; k < n_turns; k++)
+      turns[k].first_ref = work->n_chunks;
+    work->n_chunks += (turns[n_turns - 1].input + turns[n_turns - 1].output) / work->chunk_tokens;
   }
-  work->of_chunk = malloc((work->n_chunks + 1) * sizeof *work->of_chunk);
-  if (!work->of_chunk)
+  work->refs = malloc((work->n_chunks + 1) * sizeof *work->refs);
+  work->parent = malloc((work->n_chunks + 1) * sizeof *work->parent);
+  work->depth = malloc((work->n_chunks + 1) * sizeof *work->depth);
+  if (!work->refs || !work->parent || !work->depth)
     return KVS_ERR_NOMEM;
   for (uint32_t i = 0; i < work->n_programs; i++) {
-    uint32_t end = i + 1 < work->n_programs ? work->programs[i + 1].first_chunk : work->n_chunks;
+    uint32_t first = (uint32_t)work->turns[work->programs[i].first_turn].first_ref,
+             end = i + 1 < work->n_programs
+                       ? (uint32_t)work->turns[work->programs[i + 1].first_turn].first_ref
+                       : work->n_chunks;
 
-    for (uint32_t chunk = work->programs[i].first_chunk; chunk < end; chunk++)
-      work->of_chunk[chunk] = i;
+    for (uint32_t chunk = first; chunk < end; chunk++) {
+      work->refs[chunk] = chunk;
+      work->parent[chunk] = chunk > first ? chunk - 1 : KVI_POLICY_NONE;
+      work->depth[chunk] = chunk - first;
+    }
   }
   return KVS_OK;
 }

@@ -1,12 +1,13 @@
 /*
  * tests/sim/queue_work.h: what the queueing mode serves: programs that arrive by themselves, each a sequence of turns with waits between them.
  *
- * A turn's prompt is all that came before it in its program, and something new; its answer is part of the next prompt. So a program is one chain of chunks, of which each turn
- * uses a longer part. Chunks of different programs are different ones.
+ * A turn has a chain of chunks, those of its prompt and of its answer. Of a program that is made up each turn's prompt is all that came before it, and something new; its answer is part of the next
+ * prompt. So such a program is one chain, of which each turn uses a longer part, and chunks of different programs are different ones. In a trace chains begin alike wherever prompts do.
  */
 #ifndef KVASIR_SIM_QUEUE_WORK_H
 #define KVASIR_SIM_QUEUE_WORK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "client/traces/error.h"
@@ -17,12 +18,19 @@ struct sim_queue_turn {
   enum kvi_wait_kind kind;
   uint32_t tool;    /* what the program waits for after it: any number; 0: nothing that is known */
   uint64_t wait_ns; /* for it, once it is answered; of the last turn of no meaning */
+
+  /* What clients say of it, if not who it is and that it was the last. */
+  uint64_t name;      /* of its program; 0: one of its own */
+  bool is_unnamed;    /* nothing */
+  bool is_end_untold; /* of the last turn: nobody knows that it is */
+  double announced_s; /* when it will be back; 0: not said */
+  uint64_t
+      first_ref; /* of its chain, (input + output) / chunk_tokens chunks: by sim_queue_work_done, or made with it */
 };
 
 struct sim_queue_program {
   uint64_t arrives_ns;
   uint32_t first_turn, n_turns; /* above 0 */
-  uint32_t first_chunk;         /* of its chain: the k'th is first_chunk + k */
 };
 
 struct sim_queue_work {
@@ -31,8 +39,11 @@ struct sim_queue_work {
   struct sim_queue_turn *turns;
   uint32_t n_turns, room_turns;
   uint32_t chunk_tokens;
-  uint32_t n_chunks;  /* of all programs */
-  uint32_t *of_chunk; /* by chunk: its program */
+  uint32_t *refs;    /* chunks of chains */
+  uint32_t n_chunks; /* of all programs */
+  uint32_t *parent;  /* by chunk; KVI_POLICY_NONE: it begins a chain */
+  uint32_t *depth;   /* by chunk; 0: it begins a chain */
+  bool *is_shared;   /* by chunk: it is in chains of several programs; NULL: none is */
   uint32_t room_programs;
 };
 
@@ -44,8 +55,15 @@ void sim_queue_work_destroy(struct sim_queue_work *work); /* NULL is fine */
 kvs_status sim_queue_work_program(struct sim_queue_work *work, uint64_t arrives_ns);
 /* Of the program that was added last. input is no less than input and output of the turn before. KVS_ERR_NOMEM. */
 kvs_status sim_queue_work_turn(struct sim_queue_work *work, const struct sim_queue_turn *turn);
-/* When all are there: gives out the chunks. KVS_ERR_NOMEM. */
+/* When all are there: gives each program a chain. KVS_ERR_NOMEM. */
 kvs_status sim_queue_work_done(struct sim_queue_work *work);
+
+static inline uint32_t sim_queue_work_chain(const struct sim_queue_work *work, uint32_t turn,
+                                            const uint32_t **chain_p)
+{
+  *chain_p = work->refs + work->turns[turn].first_ref;
+  return (work->turns[turn].input + work->turns[turn].output) / work->chunk_tokens;
+}
 
 /* ---- made-up programs ---- */
 

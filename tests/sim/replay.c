@@ -8,10 +8,13 @@
 #include "base/clock.h"
 #include "tests/sim/heap.h"
 #include "tests/sim/memory.h"
+#include "tests/sim/shared.h"
+#include "tests/sim/waste.h"
 
 #define TICK_NS        256u /* the node's policies tell times apart that differ by as much */
 #define PROGRESS_EVERY 256u
 #define AHEAD_MOST     1e6 /* chunks in a second */
+#define AHEAD_IDLE_S   600u
 
 enum kind { NODE, HEADS, INFINITE, BELADY, COST_ORACLE };
 
@@ -64,6 +67,11 @@ bool sim_policy_is_infinite(const struct sim_policy *policy)
   return policy->kind == INFINITE;
 }
 
+bool sim_policy_knows_tiers(const struct sim_policy *policy)
+{
+  return policy->kind == NODE || policy->kind == INFINITE;
+}
+
 void sim_result_count(struct sim_result *result, const struct sim_replay *replay, uint32_t event,
                       uint32_t hits)
 {
@@ -90,14 +98,18 @@ void sim_result_count(struct sim_result *result, const struct sim_replay *replay
 
 struct cache {
   const struct sim_trace *trace;
+  const struct sim_schedule *schedule;
   struct sim_order order;
   bool *resident; /* by chunk */
   uint32_t used, capacity;
   uint64_t clock_ns;        /* later than all uses so far */
   struct sim_heap *answers; /* events that are not answered yet, by when they are */
-  uint64_t inserted, evicted;
+  uint64_t inserted, evicted, found;
   struct sim_memory memory; /* capacity 0: all is in memory */
-  uint64_t asked_ns;        /* what is to be brought ahead, last */
+  struct sim_shared shared;
+  struct sim_waste waste;
+  uint64_t asked_ns; /* what is to be brought ahead, last */
+  double part;       /* of a chunk that the link has brought ahead, where one takes longer than a second */
 };
 
 /* False: nothing may go. */
@@ -109,7 +121,9 @@ static bool evict(struct cache *cache)
     return false;
   cache->resident[chunk] = false;
   if (cache->memory.capacity > 0)
-    sim_memory_drop(&cache->memory, chunk);
+    sim_memory_drop(&cache->memory, chunk, cache->clock_ns);
+  else
+    sim_waste_gone(&cache->waste, chunk, cache->clock_ns);
   cache->used--;
   cache->evicted++;
   return true;
@@ -154,10 +168,11 @@ static const struct sim_told *told_of(const struct sim_replay *replay, uint32_t 
   return replay->told ? &replay->told[event] : &nothing;
 }
 
-/* Those who are answered until then, before the next event. */
-static void answer(struct cache *cache, const struct sim_replay *replay, uint32_t next, uint64_t until_ns)
+/* Those who are answered until then, before the next event. Returns whether there are any. */
+static bool answer(struct cache *cache, const struct sim_replay *replay, uint32_t next, uint64_t until_ns)
 {
   uint32_t event;
+  bool is_any = false;
 
   while ((event = sim_heap_top(cache->answers)) != SIM_NONE) {
     const struct sim_request *request = &cache->trace->requests[replay->schedule->events[event].request];
@@ -165,7 +180,8 @@ static void answer(struct cache *cache, const struct sim_replay *replay, uint32_
     struct sim_used used;
 
     if (at_ns > (double)until_ns)
-      return;
+      break;
+    is_any = true;
     sim_heap_remove(cache->answers, event);
     if (sim_schedule_is_overtaken(replay->trace, replay->schedule, event, next))
       continue;
@@ -174,18 +190,22 @@ static void answer(struct cache *cache, const struct sim_replay *replay, uint32_
     used = used_of(cache, request, told_of(replay, event), hits_of(cache, request));
     sim_order_answered(&cache->order, &used);
   }
+  return is_any;
 }
 
-/* Room for the chunks from `hits` on, as far as they are worth more than what goes for them. Returns how many chunks will be there. */
+/*
+ * Room for the chunks from `hits` on, as far as they are worth more than what goes for them; those up to `found` come from the shared tier, and are not weighed. Returns how many chunks will be
+ * there.
+ */
 static uint32_t make_room(struct cache *cache, const struct sim_request *request, const struct sim_told *told,
-                          uint32_t hits)
+                          uint32_t hits, uint32_t found)
 {
   uint32_t end = request->n_chunks;
 
   while (end > hits && cache->capacity - cache->used < end - hits) {
     struct sim_used used = used_of(cache, request, told, hits);
 
-    if (!sim_order_admits(&cache->order, &used, end) || !evict(cache))
+    if ((end > found && !sim_order_admits(&cache->order, &used, end)) || !evict(cache))
       end--;
   }
   return end;
@@ -202,14 +222,14 @@ static void use_memory(struct cache *cache, const uint32_t *chain, uint32_t hits
 }
 
 /*
- * A request: its longest resident prefix is found, room is made for the rest, which is stored as far as there is room. Chunks are used from the tail on, a tick after the other,
- * so that a tail is always older than what is before it. Returns the hits.
+ * A request: its longest resident prefix is found, and what goes on from there in the shared tier; room is made for the rest, which is stored as far as there is room. Chunks are used from the tail
+ * on, a tick after the other, so that a tail is always older than what is before it. Returns the hits.
  */
 static uint32_t use(struct cache *cache, const struct sim_request *request, const struct sim_told *told,
                     uint64_t at_ns)
 {
   const uint32_t *chain = cache->trace->refs + request->first;
-  uint32_t n = request->n_chunks, hits = hits_of(cache, request), end;
+  uint32_t n = request->n_chunks, hits = hits_of(cache, request), found, end;
   uint32_t held = hits > 0 ? chain[hits - 1] : SIM_NONE;
   uint64_t start = cache->clock_ns < at_ns ? at_ns / TICK_NS * TICK_NS : cache->clock_ns;
   struct sim_order *order = &cache->order;
@@ -222,7 +242,8 @@ static uint32_t use(struct cache *cache, const struct sim_request *request, cons
     order->ops->hold(order->policy, held);
   used = used_of(cache, request, told, hits);
   sim_order_arrived(order, &used);
-  end = make_room(cache, request, told, hits);
+  found = hits + sim_shared_read(&cache->shared, chain + hits, n - hits);
+  end = make_room(cache, request, told, hits, found);
   for (uint32_t i = end; i-- > hits;)
     insert(cache, chain[i], start + (n - 1 - i) * (uint64_t)TICK_NS);
   if (held != SIM_NONE)
@@ -230,49 +251,134 @@ static uint32_t use(struct cache *cache, const struct sim_request *request, cons
   used = used_of(cache, request, told, end);
   if (end > hits)
     sim_order_stored(order, &used);
+  for (uint32_t i = 0; i < end; i++)
+    sim_waste_used(&cache->waste, chain[i], cache->schedule->next[request->first + i],
+                   cache->clock_ns + (uint64_t)answer_ns(request));
   use_memory(cache, chain, hits, end);
-  return hits;
+  if (end > found)
+    sim_shared_put(&cache->shared, chain + found, end - found);
+  cache->found += hits;
+  return found;
+}
+
+/*
+ * The seconds until the policy is asked again, of those that are left: one, but after AHEAD_IDLE_S in which nothing was brought and nobody answered more and more, or a gap of years would be asked through second by
+ * second. Not beyond the next answer.
+ */
+static uint64_t ahead_step_s(const struct cache *cache, uint64_t idle_s, uint64_t left_s)
+{
+  uint32_t event = sim_heap_top(cache->answers);
+  uint64_t step_s = 1 + idle_s / AHEAD_IDLE_S;
+
+  if (event != SIM_NONE) {
+    double answer_s = ceil((sim_heap_number(cache->answers, event) - (double)cache->asked_ns) / KVI_NS_PER_S);
+
+    if (answer_s < (double)step_s)
+      step_s = answer_s > 1 ? (uint64_t)answer_s : 1;
+  }
+  return step_s < left_s ? step_s : left_s;
+}
+
+/* Chunks that the link brings in so many seconds, but no more than in one, or a single one. */
+static uint32_t link_brings(struct cache *cache, double load_s, uint64_t seconds)
+{
+  if (load_s <= 1)
+    return (uint32_t)fmin(1 / load_s, AHEAD_MOST);
+  cache->part = fmin(cache->part + (double)seconds / load_s, 1);
+  return cache->part >= 1 - 1e-9;
 }
 
 /* Once a second until the next event, as much as the link brings in one. */
 static void bring_ahead(struct cache *cache, const struct sim_replay *replay, uint32_t next)
 {
-  uint64_t until_ns = replay->schedule->events[next].at_ns;
+  uint64_t until_ns = replay->schedule->events[next].at_ns, idle_s = 0;
 
   if (cache->asked_ns == 0)
     cache->asked_ns = until_ns;
-  for (; cache->asked_ns + KVI_NS_PER_S <= until_ns; cache->asked_ns += KVI_NS_PER_S) {
-    uint64_t now_ns = cache->asked_ns + KVI_NS_PER_S;
+  while (cache->asked_ns + KVI_NS_PER_S <= until_ns) {
+    uint64_t step_s = ahead_step_s(cache, idle_s, (until_ns - cache->asked_ns) / KVI_NS_PER_S);
+    uint64_t now_ns = cache->asked_ns += step_s * KVI_NS_PER_S;
+    bool is_answered = answer(cache, replay, next, now_ns);
+    uint32_t brought;
 
-    answer(cache, replay, next, now_ns);
     if (cache->clock_ns < now_ns)
       cache->clock_ns = now_ns / TICK_NS * TICK_NS;
-    sim_memory_ahead(&cache->memory, &cache->order, (uint32_t)fmin(1 / replay->load_s, AHEAD_MOST),
-                     cache->clock_ns);
+    idle_s += step_s;
+    brought = sim_memory_ahead(&cache->memory, &cache->order, link_brings(cache, replay->load_s, step_s),
+                               cache->clock_ns);
+    if (brought > 0)
+      cache->part = 0;
+    if (brought > 0 || is_answered)
+      idle_s = 0;
   }
+}
+
+/* What the warm-up has moved does not count, nor what it has kept: it is over when the first request comes that counts. */
+static void forget_counts(struct cache *cache, uint64_t at_ns)
+{
+  cache->inserted = cache->evicted = cache->found = 0;
+  if (cache->memory.capacity > 0)
+    sim_memory_forget(&cache->memory);
+  cache->shared.found = cache->shared.written = 0;
+  sim_waste_forget(&cache->waste, at_ns);
+}
+
+/* What is kept to the end was kept for nobody. */
+static void end_waits(struct cache *cache)
+{
+  for (uint32_t i = 0; i < cache->trace->n_chunks; i++)
+    if (cache->memory.capacity > 0 ? sim_list_has(&cache->memory.list, i) : cache->resident[i])
+      sim_waste_gone(&cache->waste, i, cache->clock_ns);
+}
+
+/* As in a node, all that is put is written below at once: what leaves memory, or the SSD, moves no byte. */
+static void take_counts(const struct cache *cache, struct sim_result *result)
+{
+  const struct sim_memory *memory = &cache->memory;
+  uint64_t in_memory = cache->found - memory->loaded;
+
+  result->inserted = cache->inserted;
+  result->evicted = cache->evicted;
+  result->ahead = memory->ahead;
+  result->ahead_used = memory->ahead_used;
+  result->wasted_chunk_s = cache->waste.chunk_s;
+  result->never_chunk_s = cache->waste.never_chunk_s;
+  result->moved[SIM_MEMORY] =
+      (struct sim_moved){.found = in_memory, .read = in_memory, .written = cache->inserted};
+  result->moved[SIM_REDIS] = (struct sim_moved){
+      .found = cache->shared.found, .read = cache->shared.found, .written = cache->shared.written};
+  if (memory->capacity == 0)
+    return;
+  result->moved[SIM_MEMORY].written = memory->came;
+  result->moved[SIM_SSD] = (struct sim_moved){
+      .found = memory->loaded, .read = memory->loaded + memory->ahead, .written = cache->inserted};
 }
 
 static kvs_status run_order(const struct sim_replay *replay, const struct sim_policy *policy,
                             struct sim_result *result)
 {
   const struct sim_trace *trace = replay->trace;
-  struct cache cache = {.trace = trace, .clock_ns = TICK_NS};
+  struct cache cache = {.trace = trace, .schedule = replay->schedule, .clock_ns = TICK_NS};
   kvs_status status = KVS_ERR_NOMEM;
 
   cache.capacity = policy->kind == INFINITE ? SIM_NONE : replay->capacity;
   cache.resident = calloc((size_t)trace->n_chunks + 1, sizeof *cache.resident);
   if (cache.resident && sim_heap_create(replay->schedule->n, &cache.answers) == KVS_OK)
     status = sim_order_create(trace, policy->ops, &cache.order);
-  if (status == KVS_OK && replay->memory > 0 && replay->memory < cache.capacity)
+  if (status == KVS_OK && replay->memory > 0)
     status = sim_memory_create(trace->n_chunks, replay->memory, &cache.memory);
+  if (status == KVS_OK)
+    status = sim_waste_create(trace->n_chunks, &cache.waste);
+  if (status == KVS_OK && replay->shared > 0)
+    status = sim_shared_create(trace->n_chunks, replay->shared, &cache.shared);
+  cache.memory.waste = &cache.waste;
   if (status == KVS_OK) {
     for (uint32_t i = 0; i < replay->schedule->n; i++) {
       const struct sim_event *event = &replay->schedule->events[i];
       const struct sim_request *request = &trace->requests[event->request];
 
       if (i == replay->warm_up)
-        cache.inserted = cache.evicted = cache.memory.loaded = cache.memory.ahead = cache.memory.ahead_used =
-            0;
+        forget_counts(&cache, event->at_ns);
       if (cache.memory.capacity > 0)
         sim_order_memory(&cache.order, cache.memory.capacity, replay->load_s);
       if (cache.memory.capacity > 0 && replay->ahead)
@@ -281,14 +387,13 @@ static kvs_status run_order(const struct sim_replay *replay, const struct sim_po
       sim_result_count(result, replay, i, use(&cache, request, told_of(replay, i), event->at_ns));
       sim_heap_put(cache.answers, i, (double)cache.clock_ns + answer_ns(request));
     }
+    end_waits(&cache);
   }
   sim_order_destroy(&cache.order);
-  result->inserted = cache.inserted;
-  result->evicted = cache.evicted;
-  result->loaded = cache.memory.loaded;
-  result->ahead = cache.memory.ahead;
-  result->ahead_used = cache.memory.ahead_used;
+  take_counts(&cache, result);
   sim_memory_destroy(&cache.memory);
+  sim_shared_destroy(&cache.shared);
+  sim_waste_destroy(&cache.waste);
   sim_heap_destroy(cache.answers);
   free(cache.resident);
   return status;
@@ -318,6 +423,9 @@ kvs_status sim_replay_run(const struct sim_replay *replay, const struct sim_poli
     status = run_order(replay, policy, &result);
   if (status != KVS_OK)
     return status;
+  if (!sim_policy_knows_tiers(policy))
+    result.moved[SIM_MEMORY] =
+        (struct sim_moved){.found = result.hits, .read = result.hits, .written = result.inserted};
   result.cpu_ns = cpu_now_ns() - start;
   *result_p = result;
   return KVS_OK;

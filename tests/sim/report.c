@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#define GB_HOUR (1e9 * 3600)
+
 static const struct sim_result *results_of(const struct sim_report *report, size_t capacity, size_t policy)
 {
   return report->results + (capacity * report->options->n_policies + policy) * (size_t)report->options->seeds;
@@ -33,7 +35,13 @@ static struct sim_row row_without_gap(const struct sim_report *report, size_t ca
     row.whole_s += result->whole_s / seeds;
     row.inserted += (double)result->inserted / seeds;
     row.evicted += (double)result->evicted / seeds;
-    row.loaded += (double)result->loaded / seeds;
+    for (size_t t = 0; t < SIM_TIERS; t++) {
+      row.tiers[t].found += (double)result->moved[t].found / seeds;
+      row.tiers[t].read += (double)result->moved[t].read / seeds;
+      row.tiers[t].written += (double)result->moved[t].written / seeds;
+    }
+    row.wasted += result->wasted_chunk_s / seeds;
+    row.never += result->never_chunk_s / seeds;
     row.ahead += (double)result->ahead / seeds;
     row.ahead_used += (double)result->ahead_used / seeds;
     row.ns_per_chunk += share((double)result->cpu_ns, (double)result->cpu_chunks) / seeds;
@@ -55,9 +63,34 @@ struct sim_row sim_report_row(const struct sim_report *report, size_t capacity, 
   struct sim_row row = row_without_gap(report, capacity, policy);
   double lru = paid_by(report, capacity, "lru"), belady = paid_by(report, capacity, "belady");
 
+  if (report->options->tiers[SIM_REDIS].share > 0)
+    return row; /* lru has it, and belady plays one cache without it */
   if (lru > belady * (1 + 1e-9))
     row.gap_closed = (lru - row.paid_s) / (lru - belady);
   return row;
+}
+
+/* Was the policy replayed over this tier? */
+static bool is_over(const struct sim_options *options, const struct sim_policy *policy, size_t tier)
+{
+  return tier == SIM_MEMORY || (options->tiers[tier].share > 0 && sim_policy_knows_tiers(policy));
+}
+
+struct loaded {
+  double chunks, s;
+};
+
+/* What requests found below memory; s: what that takes. */
+static struct loaded loaded_of(const struct sim_options *options, const struct sim_row *row, double bytes)
+{
+  struct loaded loaded = {0};
+
+  for (size_t t = SIM_SSD; t < SIM_TIERS; t++)
+    if (is_over(options, row->policy, t)) {
+      loaded.chunks += row->tiers[t].found;
+      loaded.s += row->tiers[t].found * bytes / options->tiers[t].bytes_per_s;
+    }
+  return loaded;
 }
 
 /* "3.00M" */
@@ -77,12 +110,49 @@ static void count_kept(const struct sim_trace *trace, uint64_t *requests_p, uint
   }
 }
 
+/* A line for each tier, if there is one below. */
+static void put_tiers(const struct sim_options *options, const struct sim_row *row, double gib, FILE *out)
+{
+  bool is_below = is_over(options, row->policy, SIM_SSD) || is_over(options, row->policy, SIM_REDIS);
+
+  for (size_t t = 0; is_below && t < SIM_TIERS; t++)
+    if (is_over(options, row->policy, t))
+      fprintf(out, "%9s  %-12s %.1f GiB found in %s, %.1f read, %.1f written\n", "", "",
+              row->tiers[t].found * gib, sim_tier_names[t], row->tiers[t].read * gib,
+              row->tiers[t].written * gib);
+  if (is_over(options, row->policy, SIM_SSD) && options->ahead)
+    fprintf(out, "%9s  %-12s %.1f GiB ahead of their use, of which %.1f were used\n", "", "",
+            row->ahead * gib, row->ahead_used * gib);
+}
+
+static void put_row(const struct sim_report *report, const struct sim_row *row, FILE *out)
+{
+  const struct sim_options *options = report->options;
+  double bytes = report->trace->chunk_tokens * options->bytes_per_token, gib = bytes / (1u << 30);
+  struct loaded loaded = loaded_of(options, row, bytes);
+
+  put_tokens(out, row->capacity_tokens);
+  fprintf(out, "  %-12s %7.4f %7.4f %12.1f %7.1f%% ", sim_policy_name(row->policy), row->hit_rate,
+          row->token_hit_rate, row->paid_s,
+          100 * share(row->paid_most_s - row->paid_least_s, 2 * row->paid_s));
+  if (isnan(row->gap_closed))
+    fprintf(out, "%6s ", "-");
+  else
+    fprintf(out, "%5.0f%% ", 100 * row->gap_closed);
+  fprintf(out, "%11.0f %11.0f %9.1f %9.1f %10.1f %9.1f ", row->inserted, row->evicted, row->inserted * gib,
+          (row->tiers[SIM_MEMORY].found + loaded.chunks) * gib, loaded.chunks * gib, loaded.s);
+  if (sim_policy_knows_tiers(row->policy))
+    fprintf(out, "%9.0f %9.0f ", row->wasted * bytes / GB_HOUR, row->never * bytes / GB_HOUR);
+  else
+    fprintf(out, "%9s %9s ", "-", "-");
+  fprintf(out, "%9.1f\n", row->ns_per_chunk);
+  put_tiers(options, row, gib, out);
+}
+
 void sim_report_table(const struct sim_report *report, FILE *out)
 {
   const struct sim_options *options = report->options;
   const struct sim_trace *trace = report->trace;
-  double bytes = trace->chunk_tokens * options->bytes_per_token, gib = bytes / (1u << 30),
-         load_s = bytes / options->link_bytes_per_s;
   uint64_t requests;
   uint32_t runs;
 
@@ -98,32 +168,22 @@ void sim_report_table(const struct sim_report *report, FILE *out)
     fprintf(out, "; open working set %.2fM tokens", (double)report->open_tokens / 1e6);
   if (options->seeds > 1)
     fprintf(out, "; means of %u seeds", options->seeds);
-  fprintf(out, "\n\n%9s  %-12s %7s %7s %12s %8s %6s %11s %11s %9s %10s %9s %9s\n", "CAPACITY", "POLICY",
-          "HITS", "TOKENS", "PAID s", "SPREAD", "GAP", "IN chunks", "OUT chunks", "IN GiB", "LOADED GiB",
-          "LOADED s", "ns/chunk");
+  fprintf(out, "\n\n%9s  %-12s %7s %7s %12s %8s %6s %11s %11s %9s %9s %10s %9s %9s %9s %9s\n", "CAPACITY",
+          "POLICY", "HITS", "TOKENS", "PAID s", "SPREAD", "GAP", "IN chunks", "OUT chunks", "IN GiB",
+          "READ GiB", "LOADED GiB", "LOADED s", "WASTED", "NEVER", "ns/chunk");
   for (size_t c = 0; c < options->n_capacities; c++)
     for (size_t p = 0; p < options->n_policies; p++) {
       struct sim_row row = sim_report_row(report, c, p);
 
-      put_tokens(out, row.capacity_tokens);
-      fprintf(out, "  %-12s %7.4f %7.4f %12.1f %7.1f%% ", sim_policy_name(row.policy), row.hit_rate,
-              row.token_hit_rate, row.paid_s,
-              100 * share(row.paid_most_s - row.paid_least_s, 2 * row.paid_s));
-      if (isnan(row.gap_closed))
-        fprintf(out, "%6s ", "-");
-      else
-        fprintf(out, "%5.0f%% ", 100 * row.gap_closed);
-      fprintf(out, "%11.0f %11.0f %9.1f %10.1f %9.1f %9.1f\n", row.inserted, row.evicted, row.inserted * gib,
-              row.loaded * gib, row.loaded * load_s, row.ns_per_chunk);
-      if (options->ahead)
-        fprintf(out, "%9s  %-12s %.1f GiB ahead of their use, of which %.1f were used\n", "", "",
-                row.ahead * gib, row.ahead_used * gib);
+      put_row(report, &row, out);
     }
   fprintf(out,
           "\nWithout a cache: %.1f s. HITS: chunks of the longest resident prefix, of all chunks; TOKENS: "
           "the same in tokens. PAID: prefill\n"
           "seconds still to compute; SPREAD: half their range over the seeds. GAP: of what belady saves "
-          "beyond lru, the share saved. LOADED: from below, with --memory.\n",
+          "beyond lru, the share saved. IN, READ: put, and found by requests. LOADED: of that, from below, "
+          "with --tiers. WASTED: GB times\n"
+          "hours in memory of what went before it was needed again; NEVER: of what was never needed again.\n",
           sim_report_row(report, 0, 0).whole_s);
 }
 
@@ -141,11 +201,31 @@ static void json_result(const struct sim_result *result, uint64_t seed, uint64_t
           result->whole_s, (unsigned long long)result->cpu_ns);
 }
 
+static void json_tiers(const struct sim_options *options, const struct sim_row *row, double bytes, FILE *out)
+{
+  fputs("\"tiers\":[", out);
+  for (size_t t = 0; t < SIM_TIERS; t++)
+    if (is_over(options, row->policy, t))
+      fprintf(out, "%s{\"name\":\"%s\",\"found_bytes\":%.0f,\"read_bytes\":%.0f,\"written_bytes\":%.0f}",
+              t > 0 ? "," : "", sim_tier_names[t], row->tiers[t].found * bytes, row->tiers[t].read * bytes,
+              row->tiers[t].written * bytes);
+  fputs("],", out);
+}
+
+static void json_waste(const struct sim_row *row, double bytes, FILE *out)
+{
+  if (sim_policy_knows_tiers(row->policy))
+    fprintf(out, "\"wasted_byte_s\":%.0f,\"never_byte_s\":%.0f,", row->wasted * bytes, row->never * bytes);
+  else
+    fputs("\"wasted_byte_s\":null,\"never_byte_s\":null,", out);
+}
+
 static void json_row(const struct sim_report *report, size_t capacity, size_t policy, FILE *out)
 {
   const struct sim_options *options = report->options;
   struct sim_row row = sim_report_row(report, capacity, policy);
   double bytes = report->trace->chunk_tokens * options->bytes_per_token;
+  struct loaded loaded = loaded_of(options, &row, bytes);
 
   fprintf(
       out,
@@ -153,11 +233,14 @@ static void json_row(const struct sim_report *report, size_t capacity, size_t po
       "\"paid_least_s\":%.6f,\"paid_most_s\":%.6f,\"whole_s\":%.6f,\"inserted\":%.1f,\"evicted\":%.1f,"
       "\"inserted_bytes\":%.0f,\"evicted_bytes\":%.0f,\"loaded_bytes\":%.0f,\"loaded_s\":%.6f,\"ahead_"
       "bytes\":%.0f,\"ahead_used_bytes\":%.0f,\"ns_per_"
-      "chunk\":%.2f,\"gap_closed\":",
+      "chunk\":%.2f,",
       sim_policy_name(row.policy), row.capacity_tokens, row.hit_rate, row.token_hit_rate, row.paid_s,
       row.paid_least_s, row.paid_most_s, row.whole_s, row.inserted, row.evicted, row.inserted * bytes,
-      row.evicted * bytes, row.loaded * bytes, row.loaded * bytes / options->link_bytes_per_s,
-      row.ahead * bytes, row.ahead_used * bytes, row.ns_per_chunk);
+      row.evicted * bytes, loaded.chunks * bytes, loaded.s, row.ahead * bytes, row.ahead_used * bytes,
+      row.ns_per_chunk);
+  json_tiers(options, &row, bytes, out);
+  json_waste(&row, bytes, out);
+  fputs("\"gap_closed\":", out);
   if (isnan(row.gap_closed))
     fputs("null", out);
   else
@@ -169,6 +252,18 @@ static void json_row(const struct sim_report *report, size_t capacity, size_t po
                 report->capacities[capacity * options->seeds + i], out);
   }
   fputs("]}", out);
+}
+
+/* As they were said. */
+static void json_tier_sizes(const struct sim_options *options, FILE *out)
+{
+  fprintf(out, "\"tiers\":[{\"name\":\"%s\",\"share\":%g}", sim_tier_names[SIM_MEMORY],
+          options->tiers[SIM_MEMORY].share);
+  for (size_t t = SIM_SSD; t < SIM_TIERS; t++)
+    if (options->tiers[t].share > 0)
+      fprintf(out, ",{\"name\":\"%s\",\"share\":%g,\"bytes_per_s\":%.0f}", sim_tier_names[t],
+              options->tiers[t].share, options->tiers[t].bytes_per_s);
+  fputs("],", out);
 }
 
 void sim_report_json(const struct sim_report *report, FILE *out)
@@ -183,10 +278,14 @@ void sim_report_json(const struct sim_report *report, FILE *out)
           "{\"trace\":{\"requests\":%llu,\"runs\":%u,\"duplicates\":%u,\"groups\":%u,\"chunks\":%u,\"chunk_"
           "tokens\":%u,"
           "\"open_tokens\":%llu},\"alpha\":%g,\"beta\":%g,\"bytes_per_token\":%.0f,\"load\":%g,\"warm_up\":%"
-          "g,\"rows\":[",
+          "g,\"half\":\"%s\",\"hints\":\"%s\",\"ahead\":%s,",
           (unsigned long long)requests, runs, report->found.duplicates, report->found.groups, trace->n_chunks,
           trace->chunk_tokens, (unsigned long long)report->open_tokens, options->cost.alpha,
-          options->cost.beta, options->bytes_per_token, options->load, options->warm_up);
+          options->cost.beta, options->bytes_per_token, options->load, options->warm_up,
+          sim_half_name(options->half), sim_hint_level_name(options->hints),
+          options->ahead ? "true" : "false");
+  json_tier_sizes(options, out);
+  fputs("\"rows\":[", out);
   for (size_t c = 0; c < options->n_capacities; c++)
     for (size_t p = 0; p < options->n_policies; p++) {
       fputs(c + p > 0 ? ",\n" : "\n", out);

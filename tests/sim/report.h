@@ -16,17 +16,24 @@ struct sim_report {
   uint64_t *capacities;       /* tokens, [capacity][seed] */
 };
 
+/* As sim_moved: means over the seeds. */
+struct sim_row_tier {
+  double found, read, written;
+};
+
 /* A policy at a capacity: means over the seeds. */
 struct sim_row {
   const struct sim_policy *policy;
   double capacity_tokens;
   double hit_rate, token_hit_rate;
   double paid_s, paid_least_s, paid_most_s, whole_s;
-  double inserted, evicted, loaded; /* chunks */
-  double ahead, ahead_used;         /* the same, loaded before they were asked for */
+  double inserted, evicted;             /* chunks */
+  struct sim_row_tier tiers[SIM_TIERS]; /* chunks */
+  double ahead, ahead_used;             /* chunks, brought before they were asked for */
+  double wasted, never;                 /* chunks times seconds */
   double ns_per_chunk;
   double
-      gap_closed; /* of lru's seconds less belady's, the share that it saves; NAN: one of them is not there, or they are equal */
+      gap_closed; /* of lru's seconds less belady's, the share that it saves; NAN: one of them is not there, or they are equal, or there is a tier that belady does not play */
 };
 struct sim_row sim_report_row(const struct sim_report *report, size_t capacity, size_t policy);
 

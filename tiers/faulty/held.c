@@ -132,6 +132,7 @@ static kvs_status get_land(struct kvi_medium_get *get, const struct kvi_chunk_ta
 
   asked->place = get->place;
   asked->unchained = get->unchained;
+  asked->ttl_ms = get->ttl_ms;
   asked->parent_length = get->parent_length;
   memcpy(asked->parent, get->parent, sizeof(asked->parent));
   status = asked->land(asked, table, iov_p, n_iov_p);

@@ -276,6 +276,7 @@ uint32_t kvi_branches_add(struct kvi_branches *branches, uint64_t program, uint3
   memset(&branches->branches[branch], 0, sizeof(branches->branches[branch]));
   branches->branches[branch].life = life;
   branches->branches[branch].warm = KVI_BRANCH_NONE;
+  branches->branches[branch].warm_last = KVI_POLICY_NONE;
   branches->branches[branch].ahead = KVI_BRANCH_NONE;
   branches->branches[branch].used = true;
   program_enter(branches, branch, program);

@@ -7,6 +7,7 @@
 #ifndef KVASIR_TIERS_POLICY_BRANCHES_H
 #define KVASIR_TIERS_POLICY_BRANCHES_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -22,6 +23,8 @@ struct kvi_branch {
   uint64_t seen_ns;   /* when anything was heard of that request */
   uint64_t begins_ns; /* of the wait: the same, or when it was answered */
   struct kvi_class_wait wait;
+  float
+      until_s; /* from begins_ns on, so long it will take at most, as it was told; 0: it was not. Nothing is decided by it */
   float chunk_tokens, chunk_bytes; /* on average */
   float cost;                      /* of a token: a factor */
   float weight;                    /* by its priority: a factor */
@@ -29,11 +32,16 @@ struct kvi_branch {
   uint32_t last;                   /* chunk; KVI_POLICY_NONE: nothing of it is resident */
   uint32_t n_chunks;               /* up to it */
   uint32_t n_whole;                /* of what it used last, stored or not */
+  uint32_t n_weighed, n_timed; /* so many from the first on are all that weight and ttl_s are of; 0: all */
   uint32_t space;
   uint16_t tenant;
-  bool answered; /* since it came last */
+  uint8_t life;      /* the table's: how often its number was given to another */
+  bool answered : 1; /* since it came last */
+  bool used : 1;     /* the table's */
   uint32_t
       warm; /* its place among those of which something may be in memory and below; KVI_BRANCH_NONE: it has none */
+  uint32_t warm_last,
+      n_warm; /* behind this chunk, its n'th, memory has none of it; KVI_POLICY_NONE: not known */
   uint32_t
       ahead; /* its place among those that may be brought to memory before they are back; KVI_BRANCH_NONE: it has none */
 
@@ -43,9 +51,26 @@ struct kvi_branch {
   uint32_t newer, older;
   float
       again_s; /* so long it stayed away the last time, as far as that is known although it was not stored then; 0: it is not */
-  uint8_t life; /* how often its number was given to another */
-  bool used;
 };
+static_assert(sizeof(struct kvi_branch) == 144, "docs/policy.md says so");
+
+/* Is its n'th chunk among the first so many? */
+static inline bool kvi_branch_is_within(uint32_t n, uint32_t n_first)
+{
+  return n_first == 0 || n <= n_first;
+}
+
+/* Of so many chunks, the last one for which the same was said as for the n'th, 1 or more. */
+static inline uint32_t kvi_branch_part_end(const struct kvi_branch *branch, uint32_t n, uint32_t whole)
+{
+  uint32_t end = whole;
+
+  if (n <= branch->n_weighed && branch->n_weighed < end)
+    end = branch->n_weighed;
+  if (n <= branch->n_timed && branch->n_timed < end)
+    end = branch->n_timed;
+  return end;
+}
 
 struct kvi_branches;
 

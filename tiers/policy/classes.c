@@ -1,12 +1,15 @@
 #include "tiers/policy/classes.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/rand.h"
+
 #define KINDS      (KVI_CLASS_REQUEST + 1u) /* classes that are no tool's */
 #define CLASSES    (KINDS + KVI_CLASSES_TOOLS)
-#define GROUPS     (1 + CLASSES + KVI_CLASSES_SOURCES)
+#define GROUPS     (1 + CLASSES + KVI_CLASSES_SOURCES + KVI_CLASSES_CLIENTS)
 #define LEAN       20.0   /* observations that the curve of a larger group counts for */
 #define REMEMBERED 4096.0 /* observations of a class; older ones fade */
 #define DUE_LEAST  64u    /* ended waits between two builds, */
@@ -27,6 +30,10 @@
 #define SKILL_FIRST  0.1
 #define LIKELY_LEAST 1e-12
 
+/* Of clients' records: those that are observed most stay, and what is no more observed fades. */
+#define CLIENT_BITS 8u    /* of a number, that say which record it is; the rest says whose */
+#define FADE_AFTER  4096u /* observations of all of them */
+
 struct group {
   struct kvi_waits ended, lasting;
   double n;           /* observations in ended */
@@ -36,8 +43,18 @@ struct group {
   struct kvi_wait_curve curve;
 };
 
+struct client {
+  struct group group;      /* skill: of what was observed of it, whatever its source's is */
+  uint32_t mark;           /* a hash of its name */
+  uint32_t source, life;   /* below KVI_CLASSES_SOURCES; how many have had the record, 0: nobody yet */
+  double observed, recent; /* up to SKILL_OVER, for its skill; fading, for its place */
+};
+static_assert(KVI_CLASSES_CLIENTS < 1u << CLIENT_BITS, "a number has room for it");
+
 struct kvi_classes {
   struct group all, classes[CLASSES], sources[KVI_CLASSES_SOURCES];
+  struct client clients[KVI_CLASSES_CLIENTS];
+  uint32_t client_observed; /* since clients have faded */
   struct kvi_wait_curve first, over, said;
   uint64_t tools[KVI_CLASSES_TOOLS]; /* hash with kind, of class KINDS + i; 0: free */
   enum kvi_wait_kind kinds[KVI_CLASSES_TOOLS];
@@ -91,6 +108,12 @@ uint32_t kvi_classes_of(struct kvi_classes *classes, enum kvi_wait_kind kind, ui
 
 /* ---- observations ---- */
 
+/* How a client's announcements are kept, or as long as it has none its source's. */
+static const struct kvi_wait_curve *announced_curve(const struct group *source, const struct client *client)
+{
+  return client && client->group.built ? &client->group.curve : &source->curve;
+}
+
 static uint32_t kind_of(const struct kvi_classes *classes, uint32_t class)
 {
   return class < KINDS ? class : (uint32_t)classes->kinds[class - KINDS];
@@ -113,6 +136,80 @@ static struct group *source_of(struct kvi_classes *classes, const struct kvi_cla
   return &classes->sources[wait->source % KVI_CLASSES_SOURCES];
 }
 
+/* Of a number that says no record: who may have one, once a wait of its has ended. */
+static uint32_t mark_of(uint64_t name)
+{
+  uint32_t mark = (uint32_t)(kvi_mix64(name) >> 32) >> CLIENT_BITS;
+
+  return (mark != 0 ? mark : 1) << CLIENT_BITS;
+}
+
+/* NULL: it is not known, or not any more. */
+static struct client *client_of(struct kvi_classes *classes, const struct kvi_class_wait *wait)
+{
+  uint32_t number = wait->client & ((1u << CLIENT_BITS) - 1);
+  struct client *client = number > 0 && number <= KVI_CLASSES_CLIENTS ? &classes->clients[number - 1] : NULL;
+
+  return client && client->life == wait->client >> CLIENT_BITS ? client : NULL;
+}
+
+/* Of the source that has the most, or of this one, if no other has more: the record that is observed least. */
+static struct client *client_room(struct kvi_classes *classes, uint32_t source)
+{
+  uint32_t has[KVI_CLASSES_SOURCES] = {0}, most = source;
+  struct client *least = NULL;
+
+  for (uint32_t i = 0; i < KVI_CLASSES_CLIENTS; i++) {
+    if (classes->clients[i].life == 0)
+      return &classes->clients[i];
+    has[classes->clients[i].source]++;
+  }
+  for (uint32_t i = 0; i < KVI_CLASSES_SOURCES; i++)
+    most = has[i] > has[most] ? i : most;
+  for (uint32_t i = 0; i < KVI_CLASSES_CLIENTS; i++) {
+    struct client *client = &classes->clients[i];
+
+    if (client->source == most && (!least || client->recent < least->recent))
+      least = client;
+  }
+  return least;
+}
+
+/* Its record; NULL: it has none. */
+static struct client *client_find(struct kvi_classes *classes, uint32_t source, uint32_t mark)
+{
+  for (uint32_t i = 0; i < KVI_CLASSES_CLIENTS; i++)
+    if (classes->clients[i].life > 0 && classes->clients[i].mark == mark &&
+        classes->clients[i].source == source % KVI_CLASSES_SOURCES)
+      return &classes->clients[i];
+  return NULL;
+}
+
+uint32_t kvi_classes_client(struct kvi_classes *classes, uint32_t source, uint64_t name)
+{
+  uint32_t mark = mark_of(name);
+  const struct client *client = client_find(classes, source, mark);
+
+  return client ? client->life << CLIENT_BITS | (uint32_t)(client - classes->clients + 1) : mark;
+}
+
+/* Of a wait that is over: whoever has said something that turned out has a record from then on. NULL: nobody is known to have said it. */
+static struct client *client_back(struct kvi_classes *classes, const struct kvi_class_wait *wait)
+{
+  uint32_t source = wait->source % KVI_CLASSES_SOURCES, life;
+  struct client *client = client_of(classes, wait);
+
+  if (client || wait->client == 0 || wait->client % (1u << CLIENT_BITS) != 0)
+    return client;
+  client = client_find(classes, source, wait->client);
+  if (client)
+    return client;
+  client = client_room(classes, source);
+  life = client->life + 1 < UINT32_MAX >> CLIENT_BITS ? client->life + 1 : 1;
+  *client = (struct client){.mark = wait->client, .source = source, .life = life};
+  return client;
+}
+
 static void count(struct group *group, void (*add)(struct kvi_waits *waits, double wait), double wait)
 {
   add(&group->ended, wait);
@@ -122,8 +219,8 @@ static void count(struct group *group, void (*add)(struct kvi_waits *waits, doub
   group->n /= 2;
 }
 
-static void ended(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds,
-                  void (*add)(struct kvi_waits *waits, double wait))
+static void ended(struct kvi_classes *classes, const struct kvi_class_wait *wait, struct client *client,
+                  double seconds, void (*add)(struct kvi_waits *waits, double wait))
 {
   uint32_t kind = kind_of(classes, wait->class);
 
@@ -133,30 +230,62 @@ static void ended(struct kvi_classes *classes, const struct kvi_class_wait *wait
   if (kind != wait->class)
     count(&classes->classes[wait->class], add, seconds);
   if (wait->announced_s > 0)
-    count(source_of(classes, wait), add, seconds / wait->announced_s);
+    count(source_of(classes, wait), add, seconds / (double)wait->announced_s);
+  if (wait->announced_s > 0 && client)
+    count(&client->group, add, seconds / (double)wait->announced_s);
 }
 
-/* Has the source foretold this wait better than its class? */
-static void judge(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds)
+/* By how much an announcement has foretold this wait better than its class, by this curve of how such are kept. */
+static double gain_of(const struct kvi_classes *classes, const struct kvi_class_wait *wait,
+                      const struct kvi_wait_curve *curve, double seconds)
 {
-  struct group *source = source_of(classes, wait);
-  double said = kvi_wait_curve_density(&source->curve, seconds / wait->announced_s) / wait->announced_s,
+  double announced_s = (double)wait->announced_s,
+         said = kvi_wait_curve_density(curve, seconds / announced_s) / announced_s,
          unsaid = kvi_wait_curve_density(&classes->classes[wait->class].curve, seconds),
          gain = log((said + LIKELY_LEAST) / (unsaid + LIKELY_LEAST));
 
-  source->skill += (fmax(-SKILL_MOST, fmin(gain, SKILL_MOST)) - source->skill) / SKILL_OVER;
+  return fmax(-SKILL_MOST, fmin(gain, SKILL_MOST));
+}
+
+/* Of what is no more observed less and less counts, so that its record is another's some day. */
+static void clients_fade(struct kvi_classes *classes)
+{
+  if (++classes->client_observed < FADE_AFTER)
+    return;
+  classes->client_observed = 0;
+  for (uint32_t i = 0; i < KVI_CLASSES_CLIENTS; i++)
+    classes->clients[i].recent /= 2;
+}
+
+/* Have the source and its client foretold it better than its class? */
+static void judge(struct kvi_classes *classes, const struct kvi_class_wait *wait, struct client *client,
+                  double seconds)
+{
+  struct group *source = source_of(classes, wait);
+
+  if (client) {
+    double gain = gain_of(classes, wait, announced_curve(source, client), seconds);
+
+    client->observed += client->observed < SKILL_OVER;
+    client->recent += 1;
+    client->group.skill += (gain - client->group.skill) / client->observed;
+    clients_fade(classes);
+  }
+  source->skill += (gain_of(classes, wait, &source->curve, seconds) - source->skill) / SKILL_OVER;
 }
 
 void kvi_classes_back(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds)
 {
+  struct client *client = wait->announced_s > 0 ? client_back(classes, wait) : NULL;
+
   if (wait->announced_s > 0)
-    judge(classes, wait, seconds);
-  ended(classes, wait, seconds, kvi_waits_back);
+    judge(classes, wait, client, seconds);
+  ended(classes, wait, client, seconds, kvi_waits_back);
 }
 
 void kvi_classes_away(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds)
 {
-  ended(classes, wait, seconds, kvi_waits_away);
+  ended(classes, wait, client_of(classes, wait), seconds, kvi_waits_away);
 }
 
 static void last(struct group *group, double wait)
@@ -168,13 +297,16 @@ static void last(struct group *group, double wait)
 void kvi_classes_lasting(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds)
 {
   uint32_t kind = kind_of(classes, wait->class);
+  struct client *client = client_of(classes, wait);
 
   last(&classes->all, seconds);
   last(&classes->classes[kind], seconds);
   if (kind != wait->class)
     last(&classes->classes[wait->class], seconds);
   if (wait->announced_s > 0)
-    last(source_of(classes, wait), seconds / wait->announced_s);
+    last(source_of(classes, wait), seconds / (double)wait->announced_s);
+  if (wait->announced_s > 0 && client)
+    last(&client->group, seconds / (double)wait->announced_s);
 }
 
 /* ---- curves ---- */
@@ -193,7 +325,7 @@ static void group_build(struct group *group, const struct kvi_wait_curve *larger
   group->built = true;
 }
 
-/* Of all, classes and sources, in this order: who leans on a curve is built after it. */
+/* Of all, classes, sources and clients, in this order: who leans on a curve is built after it. */
 static struct group *group_at(struct kvi_classes *classes, uint32_t number,
                               const struct kvi_wait_curve **larger_p)
 {
@@ -203,6 +335,12 @@ static struct group *group_at(struct kvi_classes *classes, uint32_t number,
   if (number == 0)
     return &classes->all;
   number--;
+  if (number >= CLASSES + KVI_CLASSES_SOURCES) {
+    struct client *client = &classes->clients[number - CLASSES - KVI_CLASSES_SOURCES];
+
+    *larger_p = &classes->sources[client->source].curve;
+    return &client->group;
+  }
   if (number >= CLASSES)
     return &classes->sources[number - CLASSES];
   kind = number < KINDS || classes->tools[number - KINDS] != 0 ? kind_of(classes, number) : number;
@@ -219,8 +357,9 @@ bool kvi_classes_build(struct kvi_classes *classes, uint32_t groups)
   for (; groups > 0 && classes->building < GROUPS; classes->building++) {
     struct group *group = group_at(classes, classes->building, &larger);
     bool is_kind = classes->building <= KINDS; /* these lean on all, which has changed */
+    bool is_client = classes->building > CLASSES + KVI_CLASSES_SOURCES;
 
-    if (group->built && group->n == 0 && group->n_lasting == 0 && !is_kind)
+    if ((group->built || is_client) && group->n == 0 && group->n_lasting == 0 && !is_kind)
       continue;
     group_build(group, larger);
     groups--;
@@ -232,15 +371,19 @@ bool kvi_classes_build(struct kvi_classes *classes, uint32_t groups)
   return true;
 }
 
-/* The curve to go by, and what is 1 on it, in seconds. */
+/* The curve to go by, and what is 1 on it, in seconds. A client's skill leans on its source's, until it has said enough: others there may lie more than it speaks. */
 static const struct kvi_wait_curve *curve_of(const struct kvi_classes *classes,
                                              const struct kvi_class_wait *wait, double *unit_p)
 {
   const struct group *source = &classes->sources[wait->source % KVI_CLASSES_SOURCES];
-  bool heeded = wait->announced_s > 0 && source->skill > 0;
+  const struct client *client =
+      wait->announced_s > 0 ? client_of((struct kvi_classes *)(uintptr_t)classes, wait) : NULL;
+  double lean = client ? LEAN * (1 - client->observed / SKILL_OVER) : LEAN;
+  double skill = source->skill * lean + (client ? client->group.skill * client->observed : 0);
+  bool heeded = wait->announced_s > 0 && skill > 0;
 
-  *unit_p = heeded ? wait->announced_s : 1;
-  return heeded ? &source->curve : &classes->classes[wait->class].curve;
+  *unit_p = heeded ? (double)wait->announced_s : 1;
+  return heeded ? announced_curve(source, client) : &classes->classes[wait->class].curve;
 }
 
 double kvi_classes_rate(const struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds)

@@ -6,6 +6,9 @@
  * they end anywhere, and then its curve says no more than that. A source is heeded as long as its curve has foretold the waits that ended better than their classes' curves did (by the mean logarithm of their likelihoods). So
  * what an announcement is worth is learned, and nothing has to be trusted.
  *
+ * A source may have several clients, of whom one lies: as far as they can be told apart each has a record of its own, which leans on the source's as a class does on its kind. A client that has said little is taken for what its source is on the whole. There are records for a
+ * fixed number of clients. Whose are all taken by others makes room among its source's own, if that has as many as any other, else among those of the source that has the most; of those the record goes that has the fewest observations, where older ones count less.
+ *
  * Curves are built from the waits that have ended and those that last, when enough have ended since. Observations count less the more came after them. Bounded: the tools first seen have classes, the
  * rest their kind's; sources share a curve if there are too many. Nothing is allocated after create; one thread at a time.
  */
@@ -22,6 +25,7 @@
 
 #define KVI_CLASSES_TOOLS   58u /* with a class of their own */
 #define KVI_CLASSES_SOURCES 64u
+#define KVI_CLASSES_CLIENTS 64u
 /* From a request of a program that says what it waits for to its next one: all that is known before it has said so. */
 #define KVI_CLASS_REQUEST KVI_WAIT_KINDS
 
@@ -30,7 +34,8 @@ struct kvi_classes;
 /* A wait, as classes see it. */
 struct kvi_class_wait {
   uint32_t class, source; /* kvi_classes_of; any number */
-  double announced_s;     /* 0: nothing was said */
+  uint32_t client;        /* kvi_classes_client; 0: not known */
+  float announced_s;      /* 0: nothing was said */
 };
 
 kvs_status kvi_classes_create(struct kvi_classes **classes_p); /* KVS_ERR_NOMEM */
@@ -39,6 +44,9 @@ uint64_t kvi_classes_memory(void);
 
 /* tool: a hash of its name; 0: none. An unknown kind is KVI_WAIT_UNKNOWN. */
 uint32_t kvi_classes_of(struct kvi_classes *classes, enum kvi_wait_kind kind, uint64_t tool);
+
+/* Which of the source's clients says it. It has a record once a wait of its is over. name: any number, the same each time. Of a record that another has got since, the number is as good as 0. O(KVI_CLASSES_CLIENTS). */
+uint32_t kvi_classes_client(struct kvi_classes *classes, uint32_t source, uint64_t name);
 
 /* Of the class; UNKNOWN of the one of requests. */
 enum kvi_wait_kind kvi_classes_kind(const struct kvi_classes *classes, uint32_t class);

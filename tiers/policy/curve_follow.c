@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/rand.h"
 #include "tiers/policy/curve_private.h"
 
 #define NONE UINT32_MAX
@@ -100,21 +101,14 @@ static uint32_t set_last(const struct kvi_curve_set *set)
 
 /* ---- who is who ---- */
 
-static uint64_t mix(uint64_t hash)
-{
-  hash ^= hash >> 31;
-  hash *= UINT64_C(0x9E3779B97F4A7C15);
-  return hash ^ hash >> 29;
-}
-
 uint32_t kvi_curve_group(uint64_t chunk)
 {
-  return (uint32_t)(mix(~chunk) >> 40) % KVI_CURVE_GROUPS;
+  return (uint32_t)(kvi_mix64(~chunk) >> 40) % KVI_CURVE_GROUPS;
 }
 
 static uint32_t chunk_find(struct kvi_curve_work *work, uint64_t name, struct kvi_curve_answer *answer)
 {
-  uint32_t slot = (uint32_t)(mix(name) >> 16) & work->table_mask;
+  uint32_t slot = (uint32_t)(kvi_mix64(name) >> 16) & work->table_mask;
 
   while (work->table[slot] != 0 && work->name[work->table[slot] - 1] != name)
     slot = (slot + 1) & work->table_mask;

@@ -293,4 +293,5 @@ void kvi_forest_info(const struct kvi_policy *forest, uint32_t handle, struct kv
   info_p->price = NAN;
   info_p->by_price = false;
   info_p->ended = false;
+  info_p->until_ns = 0;
 }

@@ -12,27 +12,20 @@
 
 #define BRANCHES_PART 8u /* one branch for so many chunks */
 #define BRANCHES_MIN  1024u
-#define REPEATED_NS                                                                                          \
-  KVI_NS_PER_S /* requests of a branch that are closer together are one, unless the first was answered; */
-#define SAME_NS                                                                                              \
-  (60 *                                                                                                      \
-   KVI_NS_PER_S) /* and so are those for the very same chunks, since engines ask again until they have room */
+/* Requests for the very same chunks are one, since engines ask again until they have room. */
+#define SAME_NS          (60 * KVI_NS_PER_S)
 #define DEPTH_MOST       (1u << 16)
 #define LEARNED_BRANCHES 512u /* at a request, */
 #define BYTES_OVER       1024 /* chunks that count for their mean size */
 #define VALUE_OVER       64   /* requests that count for the mean worth of a chunk */
 #define LEARNED_CURVES   4u   /* and curves */
-#define PRIORITY_MOST    100u
-#define SAID_LEAST_S     0.05
-#define SAID_MOST_S      1e6
 
 /* ---- branches ---- */
 
-/* A wait as it is now, for its class; and if it was answered, from the request on for the class that a request has before. */
-static void observe(struct kvi_index *index, const struct kvi_branch *branch,
-                    void (*add)(struct kvi_classes *classes, const struct kvi_class_wait *wait,
-                                double seconds),
-                    uint64_t now_ns)
+void kvi_index_observe(struct kvi_index *index, const struct kvi_branch *branch,
+                       void (*add)(struct kvi_classes *classes, const struct kvi_class_wait *wait,
+                                   double seconds),
+                       uint64_t now_ns)
 {
   const struct kvi_class_wait request = kvi_index_request(branch->program);
 
@@ -41,14 +34,13 @@ static void observe(struct kvi_index *index, const struct kvi_branch *branch,
     add(index->classes, &request, kvi_index_seconds(branch->used_ns, now_ns));
 }
 
-/* A branch ends. Who was not told to have ended is away for good, as far as anybody can tell. */
-static void give_up(struct kvi_index *index, uint32_t branch, bool closed, uint64_t now_ns)
+void kvi_index_give_up(struct kvi_index *index, uint32_t branch, bool closed, uint64_t now_ns)
 {
   const struct kvi_branch *own = kvi_branch(index->branches, branch);
   uint32_t last = own->last;
 
   if (!closed)
-    observe(index, own, kvi_classes_away, now_ns);
+    kvi_index_observe(index, own, kvi_classes_away, now_ns);
   kvi_index_memory_left(index, branch, closed);
   kvi_branches_remove(index->branches, branch);
   kvi_index_left(index, last, closed);
@@ -67,7 +59,7 @@ static void shorten(struct kvi_index *index, uint32_t chunk, uint64_t now_ns)
 
     own->n_chunks = parent == KVI_POLICY_NONE ? 0 : own->n_chunks - (own->n_chunks > 0);
     if (own->program == 0 && 2 * (uint64_t)own->n_chunks < own->n_whole)
-      give_up(index, branch, false, now_ns);
+      kvi_index_give_up(index, branch, false, now_ns);
     else
       kvi_branches_move(index->branches, branch, parent);
   }
@@ -86,7 +78,7 @@ static void make_room(struct kvi_index *index, uint64_t program, uint32_t space,
     n++;
   }
   if (n >= KVI_INDEX_OF_PROGRAM)
-    give_up(index, oldest, false, now_ns);
+    kvi_index_give_up(index, oldest, false, now_ns);
 }
 
 static uint32_t branch_new(struct kvi_index *index, const struct kvi_policy_use *use, uint64_t now_ns)
@@ -95,11 +87,10 @@ static uint32_t branch_new(struct kvi_index *index, const struct kvi_policy_use 
 
   make_room(index, use->program, use->space, now_ns);
   if (kvi_branches_is_full(index->branches))
-    give_up(index, kvi_branches_oldest(index->branches), false, now_ns);
+    kvi_index_give_up(index, kvi_branches_oldest(index->branches), false, now_ns);
   branch = kvi_branches_add(index->branches, use->program, use->last);
   kvi_branch(index->branches, branch)->weight = 1;
   kvi_branch(index->branches, branch)->space = use->space;
-  kvi_branch(index->branches, branch)->again_s = 0;
   return branch;
 }
 
@@ -125,8 +116,7 @@ static void branch_set(struct kvi_index *index, uint32_t branch, const struct kv
     kvi_index_left(index, before, false);
 }
 
-/* Its program was not known when it came, and is now. */
-static void branch_name(struct kvi_index *index, uint32_t branch, uint64_t program, uint64_t now_ns)
+void kvi_index_branch_name(struct kvi_index *index, uint32_t branch, uint64_t program, uint64_t now_ns)
 {
   if (program == 0 || kvi_branch(index->branches, branch)->program == program)
     return;
@@ -139,14 +129,14 @@ static bool is_repeated(const struct kvi_branch *branch, const struct kvi_policy
 {
   if (branch->answered)
     return false;
-  return now_ns < branch->seen_ns + REPEATED_NS ||
+  return now_ns < branch->seen_ns + KVI_INDEX_REPEATED_NS ||
          (now_ns < branch->seen_ns + SAME_NS && use->last == branch->last && use->n_whole == branch->n_whole);
 }
 
 /* Anything is heard of a request. Of one that was not stored when it came first it is known how often it comes, also where it is the same request for all others. */
 static void heard(struct kvi_branch *branch, uint64_t now_ns)
 {
-  if (branch->again_s > 0 && now_ns >= branch->seen_ns + REPEATED_NS)
+  if (branch->again_s > 0 && now_ns >= branch->seen_ns + KVI_INDEX_REPEATED_NS)
     branch->again_s = (float)kvi_index_seconds(branch->seen_ns, now_ns);
 }
 
@@ -164,7 +154,7 @@ static void learn(struct kvi_index *index, uint64_t now_ns)
   }
   for (uint32_t i = 0; i < LEARNED_BRANCHES && index->learning < places; i++, index->learning++)
     if (kvi_branches_is_used(index->branches, index->learning))
-      observe(index, kvi_branch(index->branches, index->learning), kvi_classes_lasting, now_ns);
+      kvi_index_observe(index, kvi_branch(index->branches, index->learning), kvi_classes_lasting, now_ns);
   if (index->learning >= places && kvi_classes_build(index->classes, LEARNED_CURVES))
     index->learning = KVI_BRANCH_NONE;
 }
@@ -175,46 +165,11 @@ static void index_destroy(struct kvi_policy *policy)
 {
   if (!policy)
     return;
-  kvi_shadow_end(&kvi_index_of(policy)->memory.shadow);
-  kvi_shadow_end(&kvi_index_of(policy)->shadow);
+  kvi_index_uses_end(kvi_index_of(policy));
   kvi_index_memory_end(kvi_index_of(policy));
   kvi_branches_destroy(kvi_index_of(policy)->branches);
   kvi_classes_destroy(kvi_index_of(policy)->classes);
   kvi_forest_destroy(policy);
-}
-
-/* What is lost counts for a tenant as far as what it keeps does. */
-static double shadow_cost(const void *ctx, const struct kvi_branch *branch, uint32_t from, uint32_t to)
-{
-  const struct kvi_index *index = ctx;
-
-  return (double)index->shares[branch->tenant] * kvi_index_branch_cost(index, branch, from, to);
-}
-
-static double shadow_memory_cost(const void *ctx, const struct kvi_branch *branch, uint32_t from, uint32_t to)
-{
-  const struct kvi_index *index = ctx;
-
-  return (double)index->shares[branch->tenant] * kvi_index_memory_cost(index, branch, from, to);
-}
-
-static double unknown_rate(const void *ctx, uint64_t used_ns, uint64_t now_ns)
-{
-  return kvi_index_unknown_rate(ctx, used_ns, now_ns);
-}
-
-static kvs_status shadows_start(struct kvi_index *index, uint32_t capacity)
-{
-  kvs_status status;
-
-  index->shadow.branches = index->memory.shadow.branches = index->branches;
-  index->shadow.worth = (struct kvi_shadow_worth){
-      .price = kvi_index_branch_price, .cost = shadow_cost, .unknown = unknown_rate, .ctx = index};
-  index->memory.shadow.worth = (struct kvi_shadow_worth){
-      .price = kvi_index_memory_price, .cost = shadow_memory_cost, .unknown = unknown_rate, .ctx = index};
-  index->memory.shadow.below = true;
-  status = kvi_shadow_start(&index->shadow, capacity);
-  return status == KVS_OK ? kvi_shadow_start(&index->memory.shadow, capacity) : status;
 }
 
 static kvs_status index_create(uint32_t capacity, struct kvi_policy **policy_p)
@@ -232,15 +187,14 @@ static kvs_status index_create(uint32_t capacity, struct kvi_policy **policy_p)
   if (status == KVS_OK)
     status = kvi_classes_create(&kvi_index_of(policy)->classes);
   if (status == KVS_OK)
-    status = kvi_index_memory_start(kvi_index_of(policy), capacity, branches);
+    status = kvi_index_memory_start(kvi_index_of(policy), branches);
   if (status == KVS_OK)
-    status = shadows_start(kvi_index_of(policy), capacity);
+    status = kvi_index_uses_start(kvi_index_of(policy), capacity);
   if (status != KVS_OK) {
     index_destroy(policy);
     return status;
   }
   kvi_index_of(policy)->learning = KVI_BRANCH_NONE;
-  kvi_index_of(policy)->victims[0] = kvi_index_of(policy)->victims[1] = KVI_POLICY_NONE;
   kvi_index_of(policy)->chunk_bytes = 1;
   for (uint32_t i = 0; i < KVI_POLICY_TENANTS_MAX; i++)
     kvi_index_of(policy)->shares[i] = 1;
@@ -253,11 +207,10 @@ static uint64_t index_memory(const struct kvi_policy *policy)
   const struct kvi_index *index = (const struct kvi_index *)policy;
 
   return kvi_forest_memory(policy) + sizeof(*index) - sizeof(*policy) + kvi_classes_memory() +
-         kvi_branches_memory(index->branches) + (uint64_t)policy->capacity * sizeof(*index->memory.users) +
+         kvi_branches_memory(index->branches) + kvi_index_uses_memory(index) +
          (uint64_t)index->memory.branches * (sizeof(*index->memory.warm) + sizeof(*index->memory.rings) +
                                              sizeof(*index->memory.ahead.branches)) +
-         KVI_POLICY_TENANTS_MAX * sizeof(*index->memory.own) + kvi_shadow_memory(&index->shadow) +
-         kvi_shadow_memory(&index->memory.shadow);
+         KVI_POLICY_TENANTS_MAX * sizeof(*index->memory.own);
 }
 
 static void index_insert(struct kvi_policy *policy, uint32_t handle, const struct kvi_policy_chunk *chunk,
@@ -280,8 +233,8 @@ static void index_touch(struct kvi_policy *policy, uint32_t chunk, uint64_t now_
 
   kvi_forest_touch(policy, chunk, now_ns);
   kvi_forest_mark(policy, chunk, false);
-  if (index->memory.users[chunk] == KVI_INDEX_ENDED)
-    index->memory.users[chunk] = 0;
+  if (index->users[chunk] == KVI_INDEX_ENDED)
+    index->users[chunk] = 0;
 }
 
 /* What was left goes from its end on: the chunk before it is left too, if nobody waits there. */
@@ -292,12 +245,8 @@ static uint32_t index_remove(struct kvi_policy *policy, uint32_t chunk)
   bool left = kvi_forest_is_marked(policy, chunk), ended = kvi_forest_is_ended(policy, chunk);
 
   index->n_resident -= kvi_forest_is_resident(policy, chunk);
-  if (chunk == index->victims[KVI_POLICY_MEMORY] || chunk == index->victims[KVI_POLICY_MEDIUM])
-    kvi_shadow_lost(&index->shadow, chunk);
-  else
-    kvi_shadow_gone(&index->shadow, chunk);
-  kvi_shadow_gone(&index->memory.shadow, chunk);
-  kvi_index_memory_gone(index, chunk);
+  kvi_index_memory_gone(index, chunk); /* it asks whose it was */
+  kvi_index_uses_gone(index, chunk);
   kvi_index_leaf_gone(index, chunk);
   shorten(index, chunk, policy->latest_ns);
   freed = kvi_forest_remove(policy, chunk);
@@ -322,41 +271,6 @@ static void value_learn(struct kvi_index *index, const struct kvi_branch *branch
   index->first_value += (value - index->first_value) / (index->first_value == 0 ? 1 : VALUE_OVER);
 }
 
-static void shadows_used(struct kvi_index *index, const struct kvi_shadow_use *below, uint64_t now_ns)
-{
-  struct kvi_shadow_use use = *below;
-
-  if (index->memory.chunks > 0)
-    kvi_shadow_used(&index->memory.shadow, below, now_ns);
-  use.known = use.missed = false; /* it knows that by its names */
-  kvi_shadow_used(&index->shadow, &use, now_ns);
-}
-
-/* It uses all its chunks; or, if it is the same request still, those that are new to it. */
-static void chunks_used(struct kvi_index *index, uint32_t branch, bool all, uint64_t now_ns)
-{
-  uint32_t *users = index->memory.users, tag = kvi_branches_tag(index->branches, branch);
-  uint32_t n = kvi_branch(index->branches, branch)->n_chunks;
-
-  if (all) {
-    kvi_shadow_request(&index->shadow, branch, now_ns);
-    kvi_shadow_request(&index->memory.shadow, branch, now_ns);
-  }
-  for (uint32_t chunk = kvi_branch(index->branches, branch)->last;
-       n > 0 && chunk != KVI_POLICY_NONE && (all || users[chunk] != tag);
-       chunk = kvi_forest_parent(&index->forest, chunk), n--) {
-    const struct kvi_shadow_use use = {.branch = branch,
-                                       .handle = chunk,
-                                       .n = n,
-                                       .known = users[chunk] != 0,
-                                       .missed = index->forest.nodes[chunk].group == KVI_POLICY_MEDIUM};
-
-    users[chunk] = tag;
-    shadows_used(index, &use, now_ns);
-  }
-  kvi_index_memory_used(index, branch);
-}
-
 /* A wait begins, for what is not known. */
 static void begin(struct kvi_index *index, uint32_t branch, const struct kvi_policy_use *use, uint64_t now_ns)
 {
@@ -366,11 +280,12 @@ static void begin(struct kvi_index *index, uint32_t branch, const struct kvi_pol
   kvi_branches_use(index->branches, branch);
   own = kvi_branch(index->branches, branch);
   own->used_ns = own->seen_ns = own->begins_ns = now_ns;
-  chunks_used(index, branch, true, now_ns);
   own->wait = kvi_index_request(own->program);
   own->answered = false;
   own->weight = 1;
-  own->ttl_s = 0;
+  own->ttl_s = own->until_s = 0;
+  own->n_weighed = own->n_timed = 0;
+  kvi_index_used(index, branch, true, now_ns);
   value_learn(index, own);
   learn(index, now_ns);
 }
@@ -382,7 +297,7 @@ static void go_on(struct kvi_index *index, uint32_t branch, const struct kvi_pol
 
   more.n_whole = use->n_whole > whole ? use->n_whole : whole;
   branch_set(index, branch, &more);
-  chunks_used(index, branch, false, now_ns);
+  kvi_index_used(index, branch, false, now_ns);
   kvi_branch(index->branches, branch)->seen_ns = now_ns;
   if (more.n_whole == whole)
     return;
@@ -392,9 +307,9 @@ static void go_on(struct kvi_index *index, uint32_t branch, const struct kvi_pol
 static void come_back(struct kvi_index *index, uint32_t branch, const struct kvi_policy_use *use,
                       uint64_t now_ns)
 {
-  observe(index, kvi_branch(index->branches, branch), kvi_classes_back, now_ns);
+  kvi_index_observe(index, kvi_branch(index->branches, branch), kvi_classes_back, now_ns);
   heard(kvi_branch(index->branches, branch), now_ns);
-  branch_name(index, branch, use->program, now_ns);
+  kvi_index_branch_name(index, branch, use->program, now_ns);
   begin(index, branch, use, now_ns);
 }
 
@@ -415,7 +330,7 @@ static void index_arrive(struct kvi_policy *policy, const struct kvi_policy_use 
     begin(index, branch_new(index, &use, now_ns), &use, now_ns);
   } else if (is_repeated(kvi_branch(index->branches, branch), &use, now_ns)) {
     heard(kvi_branch(index->branches, branch), now_ns);
-    branch_name(index, branch, use.program, now_ns);
+    kvi_index_branch_name(index, branch, use.program, now_ns);
     go_on(index, branch, &use, now_ns);
   } else {
     come_back(index, branch, &use, now_ns);
@@ -456,130 +371,8 @@ static void index_extend(struct kvi_policy *policy, const struct kvi_policy_use 
            !kvi_forest_has_children(policy,
                                     use->last)) /* else what is behind it came before, and has a branch */
     begin(index, branch = branch_new(index, use, now_ns), use, now_ns);
-  if (branch != KVI_BRANCH_NONE && use->again_s > 0)
+  if (branch != KVI_BRANCH_NONE && use->again_s > 0 && !kvi_branch(index->branches, branch)->answered)
     kvi_branch(index->branches, branch)->again_s = use->again_s;
-}
-
-/* What is no time, or one that no curve tells from now or never, counts as not said. */
-static struct kvi_class_wait class_wait(struct kvi_index *index, const struct kvi_policy_wait *wait)
-{
-  bool is_said = wait->announced_s >= SAID_LEAST_S && wait->announced_s <= SAID_MOST_S;
-
-  return (struct kvi_class_wait){.class = kvi_classes_of(index->classes, wait->kind, wait->tool),
-                                 .source = wait->source,
-                                 .announced_s = is_said ? wait->announced_s : 0};
-}
-
-/* A branch of the program is the same as one whose request came at that time without its name: it was back then. */
-static void join(struct kvi_index *index, uint32_t branch, uint64_t came_ns)
-{
-  observe(index, kvi_branch(index->branches, branch), kvi_classes_back, came_ns);
-  give_up(index, branch, true, came_ns);
-}
-
-/* One of the program in this space of which nothing is left, no longer than this one. */
-static uint32_t evicted_of(const struct kvi_index *index, const struct kvi_policy_use *use)
-{
-  uint32_t branch = kvi_branches_of(index->branches, use->program);
-
-  while (branch != KVI_BRANCH_NONE) {
-    const struct kvi_branch *own = kvi_branch(index->branches, branch);
-
-    if (own->last == KVI_POLICY_NONE && own->space == use->space && own->n_whole <= use->n_whole)
-      return branch;
-    branch = kvi_branches_next_of(index->branches, branch);
-  }
-  return KVI_BRANCH_NONE;
-}
-
-/*
- * The branch at this chunk that is the program's. If its request came without a name, and was not known to be the program's, since little or nothing was left of that, it is one with what was left.
- */
-static uint32_t branch_claim(struct kvi_index *index, const struct kvi_policy_use *use, uint64_t now_ns)
-{
-  uint32_t branch = kvi_continued(&index->forest, index->branches, use),
-           unnamed = kvi_continued_unnamed(index->branches, use->last), evicted;
-
-  if (unnamed == KVI_BRANCH_NONE || unnamed == branch || branch == KVI_BRANCH_NONE ||
-      kvi_branch(index->branches, branch)->last == use->last)
-    unnamed = branch == KVI_BRANCH_NONE ? unnamed : branch;
-  else
-    join(index, branch, kvi_branch(index->branches, unnamed)->used_ns);
-  if (unnamed == KVI_BRANCH_NONE)
-    return KVI_BRANCH_NONE;
-  evicted = kvi_branch(index->branches, unnamed)->program == 0 ? evicted_of(index, use) : KVI_BRANCH_NONE;
-  if (evicted != KVI_BRANCH_NONE && evicted != unnamed)
-    join(index, evicted, kvi_branch(index->branches, unnamed)->used_ns);
-  branch_name(index, unnamed, use->program, now_ns);
-  return unnamed;
-}
-
-static bool index_claim(struct kvi_policy *policy, uint64_t program, uint32_t handle, uint32_t n,
-                        uint32_t space)
-{
-  struct kvi_index *index = kvi_index_of(policy);
-  const struct kvi_policy_use use = {
-      .program = program, .last = handle, .n_chunks = n, .n_whole = n, .space = space};
-  uint32_t branch = branch_claim(index, &use, policy->latest_ns);
-
-  return branch != KVI_BRANCH_NONE && kvi_branch(index->branches, branch)->last == handle;
-}
-
-static void wait_begin(struct kvi_index *index, uint32_t branch, const struct kvi_policy_wait *wait,
-                       uint64_t now_ns)
-{
-  struct kvi_branch *own = kvi_branch(index->branches, branch);
-
-  if (own->answered && now_ns >= own->begins_ns + REPEATED_NS) /* it was back, and nobody has said so */
-    observe(index, own, kvi_classes_back, now_ns);
-  own->begins_ns = own->seen_ns = now_ns;
-  own->wait = class_wait(index, wait);
-  own->answered = true;
-  own->again_s = 0; /* this says more */
-  if ((wait->priority > 0 || wait->has_priority) && wait->priority <= PRIORITY_MOST)
-    own->weight = exp2f(((float)wait->priority - 50) / 25);
-  if (wait->ttl_s > 0 && wait->ttl_s <= SAID_MOST_S)
-    own->ttl_s = (float)wait->ttl_s;
-  kvi_index_ahead_may(index, branch);
-}
-
-/* A request looks up all its spaces at once: in each, what it used last. (Of two spaces whose numbers are alike below 64 one may be passed over.) */
-static bool wait_of_last_request(struct kvi_index *index, const struct kvi_policy_wait *wait, uint64_t now_ns)
-{
-  uint32_t branch = kvi_branches_of(index->branches, wait->program);
-  uint64_t used_ns, spaces = 0;
-
-  if (branch == KVI_BRANCH_NONE)
-    return false;
-  used_ns = kvi_branch(index->branches, branch)->used_ns;
-  for (; branch != KVI_BRANCH_NONE; branch = kvi_branches_next_of(index->branches, branch)) {
-    const struct kvi_branch *own = kvi_branch(index->branches, branch);
-    uint64_t space = UINT64_C(1) << own->space % 64;
-
-    if (own->used_ns + REPEATED_NS > used_ns && !(spaces & space))
-      wait_begin(index, branch, wait, now_ns);
-    spaces |= space;
-  }
-  return true;
-}
-
-static bool index_wait(struct kvi_policy *policy, const struct kvi_policy_wait *wait, uint64_t now_ns)
-{
-  struct kvi_index *index = kvi_index_of(policy);
-  const struct kvi_policy_use use = {.program = wait->program,
-                                     .last = wait->last,
-                                     .n_chunks = wait->n_chunks,
-                                     .n_whole = wait->n_chunks,
-                                     .space = wait->space};
-  uint32_t branch;
-
-  if (wait->last == KVI_POLICY_NONE)
-    return wait_of_last_request(index, wait, now_ns);
-  branch = branch_claim(index, &use, now_ns);
-  if (branch == KVI_BRANCH_NONE)
-    return false;
-  wait_begin(index, branch, wait, now_ns);
-  return true;
 }
 
 static void index_share(struct kvi_policy *policy, uint32_t tenant, double factor)
@@ -598,21 +391,6 @@ static void index_share(struct kvi_policy *policy, uint32_t tenant, double facto
       index->greediest = i;
 }
 
-static bool index_close(struct kvi_policy *policy, uint64_t program, uint64_t now_ns)
-{
-  struct kvi_index *index = kvi_index_of(policy);
-  uint32_t branch = kvi_branches_of(index->branches, program);
-  bool known = branch != KVI_BRANCH_NONE;
-
-  for (; branch != KVI_BRANCH_NONE; branch = kvi_branches_of(index->branches, program)) {
-    uint32_t last = kvi_branch(index->branches, branch)->last;
-
-    give_up(index, branch, true, now_ns);
-    kvi_index_closed(index, last);
-  }
-  return known;
-}
-
 const struct kvi_policy_ops kvi_policy_index = {
     .name = "index",
     .create = index_create,
@@ -624,16 +402,17 @@ const struct kvi_policy_ops kvi_policy_index = {
     .hold = kvi_forest_hold,
     .unhold = kvi_forest_unhold,
     .remove = index_remove,
+    .evicted = kvi_index_evicted,
     .move = index_move,
     .victim = kvi_index_victim,
     .info = kvi_index_info,
     .arrive = index_arrive,
     .extend = index_extend,
-    .claim = index_claim,
-    .wait = index_wait,
+    .claim = kvi_index_claim,
+    .wait = kvi_index_wait,
     .admits = kvi_index_admits,
     .share = index_share,
-    .close = index_close,
+    .close = kvi_index_close,
     .waiters = kvi_index_waiters,
     .waiter = kvi_index_waiter,
     .demotion = kvi_index_demotion,

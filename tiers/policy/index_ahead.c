@@ -64,8 +64,8 @@ void kvi_index_ahead_may(struct kvi_index *index, uint32_t branch)
 static double gain(const struct kvi_index *index, const struct kvi_branch *branch, double price,
                    uint64_t now_ns)
 {
-  double value = kvi_index_memory_value_s(index, branch, branch->n_chunks) * branch->weight *
-                 (double)index->shares[branch->tenant];
+  double value = kvi_index_memory_value_s(index, branch, branch->n_chunks) *
+                 kvi_index_branch_weight(branch, branch->n_chunks) * (double)index->shares[branch->tenant];
 
   if (kvi_index_memory_price(index, branch, branch->n_chunks, now_ns) < MARGIN * price ||
       kvi_classes_rate(index->classes, &branch->wait, age_s(branch, now_ns)) <

@@ -47,9 +47,11 @@ bool kvi_index_keep(const struct kvi_policy *policy, uint32_t number, struct kvi
       .space = own->space,
       .source = own->wait.source,
       .kind = own->answered ? kvi_classes_kind(index->classes, own->wait.class) : KVI_WAIT_UNKNOWN,
-      .announced_s = (float)own->wait.announced_s,
+      .announced_s = own->wait.announced_s,
       .ttl_s = own->ttl_s,
       .weight = own->weight,
+      .n_weighed = own->n_weighed,
+      .n_timed = own->n_timed,
       .chunk_tokens = own->chunk_tokens,
       .chunk_bytes = own->chunk_bytes,
       .cost = own->cost,
@@ -128,12 +130,15 @@ bool kvi_index_restore(struct kvi_policy *policy, const struct kvi_policy_kept *
   if (kept->answered)
     own->wait = (struct kvi_class_wait){.class = kvi_classes_of(index->classes, kept->kind, kept->tool),
                                         .source = kept->source,
-                                        .announced_s = (double)kept->announced_s};
+                                        .announced_s = kept->announced_s};
   own->chunk_tokens = kept->chunk_tokens;
   own->chunk_bytes = kept->chunk_bytes;
   own->cost = kept->cost;
   own->weight = kept->weight;
   own->ttl_s = kept->ttl_s;
+  own->until_s = 0;
+  own->n_weighed = kept->n_weighed;
+  own->n_timed = kept->n_timed;
   own->n_chunks = depth;
   own->n_whole = kept->n_whole;
   own->space = kept->space;

@@ -31,21 +31,28 @@ double kvi_index_branch_cost(const void *ctx, const struct kvi_branch *branch, u
   return branch->cost * kvi_prefill_s(branch->chunk_tokens, from, to);
 }
 
-double kvi_index_branch_rate(const struct kvi_index *index, const struct kvi_branch *branch, uint64_t now_ns)
+/* What is behind its range is of no use without that, so it is worth no more. */
+float kvi_index_branch_weight(const struct kvi_branch *branch, uint32_t n)
+{
+  return kvi_branch_is_within(n, branch->n_weighed) ? branch->weight : fminf(branch->weight, 1);
+}
+
+double kvi_index_branch_rate(const struct kvi_index *index, const struct kvi_branch *branch, uint32_t n,
+                             uint64_t now_ns)
 {
   double age = kvi_index_seconds(branch->begins_ns, now_ns),
          rate = kvi_classes_rate(index->classes, &branch->wait, age);
 
-  if (age < branch->ttl_s)
+  if (age < branch->ttl_s && kvi_branch_is_within(n, branch->n_timed))
     rate = fmax(rate, 1 / branch->ttl_s);
   if (kvi_index_seconds(branch->seen_ns, now_ns) < branch->again_s)
     rate = fmax(rate, 1 / branch->again_s);
-  return index->shares[branch->tenant] * branch->weight * rate;
+  return index->shares[branch->tenant] * kvi_index_branch_weight(branch, n) * rate;
 }
 
 double kvi_index_branch_price(const void *ctx, const struct kvi_branch *branch, uint32_t n, uint64_t now_ns)
 {
-  return kvi_index_branch_rate(ctx, branch, now_ns) *
+  return kvi_index_branch_rate(ctx, branch, n, now_ns) *
          kvi_index_branch_cost(ctx, branch, n > 0 ? n - 1 : 0, n) / branch->chunk_bytes;
 }
 
@@ -214,39 +221,77 @@ uint32_t kvi_index_victim(struct kvi_policy *policy, enum kvi_policy_group group
     chunk = cheapest(index, group, now_ns);
   if (chunk != KVI_POLICY_NONE)
     kvi_index_tier_paid(&index->tiers[group], price(index, chunk, now_ns), now_ns);
-  index->victims[group] = chunk;
   return chunk;
 }
 
-/* What a chunk that is put would be worth at the end of its branch: by its request, if that is known, and by how long ago it was put before. */
-static double stored_rate(const struct kvi_index *index, const struct kvi_policy_use *use, uint64_t now_ns)
+/* As kvi_index_branch_price has it, to the last bit: of equals the one stays that is there. */
+static double stored_price(const struct kvi_index *index, const struct kvi_policy_use *use, double rate,
+                           uint32_t n)
+{
+  double tokens = use->chunk_tokens > 0 ? use->chunk_tokens : KVI_INDEX_TOKENS,
+         bytes = use->chunk_bytes > 0 ? use->chunk_bytes : index->chunk_bytes,
+         cost = use->cost > 0 ? use->cost : 1;
+
+  tokens = fmin(tokens, KVI_INDEX_TOKENS_MOST / (n + 1.0));
+  return rate * (cost * kvi_prefill_s(tokens, n - 1.0, n)) / bytes;
+}
+
+/* At the end of its branch: by its request, and by how often it is put. */
+static double stored_rate(const struct kvi_index *index, const struct kvi_branch *own, double again,
+                          uint32_t n, uint64_t now_ns)
+{
+  return fmax(kvi_index_branch_rate(index, own, n, now_ns),
+              index->shares[own->tenant] * kvi_index_branch_weight(own, n) * again);
+}
+
+/* What a chunk that is put would be worth at the end of its branch, its n'th, or of the part that it is in: by its request, if that is known, and by how long ago it was put before. */
+static double stored_worth(const struct kvi_index *index, const struct kvi_policy_use *use, uint32_t n,
+                           uint64_t now_ns)
 {
   const struct kvi_class_wait wait = kvi_index_request(use->program);
   uint32_t branch = kvi_index_storing(index, use, now_ns),
            tenant = use->tenant < KVI_POLICY_TENANTS_MAX ? use->tenant : 0;
-  double again = use->again_s > 0 ? 1 / use->again_s : 0;
+  double again = use->again_s > 0 ? 1 / use->again_s : 0, worth = 0;
   const struct kvi_branch *own;
 
   if (branch == KVI_BRANCH_NONE)
-    return index->shares[tenant] * fmax(kvi_classes_rate(index->classes, &wait, 0), again);
+    return stored_price(index, use,
+                        index->shares[tenant] * fmax(kvi_classes_rate(index->classes, &wait, 0), again), n);
   own = kvi_branch(index->branches, branch);
-  return fmax(kvi_index_branch_rate(index, own, now_ns), index->shares[own->tenant] * own->weight * again);
+  for (uint32_t part = use->n_chunks, end = 0; end < n; part = end) {
+    end = kvi_branch_part_end(own, part + 1, n);
+    worth = fmax(worth, stored_price(index, use, stored_rate(index, own, again, end, now_ns), end));
+  }
+  return worth;
 }
 
 bool kvi_index_admits(struct kvi_policy *policy, uint32_t victim, const struct kvi_policy_use *use,
                       uint32_t n, uint64_t now_ns)
 {
-  struct kvi_index *index = kvi_index_of(policy);
-  double tokens = use->chunk_tokens > 0 ? use->chunk_tokens : KVI_INDEX_TOKENS,
-         bytes = use->chunk_bytes > 0 ? use->chunk_bytes : index->chunk_bytes,
-         cost = use->cost > 0 ? use->cost : 1;
+  const struct kvi_index *index = kvi_index_of(policy);
 
-  if (index->shadow.live == KVI_SHADOW_BY_USE)
-    return true;
-  tokens = fmin(tokens, KVI_INDEX_TOKENS_MOST / (n + 1.0));
-  /* As kvi_index_branch_price has it, to the last bit: of equals the one stays that is there. */
-  return price(index, victim, now_ns) <
-         stored_rate(index, use, now_ns) * (cost * kvi_prefill_s(tokens, n - 1.0, n)) / bytes;
+  return index->shadow.live == KVI_SHADOW_BY_USE ||
+         price(index, victim, now_ns) < stored_worth(index, use, n, now_ns);
+}
+
+/* The latest of those who wait there, whose times were told; 0: none was, or somebody has used it since that. */
+static uint64_t until_ns(const struct kvi_index *index, uint32_t chunk)
+{
+  uint32_t branch = kvi_branches_at(index->branches, chunk);
+  uint64_t latest = 0, used = kvi_forest_used_ns(&index->forest, chunk);
+
+  for (uint32_t i = 0; i < SUMMED_MAX && branch != KVI_BRANCH_NONE; i++) {
+    const struct kvi_branch *own = kvi_branch(index->branches, branch);
+    double kept_s = kvi_branch_is_within(own->n_chunks, own->n_timed) ? (double)own->ttl_s : 0,
+           told_s = fmax(kept_s, (double)own->until_s);
+    uint64_t until = own->begins_ns + (uint64_t)(told_s * (double)KVI_NS_PER_S);
+
+    if (told_s > 0 && until > latest)
+      latest = until;
+    used = own->begins_ns > used ? own->begins_ns : used;
+    branch = kvi_branches_next_at(index->branches, branch);
+  }
+  return used > latest ? 0 : latest;
 }
 
 void kvi_index_info(const struct kvi_policy *policy, uint32_t chunk, struct kvi_policy_info *info_p)
@@ -259,6 +304,7 @@ void kvi_index_info(const struct kvi_policy *policy, uint32_t chunk, struct kvi_
   info_p->price = worth;
   info_p->by_price = index->shadow.live == KVI_SHADOW_BY_PRICE;
   info_p->ended = kvi_forest_is_ended(policy, chunk) && !is_waited_at(index, chunk);
+  info_p->until_ns = until_ns(index, chunk);
   if (info_p->by_price) /* else the last use, as the forest says */
     memcpy(&info_p->rank, &worth,
            sizeof(info_p->rank)); /* numbers that are not negative are in the order of their bits */

@@ -10,9 +10,9 @@
 #include "tiers/policy/index_private.h"
 
 #define SAMPLE     4u
-#define SUMMED_MAX 32u        /* branches of a chunk that count */
-#define TRIES      4u         /* branches, of which nothing is in both any more */
-#define STEPS_MOST 256u       /* chunks that are looked at, for one that leaves memory */
+#define SUMMED_MAX 32u  /* branches of a chunk that count */
+#define TRIES      16u  /* branches, of which less is in memory than was thought: each is found out once */
+#define STEPS_MOST 256u /* chunks that are looked at, for one that leaves memory */
 #define ALL        UINT32_MAX /* tenants */
 
 double kvi_index_memory_value_s(const struct kvi_index *index, const struct kvi_branch *branch, uint32_t n)
@@ -24,7 +24,8 @@ double kvi_index_memory_value_s(const struct kvi_index *index, const struct kvi_
 
 double kvi_index_memory_price(const void *ctx, const struct kvi_branch *branch, uint32_t n, uint64_t now_ns)
 {
-  return kvi_index_branch_rate(ctx, branch, now_ns) * kvi_index_memory_value_s(ctx, branch, n) /
+  return kvi_index_branch_rate(ctx, branch, n, now_ns) *
+         kvi_index_memory_value_s(ctx, branch, n > branch->n_chunks ? n : branch->n_chunks) /
          branch->chunk_bytes;
 }
 
@@ -40,28 +41,23 @@ double kvi_index_memory_cost(const void *ctx, const struct kvi_branch *branch, u
 
 /* ---- whose chunks are in memory ---- */
 
-kvs_status kvi_index_memory_start(struct kvi_index *index, uint32_t capacity, uint32_t branches)
+kvs_status kvi_index_memory_start(struct kvi_index *index, uint32_t branches)
 {
   struct kvi_index_memory *memory = &index->memory;
 
   memory->branches = branches;
-  memory->users = calloc(capacity, sizeof(*memory->users));
   memory->warm = calloc(branches, sizeof(*memory->warm));
   memory->ahead.branches = calloc(branches, sizeof(*memory->ahead.branches));
   memory->rings = calloc(branches, sizeof(*memory->rings));
   memory->own = calloc(KVI_POLICY_TENANTS_MAX, sizeof(*memory->own));
   for (uint32_t i = 0; memory->own && i < KVI_POLICY_TENANTS_MAX; i++)
     memory->own[i].at = KVI_BRANCH_NONE;
-  memory->at.branch = KVI_BRANCH_NONE;
   memory->next = KVI_POLICY_NONE;
-  return memory->users && memory->warm && memory->rings && memory->own && memory->ahead.branches
-             ? KVS_OK
-             : KVS_ERR_NOMEM;
+  return memory->warm && memory->rings && memory->own && memory->ahead.branches ? KVS_OK : KVS_ERR_NOMEM;
 }
 
 void kvi_index_memory_end(struct kvi_index *index)
 {
-  free(index->memory.users);
   free(index->memory.warm);
   free(index->memory.ahead.branches);
   free(index->memory.rings);
@@ -112,8 +108,6 @@ static void cool(struct kvi_index *index, uint32_t branch)
   struct kvi_branch *own = kvi_branch(index->branches, branch);
   uint32_t last;
 
-  if (memory->at.branch == branch)
-    memory->at.branch = KVI_BRANCH_NONE;
   if (own->warm == KVI_BRANCH_NONE)
     return;
   ring_leave(index, branch);
@@ -132,8 +126,7 @@ void kvi_index_memory_used(struct kvi_index *index, uint32_t branch)
 {
   if (index->memory.chunks == 0)
     return;
-  if (index->memory.at.branch == branch)
-    index->memory.at.branch = KVI_BRANCH_NONE;
+  kvi_branch(index->branches, branch)->warm_last = KVI_POLICY_NONE;
   warm(index, branch);
 }
 
@@ -144,7 +137,7 @@ static void inherit(struct kvi_index *index, uint32_t branch)
 
   for (uint32_t chunk = kvi_branch(index->branches, branch)->last; chunk != KVI_POLICY_NONE;
        chunk = kvi_forest_parent(&index->forest, chunk))
-    index->memory.users[chunk] = tag;
+    index->users[chunk] = tag;
   kvi_index_memory_used(index, branch);
 }
 
@@ -188,24 +181,25 @@ void kvi_index_memory_left(struct kvi_index *index, uint32_t branch, bool closed
     inherit(index, other);
     return;
   }
-  for (uint32_t chunk = last; closed && chunk != KVI_POLICY_NONE && index->memory.users[chunk] == tag &&
+  for (uint32_t chunk = last; closed && chunk != KVI_POLICY_NONE && index->users[chunk] == tag &&
                               !is_shared(index, chunk, chunk == last);
        chunk = kvi_forest_parent(&index->forest, chunk)) {
-    index->memory.users[chunk] = KVI_INDEX_ENDED;
+    index->users[chunk] = KVI_INDEX_ENDED;
     kvi_shadow_ended(&index->shadow, chunk);
     kvi_shadow_ended(&index->memory.shadow, chunk);
   }
-  if (last != KVI_POLICY_NONE && index->memory.users[last] == KVI_INDEX_ENDED)
+  if (last != KVI_POLICY_NONE && index->users[last] == KVI_INDEX_ENDED)
     ended_add(&index->memory, kvi_branch(index->branches, branch)->tenant, last);
 }
 
 void kvi_index_memory_gone(struct kvi_index *index, uint32_t chunk)
 {
+  uint32_t branch = kvi_branches_of_tag(index->branches, index->users[chunk]);
+
   if (index->memory.next == chunk)
     index->memory.next = KVI_POLICY_NONE;
-  index->memory.users[chunk] = 0;
-  if (index->memory.at.chunk == chunk)
-    index->memory.at.branch = KVI_BRANCH_NONE;
+  if (branch != KVI_BRANCH_NONE && kvi_branch(index->branches, branch)->warm_last == chunk)
+    kvi_branch(index->branches, branch)->warm_last = KVI_POLICY_NONE;
 }
 
 /* It leaves memory. If it was not said to (for a tenant's own bound, or at its put), no order of the node's memory is to blame when it is missed. */
@@ -223,7 +217,7 @@ static void pay(struct kvi_index *index, uint32_t chunk)
 
 void kvi_index_memory_moved(struct kvi_index *index, uint32_t chunk)
 {
-  uint32_t branch = kvi_branches_of_tag(index->branches, index->memory.users[chunk]);
+  uint32_t branch = kvi_branches_of_tag(index->branches, index->users[chunk]);
 
   if (index->forest.nodes[chunk].group == KVI_POLICY_MEDIUM) {
     pay(index, chunk);
@@ -231,8 +225,7 @@ void kvi_index_memory_moved(struct kvi_index *index, uint32_t chunk)
   }
   if (branch == KVI_BRANCH_NONE || index->forest.nodes[chunk].group != KVI_POLICY_BOTH)
     return;
-  if (index->memory.at.branch == branch)
-    index->memory.at.branch = KVI_BRANCH_NONE;
+  kvi_branch(index->branches, branch)->warm_last = KVI_POLICY_NONE;
   warm(index, branch);
 }
 
@@ -244,15 +237,16 @@ static double use_rank(uint64_t used_ns, double share, uint64_t now_ns)
   return -kvi_index_seconds(used_ns, now_ns) / share;
 }
 
-static double branch_rank(const struct kvi_index *index, const struct kvi_branch *branch, uint64_t now_ns)
+static double branch_rank(const struct kvi_index *index, const struct kvi_branch *branch, uint32_t n,
+                          uint64_t now_ns)
 {
   return index->memory.shadow.live == KVI_SHADOW_BY_PRICE
-             ? kvi_index_memory_price(index, branch, branch->n_chunks, now_ns)
+             ? kvi_index_memory_price(index, branch, n, now_ns)
              : use_rank(branch->used_ns, (double)index->shares[branch->tenant], now_ns);
 }
 
-/* Of what ends where the branch does: all who wait there need it. */
-static struct kvi_least_one end_rank(const struct kvi_index *index, uint32_t branch, uint64_t now_ns)
+/* Of its n'th chunk: all who wait at its end need that. */
+static double end_rank(const struct kvi_index *index, uint32_t branch, uint32_t n, uint64_t now_ns)
 {
   bool by_price = index->memory.shadow.live == KVI_SHADOW_BY_PRICE;
   uint32_t last = kvi_branch(index->branches, branch)->last,
@@ -260,13 +254,29 @@ static struct kvi_least_one end_rank(const struct kvi_index *index, uint32_t bra
   double rank = by_price ? 0 : -INFINITY;
 
   for (uint32_t i = 0; i < SUMMED_MAX && at != KVI_BRANCH_NONE; i++) {
-    double own = branch_rank(index, kvi_branch(index->branches, at), now_ns);
+    double own = branch_rank(index, kvi_branch(index->branches, at), n, now_ns);
 
     rank = by_price ? rank + own : fmax(rank, own);
     at = kvi_branches_next_at(index->branches, at);
   }
+  return rank;
+}
+
+/* Of the last of its chunks that memory has, as far as that is known. */
+static struct kvi_least_one warm_rank(const struct kvi_index *index, uint32_t branch, uint64_t now_ns)
+{
+  const struct kvi_branch *own = kvi_branch(index->branches, branch);
+  uint32_t n = own->warm_last == KVI_POLICY_NONE ? own->n_chunks : own->n_warm;
+
   return (struct kvi_least_one){
-      .number = branch, .rank = rank, .tie = kvi_branch(index->branches, branch)->used_ns};
+      .number = branch, .rank = end_rank(index, branch, n, now_ns), .tie = own->used_ns};
+}
+
+/* Its place, where it matters: something was said of a beginning. In very long ranges those behind it count as in it. */
+static uint32_t place_of(const struct kvi_index *index, const struct kvi_branch *branch, uint32_t chunk)
+{
+  return branch->n_weighed == 0 && branch->n_timed == 0 ? branch->n_chunks
+                                                        : kvi_forest_depth(&index->forest, chunk, STEPS_MOST);
 }
 
 /*
@@ -276,7 +286,7 @@ static struct kvi_least_one end_rank(const struct kvi_index *index, uint32_t bra
 static double chunk_rank(const struct kvi_index *index, uint32_t chunk, uint64_t now_ns)
 {
   bool by_price = index->memory.shadow.live == KVI_SHADOW_BY_PRICE;
-  uint32_t tag = index->memory.users[chunk], branch = kvi_branches_of_tag(index->branches, tag);
+  uint32_t tag = index->users[chunk], branch = kvi_branches_of_tag(index->branches, tag);
   uint64_t used_ns = kvi_forest_used_ns(&index->forest, chunk);
   double value =
       index->memory.byte_s > 0 ? fmin(index->first_value, index->memory.byte_s) : index->first_value;
@@ -285,7 +295,10 @@ static double chunk_rank(const struct kvi_index *index, uint32_t chunk, uint64_t
 
   if (tag == KVI_INDEX_ENDED)
     return by_price ? 0 : -INFINITY;
-  return branch == KVI_BRANCH_NONE ? rank : fmax(rank, end_rank(index, branch, now_ns).rank);
+  if (branch == KVI_BRANCH_NONE)
+    return rank;
+  return fmax(rank,
+              end_rank(index, branch, place_of(index, kvi_branch(index->branches, branch), chunk), now_ns));
 }
 
 /* Those of the tenant that have their turn, and those that were the least before. */
@@ -301,10 +314,10 @@ static uint32_t least_branch_of(struct kvi_index *index, uint32_t tenant, uint64
 
     if (kvi_branches_is_used(index->branches, number) && branch->warm != KVI_BRANCH_NONE &&
         branch->tenant == tenant)
-      kvi_least_add(&least, end_rank(index, number, now_ns));
+      kvi_least_add(&least, warm_rank(index, number, now_ns));
   }
   for (uint32_t i = 0; i < SAMPLE && own->at != KVI_BRANCH_NONE; i++) {
-    kvi_least_add(&least, end_rank(index, own->at, now_ns));
+    kvi_least_add(&least, warm_rank(index, own->at, now_ns));
     own->at = memory->rings[own->at].next;
   }
   kvi_least_keep(&least, &own->kept);
@@ -322,11 +335,11 @@ static uint32_t least_branch(struct kvi_index *index, uint32_t tenant, uint64_t 
   for (uint32_t i = 0; i < memory->kept.n; i++)
     if (kvi_branches_is_used(index->branches, memory->kept.numbers[i]) &&
         kvi_branch(index->branches, memory->kept.numbers[i])->warm != KVI_BRANCH_NONE)
-      kvi_least_add(&least, end_rank(index, memory->kept.numbers[i], now_ns));
+      kvi_least_add(&least, warm_rank(index, memory->kept.numbers[i], now_ns));
   for (uint32_t i = 0; i < (memory->n_warm < SAMPLE ? memory->n_warm : SAMPLE); i++) {
     uint32_t at = memory->n_warm <= SAMPLE ? i : (uint32_t)(kvi_splitmix64(&index->random) % memory->n_warm);
 
-    kvi_least_add(&least, end_rank(index, memory->warm[at], now_ns));
+    kvi_least_add(&least, warm_rank(index, memory->warm[at], now_ns));
   }
   kvi_least_keep(&least, &memory->kept);
   return least.n > 0 ? least.ones[0].number : KVI_BRANCH_NONE;
@@ -335,14 +348,15 @@ static uint32_t least_branch(struct kvi_index *index, uint32_t tenant, uint64_t 
 /* The last of its own chunks that both have. KVI_POLICY_NONE: it has none, and is cold; or so many were looked at that it has to wait. */
 static uint32_t last_in_both(struct kvi_index *index, uint32_t branch, uint32_t *steps)
 {
-  struct kvi_index_memory *memory = &index->memory;
-  uint32_t tag = kvi_branches_tag(index->branches, branch), last = kvi_branch(index->branches, branch)->last,
-           chunk = memory->at.branch == branch ? memory->at.chunk : last;
+  struct kvi_branch *own = kvi_branch(index->branches, branch);
+  uint32_t tag = kvi_branches_tag(index->branches, branch), last = own->last,
+           chunk = own->warm_last == KVI_POLICY_NONE ? last : own->warm_last,
+           n = own->warm_last == KVI_POLICY_NONE ? own->n_chunks : own->n_warm;
 
-  for (; chunk != KVI_POLICY_NONE && memory->users[chunk] == tag && !is_shared(index, chunk, chunk == last);
-       chunk = kvi_forest_parent(&index->forest, chunk)) {
-    memory->at.branch = branch;
-    memory->at.chunk = chunk;
+  for (; chunk != KVI_POLICY_NONE && index->users[chunk] == tag && !is_shared(index, chunk, chunk == last);
+       chunk = kvi_forest_parent(&index->forest, chunk), n -= n > 0) {
+    own->warm_last = chunk;
+    own->n_warm = n;
     if (index->forest.nodes[chunk].group == KVI_POLICY_BOTH)
       return chunk;
     if (*steps == 0)
@@ -357,7 +371,7 @@ static uint32_t last_in_both(struct kvi_index *index, uint32_t branch, uint32_t 
 static uint32_t ended_chunk(const struct kvi_index *index, uint32_t *chunk, uint32_t *steps)
 {
   for (; *steps > 0; (*steps)--) {
-    if (*chunk == KVI_POLICY_NONE || index->memory.users[*chunk] != KVI_INDEX_ENDED) {
+    if (*chunk == KVI_POLICY_NONE || index->users[*chunk] != KVI_INDEX_ENDED) {
       *chunk = KVI_POLICY_NONE;
       return KVI_POLICY_NONE;
     }
@@ -373,9 +387,11 @@ static uint32_t ended_in_both(struct kvi_index *index, uint32_t tenant, uint32_t
 {
   struct kvi_index_memory *memory = &index->memory;
 
-  for (uint32_t i = 0; i<memory->n_ended && * steps> 0; i++) {
+  for (uint32_t i = 0; i < memory->n_ended; i++) {
     uint32_t at = (memory->first_ended + i) % KVI_INDEX_ENDED_MAX, chunk;
 
+    if (*steps == 0)
+      break;
     if (tenant != ALL && memory->ended[at].tenant != tenant)
       continue;
     chunk = ended_chunk(index, &memory->ended[at].chunk, steps);
@@ -391,34 +407,55 @@ static uint32_t ended_in_both(struct kvi_index *index, uint32_t tenant, uint32_t
 /* Is the branch that used it last still to lose chunks behind it? */
 static bool is_before_others(const struct kvi_index *index, uint32_t chunk)
 {
-  uint32_t branch = kvi_branches_of_tag(index->branches, index->memory.users[chunk]);
+  uint32_t branch = kvi_branches_of_tag(index->branches, index->users[chunk]);
 
   return branch != KVI_BRANCH_NONE && kvi_branch(index->branches, branch)->warm != KVI_BRANCH_NONE;
+}
+
+/* Of the branches that are worth least; KVI_POLICY_NONE. What memory has left of one may be worth more than was thought: then the next is looked at too. */
+static uint32_t least_end(struct kvi_index *index, uint32_t tenant, uint32_t *steps, double *rank_p,
+                          uint64_t now_ns)
+{
+  uint32_t least = KVI_POLICY_NONE;
+
+  *rank_p = INFINITY;
+  for (uint32_t i = 0; i<TRIES && * steps> 0; i++) {
+    uint32_t branch = least_branch(index, tenant, now_ns), chunk;
+    double thought, rank;
+
+    if (branch == KVI_BRANCH_NONE)
+      break;
+    thought = warm_rank(index, branch, now_ns).rank;
+    chunk = last_in_both(index, branch, steps);
+    if (chunk == KVI_POLICY_NONE)
+      continue;
+    rank = warm_rank(index, branch, now_ns).rank;
+    if (least == KVI_POLICY_NONE || rank < *rank_p) {
+      least = chunk;
+      *rank_p = rank;
+    }
+    if (rank <= thought)
+      break;
+  }
+  return least;
 }
 
 /* Of all, or of a tenant's; *rank_p: its own, among branches and chunks. */
 static uint32_t least_chunk(struct kvi_index *index, uint32_t tenant, uint32_t one, double *rank_p,
                             uint64_t now_ns)
 {
-  double rank = INFINITY, rank_one = one == KVI_POLICY_NONE ? INFINITY : chunk_rank(index, one, now_ns);
-  uint32_t steps = STEPS_MOST, branch = KVI_BRANCH_NONE, chunk = ended_in_both(index, tenant, &steps);
+  uint32_t steps = STEPS_MOST, chunk = ended_in_both(index, tenant, &steps);
+  double rank_one;
 
   *rank_p = 0;
   if (chunk != KVI_POLICY_NONE)
     return chunk;
-  for (uint32_t i = 0; i < TRIES && chunk == KVI_POLICY_NONE && steps > 0; i++) {
-    branch = least_branch(index, tenant, now_ns);
-    if (branch == KVI_BRANCH_NONE)
-      break;
-    chunk = last_in_both(index, branch, &steps);
-  }
-  if (chunk != KVI_POLICY_NONE)
-    rank = end_rank(index, branch, now_ns).rank;
-  if (one == KVI_POLICY_NONE ||
-      (chunk != KVI_POLICY_NONE && (rank <= rank_one || is_before_others(index, one)))) {
-    *rank_p = rank;
+  chunk = least_end(index, tenant, &steps, rank_p, now_ns);
+  if (one == KVI_POLICY_NONE)
     return chunk;
-  }
+  rank_one = chunk_rank(index, one, now_ns);
+  if (chunk != KVI_POLICY_NONE && (*rank_p <= rank_one || is_before_others(index, one)))
+    return chunk;
   *rank_p = rank_one;
   return one;
 }

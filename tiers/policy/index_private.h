@@ -1,9 +1,10 @@
 /*
- * tiers/policy/index_private.h: the policy "index" inside. Files: index.c (the ops: who waits where, and what is learned of that), index_leaves.c (what a leaf is worth, and which goes), index_memory.c (what it is worth to have in memory what is below too), index_ahead.c (what is to be there before it is asked for), index_waiters.c (views for people), index_kept.c (what outlives the process).
+ * tiers/policy/index_private.h: the policy "index" inside. Files: index.c (the ops: who waits where, and what is learned of that), index_told.c (what is told of programs), index_leaves.c (what a leaf is worth, and which goes), index_memory.c (what it is worth to have in memory what is below too), index_ahead.c (what is to be there before it is asked for), index_uses.c (which branch used a chunk last, and the guard), index_waiters.c (views for people), index_kept.c (what outlives the process).
  */
 #ifndef KVASIR_TIERS_POLICY_INDEX_PRIVATE_H
 #define KVASIR_TIERS_POLICY_INDEX_PRIVATE_H
 
+#include "base/clock.h"
 #include "tiers/policy/branches.h"
 #include "tiers/policy/forest.h"
 #include "tiers/policy/least.h"
@@ -48,12 +49,13 @@ struct kvi_index {
   struct kvi_classes *classes;
   struct kvi_index_left left[2];
   struct kvi_least_kept kept[2]; /* leaves, by group, of the order that is live */
+  uint32_t *
+      users; /* by chunk: a tag (branches.h) of the branch that used it last; KVI_INDEX_ENDED; 0: not known */
   struct kvi_shadow shadow;
   struct kvi_index_memory { /* over a medium; chunks 0: there is none */
     uint64_t chunks;
     double byte_s; /* from the medium; 0: not known */
     struct kvi_shadow shadow;
-    uint32_t *users; /* by chunk: a tag (branches.h) of the branch that used it last; KVI_INDEX_ENDED */
     uint32_t *warm, n_warm, branches; /* branches of which something may be in both */
     struct kvi_index_ring *rings;     /* by branch: of those, a ring for each tenant */
     struct kvi_index_own *own;        /* by tenant */
@@ -63,9 +65,6 @@ struct kvi_index {
     } ended[KVI_INDEX_ENDED_MAX];
     uint32_t first_ended,
         n_ended; /* a ring: where what has ended ends; what it forgets is found as what nobody is known to need */
-    struct {
-      uint32_t branch, chunk;
-    } at; /* from that branch's end up to there nothing is in both; KVI_BRANCH_NONE */
     uint32_t
         next; /* was said to leave memory, at this price, below 0 by last use; KVI_POLICY_NONE: none was */
     double next_price;
@@ -77,9 +76,9 @@ struct kvi_index {
   } memory;
   struct kvi_index_tier tiers[2]; /* by group */
   uint64_t n_resident;
-  uint32_t victims[2]; /* by group, what was said last to be the next to go; KVI_POLICY_NONE */
-  double chunk_bytes;  /* of those inserted of late, on average */
-  double first_value;  /* of the first chunks of requests of late, on average: seconds for each byte */
+  uint32_t evicted;   /* goes now, to make room; KVI_POLICY_NONE */
+  double chunk_bytes; /* of those inserted of late, on average */
+  double first_value; /* of the first chunks of requests of late, on average: seconds for each byte */
   uint32_t
       learning; /* the branch that is next to be observed for the curves that are being built; KVI_BRANCH_NONE: none are */
   uint64_t random;
@@ -121,6 +120,36 @@ static inline void kvi_index_tier_paid(struct kvi_index_tier *tier, double price
 /* The branch of the request that is storing the chain, as extend would find it; KVI_BRANCH_NONE: it would be a new one, or is back by that. */
 uint32_t kvi_index_storing(const struct kvi_index *index, const struct kvi_policy_use *use, uint64_t now_ns);
 #define KVI_INDEX_TOKENS_MOST (1u << 21) /* of a prompt: who claims more gains nothing by it */
+#define KVI_INDEX_REPEATED_NS                                                                                \
+  KVI_NS_PER_S /* requests of a branch that are closer together are one, unless the first was answered */
+/* A wait as it is now, for its class; and if it was answered, from the request on for the class that a request has before. add: of classes.h. */
+void kvi_index_observe(struct kvi_index *index, const struct kvi_branch *branch,
+                       void (*add)(struct kvi_classes *classes, const struct kvi_class_wait *wait,
+                                   double seconds),
+                       uint64_t now_ns);
+/* A branch ends. Who was not told to have ended is away for good, as far as anybody can tell. */
+void kvi_index_give_up(struct kvi_index *index, uint32_t branch, bool closed, uint64_t now_ns);
+/* Its program was not known when it came, and is now. 0: it is not. */
+void kvi_index_branch_name(struct kvi_index *index, uint32_t branch, uint64_t program, uint64_t now_ns);
+
+/* ---- index_told.c: the ops of these names ---- */
+
+bool kvi_index_claim(struct kvi_policy *policy, uint64_t program, uint32_t handle, uint32_t n,
+                     uint32_t space);
+bool kvi_index_wait(struct kvi_policy *policy, const struct kvi_policy_wait *wait, uint64_t now_ns);
+bool kvi_index_close(struct kvi_policy *policy, uint64_t program, uint64_t now_ns);
+
+/* ---- index_uses.c ---- */
+
+/* KVS_ERR_NOMEM: kvi_index_uses_end is to be called all the same. */
+kvs_status kvi_index_uses_start(struct kvi_index *index, uint32_t capacity);
+void kvi_index_uses_end(struct kvi_index *index);
+uint64_t kvi_index_uses_memory(const struct kvi_index *index);
+/* The branch uses all its chunks; or, if it is the same request still, those that are new to it. */
+void kvi_index_used(struct kvi_index *index, uint32_t branch, bool all, uint64_t now_ns);
+/* It is about to be removed; to make room, if it was evicted. */
+void kvi_index_evicted(struct kvi_policy *policy, uint32_t chunk);
+void kvi_index_uses_gone(struct kvi_index *index, uint32_t chunk);
 
 /* ---- index_leaves.c ---- */
 
@@ -141,8 +170,11 @@ void kvi_index_leaf_gone(struct kvi_index *index, uint32_t chunk);
 double kvi_index_branch_price(const void *index, const struct kvi_branch *branch, uint32_t n,
                               uint64_t now_ns);
 double kvi_index_branch_cost(const void *index, const struct kvi_branch *branch, uint32_t from, uint32_t to);
-/* How often a second it comes back, as far as that counts. */
-double kvi_index_branch_rate(const struct kvi_index *index, const struct kvi_branch *branch, uint64_t now_ns);
+/* How often a second it comes back, as far as that counts for its n'th chunk. */
+double kvi_index_branch_rate(const struct kvi_index *index, const struct kvi_branch *branch, uint32_t n,
+                             uint64_t now_ns);
+/* The factor of its priority, for its n'th chunk. */
+float kvi_index_branch_weight(const struct kvi_branch *branch, uint32_t n);
 /* The same of one of which nothing is known, since then; whose it is neither: the greediest tenant's, for all that is. */
 double kvi_index_unknown_rate(const struct kvi_index *index, uint64_t used_ns, uint64_t now_ns);
 
@@ -154,8 +186,8 @@ void kvi_index_info(const struct kvi_policy *policy, uint32_t chunk, struct kvi_
 
 /* ---- index_memory.c ---- */
 
-/* For so many chunks and branches. KVS_ERR_NOMEM: kvi_index_memory_end is to be called all the same. */
-kvs_status kvi_index_memory_start(struct kvi_index *index, uint32_t capacity, uint32_t branches);
+/* For so many branches. KVS_ERR_NOMEM: kvi_index_memory_end is to be called all the same. */
+kvs_status kvi_index_memory_start(struct kvi_index *index, uint32_t branches);
 void kvi_index_memory_end(struct kvi_index *index);
 /* The branch uses its chunks. */
 void kvi_index_memory_used(struct kvi_index *index, uint32_t branch);

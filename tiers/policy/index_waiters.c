@@ -55,12 +55,15 @@ bool kvi_index_goes_by_price(const struct kvi_policy *policy)
 static double ttl_s(const struct kvi_index *index, const struct kvi_branch *branch, double value_s,
                     double age, double tier_price)
 {
-  double counts = index->shares[branch->tenant] * branch->weight * value_s / branch->chunk_bytes, until;
+  double counts = index->shares[branch->tenant] * kvi_index_branch_weight(branch, branch->n_chunks) *
+                  value_s / branch->chunk_bytes,
+         until;
 
   if (branch->last == KVI_POLICY_NONE)
     return 0;
   until = kvi_classes_worth_until(index->classes, &branch->wait, tier_price / counts);
-  if (branch->ttl_s > 0 && counts / branch->ttl_s > tier_price)
+  if (branch->ttl_s > 0 && kvi_branch_is_within(branch->n_chunks, branch->n_timed) &&
+      counts / branch->ttl_s > tier_price)
     until = fmax(until, branch->ttl_s);
   return fmax(until - age, 0);
 }
@@ -97,18 +100,19 @@ bool kvi_index_waiter(const struct kvi_policy *policy, uint32_t number, struct k
   value = value_s(index, branch, group_of(policy, branch));
   tier_price = fmax(kvi_index_tier_price(policy, group_of(policy, branch), now_ns),
                     kvi_index_own_price(policy, branch->tenant, group_of(policy, branch), now_ns));
-  *waiter_p = (struct kvi_policy_waiter){.program = branch->program,
-                                         .last = branch->last,
-                                         .n_chunks = branch->n_chunks,
-                                         .n_whole = branch->n_whole,
-                                         .kind = kvi_classes_kind(index->classes, branch->wait.class),
-                                         .answered = branch->answered,
-                                         .waits_s = age,
-                                         .announced_s = branch->wait.announced_s,
-                                         .value_s = value,
-                                         .price = kvi_index_branch_rate(index, branch, now_ns) * value /
-                                                  branch->chunk_bytes,
-                                         .tier_price = tier_price,
-                                         .ttl_s = ttl_s(index, branch, value, age, tier_price)};
+  *waiter_p = (struct kvi_policy_waiter){
+      .program = branch->program,
+      .last = branch->last,
+      .n_chunks = branch->n_chunks,
+      .n_whole = branch->n_whole,
+      .n_ranged = branch->n_weighed > 0 ? branch->n_weighed : branch->n_timed,
+      .kind = kvi_classes_kind(index->classes, branch->wait.class),
+      .answered = branch->answered,
+      .waits_s = age,
+      .announced_s = (double)branch->wait.announced_s,
+      .value_s = value,
+      .price = kvi_index_branch_rate(index, branch, branch->n_chunks, now_ns) * value / branch->chunk_bytes,
+      .tier_price = tier_price,
+      .ttl_s = ttl_s(index, branch, value, age, tier_price)};
   return true;
 }

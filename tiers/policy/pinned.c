@@ -317,6 +317,16 @@ static bool pinned_wait(struct kvi_policy *policy, const struct kvi_policy_wait 
   return true;
 }
 
+/* Who was used after his pin is as old as that, as if there had been none. */
+static void pinned_info(const struct kvi_policy *policy, uint32_t chunk, struct kvi_policy_info *info_p)
+{
+  uint64_t until = kvi_word48_get(&((const struct pinned *)policy)->until[chunk]);
+
+  kvi_heap_info(policy, chunk, info_p);
+  if (info_p->last_use_ns > 0 && until > 0 && kvi_forest_time(policy, until) > info_p->last_use_ns)
+    info_p->until_ns = kvi_forest_time(policy, until);
+}
+
 /* It is not pinned again; what it has runs out. */
 static bool pinned_close(struct kvi_policy *policy, uint64_t program, uint64_t now_ns)
 {
@@ -333,7 +343,7 @@ static bool pinned_close(struct kvi_policy *policy, uint64_t program, uint64_t n
 #define PINNED_OPS                                                                                           \
   .destroy = pinned_destroy, .memory = pinned_memory, .insert = pinned_insert, .link = kvi_forest_link,      \
   .touch = kvi_forest_touch, .hold = kvi_forest_hold, .unhold = kvi_forest_unhold, .remove = pinned_remove,  \
-  .move = kvi_forest_move, .victim = kvi_heap_victim, .info = kvi_heap_info, .arrive = pinned_arrive,        \
+  .move = kvi_forest_move, .victim = kvi_heap_victim, .info = pinned_info, .arrive = pinned_arrive,          \
   .extend = pinned_extend, .claim = pinned_claim, .wait = pinned_wait, .close = pinned_close
 
 const struct kvi_policy_ops kvi_policy_fixed_ttl = {.name = "fixed-ttl", .create = fixed_create, PINNED_OPS};

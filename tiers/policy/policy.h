@@ -49,6 +49,8 @@ struct kvi_policy_info {
   double price;  /* seconds that keeping it saves, for each second and byte; NAN: the policy has no prices */
   bool by_price; /* the policy orders by that just now; else by last use */
   bool ended;    /* it goes first, since all who needed it as far as is known have closed */
+  uint64_t
+      until_ns; /* the end of the time that it is kept for, as told for whoever waits there, or pinned, be it over or not; rounded up a little; 0: none was told */
 };
 
 /* What somebody waits for; numbers as on the wire (HintRequest.wait_kind). */
@@ -89,12 +91,15 @@ struct kvi_policy_wait {
   enum kvi_wait_kind kind;
   uint64_t tool;      /* a hash of its name; 0: none */
   uint32_t source;    /* who says when it will be over: any number */
+  uint64_t client;    /* and which of its clients, as far as that is known: any number; 0: it is not */
   double announced_s; /* how long it will take, as far as that is known; 0: not said */
   uint32_t
       priority; /* to 100: what it saves counts 2^((priority - 50) / 25) times, also if none is said the next time; 0: not said, unless has_priority */
   double
       ttl_s; /* so long it is to be worth at least what somebody is who comes back once in that time; 0: not said */
-  uint32_t space; /* of last */
+  double most_s;         /* so long it will take at most, or nearly: nothing is decided by it; 0: not said */
+  uint32_t range_tokens; /* so many from the first on are all that priority and ttl_s are said of; 0: all */
+  uint32_t space;        /* of last */
   bool has_priority;
 };
 
@@ -102,7 +107,9 @@ struct kvi_policy_wait {
 struct kvi_policy_waiter {
   uint64_t program;                 /* 0: not known */
   uint32_t last, n_chunks, n_whole; /* as in kvi_policy_use */
-  enum kvi_wait_kind kind;          /* UNKNOWN too while a request is not answered */
+  uint32_t
+      n_ranged; /* so many from the first on are all that its priority, or else its time to live, is of; 0: all */
+  enum kvi_wait_kind kind; /* UNKNOWN too while a request is not answered */
   bool answered;
   double waits_s, announced_s; /* so far; 0: not said */
   double value_s;              /* of its last chunk: what it costs to have it again */
@@ -120,7 +127,8 @@ struct kvi_policy_kept {
       begins_ns; /* when it came last, when anything was heard of that, since when it waits */
   /* keep: its last chunk, and those 1, 3, 7, 15 and 31 before it; NONE: there is none. restore: the first of them is where it ends now. */
   uint32_t at[KVI_POLICY_KEPT_CHUNKS];
-  uint32_t n_chunks, n_whole; /* as in kvi_policy_use */
+  uint32_t n_chunks, n_whole;  /* as in kvi_policy_use */
+  uint32_t n_weighed, n_timed; /* chunks that weight and ttl_s are of, from the first on; 0: all */
   uint32_t tenant, space, source;
   enum kvi_wait_kind kind;
   float announced_s, ttl_s; /* 0: not said */
@@ -128,6 +136,8 @@ struct kvi_policy_kept {
   float chunk_tokens, chunk_bytes, cost;
   bool answered; /* else kind and tool are not known yet */
 };
+
+#define KVI_POLICY_LEARNED_MAX 704u /* bytes of a part of what was learned */
 
 /* What may be brought to memory ahead of its use. */
 struct kvi_policy_ahead {
@@ -138,7 +148,6 @@ struct kvi_policy_ahead {
   bool (*may)(const void *ctx, uint32_t tenant, double bytes);
   const void *ctx;
 };
-#define KVI_POLICY_LEARNED_MAX 704u /* bytes of a part of what was learned */
 
 struct kvi_policy_ops {
   const char *name; /* "lru" */
@@ -171,6 +180,8 @@ struct kvi_policy_ops {
   /* The chunk to evict next, without removing it: a leaf, not held. Group memory: of those that are there only; medium: of all that have a copy there. KVI_POLICY_NONE when there is none. O(log n) for each
    * chunk that was used, moved or became one that may go since it was looked at last. */
   uint32_t (*victim)(struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns);
+  /* What `victim` has answered goes now, to make room; `remove` of it comes next. What is removed without this was deleted, or went for its tenant's own bound: that says nothing of the order. NULL: it does not matter to the policy. */
+  void (*evicted)(struct kvi_policy *policy, uint32_t handle);
   void (*info)(const struct kvi_policy *policy, uint32_t handle, struct kvi_policy_info *info_p);
 
   /*
@@ -203,18 +214,18 @@ struct kvi_policy_ops {
    * a chunk of that group that the caller comes upon, each in its turn, or KVI_POLICY_NONE: chunks of which the policy knows no branch are found by that. May be it, or KVI_POLICY_NONE if there is none at all. NULL: by last use.
    */
   uint32_t (*demotion)(struct kvi_policy *policy, uint32_t one, double *price_p, uint64_t now_ns);
-  /*
-   * Chunks of group medium that are to be in memory before they are asked for, since whoever waits there is about to be back, and they are worth more there than what has to leave for them and the read. Of one
-   * chain, the first of it first; at most ahead->most. Returns how many; 0: none are, as far as was looked at: a part of those who wait, another one at each call. It changes nothing of the chunks, but time passes, and who looks next has others first; who brings them calls `move`. In a policy that has `demotion`.
-   */
-  uint32_t (*promotion)(struct kvi_policy *policy, const struct kvi_policy_ahead *ahead, uint32_t *handles,
-                        uint64_t now_ns);
   /* The same of one tenant's chunks, of which `one`, if it is not KVI_POLICY_NONE, is one that the caller would let go: what leaves its own memory, at its bound. Not NULL in a policy that has `demotion`. */
   uint32_t (*own_demotion)(struct kvi_policy *policy, uint32_t tenant, uint32_t one, double *price_p,
                            uint64_t now_ns);
   /* A chunk that saved so much where it was (memory, or a medium) had to leave that for others of the same tenant: what the tenant's own room costs. In a policy that has tier_price. */
   void (*own_paid)(struct kvi_policy *policy, uint32_t tenant, enum kvi_policy_group group, double price,
                    uint64_t now_ns);
+  /*
+   * Chunks of group medium that are to be in memory before they are asked for, since whoever waits there is about to be back, and they are worth more there than what has to leave for them and the read. Of one
+   * chain, the first of it first; at most ahead->most. Returns how many; 0: none are, as far as was looked at: a part of those who wait, another one at each call. It changes nothing of the chunks, but time passes, and who looks next has others first; who brings them calls `move`. In a policy that has `demotion`.
+   */
+  uint32_t (*promotion)(struct kvi_policy *policy, const struct kvi_policy_ahead *ahead, uint32_t *handles,
+                        uint64_t now_ns);
   /* There is a medium below: memory holds about so many chunks, and a byte from there takes so long; 0: not known, as long as computing it. For `demotion`; in a policy that has that. */
   void (*memory_told)(struct kvi_policy *policy, uint64_t chunks, double byte_s);
   /* For people. Waiters have numbers below waiters(); waiter: false: none has this one. O(1). */
@@ -245,6 +256,15 @@ struct kvi_policy_ops {
   uint32_t (*room)(const struct kvi_policy *policy);
   void (*relearn)(struct kvi_policy *policy, uint64_t now_ns);
 };
+
+/* What `victim` has answered goes. As `remove`. */
+static inline uint32_t kvi_policy_evict(const struct kvi_policy_ops *ops, struct kvi_policy *policy,
+                                        uint32_t victim)
+{
+  if (ops->evicted)
+    ops->evicted(policy, victim);
+  return ops->remove(policy, victim);
+}
 
 extern const struct kvi_policy_ops kvi_policy_lru;
 extern const struct kvi_policy_ops kvi_policy_lfu;

@@ -87,26 +87,19 @@ uint64_t kvi_shadow_memory(const struct kvi_shadow *shadow)
          words_for(shadow->handles) * sizeof(*shadow->has);
 }
 
-static uint64_t mix(uint64_t hash)
-{
-  hash ^= hash >> 31;
-  hash *= UINT64_C(0x9E3779B97F4A7C15);
-  return hash ^ hash >> 29;
-}
-
 static bool is_sampled(const struct kvi_shadow *shadow, uint64_t name)
 {
-  return (mix(name) >> 40 & ((UINT64_C(1) << shadow->shift) - 1)) == 0;
+  return (kvi_mix64(name) >> 40 & ((UINT64_C(1) << shadow->shift) - 1)) == 0;
 }
 
 static uint32_t *head_of_name(const struct kvi_shadow *shadow, uint64_t name)
 {
-  return &shadow->by_name[mix(name) & (shadow->n_max - 1)];
+  return &shadow->by_name[kvi_mix64(name) & (shadow->n_max - 1)];
 }
 
 static uint32_t *head_of_handle(const struct kvi_shadow *shadow, uint32_t handle)
 {
-  return &shadow->by_handle[mix(handle) & (shadow->n_max - 1)];
+  return &shadow->by_handle[kvi_mix64(handle) & (shadow->n_max - 1)];
 }
 
 static uint32_t find(const struct kvi_shadow *shadow, uint64_t name)
@@ -306,15 +299,20 @@ static double price_of(const struct kvi_shadow *shadow, const struct kvi_shadow_
 {
   uint32_t branch = kvi_branches_of_tag(shadow->branches, own->user);
   const struct kvi_branch *user;
+  double price = 0;
 
   if (own->ended)
     return 0;
   if (branch == KVI_BRANCH_NONE)
     return (double)own->value * shadow->worth.unknown(shadow->worth.ctx, own->used_ns, now_ns);
   user = kvi_branch(shadow->branches, branch);
-  return own->used_ns < user->used_ns && now_ns > user->seen_ns + STORING_NS
-             ? 0
-             : shadow->worth.price(shadow->worth.ctx, user, user->n_whole, now_ns);
+  if (own->used_ns < user->used_ns && now_ns > user->seen_ns + STORING_NS)
+    return 0;
+  for (uint32_t part = own->n > 0 ? own->n - 1 : 0, end = 0; end < user->n_whole; part = end) {
+    end = kvi_branch_part_end(user, part + 1, user->n_whole);
+    price = fmax(price, shadow->worth.price(shadow->worth.ctx, user, end, now_ns));
+  }
+  return price;
 }
 
 static void look_at(const struct kvi_shadow *shadow, struct kvi_least *least, uint32_t one, uint64_t now_ns)

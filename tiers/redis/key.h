@@ -9,10 +9,10 @@
 #include <kvasir/space.h>
 #include <kvasir/status.h>
 
-#define KVI_REDIS_PREFIX_MAX 32u
-#define KVI_REDIS_TENANT_MAX 63u
-#define KVI_REDIS_KEY_MAX                                                                                    \
-  (KVI_REDIS_PREFIX_MAX + 1u + 1u + KVI_REDIS_TENANT_MAX + KVS_DIGEST_SIZE + 1u + KVS_KEY_MAX)
+#define KVI_REDIS_PREFIX_MAX  32u
+#define KVI_REDIS_TENANT_MAX  63u
+#define KVI_REDIS_KEY_FIXED   (1u + 1u + KVS_DIGEST_SIZE + 1u) /* beside prefix, tenant and the chunk's key */
+#define KVI_REDIS_KEY_MAX     (KVI_REDIS_PREFIX_MAX + KVI_REDIS_TENANT_MAX + KVI_REDIS_KEY_FIXED + KVS_KEY_MAX)
 #define KVI_REDIS_CHECK_BYTES 16u
 #define KVI_REDIS_SLOTS       16384u
 

@@ -149,6 +149,7 @@ static kvs_status get_land(struct kvi_redis_op *op, const struct kvi_chunk_table
 
   get->asked->place = op->value.place;
   get->asked->unchained = op->value.unchained;
+  get->asked->ttl_ms = kvi_policy_ttl_ms(op->value.ttl_ms, op->renew_ms);
   get->asked->parent_length = op->value.parent_length;
   memcpy(get->asked->parent, op->value.parent, op->value.parent_length);
   get->landed = get->asked->land(get->asked, table, &landing_p->iov, &landing_p->n_iov);
@@ -191,15 +192,20 @@ static kvs_status medium_get(struct kvi_medium *medium, struct kvi_medium_get *a
 
 /* ---- the rest ---- */
 
+/* What Redis needs for a key that goes by time: entries of two tables, the object, the heads of two strings; without what its allocator rounds up. */
+#define REDIS_OWN 128u
+
 static void medium_attr(const struct kvi_medium *medium, struct kvi_medium_attr *attr_p)
 {
   const struct kvi_redis_medium *own = (const struct kvi_redis_medium *)medium;
 
-  *attr_p = (struct kvi_medium_attr){.name = "redis",
-                                     .kind = KVI_TIER_REDIS,
-                                     .shared = true,
-                                     .chunk_bytes_max =
-                                         kvi_redis_value_bytes_max(own->redis) - KVI_REDIS_PROLOGUE_MAX};
+  *attr_p = (struct kvi_medium_attr){
+      .name = "redis",
+      .kind = KVI_TIER_REDIS,
+      .shared = true,
+      .ttl_ms = own->ttl_ms,
+      .chunk_bytes = (uint32_t)strlen(own->prefix) + KVI_REDIS_KEY_FIXED + KVI_REDIS_HEADER + REDIS_OWN,
+      .chunk_bytes_max = kvi_redis_value_bytes_max(own->redis) - KVI_REDIS_PROLOGUE_MAX};
 }
 
 static void medium_stats(struct kvi_medium *medium, struct kvi_medium_stats *stats_p)

@@ -198,6 +198,8 @@ typedef struct kvsc_hint {
   uint32_t has_priority;                 /* 1: a priority of 0 is said too */
   uint32_t prefill_tokens, prefill_from; /* kvs_hint of kvasir/connector.h */
   uint64_t prefill_us;
+  uint32_t range_tokens; /* priority and ttl_ms are of the first so many tokens of the chain; 0: of all */
+  uint32_t reserved;     /* not looked at */
 } kvsc_hint;
 /* space and keys may be NULL; keys alone too, if it tells of a prefill. The completion's n_ok is the outcome: 1 accepted, 2 clipped, 3 deferred, 4 rejected, 5 missing. */
 KVS_API kvs_status kvsc_send_hint(kvsc_client *client, const kvsc_hint *hint, kvsc_space *space,
@@ -223,6 +225,7 @@ typedef enum kvsc_cause { /* why a chunk or lookup missed */
                           KVSC_CAUSE_QUOTA = 11,  /* evicted since its tenant had more than it may have */
                           KVSC_CAUSE_DECLINED =
                               12, /* not stored when it was put last: what would have had to go was worth more */
+                          KVSC_CAUSE_EXPIRED = 13, /* the time that it was kept for had run out */
 } kvsc_cause;
 
 /* How an operation ended. */

@@ -319,6 +319,9 @@ typedef struct kvs_hint {
    */
   uint32_t prefill_tokens, prefill_from;
   uint64_t prefill_us;
+  /* priority and ttl_ms are of the first so many tokens of the chain, its last chunk whole; what is behind is worth what it is without them, and no more than that. 0, or more than there are: of all. */
+  uint32_t range_tokens;
+  uint32_t reserved; /* not looked at */
 } kvs_hint;
 
 /*

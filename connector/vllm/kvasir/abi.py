@@ -164,6 +164,8 @@ class Hint(ctypes.Structure):
         ("prefill_tokens", c_uint32),
         ("prefill_from", c_uint32),
         ("prefill_us", c_uint64),
+        ("range_tokens", c_uint32),
+        ("reserved", c_uint32),
     ]
 
 

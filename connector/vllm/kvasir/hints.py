@@ -48,6 +48,7 @@ class Hint:
     prefill_tokens: int = 0  # an engine has computed so many, of a space given without keys; 0: not said
     prefill_from: int = 0  # behind so many others
     prefill_time: float = 0.0  # in so long
+    range_tokens: int = 0  # priority and ttl are of the first so many tokens of the chain; 0: of all
 
     def to_abi(self) -> abi.Hint:
         made = abi.new(abi.Hint)
@@ -69,4 +70,5 @@ class Hint:
         made.prefill_tokens = u32(self.prefill_tokens, "prefill_tokens")
         made.prefill_from = u32(self.prefill_from, "prefill_from")
         made.prefill_us = microseconds(self.prefill_time, "prefill_time")
+        made.range_tokens = u32(self.range_tokens, "range_tokens")
         return made

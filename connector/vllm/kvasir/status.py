@@ -71,6 +71,7 @@ class Cause(enum.IntEnum):
     CLOSED = 10
     QUOTA = 11
     DECLINED = 12
+    EXPIRED = 13
 
     @classmethod
     def _missing_(cls, value: object) -> Cause | None:

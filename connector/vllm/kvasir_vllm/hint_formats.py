@@ -1,9 +1,9 @@
 """What others' clients and routers say of keeping KV, in the native words of hints.py: Anthropic's `cache_control`, TensorRT-LLM's
 `KvCacheRetentionConfig`, the actions of a `KvHintsEnvelope`. Pure; every loop is bounded, whatever is sent.
 
-A Kvasir hint is of a conversation's whole chain, these formats are of ranges of its tokens. Of several ranges the one that ends
-last counts: evicting begins there, and what comes before it stays at least as long. What is lost is that a beginning is wanted for longer
-than the rest; the node sees that itself, in who else uses it."""
+These formats are of ranges of a prompt's tokens. A chunk is of use only with all before it, so of a range only its end matters, and a
+Kvasir hint has one: `range_tokens`. Of several ranges that keep, the one that ends last counts: what comes before it stays at least as
+long. What is lost is that a beginning is wanted for longer than the rest of that."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,11 +33,12 @@ _TTL = {"5m": 300.0, "1h": 3600.0}
 
 
 def of_cache_control(value: Any, drop: Drop) -> Words:
-    """`{"type": "ephemeral", "ttl": "5m" | "1h" | seconds}`, or a list of these: a prompt's breakpoints in order."""
+    """`{"type": "ephemeral", "ttl": "5m" | "1h" | seconds}`, or a list of these: a prompt's breakpoints in order. Which token one is at
+    they do not say: who knows it says `range_tokens`, natively."""
     found: Words = {}
     for item in _items(value if isinstance(value, (list, tuple)) else (value,), "cache_control", drop):
         try:
-            found = {"ttl_s": _cache_ttl(item)}
+            found = _ranged({"ttl_s": _cache_ttl(item)})
         except Wrong as wrong:
             drop(f"cache_control is {show(item)}: {wrong} is wanted")
     return found
@@ -71,7 +72,7 @@ def of_retention(value: Any, drop: Drop) -> Words:
     ranges = []
     for item in _items(listed, f"{name}.token_range_retention_configs", drop):
         try:
-            ranges.append(_Range(_end(_member(item, "token_end")), whole(_member(item, "priority"), PRIORITY_MAX),
+            ranges.append(_Range(_end(_member(item, "token_start"), _member(item, "token_end")), whole(_member(item, "priority"), PRIORITY_MAX),
                                  _duration_ms(_member(item, "duration_ms"))))
         except Wrong as wrong:
             drop(f"{name}: a range is not read: {wrong} is wanted")
@@ -80,13 +81,11 @@ def of_retention(value: Any, drop: Drop) -> Words:
             ranges.append(_Range(float("inf"), whole(decode, PRIORITY_MAX), _duration_ms(_member(value, "decode_duration_ms"))))
         except Wrong as wrong:
             drop(f"{name}: its decode part is not read: {wrong} is wanted")
-    last = _last(ranges)
-    if last is None:
-        return {}
-    words: Words = {"priority": _scaled(last.priority, _RETENTION_DEFAULT)}
-    if last.seconds and last.priority > _RETENTION_DEFAULT:  # a time to live keeps; to be let go for a while is not to be kept so long
-        words["ttl_s"] = last.seconds
-    return words
+    last = _last([one for one in ranges if one.priority > _RETENTION_DEFAULT and _says(one, _RETENTION_DEFAULT)])
+    if last is not None:
+        return _ranged({"priority": _scaled(last.priority, _RETENTION_DEFAULT)} | ({"ttl_s": last.seconds} if last.seconds else {}), last.end)
+    last = _last(ranges)  # what is to be let go for a while is not to be kept so long; and of it, what is behind is of no use either
+    return {} if last is None else _ranged({"priority": _scaled(last.priority, _RETENTION_DEFAULT)})
 
 
 def _scaled(priority: int, default: int) -> int:
@@ -94,6 +93,11 @@ def _scaled(priority: int, default: int) -> int:
     if priority <= default:
         return 1 + priority * 49 // default
     return 50 + (priority - default) * 50 // (PRIORITY_MAX - default)
+
+
+def _says(one: _Range, default: int) -> bool:
+    """Anything that would be heard here: a priority that comes to 50 is none."""
+    return bool(one.seconds) or _scaled(one.priority, default) != 50
 
 
 def _duration_ms(value: Any) -> float | None:
@@ -138,22 +142,21 @@ def _retain(payload: Mapping[Any, Any], drop: Drop) -> Words:
     directives = payload.get("directives")
     if directives is None:
         priority, ttl = payload.get("priority"), _seconds_or_none(payload.get("ttl_seconds"))
-        return _kept(None if priority is None else whole(priority, PRIORITY_MAX), ttl)
+        return {} if priority == 0 else _kept(None if priority is None else whole(priority, PRIORITY_MAX), ttl)
     ranges = []
     for item in _items(directives, "kv_hints: kv.retain: directives", drop):
         try:
-            end = float("inf") if _member(item, "covers_output") is True else _end(_member(item, "end"))
+            end = float("inf") if _member(item, "covers_output") is True else _end(_member(item, "start"), _member(item, "end"))
             ranges.append(_Range(end, whole(_member(item, "priority"), PRIORITY_MAX), _seconds_or_none(_member(item, "duration"))))
         except Wrong as wrong:
             drop(f"kv_hints: a directive of kv.retain is not read: {wrong} is wanted")
-    last = _last(ranges)
-    return {} if last is None else _kept(last.priority, last.seconds)
+    last = _last([one for one in ranges if one.priority > 0 and _says(one, 1)])
+    return {} if last is None else _kept(last.priority, last.seconds, last.end)
 
 
-def _kept(priority: int | None, ttl: float | None) -> Words:
-    if priority == 0:
-        return {}
-    return ({"priority": _scaled(priority, 1)} if priority is not None else {}) | ({"ttl_s": ttl} if ttl else {})
+def _kept(priority: int | None, ttl: float | None, end: float = float("inf")) -> Words:
+    words = ({"priority": _scaled(priority, 1)} if priority is not None else {}) | ({"ttl_s": ttl} if ttl else {})
+    return _ranged(words, end) if words else {}
 
 
 def _evict(payload: Mapping[Any, Any], drop: Drop) -> Words:
@@ -189,14 +192,21 @@ def _items(value: Any, name: str, drop: Drop, most: int = RANGES_MAX) -> Iterabl
     return islice(value, most)
 
 
-def _end(value: Any) -> float:
-    return float("inf") if value is None else whole(value, U32_MAX)
+def _end(start: Any, value: Any) -> float:
+    """Where a range ends; 0: it is empty."""
+    end = float("inf") if value is None else whole(value, U32_MAX)
+    return end if start is None or whole(start, U32_MAX) < end else 0
 
 
 def _seconds_or_none(value: Any) -> float | None:
     return None if value is None else seconds(value)
 
 
+def _ranged(words: Words, end: float = float("inf")) -> Words:
+    """Said of the tokens up to `end`: said with them, so that no range that was said elsewhere is theirs."""
+    return words | {"range_tokens": int(end) if end <= U32_MAX else 0}
+
+
 def _last(ranges: Iterable[_Range]) -> _Range | None:
-    """The one that ends last, of several the one of the highest priority."""
-    return max(ranges, key=lambda one: (one.end, one.priority), default=None)
+    """The one that ends last, of several the one of the highest priority; an empty one is none."""
+    return max((one for one in ranges if one.end > 0), key=lambda one: (one.end, one.priority), default=None)

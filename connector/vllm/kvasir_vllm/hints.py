@@ -3,7 +3,7 @@
 Pure; nothing here raises for what a client sends, and the time that it takes is bounded. A value that is malformed is dropped, and a
 sentence says why.
 
-Native names (`program`, `parent_program`, `turn`, `wait`, `tool`, `return_p50_ms`, `return_p90_ms`, `close`, `priority`, `ttl_ms`;
+Native names (`program`, `parent_program`, `turn`, `wait`, `tool`, `return_p50_ms`, `return_p90_ms`, `close`, `priority`, `ttl_ms`, `range_tokens`;
 shorter: `parent`, `return_ms`, `ttl_s`) stand in a dict under "kvasir", or flat beside the parameters of others. Flat they are
 read only together with a flat `program`: words such as `priority` are others' too. Continuum's clients send `job_id` (the program),
 `last_func_call` (the tool that was called last: what the program waits for), `this_func_call` (the one that this request
@@ -12,7 +12,8 @@ calls, which is better where it is known) and `is_last_step` (it will not come b
 
 Of the same thing said twice the later of these counts: the request's session id, which is its program if nothing else is; its
 envelope; and of extra_args, then of kv_transfer_params, `kv_hints`, `cache_control`, `kv_cache_retention_config`, Continuum's names, flat
-names, those under "kvasir".
+names, those under "kvasir". A priority or time to live that comes later without a `range_tokens` of its own is of all tokens, and what
+was said of an earlier range falls.
 """
 from __future__ import annotations
 
@@ -77,9 +78,23 @@ class _Reader:
             self._problems.append(problem)
 
     def read_known(self, source: Mapping[Any, Any]) -> None:
+        self._read_ranged(source)
         for name in _FIELDS:
-            if name in source:
+            if name in source and name not in _RANGED and name != "range_tokens":
                 self.take(name, source[name])
+
+    def _read_ranged(self, source: Mapping[Any, Any]) -> None:
+        """A priority, a time, and the range that they are of. Nothing that was said of a range comes to be of all tokens."""
+        ranged = source.get("range_tokens") is not None
+        if ranged and not self.take("range_tokens", source["range_tokens"]):
+            return
+        taken = set()
+        for name in _RANGED:
+            if name in source and self.take(name, source[name]):
+                taken.add(_FIELDS[name][0])
+        if taken and not ranged and self._fields.pop("range_tokens", 0) > 0:
+            for field in {_FIELDS[name][0] for name in _RANGED} - taken:
+                self._fields.pop(field, None)
 
     def read_native(self, source: Mapping[Any, Any]) -> None:
         self.read_known(source)
@@ -162,4 +177,6 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "priority": ("priority", hint_values.count(PRIORITY_MAX)),
     "ttl_s": ("ttl", hint_values.seconds),
     "ttl_ms": ("ttl", hint_values.milliseconds),
+    "range_tokens": ("range_tokens", hint_values.count(U32_MAX)),
 }
+_RANGED = ("priority", "ttl_s", "ttl_ms")  # what a range is of

@@ -79,6 +79,12 @@ class Hint(NodeTest):
             prices.append(self.program("agent")["price"])
         for price, times in zip(prices, (1, 0.25, 0.25, 4, 4)):
             self.assertAlmostEqual(price / prices[0], times, delta=times / 5)  # they fall while it stays away
+        # A priority of the first tokens is not its last chunk's, unless those are all.
+        for tokens, chunks, times in ((TOKENS * CHUNKS - TOKENS, CHUNKS - 1, 1), (TOKENS * CHUNKS - TOKENS + 1, CHUNKS, 4), (0, 0, 4)):
+            self.hint("accepted", "agent", "--wait", "tool", "--tool", "grep", "--priority", "100", "--range-tokens", str(tokens))
+            agent = self.program("agent")
+            self.assertEqual(agent["range_chunks"], chunks)
+            self.assertAlmostEqual(agent["price"] / prices[0], times, delta=times / 5)
         # By one key, whichever it is, and by what it used last.
         self.hint("accepted", "agent", "--space", self.space.hex(), self.keys[-1].hex(), "--wait", "human")
         self.assertEqual(self.program("agent")["waits_for"], "human")
@@ -118,7 +124,7 @@ class Hint(NodeTest):
         self.served.stop()
 
     def test_wrong_command_lines(self):
-        for arguments, complaint in ((("a", "--wait", "tea"), "nothing to wait for"), (("a", "--tool", "grep"), "say --wait tool"),
+        for arguments, complaint in ((("a", "--wait", "tea"), "nothing to wait for"), (("a", "--range-tokens", "64"), "say one of them"), (("a", "--tool", "grep"), "say --wait tool"),
                                      (("a", "00" * 16), "of which space"), (("a", "--prefill-tokens", "64"), "both"),
                                      (("a", "-s", self.space.hex()), "of a prefill alone"), (("a" * 256,), "at most 255"),
                                      (("a", "--prefill-tokens", "64", "--prefill-time", "1s"), "of which space"),

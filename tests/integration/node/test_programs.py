@@ -10,9 +10,11 @@ import harness
 
 harness.need_grpc()
 
+import grpc  # noqa: E402
 import rpc  # noqa: E402
 from harness import SLOW, NodeTest  # noqa: E402
 from rpc import pb  # noqa: E402
+from test_tenants import Shown  # noqa: E402
 
 TOOL = 1
 DECLINED = 5
@@ -250,6 +252,37 @@ class Programs(NodeTest):
         self.assertGreaterEqual(self.below("prefetched_used_total"), gone - 1)
         self.assertEqual(self.below("prefetched_bytes_total"), self.below("prefetched_total") * CHUNK)
         self.assertIn("read ahead of a return", self.ctl("tiers", text=True))
+        self.served.stop()
+
+    def session(self, name):
+        """A client that has one."""
+        client = rpc.Client.__new__(rpc.Client)
+        channel = grpc.insecure_channel(f"127.0.0.1:{self.served.port}", rpc.OPTIONS)
+        client.channel = grpc.intercept_channel(channel, Shown([("kvasir-session", name)]))
+        self.addCleanup(channel.close)
+        return client
+
+    def test_a_liar_beside_an_honest_client(self):
+        """Two clients of one tenant announce returns, and one of them says anything: the other is believed all the same."""
+        self.serve(dram__size="16MiB")
+        chance = random.Random(5)
+        clients = {"honest": self.session("00000000000000a1"), "liar": self.session("00000000000000b2")}
+
+        def announce(name, seconds):
+            self.request(name, 1)
+            self.client = clients[name]
+            self.assertEqual(self.hint(name, 1, wait_kind=TOOL, return_p50_ms=seconds * 1000), ACCEPTED)
+
+        for _ in range(60):
+            seconds = chance.randint(1, 500)
+            announce("honest", seconds)
+            announce("liar", chance.randint(1, 500))
+            self.clock.go(seconds)
+        announce("honest", 100)
+        announce("liar", 100)
+        self.clock.go(97)
+        pins = self.pins()
+        self.assertGreater(pins["honest"]["price"], 2 * pins["liar"]["price"])
         self.served.stop()
 
     def test_answers(self):

@@ -1,6 +1,8 @@
 """Two nodes over one real Redis: what the first stored, the second finds; and a Redis in trouble costs misses, never a stalled node."""
+import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 
@@ -65,6 +67,16 @@ class RedisTest(NodeTest):
         status, data = stream.get(space, key)
         stream.end()
         return status, data
+
+    def ctl(self, node, *arguments, code=0):
+        done = subprocess.run([os.environ["KVASIRCTL"], "--endpoint", f"unix:{node.socket}", *arguments], capture_output=True, text=True,
+                              timeout=60 * harness.SLOW)
+        self.assertEqual(done.returncode, code, f"{arguments}: {done.stdout}{done.stderr}\nnode: {node.log()}")
+        return done.stdout
+
+    def why(self, node, space, key):
+        """What it says of a key that it has not."""
+        return json.loads(self.ctl(node, "--json", "why-miss", "--space", space.hex(), key.hex(), code=1))
 
     def assert_alive(self, client, space):
         """The node itself is as quick as ever: it puts and gets what it has."""
@@ -132,6 +144,79 @@ class Shared(RedisTest):
         for key, segments in chunks.items():
             self.assertEqual(self.get(client, space, key), (rpc.OK, b"".join(segments)))
         self.assertGreater(node.metric("kvasir_tier_promotions_total", REDIS), 10)
+        node.stop()
+
+    def test_a_time_that_ran_out(self):
+        """What is not in Redis any more since its time there is over has expired, and the node says so; what went from there sooner has not."""
+        redis = self.redis()
+        node, client, space = self.serve(redis, redis__ttl="60s")
+        longer = list(self.store(node, client, space, n=1))[0]
+        number = node.metric("kvasir_tier_puts_total", REDIS)
+        shorter, stream = rpc.new_key(), client.transfer()
+        sent, start = stream.start_put(space, shorter, [1000])
+        start.ttl_ms = int(3000 * harness.SLOW)  # it goes from the node before that
+        stream.send(pb.Frame(header=pb.FrameHeader(starts=[start])))
+        data = os.urandom(1000)
+        stream.send(rpc.put_frame(sent, 0, data, rpc.crc32c(data)))
+        self.assertEqual(stream.wait_end(sent), rpc.OK)
+        stream.end()
+        self.assertTrue(until(lambda: node.metric("kvasir_tier_puts_total", REDIS) == number + 1))
+        self.ctl(node, "evict", "--all")
+        self.assertTrue(until(lambda: len(redis.keys()) == 1))  # its time is over
+        document = self.why(node, space, shorter)
+        self.assertEqual((document["cause"], document["departure"]["cause"]), ("expired", "evicted"))
+        self.assertTrue(0 <= document["lapsed_ms"] < 60000 * harness.SLOW)
+        self.assertRegex(document["text"], r"^Its time in Redis was over .* ago, as this node reckons.* From this node: It was evicted .* asked for it")
+        self.assertEqual(self.get(client, space, shorter)[0], rpc.MISS)
+        self.assertEqual(node.metric("kvasir_get_misses_total", '{cause="expired"}'), 1)
+        self.assertEqual(redis.ask("DEL", redis.keys()[0]), 1)
+        document = self.why(node, space, longer)
+        self.assertEqual((document["cause"], document["lapsed_ms"]), ("evicted", None))
+        self.assertEqual(self.get(client, space, longer)[0], rpc.MISS)
+        self.assertEqual(node.metric("kvasir_get_misses_total", '{cause="evicted"}'), 1)
+        node.stop()
+
+    def test_a_tenant_at_its_bound(self):
+        """What a tenant has in Redis of what this node has written is no more than its bound: what would be more is not written, is counted, and is served from memory; and time gives room again."""
+        redis = self.redis()
+        path = os.path.join(redis.folder, "tenants.yaml")
+        with open(path, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write("name: alpha\nredis: 250KiB\nanonymous: true\n---\nname: beta\n")
+        settings = {"tenants": path, "redis__ttl": "60s", "redis__codec": "none"}
+        code, said = self.node(redis__mode="single", redis__addresses="a:1", tenants=path, redis__ttl="0").run("--check-config")
+        self.assertNotEqual(code, 0)
+        self.assertIn("redis: the bound of alpha needs a redis.ttl", said)
+        node, client, space = self.serve(redis, **settings)
+        self.store(node, client, space, n=4)  # 50100 bytes each, and a little more
+        refused = {rpc.new_key(): os.urandom(100000) for _ in range(3)}
+        stream = client.transfer()
+        for key, data in refused.items():
+            self.assertEqual(stream.put(space, key, [data]), rpc.OK)
+        self.assertTrue(until(lambda: node.metric("kvasir_tier_put_failures_total", '{tier="redis",cause="quota"}') == 3))
+        for key, data in refused.items():
+            self.assertEqual(stream.get(space, key), (rpc.OK, data))
+        self.assertEqual(len(redis.keys()), 4)
+        alpha = json.loads(self.ctl(node, "--json", "tenants"))["tenants"][0]
+        there = sum(redis.ask("STRLEN", key) + len(key) + 128 for key in redis.keys())  # 128: Redis' own for each
+        self.assertEqual((alpha["name"], alpha["redis_bytes"], alpha["redis_quota"], alpha["redis_refused"]), ("alpha", there, 250 << 10, 3))
+        self.assertEqual(node.metric("kvasir_tenant_redis_bytes", '{tenant="alpha"}'), there)
+        self.assertEqual(node.metric("kvasir_tenant_redis_quota_bytes", '{tenant="alpha"}'), 250 << 10)
+        self.assertEqual(node.metric("kvasir_tenant_redis_writes_refused_total", '{tenant="alpha"}'), 3)
+        self.assertRegex(self.ctl(node, "tenants"), r"REDIS +OF +CHUNKS +EVICTED +REFUSED +RENT\n *alpha .* 19[67].[0-9] KiB +250.0 KiB +7 +0 +3")
+        for key in redis.keys():
+            redis.ask("PEXPIRE", key, 1)  # what a node does not know changes nothing
+        keys = pb.Keys(keys=b"".join(list(refused)[:1]), key_length=32)
+        self.assertEqual(client.call("Delete", pb.DeleteRequest(space=space, keys=keys), pb.DeleteReply, service="Cache").deleted, 1)
+        self.assertEqual(stream.put(space, keys.keys, [os.urandom(100000)]), rpc.OK)
+        self.assertTrue(until(lambda: node.metric("kvasir_tenant_redis_writes_refused_total", '{tenant="alpha"}') == 4))
+        stream.end()
+        node.stop()
+
+        node, client, space = self.serve(redis, **{**settings, "redis__ttl": "2s"})
+        self.store(node, client, space, n=4)
+        self.assertTrue(until(lambda: node.metric("kvasir_tenant_redis_bytes", '{tenant="alpha"}') == 0))  # their time is over
+        self.assertTrue(until(lambda: redis.keys() == []))
+        self.store(node, client, space, n=4)
         node.stop()
 
     def test_deleted_is_deleted_there(self):

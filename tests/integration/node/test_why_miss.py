@@ -2,8 +2,10 @@
 import hashlib
 import json
 import os
+import shutil
 import struct
 import subprocess
+import tempfile
 
 import harness
 
@@ -12,6 +14,7 @@ harness.need_grpc()
 import rpc  # noqa: E402
 from harness import SLOW, NodeTest, free_port  # noqa: E402
 from rpc import cbor, pb  # noqa: E402
+from test_programs import Clock  # noqa: E402
 
 FOUND, MISSES, USAGE = 0, 1, 2
 TOKENS = 16  # of a chunk
@@ -159,6 +162,36 @@ class WhyMiss(NodeTest):
         self.assertGreater(document["departure"]["price"], 0)
         self.assertRegex(words, r"Its price was [0-9.e-]+ \(seconds saved for each second and GiB of keeping it\)\.")
         node.stop()
+
+    def test_told_times_that_ran_out(self):
+        """What goes for room after the time that it was kept for has expired, and says since when; what goes before, or because somebody asks for it, was evicted, and says how long it still had."""
+        directory = tempfile.mkdtemp(prefix="kvasir-clock-")
+        self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
+        for policy, fields, after, over in (("index", {"ttl_ms": 300000}, 400, 100000), ("index", {"return_p90_ms": 60000}, 400, 340000),
+                                            ("fixed-ttl", {}, 62, 60000)):
+            clock = Clock(os.path.join(directory, "clock"))
+            node = self.serve(store__test_clock=clock.path, store__policy=policy)
+            space = self.client.open_space()
+            keys = self.put_chain(space, "told", 3)
+            self.assertEqual(self.hint("told", space, keys[-1], wait_kind=TOOL, **fields), ACCEPTED)
+            clock.go(after)
+            self.put_chain(space, "others", 15)  # which is all that memory holds
+            document, words = self.why(space, keys[0].hex())
+            self.assertEqual((document["cause"], document["departure"]["rule"]), ("expired", "room"), policy)
+            self.assertTrue(over <= document["departure"]["over_ms"] < over + 60000 * SLOW, document)
+            self.assertRegex(words, r"make room.* The time that it was kept for had run out [0-9.]+ (s|min) before\.")
+            self.assertEqual(document["departure"]["price"] is None, policy != "index")
+            self.get(space, keys[0])
+            self.assertEqual((self.misses("expired"), self.misses("evicted")), (1, 0))
+            keys = self.put_chain(space, "again", 2)
+            self.assertEqual(self.hint("again", space, keys[-1], wait_kind=TOOL, ttl_ms=3600000), ACCEPTED)
+            self.ctl("evict", "--all")
+            document, words = self.why(space, keys[1].hex())
+            self.assertEqual((document["cause"], document["departure"]["rule"]), ("evicted", "asked"))
+            if policy == "index":
+                self.assertTrue(-3600000 <= document["departure"]["over_ms"] < -3500000, document)
+                self.assertIn("The time that it was kept for still had", words)
+            node.stop()
 
     def test_quota(self):
         node = self.node(dram__size="16MiB")

@@ -185,11 +185,75 @@ def reports(scratch, trace):
     check(run(0, "--version")[0].startswith("kvasir-sim "), "no version")
 
 
+def tiers(trace):
+    """With lru memory and SSD have what dictionaries of their sizes have, and are written what they lack; Redis is written no more than what nobody has."""
+    prompts, chunk = chains(1), BLOCK * 327680
+    asked, hits, loaded = sum(len(chain) for chain in prompts), {}, {}
+    for listed in ("memory=0.2,ssd=1@5", "memory=0.2,ssd=1@5,redis=2@1.5", "memory=1,redis=2@1.5", "memory=1"):
+        names = [one.split("=")[0] for one in listed.split(",")]
+        found, document = rows("--policy", "lru,index,infinite,belady", "--capacity", "20k,40k", "--tiers", listed, trace)
+        said = ",".join(f"{tier['name']}={tier['share']:g}" + (f"@{tier['bytes_per_s'] / 1e9:g}" if "bytes_per_s" in tier else "") for tier in document["tiers"])
+        check(said == listed and not document["ahead"] and (document["half"], document["hints"]) == ("whole", "none"), f"the header of {listed}: {said}")
+        for (policy, capacity), row in found.items():
+            one = {tier["name"]: tier for tier in row["tiers"]}
+            where = f"{listed}, {policy}, {capacity}: {row['tiers']}"
+            hits[listed, policy, capacity] = row["seeds"][0]["hits"]
+            loaded[listed, policy, capacity] = row["loaded_bytes"]
+            check(list(one) == (["memory"] if policy == "belady" else names), where)
+            check((row["gap_closed"] is None) == ("redis" in names), f"{where}: gap_closed {row['gap_closed']}")
+            seconds = sum(one[name]["found_bytes"] / rate for name, rate in (("ssd", 5e9), ("redis", 1.5e9)) if name in one)
+            check(abs(row["loaded_s"] - seconds) < 1e-3, f"{where}: {row['loaded_s']} s")
+            if policy != "lru":
+                continue
+            room = capacity // BLOCK
+            local = lru_hits(prompts, room)
+            memory = lru_hits(prompts, -(-room // 5)) if "ssd" in one else local
+            check(one["memory"]["found_bytes"] == memory * chunk and one["memory"]["written_bytes"] == (asked - memory) * chunk, f"{where}: not {memory}")
+            if "ssd" in one:
+                check(one["ssd"]["found_bytes"] == (local - memory) * chunk and one["ssd"]["written_bytes"] == (asked - local) * chunk, f"{where}: not {local}")
+            if "redis" in one:
+                lacked = (asked - hits[listed, policy, capacity]) * chunk  # of that Redis has chunks whose heads it has dropped
+                check(lacked / 2 < one["redis"]["written_bytes"] <= lacked, where)
+            check((hits[listed, policy, capacity] > local) if "redis" in one else (hits[listed, policy, capacity] == local), where)
+    check(loaded["memory=0.2,ssd=1@5", "infinite", 20000] > loaded["memory=0.2,ssd=1@5", "infinite", 40000], "more memory, and not less to load")
+
+
+def ahead(folder):
+    """A link that takes seconds for a chunk brings fewer ahead, and not none."""
+    brought = []
+    for rate in ("0.05", "0.1", "5"):
+        found, document = rows("--policy", "index", "--half", "report", "--hints", "full", "--load", "20", "--capacity", "80k", "--tiers", f"memory=0.3,ssd=1@{rate}", "--ahead", folder)
+        row = found["index", 80000]
+        check(document["ahead"] and (document["half"], document["hints"]) == ("report", "full"), "the header")
+        check(row["ahead_used_bytes"] <= row["ahead_bytes"], row)
+        brought.append(row["ahead_bytes"])
+    check(0 < brought[0] < brought[1] < brought[2], f"brought ahead: {brought}")
+
+
+def years(scratch, trace):
+    """Gaps of years, and loads of years, are over in seconds; times that no clock holds are refused."""
+    far = write(f"{scratch}/far.jsonl", [{"timestamp": ms, "input_length": BLOCK, "output_length": 1, "hash_ids": [1]} for ms in (0, 1, 4000000000000)])
+    rows("--policy", "lru,index", "--tiers", "memory=0.5,ssd=1@5", "--ahead", "--capacity", "20k", far)
+    slow = ["queue", "--policy", "lru-door,index", "--tails", "light", "--load", "1", "--seeds", "1", "--programs", "30", "--pool", "250k", "--json"]
+    run(0, *slow, "--lower", "0.001", "--bytes-per-token", "1e7")
+    for arguments in (["--alpha", "1000"], ["--step-ms", "1e6"], ["--lower", "0.001", "--bytes-per-token", "1e9"]):
+        check("285 years" in run(1, *slow, "--load", "0.001", "--programs", "20000", *arguments)[1], arguments)
+    os.mkdir(f"{scratch}/many")
+    for number in range(400):
+        with open(f"{scratch}/many/{number}.json", "w", encoding="utf-8") as file:
+            json.dump(agent_run([1, 2], number), file)
+    run(0, "--load", "1e-4", "--policy", "lru", "--capacity", "20k", f"{scratch}/many")
+    check("142 years" in run(1, "--load", "1e-6", "--policy", "lru", "--capacity", "20k", f"{scratch}/many")[1], "starts that no clock holds")
+
+
 def mistakes(scratch, trace):
     for arguments in ([], ["--policy", "best", trace], ["--capacity", "0", trace], ["--capacity", "-3M", trace], ["--load", "0", trace],
-                      ["--seeds", "1.5", trace], ["--plot", "x.gif", trace], ["--warm-up", "1", trace], ["--half", "both", trace], ["--fly"]):
+                      ["--seeds", "1.5", trace], ["--plot", "x.gif", trace], ["--warm-up", "1", trace], ["--half", "both", trace], ["--fly"],
+                      *(["--tiers", wrong, trace] for wrong in ("ssd=1@5", "memory=1@5", "memory=0,ssd=1@5", "memory=1,ssd=1", "memory=1,memory=1", "memory=1,tape=1@1", ""))):
         _, err = run(2, *arguments)
         check("usage" in err, err)
+    for tiers, options, words in (("memory=1,ssd=0.25@5", [], "smaller"), ("memory=0.2,redis=1@1", ["--ahead"], "--ahead"), ("memory=1", ["--ahead"], "--ahead")):
+        check(words in run(2, "--tiers", tiers, *options, trace)[1], f"{tiers} {options}")
     for text, words in (("{}", "block_size"), ('{"timestamp":1,"input_length":-1}', ":1: "), ("", "nothing is in it")):
         path = f"{scratch}/wrong.jsonl"
         with open(path, "w", encoding="utf-8") as file:
@@ -232,9 +296,32 @@ def queueing(scratch):
     out, _ = run(0, "queue", "--policy", "lru,index", "--tails", "heavy", *options)
     check(out.count("tails heavy") == 4 and "fixed-ttl" not in out and "%]" in out, out)
     for arguments in (["--policy", "belady"], ["--lower", "0"], ["--lower", "none,"], ["--tails", "fat"], ["--load", "0"], ["--pool", "0.5x"], ["--fly"],
-                      ["--plot", "x.gif"], ["trace.jsonl"]):
+                      ["--plot", "x.gif"], ["--hints", "full"], ["--tails", "light", "trace.jsonl"], ["--half", "both", "trace.jsonl"]):
         check("kvasir-sim" in run(2, "queue", *arguments)[1], f"queue {arguments}")
     check("does not fit" in run(1, "queue", "--programs", "5", "--pool", "1k")[1], "a pool that is too small")
+
+
+def queueing_traces(scratch, trace):
+    """The same engine with the runs of a trace, and with requests that have their own times."""
+    options = ["queue", "--json", "--lower", "none,5", "--pool", "40k"]
+    runs = json.loads(run(0, *options, "--half", "report", "--hints", "full", "--seeds", "2", "--load", "20,50", f"{scratch}/runs")[0])
+    chats = json.loads(run(0, *options, "--programs", "100", trace)[0])
+    check([(cell["tails"], cell["load"]) for cell in runs["cells"]] == [("trace", 20), ("trace", 20), ("trace", 50), ("trace", 50)], runs["cells"])
+    check(runs["programs"] < 11 and chats["programs"] == 100 and len(chats["cells"]) == 2, (runs["programs"], chats["programs"]))
+    check((runs["half"], runs["hints"], chats["half"], chats["hints"]) == ("report", "full", "whole", "none"), "the header")
+    for cell in runs["cells"] + chats["cells"]:
+        for row in cell["rows"]:
+            for one in row["seeds"]:
+                check(one["asked_tokens"] == one["hit_tokens"] + one["loaded_tokens"] + one["computed_tokens"], one)
+                check(one["computed_s"] >= one["first_s"] > 0 and one["hit_tokens"] > 0, one)
+    for cell in runs["cells"]:
+        check(all(len(row["seeds"]) == 2 and row["never_byte_s"] == 0 for row in cell["rows"]), "an end that was told")
+    again = json.loads(run(0, *options, "--programs", "100", trace)[0])
+    check([row["jct_s"] for row in again["cells"][1]["rows"]] == [row["jct_s"] for row in chats["cells"][1]["rows"]], "not the same twice")
+    check("trace, load" in run(0, "queue", "--policy", "lru", "--lower", "5", "--pool", "40k", "--plot", f"{scratch}/trace.svg", trace)[0], "no table")
+    check("No such file" in run(1, "queue", f"{scratch}/nowhere")[1], "a file that is not there")
+    check("--load" in run(1, "queue", "--load", "1", trace)[1], "a load of a trace that says when its requests came")
+    check("tokens does not fit" in run(1, "queue", "--pool", "600", trace)[1], "a pool that is too small")
 
 
 def published():
@@ -276,7 +363,11 @@ with tempfile.TemporaryDirectory() as scratch:
     trace = like_dictionaries(scratch)
     runs(scratch)
     reports(scratch, trace)
+    tiers(trace)
+    ahead(f"{scratch}/runs")
+    years(scratch, trace)
     mistakes(scratch, trace)
     queueing(scratch)
+    queueing_traces(scratch, trace)
     published()
     promised()

@@ -26,9 +26,9 @@ static void structs_end_with_a_field(void **state)
   } structs[] = {
       ENDS(kvs_space_desc, chunk_bytes),  ENDS(kvs_options, reserved_more),
       ENDS(kvs_keys, extent_first),       ENDS(kvs_request, reserved_3),
-      ENDS(kvs_hint, prefill_us),         ENDS(kvs_counters, encoded_bytes),
+      ENDS(kvs_hint, reserved),           ENDS(kvs_counters, encoded_bytes),
       ENDS(kvsc_options, reserved_more),  ENDS(kvsc_keys, extent_first),
-      ENDS(kvsc_call, reserved_2),        ENDS(kvsc_hint, prefill_us),
+      ENDS(kvsc_call, reserved_2),        ENDS(kvsc_hint, reserved),
       ENDS(kvsc_counters, encoded_bytes),
   };
 

@@ -72,7 +72,7 @@ static void a_file_is_read(void **state)
   (void)state;
   snprintf(
       text, sizeof(text),
-      "# who\n---\n\nname: alpha\nweight: 3\ndram: 2GiB\nssd: 10GiB\ntokens: [%s,\n  \"%s\"]\n"
+      "# who\n---\n\nname: alpha\nweight: 3\ndram: 2GiB\nssd: 10GiB\nredis: 30GiB\ntokens: [%s,\n  \"%s\"]\n"
       "---  \n# nobody\n---\nname: beta-2\ncertificates:\n  - cn:trainer\n  - spiffe://example.org/b\n---\r\n"
       "name: root\ntokens: ['%s']\nadmin: true\n",
       hash_of("one"), hash_of("two"), hash_of("three"));
@@ -85,6 +85,8 @@ static void a_file_is_read(void **state)
   assert_int_equal(configs[0].weight, 3);
   assert_int_equal(configs[0].dram_bytes, UINT64_C(2) << 30);
   assert_int_equal(configs[0].medium_bytes, UINT64_C(10) << 30);
+  assert_int_equal(configs[0].shared_bytes, UINT64_C(30) << 30);
+  assert_int_equal(configs[1].shared_bytes, 0);
   assert_int_equal(configs[1].weight, 1);
   assert_int_equal(configs[1].dram_bytes, 0);
   assert_string_equal(whose(tenants, "one", NULL, NULL), "alpha");
@@ -246,6 +248,7 @@ static void a_file_that_others_may_touch_is_refused(void **state)
   char path[] = "/tmp/kvasir-tenants-XXXXXX";
   struct kvi_node_tenants *tenants;
   int fd = mkstemp(path);
+  FILE *file;
 
   (void)state;
   assert_true(fd >= 0);
@@ -253,25 +256,33 @@ static void a_file_that_others_may_touch_is_refused(void **state)
   close(fd);
   for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
     assert_int_equal(chmod(path, modes[i].mode), 0);
-    assert_int_equal(kvi_node_tenants_load(path, &tenants, error, sizeof(error)),
+    assert_int_equal(kvi_node_tenants_load(path, false, &tenants, error, sizeof(error)),
                      modes[i].good ? KVS_OK : KVS_ERR_CONFIG);
     kvi_node_tenants_free(tenants);
   }
   assert_non_null(strstr(error, "others may change or read it"));
+  assert_int_equal(chmod(path, 0600), 0);
+  assert_int_equal(kvi_node_tenants_load(path, true, &tenants, error, sizeof(error)), KVS_OK);
+  kvi_node_tenants_free(tenants);
+  file = fopen(path, "a");
+  assert_true(file && fputs("---\nname: b\nredis: 1GiB\n", file) >= 0 && fclose(file) == 0);
+  assert_int_equal(kvi_node_tenants_load(path, true, &tenants, error, sizeof(error)), KVS_ERR_CONFIG);
+  assert_null(tenants);
+  assert_non_null(strstr(error, "the bound of b needs a redis.ttl"));
   if (geteuid() == 0) { /* another user's, who could change it: of those that only root can make */
     assert_int_equal(chmod(path, 0600), 0);
     assert_int_equal(chown(path, 12345, (gid_t)-1), 0);
-    assert_int_equal(kvi_node_tenants_load(path, &tenants, error, sizeof(error)), KVS_ERR_CONFIG);
+    assert_int_equal(kvi_node_tenants_load(path, false, &tenants, error, sizeof(error)), KVS_ERR_CONFIG);
     assert_non_null(strstr(error, "belongs to another user (12345)"));
   }
   unlink(path);
   assert_int_equal(mkfifo(path, 0600), 0); /* nobody writes to it */
-  assert_int_equal(kvi_node_tenants_load(path, &tenants, error, sizeof(error)), KVS_ERR_CONFIG);
+  assert_int_equal(kvi_node_tenants_load(path, false, &tenants, error, sizeof(error)), KVS_ERR_CONFIG);
   assert_non_null(strstr(error, "is no file"));
   unlink(path);
-  assert_int_equal(kvi_node_tenants_load(path, &tenants, error, sizeof(error)), KVS_ERR_CONFIG);
+  assert_int_equal(kvi_node_tenants_load(path, false, &tenants, error, sizeof(error)), KVS_ERR_CONFIG);
   assert_non_null(strstr(error, "cannot be read"));
-  assert_int_equal(kvi_node_tenants_load("/tmp", &tenants, error, sizeof(error)), KVS_ERR_CONFIG);
+  assert_int_equal(kvi_node_tenants_load("/tmp", false, &tenants, error, sizeof(error)), KVS_ERR_CONFIG);
 }
 
 static void a_reload_changes_credentials_and_shares(void **state)

@@ -51,7 +51,7 @@ static void like_a_stack(void **state)
     sim_memory_fit(&memory, &order, step);
     used[chunk] = step;
     assert_int_equal(memory.loaded, loaded);
-    assert_true(memory.used <= ROOM);
+    assert_true(memory.list.n <= ROOM);
   }
   close_order(&order, &memory);
 }
@@ -68,14 +68,14 @@ static void what_is_dropped(void **state)
   for (uint32_t i = 0; i < ROOM; i++)
     sim_memory_use(&memory, &order, i, true);
   for (uint32_t i = 0; i < ROOM; i += 2)
-    sim_memory_drop(&memory, i);
-  sim_memory_drop(&memory, 0);
-  sim_memory_drop(&memory, CHUNKS - 1);
-  assert_int_equal(memory.used, ROOM / 2);
+    sim_memory_drop(&memory, i, 1);
+  sim_memory_drop(&memory, 0, 1);
+  sim_memory_drop(&memory, CHUNKS - 1, 1);
+  assert_int_equal(memory.list.n, ROOM / 2);
   for (uint32_t i = 0; i < ROOM; i += 2)
     sim_memory_use(&memory, &order, i, true);
   sim_memory_fit(&memory, &order, 1);
-  assert_int_equal(memory.used, ROOM);
+  assert_int_equal(memory.list.n, ROOM);
   assert_int_equal(memory.loaded, 0);
   close_order(&order, &memory);
 }
@@ -113,16 +113,20 @@ static void ahead_of_its_use(void **state)
   sim_memory_ahead(&memory, &order, 3, CHUNKS); /* no more than the link brings */
   assert_int_equal(n_wanted, 1);
   assert_int_equal(memory.ahead, 3);
-  assert_int_equal(memory.used, ROOM);
+  assert_int_equal(memory.list.n, ROOM);
   for (uint32_t i = 0; i < 2; i++)
     sim_memory_use(&memory, &order, 3, false);
   assert_int_equal(memory.loaded, 0);
   assert_int_equal(memory.ahead_used, 1);
-  sim_memory_drop(&memory, 2);
+  sim_memory_drop(&memory, 2, 1);
   sim_memory_use(&memory, &order, 2, false); /* it has left before */
   sim_memory_use(&memory, &order, 0, false); /* it was not brought */
   assert_int_equal(memory.loaded, 2);
   assert_int_equal(memory.ahead_used, 1);
+  assert_true(memory.is_ahead[1]);
+  sim_memory_forget(&memory);
+  sim_memory_use(&memory, &order, 1, false); /* it was brought before what counts */
+  assert_int_equal(memory.ahead + memory.ahead_used + memory.loaded, 0);
   close_order(&order, &memory);
 }
 

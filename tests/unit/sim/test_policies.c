@@ -1,50 +1,10 @@
 /* The policies against models that share no code with them, request by request; and what holds for all of them. */
 #include "tests/unit/traces/testing.h"
 
-#include "base/rand.h"
-#include "model.h"
+#include "made.h"
 #include "tests/sim/replay.h"
 
 #define TRACES 3000u
-
-/* Chains that begin like earlier ones, cut anywhere, and go on by letters of their own. */
-static void make(struct model_trace *trace, kvi_rand *rand)
-{
-  uint64_t letters = 1 + kvi_rand_below(rand, 4);
-
-  memset(trace, 0, sizeof *trace);
-  trace->n = 2 + (int)kvi_rand_below(rand, MODEL_REQUESTS - 2);
-  for (int i = 0; i < trace->n; i++) {
-    int length = (int)kvi_rand_below(rand, MODEL_LENGTH + 1), kept = 0;
-
-    if (i > 0 && kvi_rand_below(rand, 4) > 0) {
-      const char *from = trace->chain[kvi_rand_below(rand, (uint64_t)i)];
-
-      kept = (int)kvi_rand_below(rand, strlen(from) + 1);
-      memcpy(trace->chain[i], from, (size_t)kept);
-    }
-    for (int k = kept; k < length; k++)
-      trace->chain[i][k] = (char)('a' + kvi_rand_below(rand, letters));
-  }
-}
-
-/* The same for the simulator. Times are those of requests that come together, or hours apart. */
-static struct sim_trace *translate(const struct model_trace *trace, kvi_rand *rand)
-{
-  struct sim_trace *made = testing_trace();
-  uint64_t at_us = 0;
-
-  for (int i = 0; i < trace->n; i++) {
-    uint64_t ids[MODEL_LENGTH];
-    size_t n = strlen(trace->chain[i]);
-
-    for (size_t k = 0; k < n; k++)
-      ids[k] = (uint64_t)trace->chain[i][k];
-    testing_add(made, at_us, ids, n);
-    at_us += kvi_rand_below(rand, 3) == 0 ? kvi_rand_below(rand, 10000000000) : 0;
-  }
-  return made;
-}
 
 /* A last request with so many blocks of its own that the ghosts of all others find room, which is by all blocks of a trace. */
 static void add_many(struct sim_trace *trace)
@@ -111,8 +71,8 @@ static void like_the_models(void **state)
     struct sim_trace *trace;
     int capacity = 1 + (int)kvi_rand_below(&rand, round % 3 ? 20 : 60), expected[MODEL_REQUESTS + 1];
 
-    make(&model, &rand);
-    trace = translate(&model, &rand);
+    made_chains(&model, &rand);
+    trace = made_trace(&model, &rand);
     add_many(trace);
     expected[model.n] = 0;
     assert_int_equal(sim_schedule_create(trace, 1, 1, &schedule, &error), KVS_OK);
@@ -147,8 +107,8 @@ static void none_is_better_than_the_bound(void **state)
     int capacity = 1 + (int)kvi_rand_below(&rand, 30);
     uint64_t best;
 
-    make(&model, &rand);
-    trace = translate(&model, &rand);
+    made_chains(&model, &rand);
+    trace = made_trace(&model, &rand);
     assert_int_equal(sim_schedule_create(trace, 1, 1, &schedule, &error), KVS_OK);
     replay(trace, schedule, "infinite", capacity, all);
     best = replay(trace, schedule, "belady", capacity, hits);

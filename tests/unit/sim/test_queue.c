@@ -301,8 +301,10 @@ static void pins_are_broken_where_nothing_runs(void **state)
 /* To compute the fourth chunk takes 16 ms and 256 * (16 - 9) us. From below four take 20 ms, and who came before 60: it has a fourth of these. */
 static void what_losing_costs(void **state)
 {
-  uint32_t there = 4;
-  struct sim_queue_work work = {.chunk_tokens = CHUNK};
+  uint32_t depth[] = {0, 1, 2, 3};
+  struct sim_queue_chunk below[] = {
+      {.is_there = true}, {.is_there = true}, {.is_there = true}, {.is_there = true}};
+  struct sim_queue_work work = {.chunk_tokens = CHUNK, .depth = depth};
   struct sim_queue_pool pool = {.work = &work,
                                 .cost = {1e-3, 1e-6},
                                 .bytes_per_chunk = 16e3,
@@ -310,16 +312,16 @@ static void what_losing_costs(void **state)
                                 .link_weight = 2};
 
   (void)state;
-  pool.lower.there = &there;
-  testing_near(sim_queue_pool_loss_s(&pool, 0, 4, 100 * MS), 0.016 + 256e-6 * (16 - 9));
+  pool.lower.chunks = below;
+  testing_near(sim_queue_pool_loss_s(&pool, 3, 100 * MS), 0.016 + 256e-6 * (16 - 9));
   pool.lower.capacity = 10;
   pool.link_weight = 0.5;
-  testing_near(sim_queue_pool_loss_s(&pool, 0, 4, 100 * MS), 0.5 * (0.060 + 0.020) / 4);
+  testing_near(sim_queue_pool_loss_s(&pool, 3, 100 * MS), 0.5 * (0.060 + 0.020) / 4);
   pool.link_weight = 2;
-  testing_near(sim_queue_pool_loss_s(&pool, 0, 4, 100 * MS), 0.016 + 256e-6 * (16 - 9)); /* 40 ms are more */
-  testing_near(sim_queue_pool_loss_s(&pool, 0, 4, 200 * MS), 2 * 0.020 / 4);
-  there = 3; /* the fourth is not below */
-  testing_near(sim_queue_pool_loss_s(&pool, 0, 4, 200 * MS), 0.016 + 256e-6 * (16 - 9));
+  testing_near(sim_queue_pool_loss_s(&pool, 3, 100 * MS), 0.016 + 256e-6 * (16 - 9)); /* 40 ms are more */
+  testing_near(sim_queue_pool_loss_s(&pool, 3, 200 * MS), 2 * 0.020 / 4);
+  below[3].is_there = false;
+  testing_near(sim_queue_pool_loss_s(&pool, 3, 200 * MS), 0.016 + 256e-6 * (16 - 9));
 }
 
 /* As with the pins: 7 chunks are free, and 10 are asked for. What takes milliseconds to compute goes for whoever waits; what takes seconds stays until it is used, if there is a door. */

@@ -42,6 +42,7 @@ struct memory_op {
 struct memory_medium {
   struct kvi_medium medium; /* first */
   bool shared;
+  uint64_t ttl_ms; /* that it says; it forgets nothing */
   pthread_mutex_t mutex;
   pthread_cond_t changed;
   pthread_t thread;
@@ -164,6 +165,7 @@ static inline kvs_status memory_get_now(struct memory_medium *own, struct kvi_me
     memcpy(bytes, item->bytes, size);
     get->place = item->place;
     get->unchained = true;
+    get->ttl_ms = item->ttl_ms > 0 ? item->ttl_ms : own->ttl_ms;
     get->parent_length = 0;
   }
   pthread_mutex_unlock(&own->mutex);
@@ -443,6 +445,7 @@ static inline void memory_attr(const struct kvi_medium *medium, struct kvi_mediu
                                      .kind = shared ? KVI_TIER_REDIS : KVI_TIER_SSD,
                                      .shared = shared,
                                      .handles = !shared,
+                                     .ttl_ms = ((const struct memory_medium *)medium)->ttl_ms,
                                      .chunk_bytes_max = 1u << 20};
 }
 

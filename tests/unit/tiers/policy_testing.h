@@ -70,12 +70,27 @@ static inline void wait_at(struct world *world, uint64_t program, uint32_t last,
   assert_true(ops->wait(world->policy, &wait, world->now));
 }
 
+/* What is said of the first so many tokens of the chain that it waits at: a priority, or for how long. */
+static inline void say(struct world *world, uint64_t program, uint32_t last, uint32_t n, uint32_t priority,
+                       double ttl_s, uint32_t tokens)
+{
+  const struct kvi_policy_wait wait = {.program = program,
+                                       .last = last,
+                                       .n_chunks = n,
+                                       .kind = KVI_WAIT_TOOL,
+                                       .priority = priority,
+                                       .ttl_s = ttl_s,
+                                       .range_tokens = tokens};
+
+  assert_true(ops->wait(world->policy, &wait, world->now));
+}
+
 static inline uint32_t evict(struct world *world)
 {
   uint32_t victim = ops->victim(world->policy, KVI_POLICY_MEMORY, world->now);
 
   if (victim != KVI_POLICY_NONE)
-    (void)ops->remove(world->policy, victim);
+    (void)kvi_policy_evict(ops, world->policy, victim);
   return victim;
 }
 

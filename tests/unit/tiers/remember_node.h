@@ -2,10 +2,11 @@
 #ifndef KVASIR_TESTS_UNIT_TIERS_REMEMBER_NODE_H
 #define KVASIR_TESTS_UNIT_TIERS_REMEMBER_NODE_H
 
+#define CHUNK  3000u
 #define CHUNKS 8u
+#include "chains_testing.h"
 #include "remember_testing.h"
 #include "ssd_fixture.h"
-#include "store_waiting.h"
 
 #include <stdio.h>
 #include <sys/stat.h>
@@ -13,7 +14,6 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
-#include "tiers/hint.h"
 #include "tiers/remember.h"
 #include "tiers/remember_file.h"
 #include "tiers/remember_private.h"
@@ -40,11 +40,8 @@ int __wrap_fsync(int fd)
   return __real_fsync(fd);
 }
 
-#define SECOND     KVI_NS_PER_S
-#define CHAIN_MOST 40u
-#define BYTES      3000u
-#define WEEK_S     (7.0 * 86400)
-#define A_WHILE_S  600.0 /* more than any test takes, on any machine */
+#define WEEK_S    (7.0 * 86400)
+#define A_WHILE_S 600.0 /* more than any test takes, on any machine */
 
 /* A node, as far as this goes. It may be closed and opened again. */
 struct node {
@@ -56,9 +53,8 @@ struct node {
   _Atomic uint64_t ahead; /* of the policy's clock */
   enum kvi_policy_admission write;
   struct kvi_remember *remember;
-  struct kvi_store *store;
   struct kvi_programs *programs;
-  uint8_t space[KVS_DIGEST_SIZE];
+  struct world world; /* its store is NULL while the node is closed; the clock is the node's */
 };
 
 static inline uint64_t clock_of(void *ctx)
@@ -81,23 +77,24 @@ static inline void node_open(struct node *node)
   assert_int_equal(kvi_remember_open(node->file, node->interval_ms, &node->remember), KVS_OK);
   kvi_remember_configure(node->remember, &config);
   assert_int_equal(kvi_ssd_create(&node->f->config, &config.medium), KVS_OK);
-  assert_int_equal(kvi_store_open(&config, &node->store), KVS_OK);
-  kvi_remember_restore(node->remember, node->store);
+  assert_int_equal(kvi_store_open(&config, &node->world.store), KVS_OK);
+  kvi_remember_restore(node->remember, node->world.store);
   assert_int_equal(kvi_programs_create(64, &node->programs), KVS_OK);
   assert_int_equal(kvi_remember_start(node->remember, node->programs), KVS_OK);
-  testing_space_open(node->store, TENANT, &desc, node->space);
+  testing_space_open(node->world.store, TENANT, &desc, node->world.space);
+  node->world.tenant = TENANT;
 }
 
 static inline void node_close(struct node *node)
 {
   struct kvi_store_stats stats;
 
-  AWAIT((kvi_store_stats(node->store, &stats), stats.writes_queued == 0 && stats.medium.queued == 0));
+  AWAIT((kvi_store_stats(node->world.store, &stats), stats.writes_queued == 0 && stats.medium.queued == 0));
   kvi_remember_destroy(node->remember);
   kvi_programs_destroy(node->programs);
-  kvi_store_close(node->store);
+  kvi_store_close(node->world.store);
   node->remember = NULL;
-  node->store = NULL;
+  node->world.store = NULL;
 }
 
 static inline int node_setup(void **state)
@@ -120,40 +117,11 @@ static inline int node_teardown(void **state)
   struct node *node = *state;
   void *f = node->f;
 
-  if (node->store)
+  if (node->world.store)
     node_close(node);
   teardown(&f);
   free(node);
   return 0;
-}
-
-static inline void key_of(uint32_t chain, uint32_t place, uint8_t *key)
-{
-  testing_key(1000 * chain + place, key, KEY_BYTES);
-}
-
-/* As an engine does: n chunks of the chain are looked up, and what is missing is put. Returns the hits. */
-static inline uint32_t prompt(struct node *node, uint32_t chain, uint32_t n)
-{
-  uint8_t keys[CHAIN_MOST * KEY_BYTES];
-  const uint8_t *space = node->space;
-  struct kvi_store_lookup query = {.tenant = TENANT,
-                                   .owner = 1,
-                                   .spaces = &space,
-                                   .n_spaces = 1,
-                                   .keys = keys,
-                                   .key_length = KEY_BYTES,
-                                   .n_keys = n};
-  struct kvi_store_lookup_result result = {0};
-
-  for (uint32_t i = 0; i < n; i++)
-    key_of(chain, i, keys + (size_t)i * KEY_BYTES);
-  assert_int_equal(kvi_store_lookup(node->store, &query, &result), KVS_OK);
-  for (uint32_t i = result.prefix; i < n; i++)
-    assert_int_equal(testing_put(node->store, TENANT, node->space, keys + (size_t)i * KEY_BYTES, KEY_BYTES,
-                                 i > 0 ? keys + (size_t)(i - 1) * KEY_BYTES : NULL, i, BYTES, i),
-                     KVS_OK);
-  return result.prefix;
 }
 
 static inline void name_of(uint32_t chain, char name[32])
@@ -166,8 +134,6 @@ static inline void waits(struct node *node, uint32_t chain, uint32_t n, const ch
                          uint32_t priority)
 {
   char name[32];
-  uint8_t key[KEY_BYTES];
-  struct kvi_hint_keys keys = {.space = node->space, .keys = key, .key_length = KEY_BYTES, .n_keys = 1};
   struct kvi_program_hint hint = {.tenant = TENANT,
                                   .program = name,
                                   .parent = "",
@@ -177,28 +143,19 @@ static inline void waits(struct node *node, uint32_t chain, uint32_t n, const ch
                                   .priority = priority};
 
   name_of(chain, name);
-  key_of(chain, n - 1, key);
-  hint.hash = kvi_store_program_hash(node->store, TENANT, name);
-  prompt(node, chain, n);
+  hint.hash = kvi_store_program_hash(node->world.store, TENANT, name);
+  prompt(&node->world, chain, n);
   assert_int_equal(kvi_programs_hint(node->programs, &hint), KVI_HINT_ACCEPTED);
-  assert_int_equal(kvi_store_hint(node->store, &hint, &keys), KVI_HINT_ACCEPTED);
+  say(&node->world, name, chain, n, &hint);
 }
 
 /* Who waits, by name: chain. False: nobody of this name. */
 static inline bool waiter_of(struct node *node, uint32_t chain, struct kvi_policy_waiter *waiter_p)
 {
-  struct kvi_waiter_info infos[64];
-  uint64_t cursor = 0;
   char name[32];
-  size_t n = kvi_store_waiters(node->store, TENANT, &cursor, infos, 64);
 
   name_of(chain, name);
-  for (size_t i = 0; i < n; i++)
-    if (infos[i].waiter.program == kvi_store_program_hash(node->store, TENANT, name)) {
-      *waiter_p = infos[i].waiter;
-      return true;
-    }
-  return false;
+  return find_waiter(&node->world, name, waiter_p);
 }
 
 /* However many. */
@@ -209,7 +166,7 @@ static inline size_t waiters_count(struct node *node)
   size_t n = 0;
 
   do
-    n += kvi_store_waiters(node->store, TENANT, &cursor, infos, 1024);
+    n += kvi_store_waiters(node->world.store, TENANT, &cursor, infos, 1024);
   while (cursor != 0);
   return n;
 }
@@ -219,7 +176,7 @@ static inline size_t n_waiters(struct node *node)
   struct kvi_waiter_info infos[64];
   uint64_t cursor = 0;
 
-  return kvi_store_waiters(node->store, TENANT, &cursor, infos, 64);
+  return kvi_store_waiters(node->world.store, TENANT, &cursor, infos, 64);
 }
 
 static inline void three_wait(struct node *node)

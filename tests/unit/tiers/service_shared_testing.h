@@ -92,4 +92,24 @@ static inline void put_shared(struct node *node, uint64_t n)
   put_shared_in(node->space, n);
 }
 
+/* What is told of these chunks, to be freed with why_done(). */
+static inline Kvasir__V1__WhyMissReply *why_ask(struct node *node, const uint64_t *numbers, uint32_t n)
+{
+  Kvasir__V1__WhyMissRequest request = KVASIR__V1__WHY_MISS_REQUEST__INIT;
+  uint8_t bytes[KEYS * KEY_BYTES];
+  Kvasir__V1__Keys keys = keys_of(bytes, numbers, n);
+  struct calling calling;
+
+  request.space = (ProtobufCBinaryData){.data = node->space, .len = KVS_DIGEST_SIZE};
+  request.keys = &keys;
+  (void)call_start(node, KVI_METHOD_WHY_MISS, &request.base, &calling);
+  memset(bytes, 0, sizeof(bytes)); /* a request lives as long as its call */
+  return (Kvasir__V1__WhyMissReply *)call_end(&calling);
+}
+
+static inline void why_done(Kvasir__V1__WhyMissReply *reply)
+{
+  protobuf_c_message_free_unpacked(&reply->base, NULL);
+}
+
 #endif

@@ -35,7 +35,9 @@ static void note(struct kvi_gone *gone, uint32_t n, uint64_t tick, enum kvi_miss
                                     .length = 1000 + n,
                                     .price = n % 2 ? 0.5 : (double)NAN,
                                     .by_price = n % 2,
-                                    .below = n % 3 == 0};
+                                    .below = n % 3 == 0,
+                                    .timed = n % 2,
+                                    .over_ns = n % 3 ? 5 * (int64_t)TICK : -5 * (int64_t)TICK};
 
   kvi_gone_note(gone, n, SPACE, &tag, &departure);
 }
@@ -67,6 +69,8 @@ static void the_last_time_of_each(void **state)
   assert_true(departure.price > 0.49 && departure.price < 0.51);
   assert_true(departure.by_price);
   assert_true(departure.below);
+  assert_true(departure.timed);
+  assert_int_equal(departure.over_ns, -5 * (int64_t)TICK);
   note(gone, 3, 20, KVI_MISS_DELETED);
   assert_true(find(gone, 3, SPACE, &departure, &since));
   assert_int_equal(departure.cause, KVI_MISS_DELETED);
@@ -76,8 +80,39 @@ static void the_last_time_of_each(void **state)
   assert_true(isnan(departure.price));
   assert_false(departure.by_price);
   assert_false(departure.below);
+  assert_false(departure.timed);
   assert_int_equal(departure.rule, KVI_EVICT_RULES);
   assert_int_equal(since, BEGUN); /* the set is not full */
+  kvi_gone_destroy(gone);
+}
+
+/* A time that has run out just now has run out, and one that is about to has not. */
+static void times_are_over_or_not(void **state)
+{
+  static const int64_t over[][2] = {{0, 1},
+                                    {1, 1},
+                                    {-1, -1},
+                                    {(int64_t)TICK * 3 + 1, 3},
+                                    {-(int64_t)TICK * 7, -7},
+                                    {INT64_MAX, INT32_MAX},
+                                    {INT64_MIN, -(int64_t)INT32_MAX}};
+  struct kvi_gone *gone = make(1000);
+  struct kvi_key_tag tag = tag_of(1);
+  uint64_t since;
+
+  (void)state;
+  for (uint32_t i = 0; i < sizeof(over) / sizeof(over[0]); i++) {
+    struct kvi_departure departure = {.cause = KVI_MISS_EXPIRED,
+                                      .at_ns = BEGUN,
+                                      .price = (double)NAN,
+                                      .timed = true,
+                                      .over_ns = over[i][0]};
+
+    kvi_gone_note(gone, 1, SPACE, &tag, &departure);
+    assert_true(kvi_gone_find(gone, 1, SPACE, &tag, &departure, &since));
+    assert_true(departure.timed);
+    assert_int_equal(departure.over_ns, over[i][1] * (int64_t)TICK);
+  }
   kvi_gone_destroy(gone);
 }
 
@@ -169,14 +204,14 @@ static void bounds(void **state)
   uint64_t since;
 
   (void)state;
-  assert_in_range(kvi_gone_memory(gone), 64 * 32, 64 * 32 + 64);
+  assert_in_range(kvi_gone_memory(gone), 64 * 36, 64 * 36 + 64);
   kvi_gone_note(gone, UINT64_MAX, SPACE, &tag, &departure); /* the last set; times that no 32 bits hold */
   assert_true(kvi_gone_find(gone, UINT64_MAX, SPACE, &tag, &departure, &since));
   assert_int_equal(departure.length, KVI_CHUNK_BYTES_MAX);
   assert_int_equal(departure.idle_ns, (uint64_t)UINT32_MAX << 26);
   kvi_gone_destroy(gone);
   gone = make(1u << 30);
-  assert_in_range(kvi_gone_memory(gone), 32u << 20, (32u << 20) + 64);
+  assert_in_range(kvi_gone_memory(gone), 36u << 20, (36u << 20) + 64);
   kvi_gone_destroy(gone);
 }
 
@@ -184,6 +219,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_last_time_of_each),
+      cmocka_unit_test(times_are_over_or_not),
       cmocka_unit_test(another_key_is_unknown),
       cmocka_unit_test(the_oldest_of_a_set_is_forgotten),
       cmocka_unit_test(many),

@@ -99,9 +99,31 @@ static void last_use_takes_over(void **state)
   free(cache);
 }
 
+/* What is deleted says nothing of the order: neither if its handle was a victim's before, nor if it was to go next itself, and did not (a put was declined). */
+static void deleted(void **state)
+{
+  struct world *world = *state;
+  uint32_t handle;
+
+  (void)chain(world, KVI_POLICY_NONE, 1);
+  handle = evict(world);
+  for (uint32_t i = 0; i < 400; i++) {
+    const struct kvi_policy_chunk chunk = {.parent = KVI_POLICY_NONE, .name = 5, .bytes = 1};
+
+    world->now += 10 * SECOND;
+    ops->insert(world->policy, handle, &chunk, world->now);
+    wait_at(world, 7, handle, 1, KVI_WAIT_TOOL, 0, 0);
+    if (i >= 200)
+      assert_int_equal(ops->victim(world->policy, KVI_POLICY_MEMORY, world->now), handle);
+    (void)ops->remove(world->policy, handle);
+  }
+  assert_true(ops->goes_by_price(world->policy));
+}
+
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(last_use_takes_over, setup, teardown)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(last_use_takes_over, setup, teardown),
+                                     cmocka_unit_test_setup_teardown(deleted, setup, teardown)};
 
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

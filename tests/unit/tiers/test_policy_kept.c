@@ -63,6 +63,13 @@ static void same_prices(void **state)
   uint64_t now = 1000 * SECOND;
   struct kvi_policy *first = policy_make(now), *second = policy_make(now), *third = policy_make(now);
   struct kvi_policy_waiter one, other;
+  const struct kvi_policy_wait ranged = {.program = 2,
+                                         .last = 19,
+                                         .n_chunks = 10,
+                                         .kind = KVI_WAIT_HUMAN,
+                                         .tool = 1,
+                                         .priority = 100,
+                                         .range_tokens = 5 * 256};
 
   (void)state;
   for (uint32_t i = 0; i < 600; i++) { /* each has come back from its own two hundred times */
@@ -71,6 +78,7 @@ static void same_prices(void **state)
   }
   for (uint32_t chain = 0; chain < 3; chain++)
     policy_use(first, chain, kinds[chain], chain, now);
+  assert_true(ops->wait(first, &ranged, now));
   now += SECOND;
   ops->relearn(first, now); /* else its curves are those of a while ago */
   policy_copy(first, second, now);
@@ -79,6 +87,7 @@ static void same_prices(void **state)
   for (uint32_t i = 0; i < 3; i++) {
     assert_true(ops->waiter(first, i, &one, now) && ops->waiter(third, i, &other, now));
     assert_true(one.program == other.program && one.price > 0);
+    assert_true(one.n_ranged == other.n_ranged && one.n_ranged == (one.program == 2 ? 5 : 0));
     assert_true(one.price > other.price * 0.9999 && one.price < other.price * 1.0001);
   }
   for (uint32_t i = 0; i < 30; i++) {

@@ -91,6 +91,139 @@ static void what_is_closed_goes_first(void **state)
   assert_int_equal(demote(world, other), slow);
 }
 
+static void assert_leaves(struct world *world, uint32_t last, uint32_t n)
+{
+  for (uint32_t i = 0; i < n; i++)
+    assert_int_equal(demote(world, KVI_POLICY_NONE), last - i);
+}
+
+/* What is said of a beginning keeps that in memory, also while what is behind it is below; and what comes to memory behind it goes before it again. */
+static void a_range_stays(void **state)
+{
+  struct world *world = *state;
+  uint32_t ranged, other;
+
+  known_waits(world);
+  ranged = waits_on(world, 1, KVI_POLICY_NONE, 0, 6, KVI_WAIT_TOOL);
+  other = waits_on(world, 2, KVI_POLICY_NONE, 0, 6, KVI_WAIT_TOOL);
+  say(world, 1, ranged, 6, 100, 0, 3 * 256);
+  say(world, 2, other, 6, 75, 0, 0);
+  assert_leaves(world, ranged, 3);
+  assert_leaves(world, other, 2);
+  ops->move(world->policy, ranged - 2, KVI_POLICY_BOTH);
+  assert_leaves(world, ranged - 2, 1);
+  assert_leaves(world, other - 2, 4);
+  assert_leaves(world, ranged - 3, 3);
+  assert_int_equal(demote(world, KVI_POLICY_NONE), KVI_POLICY_NONE);
+}
+
+/* Several whose ranges are reached at once: none of them goes before who is worth less, and one does if there is nobody else. */
+static void ranges_are_reached(void **state)
+{
+  struct world *world = *state;
+  uint32_t lasts[100], other;
+
+  known_waits(world);
+  for (uint32_t i = 0; i < 100; i++) {
+    lasts[i] = waits_on(world, 1 + i, KVI_POLICY_NONE, 0, 4, KVI_WAIT_TOOL);
+    say(world, 1 + i, lasts[i], 4, 100, 0, 3 * 256);
+  }
+  other = waits_on(world, 200, KVI_POLICY_NONE, 0, 40, KVI_WAIT_TOOL);
+  say(world, 200, other, 40, 75, 0, 0);
+  for (uint32_t i = 0; i < 100; i++)
+    ops->move(world->policy, lasts[i], KVI_POLICY_MEDIUM);
+  for (uint32_t i = 0, n = 0; i < 100 * 3 + 40; i++) {
+    uint32_t chunk = demote(world, KVI_POLICY_NONE);
+
+    assert_int_not_equal(chunk, KVI_POLICY_NONE);
+    n += chunk <= other && chunk + 40 > other;
+    assert_true(i < 40 + 9 || n == 40); /* each call looks at some of the hundred */
+  }
+  assert_int_equal(demote(world, KVI_POLICY_NONE), KVI_POLICY_NONE);
+}
+
+/* A range that is said again and again, of a long chain of which no more is in memory, costs nobody else anything: who is worth less goes, and not the first that is shown. */
+static void a_range_is_said_again(void **state)
+{
+  struct world *world = *state;
+  const uint32_t whole = 1500;
+  uint32_t lasts[2], dear, other;
+
+  known_waits(world);
+  for (uint32_t i = 0; i < 2; i++) {
+    lasts[i] = waits_on(world, 1 + i, KVI_POLICY_NONE, 0, whole, KVI_WAIT_TOOL);
+    say(world, 1 + i, lasts[i], whole, 100, 0, 256);
+    for (uint32_t j = 0; j + 1 < whole; j++)
+      ops->move(world->policy, lasts[i] - j, KVI_POLICY_MEDIUM);
+  }
+  for (uint32_t i = 0; i < 40; i++)
+    (void)ops->demotion(world->policy, KVI_POLICY_NONE, &(double){0}, world->now);
+  dear = waits_on(world, 4, KVI_POLICY_NONE, 0, 300, KVI_WAIT_TOOL);
+  say(world, 4, dear, 300, 100, 0, 0);
+  other = waits_on(world, 3, KVI_POLICY_NONE, 0, 300, KVI_WAIT_TOOL);
+  say(world, 3, other, 300, 75, 0, 0);
+  for (uint32_t i = 0; i < 240; i++) {
+    if (i % 12 == 0)
+      say(world, 1 + i / 12 % 2, lasts[i / 12 % 2], whole, 100, 0, 256);
+    assert_int_equal(demote(world, dear - 299), other - i);
+  }
+}
+
+/* A beginning that others need too, and that is shown, counts by the place that it has: in the range, or behind it. */
+static void a_shared_range(void **state)
+{
+  struct world *world = *state;
+  uint32_t shared, last, other;
+
+  known_waits(world);
+  shared = waits_on(world, 1, KVI_POLICY_NONE, 0, 5, KVI_WAIT_TOOL);
+  (void)waits_on(world, 2, shared, 5, 3, KVI_WAIT_TOOL);
+  last = waits_on(world, 3, shared, 5, 3, KVI_WAIT_TOOL);
+  say(world, 3, last, 8, 100, 0, 4 * 256);
+  for (uint32_t i = 0; i < 6; i++)
+    assert_in_range(demote(world, KVI_POLICY_NONE), shared + 1, last);
+  say(world, 3, last, 8, 100, 0, 4 * 256);
+  other = waits_on(world, 4, KVI_POLICY_NONE, 0, 4, KVI_WAIT_TOOL);
+  say(world, 4, other, 4, 75, 0, 0);
+  assert_int_equal(demote(world, shared), shared); /* behind it */
+  for (uint32_t i = 0; i < 4; i++)
+    assert_int_equal(demote(world, shared - 1 - i % 2), other - i);
+}
+
+/* Others who wait at the same end do not make its range worth less. */
+static void others_at_a_range(void **state)
+{
+  struct world *world = *state;
+  uint32_t last, other;
+
+  known_waits(world);
+  last = waits_on(world, 1, KVI_POLICY_NONE, 0, 6, KVI_WAIT_TOOL);
+  wait_at(world, 2, last, 6, KVI_WAIT_TOOL, 0, 0);
+  other = waits_on(world, 3, KVI_POLICY_NONE, 0, 6, KVI_WAIT_TOOL);
+  say(world, 1, last, 6, 100, 0, 3 * 256);
+  say(world, 3, other, 6, 80, 0, 0);
+  assert_leaves(world, last, 3);
+  assert_leaves(world, other, 6);
+  assert_leaves(world, last - 3, 3);
+}
+
+/* All of a chain is read when it is used: a priority of its beginning, however small, has that stay longer than what is worth less, where reading takes longer than computing the beginning too. */
+static void a_range_of_some_worth(void **state)
+{
+  struct world *world = *state;
+  uint32_t last, other;
+
+  ops->memory_told(world->policy, CAPACITY, 0.042);
+  learn(world, 90, KVI_WAIT_TOOL, 2, 40, 0, 0);
+  last = waits_on(world, 1, KVI_POLICY_NONE, 0, 500, KVI_WAIT_TOOL);
+  say(world, 1, last, 500, 60, 0, 5 * 256);
+  other = waits_on(world, 2, KVI_POLICY_NONE, 0, 500, KVI_WAIT_TOOL);
+  say(world, 2, other, 500, 55, 0, 0);
+  assert_leaves(world, last, 495);
+  assert_leaves(world, other, 500);
+  assert_leaves(world, last - 495, 5);
+}
+
 /* Many end at one chunk; one of them closes, and the last one to come is slow: what they need stays before what one needs who is as quick as they. */
 static void many_at_one_end(void **state)
 {
@@ -400,6 +533,12 @@ int main(void)
       cmocka_unit_test_setup_teardown(what_is_closed_goes_first, setup, teardown),
       cmocka_unit_test_setup_teardown(what_is_shared_stays, setup, teardown),
       cmocka_unit_test_setup_teardown(what_comes_back_is_found, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_range_stays, setup, teardown),
+      cmocka_unit_test_setup_teardown(ranges_are_reached, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_range_is_said_again, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_shared_range, setup, teardown),
+      cmocka_unit_test_setup_teardown(others_at_a_range, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_range_of_some_worth, setup, teardown),
       cmocka_unit_test_setup_teardown(many_at_one_end, setup, teardown),
       cmocka_unit_test_setup_teardown(a_beginning_is_shown, setup, teardown),
       cmocka_unit_test_setup_teardown(used_after_its_end, setup, teardown),

@@ -353,6 +353,26 @@ static void back_to_nothing(void **state)
   assert_int_equal(evict(world), tool); /* though it is the longer one: people are back at once */
 }
 
+/* It has said that it ends. What is stored of its request after that, and was declined a moment before, does not make it come again. */
+static void stored_after_its_end(void **state)
+{
+  struct world *world = *state;
+  uint32_t last = chain(world, KVI_POLICY_NONE, 4);
+  struct kvi_policy_use use = {.program = 1, .last = last, .n_chunks = 4, .n_whole = 5};
+  const struct kvi_policy_wait end = {.program = 1, .last = last, .n_chunks = 4, .kind = KVI_WAIT_END};
+  struct kvi_policy_waiter before, after;
+
+  ops->arrive(world->policy, &use, world->now);
+  assert_true(ops->wait(world->policy, &end, world->now));
+  assert_true(ops->waiter(world->policy, 0, &before, world->now));
+  use = (struct kvi_policy_use){
+      .program = 1, .last = chain(world, last, 1), .n_chunks = 5, .n_whole = 5, .again_s = 2};
+  ops->extend(world->policy, &use, world->now);
+  assert_true(ops->waiter(world->policy, 0, &after, world->now));
+  assert_int_equal(after.n_chunks, 5);
+  assert_true(after.price < 1.1 * before.price);
+}
+
 /* Many chunks' bytes: of two chains that are worth the same the one goes that takes more room. */
 static void by_bytes(void **state)
 {
@@ -388,6 +408,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(answered_without_chunks, setup, teardown),
       cmocka_unit_test_setup_teardown(back_to_nothing, setup, teardown),
       cmocka_unit_test_setup_teardown(back_to_little, setup, teardown),
+      cmocka_unit_test_setup_teardown(stored_after_its_end, setup, teardown),
       cmocka_unit_test_setup_teardown(by_bytes, setup, teardown),
   };
 

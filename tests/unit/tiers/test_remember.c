@@ -24,7 +24,7 @@ static void comes_back(void **state)
     assert_string_equal(named.name, "agent 2");
     assert_string_equal(named.tool, "build");
   }
-  assert_int_equal(prompt(node, 2, 6), 6); /* it is back, and it is the same one */
+  assert_int_equal(prompt(&node->world, 2, 6), 6); /* it is back, and it is the same one */
   assert_true(waiter_of(node, 2, &after));
   assert_false(after.answered);
   assert_true(after.waits_s < before[1].waits_s + A_WHILE_S);
@@ -69,7 +69,7 @@ static void less_is_there(void **state)
   assert_true(waiter_of(node, 1, &waiter));
   assert_int_equal(waiter.n_chunks, 4); /* looked for 0, 1 and 3 before the end */
   assert_int_equal(waiter.n_whole, 7);
-  assert_int_equal(prompt(node, 1, 7), 5);
+  assert_int_equal(prompt(&node->world, 1, 7), 5);
   assert_int_equal(n_waiters(node), 1);
 }
 
@@ -98,7 +98,7 @@ static void nothing_is_there(void **state)
   }
   node_open(node);
   assert_int_equal(n_waiters(node), 0);
-  assert_int_equal(prompt(node, 1, 5), 0);
+  assert_int_equal(prompt(&node->world, 1, 5), 0);
 }
 
 /* The file as the next start finds it. */
@@ -305,12 +305,12 @@ static void beside_the_drain(void **state)
   {
     struct kvi_store_stats stats;
 
-    AWAIT((kvi_store_stats(node->store, &stats), stats.writes_queued == 0 && stats.medium.queued == 0));
+    AWAIT((kvi_store_stats(node->world.store, &stats), stats.writes_queued == 0 && stats.medium.queued == 0));
   }
   kvi_remember_finish(node->remember);
   kvi_programs_destroy(node->programs);
-  kvi_store_close(node->store);
-  node->store = NULL;
+  kvi_store_close(node->world.store);
+  node->world.store = NULL;
   assert_int_equal(flushes, before + 1);
   held = false;
   kvi_remember_destroy(node->remember);

@@ -47,17 +47,13 @@ static void files_of_others(void **state)
 /* So many programs wait at one chunk, "program 0" for longest. */
 static void many_wait(struct node *node, uint32_t n)
 {
-  prompt(node, 1, 1);
+  prompt(&node->world, 1, 1);
   for (uint32_t i = 0; i < n; i++) {
-    uint8_t key[KEY_BYTES];
     char name[32];
-    struct kvi_hint_keys keys = {.space = node->space, .keys = key, .key_length = KEY_BYTES, .n_keys = 1};
-    struct kvi_program_hint hint = {.tenant = TENANT, .program = name, .parent = "", .tool = ""};
 
     snprintf(name, sizeof(name), "program %u", i);
-    key_of(1, 0, key);
     node->ahead += KVI_NS_PER_MS;
-    assert_int_equal(kvi_store_hint(node->store, &hint, &keys), KVI_HINT_ACCEPTED);
+    say(&node->world, name, 1, 1, &(struct kvi_program_hint){0});
   }
 }
 
@@ -74,7 +70,7 @@ static void less_room(void **state)
   node->max_chunks = 8192;
   node_open(node);
   assert_int_equal(waiters_count(node), 1024);
-  assert_int_equal(kvi_remember_collect(node->store, &kept), KVS_OK);
+  assert_int_equal(kvi_remember_collect(node->world.store, &kept), KVS_OK);
   for (uint32_t i = 0; i < kept.n_waiters;
        i++) { /* those of its last hints, but for the prompt itself, which has no name */
     uint64_t hash = kept.waiters[i].kept.program;
@@ -83,11 +79,11 @@ static void less_room(void **state)
       char name[32];
 
       snprintf(name, sizeof(name), "program %u", old);
-      assert_true(hash != kvi_store_program_hash(node->store, TENANT, name));
+      assert_true(hash != kvi_store_program_hash(node->world.store, TENANT, name));
     }
   }
   kvi_state_clear(&kept);
-  prompt(node, 5, 1); /* so it is written; and one makes room for it */
+  prompt(&node->world, 5, 1); /* so it is written; and one makes room for it */
   node_close(node);
   node->max_chunks = 16384;
   node_open(node);
@@ -193,15 +189,15 @@ static void more_than_fit(void **state)
   node->max_chunks = 9 * n; /* a branch for eight */
   node_open(node);
   many_wait(node, n);
-  assert_int_equal(kvi_remember_collect(node->store, &kept), KVS_OK);
+  assert_int_equal(kvi_remember_collect(node->world.store, &kept), KVS_OK);
   assert_int_equal(kept.n_waiters, KVI_STATE_WAITERS_MAX);
   for (uint32_t i = 0; i < kept.n_waiters; i++) {
     assert_true(kept.waiters[i].kept.used_ns <= before);
     before = kept.waiters[i].kept.used_ns;
     if (i == 0) /* the first of them are left out, by name */
-      assert_true(kept.waiters[i].kept.program ==
-                      kvi_store_program_hash(node->store, TENANT, "program 1000") ||
-                  kept.waiters[i].kept.program == kvi_store_program_hash(node->store, TENANT, "program 999"));
+      assert_true(
+          kept.waiters[i].kept.program == kvi_store_program_hash(node->world.store, TENANT, "program 1000") ||
+          kept.waiters[i].kept.program == kvi_store_program_hash(node->world.store, TENANT, "program 999"));
   }
   assert_int_equal(kvi_state_encode(&kept, &bytes, &length), KVS_OK);
   assert_int_equal(kvi_state_decode(bytes, length, &again), KVS_OK);

@@ -42,6 +42,7 @@ static void assert_same(const struct kvi_state *a, const struct kvi_state *b)
     assert_true(one->used_ns == other->used_ns && one->seen_ns == other->seen_ns &&
                 one->begins_ns == other->begins_ns);
     assert_true(one->n_chunks == other->n_chunks && one->n_whole == other->n_whole &&
+                one->n_weighed == other->n_weighed && one->n_timed == other->n_timed &&
                 one->source == other->source && one->kind == other->kind && one->answered == other->answered);
     assert_true(one->announced_s == other->announced_s && one->ttl_s == other->ttl_s &&
                 one->weight == other->weight && one->cost == other->cost &&
@@ -85,6 +86,34 @@ static void golden(void **state_p)
   kvi_state_clear(&again);
   kvi_state_clear(&state);
   free(own);
+}
+
+/* Of a waiter and of a program: in what was 0, and is 0 of those of whom nothing is said. */
+static void ranges(void **state_p)
+{
+  struct kvi_state state, again;
+  uint8_t *bytes, *plain;
+  size_t length, at;
+
+  (void)state_p;
+  plain = encoded(&length);
+  state_make(&state);
+  state.waiters[1].kept.n_weighed = 0x01020304;
+  state.waiters[1].kept.n_timed = 0x090a0b0c;
+  state.programs[1].range_tokens = 0x05060708;
+  assert_int_equal(kvi_state_encode(&state, &bytes, &length), KVS_OK);
+  at = 256 + state.n_spaces * 104 + 168 + 84;
+  assert_int_equal(kvi_load_le64(plain + at), 0);
+  assert_int_equal(kvi_load_le32(bytes + at), 0x01020304);
+  assert_int_equal(kvi_load_le32(bytes + at + 4), 0x090a0b0c);
+  assert_int_equal(kvi_state_decode(bytes, length, &again), KVS_OK);
+  assert_same(&state, &again);
+  assert_int_equal(again.waiters[0].kept.n_weighed + again.waiters[0].kept.n_timed, 0);
+  assert_int_equal(again.programs[1].range_tokens, 0x05060708);
+  kvi_state_clear(&again);
+  kvi_state_clear(&state);
+  free(bytes);
+  free(plain);
 }
 
 /* Refused, and nothing is left behind. */
@@ -406,10 +435,16 @@ static int corpus_write(const char *folder)
 
 int main(int argc, char **argv)
 {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(round_trip), cmocka_unit_test(golden),     cmocka_unit_test(golden_learned),
-      cmocka_unit_test(every_cut),  cmocka_unit_test(every_flip), cmocka_unit_test(every_flip_sealed),
-      cmocka_unit_test(told_apart), cmocka_unit_test(bounds),     cmocka_unit_test(gaps)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(round_trip),
+                                     cmocka_unit_test(golden),
+                                     cmocka_unit_test(golden_learned),
+                                     cmocka_unit_test(ranges),
+                                     cmocka_unit_test(every_cut),
+                                     cmocka_unit_test(every_flip),
+                                     cmocka_unit_test(every_flip_sealed),
+                                     cmocka_unit_test(told_apart),
+                                     cmocka_unit_test(bounds),
+                                     cmocka_unit_test(gaps)};
 
   if (argc > 1 && strcmp(argv[1], "print") == 0)
     return golden_print();

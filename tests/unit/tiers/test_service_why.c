@@ -4,26 +4,6 @@
 #include "proto/limits.h"
 #include "proto/space.h"
 
-/* What is told of these chunks, to be freed with done(). */
-static Kvasir__V1__WhyMissReply *ask(struct node *node, const uint64_t *numbers, uint32_t n)
-{
-  Kvasir__V1__WhyMissRequest request = KVASIR__V1__WHY_MISS_REQUEST__INIT;
-  uint8_t bytes[KEYS * KEY_BYTES];
-  Kvasir__V1__Keys keys = keys_of(bytes, numbers, n);
-  struct calling calling;
-
-  request.space = (ProtobufCBinaryData){.data = node->space, .len = KVS_DIGEST_SIZE};
-  request.keys = &keys;
-  (void)call_start(node, KVI_METHOD_WHY_MISS, &request.base, &calling);
-  memset(bytes, 0, sizeof(bytes)); /* a request lives as long as its call */
-  return (Kvasir__V1__WhyMissReply *)call_end(&calling);
-}
-
-static void done(Kvasir__V1__WhyMissReply *reply)
-{
-  protobuf_c_message_free_unpacked(&reply->base, NULL);
-}
-
 static void up_to_the_first_that_misses(void **state)
 {
   const uint64_t chain[KEYS] = {0, 1, SHARED, 2, SHARED + 1, 9, 3, 10};
@@ -36,7 +16,7 @@ static void up_to_the_first_that_misses(void **state)
     put(&node, n);
   put_shared(&node, SHARED);
   put_shared(&node, SHARED + 1);
-  reply = ask(&node, chain, KEYS);
+  reply = why_ask(&node, chain, KEYS);
   assert_int_equal(reply->status, KVS_MISS);
   assert_int_equal(reply->prefix, 5);
   assert_int_equal(reply->tiers.len, 5);
@@ -46,19 +26,19 @@ static void up_to_the_first_that_misses(void **state)
   assert_null(reply->chunk);
   assert_null(reply->departure);
   assert_int_equal(reply->n_tiers_out, 0);
-  done(reply);
-  reply = ask(&node, chain, 5);
+  why_done(reply);
+  reply = why_ask(&node, chain, 5);
   assert_int_equal(reply->status, KVS_OK);
   assert_int_equal(reply->prefix, 5);
   assert_int_equal(reply->cause, KVI_MISS_NONE);
-  done(reply);
-  reply = ask(&node, chain, 1);
+  why_done(reply);
+  reply = why_ask(&node, chain, 1);
   assert_int_equal(reply->status, KVS_OK);
   assert_non_null(reply->chunk);
   assert_int_equal(reply->chunk->length, CHUNK);
   assert_int_equal(reply->chunk->tier, KVI_TIER_DRAM);
   assert_int_equal(reply->chunk->key.len, KEY_BYTES);
-  done(reply);
+  why_done(reply);
   node_close(&node);
 }
 
@@ -73,7 +53,7 @@ static void how_it_went(void **state)
   setup(&node, NULL);
   put(&node, 0);
   kvi_store_evict(node.store, TENANT, NULL, UINT64_MAX, &chunks, &bytes);
-  reply = ask(&node, chain, 2);
+  reply = why_ask(&node, chain, 2);
   assert_int_equal(reply->prefix, 0);
   assert_int_equal(reply->cause, KVI_MISS_EVICTED);
   assert_non_null(reply->departure);
@@ -82,13 +62,13 @@ static void how_it_went(void **state)
   assert_int_equal(reply->departure->length, CHUNK);
   assert_false(reply->departure->priced);
   assert_false(reply->departure->below);
-  done(reply);
+  why_done(reply);
   put_shared(&node,
              0); /* the other tier has it: it is no miss, and how it went from here is told all the same */
-  reply = ask(&node, chain, 1);
+  reply = why_ask(&node, chain, 1);
   assert_int_equal(reply->status, KVS_OK);
   assert_non_null(reply->departure);
-  done(reply);
+  why_done(reply);
   node_close(&node);
 }
 
@@ -102,21 +82,21 @@ static void a_shared_tier_that_is_out(void **state)
   setup(&node, NULL);
   put(&node, 0);
   out = 1; /* others may have it */
-  reply = ask(&node, chain, 2);
+  reply = why_ask(&node, chain, 2);
   assert_int_equal(reply->cause, KVI_MISS_NEVER);
   assert_int_equal(reply->n_tiers_out, 1);
   assert_int_equal(reply->tiers_out[0]->tier, KVI_TIER_REDIS);
   assert_int_equal(reply->tiers_out[0]->parts, 3);
   assert_int_equal(reply->tiers_out[0]->out, 1);
-  done(reply);
+  why_done(reply);
   out = 3;
-  reply = ask(&node, chain, 2);
+  reply = why_ask(&node, chain, 2);
   assert_int_equal(reply->prefix, 1);
   assert_int_equal(reply->cause, KVI_MISS_TIER);
-  done(reply);
-  reply = ask(&node, chain, 1);
+  why_done(reply);
+  reply = why_ask(&node, chain, 1);
   assert_int_equal(reply->status, KVS_OK);
-  done(reply);
+  why_done(reply);
   node_close(&node);
 }
 
@@ -137,25 +117,25 @@ static void an_ssd_tier_that_is_out(void **state)
     put(&node, n);
     memory_settle(below);
   }
-  reply = ask(&node, &first, 1);
+  reply = why_ask(&node, &first, 1);
   assert_int_equal(reply->status, KVS_OK);
   assert_int_equal(reply->tiers.data[0], KVI_TIER_SSD);
-  done(reply);
+  why_done(reply);
   out = 3;
-  reply = ask(&node, &first, 1);
+  reply = why_ask(&node, &first, 1);
   assert_int_equal(reply->status, KVS_MISS);
   assert_int_equal(reply->cause, KVI_MISS_TIER);
   assert_non_null(reply->chunk);
   assert_int_equal(reply->n_tiers_out, 2);
-  done(reply);
-  reply = ask(&node, &last, 1);
+  why_done(reply);
+  reply = why_ask(&node, &last, 1);
   assert_int_equal(reply->status, KVS_OK);
-  done(reply);
+  why_done(reply);
   put_shared(&node, first);
-  reply = ask(&node, &first, 1);
+  reply = why_ask(&node, &first, 1);
   assert_int_equal(reply->status, KVS_OK);
   assert_int_equal(reply->tiers.data[0], KVI_TIER_REDIS);
-  done(reply);
+  why_done(reply);
   node_close(&node);
 }
 
@@ -168,7 +148,7 @@ static int32_t status_of(struct node *node, Kvasir__V1__WhyMissRequest *request)
   (void)call_start(node, KVI_METHOD_WHY_MISS, &request->base, &calling);
   reply = (Kvasir__V1__WhyMissReply *)call_end(&calling);
   status = reply->status;
-  done(reply);
+  why_done(reply);
   return status;
 }
 
@@ -235,7 +215,7 @@ static void a_space_that_is_not_known(void **state)
   assert_memory_equal(reply->other->space.data, node.space, KVS_DIGEST_SIZE);
   assert_int_equal(reply->other->differences, 1);
   assert_non_null(strstr(reply->other->fields, "revision 'newer' / ''"));
-  done(reply);
+  why_done(reply);
   put_shared_in(digest, SHARED); /* a get would not look there */
   testing_key(SHARED, key, KEY_BYTES);
   assert_int_equal(status_of(&node, &request), KVS_MISS);

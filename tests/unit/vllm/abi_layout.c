@@ -194,6 +194,8 @@ static void print_hint(void)
   FIELD(kvs_hint, prefill_tokens);
   FIELD(kvs_hint, prefill_from);
   FIELD(kvs_hint, prefill_us);
+  FIELD(kvs_hint, range_tokens);
+  FIELD(kvs_hint, reserved);
   close_struct();
 }
 
@@ -323,6 +325,7 @@ static void print_enums(void)
   VALUE(KVSC_CAUSE_CLOSED);
   VALUE(KVSC_CAUSE_QUOTA);
   VALUE(KVSC_CAUSE_DECLINED);
+  VALUE(KVSC_CAUSE_EXPIRED);
   close_object();
 }
 

@@ -105,7 +105,8 @@ class LookupCases:
         for priority, made in ((None, (0, 0)), (0, (0, 1)), (7, (7, 1))):
             to = kvasir.Hint(priority=priority).to_abi()
             self.assertEqual((to.priority, to.has_priority), made)
-        for wrong in (kvasir.Hint(priority=101), kvasir.Hint(program="x" * 256), kvasir.Hint(wait=99)):  # type: ignore[arg-type]
+        self.assertEqual(kvasir.Hint(ttl=9.0, range_tokens=77).to_abi().range_tokens, 77)
+        for wrong in (kvasir.Hint(priority=101), kvasir.Hint(range_tokens=-1), kvasir.Hint(program="x" * 256), kvasir.Hint(wait=99)):  # type: ignore[arg-type]
             with self.assertRaises(kvasir.InvalidError):
                 self.connector.hint(wrong)
         with self.assertRaises(kvasir.InvalidError):

@@ -108,12 +108,32 @@ class RetentionConfig(Formats):
         for priority, expected in ((0, 1), (34, 48), (35, 50), (36, 50), (50, 61), (80, 84), (100, 100)):
             self.assertEqual(self.hint({"token_start": 0, "token_end": None, "priority": priority}), Hint(priority=expected))
 
-    def test_the_range_that_ends_last_counts(self) -> None:
+    def test_the_range_that_ends_last_of_those_that_keep_counts(self) -> None:
         first = {"token_start": 0, "token_end": 100, "priority": 100, "duration_ms": None}
         for last in ({"token_start": 100, "token_end": 200, "priority": 20}, {"token_start": 100, "priority": 20}):
-            self.assertEqual(self.hint(first, last), Hint(priority=29))
-            self.assertEqual(self.hint(last, first), Hint(priority=29))
-        self.assertEqual(self.hint(first, {**first, "priority": 0}), Hint(priority=100))  # of one end, the higher
+            self.assertEqual(self.hint(first, last), Hint(priority=100, range_tokens=100))
+            self.assertEqual(self.hint(last, first), Hint(priority=100, range_tokens=100))
+            self.assertEqual(self.hint(last), Hint(priority=29))  # what lets go is of all
+        self.assertEqual(self.hint(first, {**first, "priority": 0}), Hint(priority=100, range_tokens=100))  # of one end, the higher
+        longer = {"token_start": 100, "token_end": 200, "priority": 80, "duration_ms": 5000}
+        for ranges in ((first, longer), (longer, first)):
+            self.assertEqual(self.hint(*ranges), Hint(priority=84, ttl=5.0, range_tokens=200))
+        self.assertEqual(self.hint(first, {"token_start": 100, "priority": 80}), Hint(priority=84))
+        self.assertIsNone(self.hint({**first, "token_end": 0}))
+
+    def test_a_range_that_says_next_to_nothing_does_not_end_what_is_before_it(self) -> None:
+        first = {"token_start": 0, "token_end": 100, "priority": 100, "duration_ms": 3600000}
+        self.assertEqual(self.hint(first, {"token_start": 100, "token_end": 200, "priority": 36}), Hint(priority=100, ttl=3600.0, range_tokens=100))
+        self.assertEqual(self.hint(first, {"token_start": 200, "token_end": 150, "priority": 80}), Hint(priority=100, ttl=3600.0, range_tokens=100))
+
+    def test_a_range_is_of_what_it_was_said_with(self) -> None:
+        config = {"token_range_retention_configs": [{"token_start": 0, "token_end": 100, "priority": 80}]}
+        said = {"kv_cache_retention_config": config, "cache_control": {"type": "ephemeral"}}
+        self.assertEqual(self.clean(said), Hint(priority=84, ttl=300.0, range_tokens=100))
+        self.assertEqual(self.clean({**said, "kvasir": {"priority": 60}}), Hint(priority=60), "the time was of 100 tokens")
+        self.assertEqual(self.clean({**said, "kvasir": {"range_tokens": 7}}), Hint(priority=84, ttl=300.0, range_tokens=7))
+        self.assertEqual(self.clean({**said, "kvasir": {"turn": 7}}), Hint(turn=7, priority=84, ttl=300.0, range_tokens=100))
+        self.assertEqual(self.clean({"cache_control": {"type": "ephemeral"}, "kvasir": {"range_tokens": 7}}), Hint(ttl=300.0, range_tokens=7))
 
     def test_a_duration_is_a_time_to_live_of_what_is_kept(self) -> None:
         self.assertEqual(self.hint({"token_end": None, "priority": 80, "duration_ms": 30000}), Hint(priority=84, ttl=30.0))
@@ -123,6 +143,10 @@ class RetentionConfig(Formats):
         one = {"token_end": None, "priority": 80}
         self.assertEqual(self.hint(one, decode_retention_priority=100, decode_duration_ms=500), Hint(priority=100, ttl=0.5))
         self.assertEqual(self.hint(one, decode_retention_priority=35), Hint(priority=84), "the default says nothing")
+        one = {"token_end": 50, "priority": 80}
+        for decode in (0, 35):
+            self.assertEqual(self.hint(one, decode_retention_priority=decode), Hint(priority=84, range_tokens=50))
+        self.assertEqual(self.hint(one, decode_retention_priority=100), Hint(priority=100))
 
     def test_its_own_objects(self) -> None:
         config = Retention([Range(0, None, 80, timedelta(seconds=30))])
@@ -145,6 +169,10 @@ class Envelopes(Formats):
         payload = {"scope": "alice", "directives": [{"start": 0, "end": 32, "priority": 80, "duration": 60.0},
                                                     {"start": 32, "end": None, "priority": 40, "duration": 20}]}
         self.assertEqual(self.clean(kv_hints=Envelope([Action("kv.retain", payload)])), Hint(priority=69, ttl=20.0))
+        first = {"directives": [payload["directives"][0], {"start": 32, "priority": 0}]}  # what is taken back keeps nothing
+        self.assertEqual(self.clean(kv_hints=Envelope([Action("kv.retain", first)])), Hint(priority=89, ttl=60.0, range_tokens=32))
+        first = {"directives": [payload["directives"][0], {"start": 32, "priority": 1}]}
+        self.assertEqual(self.clean(kv_hints=Envelope([Action("kv.retain", first)])), Hint(priority=89, ttl=60.0, range_tokens=32))
         payload["directives"].append({"covers_output": True, "priority": 100})
         self.assertEqual(self.clean(kv_hints=Envelope([Action("kv.retain", payload)])), Hint(priority=100))
         self.assertIsNone(self.clean(kv_hints=Envelope([Action("kv.retain", {"directives": [{"priority": 0}]})])))

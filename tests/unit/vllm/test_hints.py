@@ -9,9 +9,9 @@ from kvasir import Hint, WaitKind
 from kvasir_vllm.hints import PROBLEMS_MAX, RequestHint, hint_of_request
 
 FULL = {"program": "p", "parent_program": "q", "turn": 3, "wait": "subagent", "tool": "bash", "return_p50_ms": 1500,
-        "return_p90_ms": 9000.5, "close": False, "priority": 100, "ttl_ms": 60000}
+        "return_p90_ms": 9000.5, "close": False, "priority": 100, "ttl_ms": 60000, "range_tokens": 4096}
 FULL_HINT = Hint(program="p", parent_program="q", turn=3, wait=WaitKind.SUBAGENT, tool="bash", return_p50=1.5,
-                 return_p90=9.0005, priority=100, ttl=60.0)
+                 return_p90=9.0005, priority=100, ttl=60.0, range_tokens=4096)
 
 
 class Reading(unittest.TestCase):
@@ -84,6 +84,7 @@ class Dropping(unittest.TestCase):
             "close": (2, "true", -1, 1.0),
             "priority": (101, -1, 50.0, False),
             "ttl_ms": ("1h", -1),
+            "range_tokens": (-1, 2**32, 1.0, "1", True),
         }
         self.assertEqual(set(wrong), set(FULL))
         for name, values in wrong.items():
@@ -92,7 +93,8 @@ class Dropping(unittest.TestCase):
                 self.assertEqual((found.dropped, len(found.problems)), (1, 1), (name, value, found.problems))
                 self.assertTrue(found.problems[0].startswith(f"{name} is "), found.problems)
                 self.assertIn("wanted", found.problems[0])
-                rest = {key: one for key, one in FULL.items() if key != name}
+                lost = (name, "priority", "ttl_ms") if name == "range_tokens" else (name,)  # they would be of all tokens
+                rest = {key: one for key, one in FULL.items() if key not in lost}
                 self.assertEqual(found.hint, hint_of_request({"kvasir": rest}, None).hint)
 
     def test_p90_below_p50(self) -> None:

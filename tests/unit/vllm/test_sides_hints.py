@@ -52,14 +52,15 @@ class OnANode(NodeTest):
     def test_the_node_knows_who_waits_for_what(self) -> None:
         plan = make_plan()
         engine = self.engine(plan)
-        said = {"kvasir": {"program": "shown", "parent": "root", "turn": 4, "tool": "pytest", "return_ms": 2000}}
+        said = {"kvasir": {"program": "shown", "parent": "root", "turn": 4, "tool": "pytest", "return_ms": 2000,
+                           "ttl_s": 60, "range_tokens": 2 * CHUNK + 1}}
         self.serve(engine, Request("a", PROMPT, kv_transfer_params=said))
         counters = engine.scheduler.counters
         self.assertEqual((counters.hints_named, counters.hints, counters.hints_accepted), (0, 1, 1))
         shown = self.program("shown")
         assert shown is not None
-        self.assertEqual([shown[field] for field in ("waits_for", "tool", "parent", "turn", "chunks", "announced_ms")],
-                         ["tool", "pytest", "root", 4, 4, 2000])
+        self.assertEqual([shown[field] for field in ("waits_for", "tool", "parent", "turn", "chunks", "announced_ms", "range_chunks")],
+                         ["tool", "pytest", "root", 4, 4, 2000, 3])
         # It is back, in another engine, which finds its chain and says whose it is before it is answered.
         engine = self.engine(plan)
         request = Request("b", PROMPT, kv_transfer_params=said)
