@@ -5,28 +5,20 @@
 #include "base/clock.h"
 #include "tiers/store_private.h"
 
-/* Something had to go, and this went since its program has ended. An operator's word, and a tenant's own bound, say more than that. */
-static bool goes_as_closed(const struct kvi_store *store, uint32_t number, enum kvi_evict_rule rule)
-{
-  struct kvi_policy_info info;
-
-  if (rule != KVI_EVICT_ROOM && rule != KVI_EVICT_INDEX)
-    return false;
-  store->policy_ops->info(store->policy, number, &info);
-  return info.ended;
-}
-
 void kvi_store_evict_one_locked(struct kvi_store *store, uint32_t number, enum kvi_evict_rule rule)
 {
   bool below = kvi_below_has(store, number);
+  struct kvi_policy_info info;
 
-  if (goes_as_closed(store, number, rule))
+  store->policy_ops->info(store->policy, number, &info);
+  /* Something had to go, and this went since its program has ended. An operator's word, and a tenant's own bound, say more than that. */
+  if (info.ended && (rule == KVI_EVICT_ROOM || rule == KVI_EVICT_INDEX))
     rule = KVI_EVICT_CLOSED;
   store->stats.evictions++;
   store->stats.evicted_bytes += store->entries[number].length;
   store->stats.evictions_by[below][rule]++;
   store->stats.medium_evicted_bytes += below ? kvi_below_length(&store->entries[number]) : 0;
-  kvi_entry_evict_locked(store, number, rule);
+  kvi_entry_evict_locked(store, number, rule, &info);
 }
 
 void kvi_store_victim_evict_locked(struct kvi_store *store, uint32_t victim, enum kvi_evict_rule rule)

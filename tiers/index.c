@@ -227,7 +227,8 @@ void kvi_entry_link_locked(struct kvi_store *store, uint32_t number, uint32_t pa
 }
 
 static void entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause,
-                              enum kvi_evict_rule rule, const uint8_t *key)
+                              enum kvi_evict_rule rule, const struct kvi_policy_info *info,
+                              const uint8_t *key)
 {
   struct kvi_entry *entry = &store->entries[number];
   struct kvi_space_entry *space = &store->spaces[entry->space];
@@ -235,7 +236,7 @@ static void entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi
 
   assert(kvi_entry_is_present(entry));
   assert((key != NULL) == (cause == KVI_MISS_DELETED || cause == KVI_MISS_CORRUPT));
-  kvi_gone_note_locked(store, number, cause, rule);
+  kvi_gone_note_locked(store, number, cause, rule, info);
   space->chunks--;
   space->bytes -= entry->length;
   store->stats.chunks--;
@@ -265,18 +266,33 @@ static void entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi
 void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause,
                            const uint8_t *key)
 {
-  entry_drop_locked(store, number, cause, KVI_EVICT_RULES, key);
+  struct kvi_policy_info info;
+
+  store->policy_ops->info(store->policy, number, &info);
+  entry_drop_locked(store, number, cause, KVI_EVICT_RULES, &info, key);
 }
 
-void kvi_entry_evict_locked(struct kvi_store *store, uint32_t number, enum kvi_evict_rule rule)
+static enum kvi_miss_cause cause_of(const struct kvi_store *store, enum kvi_evict_rule rule,
+                                    const struct kvi_policy_info *info)
 {
-  bool needed = rule == KVI_EVICT_ROOM || rule == KVI_EVICT_INDEX;
-  enum kvi_miss_cause cause = rule == KVI_EVICT_QUOTA                             ? KVI_MISS_QUOTA
-                              : rule == KVI_EVICT_CLOSED                          ? KVI_MISS_CLOSED
-                              : needed && kvi_entry_is_over_locked(store, number) ? KVI_MISS_EXPIRED
-                                                                                  : KVI_MISS_EVICTED;
+  switch (rule) {
+  case KVI_EVICT_QUOTA:
+    return KVI_MISS_QUOTA;
+  case KVI_EVICT_CLOSED:
+    return KVI_MISS_CLOSED;
+  case KVI_EVICT_ROOM:
+  case KVI_EVICT_INDEX: /* the time that it was kept for, as told or pinned, may have run out */
+    return info->until_ns > 0 && info->until_ns <= kvi_policy_now(store) ? KVI_MISS_EXPIRED
+                                                                         : KVI_MISS_EVICTED;
+  default:
+    return KVI_MISS_EVICTED;
+  }
+}
 
-  entry_drop_locked(store, number, cause, rule, NULL);
+void kvi_entry_evict_locked(struct kvi_store *store, uint32_t number, enum kvi_evict_rule rule,
+                            const struct kvi_policy_info *info)
+{
+  entry_drop_locked(store, number, cause_of(store, rule, info), rule, info, NULL);
 }
 
 void kvi_entry_unhold_locked(struct kvi_store *store, uint32_t number)

@@ -31,21 +31,20 @@ static void move(struct kvi_shared *shared, const struct kvi_shared_name *name, 
 }
 
 /* before: what was known of it, which is none of it any more. */
-static void end_locked(struct kvi_shared *shared, const struct kvi_shared_name *name,
+static void end_locked(struct kvi_shared *shared, const struct kvi_shared_name *name, uint64_t hash,
                        const struct kvi_expiry *before)
 {
-  kvi_expiries_forget(shared->expiries, hash_of(shared, name));
+  kvi_expiries_forget(shared->expiries, hash);
   move(shared, name, before->bytes, before->until_ns, 0);
 }
 
-static void expiry_locked(struct kvi_shared *shared, const struct kvi_shared_name *name, uint64_t from_ns,
-                          uint64_t ttl_ms, const uint64_t *written)
+static void expiry_locked(struct kvi_shared *shared, const struct kvi_shared_name *name, uint64_t hash,
+                          uint64_t from_ns, uint64_t ttl_ms, const uint64_t *written)
 {
-  uint64_t hash = hash_of(shared, name);
   struct kvi_expiry before = {0}, expiry;
 
   (void)kvi_expiries_find(shared->expiries, hash, &before);
-  end_locked(shared, name, &before);
+  end_locked(shared, name, hash, &before);
   if (ttl_ms == 0)
     return;
   expiry = (struct kvi_expiry){.until_ns = from_ns + ttl_ms * KVI_NS_PER_MS,
@@ -63,25 +62,24 @@ static void expiry_locked(struct kvi_shared *shared, const struct kvi_shared_nam
 void kvi_shared_expiry_written_locked(struct kvi_shared *shared, const struct kvi_shared_name *name,
                                       uint64_t from_ns, uint64_t ttl_ms, uint64_t bytes)
 {
-  expiry_locked(shared, name, from_ns, ttl_ms, &bytes);
+  expiry_locked(shared, name, hash_of(shared, name), from_ns, ttl_ms, &bytes);
 }
 
 void kvi_shared_expiry_used_locked(struct kvi_shared *shared, const struct kvi_shared_name *name,
                                    uint64_t from_ns, uint64_t ttl_ms)
 {
-  expiry_locked(shared, name, from_ns, ttl_ms, NULL);
+  expiry_locked(shared, name, hash_of(shared, name), from_ns, ttl_ms, NULL);
 }
 
 void kvi_shared_expiry_found_locked(struct kvi_shared *shared, const struct kvi_shared_name *name,
                                     uint64_t from_ns)
 {
-  uint64_t ttl_ms =
-      shared->attr.ttl_ms; /* of its own it may have a shorter one, which the medium does not tell */
+  uint64_t hash = hash_of(shared, name);
   struct kvi_expiry before;
+  bool known = kvi_expiries_find(shared->expiries, hash, &before) && before.until_ns > from_ns;
 
-  if (kvi_expiries_find(shared->expiries, hash_of(shared, name), &before) && before.until_ns > from_ns)
-    ttl_ms = before.ttl_ms;
-  expiry_locked(shared, name, from_ns, ttl_ms, NULL);
+  /* Of its own it may have a shorter one, which the medium does not tell. */
+  expiry_locked(shared, name, hash, from_ns, known ? before.ttl_ms : shared->attr.ttl_ms, NULL);
 }
 
 uint64_t kvi_shared_expiry_bytes_locked(const struct kvi_shared *shared, const struct kvi_shared_name *name)
@@ -103,7 +101,7 @@ uint64_t kvi_shared_expiry_missed_locked(struct kvi_shared *shared, const struct
     return 0;
   if (expiry.until_ns <= kvi_shared_now(shared))
     return expiry.until_ns;
-  end_locked(shared, name, &expiry); /* the medium let go of it sooner, or somebody has removed it */
+  end_locked(shared, name, hash, &expiry); /* the medium let go of it sooner, or somebody has removed it */
   return 0;
 }
 
@@ -118,10 +116,11 @@ void kvi_shared_expiry_put_locked(struct kvi_shared *shared, const struct kvi_sh
 
 void kvi_shared_expiry_end_locked(struct kvi_shared *shared, const struct kvi_shared_name *name)
 {
+  uint64_t hash = hash_of(shared, name);
   struct kvi_expiry expiry;
 
-  if (kvi_expiries_find(shared->expiries, hash_of(shared, name), &expiry))
-    end_locked(shared, name, &expiry);
+  if (kvi_expiries_find(shared->expiries, hash, &expiry))
+    end_locked(shared, name, hash, &expiry);
 }
 
 bool kvi_shared_expired(struct kvi_shared *shared, const char *tenant, const uint8_t *space,

@@ -66,7 +66,7 @@ struct kvi_shared {
   pthread_cond_t called;
   struct kvi_shared_note **queue; /* a ring of config.write_queue */
   struct kvi_shared_ttl *ttls;    /* KVI_SHARED_TTLS; NULL unless chunks wait for their first use */
-  struct kvi_expiries *expiries;  /* until when chunks are there; NULL: they do not go by time */
+  struct kvi_expiries *expiries;  /* until when chunks are there */
   uint64_t expiries_seed;
   uint32_t queue_first, queue_length, writing;
   struct kvi_shared_fetch *fetches, *fetch_free, *fetch_busy;

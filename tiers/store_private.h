@@ -259,8 +259,9 @@ void kvi_entry_forget_locked(struct kvi_store *store, uint32_t number, enum kvi_
  */
 void kvi_entry_drop_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause,
                            const uint8_t *key);
-/* The same of one that the store lets go of by a rule, which gives the cause. */
-void kvi_entry_evict_locked(struct kvi_store *store, uint32_t number, enum kvi_evict_rule rule);
+/* The same of one that the store lets go of by a rule, which gives the cause. info: what the policy says of it now. */
+void kvi_entry_evict_locked(struct kvi_store *store, uint32_t number, enum kvi_evict_rule rule,
+                            const struct kvi_policy_info *info);
 void kvi_entry_unhold_locked(struct kvi_store *store, uint32_t number);
 /* Told to the policy, which ignores it when its parent is known already. */
 void kvi_entry_link_locked(struct kvi_store *store, uint32_t number, uint32_t parent);
@@ -286,12 +287,10 @@ bool kvi_chunk_admits_locked(struct kvi_store *store, uint32_t number, uint32_t 
 
 /* ---- why.c ---- */
 
-/* A present entry is about to go. rule KVI_EVICT_RULES: it is not evicted. */
+/* A present entry, of which the policy says this, is about to go. rule KVI_EVICT_RULES: it is not evicted. */
 void kvi_gone_note_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause,
-                          enum kvi_evict_rule rule);
+                          enum kvi_evict_rule rule, const struct kvi_policy_info *info);
 /* Why it is not there: by the record of it, or else by its ghost. */
-/* The time that it was kept for, as told or pinned, has run out. False: it has not, or there was none. */
-bool kvi_entry_is_over_locked(const struct kvi_store *store, uint32_t number);
 enum kvi_miss_cause kvi_gone_cause_locked(const struct kvi_store *store, uint64_t hash, uint32_t space,
                                           const struct kvi_key_tag *tag);
 #define KVI_ELSEWHERE_SPACES 32u /* that are looked at in one hold of the lock: the newest */

@@ -23,7 +23,7 @@ const char *kvi_evict_rule_name(enum kvi_evict_rule rule)
 /* ---- as it goes ---- */
 
 void kvi_gone_note_locked(struct kvi_store *store, uint32_t number, enum kvi_miss_cause cause,
-                          enum kvi_evict_rule rule)
+                          enum kvi_evict_rule rule, const struct kvi_policy_info *info)
 {
   const struct kvi_entry *entry = &store->entries[number];
   struct kvi_departure departure = {.cause = cause,
@@ -32,26 +32,16 @@ void kvi_gone_note_locked(struct kvi_store *store, uint32_t number, enum kvi_mis
                                     .length = entry->length,
                                     .below = kvi_below_has(store, number)};
   uint64_t now = kvi_policy_now(store); /* last use is told by that clock */
-  struct kvi_policy_info info;
 
-  store->policy_ops->info(store->policy, number, &info);
-  if (info.last_use_ns > 0 && now > info.last_use_ns)
-    departure.idle_ns = now - info.last_use_ns;
-  if (info.until_ns > 0) {
+  if (info->last_use_ns > 0 && now > info->last_use_ns)
+    departure.idle_ns = now - info->last_use_ns;
+  if (info->until_ns > 0) {
     departure.timed = true;
-    departure.over_ns = (int64_t)(now - info.until_ns);
+    departure.over_ns = (int64_t)(now - info->until_ns);
   }
-  departure.price = info.price;
-  departure.by_price = info.by_price;
+  departure.price = info->price;
+  departure.by_price = info->by_price;
   kvi_gone_note(store->gone, kvi_key_hash(entry->space, &entry->tag), entry->space, &entry->tag, &departure);
-}
-
-bool kvi_entry_is_over_locked(const struct kvi_store *store, uint32_t number)
-{
-  struct kvi_policy_info info;
-
-  store->policy_ops->info(store->policy, number, &info);
-  return info.until_ns > 0 && info.until_ns <= kvi_policy_now(store);
 }
 
 enum kvi_miss_cause kvi_gone_cause_locked(const struct kvi_store *store, uint64_t hash, uint32_t space,

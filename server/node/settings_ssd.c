@@ -121,10 +121,9 @@ static const kvi_config_row rows[] = {
      .min = 0,
      .max = 1023,
      .mutable = true,
-     .doc =
-         "For tests only: makes operations of this tier fail, late or wrong on purpose, by rules such as "
-         "`error:read:0.1,delay:write:200ms,corrupt:read:0.01` (docs/test-faults.md). `off`: none for now, "
-         "rules may come with a reload. Empty, as it should be: there is nothing that could."},
+     .doc = "For tests only: makes operations of this tier fail, late or wrong on purpose, by rules such as "
+            "`error:read:0.1,delay:write:200ms,corrupt:read:0.01` (docs/test-faults.md). `off`: no rule yet, "
+            "a reload may bring some. Empty, as it should be: there is nothing that could."},
 };
 
 const kvi_config_rows kvi_settings_ssd = {.rows = rows, .count = KVI_ARRAY_SIZE(rows)};
