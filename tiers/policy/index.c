@@ -422,6 +422,7 @@ const struct kvi_policy_ops kvi_policy_index = {
     .own_price = kvi_index_own_price,
     .memory_told = kvi_index_memory_told,
     .tier_price = kvi_index_tier_price,
+    .tier_worth = kvi_index_tier_worth,
     .goes_by_price = kvi_index_goes_by_price,
     .keep = kvi_index_keep,
     .learned = kvi_index_learned,

@@ -70,6 +70,19 @@ static double unknown_price(const struct kvi_index *index, uint32_t chunk, uint6
          kvi_index_unknown_rate(index, kvi_forest_used_ns(&index->forest, chunk), now_ns);
 }
 
+double kvi_index_factor(const struct kvi_index *index, uint32_t chunk)
+{
+  uint32_t number = kvi_branches_at(index->branches, chunk);
+  const struct kvi_branch *branch;
+
+  if (number == KVI_BRANCH_NONE)
+    number = kvi_branches_of_tag(index->branches, index->users[chunk]);
+  if (number == KVI_BRANCH_NONE)
+    return (double)index->shares[index->greediest]; /* as unknown waits are priced */
+  branch = kvi_branch(index->branches, number);
+  return (double)index->shares[branch->tenant] * (double)kvi_index_branch_weight(branch, branch->n_chunks);
+}
+
 /* Seconds saved for each second and byte of keeping it. 0 of one that is no leaf, since who waits behind it pays for it. */
 static double price(const struct kvi_index *index, uint32_t chunk, uint64_t now_ns)
 {
@@ -220,7 +233,8 @@ uint32_t kvi_index_victim(struct kvi_policy *policy, enum kvi_policy_group group
   if (chunk == KVI_POLICY_NONE)
     chunk = cheapest(index, group, now_ns);
   if (chunk != KVI_POLICY_NONE)
-    kvi_index_tier_paid(&index->tiers[group], price(index, chunk, now_ns), now_ns);
+    kvi_index_tier_paid(&index->tiers[group], price(index, chunk, now_ns), kvi_index_factor(index, chunk),
+                        now_ns);
   return chunk;
 }
 

@@ -212,7 +212,8 @@ static void pay(struct kvi_index *index, uint32_t chunk)
   index->memory.next = KVI_POLICY_NONE;
   kvi_shadow_lost_below(&index->memory.shadow, chunk);
   if (index->memory.next_price >= 0)
-    kvi_index_tier_paid(&index->memory.tier, index->memory.next_price, index->forest.latest_ns);
+    kvi_index_tier_paid(&index->memory.tier, index->memory.next_price, kvi_index_factor(index, chunk),
+                        index->forest.latest_ns);
 }
 
 void kvi_index_memory_moved(struct kvi_index *index, uint32_t chunk)
@@ -419,11 +420,11 @@ static uint32_t least_end(struct kvi_index *index, uint32_t tenant, uint32_t *st
   uint32_t least = KVI_POLICY_NONE;
 
   *rank_p = INFINITY;
-  for (uint32_t i = 0; i<TRIES && * steps> 0; i++) {
+  for (uint32_t i = 0; i < TRIES; i++) {
     uint32_t branch = least_branch(index, tenant, now_ns), chunk;
     double thought, rank;
 
-    if (branch == KVI_BRANCH_NONE)
+    if (branch == KVI_BRANCH_NONE || *steps == 0)
       break;
     thought = warm_rank(index, branch, now_ns).rank;
     chunk = last_in_both(index, branch, steps);

@@ -25,6 +25,7 @@ struct kvi_index_left {
 
 struct kvi_index_tier {
   double price;   /* of its victims, on average */
+  double worth;   /* the same without what shares and priorities make of it */
   double victims; /* that count */
   uint64_t sought_ns;
 };
@@ -107,11 +108,15 @@ static inline struct kvi_class_wait kvi_index_request(uint64_t program)
   return (struct kvi_class_wait){.class = program != 0 ? KVI_CLASS_REQUEST : KVI_WAIT_UNKNOWN};
 }
 
-/* One that is worth so much had to go. */
-static inline void kvi_index_tier_paid(struct kvi_index_tier *tier, double price, uint64_t now_ns)
+/* One of this price had to go, in which shares and priorities count by this factor. */
+static inline void kvi_index_tier_paid(struct kvi_index_tier *tier, double price, double factor,
+                                       uint64_t now_ns)
 {
+  double worth = factor > 0 ? price / factor : price;
+
   tier->victims += tier->victims < KVI_INDEX_PRICED_OVER;
   tier->price += (price - tier->price) / tier->victims;
+  tier->worth += (worth - tier->worth) / tier->victims;
   tier->sought_ns = now_ns;
 }
 
@@ -177,6 +182,8 @@ double kvi_index_branch_rate(const struct kvi_index *index, const struct kvi_bra
 float kvi_index_branch_weight(const struct kvi_branch *branch, uint32_t n);
 /* The same of one of which nothing is known, since then; whose it is neither: the greediest tenant's, for all that is. */
 double kvi_index_unknown_rate(const struct kvi_index *index, uint64_t used_ns, uint64_t now_ns);
+/* By how much its tenant's share and its priority change a chunk's price: those of the first who waits at it, or of who used it last. */
+double kvi_index_factor(const struct kvi_index *index, uint32_t chunk);
 
 /* The ops. */
 uint32_t kvi_index_victim(struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns);
@@ -232,6 +239,7 @@ uint32_t kvi_index_waiters(const struct kvi_policy *policy);
 bool kvi_index_waiter(const struct kvi_policy *policy, uint32_t number, struct kvi_policy_waiter *waiter_p,
                       uint64_t now_ns);
 double kvi_index_tier_price(const struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns);
+double kvi_index_tier_worth(const struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns);
 void kvi_index_own_paid(struct kvi_policy *policy, uint32_t tenant, enum kvi_policy_group group, double price,
                         uint64_t now_ns);
 double kvi_index_own_price(const struct kvi_policy *policy, uint32_t tenant, enum kvi_policy_group group,

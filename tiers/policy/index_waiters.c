@@ -11,20 +11,36 @@ uint32_t kvi_index_waiters(const struct kvi_policy *policy)
   return kvi_branches_places(((const struct kvi_index *)policy)->branches);
 }
 
+static bool is_sought(const struct kvi_index_tier *tier, uint64_t now_ns)
+{
+  return tier->sought_ns > 0 && now_ns < tier->sought_ns + SOUGHT_NS;
+}
+
 static double price_of(const struct kvi_index_tier *tier, uint64_t now_ns)
 {
-  return tier->sought_ns > 0 && now_ns < tier->sought_ns + SOUGHT_NS ? tier->price : 0;
+  return is_sought(tier, now_ns) ? tier->price : 0;
+}
+
+static const struct kvi_index_tier *tier_of(const struct kvi_policy *policy, enum kvi_policy_group group)
+{
+  const struct kvi_index *index = (const struct kvi_index *)policy;
+
+  if (group == KVI_POLICY_MEDIUM)
+    return &index->tiers[1];
+  /* Over a medium what has a copy there leaves memory. */
+  return index->memory.chunks > 0 ? &index->memory.tier : &index->tiers[0];
 }
 
 double kvi_index_tier_price(const struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns)
 {
-  const struct kvi_index *index = (const struct kvi_index *)policy;
-  const struct kvi_index_tier *tier = &index->tiers[group == KVI_POLICY_MEDIUM];
+  return price_of(tier_of(policy, group), now_ns);
+}
 
-  if (group != KVI_POLICY_MEDIUM &&
-      index->memory.chunks > 0) /* over a medium what has a copy there leaves memory */
-    tier = &index->memory.tier;
-  return price_of(tier, now_ns);
+double kvi_index_tier_worth(const struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns)
+{
+  const struct kvi_index_tier *tier = tier_of(policy, group);
+
+  return is_sought(tier, now_ns) ? tier->worth : 0;
 }
 
 double kvi_index_own_price(const struct kvi_policy *policy, uint32_t tenant, enum kvi_policy_group group,
@@ -43,7 +59,7 @@ void kvi_index_own_paid(struct kvi_policy *policy, uint32_t tenant, enum kvi_pol
   struct kvi_index *index = kvi_index_of(policy);
 
   if (tenant < KVI_POLICY_TENANTS_MAX && price >= 0)
-    kvi_index_tier_paid(&index->memory.own[tenant].tiers[group == KVI_POLICY_MEDIUM], price, now_ns);
+    kvi_index_tier_paid(&index->memory.own[tenant].tiers[group == KVI_POLICY_MEDIUM], price, 1, now_ns);
 }
 
 bool kvi_index_goes_by_price(const struct kvi_policy *policy)

@@ -234,7 +234,9 @@ struct kvi_policy_ops {
                  uint64_t now_ns);
   /* What memory costs: the price of the victims of late; 0: none was needed in the last minute. */
   double (*tier_price)(const struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns);
-  /* The same of a tenant's own room there. Together with tier_price, where it has that. */
+  /* What a byte of that saves in a second, whoever has it: the same without shares and priorities, which say who is to have it. Together with tier_price. */
+  double (*tier_worth)(const struct kvi_policy *policy, enum kvi_policy_group group, uint64_t now_ns);
+  /* The price of a tenant's own room there. Together with tier_price, where it has that. */
   double (*own_price)(const struct kvi_policy *policy, uint32_t tenant, enum kvi_policy_group group,
                       uint64_t now_ns);
   /* Whether that is the order that is live, or the last use. In a policy that has admits. */

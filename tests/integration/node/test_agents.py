@@ -25,10 +25,10 @@ LINES = 120  # of kvasirctl: two minutes
 class Agents(test_programs.Programs):
     test_a_prompt_that_is_not_worth_its_room_is_declined = test_whatever_is_put_is_stored_if_that_is_asked_for = test_three_agents = test_demoted_not_lost = test_read_back_ahead = test_answers = None  # those are test_programs.py's
 
-    def serve_tenants(self):
-        """Tenants a and b, each with memory for two agents."""
+    def serve_tenants(self, memory, bound=""):
+        """Tenants a and b, each with this bound of the node's memory."""
         self.clock = Clock(os.path.join(self.make_directory(), "clock"))
-        node = self.node(store__test_clock=self.clock.path, dram__size=str(3 * BOUND),
+        node = self.node(store__test_clock=self.clock.path, dram__size=str(memory),
                          ssd__paths=self.make_directory(), ssd__size="512MiB", ssd__log_file_size="64MiB")
         documents = []
         self.clients, self.token_files = {}, {}
@@ -37,7 +37,7 @@ class Agents(test_programs.Programs):
             self.token_files[name] = os.path.join(node.folder, name + ".token")
             with open(self.token_files[name], "w") as file:
                 file.write(token + "\n")
-            documents.append(f"name: {name}\ndram: {BOUND}B\ntokens: [sha256:{hashlib.sha256(token.encode()).hexdigest()}]\n")
+            documents.append(f"name: {name}\n{bound}tokens: [sha256:{hashlib.sha256(token.encode()).hexdigest()}]\n")
             channel = grpc.insecure_channel(f"unix:{node.socket}", rpc.OPTIONS)
             self.addCleanup(channel.close)
             self.clients[name] = rpc.Client.__new__(rpc.Client)
@@ -162,7 +162,7 @@ class Agents(test_programs.Programs):
     def one_run(self, abused):
         """Returns what a's agents found each time that they came, and what the node says of b."""
         self.record, self.abused, self.floods = [], abused, 0
-        self.serve_tenants()
+        self.serve_tenants(3 * BOUND, bound=f"dram: {BOUND}B\n")  # for two agents each
         self.begin()
         self.make_room()
         self.lives(180, slow=True)
@@ -181,6 +181,28 @@ class Agents(test_programs.Programs):
         self.assertEqual(silent.chunks, 0)
         self.assertGreater(loud.own_demotions, 5 * CHUNKS)
         self.assertEqual(beside_loud, alone)
+
+    def rent(self, name):
+        return self.served.metric("kvasir_tenant_rent_seconds_total", f'{{tenant="{name}"}}')
+
+    def test_rent(self):
+        """A tenant pays for its room from when another's chunks have to leave memory that somebody will soon need."""
+        self.serve_tenants(BOUND)
+        self.learn("build", 30)
+        for name in ("quick", "swift"):
+            self.step(name, "build")
+        self.written()
+        self.clock.go(1)
+        self.assertEqual((self.rent("a"), self.rent("b")), (0, 0), "there is room for all")
+        self.become("b")
+        self.step("late", "build")
+        self.clock.go(20)
+        self.assertTrue(harness.until(lambda: self.rent("a") > 0 and self.rent("b") > 0, 30))
+        was = self.rent("a")
+        self.clock.go(20)
+        self.assertTrue(harness.until(lambda: self.rent("a") > was, 30))
+        self.assertGreater(self.row("a").rent_ns, 0)
+        self.served.stop()
 
 
 if __name__ == "__main__":
