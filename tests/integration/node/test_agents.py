@@ -10,10 +10,9 @@ harness.need_grpc()
 
 import grpc  # noqa: E402
 import rpc  # noqa: E402
-import test_programs  # noqa: E402
 from harness import SLOW  # noqa: E402
+from programs import ACCEPTED, CHUNK, CHUNKS, CLIPPED, DATA, TOOL, Clock, ProgramTest  # noqa: E402
 from rpc import pb  # noqa: E402
-from test_programs import ACCEPTED, CHUNK, CHUNKS, CLIPPED, DATA, TOOL, Clock  # noqa: E402
 from test_tenants import Shown  # noqa: E402
 
 BOUND = 2 * CHUNKS * (CHUNK + 16384) + (1 << 18)  # two agents, with their heads
@@ -22,9 +21,7 @@ DRAM, SSD = 1, 2
 LINES = 120  # of kvasirctl: two minutes
 
 
-class Agents(test_programs.Programs):
-    test_a_prompt_that_is_not_worth_its_room_is_declined = test_whatever_is_put_is_stored_if_that_is_asked_for = test_three_agents = test_demoted_not_lost = test_read_back_ahead = test_answers = None  # those are test_programs.py's
-
+class Agents(ProgramTest):
     def serve_tenants(self, memory, bound=""):
         """Tenants a and b, each with this bound of the node's memory."""
         self.clock = Clock(os.path.join(self.make_directory(), "clock"))

@@ -9,16 +9,13 @@ harness.need_grpc()
 
 import rpc  # noqa: E402
 from harness import SLOW  # noqa: E402
-import test_programs  # noqa: E402
-from test_programs import ACCEPTED, CHUNKS, TOOL  # noqa: E402
+from programs import ACCEPTED, CHUNKS, TOOL, ProgramTest  # noqa: E402
 
 INTERVAL_MS = 200
 AGENTS = ("quick", "slow", "lost")
 
 
-class Remember(test_programs.Programs):
-    test_three_agents = test_demoted_not_lost = test_read_back_ahead = test_answers = None  # those are test_programs.py's
-
+class Remember(ProgramTest):
     def serve_ssd(self, **settings):
         self.folder = self.make_directory()
         self.state = os.path.join(self.folder, "waiters.kvw")

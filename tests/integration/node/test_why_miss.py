@@ -14,7 +14,7 @@ harness.need_grpc()
 import rpc  # noqa: E402
 from harness import SLOW, NodeTest, free_port  # noqa: E402
 from rpc import cbor, pb  # noqa: E402
-from test_programs import Clock  # noqa: E402
+from programs import Clock  # noqa: E402
 
 FOUND, MISSES, USAGE = 0, 1, 2
 TOKENS = 16  # of a chunk
