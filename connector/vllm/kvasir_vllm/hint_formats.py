@@ -108,10 +108,10 @@ def _duration_ms(value: Any) -> float | None:
 
 # ---- KvHintsEnvelope ----
 
-def of_envelope(value: Any, drop: Drop) -> tuple[Words, Mapping[Any, Any] | None, int]:
-    """(words, what a `kvasir.hint` action says in native names, actions passed over). vLLM 0.32 carries envelopes and defines no action;
+def of_envelope(value: Any, drop: Drop) -> tuple[list[Words], Mapping[Any, Any] | None, int]:
+    """(words of each action, what a `kvasir.hint` action says in native names, actions passed over). vLLM 0.32 carries envelopes and defines no action;
     `kv.retain` and `kv.evict` are as routers and proposals for vLLM have them, in versions 0 and 1."""
-    words: Words = {}
+    words: list[Words] = []
     native, passed = None, 0
     actions = _member(value, "actions")
     for action in _items(actions, "kv_hints.actions", drop, ACTIONS_MAX):
@@ -125,7 +125,7 @@ def of_envelope(value: Any, drop: Drop) -> tuple[Words, Mapping[Any, Any] | None
             native = payload
         else:
             try:
-                words.update(read(payload, drop))
+                words.append(read(payload, drop))
             except Wrong as wrong:
                 drop(f"kv_hints: {kind}: {wrong} is wanted")
     if isinstance(actions, Sequence):

@@ -12,8 +12,8 @@ calls, which is better where it is known) and `is_last_step` (it will not come b
 
 Of the same thing said twice the later of these counts: the request's session id, which is its program if nothing else is; its
 envelope; and of extra_args, then of kv_transfer_params, `kv_hints`, `cache_control`, `kv_cache_retention_config`, Continuum's names, flat
-names, those under "kvasir". A priority or time to live that comes later without a `range_tokens` of its own is of all tokens, and what
-was said of an earlier range falls.
+names, those under "kvasir". A priority or time to live that comes later without a `range_tokens` of its own is of all tokens. Nothing comes
+to be of more tokens than it was said of: what was said of a shorter range falls.
 """
 from __future__ import annotations
 
@@ -84,7 +84,8 @@ class _Reader:
                 self.take(name, source[name])
 
     def _read_ranged(self, source: Mapping[Any, Any]) -> None:
-        """A priority, a time, and the range that they are of. Nothing that was said of a range comes to be of all tokens."""
+        """A priority, a time, and the range that they are of. Nothing that was said of a range comes to be of more tokens than it was said of."""
+        before = self._fields.get("range_tokens") or _ALL
         ranged = source.get("range_tokens") is not None
         if ranged and not self.take("range_tokens", source["range_tokens"]):
             return
@@ -92,9 +93,14 @@ class _Reader:
         for name in _RANGED:
             if name in source and self.take(name, source[name]):
                 taken.add(_FIELDS[name][0])
-        if taken and not ranged and self._fields.pop("range_tokens", 0) > 0:
-            for field in {_FIELDS[name][0] for name in _RANGED} - taken:
-                self._fields.pop(field, None)
+        if taken and not ranged:
+            self._fields.pop("range_tokens", None)
+        if (self._fields.get("range_tokens") or _ALL) <= before:
+            return
+        for field in {_FIELDS[name][0] for name in _RANGED} - taken if taken else ():
+            self._fields.pop(field, None)
+        if not taken:
+            self._fields["range_tokens"] = before
 
     def read_native(self, source: Mapping[Any, Any]) -> None:
         self.read_known(source)
@@ -108,9 +114,10 @@ class _Reader:
         self._dropped += unknown  # what nobody reads a sentence of is not looked at: it may be a million
 
     def read_envelope(self, envelope: Any) -> None:
-        words, native, passed_over = hint_formats.of_envelope(envelope, self.drop)
+        actions, native, passed_over = hint_formats.of_envelope(envelope, self.drop)
         self._passed_over += passed_over
-        self._read_words(words)
+        for words in actions:
+            self.read_known(words)
         if native is not None:
             self.read_native(native)
 
@@ -119,11 +126,7 @@ class _Reader:
             self.read_envelope(source["kv_hints"])
         for name, read in (("cache_control", hint_formats.of_cache_control), ("kv_cache_retention_config", hint_formats.of_retention)):
             if source.get(name) is not None:
-                self._read_words(read(source[name], self.drop))
-
-    def _read_words(self, words: Mapping[str, Any]) -> None:
-        for name, value in words.items():
-            self.take(name, value)
+                self.read_known(read(source[name], self.drop))
 
     def read_continuum(self, source: Mapping[Any, Any]) -> None:
         if "job_id" not in source:
@@ -180,3 +183,4 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "range_tokens": ("range_tokens", hint_values.count(U32_MAX)),
 }
 _RANGED = ("priority", "ttl_s", "ttl_ms")  # what a range is of
+_ALL = U32_MAX + 1  # tokens

@@ -135,6 +135,16 @@ class RetentionConfig(Formats):
         self.assertEqual(self.clean({**said, "kvasir": {"turn": 7}}), Hint(turn=7, priority=84, ttl=300.0, range_tokens=100))
         self.assertEqual(self.clean({"cache_control": {"type": "ephemeral"}, "kvasir": {"range_tokens": 7}}), Hint(ttl=300.0, range_tokens=7))
 
+    def test_nothing_comes_to_be_of_more_tokens_than_it_was_said_of(self) -> None:
+        config = {"kv_cache_retention_config": {"token_range_retention_configs": [{"token_start": 0, "token_end": 100, "priority": 80}]}}
+        ranged = Action("kv.retain", {"directives": [{"start": 0, "end": 100, "priority": 80}]})
+        self.assertEqual(self.clean(kv_hints=Envelope([ranged, Action("kv.retain", {"ttl_seconds": 30})])), Hint(ttl=30.0))
+        self.assertEqual(self.clean({"cache_control": {"type": "ephemeral"}}, kv_hints=Envelope([ranged])), Hint(ttl=300.0))
+        self.assertEqual(self.clean({**config, "kvasir": {"ttl_s": 5, "range_tokens": 0}}), Hint(ttl=5.0))
+        self.assertEqual(self.clean({**config, "kvasir": {"ttl_s": 5, "range_tokens": 101}}), Hint(ttl=5.0, range_tokens=101))
+        self.assertEqual(self.clean({**config, "kvasir": {"ttl_s": 5, "range_tokens": 99}}), Hint(priority=84, ttl=5.0, range_tokens=99))
+        self.assertEqual(self.clean({**config, "kvasir": {"range_tokens": 101}}), Hint(priority=84, range_tokens=100))
+
     def test_a_duration_is_a_time_to_live_of_what_is_kept(self) -> None:
         self.assertEqual(self.hint({"token_end": None, "priority": 80, "duration_ms": 30000}), Hint(priority=84, ttl=30.0))
         self.assertEqual(self.hint({"token_end": None, "priority": 10, "duration_ms": 30000}), Hint(priority=15))
