@@ -288,7 +288,7 @@ bool kvi_index_admits(struct kvi_policy *policy, uint32_t victim, const struct k
          price(index, victim, now_ns) < stored_worth(index, use, n, now_ns);
 }
 
-/* The latest of those who wait there, whose times were told; 0: none was, or somebody has used it since that. */
+/* The latest of those who wait there; 0: of one no time was told, or somebody has used it since. */
 static uint64_t until_ns(const struct kvi_index *index, uint32_t chunk)
 {
   uint32_t branch = kvi_branches_at(index->branches, chunk);
@@ -300,7 +300,9 @@ static uint64_t until_ns(const struct kvi_index *index, uint32_t chunk)
            told_s = fmax(kept_s, (double)own->until_s);
     uint64_t until = own->begins_ns + (uint64_t)(told_s * (double)KVI_NS_PER_S);
 
-    if (told_s > 0 && until > latest)
+    if (told_s <= 0)
+      return 0;
+    if (until > latest)
       latest = until;
     used = own->begins_ns > used ? own->begins_ns : used;
     branch = kvi_branches_next_at(index->branches, branch);

@@ -102,6 +102,19 @@ static double value_s(const struct kvi_index *index, const struct kvi_branch *br
              : kvi_index_branch_cost(index, branch, branch->n_chunks - 1, branch->n_chunks);
 }
 
+/* All that its priority and its time to live are said of; 0: one of them of all, or neither is. */
+static uint32_t n_ranged(const struct kvi_branch *branch)
+{
+  bool is_weighed = branch->n_weighed > 0 || branch->weight < 1 || branch->weight > 1,
+       is_timed = branch->ttl_s > 0;
+
+  if (is_weighed && is_timed && branch->n_weighed > 0 && branch->n_timed > 0)
+    return branch->n_weighed > branch->n_timed ? branch->n_weighed : branch->n_timed;
+  if (is_weighed && is_timed)
+    return 0;
+  return is_weighed ? branch->n_weighed : is_timed ? branch->n_timed : 0;
+}
+
 bool kvi_index_waiter(const struct kvi_policy *policy, uint32_t number, struct kvi_policy_waiter *waiter_p,
                       uint64_t now_ns)
 {
@@ -121,7 +134,7 @@ bool kvi_index_waiter(const struct kvi_policy *policy, uint32_t number, struct k
       .last = branch->last,
       .n_chunks = branch->n_chunks,
       .n_whole = branch->n_whole,
-      .n_ranged = branch->n_weighed > 0 ? branch->n_weighed : branch->n_timed,
+      .n_ranged = n_ranged(branch),
       .kind = kvi_classes_kind(index->classes, branch->wait.class),
       .answered = branch->answered,
       .waits_s = age,

@@ -108,7 +108,7 @@ struct kvi_policy_waiter {
   uint64_t program;                 /* 0: not known */
   uint32_t last, n_chunks, n_whole; /* as in kvi_policy_use */
   uint32_t
-      n_ranged; /* so many from the first on are all that its priority, or else its time to live, is of; 0: all */
+      n_ranged; /* so many from the first on are all that its priority and its time to live are of; 0: one of them is of all, or neither was said */
   enum kvi_wait_kind kind; /* UNKNOWN too while a request is not answered */
   bool answered;
   double waits_s, announced_s; /* so far; 0: not said */

@@ -127,11 +127,36 @@ static void ranges_are_said(void **state)
   assert_int_equal(waiter.n_ranged, 0);
 }
 
+/* What people are shown of two ranges is the one that holds both; and none, if one of them is of all. */
+static void the_longer_range_is_shown(void **state)
+{
+  static const struct {
+    uint32_t weighed, timed, shown; /* chunks; 0: all; UINT32_MAX: not said */
+  } said[] = {{20, 5, 20}, {5, 20, 20}, {0, 5, 0}, {5, 0, 0}, {5, UINT32_MAX, 5}, {UINT32_MAX, 5, 5}};
+  struct world *world = *state;
+  uint32_t last = chain(world, KVI_POLICY_NONE, 30);
+
+  for (uint32_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+    struct kvi_policy_waiter waiter;
+
+    world->now += 10 * SECOND;
+    arrive_at(world, 1, last, 30);
+    wait_at(world, 1, last, 30, KVI_WAIT_TOOL, 0, 0);
+    if (said[i].weighed != UINT32_MAX)
+      say(world, 1, last, 30, 100, 0, said[i].weighed * 256);
+    if (said[i].timed != UINT32_MAX)
+      say(world, 1, last, 30, 0, 60, said[i].timed * 256);
+    assert_true(ops->waiter(world->policy, 0, &waiter, world->now));
+    assert_int_equal(waiter.n_ranged, said[i].shown);
+  }
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(a_range_has_priority, setup, teardown),
       cmocka_unit_test_setup_teardown(a_range_has_a_time, setup, teardown),
+      cmocka_unit_test_setup_teardown(the_longer_range_is_shown, setup, teardown),
       cmocka_unit_test_setup_teardown(a_range_of_little_worth, setup, teardown),
       cmocka_unit_test_setup_teardown(each_has_its_own, setup, teardown),
       cmocka_unit_test_setup_teardown(ranges_are_said, setup, teardown),

@@ -183,6 +183,22 @@ static void the_last_time_counts(void **state)
   expect_gone(world, 6, 0, KVI_EVICT_ROOM, KVI_MISS_EVICTED, 0);
 }
 
+/* As long as one of those who wait has told no time, none is over. */
+static void one_told_no_time(void **state)
+{
+  static const struct kvi_program_hint uses = {.turn = 1}, waits = {.wait_kind = KVI_WAIT_TOOL},
+                                       told = {.wait_kind = KVI_WAIT_TOOL, .ttl_ms = 10000};
+  struct world *world = *state;
+
+  prompt(world, 3, 1);
+  assert_int_equal(hint(world, "silent", 3, 1, &waits), KVI_HINT_ACCEPTED);
+  world->now += SECOND;
+  assert_int_equal(hint(world, "told", 3, 1, &uses), KVI_HINT_ACCEPTED);
+  assert_int_equal(hint(world, "told", 3, 1, &told), KVI_HINT_ACCEPTED);
+  world->now += 100 * SECOND;
+  expect_gone(world, 3, 0, KVI_EVICT_ROOM, KVI_MISS_EVICTED, 0);
+}
+
 /* And what was pinned and goes when that is over has expired, unless it was used since. */
 static void pins_run_out(void **state)
 {
@@ -209,6 +225,7 @@ int main(void)
       cmocka_unit_test_setup_teardown(ended_is_why, setup, world_teardown),
       cmocka_unit_test_setup_teardown(told_times_run_out, setup, world_teardown),
       cmocka_unit_test_setup_teardown(the_last_time_counts, setup, world_teardown),
+      cmocka_unit_test_setup_teardown(one_told_no_time, setup, world_teardown),
       cmocka_unit_test_setup_teardown(told_of_a_beginning, setup, world_teardown),
       cmocka_unit_test(pins_run_out),
   };
