@@ -3,8 +3,7 @@
 
 #include <stdlib.h>
 
-#define WAYS       8u
-#define TICK_SHIFT 26u /* of nanoseconds: 67 ms, so that 32 bits are nine years */
+#define WAYS 8u
 
 struct record {
   uint32_t tag;   /* 0: free */
@@ -52,7 +51,7 @@ static uint32_t tag_of(uint64_t hash)
 
 static uint32_t ticks(const struct kvi_expiries *expiries, uint64_t at_ns)
 {
-  uint64_t n = at_ns > expiries->begun_ns ? (at_ns - expiries->begun_ns) >> TICK_SHIFT : 0;
+  uint64_t n = at_ns > expiries->begun_ns ? (at_ns - expiries->begun_ns) >> KVI_EXPIRY_TICK_SHIFT : 0;
 
   return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
 }
@@ -90,9 +89,10 @@ bool kvi_expiries_find(const struct kvi_expiries *expiries, uint64_t hash, struc
 
   if (!record)
     return false;
-  *expiry_p = (struct kvi_expiry){.until_ns = expiries->begun_ns + ((uint64_t)record->until << TICK_SHIFT),
-                                  .bytes = record->bytes,
-                                  .ttl_ms = record->ttl_ms};
+  *expiry_p =
+      (struct kvi_expiry){.until_ns = expiries->begun_ns + ((uint64_t)record->until << KVI_EXPIRY_TICK_SHIFT),
+                          .bytes = record->bytes,
+                          .ttl_ms = record->ttl_ms};
   return true;
 }
 

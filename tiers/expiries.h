@@ -15,10 +15,13 @@
 
 #include <kvasir/status.h>
 
+#define KVI_EXPIRY_TICK_SHIFT 26u /* times are kept in whole ticks, so that 32 bits are nine years */
+#define KVI_EXPIRY_TICK_NS    (UINT64_C(1) << KVI_EXPIRY_TICK_SHIFT) /* 67 ms */
+
 struct kvi_expiries;
 
 struct kvi_expiry {
-  uint64_t until_ns; /* when its time is over; rounded down to 67 ms */
+  uint64_t until_ns; /* when its time is over; rounded down to a tick */
   uint32_t bytes;    /* that this node has written; 0: another has */
   uint32_t ttl_ms;   /* so long it lives from a use on */
 };

@@ -111,6 +111,8 @@ struct kvi_medium_put {
    */
   uint64_t stored;
   uint16_t stored_quality;
+  bool
+      unsure; /* set before done, by media that others answer for: that did not come, and what was sent may lie there, whatever the status says */
   void *user;
   void *medium_link[4]; /* the medium's, while it has it */
 };

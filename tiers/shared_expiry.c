@@ -92,7 +92,8 @@ uint64_t kvi_shared_expiry_bytes_locked(const struct kvi_shared *shared, const s
              : 0;
 }
 
-uint64_t kvi_shared_expiry_missed_locked(struct kvi_shared *shared, const struct kvi_shared_name *name)
+uint64_t kvi_shared_expiry_missed_locked(struct kvi_shared *shared, const struct kvi_shared_name *name,
+                                         uint64_t from_ns)
 {
   uint64_t hash = hash_of(shared, name);
   struct kvi_expiry expiry;
@@ -101,7 +102,10 @@ uint64_t kvi_shared_expiry_missed_locked(struct kvi_shared *shared, const struct
     return 0;
   if (expiry.until_ns <= kvi_shared_now(shared))
     return expiry.until_ns;
-  end_locked(shared, name, hash, &expiry); /* the medium let go of it sooner, or somebody has removed it */
+  /* The medium let go of it sooner, or somebody has removed it; unless the question may have come before its write, which takes so long at most. */
+  if (expiry.until_ns + shared->config.put_ms * KVI_NS_PER_MS + KVI_EXPIRY_TICK_NS <=
+      from_ns + expiry.ttl_ms * KVI_NS_PER_MS)
+    end_locked(shared, name, hash, &expiry);
   return 0;
 }
 

@@ -181,7 +181,7 @@ static kvs_status outcome_locked(struct kvi_shared *shared, struct kvi_shared_fe
   case KVS_EXISTS:
     return KVS_OK;
   case KVS_MISS:
-    fetch->until_ns = kvi_shared_expiry_missed_locked(shared, &fetch->name);
+    fetch->until_ns = kvi_shared_expiry_missed_locked(shared, &fetch->name, fetch->asked_ns);
     shared->stats.fetch_misses++;
     return KVS_MISS;
   case KVS_ERR_CORRUPT:

@@ -85,8 +85,10 @@ static kvs_status remove_locked(struct removal *slot, void (*done)(struct kvi_me
                                             .done = done,
                                             .user = slot};
   status = medium->ops->remove(medium, &slot->remove);
-  if (status != KVS_OK)
+  if (status != KVS_OK) { /* no answer will come: most likely it goes */
     medium->ops->drop(medium, &slot->remove.identity, 0, true);
+    kvi_shared_expiry_end_locked(slot->all->shared, &slot->name);
+  }
   return status;
 }
 
@@ -204,12 +206,16 @@ static void drop_all(struct kvi_shared *shared, const struct kvi_shared_forget *
   struct kvi_medium *medium = shared->config.medium;
 
   for (uint32_t i = 0; i < asked->n_keys; i++) {
-    struct kvi_medium_identity identity = {.tenant = asked->tenant,
-                                           .space = asked->space,
-                                           .key = asked->keys + (size_t)i * asked->key_length,
-                                           .key_length = asked->key_length};
+    struct kvi_shared_name name;
+    struct kvi_medium_identity identity;
 
+    (void)kvi_shared_name_make(asked->tenant, asked->space, asked->keys + (size_t)i * asked->key_length,
+                               asked->key_length, &name); /* its lengths were checked */
+    identity = kvi_shared_identity(&name);
     medium->ops->drop(medium, &identity, 0, true);
+    pthread_mutex_lock(&shared->lock);
+    kvi_shared_expiry_end_locked(shared, &name);
+    pthread_mutex_unlock(&shared->lock);
   }
 }
 

@@ -102,8 +102,9 @@ void kvi_shared_expiry_found_locked(struct kvi_shared *shared, const struct kvi_
                                     uint64_t from_ns);
 /* Bytes of it that this node has written, and that are there still. */
 uint64_t kvi_shared_expiry_bytes_locked(const struct kvi_shared *shared, const struct kvi_shared_name *name);
-/* It was asked for, and is not there. Since when its time is over; 0: it is not. */
-uint64_t kvi_shared_expiry_missed_locked(struct kvi_shared *shared, const struct kvi_shared_name *name);
+/* It was asked for at from_ns, and was not there. Since when its time is over; 0: it is not. */
+uint64_t kvi_shared_expiry_missed_locked(struct kvi_shared *shared, const struct kvi_shared_name *name,
+                                         uint64_t from_ns);
 /* It has come to the store again: what is over says nothing of this life of it. */
 void kvi_shared_expiry_put_locked(struct kvi_shared *shared, const struct kvi_shared_name *name);
 /* It was removed. */

@@ -62,7 +62,7 @@ static void expiry_locked(struct kvi_shared *shared, const struct write *write, 
   uint64_t longest_ms = shared->attr.ttl_ms;
 
   kvi_shared_quota_give(shared->config.store, name->tenant, name->space, write->taken);
-  if (status == KVS_OK)
+  if (status == KVS_OK || write->put.unsure) /* else a medium that answers late would have no bound */
     kvi_shared_expiry_written_locked(shared, name, write->asked_ns,
                                      kvi_policy_ttl_ms(write->note->ttl_ms, longest_ms), room);
   else if (status == KVS_EXISTS)

@@ -149,6 +149,7 @@ static void inner_done(struct kvi_medium_put *inner, kvs_status status)
   job->asked->handle = inner->handle;
   job->asked->stored = inner->stored;
   job->asked->stored_quality = inner->stored_quality;
+  job->asked->unsure = inner->unsure;
   pthread_mutex_lock(&encoder->lock);
   encoder->n_inner--;
   refused_start_locked(encoder, &ended);

@@ -55,6 +55,7 @@ static void put_done(struct kvi_medium_put *put, kvs_status status)
   held->asked.put->handle = put->handle;
   held->asked.put->stored = put->stored;
   held->asked.put->stored_quality = put->stored_quality;
+  held->asked.put->unsure = put->unsure;
   held_end(held, status, false);
 }
 

@@ -225,8 +225,11 @@ static void commands_end(struct kvi_redis_conn *conn)
     struct kvi_redis_command *command = kvi_redis_conn_command(conn, conn->first);
     struct kvi_redis_op *op = command->op;
     kvi_redis_reply_fn *fn = command->fn;
+    bool whole = (int32_t)(conn->first - conn->writing) < 0;
 
     kvi_redis_conn_pop(conn);
+    if (op)
+      op->unsure |= whole && op->own.write;
     if (op)
       kvi_redis_op_lost(conn->redis, op);
     else if (fn)

@@ -70,8 +70,9 @@ static void put_done(struct kvi_redis_op *op)
     asked->stored = op->value.payload_bytes;
     asked->stored_quality = op->value.quality;
   }
-  free(put);
+  asked->unsure = op->unsure;
   asked->handle = 0;
+  free(put);
   asked->done(asked, status);
 }
 

@@ -118,6 +118,7 @@ bool kvi_redis_conn_abandon(struct kvi_redis_conn *conn, struct kvi_redis_op *op
   bool started = kvi_redis_conn_has_begun(conn, op);
   bool whole = (int32_t)(number - conn->writing) < 0;
 
+  op->unsure |= whole && op->own.write;
   op->own.conn = NULL;
   command->op = NULL;
   if (!started) {

@@ -112,6 +112,7 @@ struct kvi_redis_op {
    */
   kvs_status status;
   enum kvi_redis_cause cause;
+  bool unsure; /* put: a SET was sent whole, and its reply did not come */
   struct kvi_redis_value
       value; /* look and get that found a chunk, and put that ends with KVS_EXISTS; of a newer node's value all is 0 */
 

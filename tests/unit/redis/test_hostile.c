@@ -135,6 +135,49 @@ static void stands_still(void **state)
   chunk_free(&large);
 }
 
+/* What lies there although its put has failed was sent and not answered, and the put says so. */
+static void stands_still_over_a_write(void **state)
+{
+  enum { N = 16, ROUNDS = 400 };
+  static struct asked asked[N];
+  static struct chunk chunks[N];
+  struct redis_server server;
+  struct kvi_redis *redis;
+  uint32_t unsure = 0;
+
+  (void)state;
+  server_start(&server, NULL);
+  redis = tier_open_single(&server);
+  for (uint64_t round = 0; round < ROUNDS && unsure == 0; round++) {
+    struct chunk before;
+
+    for (size_t i = 0; i < N; i++) {
+      chunk_make(&chunks[i], 1000 + round * N + i, 20000);
+      asked_put(&asked[i], &chunks[i], SHORT_MS);
+    }
+    start_all(redis, asked, N);
+    usleep((useconds_t)(round * 37 % 1500));
+    server_freeze(&server, true);
+    await_all(asked, N);
+    server_freeze(&server, false);
+    chunk_make(&before, 999999, 1000);
+    put_until_ok(redis, &before); /* it is well again */
+    for (size_t i = 0; i < N; i++) {
+      enum kvi_redis_cause cause;
+
+      if (look(redis, &chunks[i], &cause) == KVS_OK)
+        assert_true(asked[i].op.status == KVS_OK || asked[i].op.unsure);
+      unsure += asked[i].op.unsure;
+      asked_free(&asked[i]);
+      chunk_free(&chunks[i]);
+    }
+    chunk_free(&before);
+  }
+  assert_true(unsure > 0);
+  kvi_redis_close(redis);
+  server_stop(&server);
+}
+
 /* However many commands a look-up has, their one deadline is one silence: no reason to leave the server alone. Many silences in a row are. */
 static void late_is_not_down(void **state)
 {
@@ -489,6 +532,7 @@ int main(void)
       cmocka_unit_test(dies_and_comes_back),
       cmocka_unit_test(dies_in_the_middle),
       cmocka_unit_test(stands_still),
+      cmocka_unit_test(stands_still_over_a_write),
       cmocka_unit_test(late_is_not_down),
       cmocka_unit_test(closed_under_way),
       cmocka_unit_test(full_is_no_fault),

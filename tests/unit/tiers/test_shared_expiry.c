@@ -1,5 +1,6 @@
 /* Until when chunks are in the tier that nodes share, as a node reckons: what is missed after that has expired, and what a tenant has there counts until then. */
 #include "tests/unit/tiers/service_shared_testing.h"
+#include "tiers/shared_private.h"
 
 static uint64_t now_ns;
 
@@ -16,7 +17,6 @@ static uint64_t clock_now(void *ctx)
 #define BOUND (3 * ROOM)
 
 static const struct kvi_tenant_config bounded[] = {{.name = TENANT, .shared_bytes = BOUND}};
-static bool has_bound;
 static uint32_t max_lookups;     /* of the next node; 0: as many as usual */
 static kvs_status lookup_status; /* what the shared tier says to a look-up that it does not answer */
 
@@ -29,7 +29,7 @@ static kvs_status lookup_told(struct kvi_medium *medium, struct kvi_medium_looku
 }
 
 /* A node that writes what is put to the shared tier, where it stays for an hour, by a clock that the test turns. */
-static void setup_hour(struct node *node)
+static void setup_tenant(struct node *node, bool has_bound)
 {
   struct kvi_store_config store = {.departure_clock = clock_now,
                                    .dram_bytes = 64 * PAGE,
@@ -52,6 +52,17 @@ static void setup_hour(struct node *node)
   lower->medium.ops = &lower_ops;
   shared.medium = &lower->medium;
   node_open_over(node, &store, &shared);
+}
+
+static void setup_hour(struct node *node)
+{
+  setup_tenant(node, false);
+}
+
+/* The same for a tenant that has a bound there, of three chunks. */
+static void setup_bounded(struct node *node)
+{
+  setup_tenant(node, true);
 }
 
 static uint64_t offered(struct node *node)
@@ -261,8 +272,7 @@ static void a_bound_there(void **state)
   struct node node;
 
   (void)state;
-  has_bound = true;
-  setup_hour(&node);
+  setup_bounded(&node);
   for (uint64_t n = 0; n < 3; n++)
     put_for(&node, n, n == 1 ? HOUR_MS / 2 : 0);
   assert_int_equal(has(&node), BOUND);
@@ -291,7 +301,6 @@ static void a_bound_there(void **state)
   assert_int_equal(get(&node, 0, NULL), KVS_MISS); /* so it is known that it is not there */
   assert_int_equal(has(&node), 0);
   node_close(&node);
-  has_bound = false;
 }
 
 /* A write that comes to nothing takes nothing, and one of a chunk that this node has written before takes its place. */
@@ -300,8 +309,7 @@ static void only_what_is_there(void **state)
   struct node node;
 
   (void)state;
-  has_bound = true;
-  setup_hour(&node);
+  setup_bounded(&node);
   put_for(&node, 0, 0);
   put_for(&node, 1, 0);
   lower->put_status = KVS_ERR_IO;
@@ -323,7 +331,6 @@ static void only_what_is_there(void **state)
   put_for(&node, 5, 0);
   assert_int_equal(shared_stats(&node).writes_over, 1);
   node_close(&node);
-  has_bound = false;
 }
 
 /* When the time of what this node has written is over, what lies there is another node's. */
@@ -332,8 +339,7 @@ static void another_nodes_bytes(void **state)
   struct node node;
 
   (void)state;
-  has_bound = true;
-  setup_hour(&node);
+  setup_bounded(&node);
   for (uint64_t n = 0; n < 3; n++)
     put_for(&node, n, 0);
   leave_node(&node);
@@ -346,7 +352,6 @@ static void another_nodes_bytes(void **state)
   }
   assert_int_equal(has(&node), 0);
   node_close(&node);
-  has_bound = false;
 }
 
 /* What is found there as this node has written it lives as long as that said, not for the longest time. */
@@ -355,8 +360,7 @@ static void a_short_time_of_ones_own(void **state)
   struct node node;
 
   (void)state;
-  has_bound = true;
-  setup_hour(&node);
+  setup_bounded(&node);
   put_for(&node, 0, HOUR_MS / 60);
   leave_node(&node);
   now_ns += (uint64_t)HOUR_MS / 120 * KVI_NS_PER_MS;
@@ -373,7 +377,6 @@ static void a_short_time_of_ones_own(void **state)
   now_ns += (uint64_t)HOUR_MS / 2 * KVI_NS_PER_MS;
   expect_miss(&node, 1, KVI_MISS_EVICTED, UINT64_MAX);
   node_close(&node);
-  has_bound = false;
 }
 
 /* At its bound a tenant writes its own chunks again, however many at a time. */
@@ -382,8 +385,7 @@ static void own_ones_again(void **state)
   struct node node;
 
   (void)state;
-  has_bound = true;
-  setup_hour(&node);
+  setup_bounded(&node);
   for (uint64_t n = 0; n < 3; n++)
     put_for(&node, n, 0);
   leave_node(&node);
@@ -398,7 +400,6 @@ static void own_ones_again(void **state)
   AWAIT(shared_stats(&node).writes == 6);
   assert_int_equal(has(&node), BOUND);
   node_close(&node);
-  has_bound = false;
 }
 
 /* What does not fit its checksum is removed there, and counts no more. */
@@ -408,8 +409,7 @@ static void a_corrupt_one(void **state)
   uint32_t cause;
 
   (void)state;
-  has_bound = true;
-  setup_hour(&node);
+  setup_bounded(&node);
   put_for(&node, 0, 0);
   leave_node(&node);
   memory_fail(lower, KVS_ERR_CORRUPT, KVS_OK);
@@ -417,7 +417,96 @@ static void a_corrupt_one(void **state)
   assert_int_equal(cause, KVI_MISS_CORRUPT);
   assert_int_equal(has(&node), 0);
   node_close(&node);
-  has_bound = false;
+}
+
+static void (*asked_done)(struct kvi_medium_put *, kvs_status);
+
+static void answered_late(struct kvi_medium_put *put, kvs_status status)
+{
+  put->unsure = status == KVS_OK;
+  asked_done(put, status == KVS_OK ? KVS_ERR_DEADLINE : status);
+}
+
+static kvs_status put_late(struct kvi_medium *medium, struct kvi_medium_put *put)
+{
+  asked_done = put->done;
+  put->done = answered_late;
+  return memory_put(medium, put);
+}
+
+/* What may lie there counts, though nobody has said that it does: else a medium that is slow to answer had no bound. */
+static void written_without_an_answer(void **state)
+{
+  struct node node;
+
+  (void)state;
+  setup_bounded(&node);
+  lower_ops.put = put_late;
+  for (uint64_t n = 0; n < 5; n++)
+    put_for(&node, n, 0);
+  assert_int_equal(shared_stats(&node).writes_failed, 3);
+  assert_int_equal(shared_stats(&node).writes_over, 2);
+  assert_int_equal(has(&node), BOUND);
+  lower_ops.put = memory_put;
+  now_ns += (uint64_t)HOUR_MS * 2 * KVI_NS_PER_MS;
+  assert_int_equal(has(&node), 0);
+  node_close(&node);
+}
+
+static struct kvi_medium_get *held_get;
+
+static kvs_status get_held(struct kvi_medium *medium, struct kvi_medium_get *get)
+{
+  (void)medium;
+  held_get = get;
+  return KVS_OK;
+}
+
+/* A get was sent before the write, and its answer comes after that. */
+static void a_miss_from_before(void **state)
+{
+  struct waiting waiting;
+  struct node node;
+  kvs_status status;
+
+  (void)state;
+  setup_bounded(&node);
+  memory_hold(lower, true);
+  put_begun(&node, 0, 0);
+  leave_node(&node);
+  lower_ops.get = get_held;
+  status = get_start(&node, 0, &waiting);
+  lower_ops.get = memory_get;
+  now_ns += KVI_NS_PER_S;
+  put_begun(&node, 1, 0);
+  memory_hold(lower, false);
+  AWAIT(shared_stats(&node).writes == 2);
+  assert_int_equal(has(&node), 2 * ROOM);
+  held_get->done(held_get, KVS_MISS);
+  (void)get_end(&node, 0, status, &waiting);
+  assert_int_equal(has(&node), 2 * ROOM);
+  node_close(&node);
+}
+
+/* So many are deleted at once that nobody waits for the answer to one more: it goes all the same. */
+static void a_delete_that_nobody_waits_for(void **state)
+{
+  struct calling deleting[KVI_SHARED_FORGETS + 1];
+  uint32_t deleted, unconfirmed;
+  struct node node;
+
+  (void)state;
+  setup_bounded(&node);
+  put_for(&node, 0, 0);
+  memory_hold(lower, true);
+  for (uint32_t i = 0; i < KVI_SHARED_FORGETS; i++)
+    (void)delete_start(&node, 1000 + i, 1, &deleting[i]);
+  (void)delete_start(&node, 0, 1, &deleting[KVI_SHARED_FORGETS]);
+  assert_int_equal(has(&node), 0);
+  memory_hold(lower, false);
+  for (uint32_t i = 0; i <= KVI_SHARED_FORGETS; i++)
+    (void)delete_end(&deleting[i], &deleted, &unconfirmed);
+  node_close(&node);
 }
 
 int main(void)
@@ -430,7 +519,10 @@ int main(void)
                                      cmocka_unit_test(another_nodes_bytes),
                                      cmocka_unit_test(a_short_time_of_ones_own),
                                      cmocka_unit_test(own_ones_again),
-                                     cmocka_unit_test(a_corrupt_one)};
+                                     cmocka_unit_test(a_corrupt_one),
+                                     cmocka_unit_test(written_without_an_answer),
+                                     cmocka_unit_test(a_miss_from_before),
+                                     cmocka_unit_test(a_delete_that_nobody_waits_for)};
 
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
