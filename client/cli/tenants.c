@@ -21,8 +21,9 @@ static void add_row(struct cli_table *table, const cJSON *tenant)
   char dram[CLI_SIZE_TEXT], dram_quota[CLI_SIZE_TEXT], ssd[CLI_SIZE_TEXT], ssd_quota[CLI_SIZE_TEXT];
   char redis[CLI_SIZE_TEXT], redis_quota[CLI_SIZE_TEXT], rent[CLI_SIZE_TEXT];
 
-  /* who is not configured has a row only while something of theirs is there */
-  if (name[0] == '\0' && cli_json_number(tenant, "chunks") <= 0)
+  /* who is not configured has a row only if something of theirs is there, or has cost others something */
+  if (name[0] == '\0' && cli_json_number(tenant, "chunks") <= 0 &&
+      cli_json_number(tenant, "redis_bytes") <= 0 && cli_json_number(tenant, "rent_ns") <= 0)
     return;
   snprintf(weight, sizeof(weight), "%.0f", cli_json_number(tenant, "weight"));
   snprintf(chunks, sizeof(chunks), "%.0f", cli_json_number(tenant, "chunks"));
