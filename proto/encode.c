@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "proto/limits.h"
 
 #define ALIGNMENT   64u
@@ -81,6 +82,8 @@ kvs_status kvi_encode_plan_make(const struct kvi_encode_rules *rules, const kvs_
 
   if (status == KVS_OK && !choose_level(rules, &plan_p->shape, quality, &plan_p->options))
     status = KVS_ERR_UNSUPPORTED;
+  if (status == KVS_OK && desc)
+    plan_p->options.model_fingerprint = kvi_load_le64(desc->weights);
   return status;
 }
 

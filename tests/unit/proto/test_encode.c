@@ -91,6 +91,7 @@ static void what_comes_out_is_a_coded_chunk(void **state)
         kvi_encode_plan_make(&rules, &desc, desc.chunk_bytes, 64, false, sample.raw_table.quality, &plan),
         KVS_OK);
     assert_int_equal(kvi_encode_run(&plan, &sample.raw_table, sample.raw, &room, &encoded), KVS_OK);
+    assert_int_equal(encoded.coded.object.model_fingerprint, 0); /* its space does not tell */
     assert_int_equal(encoded.length, sample.length);
     assert_memory_equal(encoded.payload, sample.payload, sample.length);
     assert_int_equal(encoded.n_segments, sample.n_segments);
@@ -105,6 +106,29 @@ static void what_comes_out_is_a_coded_chunk(void **state)
   }
   kvi_encode_room_free(&room);
   assert_int_equal(kvi_encode_room_bytes(&room), 0);
+}
+
+/* An object by itself says of which model it is. */
+static void the_model_is_told(void **state)
+{
+  struct kvi_encode_room room = {0};
+  struct coded_sample sample;
+  struct kvi_encode_plan plan;
+  struct kvi_encoded encoded;
+  kvs_space_desc desc;
+
+  (void)state;
+  coded_sample_make(&sample, KVI_CODEC_LOSSLESS, 0, N_LAYERS, 4, 1);
+  desc = desc_of(&sample.shape);
+  for (uint8_t i = 0; i < KVS_DIGEST_SIZE; i++)
+    desc.weights[i] = (uint8_t)(i + 1);
+  assert_int_equal(kvi_encode_plan_make(&(struct kvi_encode_rules){.tensors = true}, &desc, desc.chunk_bytes,
+                                        64, false, 0, &plan),
+                   KVS_OK);
+  assert_int_equal(kvi_encode_run(&plan, &sample.raw_table, sample.raw, &room, &encoded), KVS_OK);
+  assert_true(encoded.coded.object.model_fingerprint == UINT64_C(0x0807060504030201));
+  kvi_encode_room_free(&room);
+  coded_sample_free(&sample);
 }
 
 static void what_would_hardly_be_smaller_is_left(void **state)
@@ -134,6 +158,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_owner_says_the_level),
       cmocka_unit_test(what_comes_out_is_a_coded_chunk),
+      cmocka_unit_test(the_model_is_told),
       cmocka_unit_test(what_would_hardly_be_smaller_is_left),
   };
 
