@@ -1,7 +1,7 @@
 """kvasir: the Kvasir store for KV caches, from Python.
 
 A thin typed face of libkvasir-connector by ctypes, with nothing but the standard library: open a Connector, open a Space,
-register memory, then look up, get and put chunks by key. Payload is never copied, and the GIL is free during every call.
+register memory, then look up, get and put chunks by key. Payload is never copied, and the GIL is free during every call that may wait.
 Times are seconds. Failures of the store are misses; only wrong use raises.
 """
 from .connector import Connector, Counters, Encode, State
