@@ -119,6 +119,7 @@ show_reuse() {
   local endpoint=unix:$work/kvasird.sock total reused computed cold_ms warm_ms difference verdict
   step "starting a node"
   start_node kvasird --dram-size=256MiB
+  echo "   to look at it meanwhile: $kvasirctl -e $endpoint stats --watch"
   step "engine A computes a prompt of $prompt_tokens tokens and saves its KV to the node"
   run a prompt --endpoint "$endpoint"
   step "without Kvasir, another engine computes the same prompt and a question of $question_tokens tokens"

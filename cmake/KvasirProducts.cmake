@@ -69,6 +69,9 @@ function(kvi_public_header_check)
     list(APPEND include_flags -I${dir})
   endforeach()
   list(REMOVE_DUPLICATES include_flags)
+  if(KVASIR_LLAMA_DIR)
+    list(APPEND include_flags -isystem ${KVASIR_LLAMA_DIR}/include)
+  endif()
   foreach(header ${ARGN})
     get_filename_component(stem ${header} NAME_WE)
     foreach(standard c11 c++17)
@@ -105,9 +108,10 @@ foreach(header base/include/kvasir/status.h proto/include/kvasir/space.h proto/i
     list(APPEND kvi_headers ${CMAKE_SOURCE_DIR}/${header})
   endif()
 endforeach()
-# The adapter's header needs llama.cpp's, so it does not stand alone; its own programs compile it.
 set(kvi_alone ${kvi_headers})
-list(FILTER kvi_alone EXCLUDE REGEX llama\\.h$)
+if(NOT KVASIR_LLAMA_DIR) # the adapter's header needs llama.cpp's
+  list(FILTER kvi_alone EXCLUDE REGEX llama\\.h$)
+endif()
 kvi_public_header_check(${kvi_alone})
 
 set(kvi_shared_headers ${kvi_headers})
