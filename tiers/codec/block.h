@@ -34,6 +34,20 @@ static inline uint64_t kvi_block_raw_bytes(const struct kvi_block *block)
   return (uint64_t)block->rows * block->columns * kvi_codec_element_size(block->dtype);
 }
 
+/* A block as it is coded, and where its elements go. Decoders take one or two at a time, since two are hardly slower than one. */
+#define KVI_BLOCKS_AT_ONCE 2u
+
+struct kvi_coded_block {
+  struct kvi_block block;
+  enum kvi_block_mode mode;
+  uint32_t kept;        /* rows kept apart */
+  const uint8_t *bytes; /* behind the block's header */
+  size_t size;
+  const uint8_t *planes[KVI_CODEC_PLANES_MAX]; /* the parts of those planes that are wanted */
+  uint8_t *place;
+  size_t stride;
+};
+
 /*
  * Rows of a block lie a whole token apart, which processors do not see coming: asks for one ahead of its use. A prefetch may name
  * any address.

@@ -41,63 +41,82 @@ static bool take_planes(struct segments *segments, size_t plane_bytes,
   return true;
 }
 
-static kvs_status decode_block(enum kvi_codec_level level, const struct kvi_block *block,
-                               struct segments *segments, uint8_t *place, size_t stride)
+/* The next block of the segments. False: it is not sound. */
+static bool take_block(enum kvi_codec_level level, struct segments *segments, struct kvi_coded_block *coded)
 {
-  const uint8_t *bytes = segments->base + KVI_BLOCK_HEADER, *planes[KVI_CODEC_PLANES_MAX];
-  size_t length, row_bytes = block->columns * kvi_codec_element_size(block->dtype);
-  uint32_t kept;
+  size_t length;
 
   if (segments->base_left < KVI_BLOCK_HEADER)
-    return KVS_ERR_CORRUPT;
+    return false;
   length = kvi_load_le32(segments->base + 4);
-  kept = kvi_load_le16(segments->base + 2);
   if (length < KVI_BLOCK_HEADER || length > segments->base_left || segments->base[1] != 0)
-    return KVS_ERR_CORRUPT;
-  switch (segments->base[0]) {
-  case KVI_BLOCK_RAW:
-    if (length - KVI_BLOCK_HEADER != kvi_block_raw_bytes(block) || kept != 0)
-      return KVS_ERR_CORRUPT;
-    decode_raw_rows(block->rows, row_bytes, bytes, place, stride);
-    break;
-  case KVI_BLOCK_LOSSLESS:
-    if (kept != 0 || kvi_lossless_decode(block, bytes, length - KVI_BLOCK_HEADER, place, stride) != KVS_OK)
-      return KVS_ERR_CORRUPT;
-    break;
-  case KVI_BLOCK_LADDER:
-    if (level != KVI_CODEC_LADDER || kept > block->rows ||
-        !take_planes(segments, kvi_ladder_plane_bytes(block, block->rows - kept), planes) ||
-        kvi_ladder_decode(block, segments->n_planes, segments->quality, kept, bytes,
-                          length - KVI_BLOCK_HEADER, planes, place, stride) != KVS_OK)
-      return KVS_ERR_CORRUPT;
-    break;
-  default:
-    return KVS_ERR_CORRUPT;
-  }
+    return false;
+  coded->mode = (enum kvi_block_mode)segments->base[0];
+  coded->kept = kvi_load_le16(segments->base + 2);
+  coded->bytes = segments->base + KVI_BLOCK_HEADER;
+  coded->size = length - KVI_BLOCK_HEADER;
   segments->base += length;
   segments->base_left -= length;
-  return KVS_OK;
+  if (coded->mode != KVI_BLOCK_LADDER)
+    return coded->kept == 0;
+  return level == KVI_CODEC_LADDER && coded->kept <= coded->block.rows &&
+         take_planes(segments, kvi_ladder_plane_bytes(&coded->block, coded->block.rows - coded->kept),
+                     coded->planes);
 }
 
+/* n blocks of one mode. */
+static kvs_status decode_coded(const struct segments *segments, const struct kvi_coded_block *coded,
+                               uint32_t n)
+{
+  switch (coded->mode) {
+  case KVI_BLOCK_RAW:
+    for (uint32_t i = 0; i < n; i++) {
+      const struct kvi_block *block = &coded[i].block;
+
+      if (coded[i].size != kvi_block_raw_bytes(block))
+        return KVS_ERR_CORRUPT;
+      decode_raw_rows(block->rows, block->columns * kvi_codec_element_size(block->dtype), coded[i].bytes,
+                      coded[i].place, coded[i].stride);
+    }
+    return KVS_OK;
+  case KVI_BLOCK_LOSSLESS:
+    return kvi_lossless_decode(coded, n);
+  case KVI_BLOCK_LADDER:
+    return kvi_ladder_decode(coded, n, segments->n_planes, segments->quality);
+  }
+  return KVS_ERR_CORRUPT;
+}
+
+/* Blocks wait for another one of their mode, to be decoded with it. */
 static kvs_status decode_blocks(const struct kvi_codec_object *object, uint32_t layer,
                                 struct segments *segments, const struct kvi_codec_place *place)
 {
+  struct kvi_coded_block waiting[KVI_BLOCKS_AT_ONCE];
   struct kvi_block_walk walk;
+  kvs_status status = KVS_OK;
   struct kvi_block block;
+  uint32_t n = 0;
 
   kvi_codec_init();
   kvi_block_walk_begin(&walk, &object->shape, layer);
-  while (kvi_block_next(&walk, &block)) {
-    size_t stride;
-    uint8_t *at = kvi_block_place(&block, place, &stride);
-    kvs_status status;
+  while (kvi_block_next(&walk, &block) && status == KVS_OK) {
+    struct kvi_coded_block coded = {.block = block};
 
-    if (at == NULL)
+    coded.place = kvi_block_place(&block, place, &coded.stride);
+    if (coded.place == NULL)
       return KVS_ERR_INVALID;
-    status = decode_block(object->level, &block, segments, at, stride);
-    if (status != KVS_OK)
-      return status;
+    if (!take_block(object->level, segments, &coded))
+      return KVS_ERR_CORRUPT;
+    if (n > 0 && (n == KVI_BLOCKS_AT_ONCE || waiting[0].mode != coded.mode)) {
+      status = decode_coded(segments, waiting, n);
+      n = 0;
+    }
+    waiting[n++] = coded;
   }
+  if (n > 0 && status == KVS_OK)
+    status = decode_coded(segments, waiting, n);
+  if (status != KVS_OK)
+    return status;
   if (segments->base_left != 0)
     return KVS_ERR_CORRUPT;
   for (uint32_t plane = 0; plane < segments->quality; plane++)

@@ -225,44 +225,83 @@ static void place_five(struct row_walk *walk, int16_t (*numbers)[KVI_BLOCK_COLUM
                                  walk->block->columns, out);
 }
 
-kvs_status kvi_ladder_decode(const struct kvi_block *block, uint32_t n_planes, uint32_t quality,
-                             uint32_t kept, const uint8_t *bytes, size_t size, const uint8_t *const *planes,
-                             uint8_t *place, size_t stride)
-{
-  struct kvi_rans_decoder decoder;
+/* A block that is being decoded. */
+struct reading {
+  const struct kvi_coded_block *of;
   struct ladder_head head;
+  struct kvi_rans_decoder decoder;
   struct row_walk walk;
+  uint32_t rows; /* coded ones */
+  uint32_t row;  /* the next one of them */
+  _Alignas(64) int16_t last[KVI_BLOCK_COLUMNS];
+};
+
+static bool begin(struct reading *reading, const struct kvi_coded_block *of, uint32_t n_planes,
+                  uint32_t quality)
+{
   size_t used, coded;
-  uint32_t n;
-  _Alignas(32) int16_t last[KVI_BLOCK_COLUMNS] = {0};
-  kvi_tile tile;
 
-  if (kept > block->rows)
-    return KVS_ERR_CORRUPT;
-  n = block->rows - kept;
-  used = read_head(block, n_planes, kept, bytes, size, &head);
-  if (used == 0 || kvi_rans_open(&decoder, &head.columns, bytes + used, size - used, &coded) != KVS_OK ||
-      used + coded != size)
-    return KVS_ERR_CORRUPT;
-  head.scale.factor = (int16_t)(2 * kvi_power_of_3[n_planes - quality]);
-  walk = (struct row_walk){block, &head, head.kept, kept, 0, place, stride};
-  memset(tile, 0, sizeof tile);
-  for (uint32_t first = 0; first < n; first += KVI_TILE_ROWS) {
-    uint32_t rows = n - first < KVI_TILE_ROWS ? n - first : KVI_TILE_ROWS;
+  if (of->kept > of->block.rows)
+    return false;
+  reading->of = of;
+  reading->rows = of->block.rows - of->kept;
+  reading->row = 0;
+  used = read_head(&of->block, n_planes, of->kept, of->bytes, of->size, &reading->head);
+  if (used == 0 || kvi_rans_open(&reading->decoder, &reading->head.columns, reading->rows, of->bytes + used,
+                                 of->size - used, &coded) != KVS_OK)
+    return false;
+  reading->head.scale.factor = (int16_t)(2 * kvi_power_of_3[n_planes - quality]);
+  reading->walk =
+      (struct row_walk){&of->block, &reading->head, reading->head.kept, of->kept, 0, of->place, of->stride};
+  memset(reading->last, 0, sizeof reading->last);
+  return used + coded == of->size;
+}
 
-    if (kvi_rans_rows(&decoder, rows, tile) != KVS_OK)
-      return KVS_ERR_CORRUPT;
-    if (head.predicts)
-      kvi_codec_loops()->add_predictions(head.share, block->columns, rows, last, tile);
-    add_deep_digits(&head, n, first, rows, tile);
-    for (uint32_t five = 0; five < rows; five += 5) {
-      const uint8_t *trits[KVI_CODEC_PLANES_MAX];
+static void place_tile(struct reading *reading, uint32_t quality)
+{
+  uint32_t columns = reading->of->block.columns, rows = reading->decoder.tile_rows, first = reading->row;
+  int16_t(*tile)[KVI_BLOCK_COLUMNS] = reading->decoder.tile;
 
-      for (uint32_t plane = 0; plane < quality; plane++)
-        trits[plane] = planes[plane] + (size_t)((first + five) / 5) * block->columns;
-      place_five(&walk, tile + five, rows - five < 5 ? rows - five : 5, trits, quality);
-    }
+  if (rows > 0 && reading->head.predicts)
+    kvi_codec_loops()->add_predictions(reading->head.share, columns, rows, reading->last, tile);
+  add_deep_digits(&reading->head, reading->rows, first, rows, tile);
+  for (uint32_t five = 0; five < rows; five += 5) {
+    const uint8_t *trits[KVI_CODEC_PLANES_MAX];
+
+    for (uint32_t plane = 0; plane < quality; plane++)
+      trits[plane] = reading->of->planes[plane] + (size_t)((first + five) / 5) * columns;
+    place_five(&reading->walk, tile + five, rows - five < 5 ? rows - five : 5, trits, quality);
   }
-  place_kept(&walk);
-  return kvi_rans_close(&decoder);
+  reading->row += rows;
+}
+
+static bool end(struct reading *reading)
+{
+  place_kept(&reading->walk);
+  return kvi_rans_close(&reading->decoder) == KVS_OK;
+}
+
+kvs_status kvi_ladder_decode(const struct kvi_coded_block *blocks, uint32_t n, uint32_t n_planes,
+                             uint32_t quality)
+{
+  struct reading readings[KVI_BLOCKS_AT_ONCE];
+  struct kvi_rans_decoder *decoders[KVI_BLOCKS_AT_ONCE];
+  uint32_t most_rows = 0;
+  bool ok = true;
+
+  for (uint32_t i = 0; i < n; i++) {
+    if (!begin(&readings[i], &blocks[i], n_planes, quality))
+      return KVS_ERR_CORRUPT;
+    decoders[i] = &readings[i].decoder;
+    most_rows = readings[i].rows > most_rows ? readings[i].rows : most_rows;
+  }
+  for (uint32_t row = 0; row < most_rows; row += KVI_TILE_ROWS) {
+    if (kvi_rans_next(decoders, n) != KVS_OK)
+      return KVS_ERR_CORRUPT;
+    for (uint32_t i = 0; i < n; i++)
+      place_tile(&readings[i], quality);
+  }
+  for (uint32_t i = 0; i < n; i++)
+    ok = end(&readings[i]) && ok;
+  return ok ? KVS_OK : KVS_ERR_CORRUPT;
 }

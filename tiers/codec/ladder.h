@@ -33,11 +33,8 @@ size_t kvi_ladder_encode(const struct kvi_block *block, uint32_t n_planes, uint3
                          const float *factors, const uint8_t *raw, size_t stride, void *scratch, uint8_t *out,
                          uint8_t *const *planes, uint32_t *kept_p);
 
-/*
- * Decodes a block with the first "quality" of its n_planes planes. bytes is the base without the block's header. Errors: KVS_ERR_CORRUPT.
- */
-kvs_status kvi_ladder_decode(const struct kvi_block *block, uint32_t n_planes, uint32_t quality,
-                             uint32_t kept, const uint8_t *bytes, size_t size, const uint8_t *const *planes,
-                             uint8_t *place, size_t stride);
+/* Decodes n blocks, at most KVI_BLOCKS_AT_ONCE, with the first "quality" of their n_planes planes. Errors: KVS_ERR_CORRUPT. */
+kvs_status kvi_ladder_decode(const struct kvi_coded_block *blocks, uint32_t n, uint32_t n_planes,
+                             uint32_t quality);
 
 #endif

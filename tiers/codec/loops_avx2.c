@@ -301,6 +301,7 @@ static void sum_products(const int16_t (*rows)[KVI_BLOCK_COLUMNS], uint32_t n_ro
 const struct kvi_codec_loops kvi_codec_loops_avx2 = {
     .name = "avx2",
     .rans_pairs = kvi_rans_pairs_avx2,
+    .rans_pairs_of_two = kvi_rans_pairs_of_two_avx2,
     .rans_encode = kvi_rans_encode_avx2,
     COMMON_LOOPS,
 };
@@ -308,6 +309,7 @@ const struct kvi_codec_loops kvi_codec_loops_avx2 = {
 const struct kvi_codec_loops kvi_codec_loops_avx2_no_gather = {
     .name = "avx2-no-gather",
     .rans_pairs = kvi_rans_pairs_avx2_no_gather,
+    .rans_pairs_of_two = kvi_rans_pairs_of_two_avx2_no_gather,
     .rans_encode = kvi_rans_encode_avx2,
     COMMON_LOOPS,
 };

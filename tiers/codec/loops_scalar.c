@@ -4,6 +4,7 @@
 const struct kvi_codec_loops kvi_codec_loops_scalar = {
     .name = "scalar",
     .rans_pairs = kvi_rans_pairs_scalar,
+    .rans_pairs_of_two = kvi_rans_pairs_of_two_scalar,
     .rans_encode = kvi_rans_encode_scalar,
     .finish_rows = finish_rows,
     .place_kept = place_kept,

@@ -282,45 +282,79 @@ static void join_row(const struct kvi_block *block, const int16_t *numbers, cons
                   element_of(parts, (uint32_t)(numbers[column] + references[column]), low[column]));
 }
 
-kvs_status kvi_lossless_decode(const struct kvi_block *block, const uint8_t *bytes, size_t size,
-                               uint8_t *place, size_t stride)
-{
-  size_t row_bytes = block->columns * kvi_codec_element_size(block->dtype);
-  size_t low_bytes = low_row_bytes(dtype_parts[block->dtype], block->columns), used,
-         head = 4 + 2 * (size_t)block->columns;
-  struct kvi_rans_columns columns = {.n_groups = kvi_rans_groups(block->columns)};
+/* A block that is being decoded. */
+struct reading {
+  const struct kvi_coded_block *of;
   struct kvi_rans_decoder decoder;
   int16_t references[KVI_BLOCK_COLUMNS];
-  const uint8_t *low;
-  uint32_t crc = 0;
-  kvi_tile tile;
+  const uint8_t *low; /* of the next row */
+  uint32_t row, crc;
+};
 
-  if (size < head)
-    return KVS_ERR_CORRUPT;
+static bool begin(struct reading *reading, const struct kvi_coded_block *of)
+{
+  const struct kvi_block *block = &of->block;
+  struct kvi_rans_columns columns = {.n_groups = kvi_rans_groups(block->columns)};
+  size_t head = 4 + 2 * (size_t)block->columns, used;
+
+  reading->of = of;
+  reading->row = reading->crc = 0;
+  if (of->size < head)
+    return false;
   for (uint32_t column = 0; column < block->columns; column++) {
-    uint16_t channel = kvi_load_le16(bytes + 4 + 2 * (size_t)column);
+    uint16_t channel = kvi_load_le16(of->bytes + 4 + 2 * (size_t)column);
 
     columns.classes[column] = (uint8_t)(KVI_CLASSES_LADDER_COUNT + (channel & 31));
-    references[column] = (int16_t)(channel >> 8);
+    reading->references[column] = (int16_t)(channel >> 8);
   }
-  if (kvi_rans_open(&decoder, &columns, bytes + head, size - head, &used) != KVS_OK ||
-      size - head - used != block->rows * low_bytes)
-    return KVS_ERR_CORRUPT;
-  low = bytes + head + used;
-  for (uint32_t first = 0; first < block->rows; first += KVI_TILE_ROWS) {
-    uint32_t rows = block->rows - first < KVI_TILE_ROWS ? block->rows - first : KVI_TILE_ROWS;
+  if (kvi_rans_open(&reading->decoder, &columns, block->rows, of->bytes + head, of->size - head, &used) !=
+      KVS_OK)
+    return false;
+  reading->low = of->bytes + head + used;
+  return of->size - head - used == block->rows * low_row_bytes(dtype_parts[block->dtype], block->columns);
+}
 
-    if (kvi_rans_rows(&decoder, rows, tile) != KVS_OK)
+static void place_tile(struct reading *reading)
+{
+  const struct kvi_block *block = &reading->of->block;
+  size_t row_bytes = block->columns * kvi_codec_element_size(block->dtype);
+  size_t low_bytes = low_row_bytes(dtype_parts[block->dtype], block->columns);
+  size_t stride = reading->of->stride;
+  uint8_t *out = reading->of->place + reading->row * stride;
+
+  for (uint32_t row = 0; row < reading->decoder.tile_rows; row++, out += stride, reading->low += low_bytes) {
+    kvi_block_prefetch_place(block, out + KVI_BLOCK_PREFETCH_ROWS * stride);
+    join_row(block, reading->decoder.tile[row], reading->references, reading->low, out);
+    reading->crc = kvi_crc32c_update(reading->crc, out, row_bytes);
+  }
+  reading->row += reading->decoder.tile_rows;
+}
+
+static bool end(const struct reading *reading)
+{
+  return kvi_rans_close(&reading->decoder) == KVS_OK && reading->crc == kvi_load_le32(reading->of->bytes);
+}
+
+kvs_status kvi_lossless_decode(const struct kvi_coded_block *blocks, uint32_t n)
+{
+  struct reading readings[KVI_BLOCKS_AT_ONCE];
+  struct kvi_rans_decoder *decoders[KVI_BLOCKS_AT_ONCE];
+  uint32_t most_rows = 0;
+  bool ok = true;
+
+  for (uint32_t i = 0; i < n; i++) {
+    if (!begin(&readings[i], &blocks[i]))
       return KVS_ERR_CORRUPT;
-    for (uint32_t row = 0; row < rows; row++, low += low_bytes) {
-      uint8_t *out = place + (size_t)(first + row) * stride;
-
-      kvi_block_prefetch_place(block, out + KVI_BLOCK_PREFETCH_ROWS * stride);
-      join_row(block, tile[row], references, low, out);
-      crc = kvi_crc32c_update(crc, out, row_bytes);
-    }
+    decoders[i] = &readings[i].decoder;
+    most_rows = blocks[i].block.rows > most_rows ? blocks[i].block.rows : most_rows;
   }
-  if (kvi_rans_close(&decoder) != KVS_OK || crc != kvi_load_le32(bytes))
-    return KVS_ERR_CORRUPT;
-  return KVS_OK;
+  for (uint32_t row = 0; row < most_rows; row += KVI_TILE_ROWS) {
+    if (kvi_rans_next(decoders, n) != KVS_OK)
+      return KVS_ERR_CORRUPT;
+    for (uint32_t i = 0; i < n; i++)
+      place_tile(&readings[i]);
+  }
+  for (uint32_t i = 0; i < n; i++)
+    ok = ok && end(&readings[i]);
+  return ok ? KVS_OK : KVS_ERR_CORRUPT;
 }

@@ -12,8 +12,7 @@ size_t kvi_lossless_scratch(uint32_t rows);
 size_t kvi_lossless_encode(const struct kvi_block *block, const uint8_t *raw, size_t stride, void *scratch,
                            uint8_t *out);
 
-/* KVS_ERR_CORRUPT: not a sound block, or not the bytes it was made of. */
-kvs_status kvi_lossless_decode(const struct kvi_block *block, const uint8_t *bytes, size_t size,
-                               uint8_t *place, size_t stride);
+/* Decodes n blocks, at most KVI_BLOCKS_AT_ONCE. KVS_ERR_CORRUPT: one is not a sound block, or not the bytes it was made of. */
+kvs_status kvi_lossless_decode(const struct kvi_coded_block *blocks, uint32_t n);
 
 #endif

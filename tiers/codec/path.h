@@ -9,8 +9,6 @@
 
 #include "tiers/codec/rans.h"
 
-typedef uint32_t kvi_rans_escapes[KVI_TILE_ROWS / 2][KVI_BLOCK_COLUMNS / KVI_RANS_LANES];
-
 struct kvi_rans_encoder {
   _Alignas(32) uint32_t state[KVI_RANS_LANES];
   uint8_t *words;   /* the last word written: they are written from the end */
@@ -46,11 +44,13 @@ struct kvi_codec_loops {
   const char *name;
 
   /*
-   * Decodes pairs of rows into the tile, escapes left as KVI_RANS_ESCAPE; escapes[pair][group] tells which lanes have one. False: the words end
-   * too early.
+   * Decodes pairs of rows into the decoder's tile, escapes left as KVI_RANS_ESCAPE; escaped[pair][group] tells which lanes have one. False: the
+   * words end too early.
    */
-  bool (*rans_pairs)(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile,
-                     kvi_rans_escapes escapes);
+  bool (*rans_pairs)(struct kvi_rans_decoder *decoder, uint32_t pairs);
+
+  /* The same of two decoders that have as many groups. */
+  bool (*rans_pairs_of_two)(struct kvi_rans_decoder *a, struct kvi_rans_decoder *b, uint32_t pairs);
 
   /* All rows, which are even, from the last to the first; states are set. */
   void (*rans_encode)(const struct kvi_rans_columns *columns, const int16_t *numbers, uint32_t rows,
@@ -135,8 +135,8 @@ void kvi_finish_bf16_avx2(const int16_t (*rows)[KVI_BLOCK_COLUMNS], const uint8_
 #endif
 
 /* rans.c: what the loops are made of, and what they are compared with. */
-bool kvi_rans_pairs_scalar(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile,
-                           kvi_rans_escapes escapes);
+bool kvi_rans_pairs_scalar(struct kvi_rans_decoder *decoder, uint32_t pairs);
+bool kvi_rans_pairs_of_two_scalar(struct kvi_rans_decoder *a, struct kvi_rans_decoder *b, uint32_t pairs);
 void kvi_rans_encode_scalar(const struct kvi_rans_columns *columns, const int16_t *numbers, uint32_t rows,
                             struct kvi_rans_encoder *encoder);
 /* The two numbers of an escaped pair, in front of those that are there. */

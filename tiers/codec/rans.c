@@ -9,7 +9,7 @@
 #define WORDS_SLACK 16u /* vector stores write so much in front of the words */
 
 kvs_status kvi_rans_open(struct kvi_rans_decoder *decoder, const struct kvi_rans_columns *columns,
-                         const uint8_t *bytes, size_t size, size_t *used_p)
+                         uint32_t n_rows, const uint8_t *bytes, size_t size, size_t *used_p)
 {
   uint64_t words, escapes;
 
@@ -27,6 +27,9 @@ kvs_status kvi_rans_open(struct kvi_rans_decoder *decoder, const struct kvi_rans
   }
   for (uint32_t column = 0; column < KVI_BLOCK_COLUMNS; column++)
     decoder->table[column] = columns->classes[column] * KVI_RANS_SLOTS;
+  memset(decoder->tile, 0, sizeof decoder->tile);
+  decoder->tile_rows = 0;
+  decoder->rows_left = n_rows;
   decoder->n_groups = columns->n_groups;
   decoder->words = bytes + KVI_RANS_HEAD;
   decoder->words_end = decoder->escapes = decoder->words + words * 2;
@@ -62,18 +65,22 @@ static bool decode_step(struct kvi_rans_decoder *decoder, const uint32_t *table,
   return true;
 }
 
-bool kvi_rans_pairs_scalar(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile,
-                           kvi_rans_escapes escapes)
+bool kvi_rans_pairs_scalar(struct kvi_rans_decoder *decoder, uint32_t pairs)
 {
   for (uint32_t pair = 0; pair < pairs; pair++)
     for (uint32_t group = 0; group < decoder->n_groups; group++) {
       uint32_t at = group * KVI_RANS_LANES;
 
-      if (!decode_step(decoder, decoder->table + at, tile[2 * pair] + at, tile[2 * pair + 1] + at,
-                       &escapes[pair][group]))
+      if (!decode_step(decoder, decoder->table + at, decoder->tile[2 * pair] + at,
+                       decoder->tile[2 * pair + 1] + at, &decoder->escaped[pair][group]))
         return false;
     }
   return true;
+}
+
+bool kvi_rans_pairs_of_two_scalar(struct kvi_rans_decoder *a, struct kvi_rans_decoder *b, uint32_t pairs)
+{
+  return kvi_rans_pairs_scalar(a, pairs) && kvi_rans_pairs_scalar(b, pairs);
 }
 
 /* One number of an escaped pair. */
@@ -106,21 +113,39 @@ static bool resolve_escapes(struct kvi_rans_decoder *decoder, uint32_t mask, int
   return true;
 }
 
-kvs_status kvi_rans_rows(struct kvi_rans_decoder *decoder, uint32_t n_rows, kvi_tile tile)
+static bool resolve_tile(struct kvi_rans_decoder *decoder)
 {
-  uint32_t pairs = (n_rows + 1) / 2;
-  kvi_rans_escapes escapes;
-
-  if (!kvi_codec_loops()->rans_pairs(decoder, pairs, tile, escapes))
-    return KVS_ERR_CORRUPT;
-  for (uint32_t pair = 0; pair < pairs; pair++)
+  for (uint32_t pair = 0; 2 * pair < decoder->tile_rows; pair++)
     for (uint32_t group = 0; group < decoder->n_groups; group++) {
       uint32_t at = group * KVI_RANS_LANES;
 
-      if (!resolve_escapes(decoder, escapes[pair][group], tile[2 * pair] + at, tile[2 * pair + 1] + at))
-        return KVS_ERR_CORRUPT;
+      if (!resolve_escapes(decoder, decoder->escaped[pair][group], decoder->tile[2 * pair] + at,
+                           decoder->tile[2 * pair + 1] + at))
+        return false;
     }
-  return KVS_OK;
+  return true;
+}
+
+kvs_status kvi_rans_next(struct kvi_rans_decoder *const *decoders, uint32_t n)
+{
+  const struct kvi_codec_loops *loops = kvi_codec_loops();
+  bool ok = true;
+
+  for (uint32_t i = 0; i < n; i++) {
+    struct kvi_rans_decoder *decoder = decoders[i];
+
+    decoder->tile_rows = decoder->rows_left < KVI_TILE_ROWS ? decoder->rows_left : KVI_TILE_ROWS;
+    decoder->rows_left -= decoder->tile_rows;
+  }
+  if (n == 2 && decoders[0]->tile_rows == decoders[1]->tile_rows &&
+      decoders[0]->n_groups == decoders[1]->n_groups)
+    ok = loops->rans_pairs_of_two(decoders[0], decoders[1], (decoders[0]->tile_rows + 1) / 2);
+  else
+    for (uint32_t i = 0; i < n; i++)
+      ok = ok && loops->rans_pairs(decoders[i], (decoders[i]->tile_rows + 1) / 2);
+  for (uint32_t i = 0; i < n; i++)
+    ok = ok && resolve_tile(decoders[i]);
+  return ok ? KVS_OK : KVS_ERR_CORRUPT;
 }
 
 kvs_status kvi_rans_close(const struct kvi_rans_decoder *decoder)

@@ -45,9 +45,15 @@ static inline uint32_t kvi_rans_groups(uint32_t columns)
   return (columns + KVI_RANS_LANES - 1) / KVI_RANS_LANES;
 }
 
+typedef int16_t kvi_tile[KVI_TILE_ROWS][KVI_BLOCK_COLUMNS];
+
 struct kvi_rans_decoder {
-  _Alignas(32) uint32_t state[KVI_RANS_LANES];
-  _Alignas(32) uint32_t table[KVI_BLOCK_COLUMNS]; /* where each column's class begins in kvi_rans_slots */
+  _Alignas(64) uint32_t state[KVI_RANS_LANES];
+  _Alignas(64) uint32_t table[KVI_BLOCK_COLUMNS]; /* where each column's class begins in kvi_rans_slots */
+  _Alignas(64) kvi_tile tile;                     /* the rows decoded last */
+  uint32_t tile_rows;                             /* so many; 0: there are no more */
+  uint32_t rows_left;                             /* behind them */
+  uint32_t escaped[KVI_TILE_ROWS / 2][KVI_BLOCK_COLUMNS / KVI_RANS_LANES]; /* lanes of each pair and group */
   uint32_t n_groups;
   const uint8_t *words, *words_end;
   const uint8_t *escapes, *escapes_end;
@@ -57,16 +63,17 @@ struct kvi_rans_decoder {
 };
 
 /*
- * Opens coded rows that begin at bytes; *used_p is how many they take. Errors: KVS_ERR_CORRUPT (they end too early, a state below
- * KVI_RANS_LOW).
+ * Opens so many coded rows, which begin at bytes; *used_p is how many bytes they take. Errors: KVS_ERR_CORRUPT (they end too early, a state
+ * below KVI_RANS_LOW).
  */
 kvs_status kvi_rans_open(struct kvi_rans_decoder *decoder, const struct kvi_rans_columns *columns,
-                         const uint8_t *bytes, size_t size, size_t *used_p);
+                         uint32_t n_rows, const uint8_t *bytes, size_t size, size_t *used_p);
 
-typedef int16_t kvi_tile[KVI_TILE_ROWS][KVI_BLOCK_COLUMNS];
-
-/* The next n_rows rows, at most KVI_TILE_ROWS and even unless they are the last, escapes resolved. KVS_ERR_CORRUPT: words or escapes end too early. */
-kvs_status kvi_rans_rows(struct kvi_rans_decoder *decoder, uint32_t n_rows, kvi_tile tile);
+/*
+ * The next tile of each of n decoders, escapes resolved. Two at once take little longer than one: a coder mostly waits for its own last step.
+ * KVS_ERR_CORRUPT: words or escapes end too early.
+ */
+kvs_status kvi_rans_next(struct kvi_rans_decoder *const *decoders, uint32_t n);
 
 /* After the last row: all is read and the states are what an encoder begins with. Else KVS_ERR_CORRUPT. */
 kvs_status kvi_rans_close(const struct kvi_rans_decoder *decoder);

@@ -105,16 +105,19 @@ static inline void store_pair(__m256i symbols, int16_t *first, int16_t *second, 
 }
 
 /* One pair of rows of one group. */
-static inline __attribute__((always_inline)) void step32(__m256i state[4], const uint32_t *table,
-                                                         const uint8_t **words, int16_t *first,
-                                                         int16_t *second, uint32_t *escapes_p, bool gather)
+static inline __attribute__((always_inline)) void step32(__m256i state[4], struct kvi_rans_decoder *decoder,
+                                                         const uint8_t **words, uint32_t pair, uint32_t group,
+                                                         bool gather)
 {
+  uint32_t at = group * KVI_RANS_LANES;
+  const uint32_t *table = decoder->table + at;
   __m256i a = step8(&state[0], table, words, gather);
   __m256i b = step8(&state[1], table + 8, words, gather);
   __m256i c = step8(&state[2], table + 16, words, gather);
   __m256i d = step8(&state[3], table + 24, words, gather);
 
-  store_pair(symbols_of(a, b, c, d), first, second, escapes_p);
+  store_pair(symbols_of(a, b, c, d), decoder->tile[2 * pair] + at, decoder->tile[2 * pair + 1] + at,
+             &decoder->escaped[pair][group]);
 }
 
 /* Before a pair is read: the last words move to where zeros follow them. False: more was read than there is. */
@@ -132,41 +135,84 @@ static inline bool room_for_pair(struct kvi_rans_decoder *decoder)
   return true;
 }
 
-static inline __attribute__((always_inline)) bool pairs_avx2(struct kvi_rans_decoder *decoder, uint32_t pairs,
-                                                             kvi_tile tile, kvi_rans_escapes escapes,
-                                                             bool gather)
+static inline void load_states(const struct kvi_rans_decoder *decoder, __m256i state[4])
 {
-  __m256i state[4];
-
   for (uint32_t i = 0; i < 4; i++)
     state[i] = _mm256_load_si256((const __m256i *)decoder->state + i);
+}
+
+static inline void store_states(struct kvi_rans_decoder *decoder, const __m256i state[4])
+{
+  for (uint32_t i = 0; i < 4; i++)
+    _mm256_store_si256((__m256i *)decoder->state + i, state[i]);
+}
+
+static inline __attribute__((always_inline)) bool pairs_of_one(struct kvi_rans_decoder *decoder,
+                                                               uint32_t pairs, bool gather)
+{
+  uint32_t n_groups = decoder->n_groups;
+  __m256i state[4];
+
+  load_states(decoder, state);
   for (uint32_t pair = 0; pair < pairs; pair++) {
     const uint8_t *words;
 
     if (!room_for_pair(decoder))
       return false;
     words = decoder->words;
-    for (uint32_t group = 0; group < decoder->n_groups; group++) {
-      uint32_t at = group * KVI_RANS_LANES;
-
-      step32(state, decoder->table + at, &words, tile[2 * pair] + at, tile[2 * pair + 1] + at,
-             &escapes[pair][group], gather);
-    }
+    for (uint32_t group = 0; group < n_groups; group++)
+      step32(state, decoder, &words, pair, group, gather);
     decoder->words = words;
   }
-  for (uint32_t i = 0; i < 4; i++)
-    _mm256_store_si256((__m256i *)decoder->state + i, state[i]);
+  store_states(decoder, state);
   return decoder->words <= decoder->words_end;
 }
 
-bool kvi_rans_pairs_avx2(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile,
-                         kvi_rans_escapes escapes)
+/* While the states of one wait for their slots, those of the other advance. */
+static inline __attribute__((always_inline)) bool
+pairs_of_two(struct kvi_rans_decoder *a, struct kvi_rans_decoder *b, uint32_t pairs, bool gather)
 {
-  return pairs_avx2(decoder, pairs, tile, escapes, true);
+  uint32_t n_groups = a->n_groups;
+  __m256i state_a[4], state_b[4];
+
+  load_states(a, state_a);
+  load_states(b, state_b);
+  for (uint32_t pair = 0; pair < pairs; pair++) {
+    const uint8_t *words_a, *words_b;
+
+    if (!room_for_pair(a) || !room_for_pair(b))
+      return false;
+    words_a = a->words;
+    words_b = b->words;
+    for (uint32_t group = 0; group < n_groups; group++) {
+      step32(state_a, a, &words_a, pair, group, gather);
+      step32(state_b, b, &words_b, pair, group, gather);
+    }
+    a->words = words_a;
+    b->words = words_b;
+  }
+  store_states(a, state_a);
+  store_states(b, state_b);
+  return a->words <= a->words_end && b->words <= b->words_end;
 }
 
-bool kvi_rans_pairs_avx2_no_gather(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile,
-                                   kvi_rans_escapes escapes)
+bool kvi_rans_pairs_avx2(struct kvi_rans_decoder *decoder, uint32_t pairs)
 {
-  return pairs_avx2(decoder, pairs, tile, escapes, false);
+  return pairs_of_one(decoder, pairs, true);
+}
+
+bool kvi_rans_pairs_avx2_no_gather(struct kvi_rans_decoder *decoder, uint32_t pairs)
+{
+  return pairs_of_one(decoder, pairs, false);
+}
+
+bool kvi_rans_pairs_of_two_avx2(struct kvi_rans_decoder *a, struct kvi_rans_decoder *b, uint32_t pairs)
+{
+  return pairs_of_two(a, b, pairs, true);
+}
+
+bool kvi_rans_pairs_of_two_avx2_no_gather(struct kvi_rans_decoder *a, struct kvi_rans_decoder *b,
+                                          uint32_t pairs)
+{
+  return pairs_of_two(a, b, pairs, false);
 }

@@ -4,12 +4,13 @@
 
 #include "tiers/codec/path.h"
 
-bool kvi_rans_pairs_avx2(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile,
-                         kvi_rans_escapes escapes);
+bool kvi_rans_pairs_avx2(struct kvi_rans_decoder *decoder, uint32_t pairs);
+bool kvi_rans_pairs_of_two_avx2(struct kvi_rans_decoder *a, struct kvi_rans_decoder *b, uint32_t pairs);
 
 /* Without the gather instruction, which some processors run slowly (Intel's with the mitigation of Gather Data Sampling). */
-bool kvi_rans_pairs_avx2_no_gather(struct kvi_rans_decoder *decoder, uint32_t pairs, kvi_tile tile,
-                                   kvi_rans_escapes escapes);
+bool kvi_rans_pairs_avx2_no_gather(struct kvi_rans_decoder *decoder, uint32_t pairs);
+bool kvi_rans_pairs_of_two_avx2_no_gather(struct kvi_rans_decoder *a, struct kvi_rans_decoder *b,
+                                          uint32_t pairs);
 
 void kvi_rans_encode_avx2(const struct kvi_rans_columns *columns, const int16_t *numbers, uint32_t rows,
                           struct kvi_rans_encoder *encoder);

@@ -197,6 +197,110 @@ static void coded_alike(kvi_rand *rand, uint32_t columns)
   assert_memory_equal(coded[0].encoder.escapes, coded[1].encoder.escapes, escapes);
 }
 
+/* Coded rows of columns of any class, some of whose bytes are others than they were. Returns their length. */
+static size_t make_coded(kvi_rand *rand, uint32_t columns, uint32_t rows, struct kvi_rans_columns *to,
+                         uint8_t *out)
+{
+  static int16_t numbers[ROWS][KVI_BLOCK_COLUMNS];
+  static uint8_t backwards[KVI_RANS_HEAD + ROWS / 2 * KVI_BLOCK_COLUMNS * 8];
+  size_t length;
+
+  *to = (struct kvi_rans_columns){.n_groups = kvi_rans_groups(columns)};
+  memset(numbers, 0, sizeof numbers);
+  for (uint32_t column = 0; column < columns; column++) {
+    to->classes[column] = (uint8_t)(1 + kvi_rand_next(rand) % (KVI_CLASSES_LADDER_COUNT - 1));
+    for (uint32_t row = 0; row < rows; row++)
+      numbers[row][column] = any_number(rand, kvi_rand_next(rand) % 64 == 0 ? 130 : 2);
+  }
+  length = kvi_rans_encode(to, numbers[0], rows + rows % 2, out, backwards);
+  for (uint64_t damage = kvi_rand_next(rand) % 8; damage > 5; damage--)
+    out[KVI_RANS_HEAD + kvi_rand_next(rand) % (length - KVI_RANS_HEAD + 1)] ^= 1;
+  if (kvi_rand_next(rand) % 8 == 0) { /* a word less, which is an escape more */
+    uint32_t words = kvi_load_le32(out + KVI_RANS_LANES * 4), taken = words > 0;
+    uint32_t escapes = kvi_load_le32(out + KVI_RANS_LANES * 4 + 4);
+
+    kvi_store_le32(out + KVI_RANS_LANES * 4, words - taken);
+    kvi_store_le32(out + KVI_RANS_LANES * 4 + 4, escapes + 2 * taken);
+  }
+  return length;
+}
+
+struct coded_bytes {
+  struct kvi_rans_columns columns;
+  struct object_bytes bytes;
+  uint32_t rows;
+};
+
+/* All rows of n decoders to out. */
+static kvs_status decode_rows(const struct coded_bytes *coded, uint32_t n,
+                              int16_t (*out)[ROWS][KVI_BLOCK_COLUMNS])
+{
+  struct kvi_rans_decoder decoders[2], *both[2] = {&decoders[0], &decoders[1]};
+  uint32_t row[2] = {0, 0};
+
+  for (uint32_t i = 0; i < n; i++) {
+    size_t used;
+
+    if (kvi_rans_open(both[i], &coded[i].columns, coded[i].rows, coded[i].bytes.bytes, coded[i].bytes.length,
+                      &used) != KVS_OK)
+      return KVS_ERR_CORRUPT;
+  }
+  for (uint32_t first = 0; first < ROWS; first += KVI_TILE_ROWS) {
+    if (kvi_rans_next(both, n) != KVS_OK)
+      return KVS_ERR_CORRUPT;
+    for (uint32_t i = 0; i < n; i++) {
+      memcpy(out[i][row[i]], decoders[i].tile, decoders[i].tile_rows * sizeof out[i][0]);
+      row[i] += decoders[i].tile_rows;
+    }
+  }
+  for (uint32_t i = 0; i < n; i++) {
+    assert_int_equal(row[i], coded[i].rows);
+    if (kvi_rans_close(both[i]) != KVS_OK)
+      return KVS_ERR_CORRUPT;
+  }
+  return KVS_OK;
+}
+
+/* One after the other by the scalar loops, and by a path one after the other and both at once: the same rows, and the same refused. */
+static void decoded_alike(kvi_rand *rand, uint32_t columns)
+{
+  static uint8_t room[KVI_RANS_HEAD + ROWS / 2 * KVI_BLOCK_COLUMNS * 8 + 1];
+  static int16_t rows[4][2][ROWS][KVI_BLOCK_COLUMNS];
+  struct coded_bytes coded[2];
+  const char *path = kvi_codec_path();
+  kvs_status scalar[2], one[2], swapped, two;
+  size_t used = (size_t)kvi_rans_groups(columns) * KVI_RANS_LANES * sizeof(int16_t);
+
+  for (uint32_t i = 0; i < 2; i++) {
+    coded[i].rows = ROWS - (uint32_t)(kvi_rand_next(rand) % 4 == 0 ? kvi_rand_next(rand) % ROWS : 0);
+    coded[i].bytes.length = make_coded(rand, columns, coded[i].rows, &coded[i].columns, room);
+    coded[i].bytes = copy_bytes(room, coded[i].bytes.length);
+  }
+  assert_int_equal(kvi_codec_use_path("scalar"), KVS_OK);
+  for (uint32_t i = 0; i < 2; i++)
+    scalar[i] = decode_rows(&coded[i], 1, &rows[0][i]);
+  assert_int_equal(kvi_codec_use_path(path), KVS_OK);
+  for (uint32_t i = 0; i < 2; i++)
+    one[i] = decode_rows(&coded[i], 1, &rows[1][i]);
+  two = decode_rows(coded, 2, rows[2]);
+  swapped = decode_rows((struct coded_bytes[2]){coded[1], coded[0]}, 2, rows[3]);
+
+  assert_int_equal(one[0], scalar[0]);
+  assert_int_equal(one[1], scalar[1]);
+  assert_int_equal(two == KVS_OK, scalar[0] == KVS_OK && scalar[1] == KVS_OK);
+  assert_int_equal(swapped, two);
+  for (uint32_t i = 0; i < 2; i++) {
+    for (uint32_t row = 0; row < coded[i].rows && scalar[i] == KVS_OK; row++) {
+      assert_memory_equal(rows[1][i][row], rows[0][i][row], used);
+      if (two != KVS_OK)
+        continue;
+      assert_memory_equal(rows[2][i][row], rows[0][i][row], used);
+      assert_memory_equal(rows[3][1 - i][row], rows[0][i][row], used);
+    }
+    free(coded[i].bytes.bytes);
+  }
+}
+
 /* Sums of squares and products are floats that are added in one order. What is taken and added again is what it was. */
 static void predictions_alike(kvi_rand *rand, uint32_t columns)
 {
@@ -308,6 +412,12 @@ static void rows_are_coded(void **state)
   on_each_path(coded_alike);
 }
 
+static void rows_are_decoded(void **state)
+{
+  (void)state;
+  on_each_path(decoded_alike);
+}
+
 static void numbers_are_predicted(void **state)
 {
   (void)state;
@@ -333,8 +443,8 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(numbers_become_elements), cmocka_unit_test(digits_are_taken),
       cmocka_unit_test(elements_become_numbers), cmocka_unit_test(classes_are_chosen),
-      cmocka_unit_test(rows_are_coded),          cmocka_unit_test(numbers_are_predicted),
-      cmocka_unit_test(sums_are_added),
+      cmocka_unit_test(rows_are_coded),          cmocka_unit_test(rows_are_decoded),
+      cmocka_unit_test(numbers_are_predicted),   cmocka_unit_test(sums_are_added),
   };
   return cmocka_run_group_tests(tests, setup, NULL);
 }
