@@ -8,7 +8,7 @@
 #include "tests/unit/codec/seal.h"
 #include "tiers/codec/codec.h"
 
-#define FUZZ_PATHS  3
+#define FUZZ_PATHS  5
 #define FUZZ_CANARY 0xc3
 #define FUZZ_GAP    7u /* bytes in front of a place and behind each row: rows begin at odd addresses */
 
@@ -23,7 +23,8 @@ static inline void require(bool holds)
 /* False: this machine lacks it. */
 static inline bool take_path(int i)
 {
-  static const char *const paths[FUZZ_PATHS] = {"scalar", "avx2", "avx2-no-gather"};
+  static const char *const paths[FUZZ_PATHS] = {"scalar", "avx2", "avx2-no-gather", "avx512",
+                                                "avx512-no-gather"};
 
   return kvi_codec_use_path(paths[i]) == KVS_OK;
 }

@@ -9,11 +9,24 @@
 #include "tiers/codec/rans_avx2.h"
 #endif
 
+/* All paths; those from n_paths on this machine lacks. */
+static const struct kvi_codec_loops *const paths[] = {
+    &kvi_codec_loops_scalar,
+#if defined(__x86_64__)
+    &kvi_codec_loops_avx2,   &kvi_codec_loops_avx2_no_gather,
+    &kvi_codec_loops_avx512, &kvi_codec_loops_avx512_no_gather,
+#endif
+};
+static size_t n_paths = 1;
+
 static const struct kvi_codec_loops *chosen = &kvi_codec_loops_scalar;
 static _Thread_local const struct kvi_codec_loops *chosen_by_thread;
 
 #if defined(__x86_64__)
-#define TRIAL_STEPS 16u
+#define N_PATHS_AVX2   3u
+#define N_PATHS_AVX512 5u
+
+#define TRIAL_STEPS 8u
 
 /* A decoder of noise. */
 static void open_noise(struct kvi_rans_decoder *decoder)
@@ -50,15 +63,33 @@ static uint64_t trial(const struct kvi_codec_loops *loops)
   return least;
 }
 
+/* Whether the processor has it and the system keeps its registers, which the compiler's function looks at as well. */
+static bool has_avx512(void)
+{
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2");
+}
+
 static void choose(void)
 {
+  uint64_t least = UINT64_MAX;
+
   if (!__builtin_cpu_supports("avx2"))
     return;
   kvi_rans_avx2_init();
+  n_paths = N_PATHS_AVX2;
+  if (has_avx512()) {
+    kvi_codec_loops_avx512_init();
+    n_paths = N_PATHS_AVX512;
+  }
   /* Not by the processor's name: whether its gathers are slow is a matter of its microcode. */
-  chosen = trial(&kvi_codec_loops_avx2) <= trial(&kvi_codec_loops_avx2_no_gather)
-               ? &kvi_codec_loops_avx2
-               : &kvi_codec_loops_avx2_no_gather;
+  for (size_t i = 1; i < n_paths; i++) {
+    uint64_t taken = trial(paths[i]);
+
+    chosen = taken < least ? paths[i] : chosen;
+    least = taken < least ? taken : least;
+  }
 }
 #else
 static void choose(void) {}
@@ -90,20 +121,12 @@ const char *kvi_codec_path(void)
 
 kvs_status kvi_codec_use_path(const char *name)
 {
-  static const struct kvi_codec_loops *const paths[] = {
-    &kvi_codec_loops_scalar,
-#if defined(__x86_64__)
-    &kvi_codec_loops_avx2,
-    &kvi_codec_loops_avx2_no_gather,
-#endif
-  };
-
   kvi_codec_init();
   chosen_by_thread = NULL;
   if (name == NULL)
     return KVS_OK;
-  for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
-    if (strcmp(paths[i]->name, name) == 0 && (i == 0 || chosen != &kvi_codec_loops_scalar))
+  for (size_t i = 0; i < n_paths; i++)
+    if (strcmp(paths[i]->name, name) == 0)
       chosen_by_thread = paths[i];
   return chosen_by_thread != NULL ? KVS_OK : KVS_ERR_UNSUPPORTED;
 }

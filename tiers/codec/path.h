@@ -1,7 +1,7 @@
 /*
  * tiers/codec/path.h: the hot loops, once in plain C and once for each instruction set, all with the same results.
  *
- * loops_body.h is compiled once for each path; what needs intrinsics is in loops_avx2.c and rans_avx2.c. Which path runs is decided at the first call: the
+ * loops_body.h is compiled once for each path; what needs intrinsics is in files that are named after their instructions. Which path runs is decided at the first call: the
  * fastest that the processor has, by a measurement of a millisecond where gathers may be slow.
  */
 #ifndef KVI_CODEC_PATH_H
@@ -35,8 +35,8 @@ static inline int16_t kvi_prediction(int16_t before, int16_t share)
 
 /* How numbers become elements. */
 struct kvi_codec_scale {
-  _Alignas(32) int16_t mean[KVI_BLOCK_COLUMNS]; /* in fine half steps */
-  _Alignas(32) float half[KVI_BLOCK_COLUMNS];   /* the fine half step */
+  _Alignas(64) int16_t mean[KVI_BLOCK_COLUMNS]; /* in fine half steps */
+  _Alignas(64) float half[KVI_BLOCK_COLUMNS];   /* the fine half step */
   int16_t factor;                               /* a number's worth in fine half steps */
 };
 
@@ -128,10 +128,19 @@ extern const struct kvi_codec_loops kvi_codec_loops_scalar;
 extern const struct kvi_codec_loops kvi_codec_loops_avx2;           /* hardware gathers */
 extern const struct kvi_codec_loops kvi_codec_loops_avx2_no_gather; /* loads one by one */
 
-/* finish_avx2.c: finish_rows for bf16. */
+/* The same with AVX-512, of which F, BW, DQ, VL, VBMI and VBMI2 are there; after kvi_codec_init. */
+extern struct kvi_codec_loops kvi_codec_loops_avx512, kvi_codec_loops_avx512_no_gather;
+
+/* Makes the two. path.c calls it, once. */
+void kvi_codec_loops_avx512_init(void);
+
+/* finish_avx2.c, finish_avx512.c: finish_rows for bf16. */
 void kvi_finish_bf16_avx2(const int16_t (*rows)[KVI_BLOCK_COLUMNS], const uint8_t *const *trits,
                           uint32_t n_planes, const struct kvi_codec_scale *scale, uint32_t columns,
                           uint8_t *const *out);
+void kvi_finish_bf16_avx512(const int16_t (*rows)[KVI_BLOCK_COLUMNS], const uint8_t *const *trits,
+                            uint32_t n_planes, const struct kvi_codec_scale *scale, uint32_t columns,
+                            uint8_t *const *out);
 #endif
 
 /* rans.c: what the loops are made of, and what they are compared with. */

@@ -5,8 +5,9 @@
 #include "tiers/codec/rans_avx2.h"
 
 #include <immintrin.h>
-#include <stddef.h>
 #include <string.h>
+
+#include "tiers/codec/rans_tail.h"
 
 /* spread[m]: bytes of 8 lanes; lane i, if its bit is set, takes the word that is the so-manieth among the set bits below i, else zeros. */
 static _Alignas(64) uint8_t spread[256][32];
@@ -120,21 +121,6 @@ static inline __attribute__((always_inline)) void step32(__m256i state[4], struc
              &decoder->escaped[pair][group]);
 }
 
-/* Before a pair is read: the last words move to where zeros follow them. False: more was read than there is. */
-static inline bool room_for_pair(struct kvi_rans_decoder *decoder)
-{
-  ptrdiff_t left = decoder->words_end - decoder->words;
-
-  if (left >= (ptrdiff_t)KVI_RANS_PAIR_BYTES || decoder->in_tail)
-    return left >= 0;
-  memset(decoder->tail, 0, sizeof decoder->tail);
-  memcpy(decoder->tail, decoder->words, (size_t)left);
-  decoder->words = decoder->tail;
-  decoder->words_end = decoder->tail + left;
-  decoder->in_tail = true;
-  return true;
-}
-
 static inline void load_states(const struct kvi_rans_decoder *decoder, __m256i state[4])
 {
   for (uint32_t i = 0; i < 4; i++)
@@ -157,7 +143,7 @@ static inline __attribute__((always_inline)) bool pairs_of_one(struct kvi_rans_d
   for (uint32_t pair = 0; pair < pairs; pair++) {
     const uint8_t *words;
 
-    if (!room_for_pair(decoder))
+    if (!kvi_rans_room_for_pair(decoder))
       return false;
     words = decoder->words;
     for (uint32_t group = 0; group < n_groups; group++)
@@ -180,7 +166,7 @@ pairs_of_two(struct kvi_rans_decoder *a, struct kvi_rans_decoder *b, uint32_t pa
   for (uint32_t pair = 0; pair < pairs; pair++) {
     const uint8_t *words_a, *words_b;
 
-    if (!room_for_pair(a) || !room_for_pair(b))
+    if (!kvi_rans_room_for_pair(a) || !kvi_rans_room_for_pair(b))
       return false;
     words_a = a->words;
     words_b = b->words;

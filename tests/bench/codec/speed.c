@@ -46,7 +46,7 @@ struct speed_case {
   const char *path;          /* NULL: the machine's */
 };
 
-#define CASES_MAX 80u
+#define CASES_MAX 120u
 
 struct bench {
   const struct codec_speed_options *options;
@@ -169,7 +169,7 @@ static kvs_status operate(struct bench *bench, const struct speed_case *what, ui
 
 /* ---- levels and their paths ---- */
 
-static const char *const paths[] = {"scalar", "avx2", "avx2-no-gather"};
+static const char *const paths[] = {"scalar", "avx2", "avx2-no-gather", "avx512", "avx512-no-gather"};
 
 static bool is_wanted(const struct bench *bench, const char *name)
 {
