@@ -44,6 +44,7 @@ void kvi_codec_loops_avx512_init(void)
   loops->name = "avx512";
   loops->rans_pairs = kvi_rans_pairs_avx512;
   loops->rans_pairs_of_two = kvi_rans_pairs_of_two_avx512;
+  loops->rans_encode = kvi_rans_encode_avx512;
   loops->finish_rows = finish_rows;
   loops->place_kept = place_kept;
   loops->add_predictions = add_predictions;

@@ -15,6 +15,10 @@ bool kvi_rans_pairs_of_two_avx2_no_gather(struct kvi_rans_decoder *a, struct kvi
 void kvi_rans_encode_avx2(const struct kvi_rans_columns *columns, const int16_t *numbers, uint32_t rows,
                           struct kvi_rans_encoder *encoder);
 
+/* By class and symbol: (2^32 - 1) / frequency | (start | frequency << 16) << 32; a symbol without frequency has the escape's, and KVI_RANS_ESCAPED. */
+extern uint64_t kvi_rans_codes[KVI_CLASSES * 256];
+#define KVI_RANS_ESCAPED (1u << 15) /* in a code's upper half, between start and frequency */
+
 /* Makes the permutations and the encoder's table, once, after kvi_rans_make_tables. */
 void kvi_rans_avx2_init(void);
 void kvi_rans_encode_avx2_init(void); /* the second half of it */

@@ -12,4 +12,8 @@ bool kvi_rans_pairs_avx512_no_gather(struct kvi_rans_decoder *decoder, uint32_t 
 bool kvi_rans_pairs_of_two_avx512_no_gather(struct kvi_rans_decoder *a, struct kvi_rans_decoder *b,
                                             uint32_t pairs);
 
+/* With the codes of AVX2. */
+void kvi_rans_encode_avx512(const struct kvi_rans_columns *columns, const int16_t *numbers, uint32_t rows,
+                            struct kvi_rans_encoder *encoder);
+
 #endif

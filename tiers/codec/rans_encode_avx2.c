@@ -10,11 +10,9 @@
 
 #include "tiers/codec/rans_avx2.h"
 
-#define ESCAPED     (1u << 15) /* in a code's upper half, between start and frequency */
 #define PLACE(lane) ((lane) < 4 ? 2 * (lane) : 2 * (lane)-7)
 
-/* By class and symbol: (2^32 - 1) / frequency | (start | frequency << 16) << 32; a symbol without frequency has the escape's, and ESCAPED. */
-static _Alignas(64) uint64_t codes[KVI_CLASSES * 256];
+_Alignas(64) uint64_t kvi_rans_codes[KVI_CLASSES * 256];
 
 /* push[m]: of 8 words the ones whose bit is not set, in the order of their lanes, at the top. */
 static _Alignas(64) uint8_t push[256][16];
@@ -28,8 +26,8 @@ void kvi_rans_encode_avx2_init(void)
       uint32_t entry = entries[escaped ? KVI_RANS_ESCAPE_PAIR : symbol], frequency = entry >> 16;
 
       if (frequency != 0) /* class none has no escape, and needs none */
-        codes[class_id * 256 + symbol] = UINT32_MAX / frequency | (uint64_t)(entry | (escaped ? ESCAPED : 0))
-                                                                      << 32;
+        kvi_rans_codes[class_id * 256 + symbol] =
+            UINT32_MAX / frequency | (uint64_t)(entry | (escaped ? KVI_RANS_ESCAPED : 0)) << 32;
     }
   for (uint32_t mask = 0; mask < 256; mask++) {
     uint32_t top = (uint32_t)__builtin_popcount(mask);
@@ -66,7 +64,7 @@ static inline void look_up32(const uint8_t *classes, const int16_t *first, const
 #pragma GCC unroll 32
 #endif
   for (uint32_t lane = 0; lane < KVI_RANS_LANES; lane++)
-    out[lane] = codes[index[lane]];
+    out[lane] = kvi_rans_codes[index[lane]];
 }
 
 /* 8 lanes: a new state; words go in front of those that are there. Returns the upper halves of the codes. */
@@ -143,7 +141,7 @@ void kvi_rans_encode_avx2(const struct kvi_rans_columns *columns, const int16_t 
         fields[i] = encode8(&state[i], code + at + 8 * i, &words);
         any = _mm256_or_si256(any, fields[i]);
       }
-      if (!_mm256_testz_si256(any, _mm256_set1_epi32(ESCAPED)))
+      if (!_mm256_testz_si256(any, _mm256_set1_epi32(KVI_RANS_ESCAPED)))
         list_escaped(fields, first + at, second + at, encoder);
     }
   }
