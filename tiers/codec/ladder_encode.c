@@ -439,7 +439,7 @@ static void choose_classes(struct ladder_encoder *encoder, uint32_t n)
 {
   const struct kvi_codec_loops *loops = kvi_codec_loops();
   _Alignas(32) float square[KVI_BLOCK_COLUMNS] = {0};
-  _Alignas(32) int16_t share[KVI_BLOCK_COLUMNS];
+  _Alignas(32) int16_t share[KVI_BLOCK_COLUMNS] = {0};
   uint32_t columns = encoder->block->columns;
 
   if (choose_shares(encoder, n, square, share))

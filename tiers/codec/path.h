@@ -40,6 +40,7 @@ struct kvi_codec_scale {
   int16_t factor;                               /* a number's worth in fine half steps */
 };
 
+/* Numbers and what belongs to columns have room for KVI_BLOCK_COLUMNS, of which what is not a column may be read; elements and trits have not. */
 struct kvi_codec_loops {
   const char *name;
 
