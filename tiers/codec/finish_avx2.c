@@ -4,7 +4,7 @@
  */
 #include <immintrin.h>
 
-#include "tiers/codec/path.h"
+#include "tiers/codec/finish.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -118,18 +118,5 @@ void kvi_finish_bf16_avx2(const int16_t (*rows)[KVI_BLOCK_COLUMNS], const uint8_
                           uint32_t n_planes, const struct kvi_codec_scale *scale, uint32_t columns,
                           uint8_t *const *out)
 {
-  switch (n_planes) {
-  case 0:
-    finish(rows, trits, 0, scale, columns, out);
-    break;
-  case 1:
-    finish(rows, trits, 1, scale, columns, out);
-    break;
-  case 2:
-    finish(rows, trits, 2, scale, columns, out);
-    break;
-  default:
-    finish(rows, trits, 3, scale, columns, out);
-    break;
-  }
+  KVI_FINISH_PLANES(n_planes, finish(rows, trits, planes, scale, columns, out));
 }

@@ -7,7 +7,9 @@
 #include <immintrin.h>
 #include <string.h>
 
-#include "tiers/codec/rans_tail.h"
+#define INLINE static inline __attribute__((always_inline))
+
+typedef __m256i states[4];
 
 /* spread[m]: bytes of 8 lanes; lane i, if its bit is set, takes the word that is the so-manieth among the set bits below i, else zeros. */
 static _Alignas(64) uint8_t spread[256][32];
@@ -48,8 +50,7 @@ static inline __m256i by_loads(const uint32_t *table, __m256i index)
 }
 
 /* table[index] for 8 indices. gather is a constant where this is inlined. */
-static inline __attribute__((always_inline)) __m256i look_up(const uint32_t *table, __m256i index,
-                                                             bool gather)
+INLINE __m256i look_up(const uint32_t *table, __m256i index, bool gather)
 {
   return gather ? by_gather(table, index) : by_loads(table, index);
 }
@@ -106,9 +107,8 @@ static inline void store_pair(__m256i symbols, int16_t *first, int16_t *second, 
 }
 
 /* One pair of rows of one group. */
-static inline __attribute__((always_inline)) void step32(__m256i state[4], struct kvi_rans_decoder *decoder,
-                                                         const uint8_t **words, uint32_t pair, uint32_t group,
-                                                         bool gather)
+INLINE void step32(states state, struct kvi_rans_decoder *decoder, const uint8_t **words, uint32_t pair,
+                   uint32_t group, bool gather)
 {
   uint32_t at = group * KVI_RANS_LANES;
   const uint32_t *table = decoder->table + at;
@@ -121,66 +121,19 @@ static inline __attribute__((always_inline)) void step32(__m256i state[4], struc
              &decoder->escaped[pair][group]);
 }
 
-static inline void load_states(const struct kvi_rans_decoder *decoder, __m256i state[4])
+static inline void load_states(const struct kvi_rans_decoder *decoder, states state)
 {
   for (uint32_t i = 0; i < 4; i++)
     state[i] = _mm256_load_si256((const __m256i *)decoder->state + i);
 }
 
-static inline void store_states(struct kvi_rans_decoder *decoder, const __m256i state[4])
+static inline void store_states(struct kvi_rans_decoder *decoder, const states state)
 {
   for (uint32_t i = 0; i < 4; i++)
     _mm256_store_si256((__m256i *)decoder->state + i, state[i]);
 }
 
-static inline __attribute__((always_inline)) bool pairs_of_one(struct kvi_rans_decoder *decoder,
-                                                               uint32_t pairs, bool gather)
-{
-  uint32_t n_groups = decoder->n_groups;
-  __m256i state[4];
-
-  load_states(decoder, state);
-  for (uint32_t pair = 0; pair < pairs; pair++) {
-    const uint8_t *words;
-
-    if (!kvi_rans_room_for_pair(decoder))
-      return false;
-    words = decoder->words;
-    for (uint32_t group = 0; group < n_groups; group++)
-      step32(state, decoder, &words, pair, group, gather);
-    decoder->words = words;
-  }
-  store_states(decoder, state);
-  return decoder->words <= decoder->words_end;
-}
-
-/* While the states of one wait for their slots, those of the other advance. */
-static inline __attribute__((always_inline)) bool
-pairs_of_two(struct kvi_rans_decoder *a, struct kvi_rans_decoder *b, uint32_t pairs, bool gather)
-{
-  uint32_t n_groups = a->n_groups;
-  __m256i state_a[4], state_b[4];
-
-  load_states(a, state_a);
-  load_states(b, state_b);
-  for (uint32_t pair = 0; pair < pairs; pair++) {
-    const uint8_t *words_a, *words_b;
-
-    if (!kvi_rans_room_for_pair(a) || !kvi_rans_room_for_pair(b))
-      return false;
-    words_a = a->words;
-    words_b = b->words;
-    for (uint32_t group = 0; group < n_groups; group++) {
-      step32(state_a, a, &words_a, pair, group, gather);
-      step32(state_b, b, &words_b, pair, group, gather);
-    }
-    a->words = words_a;
-    b->words = words_b;
-  }
-  store_states(a, state_a);
-  store_states(b, state_b);
-  return a->words <= a->words_end && b->words <= b->words_end;
-}
+#include "tiers/codec/rans_body.h"
 
 bool kvi_rans_pairs_avx2(struct kvi_rans_decoder *decoder, uint32_t pairs)
 {

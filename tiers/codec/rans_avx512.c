@@ -6,9 +6,9 @@
 
 #include <immintrin.h>
 
-#include "tiers/codec/rans_tail.h"
-
 #define INLINE static inline __attribute__((always_inline))
+
+typedef __m512i states[2];
 
 /* table[index] of the lanes whose indices are in two numbers of 64 bits. */
 INLINE __m128i load4(const uint32_t *table, uint64_t low, uint64_t high)
@@ -60,7 +60,7 @@ INLINE __m512i step16(__m512i *state, const uint32_t *table, const uint8_t **wor
 }
 
 /* One pair of rows of one group: nibbles become numbers by the shifts' sign. */
-INLINE void step32(__m512i state[2], struct kvi_rans_decoder *decoder, const uint8_t **words, uint32_t pair,
+INLINE void step32(states state, struct kvi_rans_decoder *decoder, const uint8_t **words, uint32_t pair,
                    uint32_t group, bool gather)
 {
   uint32_t at = group * KVI_RANS_LANES;
@@ -76,64 +76,19 @@ INLINE void step32(__m512i state[2], struct kvi_rans_decoder *decoder, const uin
       _mm512_cmpeq_epi16_mask(top, _mm512_set1_epi16((short)(KVI_RANS_ESCAPE_PAIR << 8)));
 }
 
-INLINE void load_states(const struct kvi_rans_decoder *decoder, __m512i state[2])
+INLINE void load_states(const struct kvi_rans_decoder *decoder, states state)
 {
   state[0] = _mm512_load_si512(decoder->state);
   state[1] = _mm512_load_si512(decoder->state + 16);
 }
 
-INLINE void store_states(struct kvi_rans_decoder *decoder, const __m512i state[2])
+INLINE void store_states(struct kvi_rans_decoder *decoder, const states state)
 {
   _mm512_store_si512(decoder->state, state[0]);
   _mm512_store_si512(decoder->state + 16, state[1]);
 }
 
-INLINE bool pairs_of_one(struct kvi_rans_decoder *decoder, uint32_t pairs, bool gather)
-{
-  uint32_t n_groups = decoder->n_groups;
-  __m512i state[2];
-
-  load_states(decoder, state);
-  for (uint32_t pair = 0; pair < pairs; pair++) {
-    const uint8_t *words;
-
-    if (!kvi_rans_room_for_pair(decoder))
-      return false;
-    words = decoder->words;
-    for (uint32_t group = 0; group < n_groups; group++)
-      step32(state, decoder, &words, pair, group, gather);
-    decoder->words = words;
-  }
-  store_states(decoder, state);
-  return decoder->words <= decoder->words_end;
-}
-
-/* While the states of one wait for their slots, those of the other advance. */
-INLINE bool pairs_of_two(struct kvi_rans_decoder *a, struct kvi_rans_decoder *b, uint32_t pairs, bool gather)
-{
-  uint32_t n_groups = a->n_groups;
-  __m512i state_a[2], state_b[2];
-
-  load_states(a, state_a);
-  load_states(b, state_b);
-  for (uint32_t pair = 0; pair < pairs; pair++) {
-    const uint8_t *words_a, *words_b;
-
-    if (!kvi_rans_room_for_pair(a) || !kvi_rans_room_for_pair(b))
-      return false;
-    words_a = a->words;
-    words_b = b->words;
-    for (uint32_t group = 0; group < n_groups; group++) {
-      step32(state_a, a, &words_a, pair, group, gather);
-      step32(state_b, b, &words_b, pair, group, gather);
-    }
-    a->words = words_a;
-    b->words = words_b;
-  }
-  store_states(a, state_a);
-  store_states(b, state_b);
-  return a->words <= a->words_end && b->words <= b->words_end;
-}
+#include "tiers/codec/rans_body.h"
 
 bool kvi_rans_pairs_avx512(struct kvi_rans_decoder *decoder, uint32_t pairs)
 {
