@@ -315,14 +315,12 @@ static kvs_status read_all(struct sim_trace *trace, const struct settings *setti
     if (sim_read_path(trace, paths[i], settings->format, error) != KVS_OK)
       return error->status;
   if (sim_runs_check(trace, settings->half != SIM_WHOLE || load_text != NULL, error) != KVS_OK ||
+      sim_hints_check(trace, settings->hints, error) != KVS_OK ||
       sim_runs_choose(trace, settings->half, &found, error) != KVS_OK ||
       sim_schedule_create(trace, seed, settings->load, schedule_p, error) != KVS_OK)
     return error->status;
   if (settings->hints == SIM_HINTS_NONE)
     return KVS_OK;
-  if (!trace->tells_runs)
-    return sim_fail(error, KVS_ERR_INVALID,
-                    "the trace does not tell its runs, so there is nothing to hint: leave --hints away");
   *told_p = sim_hints_create(trace, *schedule_p, settings->hints, seed);
   return *told_p != NULL ? KVS_OK : sim_fail(error, KVS_ERR_NOMEM, "no memory for the hints");
 }

@@ -53,53 +53,38 @@ static double announce(enum sim_hint_level level, double gap_s, uint64_t *random
 
 /* ---- the bit ---- */
 
-/* The last chunk of a request that goes on as it is in a later one; SIM_NONE: it has none. */
-static uint32_t last_whole(const struct sim_trace *trace, const struct sim_request *request)
+/* The next event whose prompt has all of this one's: it goes on then. SIM_NONE: there is none. */
+static uint32_t continuation(const struct sim_trace *trace, const struct sim_schedule *schedule,
+                             uint32_t event)
 {
-  uint32_t n = sim_trace_whole(trace, request);
+  const struct sim_request *request = &trace->requests[schedule->events[event].request];
+  uint32_t whole = sim_trace_whole(trace, request);
 
-  return n > 0 ? trace->refs[request->first + n - 1] : SIM_NONE;
+  return whole > 0 ? schedule->next[request->first + whole - 1] : SIM_NONE;
 }
 
-/*
- * By event, the next one whose prompt has all of this one's, SIM_NONE if there is none: it goes on then. next: by chunk, room for it.
- */
-static void continuations(const struct sim_trace *trace, const struct sim_schedule *schedule, uint32_t *next,
-                          uint32_t *after)
-{
-  memset(next, 0xff, trace->n_chunks * sizeof *next);
-  for (uint32_t i = schedule->n; i-- > 0;) {
-    const struct sim_request *request = &trace->requests[schedule->events[i].request];
-    uint32_t last = last_whole(trace, request);
-
-    after[i] = last == SIM_NONE ? SIM_NONE : next[last];
-    for (uint32_t k = 0; k < request->n_chunks; k++)
-      next[trace->refs[request->first + k]] = i;
-  }
-}
-
-/* False: no memory. */
-static bool tell_bits(const struct sim_trace *trace, const struct sim_schedule *schedule, uint64_t random,
+static void tell_bits(const struct sim_trace *trace, const struct sim_schedule *schedule, uint64_t random,
                       struct sim_told *told)
 {
-  uint32_t *next = malloc(((size_t)trace->n_chunks + 1) * sizeof *next),
-           *after = malloc(((size_t)schedule->n + 1) * sizeof *after);
+  for (uint32_t i = 0; i < schedule->n; i++) {
+    bool wrong = sim_draw_uniform(&random) < WRONG_BIT;
+    uint32_t next = continuation(trace, schedule, i);
 
-  if (next && after) {
-    continuations(trace, schedule, next, after);
-    for (uint32_t i = 0; i < schedule->n; i++) {
-      bool wrong = sim_draw_uniform(&random) < WRONG_BIT;
-
-      if (told[i].program == 0)
-        told[i].program = (uint64_t)i + 1;
-      told[i].wait = (after[i] == SIM_NONE) != wrong ? SIM_WAIT_END : SIM_WAIT_HUMAN;
-      if (after[i] != SIM_NONE)
-        told[after[i]].program = told[i].program;
-    }
+    if (told[i].program == 0)
+      told[i].program = (uint64_t)i + 1;
+    told[i].wait = (next == SIM_NONE) != wrong ? SIM_WAIT_END : SIM_WAIT_HUMAN;
+    if (next != SIM_NONE)
+      told[next].program = told[i].program;
   }
-  free(next);
-  free(after);
-  return next && after;
+}
+
+kvs_status sim_hints_check(const struct sim_trace *trace, enum sim_hint_level level, struct sim_error *error)
+{
+  if (trace->tells_runs || level == SIM_HINTS_NONE || level == SIM_HINTS_CONTINUES)
+    return KVS_OK;
+  return sim_fail(error, KVS_ERR_INVALID,
+                  "the trace does not tell its runs, so there is nothing to hint: leave --hints away "
+                  "(kvasir-sim takes continues)");
 }
 
 struct sim_told *sim_hints_create(const struct sim_trace *trace, const struct sim_schedule *schedule,
@@ -111,10 +96,8 @@ struct sim_told *sim_hints_create(const struct sim_trace *trace, const struct si
   if (!told)
     return NULL;
   if (level == SIM_HINTS_CONTINUES) {
-    if (tell_bits(trace, schedule, random, told))
-      return told;
-    free(told);
-    return NULL;
+    tell_bits(trace, schedule, random, told);
+    return told;
   }
   for (uint32_t i = schedule->n; i-- > 0;) {
     const struct sim_request *request = &trace->requests[schedule->events[i].request];

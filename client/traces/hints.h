@@ -24,7 +24,10 @@ struct sim_told {
 bool sim_hint_level_named(const char *name, enum sim_hint_level *level_p);
 const char *sim_hint_level_name(enum sim_hint_level level);
 
-/* By event of the schedule. NULL: no memory. free() ends it. */
+/* KVS_ERR_INVALID: the trace does not tell its runs, and that level says of whom a request is. Neither mode of the simulator nor kvasirctl goes on then. */
+kvs_status sim_hints_check(const struct sim_trace *trace, enum sim_hint_level level, struct sim_error *error);
+
+/* By event of the schedule, for a level that may be said of the trace. NULL: no memory. free() ends it. */
 struct sim_told *sim_hints_create(const struct sim_trace *trace, const struct sim_schedule *schedule,
                                   enum sim_hint_level level, uint64_t seed);
 

@@ -37,6 +37,23 @@ static struct sim_trace *some_runs(void)
   return trace;
 }
 
+/* Of a trace that tells no runs nobody can say whose a request is. */
+static void what_may_be_told(void **state)
+{
+  struct sim_trace *trace = some_runs();
+
+  (void)state;
+  for (enum sim_hint_level level = SIM_HINTS_NONE; level <= SIM_HINTS_CONTINUES; level++)
+    for (int tells_runs = 0; tells_runs < 2; tells_runs++) {
+      bool is_fine = tells_runs || level == SIM_HINTS_NONE || level == SIM_HINTS_CONTINUES;
+      struct sim_error error = {0};
+
+      trace->tells_runs = tells_runs;
+      assert_int_equal(sim_hints_check(trace, level, &error), is_fine ? KVS_OK : KVS_ERR_INVALID);
+    }
+  sim_trace_destroy(trace);
+}
+
 static void levels(void **state)
 {
   struct sim_trace *trace = some_runs();
@@ -92,7 +109,8 @@ static void by_name(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(levels), cmocka_unit_test(by_name)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(what_may_be_told), cmocka_unit_test(levels),
+                                     cmocka_unit_test(by_name)};
 
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
