@@ -252,7 +252,7 @@ static uint32_t use(struct cache *cache, const struct sim_request *request, cons
   if (end > hits)
     sim_order_stored(order, &used);
   for (uint32_t i = 0; i < end; i++)
-    sim_waste_used(&cache->waste, chain[i], cache->schedule->next[request->first + i],
+    sim_waste_used(&cache->waste, chain[i], cache->schedule->next[request->first + i] != SIM_NONE,
                    cache->clock_ns + (uint64_t)answer_ns(request));
   use_memory(cache, chain, hits, end);
   if (end > found)

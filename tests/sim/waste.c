@@ -8,14 +8,14 @@ kvs_status sim_waste_create(uint32_t n_chunks, struct sim_waste *waste)
 {
   *waste = (struct sim_waste){.n_chunks = n_chunks};
   waste->since_ns = calloc((size_t)n_chunks + 1, sizeof *waste->since_ns);
-  waste->next = calloc((size_t)n_chunks + 1, sizeof *waste->next);
-  return waste->since_ns && waste->next ? KVS_OK : KVS_ERR_NOMEM;
+  waste->is_needed = calloc((size_t)n_chunks + 1, sizeof *waste->is_needed);
+  return waste->since_ns && waste->is_needed ? KVS_OK : KVS_ERR_NOMEM;
 }
 
 void sim_waste_destroy(struct sim_waste *waste)
 {
   free(waste->since_ns);
-  free(waste->next);
+  free(waste->is_needed);
 }
 
 void sim_waste_forget(struct sim_waste *waste, uint64_t now_ns)
@@ -28,7 +28,7 @@ void sim_waste_forget(struct sim_waste *waste, uint64_t now_ns)
 void sim_waste_gone(struct sim_waste *waste, uint32_t chunk, uint64_t now_ns)
 {
   uint64_t since_ns = waste->since_ns[chunk];
-  double *sum = waste->next[chunk] == SIM_NONE ? &waste->never_chunk_s : &waste->chunk_s;
+  double *sum = waste->is_needed[chunk] ? &waste->chunk_s : &waste->never_chunk_s;
 
   if (now_ns > since_ns) /* else it is still being answered */
     *sum += (double)(now_ns - since_ns) / (double)KVI_NS_PER_S;

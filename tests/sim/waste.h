@@ -12,7 +12,7 @@
 struct sim_waste {
   uint32_t n_chunks;
   uint64_t *since_ns;   /* by chunk: it is kept from then on */
-  uint32_t *next;       /* by chunk: the event that needs it next; SIM_NONE: none does */
+  bool *is_needed;      /* by chunk: by somebody, later */
   double chunk_s;       /* chunks times seconds: gone before they were needed */
   double never_chunk_s; /* gone, and never needed again */
 };
@@ -21,13 +21,13 @@ struct sim_waste {
 kvs_status sim_waste_create(uint32_t n_chunks, struct sim_waste *waste);
 void sim_waste_destroy(struct sim_waste *waste); /* all 0 is fine */
 
-/* A request has used it, and is answered at that time; next: who needs it then. */
-static inline void sim_waste_used(struct sim_waste *waste, uint32_t chunk, uint32_t next,
+/* A request has used it, and is answered at that time. */
+static inline void sim_waste_used(struct sim_waste *waste, uint32_t chunk, bool is_needed,
                                   uint64_t answered_ns)
 {
   if (waste->since_ns[chunk] < answered_ns)
     waste->since_ns[chunk] = answered_ns;
-  waste->next[chunk] = next;
+  waste->is_needed[chunk] = is_needed;
 }
 
 /* It is kept again, though nobody has used it. */

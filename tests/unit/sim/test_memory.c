@@ -1,6 +1,7 @@
 /* Memory over a medium: what is in it is what was used last, if the policy does not mind; else what the policy leaves there. */
 #include "tests/unit/traces/testing.h"
 
+#include "base/clock.h"
 #include "base/rand.h"
 #include "tests/sim/memory.h"
 
@@ -99,18 +100,27 @@ static void ahead_of_its_use(void **state)
 {
   const struct sim_trace trace = {.n_chunks = CHUNKS};
   struct kvi_policy_ops ops = kvi_policy_lru;
+  struct sim_waste waste;
   struct sim_memory memory;
   struct sim_order order;
+  uint64_t came;
 
   (void)state;
   ops.promotion = promotion;
+  assert_int_equal(sim_waste_create(CHUNKS, &waste), KVS_OK);
   open_order(&ops, &trace, &order, &memory);
   for (uint32_t i = 0; i < ROOM + 4; i++) {
     sim_memory_use(&memory, &order, i, true);
     sim_memory_fit(&memory, &order, i + 1);
   }
   n_wanted = 4;
-  sim_memory_ahead(&memory, &order, 3, CHUNKS); /* no more than the link brings */
+  for (uint32_t i = 0; i < CHUNKS; i++)
+    sim_waste_used(&waste, i, true, 0); /* somebody needs each, and was answered at 0 */
+  memory.waste = &waste;
+  came = memory.came;
+  sim_memory_ahead(&memory, &order, 3, 5 * KVI_NS_PER_S); /* no more than the link brings */
+  assert_int_equal(memory.came, came + 3);
+  testing_near(waste.chunk_s, 3 * 5); /* of those that left for them */
   assert_int_equal(n_wanted, 1);
   assert_int_equal(memory.ahead, 3);
   assert_int_equal(memory.list.n, ROOM);
@@ -118,7 +128,9 @@ static void ahead_of_its_use(void **state)
     sim_memory_use(&memory, &order, 3, false);
   assert_int_equal(memory.loaded, 0);
   assert_int_equal(memory.ahead_used, 1);
-  sim_memory_drop(&memory, 2, 1);
+  sim_memory_drop(&memory, 2, 7 * KVI_NS_PER_S);
+  testing_near(waste.chunk_s, 3 * 5 + 2); /* it was kept since it was brought */
+  memory.waste = NULL;
   sim_memory_use(&memory, &order, 2, false); /* it has left before */
   sim_memory_use(&memory, &order, 0, false); /* it was not brought */
   assert_int_equal(memory.loaded, 2);
@@ -127,6 +139,7 @@ static void ahead_of_its_use(void **state)
   sim_memory_forget(&memory);
   sim_memory_use(&memory, &order, 1, false); /* it was brought before what counts */
   assert_int_equal(memory.ahead + memory.ahead_used + memory.loaded, 0);
+  sim_waste_destroy(&waste);
   close_order(&order, &memory);
 }
 

@@ -120,6 +120,70 @@ static void kept_for_nothing(void **state)
   }
 }
 
+/*
+ * Room for 4, of which 2 are in memory. 1 2 is put, and its client will be back in 30 s; 3 4, who is back in an hour, takes its place in memory. With a link that looks ahead 1 2 is read from the SSD before it is asked for, 3 4
+ * leaves for it, and both are found in memory; without, they are found on the SSD.
+ */
+static const struct prompt apart[] = {{0, 2, {1, 2}}, {10, 2, {3, 4}}, {30, 2, {1, 2}}};
+static const struct sim_told back[] = {
+    {1, SIM_WAIT_TOOL, 30, false}, {2, SIM_WAIT_TOOL, 3600, false}, {1, SIM_WAIT_TOOL, 3600, false}};
+
+static void ahead_of_its_use(void **state)
+{
+  (void)state;
+  for (int ahead = 0; ahead < 2; ahead++) {
+    struct sim_replay what = {.capacity = 4, .memory = 2, .load_s = 0.01, .ahead = ahead, .told = back};
+    struct sim_trace *trace = testing_trace();
+    struct sim_result result;
+
+    add_prompts(apart, KVI_ARRAY_SIZE(apart), trace);
+    result = replay(trace, what, "index");
+    assert_int_equal(result.hits, 2);
+    assert_int_equal(result.ahead, ahead ? 2 : 0);
+    assert_int_equal(result.ahead_used, ahead ? 2 : 0);
+    moves(&result, SIM_MEMORY, ahead ? 2 : 0, ahead ? 2 : 0, 4 + 2);
+    moves(&result, SIM_SSD, ahead ? 0 : 2, 2, 4);
+  }
+}
+
+/*
+ * Room for 1, over Redis. 2 is put, whose client is away for hours, then 1, which is back each 2 s and found 4 times. 2 comes from Redis, into memory though 1 is worth more, and is found there twice; 1 comes from Redis
+ * after that. What a warm-up put, and found, does not count.
+ */
+static const struct prompt both[] = {{0, 1, {2}},    {1000, 1, {1}}, {1002, 1, {1}}, {1004, 1, {1}},
+                                     {1006, 1, {1}}, {1008, 1, {1}}, {1009, 1, {2}}, {1009, 1, {2}},
+                                     {1009, 1, {2}}, {1010, 1, {1}}};
+#define SOON                                                                                                 \
+  {                                                                                                          \
+    1, SIM_WAIT_TOOL, 2, false                                                                               \
+  }
+#define LATE                                                                                                 \
+  {                                                                                                          \
+    2, SIM_WAIT_HUMAN, 36000, false                                                                          \
+  }
+static const struct sim_told both_told[] = {LATE, SOON, SOON, SOON, SOON, SOON, LATE, LATE, LATE, SOON};
+
+static void what_redis_has_is_not_weighed(void **state)
+{
+  static const struct {
+    uint32_t warm_up;
+    uint64_t in_memory, put, in_redis, to_redis;
+  } cases[] = {{0, 6, 4, 2, 2}, {1, 6, 3, 2, 1}, {2, 6, 2, 2, 0}, {7, 2, 1, 1, 0}};
+
+  (void)state;
+  for (size_t i = 0; i < KVI_ARRAY_SIZE(cases); i++) {
+    struct sim_replay what = {.capacity = 1, .shared = 4, .warm_up = cases[i].warm_up, .told = both_told};
+    struct sim_trace *trace = testing_trace();
+    struct sim_result result;
+
+    add_prompts(both, KVI_ARRAY_SIZE(both), trace);
+    result = replay(trace, what, "index");
+    assert_int_equal(result.hits, cases[i].in_memory + cases[i].in_redis);
+    moves(&result, SIM_MEMORY, cases[i].in_memory, cases[i].in_memory, cases[i].put);
+    moves(&result, SIM_REDIS, cases[i].in_redis, cases[i].in_redis, cases[i].to_redis);
+  }
+}
+
 /* ---- three tiers, against a model ---- */
 
 struct model_tiers {
@@ -190,6 +254,13 @@ static int model_use(struct model_tiers *tiers, const char *chain)
   return found;
 }
 
+/* What a warm-up moved does not count. */
+static void forget(struct model_tiers *tiers)
+{
+  memset(tiers->found, 0, sizeof tiers->found);
+  tiers->came = tiers->put = tiers->to_redis = 0;
+}
+
 static void three_tiers(void **state)
 {
   uint64_t found[SIM_TIERS] = {0};
@@ -214,8 +285,15 @@ static void three_tiers(void **state)
     what.shared = (uint32_t)tiers.in_redis;
     made_chains(&model, &rand);
     trace = made_trace(&model, &rand);
-    for (int i = 0; i < model.n; i++)
-      hits += (uint64_t)model_use(&tiers, model.chain[i]);
+    what.warm_up = round % 2 ? (uint32_t)kvi_rand_below(&rand, (uint64_t)model.n) : 0;
+    for (int i = 0; i < model.n; i++) {
+      uint64_t more;
+
+      if (i == (int)what.warm_up)
+        forget(&tiers);
+      more = (uint64_t)model_use(&tiers, model.chain[i]);
+      hits += i >= (int)what.warm_up ? more : 0;
+    }
     result = replay(trace, what, "lru");
     assert_int_equal(result.hits, hits);
     assert_int_equal(result.inserted, tiers.put);
@@ -253,8 +331,12 @@ static void memory_over_redis(void **state)
 
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(over_a_medium), cmocka_unit_test(in_memory_alone),
-                                     cmocka_unit_test(kept_for_nothing), cmocka_unit_test(three_tiers),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(over_a_medium),
+                                     cmocka_unit_test(in_memory_alone),
+                                     cmocka_unit_test(kept_for_nothing),
+                                     cmocka_unit_test(ahead_of_its_use),
+                                     cmocka_unit_test(what_redis_has_is_not_weighed),
+                                     cmocka_unit_test(three_tiers),
                                      cmocka_unit_test(memory_over_redis)};
 
   return cmocka_run_group_tests_name("sim/tiers", tests, NULL, NULL);
