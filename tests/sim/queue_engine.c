@@ -449,23 +449,6 @@ static kvs_status pool_create(const struct engine *engine, struct sim_queue_pool
   return status;
 }
 
-/* At most so long takes it all: one turn after the other, everything computed and loaded. */
-static double longest_s(const struct sim_queue_work *work, const struct sim_queue_machine *machine)
-{
-  double sum_s = 0;
-
-  for (uint32_t i = 0; i < work->n_turns; i++) {
-    const struct sim_queue_turn *turn = &work->turns[i];
-    double steps = ceil((double)turn->input / machine->step_tokens) + turn->output;
-
-    sum_s += sim_cost_of(&machine->cost, 0, turn->input) + steps * seconds(machine->step_ns) +
-             seconds(turn->wait_ns);
-    if (machine->bandwidth > 0)
-      sum_s += turn->input * machine->bytes_per_token / machine->bandwidth;
-  }
-  return work->n_programs > 0 ? sum_s + seconds(work->programs[work->n_programs - 1].arrives_ns) : sum_s;
-}
-
 static kvs_status create(struct engine *engine)
 {
   uint32_t n = engine->work->n_programs;
@@ -473,7 +456,7 @@ static kvs_status create(struct engine *engine)
 
   if (status != KVS_OK)
     return status;
-  if (longest_s(engine->work, engine->machine) > SIM_QUEUE_LONGEST_S)
+  if (sim_queue_work_longest_s(engine->work, engine->machine) > SIM_QUEUE_LONGEST_S)
     return KVS_ERR_INVALID;
   for (uint32_t i = 0; i < engine->work->n_turns; i++)
     if (chunks_up(engine, engine->work->turns[i].input + engine->work->turns[i].output) >
@@ -507,47 +490,6 @@ static void destroy(struct engine *engine)
   free(engine->running);
 }
 
-/* So many tokens of a turn's prompt were in some context before: chunks that were seen, or all of the turn before, if it goes on from that. */
-static double known_of(const struct sim_queue_work *work, const struct sim_queue_program *program, uint32_t k,
-                       const bool *seen)
-{
-  const struct sim_queue_turn *turn = &work->turns[program->first_turn + k];
-  const uint32_t *chain, *before;
-  uint32_t n = sim_queue_work_chain(work, program->first_turn + k, &chain), shared = 0, from, n_before;
-
-  while (shared < n && seen[chain[shared]])
-    shared++;
-  from = shared * work->chunk_tokens;
-  if (k > 0) {
-    uint32_t context = turn[-1].input + turn[-1].output;
-
-    n_before = sim_queue_work_chain(work, program->first_turn + k - 1, &before);
-    if (context > from && (n_before == 0 || (n_before <= n && chain[n_before - 1] == before[n_before - 1])))
-      from = context;
-  }
-  return from < turn->input ? from : turn->input;
-}
-
-/* Each prompt without what was in some context before. */
-static double first_s(const struct engine *engine, bool *seen)
-{
-  const struct sim_queue_work *work = engine->work;
-  double sum = 0;
-
-  for (uint32_t i = 0; i < work->n_programs; i++)
-    for (uint32_t k = 0; k < work->programs[i].n_turns; k++) {
-      uint32_t turn = work->programs[i].first_turn + k, n;
-      const uint32_t *chain;
-
-      sum += sim_cost_of(&engine->machine->cost, known_of(work, &work->programs[i], k, seen),
-                         work->turns[turn].input);
-      n = sim_queue_work_chain(work, turn, &chain);
-      for (uint32_t c = 0; c < n; c++)
-        seen[chain[c]] = true;
-    }
-  return sum;
-}
-
 kvs_status sim_queue_run(const struct sim_queue_work *work, const struct sim_queue_machine *machine,
                          const struct sim_queue_policy_ops *policy, struct sim_queue_result *result_p)
 {
@@ -561,7 +503,7 @@ kvs_status sim_queue_run(const struct sim_queue_work *work, const struct sim_que
     status = KVS_ERR_NOMEM;
   if (status == KVS_OK) {
     run(&engine);
-    result.first_s = first_s(&engine, seen);
+    result.first_s = sim_queue_work_first_s(work, &machine->cost, seen);
     result.end_s = seconds(engine.now_ns);
     result.link_busy_s = seconds(engine.pool.link.busy_ns);
     result.wasted_byte_s = engine.pool.wasted_chunk_s * engine.pool.bytes_per_chunk;

@@ -45,7 +45,7 @@ struct sim_queue_result {
 };
 void sim_queue_result_free(struct sim_queue_result *result);
 
-/* progress: called each some thousand steps with the programs that have ended; NULL: none. KVS_ERR_NOMEM; KVS_ERR_TOO_LARGE: a context does not fit into the pool; KVS_ERR_INVALID: it could take longer than SIM_QUEUE_LONGEST_S. */
+/* KVS_ERR_NOMEM; KVS_ERR_TOO_LARGE: a context does not fit into the pool; KVS_ERR_INVALID: it could take longer than SIM_QUEUE_LONGEST_S. */
 #define SIM_QUEUE_LONGEST_S 9e9 /* 2^63 ns, and a little less */
 kvs_status sim_queue_run(const struct sim_queue_work *work, const struct sim_queue_machine *machine,
                          const struct sim_queue_policy_ops *policy, struct sim_queue_result *result_p);

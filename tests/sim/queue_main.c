@@ -48,29 +48,26 @@ static kvs_status make_work(const struct sim_queue_options *options, const struc
   struct sim_told *told;
   kvs_status status;
 
-  if (!trace)
-    return sim_queue_work_make(cell->tails, cell->load, options->programs, cell->seed, options->chunk_tokens,
-                               work_p);
+  *work_p = NULL;
+  if (!trace) {
+    status = sim_queue_work_make(cell->tails, cell->load, options->programs, cell->seed,
+                                 options->chunk_tokens, work_p);
+    return status == KVS_OK ? sim_queue_work_fits(sim_queue_work_largest(*work_p), options->chunk_tokens,
+                                                  options->machine.pool_tokens, error)
+                            : status;
+  }
   if (!trace->tells_runs && hints != SIM_HINTS_CONTINUES)
     hints = SIM_HINTS_NONE; /* who would say it? */
   status = sim_schedule_create(trace, cell->seed, cell->load, &schedule, error);
   if (status != KVS_OK)
     return status;
   told = sim_hints_create(trace, schedule, hints, cell->seed);
-  status = told ? sim_queue_work_of_trace(trace, schedule, told, options->programs, work_p) : KVS_ERR_NOMEM;
+  status = told ? sim_queue_work_of_trace(trace, schedule, told, options->programs,
+                                          options->machine.pool_tokens, work_p, error)
+                : KVS_ERR_NOMEM;
   free(told);
   sim_schedule_destroy(schedule);
   return status;
-}
-
-static uint32_t largest_of(const struct sim_queue_work *work)
-{
-  uint32_t most = 0;
-
-  for (uint32_t i = 0; i < work->n_turns; i++)
-    if (most < work->turns[i].input + work->turns[i].output)
-      most = work->turns[i].input + work->turns[i].output;
-  return most;
 }
 
 static kvs_status run_all(struct sim_queue_report *report, const struct sim_trace *trace,
@@ -90,14 +87,12 @@ static kvs_status run_all(struct sim_queue_report *report, const struct sim_trac
         struct sim_queue_work *work;
 
         status = make_work(options, trace, &cell, &work, error);
-        if (status != KVS_OK)
-          break;
-        report->programs = work->n_programs;
-        status = run_programs(report, work, first, i, &done, &bar);
-        if (status == KVS_ERR_TOO_LARGE)
-          sim_fail(error, status, "a context of %u tokens does not fit into the pool", largest_of(work));
-        if (status == KVS_ERR_INVALID)
-          sim_fail(error, status, "what is to be served could take more than 285 years");
+        if (status == KVS_OK) {
+          report->programs = work->n_programs;
+          status = run_programs(report, work, first, i, &done, &bar);
+          if (status == KVS_ERR_INVALID)
+            sim_fail(error, status, "what is to be served could take more than 285 years");
+        }
         sim_queue_work_destroy(work);
       }
   sim_progress_wipe(&bar);

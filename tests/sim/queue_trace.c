@@ -6,12 +6,18 @@
 #include "base/clock.h"
 #include "tests/sim/order.h"
 
+#define CHUNKS_MAX (UINT32_MAX / 2)
+
 struct maker {
   const struct sim_trace *trace;
   const struct sim_schedule *schedule;
   const struct sim_told *told;
   struct sim_queue_work *work;
+  uint32_t *events; /* by turn */
+  uint32_t *next;   /* by turn: the one that goes on from prompt and answer; SIM_NONE: none does */
   uint64_t n_refs;
+  uint64_t n_new;   /* chunks at most that are in no prompt */
+  uint32_t longest; /* tokens of a context */
 };
 
 static const struct sim_request *request_of(const struct maker *maker, uint32_t event)
@@ -54,38 +60,95 @@ static uint32_t context_of(const struct maker *maker, const struct sim_queue_tur
   return (turn->input + turn->output) / maker->trace->chunk_tokens;
 }
 
+/* ---- who goes on from whom ---- */
+
 /*
- * The next request of the same program whose prompt has all whole chunks of this one's, and is no shorter than that with its answer; NULL: none. Another program's prompt that begins like this one has
- * something else where the answer would be.
+ * Of a program, from its last turn on: for each chunk the later turns whose prompts have it, the next one on top, without those that are behind one that is as long: a turn that is as long as is looked for is found
+ * before them.
  */
-static const struct sim_request *next_of(const struct maker *maker, uint32_t event,
-                                         const struct sim_queue_turn *turn)
+struct later {
+  uint32_t *top;     /* by chunk: a turn */
+  uint32_t *program; /* by chunk: whose that is */
+  uint32_t *below;   /* as trace->refs: the turn below the one with that prompt; SIM_NONE: there is none */
+};
+
+static const struct sim_request *prompt_of(const struct maker *maker, uint32_t turn)
 {
-  const struct sim_trace *trace = maker->trace;
-  const struct sim_request *request = request_of(maker, event);
-  uint32_t whole = sim_trace_whole(trace, request);
-
-  if (whole == 0)
-    return NULL;
-  for (uint32_t i = after(maker, event); i != SIM_NONE; i = after(maker, i)) {
-    const struct sim_request *later = request_of(maker, i);
-
-    if (later->n_chunks >= whole && later->input_tokens >= turn->input + turn->output &&
-        trace->refs[later->first + whole - 1] == trace->refs[request->first + whole - 1])
-      return later;
-  }
-  return NULL;
+  return request_of(maker, maker->events[turn]);
 }
 
-/* The chunks of prompt and answer; room for them is there. */
-static void put_chain(struct maker *maker, uint32_t event, const struct sim_queue_turn *turn)
+/* The next turn whose prompt has the chunk, and at least so many tokens. */
+static uint32_t find_later(const struct maker *maker, const struct later *later, uint32_t program,
+                           uint32_t chunk, uint32_t tokens)
+{
+  uint32_t turn = later->program[chunk] == program ? later->top[chunk] : SIM_NONE;
+
+  while (turn != SIM_NONE && prompt_of(maker, turn)->input_tokens < tokens)
+    turn = later->below[prompt_of(maker, turn)->first + maker->trace->depth[chunk]];
+  return turn;
+}
+
+/*
+ * The next turn of a program that goes on from a turn has all whole chunks of its prompt, and is no shorter than that with its answer. Another program's prompt that begins like this one has something else where
+ * the answer would be.
+ */
+static void find_next(struct maker *maker, const struct later *later, uint32_t program)
 {
   const struct sim_trace *trace = maker->trace;
-  const struct sim_request *request = request_of(maker, event), *next = next_of(maker, event, turn);
+  const struct sim_queue_program *own = &maker->work->programs[program];
+
+  for (uint32_t turn = own->first_turn + own->n_turns; turn-- > own->first_turn;) {
+    const struct sim_queue_turn *about = &maker->work->turns[turn];
+    const struct sim_request *request = prompt_of(maker, turn);
+    uint32_t whole = sim_trace_whole(trace, request);
+
+    maker->next[turn] = whole == 0
+                            ? SIM_NONE
+                            : find_later(maker, later, program, trace->refs[request->first + whole - 1],
+                                         about->input + about->output);
+    for (uint32_t i = 0; i < request->n_chunks; i++) {
+      uint32_t chunk = trace->refs[request->first + i];
+
+      later->below[request->first + i] = find_later(maker, later, program, chunk, request->input_tokens + 1);
+      later->top[chunk] = turn;
+      later->program[chunk] = program;
+    }
+  }
+}
+
+static kvs_status find_all_next(struct maker *maker)
+{
+  size_t n = (size_t)maker->trace->n_chunks + 1;
+  struct later later = {.top = malloc(n * sizeof *later.top),
+                        .program = malloc(n * sizeof *later.program),
+                        .below = malloc((maker->trace->n_refs + 1) * sizeof *later.below)};
+  bool is_room = later.top && later.program && later.below;
+
+  maker->next = calloc((size_t)maker->work->n_turns + 1, sizeof *maker->next);
+  if (is_room && maker->next) {
+    memset(later.program, 0xff, n * sizeof *later.program);
+    for (uint32_t i = 0; i < maker->work->n_programs; i++)
+      find_next(maker, &later, i);
+  }
+  free(later.top);
+  free(later.program);
+  free(later.below);
+  return is_room && maker->next ? KVS_OK : KVS_ERR_NOMEM;
+}
+
+/* ---- chains ---- */
+
+/* The chunks of prompt and answer; room for them is there. */
+static void put_chain(struct maker *maker, uint32_t turn)
+{
+  const struct sim_trace *trace = maker->trace;
   struct sim_queue_work *work = maker->work;
-  uint32_t *chain = work->refs + turn->first_ref, n = context_of(maker, turn),
+  const struct sim_request *request = prompt_of(maker, turn), *next = NULL;
+  uint32_t *chain = work->refs + work->turns[turn].first_ref, n = context_of(maker, &work->turns[turn]),
            whole = sim_trace_whole(trace, request), known = whole;
 
+  if (maker->next[turn] != SIM_NONE)
+    next = prompt_of(maker, maker->next[turn]);
   if (next && sim_trace_whole(trace, next) > known)
     known = sim_trace_whole(trace, next);
   for (uint32_t i = 0; i < n; i++) {
@@ -97,41 +160,56 @@ static void put_chain(struct maker *maker, uint32_t event, const struct sim_queu
     work->parent[chunk] = i > 0 ? chain[i - 1] : KVI_POLICY_NONE;
     work->depth[chunk] = i;
   }
-  maker->n_refs += n;
 }
 
-static kvs_status add_program(struct maker *maker, uint32_t event)
+/* Refused here, before there is room for it, is what no pool takes, or no number. */
+static kvs_status check(const struct maker *maker, uint32_t pool_tokens, struct sim_error *error)
 {
-  kvs_status status = sim_queue_work_program(maker->work, maker->schedule->events[event].at_ns);
+  kvs_status status = sim_queue_work_fits(maker->longest, maker->trace->chunk_tokens, pool_tokens, error);
 
-  for (; status == KVS_OK && event != SIM_NONE; event = after(maker, event)) {
-    struct sim_queue_turn turn = turn_of(maker, event);
-
-    status = sim_queue_work_turn(maker->work, &turn);
-    put_chain(maker, event, &turn);
-  }
+  if (status == KVS_OK && maker->trace->n_chunks + maker->n_refs >= CHUNKS_MAX)
+    status = sim_fail(error, KVS_ERR_TOO_LARGE,
+                      "more than 2^31 chunks of contexts: say a larger --chunk, or fewer --programs");
   return status;
 }
 
-/* Room for all chains of the trace. */
-static kvs_status make_room(struct maker *maker)
+/* All chains of the turns. */
+static kvs_status put_chains(struct maker *maker)
 {
-  uint64_t refs = 0, chunks = maker->trace->n_chunks;
   struct sim_queue_work *work = maker->work;
+  size_t chunks = maker->trace->n_chunks + maker->n_new;
 
-  for (uint32_t i = 0; i < maker->schedule->n; i++) {
-    struct sim_queue_turn turn = turn_of(maker, i);
-
-    refs += context_of(maker, &turn);
-  }
-  chunks += refs;
-  if (chunks >= UINT32_MAX / 2)
-    return KVS_ERR_TOO_LARGE;
   work->n_chunks = maker->trace->n_chunks;
-  work->refs = malloc((refs + 1) * sizeof *work->refs);
+  work->refs = malloc((maker->n_refs + 1) * sizeof *work->refs);
   work->parent = malloc((chunks + 1) * sizeof *work->parent);
   work->depth = malloc((chunks + 1) * sizeof *work->depth);
-  return work->refs && work->parent && work->depth ? KVS_OK : KVS_ERR_NOMEM;
+  if (!work->refs || !work->parent || !work->depth)
+    return KVS_ERR_NOMEM;
+  for (uint32_t i = 0; i < work->n_turns; i++)
+    put_chain(maker, i);
+  return KVS_OK;
+}
+
+/* ---- programs ---- */
+
+static kvs_status add_program(struct maker *maker, uint32_t event)
+{
+  struct sim_queue_work *work = maker->work;
+  kvs_status status = sim_queue_work_program(work, maker->schedule->events[event].at_ns);
+
+  for (; status == KVS_OK && event != SIM_NONE; event = after(maker, event)) {
+    struct sim_queue_turn turn = turn_of(maker, event);
+    uint32_t context = context_of(maker, &turn),
+             whole = sim_trace_whole(maker->trace, request_of(maker, event));
+
+    maker->events[work->n_turns] = event;
+    maker->n_refs += context;
+    maker->n_new += context > whole ? context - whole : 0;
+    if (maker->longest < turn.input + turn.output)
+      maker->longest = turn.input + turn.output;
+    status = sim_queue_work_turn(work, &turn);
+  }
+  return status;
 }
 
 /* Is it a program's first event? seen: by run. */
@@ -170,43 +248,53 @@ static kvs_status find_shared(struct sim_queue_work *work)
   return KVS_OK;
 }
 
-static kvs_status make(struct maker *maker, uint32_t n)
+/* The first n programs, with their turns. */
+static kvs_status add_programs(struct maker *maker, uint32_t n)
 {
   bool *seen = calloc((size_t)maker->trace->n_runs + 1, sizeof *seen);
-  kvs_status status = KVS_ERR_NOMEM;
+  kvs_status status = seen ? KVS_OK : KVS_ERR_NOMEM;
 
-  if (seen)
-    status = make_room(maker);
   for (uint32_t i = 0; status == KVS_OK && i < maker->schedule->n && maker->work->n_programs < n; i++)
     if (is_first(maker, i, seen))
       status = add_program(maker, i);
-  if (status == KVS_OK)
-    status = find_shared(maker->work);
   free(seen);
   return status;
 }
 
-uint32_t sim_queue_trace_programs(const struct sim_trace *trace, const struct sim_schedule *schedule)
+static kvs_status make(struct maker *maker, uint32_t n, uint32_t pool_tokens, struct sim_error *error)
 {
-  uint32_t n = 0;
+  kvs_status status = KVS_ERR_NOMEM;
 
-  for (uint32_t i = 0; i < schedule->n; i++)
-    n += !trace->tells_runs || schedule->after[i] == SIM_NONE;
-  return n;
+  maker->events = calloc((size_t)maker->schedule->n + 1, sizeof *maker->events);
+  if (maker->events)
+    status = add_programs(maker, n);
+  if (status == KVS_OK)
+    status = check(maker, pool_tokens, error);
+  if (status == KVS_OK)
+    status = find_all_next(maker);
+  if (status == KVS_OK)
+    status = put_chains(maker);
+  if (status == KVS_OK)
+    status = find_shared(maker->work);
+  free(maker->events);
+  free(maker->next);
+  return status;
 }
 
 kvs_status sim_queue_work_of_trace(const struct sim_trace *trace, const struct sim_schedule *schedule,
-                                   const struct sim_told *told, uint32_t n, struct sim_queue_work **work_p)
+                                   const struct sim_told *told, uint32_t n, uint32_t pool_tokens,
+                                   struct sim_queue_work **work_p, struct sim_error *error)
 {
   struct maker maker = {.trace = trace, .schedule = schedule, .told = told};
   kvs_status status = sim_queue_work_create(trace->chunk_tokens, work_p);
 
   maker.work = *work_p;
   if (status == KVS_OK)
-    status = make(&maker, n);
-  if (status != KVS_OK) {
-    sim_queue_work_destroy(*work_p);
-    *work_p = NULL;
-  }
-  return status;
+    status = make(&maker, n, pool_tokens, error);
+  if (status == KVS_OK)
+    return KVS_OK;
+  sim_queue_work_destroy(*work_p);
+  *work_p = NULL;
+  return error->status != KVS_OK ? status
+                                 : sim_fail(error, status, "the programs: %s", kvs_status_text(status));
 }

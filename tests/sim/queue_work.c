@@ -1,6 +1,9 @@
 #include "tests/sim/queue_work.h"
 
+#include <math.h>
 #include <stdlib.h>
+
+#include "tests/sim/queue_engine.h"
 
 kvs_status sim_queue_work_create(uint32_t chunk_tokens, struct sim_queue_work **work_p)
 {
@@ -93,4 +96,86 @@ kvs_status sim_queue_work_done(struct sim_queue_work *work)
     }
   }
   return KVS_OK;
+}
+
+kvs_status sim_queue_work_fits(uint32_t context_tokens, uint32_t chunk_tokens, uint32_t pool_tokens,
+                               struct sim_error *error)
+{
+  uint32_t chunks = (context_tokens + chunk_tokens - 1) / chunk_tokens;
+
+  if (chunks <= pool_tokens / chunk_tokens)
+    return KVS_OK;
+  return sim_fail(
+      error, KVS_ERR_TOO_LARGE,
+      "a context of %u tokens in chunks of %u does not fit into the pool: say --pool %llu or more",
+      context_tokens, chunk_tokens, (unsigned long long)chunks * chunk_tokens);
+}
+
+uint32_t sim_queue_work_largest(const struct sim_queue_work *work)
+{
+  uint32_t most = 0;
+
+  for (uint32_t i = 0; i < work->n_turns; i++)
+    if (most < work->turns[i].input + work->turns[i].output)
+      most = work->turns[i].input + work->turns[i].output;
+  return most;
+}
+
+static double seconds(uint64_t ns)
+{
+  return (double)ns / (double)KVI_NS_PER_S;
+}
+
+double sim_queue_work_longest_s(const struct sim_queue_work *work, const struct sim_queue_machine *machine)
+{
+  double sum_s = 0;
+
+  for (uint32_t i = 0; i < work->n_turns; i++) {
+    const struct sim_queue_turn *turn = &work->turns[i];
+    double steps = ceil((double)turn->input / machine->step_tokens) + turn->output;
+
+    sum_s += sim_cost_of(&machine->cost, 0, turn->input) + steps * seconds(machine->step_ns) +
+             seconds(turn->wait_ns);
+    if (machine->bandwidth > 0)
+      sum_s += turn->input * machine->bytes_per_token / machine->bandwidth;
+  }
+  return work->n_programs > 0 ? sum_s + seconds(work->programs[work->n_programs - 1].arrives_ns) : sum_s;
+}
+
+/* So many tokens of a turn's prompt were in some context before: chunks that were seen, or all of the turn before, if it goes on from that. */
+static double known_of(const struct sim_queue_work *work, const struct sim_queue_program *program, uint32_t k,
+                       const bool *seen)
+{
+  const struct sim_queue_turn *turn = &work->turns[program->first_turn + k];
+  const uint32_t *chain, *before;
+  uint32_t n = sim_queue_work_chain(work, program->first_turn + k, &chain), shared = 0, from, n_before;
+
+  while (shared < n && seen[chain[shared]])
+    shared++;
+  from = shared * work->chunk_tokens;
+  if (k > 0) {
+    uint32_t context = turn[-1].input + turn[-1].output;
+
+    n_before = sim_queue_work_chain(work, program->first_turn + k - 1, &before);
+    if (context > from && (n_before == 0 || (n_before <= n && chain[n_before - 1] == before[n_before - 1])))
+      from = context;
+  }
+  return from < turn->input ? from : turn->input;
+}
+
+double sim_queue_work_first_s(const struct sim_queue_work *work, const struct sim_cost *cost, bool *seen)
+{
+  double sum = 0;
+
+  for (uint32_t i = 0; i < work->n_programs; i++)
+    for (uint32_t k = 0; k < work->programs[i].n_turns; k++) {
+      uint32_t turn = work->programs[i].first_turn + k, n;
+      const uint32_t *chain;
+
+      sum += sim_cost_of(cost, known_of(work, &work->programs[i], k, seen), work->turns[turn].input);
+      n = sim_queue_work_chain(work, turn, &chain);
+      for (uint32_t c = 0; c < n; c++)
+        seen[chain[c]] = true;
+    }
+  return sum;
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "client/traces/cost.h"
 #include "client/traces/error.h"
 #include "tiers/policy/policy.h"
 
@@ -64,6 +65,18 @@ static inline uint32_t sim_queue_work_chain(const struct sim_queue_work *work, u
   *chain_p = work->refs + work->turns[turn].first_ref;
   return (work->turns[turn].input + work->turns[turn].output) / work->chunk_tokens;
 }
+
+/* KVS_ERR_TOO_LARGE if such a context does not fit into such a pool, both in whole chunks. */
+kvs_status sim_queue_work_fits(uint32_t context_tokens, uint32_t chunk_tokens, uint32_t pool_tokens,
+                               struct sim_error *error);
+/* Tokens of the largest context. */
+uint32_t sim_queue_work_largest(const struct sim_queue_work *work);
+
+struct sim_queue_machine;
+/* At most so long takes it all: one turn after the other, everything computed and loaded. */
+double sim_queue_work_longest_s(const struct sim_queue_work *work, const struct sim_queue_machine *machine);
+/* What must be paid: each prompt without what was in some context before. seen: by chunk, all false. */
+double sim_queue_work_first_s(const struct sim_queue_work *work, const struct sim_cost *cost, bool *seen);
 
 /* ---- made-up programs ---- */
 

@@ -321,7 +321,7 @@ def queueing_traces(scratch, trace):
     check("trace, load" in run(0, "queue", "--policy", "lru", "--lower", "5", "--pool", "40k", "--plot", f"{scratch}/trace.svg", trace)[0], "no table")
     check("No such file" in run(1, "queue", f"{scratch}/nowhere")[1], "a file that is not there")
     check("--load" in run(1, "queue", "--load", "1", trace)[1], "a load of a trace that says when its requests came")
-    check("tokens does not fit" in run(1, "queue", "--pool", "600", trace)[1], "a pool that is too small")
+    check("does not fit" in run(1, "queue", "--pool", "600", trace)[1], "a pool that is too small")
 
 
 def published():

@@ -37,7 +37,7 @@ static void add(struct sim_trace *trace, const struct line *lines, size_t n)
 }
 
 /* Ends the trace. */
-static struct sim_queue_work *work_of(struct sim_trace *trace, enum sim_hint_level hints, uint32_t most)
+static struct sim_queue_work *work_of(struct sim_trace *trace, enum sim_hint_level hints)
 {
   struct sim_error error = {0};
   struct sim_schedule *schedule;
@@ -47,10 +47,9 @@ static struct sim_queue_work *work_of(struct sim_trace *trace, enum sim_hint_lev
   assert_int_equal(sim_schedule_create(trace, 1, 1, &schedule, &error), KVS_OK);
   told = sim_hints_create(trace, schedule, hints, 1);
   assert_non_null(told);
-  assert_int_equal(sim_queue_work_of_trace(trace, schedule, told, most, &work), KVS_OK);
-  assert_int_equal(work->n_programs, sim_queue_trace_programs(trace, schedule) < most
-                                         ? sim_queue_trace_programs(trace, schedule)
-                                         : most);
+  assert_int_equal(sim_queue_work_of_trace(trace, schedule, told, UINT32_MAX, UINT32_MAX, &work, &error),
+                   KVS_OK);
+  assert_int_equal(work->n_programs, trace->tells_runs ? trace->n_runs : trace->n_requests);
   free(told);
   sim_schedule_destroy(schedule);
   sim_trace_destroy(trace);
@@ -101,7 +100,7 @@ static void what_becomes_of_runs(void **state)
   add(trace, first, KVI_ARRAY_SIZE(first));
   assert_int_equal(sim_trace_run(trace, &error), KVS_OK);
   add(trace, second, KVI_ARRAY_SIZE(second));
-  work = work_of(trace, SIM_HINTS_FULL, UINT32_MAX);
+  work = work_of(trace, SIM_HINTS_FULL);
   assert_int_equal(work->n_programs, 2);
   assert_int_equal(work->programs[0].n_turns, 3);
   assert_int_equal(work->programs[1].arrives_ns, 5 * S);
@@ -119,6 +118,151 @@ static void what_becomes_of_runs(void **state)
   sim_queue_work_destroy(work);
 }
 
+/* What clients say gets to the turns: nothing; or who it is, and when it will be back, if it will. */
+static void what_is_told(void **state)
+{
+  (void)state;
+  for (int is_told = 0; is_told < 2; is_told++) {
+    struct sim_trace *trace = testing_trace();
+    struct sim_queue_work *work;
+
+    add(trace, first, KVI_ARRAY_SIZE(first));
+    work = work_of(trace, is_told ? SIM_HINTS_RANDOM : SIM_HINTS_NONE);
+    for (uint32_t i = 0; i < 3; i++) {
+      assert_int_equal(work->turns[i].is_unnamed, !is_told);
+      assert_int_equal(work->turns[i].name, is_told);
+      assert_int_equal(work->turns[i].announced_s > 0, is_told && i < 2);
+    }
+    sim_queue_work_destroy(work);
+  }
+}
+
+/* The second prompt begins as the first, and is shorter than that with its answer: the third is what goes on from it. */
+static void answers_that_do_not_fit_in(void **state)
+{
+  static const struct line lines[] = {
+      {0, 2, 32, 30, 2, {1, 2}}, {10, 2, 48, 1, 3, {1, 2, 3}}, {20, -1, 64, 1, 4, {1, 2, 5, 6}}};
+  struct sim_trace *trace = testing_trace();
+  struct sim_queue_work *work;
+  const uint32_t *chain;
+
+  (void)state;
+  add(trace, lines, KVI_ARRAY_SIZE(lines));
+  work = work_of(trace, SIM_HINTS_NONE);
+  assert_int_equal(sim_queue_work_chain(work, 0, &chain), 3);
+  assert_int_equal(chain[2], 3); /* of the third prompt */
+  assert_int_equal(sim_queue_work_chain(work, 2, &chain), 4);
+  assert_int_equal(chain[2], 3);
+  sim_queue_work_destroy(work);
+}
+
+/* One that asks each later request of the run, which of them goes on from that one. */
+static const struct sim_request *goes_on(const struct sim_trace *trace, size_t from)
+{
+  const struct sim_request *request = &trace->requests[from];
+  uint32_t whole = sim_trace_whole(trace, request);
+
+  for (size_t i = from + 1; whole > 0 && i < trace->n_requests; i++) {
+    const struct sim_request *later = &trace->requests[i];
+
+    if (later->run == request->run && later->n_chunks >= whole &&
+        later->input_tokens >= request->input_tokens + request->output_tokens &&
+        trace->refs[later->first + whole - 1] == trace->refs[request->first + whole - 1])
+      return later;
+  }
+  return NULL;
+}
+
+static void who_goes_on_from_whom(void **state)
+{
+  uint32_t n_on = 0, n_not = 0;
+  kvi_rand rand;
+
+  (void)state;
+  kvi_rand_seed(&rand, 17);
+  for (uint32_t round = 0; round < 200; round++) {
+    struct sim_error error = {0};
+    struct model_trace model;
+    struct sim_schedule *schedule;
+    struct sim_queue_work *work;
+    struct sim_trace *trace;
+    struct sim_told *told;
+
+    made_chains(&model, &rand);
+    trace = made_trace(&model, &rand);
+    for (size_t i = 0; i < trace->n_requests; i++)
+      trace->requests[i].output_tokens = 1 + (uint32_t)kvi_rand_below(&rand, 60);
+    assert_int_equal(sim_schedule_create(trace, 1, 1, &schedule, &error), KVS_OK);
+    told = sim_hints_create(trace, schedule, SIM_HINTS_NONE, 1);
+    assert_int_equal(sim_queue_work_of_trace(trace, schedule, told, UINT32_MAX, UINT32_MAX, &work, &error),
+                     KVS_OK);
+    assert_int_equal(work->n_programs, 1);
+    for (uint32_t turn = 0; turn < work->n_turns; turn++) {
+      const struct sim_request *request = &trace->requests[schedule->events[turn].request];
+      const struct sim_request *next = goes_on(trace, schedule->events[turn].request);
+      uint32_t whole = sim_trace_whole(trace, request), n;
+      const uint32_t *chain;
+
+      n = sim_queue_work_chain(work, turn, &chain);
+      n_on += n > whole && next;
+      n_not += n > whole && !next;
+      for (uint32_t i = whole; i < n; i++)
+        if (next && i < sim_trace_whole(trace, next))
+          assert_int_equal(chain[i], trace->refs[next->first + i]);
+        else
+          assert_true(chain[i] >= trace->n_chunks);
+    }
+    free(told);
+    sim_queue_work_destroy(work);
+    sim_schedule_destroy(schedule);
+    sim_trace_destroy(trace);
+  }
+  assert_true(n_on > 100 && n_not > 100);
+}
+
+/* Of a trace so many programs, for a pool of so many tokens; words: of what refuses it, NULL: nothing does. */
+static void asked_of(const struct sim_trace *trace, uint32_t programs, uint32_t pool_tokens,
+                     const char *words)
+{
+  struct sim_error error = {0};
+  struct sim_schedule *schedule;
+  struct sim_queue_work *work;
+  struct sim_told *told;
+
+  assert_int_equal(sim_schedule_create(trace, 1, 1, &schedule, &error), KVS_OK);
+  told = sim_hints_create(trace, schedule, SIM_HINTS_NONE, 1);
+  assert_int_equal(sim_queue_work_of_trace(trace, schedule, told, programs, pool_tokens, &work, &error),
+                   words ? KVS_ERR_TOO_LARGE : KVS_OK);
+  if (words)
+    assert_non_null(strstr(error.text, words));
+  else
+    assert_int_equal(work->n_programs, programs);
+  sim_queue_work_destroy(work);
+  free(told);
+  sim_schedule_destroy(schedule);
+}
+
+/* What no pool has room for, or no number counts, is refused before there is room for it; by the programs that are asked for alone. */
+static void too_much(void **state)
+{
+  static const struct line small = {0, -1, 40, 2, 2, {1, 2}};
+  struct sim_trace *trace = testing_trace();
+
+  (void)state;
+  trace->tells_runs = false;
+  add(trace, &small, 1);
+  for (uint32_t i = 0; i < 130; i++) {
+    const struct line large = {1 + i, -1, 16, SIM_TOKENS_MAX, 1, {3}};
+
+    add(trace, &large, 1);
+  }
+  asked_of(trace, 1, 48, NULL);
+  asked_of(trace, 1, 47, "--pool 48 ");
+  asked_of(trace, 2, 48, "--pool 268435472 ");
+  asked_of(trace, 131, UINT32_MAX, "a larger --chunk");
+  sim_trace_destroy(trace);
+}
+
 /* The first turn takes 50 ms, with a token, and 29 more; the second has 64 of 80 tokens there, 26 ms and 9 tokens; the third 16 of 40, at once: 34 ms and 19. */
 static void a_run_that_leaves_its_chain(void **state)
 {
@@ -127,7 +271,7 @@ static void a_run_that_leaves_its_chain(void **state)
 
   (void)state;
   add(trace, first, KVI_ARRAY_SIZE(first));
-  result = run(work_of(trace, SIM_HINTS_NONE, UINT32_MAX), 64);
+  result = run(work_of(trace, SIM_HINTS_NONE), 64);
   testing_near(result.jct_s[0], 0.050 + 0.290 + 8 + 0.026 + 0.090 + 0.034 + 0.190);
   assert_int_equal(result.hit_tokens, 64 + 16);
   assert_int_equal(result.asked_tokens, 160);
@@ -145,7 +289,7 @@ static void prompts_that_begin_alike(void **state)
   (void)state;
   trace->tells_runs = false;
   add(trace, lines, 2);
-  result = run(work_of(trace, SIM_HINTS_NONE, UINT32_MAX), 64);
+  result = run(work_of(trace, SIM_HINTS_NONE), 64);
   assert_int_equal(result.programs, 2);
   testing_near(result.jct_s[0], 0.074);
   testing_near(result.jct_s[1], 0.026);
@@ -173,7 +317,7 @@ static void answers_of_strangers(void **state)
     if (told == 1)
       assert_int_equal(sim_trace_run(trace, &error), KVS_OK);
     add(trace, lines + 1, 1);
-    result = run(work_of(trace, SIM_HINTS_NONE, UINT32_MAX), 64);
+    result = run(work_of(trace, SIM_HINTS_NONE), 64);
     assert_int_equal(result.hit_tokens, told < 2 ? 32 : 64);
     sim_queue_result_free(&result);
   }
@@ -194,7 +338,7 @@ static void found_while_the_answer_runs(void **state)
 
     trace->tells_runs = false;
     add(trace, lines, 2);
-    result = run(work_of(trace, SIM_HINTS_NONE, UINT32_MAX), 64);
+    result = run(work_of(trace, SIM_HINTS_NONE), 64);
     assert_int_equal(result.hit_tokens, late ? 48 : 0);
     testing_near(result.jct_s[1], late ? 0.010 + 0.016 + 0.004 : 0.148);
     sim_queue_result_free(&result);
@@ -215,7 +359,7 @@ static void ends_that_are_told_or_not(void **state)
     add(trace, lines, 1);
     assert_int_equal(sim_trace_run(trace, &error), KVS_OK);
     add(trace, lines + 1, 1);
-    result = run(work_of(trace, told ? SIM_HINTS_FULL : SIM_HINTS_NONE, UINT32_MAX), 5);
+    result = run(work_of(trace, told ? SIM_HINTS_FULL : SIM_HINTS_NONE), 5);
     testing_near(result.never_byte_s, told ? 0 : 4 * 16e3);
     testing_near(result.wasted_byte_s, 0);
     sim_queue_result_free(&result);
@@ -244,7 +388,7 @@ static void what_somebody_has_used_since(void **state)
       assert_int_equal(sim_trace_run(trace, &error), KVS_OK);
     add(trace, lines + at, runs[i]);
   }
-  result = run(work_of(trace, SIM_HINTS_FULL, UINT32_MAX), 10);
+  result = run(work_of(trace, SIM_HINTS_FULL), 10);
   assert_int_equal(result.hit_tokens, 48 + 64 + 16);
   sim_queue_result_free(&result);
 }
@@ -269,7 +413,7 @@ static void nothing_is_lost(void **state)
     for (size_t i = 0; i < trace->n_requests; i++)
       trace->requests[i].output_tokens = (uint32_t)kvi_rand_below(&rand, 20);
     trace->tells_runs = round % 2 == 0;
-    work = work_of(trace, round % 3 == 0 ? SIM_HINTS_CONTINUES : SIM_HINTS_NONE, UINT32_MAX);
+    work = work_of(trace, round % 3 == 0 ? SIM_HINTS_CONTINUES : SIM_HINTS_NONE);
     machine.bandwidth = round % 4 < 2 ? 0 : 1e6;
     machine.lower_tokens = (1 + (uint32_t)kvi_rand_below(&rand, 60)) * CHUNK;
     for (uint32_t i = 0; i < work->n_turns; i++)
@@ -333,7 +477,7 @@ static void holds_in_a_tree(void **state)
     made_chains(&model, &rand);
     trace = made_trace(&model, &rand);
     trace->tells_runs = false;
-    work = work_of(trace, SIM_HINTS_NONE, UINT32_MAX);
+    work = work_of(trace, SIM_HINTS_NONE);
     for (uint32_t i = 0; i < work->n_programs; i++)
       turns[i] = i;
     assert_int_equal(sim_queue_tier_create(work, turns, &kvi_policy_lru, MODEL_BLOCKS, &tier), KVS_OK);
@@ -373,6 +517,10 @@ static void holds_in_a_tree(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {cmocka_unit_test(what_becomes_of_runs),
+                                     cmocka_unit_test(what_is_told),
+                                     cmocka_unit_test(answers_that_do_not_fit_in),
+                                     cmocka_unit_test(who_goes_on_from_whom),
+                                     cmocka_unit_test(too_much),
                                      cmocka_unit_test(a_run_that_leaves_its_chain),
                                      cmocka_unit_test(prompts_that_begin_alike),
                                      cmocka_unit_test(answers_of_strangers),
