@@ -30,10 +30,10 @@ static uint64_t tokens_of(const struct sim_capacity *capacity, const struct sim_
   return capacity->tokens > 0 ? capacity->tokens : (uint64_t)(capacity->open * (double)schedule->open_tokens);
 }
 
-/* A share of so many chunks, in whole ones. */
+/* A share of so many chunks, in whole ones, rounded down, but for what the share lacks as a number of a computer. */
 static uint32_t share_of(double share, uint64_t chunks)
 {
-  double part = ceil(share * (double)chunks);
+  double part = floor(share * (double)chunks + 1e-9);
 
   return part < 1 ? 1 : part < SIM_NONE - 1 ? (uint32_t)part : SIM_NONE - 1;
 }
@@ -71,14 +71,15 @@ static kvs_status replay_seed(struct sim_report *report, const struct sim_schedu
   for (size_t c = 0; c < options->n_capacities; c++) {
     uint64_t tokens = tokens_of(&options->capacities[c], schedule);
 
-    report->capacities[c * options->seeds + seed] = tokens;
+    report->capacities[c * options->source.seeds + seed] = tokens;
     size_tiers(options, tokens / report->trace->chunk_tokens, &replay);
     for (size_t p = 0; p < options->n_policies; p++) {
-      struct sim_result *result = &report->results[(c * options->n_policies + p) * options->seeds + seed];
+      struct sim_result *result =
+          &report->results[(c * options->n_policies + p) * options->source.seeds + seed];
       kvs_status status = KVS_OK;
 
-      if (c > 0 && sim_policy_is_infinite(options->policies[p]) && replay.memory + replay.shared == 0)
-        *result = report->results[p * options->seeds + seed];
+      if (c > 0 && sim_policy_is_infinite(options->policies[p]) && replay.memory == 0)
+        *result = report->results[p * options->source.seeds + seed];
       else
         status = sim_replay_run(&replay, options->policies[p], result);
       if (status != KVS_OK)
@@ -93,22 +94,21 @@ static kvs_status replay_seed(struct sim_report *report, const struct sim_schedu
 static kvs_status replay_all(struct sim_report *report, struct sim_error *error)
 {
   const struct sim_options *options = report->options;
-  struct under_way progress = {.all = (double)options->seeds *
+  struct under_way progress = {.all = (double)options->source.seeds *
                                       (double)(options->n_capacities * options->n_policies)};
   kvs_status status = KVS_OK;
 
   sim_progress_start(&progress.bar);
-  for (uint32_t i = 0; i < options->seeds && status == KVS_OK; i++) {
+  for (uint32_t i = 0; i < options->source.seeds && status == KVS_OK; i++) {
     struct sim_schedule *schedule;
     struct sim_told *told;
 
-    status = sim_schedule_create(report->trace, options->seed + i, options->load, &schedule, error);
+    status = sim_source_order(&options->source, report->trace, options->seed + i, options->load, &schedule,
+                              &told, error);
     if (status != KVS_OK)
       break;
-    told = sim_hints_create(report->trace, schedule, options->hints, options->seed + i);
-    report->open_tokens += schedule->open_tokens / options->seeds;
-    status = told ? replay_seed(report, schedule, told, i, &progress, error)
-                  : sim_fail(error, KVS_ERR_NOMEM, "hints: %s", kvs_status_text(KVS_ERR_NOMEM));
+    report->open_tokens += schedule->open_tokens / options->source.seeds;
+    status = replay_seed(report, schedule, told, i, &progress, error);
     free(told);
     sim_schedule_destroy(schedule);
   }
@@ -122,35 +122,29 @@ static void draw_picture(const void *report, FILE *out)
 }
 
 /* Reads, replays and prints. */
-static kvs_status work(struct sim_options *options, struct sim_trace *trace, struct sim_error *error)
+static kvs_status work(struct sim_options *options, struct sim_trace **trace_p, struct sim_error *error)
 {
-  struct sim_report report = {.options = options, .trace = trace};
+  struct sim_report report = {.options = options};
+  const struct sim_trace *trace;
   size_t cells;
 
-  for (int i = 0; i < options->n_paths; i++)
-    if (sim_read_path(trace, options->paths[i], options->format, error) != KVS_OK)
-      return error->status;
-  if (sim_runs_check(trace, options->half != SIM_WHOLE || options->is_load_said, error) != KVS_OK ||
-      sim_runs_choose(trace, options->half, &report.found, error) != KVS_OK)
+  if (sim_source_read(&options->source, trace_p, &report.found, error) != KVS_OK)
     return error->status;
-  if (!trace->spread)
-    options->seeds = 1; /* the trace says when its requests came */
+  trace = *trace_p;
+  report.trace = trace;
   for (size_t i = 0; i < options->n_capacities; i++)
     if (options->capacities[i].open > 0 && trace->n_runs < 2)
       return sim_fail(
           error, KVS_ERR_INVALID,
           "the trace does not tell its runs, so it has no open working set: say capacities in tokens");
-  cells = options->n_capacities * options->seeds;
+  cells = options->n_capacities * options->source.seeds;
   report.capacities = calloc(cells + 1, sizeof *report.capacities);
   report.results = calloc(cells * options->n_policies + 1, sizeof *report.results);
   if (!report.capacities || !report.results)
     sim_fail(error, KVS_ERR_NOMEM, "no memory for the results");
   else if (replay_all(&report, error) == KVS_OK) {
     (options->json ? sim_report_json : sim_report_table)(&report, stdout);
-    if (options->plot != NULL)
-      sim_picture_write(options->plot, draw_picture, &report, error);
-    if (fflush(stdout) != 0)
-      sim_fail(error, KVS_ERR_SYSTEM, "the results were not written");
+    sim_picture_end(options->plot, draw_picture, &report, error);
   }
   free(report.capacities);
   free(report.results);
@@ -161,7 +155,7 @@ int main(int argc, char **argv)
 {
   struct sim_error error = {0};
   struct sim_options options;
-  struct sim_trace *trace;
+  struct sim_trace *trace = NULL;
   int end;
 
   if (argc > 1 && strcmp(argv[1], "queue") == 0)
@@ -169,10 +163,7 @@ int main(int argc, char **argv)
   end = sim_options_parse(argc, argv, &options);
   if (end != 0)
     return end - 1;
-  if (sim_trace_create(options.chunk_tokens, &trace) != KVS_OK)
-    sim_fail(&error, KVS_ERR_NOMEM, "no memory for the trace");
-  else
-    work(&options, trace, &error);
+  work(&options, &trace, &error);
   sim_trace_destroy(trace);
   if (error.status == KVS_OK)
     return EXIT_SUCCESS;

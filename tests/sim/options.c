@@ -56,7 +56,9 @@ static const char usage[] =
     "usage: kvasir-sim [OPTION]... TRACE...\n"
     "Replays traces of LLM requests through cache policies in virtual time. A TRACE is a file, a folder of "
     "runs, or a tar archive of one,\n"
-    "each perhaps packed by zstd.\n"
+    "each perhaps packed by zstd. `kvasir-sim queue` is another mode, how long programs take: kvasir-sim "
+    "queue "
+    "--help\n"
     "  --policy LIST        policies to compare, all unless said; below\n"
     "  --capacity LIST      of the cache, in tokens (500k, 3M) or times the open working set (0.5x); "
     "1M,2M,4M,8M,16M unless said\n"
@@ -67,16 +69,17 @@ static const char usage[] =
     "  --hints LEVEL        what clients tell: none, kind (program and what it waits for), full (its end, "
     "and mostly when it will be "
     "back, with noise), random or reversed (returns that are made up), continues (also of traces that tell "
-    "no runs: whether it will go on, mostly right); none unless said\n"
+    "no runs: whether it will go on, mostly right; of those it is the only one); none unless said\n"
     "  --seed N, --seeds N  of the starts of runs, 1 unless said; how many seeds to average over, from that "
-    "one on\n"
-    "  --load FACTOR        how close runs start to each other; 1 is 29 an hour\n"
+    "one on, 1 unless said; not of traces that say when their requests came\n"
+    "  --load FACTOR        how close runs start to each other; 1 is 29 an hour; 1 unless said\n"
     "  --warm-up FRACTION   of the requests that do not count, 0 unless said\n"
     "  --alpha S, --beta S  prefill seconds a token, and a token squared; 4.4e-5 and 4.1e-10 unless said\n"
     "  --bytes-per-token N  of KV, 327680 unless said\n"
     "  --tiers LIST         what the node has of memory=SHARE, ssd=SHARE@GB/s, redis=SHARE@GB/s: each as a "
     "share of the capacity, and how fast it is read (memory=0.25,ssd=1@5,redis=4@1.5); memory=1 unless said\n"
-    "  --ahead              what the policy says is read back from ssd before it is asked for\n"
+    "  --ahead              what the policy says is read back from ssd before it is asked for; --tiers has "
+    "to name an ssd\n"
     "  --json               one JSON document\n"
     "  --plot FILE.svg      hit rate and prefill seconds over capacity as a picture\n"
     "  --version, --help\n"
@@ -134,7 +137,14 @@ static bool take_capacity(void *own, const char *text)
 
 const char *const sim_tier_names[SIM_TIERS] = {"memory", "ssd", "redis"};
 
-/* "ssd=1@5"; each once, in this order. */
+/* False, and says why. */
+static bool refuse(struct sim_options *options, const char *why)
+{
+  options->why = why;
+  return false;
+}
+
+/* "ssd=1@5"; each at most once. */
 static bool take_tier(void *own, const char *text)
 {
   struct sim_options *options = own;
@@ -146,22 +156,27 @@ static bool take_tier(void *own, const char *text)
     if (strlen(sim_tier_names[t]) != (size_t)(share - text) ||
         strncmp(sim_tier_names[t], text, (size_t)(share - text)) != 0)
       continue;
-    if (tier->share > 0 || !sim_args_number(share + 1, 1e-6, 1e6, &tier->share, &rest))
-      return false;
+    if (tier->share > 0)
+      return refuse(options, "a tier is said once");
+    if (!sim_args_number(share + 1, 1e-6, 1e6, &tier->share, &rest))
+      return refuse(options, "a share is a number from 1e-6 to 1e6");
     if (t == SIM_MEMORY)
-      return *rest == '\0';
+      return *rest == '\0' ||
+             refuse(options, "nothing comes after the share of memory, which is read at once");
     if (*rest != '@' || !sim_args_plain(rest + 1, 1e-3, 1e6, &tier->bytes_per_s))
-      return false;
+      return refuse(options, "ssd and redis need @GB/s behind their share, from 0.001 to 1e6");
     tier->bytes_per_s *= 1e9;
     return true;
   }
-  return false;
+  return refuse(options, "tiers are memory=SHARE, ssd=SHARE@GB/s and redis=SHARE@GB/s");
 }
 
 static bool take_tiers(struct sim_options *options, const char *text)
 {
   memset(options->tiers, 0, sizeof options->tiers);
-  return sim_args_list(text, take_tier, options) && options->tiers[SIM_MEMORY].share > 0;
+  if (!sim_args_list(text, take_tier, options))
+    return false;
+  return options->tiers[SIM_MEMORY].share > 0 || refuse(options, "memory=SHARE is needed");
 }
 
 bool sim_half_named(const char *text, enum sim_half *half_p)
@@ -190,23 +205,24 @@ static bool take(struct sim_options *options, int option, const char *text)
     options->n_capacities = 0;
     return sim_args_list(text, take_capacity, options);
   case OPT_FORMAT:
-    return sim_format_named(text, &options->format);
+    return sim_format_named(text, &options->source.format);
   case OPT_CHUNK:
     ok = sim_args_whole(text, 1, 1 << 20, &whole);
-    options->chunk_tokens = (uint32_t)whole;
+    options->source.chunk_tokens = (uint32_t)whole;
     return ok;
   case OPT_HALF:
-    return sim_half_named(text, &options->half);
+    return sim_half_named(text, &options->source.half);
   case OPT_HINTS:
-    return sim_hint_level_named(text, &options->hints);
+    return sim_hint_level_named(text, &options->source.hints);
   case OPT_SEED:
     return sim_args_whole(text, 0, 1e15, &options->seed);
   case OPT_SEEDS:
+    options->source.is_seeds_said = true;
     ok = sim_args_whole(text, 1, SIM_SEEDS_MAX, &whole);
-    options->seeds = (uint32_t)whole;
+    options->source.seeds = (uint32_t)whole;
     return ok;
   case OPT_LOAD:
-    options->is_load_said = true;
+    options->source.is_load_said = true;
     return sim_args_plain(text, 1e-6, 1e6, &options->load);
   case OPT_WARM_UP:
     return sim_args_plain(text, 0, 0.99, &options->warm_up);
@@ -231,7 +247,7 @@ static bool take(struct sim_options *options, int option, const char *text)
 static void set_defaults(struct sim_options *options)
 {
   *options = (struct sim_options){.seed = 1,
-                                  .seeds = 1,
+                                  .source.seeds = 1,
                                   .load = 1,
                                   .cost = SIM_COST_DEFAULT,
                                   .bytes_per_token = 327680, /* of Llama 3 70B in bf16 */
@@ -272,13 +288,14 @@ int sim_options_parse(int argc, char **argv, struct sim_options *options)
     if (option != '?' && take(options, option, optarg))
       continue;
     if (option != '?')
-      fprintf(stderr, "kvasir-sim: --%s does not take %s\n", table[row].name, optarg);
+      fprintf(stderr, "kvasir-sim: --%s does not take %s%s%s\n", table[row].name, optarg,
+              options->why ? ": " : "", options->why ? options->why : "");
     print_usage(stderr);
     return 3;
   }
-  options->paths = argv + optind;
-  options->n_paths = argc - optind;
-  if (options->n_paths == 0) {
+  options->source.paths = argv + optind;
+  options->source.n_paths = argc - optind;
+  if (options->source.n_paths == 0) {
     print_usage(stderr);
     return 3;
   }

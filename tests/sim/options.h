@@ -2,9 +2,8 @@
 #ifndef KVASIR_SIM_OPTIONS_H
 #define KVASIR_SIM_OPTIONS_H
 
-#include "client/traces/read.h"
-#include "client/traces/runs.h"
 #include "tests/sim/replay.h"
+#include "tests/sim/source.h"
 
 #define SIM_POLICIES_MAX   16u
 #define SIM_CAPACITIES_MAX 32u
@@ -26,22 +25,16 @@ struct sim_options {
   size_t n_policies;
   struct sim_capacity capacities[SIM_CAPACITIES_MAX];
   size_t n_capacities;
-  enum sim_format format;
-  enum sim_half half;
-  enum sim_hint_level hints;
-  uint32_t chunk_tokens; /* 0: by the trace */
+  struct sim_source source;
   uint64_t seed;
-  uint32_t seeds;
   double load, warm_up;
-  bool is_load_said;
   struct sim_cost cost;
   double bytes_per_token;
   struct sim_tier_size tiers[SIM_TIERS];
   bool ahead; /* what is on SSD is brought before it is asked for too */
   bool json;
+  const char *why;  /* an option's value was refused; NULL: there is no more to say than that */
   const char *plot; /* NULL: none */
-  char **paths;
-  int n_paths;
 };
 
 /* 0: go on; else end with that status less one (1: help or version was printed; 3: the command line is wrong, and it says so). */

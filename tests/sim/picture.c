@@ -2,8 +2,8 @@
 
 #include <stdbool.h>
 
-kvs_status sim_picture_write(const char *path, void (*draw)(const void *what, FILE *out), const void *what,
-                             struct sim_error *error)
+static kvs_status write_picture(const char *path, void (*draw)(const void *what, FILE *out), const void *what,
+                                struct sim_error *error)
 {
   FILE *file = fopen(path, "we");
   bool failed;
@@ -15,4 +15,14 @@ kvs_status sim_picture_write(const char *path, void (*draw)(const void *what, FI
   if (fclose(file) != 0 || failed)
     return sim_fail(error, KVS_ERR_SYSTEM, "%s: was not written whole", path);
   return KVS_OK;
+}
+
+kvs_status sim_picture_end(const char *path, void (*draw)(const void *what, FILE *out), const void *what,
+                           struct sim_error *error)
+{
+  if (path != NULL)
+    write_picture(path, draw, what, error);
+  if (fflush(stdout) != 0)
+    sim_fail(error, KVS_ERR_SYSTEM, "the results were not written");
+  return error->status;
 }

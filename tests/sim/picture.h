@@ -6,8 +6,11 @@
 
 #include "client/traces/error.h"
 
-/* draw: writes it to out. KVS_ERR_SYSTEM: the file cannot be written, or was not whole. */
-kvs_status sim_picture_write(const char *path, void (*draw)(const void *what, FILE *out), const void *what,
-                             struct sim_error *error);
+/*
+ * What comes behind a report on stdout: its picture, where path is not NULL, by draw, and nothing of either is held back any more. KVS_ERR_SYSTEM: the file cannot be written, or one of both was not
+ * written whole.
+ */
+kvs_status sim_picture_end(const char *path, void (*draw)(const void *what, FILE *out), const void *what,
+                           struct sim_error *error);
 
 #endif

@@ -20,7 +20,7 @@ static kvs_status run_programs(struct sim_queue_report *report, const struct sim
 {
   const struct sim_queue_options *options = report->options;
   struct sim_queue_machine machine = options->machine;
-  double all = (double)(sim_queue_cells(options) * options->n_policies) * options->seeds;
+  double all = (double)(sim_queue_cells(options) * options->n_policies) * options->source.seeds;
 
   for (size_t i = 0; i < options->n_lowers; i++)
     for (size_t p = 0; p < options->n_policies; p++) {
@@ -31,40 +31,36 @@ static kvs_status run_programs(struct sim_queue_report *report, const struct sim
       status = sim_queue_run(work, &machine, options->policies[p], &result);
       if (status != KVS_OK)
         return status;
-      report->runs[first + (i * options->n_policies + p) * options->seeds + seed] = sim_queue_sums(&result);
+      report->runs[first + (i * options->n_policies + p) * options->source.seeds + seed] =
+          sim_queue_sums(&result);
       sim_queue_result_free(&result);
       sim_progress_draw(bar, ++*done_p / all);
     }
   return KVS_OK;
 }
 
-/* What is served; trace NULL: it is made up. */
+/* What is served, and fits; trace NULL: it is made up. */
 static kvs_status make_work(const struct sim_queue_options *options, const struct sim_trace *trace,
                             const struct cell_of_work *cell, struct sim_queue_work **work_p,
                             struct sim_error *error)
 {
-  enum sim_hint_level hints = options->hints;
+  uint32_t chunk_tokens = options->source.chunk_tokens, pool_tokens = options->machine.pool_tokens;
   struct sim_schedule *schedule;
   struct sim_told *told;
   kvs_status status;
 
   *work_p = NULL;
   if (!trace) {
-    status = sim_queue_work_make(cell->tails, cell->load, options->programs, cell->seed,
-                                 options->chunk_tokens, work_p);
-    return status == KVS_OK ? sim_queue_work_fits(sim_queue_work_largest(*work_p), options->chunk_tokens,
-                                                  options->machine.pool_tokens, error)
-                            : status;
+    status =
+        sim_queue_work_make(cell->tails, cell->load, options->programs, cell->seed, chunk_tokens, work_p);
+    return status == KVS_OK
+               ? sim_queue_work_fits(sim_queue_work_largest(*work_p), chunk_tokens, pool_tokens, error)
+               : status;
   }
-  if (!trace->tells_runs && hints != SIM_HINTS_CONTINUES)
-    hints = SIM_HINTS_NONE; /* who would say it? */
-  status = sim_schedule_create(trace, cell->seed, cell->load, &schedule, error);
+  status = sim_source_order(&options->source, trace, cell->seed, cell->load, &schedule, &told, error);
   if (status != KVS_OK)
     return status;
-  told = sim_hints_create(trace, schedule, hints, cell->seed);
-  status = told ? sim_queue_work_of_trace(trace, schedule, told, options->programs,
-                                          options->machine.pool_tokens, work_p, error)
-                : KVS_ERR_NOMEM;
+  status = sim_queue_work_of_trace(trace, schedule, told, options->programs, pool_tokens, work_p, error);
   free(told);
   sim_schedule_destroy(schedule);
   return status;
@@ -74,7 +70,7 @@ static kvs_status run_all(struct sim_queue_report *report, const struct sim_trac
                           struct sim_error *error)
 {
   const struct sim_queue_options *options = report->options;
-  size_t stride = options->n_lowers * options->n_policies * options->seeds, first = 0;
+  size_t stride = options->n_lowers * options->n_policies * options->source.seeds, first = 0;
   struct sim_progress bar;
   kvs_status status = KVS_OK;
   double done = 0;
@@ -82,7 +78,7 @@ static kvs_status run_all(struct sim_queue_report *report, const struct sim_trac
   sim_progress_start(&bar);
   for (size_t t = 0; t < options->n_tails; t++)
     for (size_t l = 0; l < options->n_loads; l++, first += stride)
-      for (uint32_t i = 0; i < options->seeds && status == KVS_OK; i++) {
+      for (uint32_t i = 0; i < options->source.seeds && status == KVS_OK; i++) {
         struct cell_of_work cell = {options->tails[t], options->loads[l], options->seed + i};
         struct sim_queue_work *work;
 
@@ -101,44 +97,9 @@ static kvs_status run_all(struct sim_queue_report *report, const struct sim_trac
   return status;
 }
 
-/* NULL is left where programs are made up. */
-static kvs_status read_trace(struct sim_queue_options *options, struct sim_trace **trace_p,
-                             struct sim_error *error)
-{
-  struct sim_runs_found found;
-
-  *trace_p = NULL;
-  if (options->n_paths == 0)
-    return KVS_OK;
-  if (sim_trace_create(options->chunk_tokens, trace_p) != KVS_OK)
-    return sim_fail(error, KVS_ERR_NOMEM, "no memory for the trace");
-  for (int i = 0; i < options->n_paths; i++)
-    if (sim_read_path(*trace_p, options->paths[i], options->format, error) != KVS_OK)
-      return error->status;
-  if (sim_runs_check(*trace_p, options->half != SIM_WHOLE || options->is_load_said, error) != KVS_OK ||
-      sim_runs_choose(*trace_p, options->half, &found, error) != KVS_OK)
-    return error->status;
-  if (!(*trace_p)->spread)
-    options->seeds = 1; /* the trace says when its requests came */
-  options->chunk_tokens = (*trace_p)->chunk_tokens;
-  return KVS_OK;
-}
-
 static void draw_picture(const void *report, FILE *out)
 {
   sim_queue_report_svg(report, out);
-}
-
-static kvs_status print(const struct sim_queue_report *report, struct sim_error *error)
-{
-  const struct sim_queue_options *options = report->options;
-
-  (options->json ? sim_queue_report_json : sim_queue_report_table)(report, stdout);
-  if (options->plot != NULL)
-    sim_picture_write(options->plot, draw_picture, report, error);
-  if (fflush(stdout) != 0)
-    sim_fail(error, KVS_ERR_SYSTEM, "the results were not written");
-  return error->status;
 }
 
 int sim_queue_main(int argc, char **argv)
@@ -147,17 +108,20 @@ int sim_queue_main(int argc, char **argv)
   struct sim_queue_options options;
   struct sim_queue_report report = {.options = &options};
   struct sim_trace *trace = NULL;
+  struct sim_runs_found found;
   int end = sim_queue_options_parse(argc, argv, &options);
 
   if (end != 0)
     return end - 1;
-  if (read_trace(&options, &trace, &error) == KVS_OK) {
-    report.runs =
-        calloc(sim_queue_cells(&options) * options.n_policies * options.seeds + 1, sizeof *report.runs);
+  if (options.source.n_paths == 0 || sim_source_read(&options.source, &trace, &found, &error) == KVS_OK) {
+    report.runs = calloc(sim_queue_cells(&options) * options.n_policies * options.source.seeds + 1,
+                         sizeof *report.runs);
     if (!report.runs)
       sim_fail(&error, KVS_ERR_NOMEM, "%s", kvs_status_text(KVS_ERR_NOMEM));
-    else if (run_all(&report, trace, &error) == KVS_OK)
-      print(&report, &error);
+    else if (run_all(&report, trace, &error) == KVS_OK) {
+      (options.json ? sim_queue_report_json : sim_queue_report_table)(&report, stdout);
+      sim_picture_end(options.plot, draw_picture, &report, &error);
+    }
   }
   free(report.runs);
   sim_trace_destroy(trace);

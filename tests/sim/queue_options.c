@@ -32,6 +32,7 @@ enum {
   OPT_HINTS,
   OPT_JSON,
   OPT_PLOT,
+  OPT_VERSION,
   OPT_HELP
 };
 
@@ -58,6 +59,7 @@ static const struct option table[] = {{"policy", required_argument, NULL, OPT_PO
                                       {"hints", required_argument, NULL, OPT_HINTS},
                                       {"json", no_argument, NULL, OPT_JSON},
                                       {"plot", required_argument, NULL, OPT_PLOT},
+                                      {"version", no_argument, NULL, OPT_VERSION},
                                       {"help", no_argument, NULL, OPT_HELP},
                                       {NULL, 0, NULL, 0}};
 
@@ -88,7 +90,7 @@ static const char usage[] =
     "  --format NAME, --half tune|report, --hints LEVEL  of a trace, as without queue\n"
     "  --json                 one JSON document\n"
     "  --plot FILE.svg        times and bytes by tier and load as a picture\n"
-    "  --help\n"
+    "  --version, --help\n"
     "Policies:\n";
 
 static const struct sim_queue_policy_ops *const policies[] = {
@@ -211,27 +213,34 @@ static bool take(struct sim_queue_options *options, int option, const char *text
     return sim_args_list(text, take_tails, options);
   case OPT_LOAD:
     options->n_loads = 0;
-    options->is_load_said = true;
+    options->source.is_load_said = true;
     return sim_args_list(text, take_load, options);
   case OPT_PROGRAMS:
-    return take_uint32(text, 1, SIM_QUEUE_PROGRAMS_MAX, &options->programs);
+    return take_uint32(text, 1, UINT32_MAX, &options->programs);
   case OPT_SEED:
     return sim_args_whole(text, 0, 1e15, &options->seed);
   case OPT_SEEDS:
-    return take_uint32(text, 1, SIM_QUEUE_SEEDS_MAX, &options->seeds);
+    options->source.is_seeds_said = true;
+    return take_uint32(text, 1, SIM_QUEUE_SEEDS_MAX, &options->source.seeds);
   case OPT_CHUNK:
-    return take_uint32(text, 1, 1 << 20, &options->chunk_tokens);
+    return take_uint32(text, 1, 1 << 20, &options->source.chunk_tokens);
   case OPT_FORMAT:
-    return sim_format_named(text, &options->format);
+    return sim_format_named(text, &options->source.format);
   case OPT_HALF:
-    return sim_half_named(text, &options->half);
+    return sim_half_named(text, &options->source.half);
   case OPT_HINTS:
-    return sim_hint_level_named(text, &options->hints);
+    return sim_hint_level_named(text, &options->source.hints);
   case OPT_JSON:
     return options->json = true;
   case OPT_PLOT:
     options->plot = text;
     return sim_args_picture(text);
+  case OPT_LOWER_ROOM:
+  case OPT_LOAD_WEIGHED:
+  case OPT_LINK_WEIGHT:
+  case OPT_GIVE_WAY:
+    options->is_below_said = true;
+    return take_machine(&options->machine, option, text);
   default:
     return take_machine(&options->machine, option, text);
   }
@@ -239,21 +248,37 @@ static bool take(struct sim_queue_options *options, int option, const char *text
 
 static void set_defaults(struct sim_queue_options *options)
 {
-  *options = (struct sim_queue_options){.seed = 1, .seeds = 5, .machine = SIM_QUEUE_MACHINE_DEFAULT};
+  *options = (struct sim_queue_options){.seed = 1, .source.seeds = 5, .machine = SIM_QUEUE_MACHINE_DEFAULT};
   for (size_t i = 0; i < KVI_ARRAY_SIZE(policies); i++)
     options->policies[options->n_policies++] = policies[i];
   sim_args_list("none,1.5,5,25", take_lower, options);
 }
 
-/* What was not said, by what is served. False: some of what was said is of the other kind. */
-static bool complete(struct sim_queue_options *options)
+/* What is said together; NULL: it holds. */
+static const char *mistake_of(const struct sim_queue_options *options, bool is_below)
 {
-  bool is_trace = options->n_paths > 0;
+  const struct sim_source *source = &options->source;
+  bool is_trace = source->n_paths > 0;
 
-  if (is_trace
-          ? options->n_tails > 0
-          : options->format != SIM_AUTO || options->half != SIM_WHOLE || options->hints != SIM_HINTS_NONE)
-    return false;
+  if (is_trace ? options->n_tails > 0
+               : source->format != SIM_AUTO || source->half != SIM_WHOLE || source->hints != SIM_HINTS_NONE)
+    return "--tails is of programs that are made up; --format, --half and --hints are of a trace";
+  if (!is_trace && options->programs > SIM_QUEUE_PROGRAMS_MAX)
+    return "no more than 100000 programs are made up";
+  if (!is_below && options->is_below_said)
+    return "--lower-capacity, --reload-cheaper, --link-weight and --give-way are of a tier below, and "
+           "--lower "
+           "names none";
+  return NULL;
+}
+
+/* What was not said, by what is served. */
+static void complete(struct sim_queue_options *options, bool is_below)
+{
+  bool is_trace = options->source.n_paths > 0;
+
+  if (!is_below)
+    options->machine.lower_tokens = 0;
   if (is_trace)
     options->n_tails = 1;
   else if (options->n_tails == 0)
@@ -262,24 +287,29 @@ static bool complete(struct sim_queue_options *options)
     sim_args_list(is_trace ? "1" : "0.4,0.8,1", take_load, options);
   if (options->programs == 0)
     options->programs = is_trace ? UINT32_MAX : 200;
-  if (options->chunk_tokens == 0 && !is_trace)
-    options->chunk_tokens = SIM_CHUNK_TOKENS;
-  return true;
+  if (options->source.chunk_tokens == 0 && !is_trace)
+    options->source.chunk_tokens = SIM_CHUNK_TOKENS;
 }
 
 const char *sim_queue_tails_name(const struct sim_queue_options *options, size_t tails)
 {
-  return options->n_paths > 0 ? "trace" : sim_queue_tails_names[options->tails[tails]];
+  return options->source.n_paths > 0 ? "trace" : sim_queue_tails_names[options->tails[tails]];
 }
 
 int sim_queue_options_parse(int argc, char **argv, struct sim_queue_options *options)
 {
+  const char *mistake;
+  bool is_below = false;
   int option, row = 0;
 
   set_defaults(options);
   while ((option = getopt_long(argc, argv, "", table, &row)) != -1) {
     if (option == OPT_HELP) {
       print_usage(stdout);
+      return 1;
+    }
+    if (option == OPT_VERSION) {
+      printf("kvasir-sim %s\n", KVASIR_VERSION);
       return 1;
     }
     if (option != '?' && take(options, option, optarg))
@@ -289,11 +319,15 @@ int sim_queue_options_parse(int argc, char **argv, struct sim_queue_options *opt
     print_usage(stderr);
     return 3;
   }
-  options->paths = argv + optind;
-  options->n_paths = argc - optind;
-  if (complete(options))
-    return 0;
-  fprintf(stderr, "kvasir-sim: --tails is of programs that are made up; --format, --half and --hints are of "
-                  "a trace\n");
-  return 3;
+  options->source.paths = argv + optind;
+  options->source.n_paths = argc - optind;
+  for (size_t i = 0; i < options->n_lowers; i++)
+    is_below |= options->lowers[i] > 0;
+  mistake = mistake_of(options, is_below);
+  if (mistake != NULL) {
+    fprintf(stderr, "kvasir-sim: %s\n", mistake);
+    return 3;
+  }
+  complete(options, is_below);
+  return 0;
 }

@@ -34,12 +34,12 @@ struct sim_queue_run_sums sim_queue_sums(struct sim_queue_result *result)
 static const struct sim_queue_run_sums *runs_of(const struct sim_queue_report *report, size_t cell,
                                                 size_t policy)
 {
-  return report->runs + (cell * report->options->n_policies + policy) * report->options->seeds;
+  return report->runs + (cell * report->options->n_policies + policy) * report->options->source.seeds;
 }
 
 static void means_of(const struct sim_queue_report *report, size_t cell, size_t policy, double *means)
 {
-  for (uint32_t i = 0; i < report->options->seeds; i++)
+  for (uint32_t i = 0; i < report->options->source.seeds; i++)
     means[i] = runs_of(report, cell, policy)[i].jct_mean_s;
 }
 
@@ -51,9 +51,9 @@ static size_t others_of(const struct sim_queue_report *report, size_t cell, size
 
   for (size_t i = 0; i < options->n_policies; i++)
     if (i != policy && !options->policies[i]->by_request)
-      means_of(report, cell, i, means + n++ * options->seeds);
+      means_of(report, cell, i, means + n++ * options->source.seeds);
   if (n == 0)
-    means_of(report, cell, policy, means + n++ * options->seeds);
+    means_of(report, cell, policy, means + n++ * options->source.seeds);
   return n;
 }
 
@@ -62,12 +62,12 @@ static double bytes_of(const struct sim_queue_report *report, size_t cell, size_
 {
   double tokens = 0;
 
-  for (uint32_t i = 0; i < report->options->seeds; i++) {
+  for (uint32_t i = 0; i < report->options->source.seeds; i++) {
     const struct sim_queue_result *result = &runs_of(report, cell, policy)[i].result;
 
     tokens += (double)(result->loaded_tokens + (is_stored_too ? result->stored_tokens : 0));
   }
-  return tokens * report->options->machine.bytes_per_token / report->options->seeds;
+  return tokens * report->options->machine.bytes_per_token / report->options->source.seeds;
 }
 
 static double over_lru(const struct sim_queue_report *report, size_t cell, size_t policy, bool is_stored_too)
@@ -84,14 +84,15 @@ static double over_lru(const struct sim_queue_report *report, size_t cell, size_
 struct sim_queue_row sim_queue_report_row(const struct sim_queue_report *report, size_t cell, size_t policy)
 {
   const struct sim_queue_options *options = report->options;
-  double means[SIM_QUEUE_SEEDS_MAX], others[SIM_QUEUE_POLICIES_MAX * SIM_QUEUE_SEEDS_MAX], n = options->seeds;
+  double means[SIM_QUEUE_SEEDS_MAX], others[SIM_QUEUE_POLICIES_MAX * SIM_QUEUE_SEEDS_MAX],
+      n = options->source.seeds;
   struct sim_queue_row row = {0};
 
   means_of(report, cell, policy, means);
-  row.jct_s = sim_bootstrap_mean(means, options->seeds);
+  row.jct_s = sim_bootstrap_mean(means, options->source.seeds);
   row.over_others =
-      sim_bootstrap_over_least(means, others, others_of(report, cell, policy, others), options->seeds);
-  for (uint32_t i = 0; i < options->seeds; i++) {
+      sim_bootstrap_over_least(means, others, others_of(report, cell, policy, others), options->source.seeds);
+  for (uint32_t i = 0; i < options->source.seeds; i++) {
     const struct sim_queue_run_sums *run = &runs_of(report, cell, policy)[i];
     const struct sim_queue_result *result = &run->result;
 
@@ -135,14 +136,26 @@ static struct cell cell_of(const struct sim_queue_options *options, size_t cell)
                        .lower = options->lowers[cell % options->n_lowers]};
 }
 
+/* One seed has no interval. */
+static void put_interval(const struct sim_queue_report *report, const struct sim_interval *interval,
+                         int width, int digits, FILE *out)
+{
+  fprintf(out, "%*.*f ", width, digits, interval->value);
+  if (report->options->source.seeds > 1)
+    fprintf(out, "[%*.*f %*.*f] ", width, digits, interval->low, width, digits, interval->high);
+  else
+    fprintf(out, "%*s ", 2 * width + 3, "-");
+}
+
 static void put_row(const struct sim_queue_report *report, size_t cell, size_t policy, FILE *out)
 {
   struct sim_queue_row row = sim_queue_report_row(report, cell, policy);
 
-  fprintf(out, "  %-14s %8.1f [%8.1f %8.1f] %6.3f [%6.3f %6.3f] %8.1f %8.1f %8.1f %6.3f %9.0f %9.0f ",
-          report->options->policies[policy]->name, row.jct_s.value, row.jct_s.low, row.jct_s.high,
-          row.over_others.value, row.over_others.low, row.over_others.high, row.p50_s, row.p95_s, row.max_s,
-          row.hit_rate, row.computed_s, row.loaded_bytes / GB);
+  fprintf(out, "  %-14s ", report->options->policies[policy]->name);
+  put_interval(report, &row.jct_s, 8, 1, out);
+  put_interval(report, &row.over_others, 6, 3, out);
+  fprintf(out, "%8.1f %8.1f %8.1f %6.3f %9.0f %9.0f ", row.p50_s, row.p95_s, row.max_s, row.hit_rate,
+          row.computed_s, row.loaded_bytes / GB);
   if (isnan(row.loaded_over_lru))
     fprintf(out, "%6s %6s ", "-", "-");
   else
@@ -156,13 +169,16 @@ void sim_queue_report_table(const struct sim_queue_report *report, FILE *out)
   const struct sim_queue_options *options = report->options;
   char name[32];
 
-  fprintf(out, "%u programs, %u seeds; pool %.2fM tokens, below %.2fM; times in seconds\n", report->programs,
-          options->seeds, options->machine.pool_tokens / 1e6, options->machine.lower_tokens / 1e6);
+  fprintf(out, "%u programs, %u %s; pool %.2fM tokens, ", report->programs, options->source.seeds,
+          options->source.seeds > 1 ? "seeds" : "seed", options->machine.pool_tokens / 1e6);
+  if (options->machine.lower_tokens > 0)
+    fprintf(out, "below %.2fM; ", options->machine.lower_tokens / 1e6);
+  fprintf(out, "times in seconds\n");
   for (size_t c = 0; c < sim_queue_cells(options); c++) {
     struct cell cell = cell_of(options, c);
 
     fprintf(out, "\n%s%s, load %g, below: %s; %.0f prefill seconds are new to everybody\n",
-            options->n_paths > 0 ? "" : "tails ", cell.tails, cell.load,
+            options->source.n_paths > 0 ? "" : "tails ", cell.tails, cell.load,
             sim_queue_lower_name(cell.lower, name, sizeof name), sim_queue_report_row(report, c, 0).first_s);
     fprintf(out, "  %-14s %8s %-19s %6s %-15s %8s %8s %8s %6s %9s %9s %6s %6s %9s %5s %5s %9s %9s %6s\n",
             "POLICY", "JCT", "[95 %]", "/OTHER", "[95 %]", "P50", "P95", "MAX", "HITS", "PREFILL",
@@ -202,24 +218,33 @@ static void json_run(const struct sim_queue_run_sums *run, uint64_t seed, FILE *
       (unsigned long long)result->policy_ns);
 }
 
+/* One seed has no interval. */
+static void json_bounds(const struct sim_queue_report *report, const struct sim_interval *interval, FILE *out)
+{
+  if (report->options->source.seeds > 1)
+    fprintf(out, "\"low\":%.6f,\"high\":%.6f", interval->low, interval->high);
+  else
+    fputs("\"low\":null,\"high\":null", out);
+}
+
 static void json_row(const struct sim_queue_report *report, size_t cell, size_t policy, FILE *out)
 {
   const struct sim_queue_options *options = report->options;
   struct sim_queue_row row = sim_queue_report_row(report, cell, policy);
 
-  fprintf(
-      out,
-      "{\"policy\":\"%s\",\"jct_s\":{\"mean\":%.6f,\"low\":%.6f,\"high\":%.6f,\"p50\":%.6f,\"p95\":%.6f,"
-      "\"max\":"
-      "%.6f},\"over_others\":{\"value\":%.6f,\"low\":%.6f,\"high\":%.6f},\"token_hit_rate\":%.6f,\"paid_s\":%"
-      "."
-      "6f,\"first_s\":%.6f,\"loaded_bytes\":%.0f,\"stored_bytes\":%.0f,\"link_share\":%.6f,\"busy_share\":%."
-      "6f,\"wasted_byte_s\":%.0f,\"never_byte_s\":%.0f,\"policy_us\":%.3f,\"seeds\":[",
-      options->policies[policy]->name, row.jct_s.value, row.jct_s.low, row.jct_s.high, row.p50_s, row.p95_s,
-      row.max_s, row.over_others.value, row.over_others.low, row.over_others.high, row.hit_rate,
-      row.computed_s, row.first_s, row.loaded_bytes, row.stored_bytes, row.link_share, row.busy_share,
-      row.wasted_byte_s, row.never_byte_s, row.policy_us);
-  for (uint32_t i = 0; i < options->seeds; i++) {
+  fprintf(out, "{\"policy\":\"%s\",\"jct_s\":{\"mean\":%.6f,", options->policies[policy]->name,
+          row.jct_s.value);
+  json_bounds(report, &row.jct_s, out);
+  fprintf(out, ",\"p50\":%.6f,\"p95\":%.6f,\"max\":%.6f},\"over_others\":{\"value\":%.6f,", row.p50_s,
+          row.p95_s, row.max_s, row.over_others.value);
+  json_bounds(report, &row.over_others, out);
+  fprintf(out,
+          "},\"token_hit_rate\":%.6f,\"paid_s\":%.6f,\"first_s\":%.6f,\"loaded_bytes\":%.0f,"
+          "\"stored_bytes\":%.0f,\"link_share\":%.6f,\"busy_share\":%.6f,\"wasted_byte_s\":%.0f,"
+          "\"never_byte_s\":%.0f,\"policy_us\":%.3f,\"seeds\":[",
+          row.hit_rate, row.computed_s, row.first_s, row.loaded_bytes, row.stored_bytes, row.link_share,
+          row.busy_share, row.wasted_byte_s, row.never_byte_s, row.policy_us);
+  for (uint32_t i = 0; i < options->source.seeds; i++) {
     fputs(i > 0 ? "," : "", out);
     json_run(&runs_of(report, cell, policy)[i], options->seed + i, out);
   }
@@ -235,12 +260,12 @@ void sim_queue_report_json(const struct sim_queue_report *report, FILE *out)
           "{\"programs\":%u,\"half\":\"%s\",\"hints\":\"%s\",\"machine\":{\"alpha\":%g,\"beta\":%g,\"step_"
           "ms\":%g,\"step_tokens\":%u,\"pool_"
           "tokens\":%u,"
-          "\"lower_tokens\":%u,\"bytes_per_token\":%.0f,\"chunk_tokens\":%u,\"link_weight\":%g,\"give_way_"
+          "\"lower_tokens\":%u,\"bytes_per_token\":%.12g,\"chunk_tokens\":%u,\"link_weight\":%g,\"give_way_"
           "s\":%g,\"reload_"
           "cheaper\":%s},\"cells\":[",
-          report->programs, sim_half_name(options->half), sim_hint_level_name(options->hints),
+          report->programs, sim_half_name(options->source.half), sim_hint_level_name(options->source.hints),
           machine->cost.alpha, machine->cost.beta, (double)machine->step_ns / 1e6, machine->step_tokens,
-          machine->pool_tokens, machine->lower_tokens, machine->bytes_per_token, options->chunk_tokens,
+          machine->pool_tokens, machine->lower_tokens, machine->bytes_per_token, options->source.chunk_tokens,
           machine->link_weight, machine->give_way_s, machine->is_load_weighed ? "true" : "false");
   for (size_t c = 0; c < sim_queue_cells(options); c++) {
     struct cell cell = cell_of(options, c);

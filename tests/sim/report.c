@@ -7,7 +7,8 @@
 
 static const struct sim_result *results_of(const struct sim_report *report, size_t capacity, size_t policy)
 {
-  return report->results + (capacity * report->options->n_policies + policy) * (size_t)report->options->seeds;
+  return report->results +
+         (capacity * report->options->n_policies + policy) * (size_t)report->options->source.seeds;
 }
 
 static double share(double part, double whole)
@@ -18,12 +19,12 @@ static double share(double part, double whole)
 static struct sim_row row_without_gap(const struct sim_report *report, size_t capacity, size_t policy)
 {
   const struct sim_result *results = results_of(report, capacity, policy);
-  const uint64_t *capacities = report->capacities + capacity * report->options->seeds;
-  double seeds = report->options->seeds;
+  const uint64_t *capacities = report->capacities + capacity * report->options->source.seeds;
+  double seeds = report->options->source.seeds;
   struct sim_row row = {
       .policy = report->options->policies[policy], .paid_least_s = INFINITY, .gap_closed = NAN};
 
-  for (uint32_t i = 0; i < report->options->seeds; i++) {
+  for (uint32_t i = 0; i < report->options->source.seeds; i++) {
     const struct sim_result *result = &results[i];
 
     row.capacity_tokens += (double)capacities[i] / seeds;
@@ -132,9 +133,12 @@ static void put_row(const struct sim_report *report, const struct sim_row *row, 
   struct loaded loaded = loaded_of(options, row, bytes);
 
   put_tokens(out, row->capacity_tokens);
-  fprintf(out, "  %-12s %7.4f %7.4f %12.1f %7.1f%% ", sim_policy_name(row->policy), row->hit_rate,
-          row->token_hit_rate, row->paid_s,
-          100 * share(row->paid_most_s - row->paid_least_s, 2 * row->paid_s));
+  fprintf(out, "  %-12s %7.4f %7.4f %12.1f ", sim_policy_name(row->policy), row->hit_rate,
+          row->token_hit_rate, row->paid_s);
+  if (options->source.seeds > 1)
+    fprintf(out, "%7.1f%% ", 100 * share(row->paid_most_s - row->paid_least_s, 2 * row->paid_s));
+  else
+    fprintf(out, "%8s ", "-");
   if (isnan(row->gap_closed))
     fprintf(out, "%6s ", "-");
   else
@@ -163,11 +167,11 @@ void sim_report_table(const struct sim_report *report, FILE *out)
   if (trace->spread)
     fprintf(out, " (of %u; %u duplicates; %u groups)", trace->n_runs, report->found.duplicates,
             report->found.groups);
-  fprintf(out, ", %u chunks of %u tokens", trace->n_chunks, trace->chunk_tokens);
+  fprintf(out, ", %u chunks of %u tokens in the trace", trace->n_chunks, trace->chunk_tokens);
   if (trace->n_runs > 1)
     fprintf(out, "; open working set %.2fM tokens", (double)report->open_tokens / 1e6);
-  if (options->seeds > 1)
-    fprintf(out, "; means of %u seeds", options->seeds);
+  if (options->source.seeds > 1)
+    fprintf(out, "; means of %u seeds", options->source.seeds);
   fprintf(out, "\n\n%9s  %-12s %7s %7s %12s %8s %6s %11s %11s %9s %9s %10s %9s %9s %9s %9s\n", "CAPACITY",
           "POLICY", "HITS", "TOKENS", "PAID s", "SPREAD", "GAP", "IN chunks", "OUT chunks", "IN GiB",
           "READ GiB", "LOADED GiB", "LOADED s", "WASTED", "NEVER", "ns/chunk");
@@ -246,10 +250,10 @@ static void json_row(const struct sim_report *report, size_t capacity, size_t po
   else
     fprintf(out, "%.6f", row.gap_closed);
   fputs(",\"seeds\":[", out);
-  for (uint32_t i = 0; i < options->seeds; i++) {
+  for (uint32_t i = 0; i < options->source.seeds; i++) {
     fputs(i > 0 ? "," : "", out);
     json_result(&results_of(report, capacity, policy)[i], options->seed + i,
-                report->capacities[capacity * options->seeds + i], out);
+                report->capacities[capacity * options->source.seeds + i], out);
   }
   fputs("]}", out);
 }
@@ -277,12 +281,12 @@ void sim_report_json(const struct sim_report *report, FILE *out)
   fprintf(out,
           "{\"trace\":{\"requests\":%llu,\"runs\":%u,\"duplicates\":%u,\"groups\":%u,\"chunks\":%u,\"chunk_"
           "tokens\":%u,"
-          "\"open_tokens\":%llu},\"alpha\":%g,\"beta\":%g,\"bytes_per_token\":%.0f,\"load\":%g,\"warm_up\":%"
+          "\"open_tokens\":%llu},\"alpha\":%g,\"beta\":%g,\"bytes_per_token\":%.12g,\"load\":%g,\"warm_up\":%"
           "g,\"half\":\"%s\",\"hints\":\"%s\",\"ahead\":%s,",
           (unsigned long long)requests, runs, report->found.duplicates, report->found.groups, trace->n_chunks,
           trace->chunk_tokens, (unsigned long long)report->open_tokens, options->cost.alpha,
           options->cost.beta, options->bytes_per_token, options->load, options->warm_up,
-          sim_half_name(options->half), sim_hint_level_name(options->hints),
+          sim_half_name(options->source.half), sim_hint_level_name(options->source.hints),
           options->ahead ? "true" : "false");
   json_tier_sizes(options, out);
   fputs("\"rows\":[", out);

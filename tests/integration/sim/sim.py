@@ -11,6 +11,7 @@ import io
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 import tarfile
@@ -181,8 +182,37 @@ def reports(scratch, trace):
     with open(picture, encoding="utf-8") as file:
         drawn = file.read()
     check(drawn.startswith("<svg") and drawn.count("<polyline") == 4 and "nan" not in drawn, drawn[:200])
-    check("cost-oracle" in run(0, "--help")[0], "no help")
-    check(run(0, "--version")[0].startswith("kvasir-sim "), "no version")
+    check(" chunks of 512 tokens in the trace" in out, out)
+    check([line.split()[5] for line in out.splitlines() if line.split()[1:2] == ["lru"]] == ["-", "-"], f"a spread of one seed: {out}")
+    helped = run(0, "--help")[0]
+    for words in ("cost-oracle", "kvasir-sim queue", "29 an hour; 1 unless said", "has to name an ssd"):
+        check(words in helped, f"--help without {words}")
+    for mode in ([], ["queue"]):
+        check(run(0, *mode, "--version")[0].startswith("kvasir-sim "), "no version")
+    check(json.loads(run(0, "--json", "--policy", "lru", "--bytes-per-token", "1.5", trace)[0])["bytes_per_token"] == 1.5, "half a byte")
+
+
+def shares(trace):
+    """A share of a capacity is rounded down to whole chunks, and is at least one; and not by what a number of a computer lacks."""
+    prompts, chunk = chains(1), BLOCK * 327680
+    for tiers, capacity, room in (("memory=0.5", 41, 20), ("memory=0.29", 100, 29), ("memory=1e-6", 100, 1)):
+        found, _ = rows("--policy", "lru", "--capacity", str(capacity * BLOCK), "--tiers", tiers, trace)
+        row = found["lru", capacity * BLOCK]
+        check(row["seeds"][0]["hits"] == lru_hits(prompts, room), f"{tiers} of {capacity}: not the hits of {room}")
+        check(row["tiers"][0]["found_bytes"] == row["seeds"][0]["hits"] * chunk, row["tiers"])
+
+
+def kept_for_nothing(scratch):
+    """With room for 4 chunks the third is used last at 10 ks, goes at 20 ks and is needed at 40 ks; 5 goes after 20 ks for it, and 4 is there to the end, 20 ks: nobody needs them."""
+    prompts = ((0, [1, 2, 3]), (10, [1, 2, 3]), (20, [4, 5]), (30, [1, 2]), (40, [1, 2, 3]))
+    some = write(f"{scratch}/kept.jsonl", [{"timestamp": ks * 1000000, "input_length": len(ids) * BLOCK, "output_length": 1, "hash_ids": ids} for ks, ids in prompts])
+    options = ["--policy", "lru", "--capacity", str(4 * BLOCK), "--bytes-per-token", "1e9", some]
+    row = rows(*options)[0]["lru", 4 * BLOCK]
+    for name, ks in (("wasted_byte_s", 10), ("never_byte_s", 40)):
+        check(abs(row[name] / (ks * 1000 * BLOCK * 1e9) - 1) < 1e-6, f"{name}: {row[name]}")
+    out, _ = run(0, *options)
+    told = next(line.split() for line in out.splitlines() if " lru " in line)
+    check(told[-3:-1] == [f"{ks * BLOCK / 3.6:.0f}" for ks in (10, 40)], f"WASTED, NEVER: {told}")
 
 
 def tiers(trace):
@@ -207,7 +237,7 @@ def tiers(trace):
                 continue
             room = capacity // BLOCK
             local = lru_hits(prompts, room)
-            memory = lru_hits(prompts, -(-room // 5)) if "ssd" in one else local
+            memory = lru_hits(prompts, room // 5) if "ssd" in one else local
             check(one["memory"]["found_bytes"] == memory * chunk and one["memory"]["written_bytes"] == (asked - memory) * chunk, f"{where}: not {memory}")
             if "ssd" in one:
                 check(one["ssd"]["found_bytes"] == (local - memory) * chunk and one["ssd"]["written_bytes"] == (asked - local) * chunk, f"{where}: not {local}")
@@ -226,6 +256,10 @@ def ahead(folder):
         row = found["index", 80000]
         check(document["ahead"] and (document["half"], document["hints"]) == ("report", "full"), "the header")
         check(row["ahead_used_bytes"] <= row["ahead_bytes"], row)
+        ssd = row["tiers"][1]
+        check(ssd["read_bytes"] == ssd["found_bytes"] + row["ahead_bytes"], row["tiers"])
+        out, _ = run(0, "--policy", "index", "--half", "report", "--hints", "full", "--load", "20", "--capacity", "80k", "--tiers", f"memory=0.3,ssd=1@{rate}", "--ahead", folder)
+        check(all(f"{one['found_bytes'] / (1 << 30):.1f} GiB found in {one['name']}, {one['read_bytes'] / (1 << 30):.1f} read" in out for one in row["tiers"]), out)
         brought.append(row["ahead_bytes"])
     check(0 < brought[0] < brought[1] < brought[2], f"brought ahead: {brought}")
 
@@ -252,6 +286,10 @@ def mistakes(scratch, trace):
                       *(["--tiers", wrong, trace] for wrong in ("ssd=1@5", "memory=1@5", "memory=0,ssd=1@5", "memory=1,ssd=1", "memory=1,memory=1", "memory=1,tape=1@1", ""))):
         _, err = run(2, *arguments)
         check("usage" in err, err)
+    for wrong, words in (("ssd=1@5", "memory=SHARE is needed"), ("memory=1,ssd=1", "need @GB/s"), ("memory=1,redis=1@0", "need @GB/s"), ("memory=1@5", "nothing comes after"),
+                         ("memory=1,memory=1", "once"), ("memory=1,tape=1@1", "ssd=SHARE@GB/s"), ("memory=0", "a share is")):
+        check(words in run(2, "--tiers", wrong, trace)[1], f"--tiers {wrong} is refused without {words}")
+    run(0, "--policy", "lru", "--tiers", "redis=1@1,ssd=1@1,memory=1", trace)
     for tiers, options, words in (("memory=1,ssd=0.25@5", [], "smaller"), ("memory=0.2,redis=1@1", ["--ahead"], "--ahead"), ("memory=1", ["--ahead"], "--ahead")):
         check(words in run(2, "--tiers", tiers, *options, trace)[1], f"{tiers} {options}")
     for text, words in (("{}", "block_size"), ('{"timestamp":1,"input_length":-1}', ":1: "), ("", "nothing is in it")):
@@ -262,8 +300,13 @@ def mistakes(scratch, trace):
         check(words in err and out == "", f"{text}: {err}")
     check("No such file" in run(1, f"{scratch}/nowhere")[1], "a file that is not there")
     check("open working set" in run(1, "--capacity", "1x", trace)[1], "no runs, but an open working set")
-    for option, value in (("--half", "tune"), ("--load", "1")):
-        check(option in run(1, option, value, trace)[1], f"{option} of a trace that says when its requests came")
+    for option, value in (("--half", "tune"), ("--load", "1"), ("--seeds", "2")):
+        for mode in ([], ["queue"]):
+            check(option in run(1, *mode, option, value, trace)[1], f"{option} of a trace that says when its requests came")
+    for level in ("kind", "full", "random", "reversed"):
+        for mode in ([], ["queue"]):
+            check("does not tell its runs" in run(1, *mode, "--hints", level, trace)[1], f"--hints {level} of a trace that tells no runs")
+    run(0, "--policy", "index", "--hints", "continues", trace)
 
 
 def queueing(scratch):
@@ -296,14 +339,21 @@ def queueing(scratch):
     out, _ = run(0, "queue", "--policy", "lru,index", "--tails", "heavy", *options)
     check(out.count("tails heavy") == 4 and "fixed-ttl" not in out and "%]" in out, out)
     for arguments in (["--policy", "belady"], ["--lower", "0"], ["--lower", "none,"], ["--tails", "fat"], ["--load", "0"], ["--pool", "0.5x"], ["--fly"],
-                      ["--plot", "x.gif"], ["--hints", "full"], ["--tails", "light", "trace.jsonl"], ["--half", "both", "trace.jsonl"]):
+                      ["--lower", "none", "--lower-capacity", "5M"], ["--lower", "none", "--reload-cheaper"], ["--programs", "100001"], ["--plot", "x.gif"], ["--hints", "full"], ["--tails", "light", "trace.jsonl"], ["--half", "both", "trace.jsonl"]):
         check("kvasir-sim" in run(2, "queue", *arguments)[1], f"queue {arguments}")
-    check("does not fit" in run(1, "queue", "--programs", "5", "--pool", "1k")[1], "a pool that is too small")
+    _, err = run(1, "queue", "--programs", "5", "--pool", "1k")
+    check("does not fit" in err, "a pool that is too small")
+    pool = err.split("--pool ")[1].split()[0]
+    out, _ = run(0, "queue", "--programs", "5", "--pool", pool, "--seeds", "1", "--tails", "light", "--load", "1", "--lower", "none", "--policy", "lru")
+    check("below 1.60M" not in out and "1 seed;" in out and "[ " not in out, out)
 
 
 def queueing_traces(scratch, trace):
     """The same engine with the runs of a trace, and with requests that have their own times."""
     options = ["queue", "--json", "--lower", "none,5", "--pool", "40k"]
+    told = {level: json.loads(run(0, *options, "--policy", "lru,index", "--hints", level, "--seeds", "2", "--load", "20", f"{scratch}/runs")[0]) for level in ("none", "kind")}
+    lru, index = ([row["jct_s"]["mean"] for document in told.values() for row in document["cells"][0]["rows"] if row["policy"] == policy] for policy in ("lru", "index"))
+    check(index[0] != index[1] and lru[0] == lru[1], f"hints change nothing, or what does not listen: {index}, {lru}")
     runs = json.loads(run(0, *options, "--half", "report", "--hints", "full", "--seeds", "2", "--load", "20,50", f"{scratch}/runs")[0])
     chats = json.loads(run(0, *options, "--programs", "100", trace)[0])
     check([(cell["tails"], cell["load"]) for cell in runs["cells"]] == [("trace", 20), ("trace", 20), ("trace", 50), ("trace", 50)], runs["cells"])
@@ -321,7 +371,24 @@ def queueing_traces(scratch, trace):
     check("trace, load" in run(0, "queue", "--policy", "lru", "--lower", "5", "--pool", "40k", "--plot", f"{scratch}/trace.svg", trace)[0], "no table")
     check("No such file" in run(1, "queue", f"{scratch}/nowhere")[1], "a file that is not there")
     check("--load" in run(1, "queue", "--load", "1", trace)[1], "a load of a trace that says when its requests came")
-    check("does not fit" in run(1, "queue", "--pool", "600", trace)[1], "a pool that is too small")
+    check(all(len(row["seeds"]) == 1 and row["jct_s"]["low"] is None for cell in chats["cells"] for row in cell["rows"]), "a trace that says when its requests came has one seed")
+    run(0, "queue", "--programs", "200000", "--policy", "lru", "--lower", "5", "--pool", "40k", trace)
+
+
+def too_large(scratch, trace):
+    """What does not fit is refused before there is room for it, with what to say instead."""
+    _, err = run(1, "queue", "--pool", "600", trace)
+    check("does not fit" in err, err)
+    pool = int(err.split("--pool ")[1].split()[0])
+    check("does not fit" in run(1, "queue", "--pool", str(pool - 1), trace)[1], "a token less is too small, too")
+    run(0, "queue", "--pool", str(pool), "--policy", "lru", "--lower", "none", trace)
+    lines = [{"chat_id": number, "parent_chat_id": -1, "timestamp": number, "type": "text", "turn": 1, "hash_ids": [number], "input_length": 16, "output_length": 1 << 28 if number else 1} for number in range(30)]
+    huge = write(f"{scratch}/huge.jsonl", lines)
+    others = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # the most that one of them took
+    check("--pool" in run(1, "queue", "--chunk", "16", "--policy", "lru", huge)[1], "answers that no pool holds")
+    taken = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    check(taken <= max(others, 1 << 20), f"a file of {os.path.getsize(huge)} bytes took {taken} KiB")
+    run(0, "queue", "--chunk", "16", "--policy", "lru", "--lower", "none", "--programs", "1", huge)
 
 
 def published():
@@ -363,11 +430,14 @@ with tempfile.TemporaryDirectory() as scratch:
     trace = like_dictionaries(scratch)
     runs(scratch)
     reports(scratch, trace)
+    shares(trace)
+    kept_for_nothing(scratch)
     tiers(trace)
     ahead(f"{scratch}/runs")
     years(scratch, trace)
     mistakes(scratch, trace)
     queueing(scratch)
     queueing_traces(scratch, trace)
+    too_large(scratch, trace)
     published()
     promised()
