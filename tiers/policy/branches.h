@@ -20,15 +20,15 @@
 struct kvi_branch {
   uint64_t program;   /* 0: not known */
   uint64_t used_ns;   /* when it came last */
-  uint64_t seen_ns;   /* when anything was heard of that request */
-  uint64_t begins_ns; /* of the wait: the same, or when it was answered */
+  uint64_t seen_ns;   /* when anything was heard of that request, or was told of its wait */
+  uint64_t begins_ns; /* of the wait: when it came, or was answered */
   struct kvi_class_wait wait;
   float
-      until_s; /* from begins_ns on, so long it will take at most, as it was told; 0: it was not. Nothing is decided by it */
+      until_s; /* from seen_ns on, so long it will take at most, as it was told; 0: it was not. Nothing is decided by it */
   float chunk_tokens, chunk_bytes; /* on average */
   float cost;                      /* of a token: a factor */
   float weight;                    /* by its priority: a factor */
-  float ttl_s;                     /* from begins_ns on; 0: none */
+  float ttl_s;                     /* from seen_ns on; 0: none */
   uint32_t last;                   /* chunk; KVI_POLICY_NONE: nothing of it is resident */
   uint32_t n_chunks;               /* up to it */
   uint32_t n_whole;                /* of what it used last, stored or not */
@@ -37,6 +37,7 @@ struct kvi_branch {
   uint16_t tenant;
   uint8_t life;      /* the table's: how often its number was given to another */
   bool answered : 1; /* since it came last */
+  bool grown : 1;    /* more was stored of it since that was told */
   bool used : 1;     /* the table's */
   uint32_t
       warm; /* its place among those of which something may be in memory and below; KVI_BRANCH_NONE: it has none */

@@ -31,8 +31,9 @@
 #define LIKELY_LEAST 1e-12
 
 /* Of clients' records: those that are observed most stay, and what is no more observed fades. */
-#define CLIENT_BITS 8u    /* of a number, that say which record it is; the rest says whose */
-#define FADE_AFTER  4096u /* observations of all of them */
+#define CLIENT_BITS  KVI_CLASSES_CLIENT_BITS
+#define FADE_AFTER   4096u /* observations of all of them */
+#define RECENT_LEAST 1.0   /* below that nothing is known of a client that is worth its record */
 
 struct group {
   struct kvi_waits ended, lasting;
@@ -145,12 +146,12 @@ static uint32_t mark_of(uint64_t name)
 }
 
 /* NULL: it is not known, or not any more. */
-static struct client *client_of(struct kvi_classes *classes, const struct kvi_class_wait *wait)
+static struct client *client_of(struct kvi_classes *classes, uint32_t number)
 {
-  uint32_t number = wait->client & ((1u << CLIENT_BITS) - 1);
-  struct client *client = number > 0 && number <= KVI_CLASSES_CLIENTS ? &classes->clients[number - 1] : NULL;
+  uint32_t place = number & ((1u << CLIENT_BITS) - 1);
+  struct client *client = place > 0 && place <= KVI_CLASSES_CLIENTS ? &classes->clients[place - 1] : NULL;
 
-  return client && client->life == wait->client >> CLIENT_BITS ? client : NULL;
+  return client && client->life == number >> CLIENT_BITS ? client : NULL;
 }
 
 /* Of the source that has the most, or of this one, if no other has more: the record that is observed least. */
@@ -185,29 +186,58 @@ static struct client *client_find(struct kvi_classes *classes, uint32_t source, 
   return NULL;
 }
 
+static uint32_t number_of(const struct kvi_classes *classes, const struct client *client)
+{
+  return client->life << CLIENT_BITS | (uint32_t)(client - classes->clients + 1);
+}
+
 uint32_t kvi_classes_client(struct kvi_classes *classes, uint32_t source, uint64_t name)
 {
   uint32_t mark = mark_of(name);
   const struct client *client = client_find(classes, source, mark);
 
-  return client ? client->life << CLIENT_BITS | (uint32_t)(client - classes->clients + 1) : mark;
+  return client ? number_of(classes, client) : mark;
 }
 
-/* Of a wait that is over: whoever has said something that turned out has a record from then on. NULL: nobody is known to have said it. */
-static struct client *client_back(struct kvi_classes *classes, const struct kvi_class_wait *wait)
+/* A number's name; 0: it is not known, or not any more. */
+static uint32_t mark_in(const struct kvi_classes *classes, uint32_t number)
+{
+  const struct client *client = client_of((struct kvi_classes *)(uintptr_t)classes, number);
+
+  return client ? client->mark : kvi_classes_is_new_client(number) ? number : 0;
+}
+
+bool kvi_classes_is_same_client(const struct kvi_classes *classes, uint32_t one, uint32_t other)
+{
+  uint32_t mark = mark_in(classes, one);
+
+  return one == other || (mark != 0 && mark == mark_in(classes, other));
+}
+
+/* Whoever has said something that turned out has a record from then on; for a wait that lasts, only one that nobody else needs. NULL: it has none, or nobody is known to have said it. */
+static struct client *client_told(struct kvi_classes *classes, const struct kvi_class_wait *wait, bool lasts)
 {
   uint32_t source = wait->source % KVI_CLASSES_SOURCES, life;
-  struct client *client = client_of(classes, wait);
+  struct client *client = client_of(classes, wait->client);
 
-  if (client || wait->client == 0 || wait->client % (1u << CLIENT_BITS) != 0)
+  if (client || !kvi_classes_is_new_client(wait->client))
     return client;
   client = client_find(classes, source, wait->client);
   if (client)
     return client;
   client = client_room(classes, source);
+  if (lasts && client->life > 0 && client->recent >= RECENT_LEAST)
+    return NULL;
   life = client->life + 1 < UINT32_MAX >> CLIENT_BITS ? client->life + 1 : 1;
   *client = (struct client){.mark = wait->client, .source = source, .life = life};
   return client;
+}
+
+uint32_t kvi_classes_overdue(struct kvi_classes *classes, const struct kvi_class_wait *wait)
+{
+  const struct client *client = client_told(classes, wait, true);
+
+  return client ? number_of(classes, client) : wait->client;
 }
 
 static void count(struct group *group, void (*add)(struct kvi_waits *waits, double wait), double wait)
@@ -217,6 +247,17 @@ static void count(struct group *group, void (*add)(struct kvi_waits *waits, doub
     return;
   kvi_waits_fade(&group->ended, 0.5);
   group->n /= 2;
+}
+
+/* What was announced of it. */
+static void ended_said(struct kvi_classes *classes, const struct kvi_class_wait *wait, struct client *client,
+                       double seconds, void (*add)(struct kvi_waits *waits, double wait))
+{
+  double parts = seconds / (double)wait->announced_s;
+
+  count(source_of(classes, wait), add, parts);
+  if (client)
+    count(&client->group, add, parts);
 }
 
 static void ended(struct kvi_classes *classes, const struct kvi_class_wait *wait, struct client *client,
@@ -230,21 +271,32 @@ static void ended(struct kvi_classes *classes, const struct kvi_class_wait *wait
   if (kind != wait->class)
     count(&classes->classes[wait->class], add, seconds);
   if (wait->announced_s > 0)
-    count(source_of(classes, wait), add, seconds / (double)wait->announced_s);
-  if (wait->announced_s > 0 && client)
-    count(&client->group, add, seconds / (double)wait->announced_s);
+    ended_said(classes, wait, client, seconds, add);
 }
 
-/* By how much an announcement has foretold this wait better than its class, by this curve of how such are kept. */
-static double gain_of(const struct kvi_classes *classes, const struct kvi_class_wait *wait,
-                      const struct kvi_wait_curve *curve, double seconds)
+/* By how much an announcement has foretold this wait better than its class, by this curve of how such are kept: of one that is over, and of one that was given up after so long. */
+static double gain_of(double said, double unsaid)
 {
-  double announced_s = (double)wait->announced_s,
-         said = kvi_wait_curve_density(curve, seconds / announced_s) / announced_s,
-         unsaid = kvi_wait_curve_density(&classes->classes[wait->class].curve, seconds),
-         gain = log((said + LIKELY_LEAST) / (unsaid + LIKELY_LEAST));
+  return fmax(-SKILL_MOST, fmin(log((said + LIKELY_LEAST) / (unsaid + LIKELY_LEAST)), SKILL_MOST));
+}
 
-  return fmax(-SKILL_MOST, fmin(gain, SKILL_MOST));
+static double back_gain(const struct kvi_classes *classes, const struct kvi_class_wait *wait,
+                        const struct kvi_wait_curve *curve, double seconds)
+{
+  double announced_s = (double)wait->announced_s;
+
+  return gain_of(kvi_wait_curve_density(curve, seconds / announced_s) / announced_s,
+                 kvi_wait_curve_density(&classes->classes[wait->class].curve, seconds));
+}
+
+/* Never better: when a wait is given up is up to who has announced it. */
+static double away_gain(const struct kvi_classes *classes, const struct kvi_class_wait *wait,
+                        const struct kvi_wait_curve *curve, double seconds)
+{
+  double said = 1 - kvi_wait_curve_back_within(curve, 0, seconds / (double)wait->announced_s),
+         unsaid = 1 - kvi_wait_curve_back_within(&classes->classes[wait->class].curve, 0, seconds);
+
+  return fmin(gain_of(said, unsaid), 0);
 }
 
 /* Of what is no more observed less and less counts, so that its record is another's some day. */
@@ -257,35 +309,52 @@ static void clients_fade(struct kvi_classes *classes)
     classes->clients[i].recent /= 2;
 }
 
+typedef double gain_fn(const struct kvi_classes *classes, const struct kvi_class_wait *wait,
+                       const struct kvi_wait_curve *curve, double seconds);
+
 /* Have the source and its client foretold it better than its class? */
 static void judge(struct kvi_classes *classes, const struct kvi_class_wait *wait, struct client *client,
-                  double seconds)
+                  double seconds, gain_fn *gain_of_curve)
 {
   struct group *source = source_of(classes, wait);
 
   if (client) {
-    double gain = gain_of(classes, wait, announced_curve(source, client), seconds);
+    double gain = gain_of_curve(classes, wait, announced_curve(source, client), seconds);
 
     client->observed += client->observed < SKILL_OVER;
     client->recent += 1;
     client->group.skill += (gain - client->group.skill) / client->observed;
     clients_fade(classes);
   }
-  source->skill += (gain_of(classes, wait, &source->curve, seconds) - source->skill) / SKILL_OVER;
+  source->skill += (gain_of_curve(classes, wait, &source->curve, seconds) - source->skill) / SKILL_OVER;
 }
 
 void kvi_classes_back(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds)
 {
-  struct client *client = wait->announced_s > 0 ? client_back(classes, wait) : NULL;
+  struct client *client = wait->announced_s > 0 ? client_told(classes, wait, false) : NULL;
 
   if (wait->announced_s > 0)
-    judge(classes, wait, client, seconds);
+    judge(classes, wait, client, seconds, back_gain);
   ended(classes, wait, client, seconds, kvi_waits_back);
 }
 
 void kvi_classes_away(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds)
 {
-  ended(classes, wait, client_of(classes, wait), seconds, kvi_waits_away);
+  bool is_late = wait->announced_s > 0 && seconds >= (double)wait->announced_s;
+  struct client *client = is_late ? client_told(classes, wait, false) : client_of(classes, wait->client);
+
+  if (is_late)
+    judge(classes, wait, client, seconds, away_gain);
+  ended(classes, wait, client, seconds, kvi_waits_away);
+}
+
+void kvi_classes_unkept(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds)
+{
+  struct client *client = client_told(classes, wait, false);
+
+  classes->ended++;
+  judge(classes, wait, client, seconds, away_gain);
+  ended_said(classes, wait, client, seconds, kvi_waits_away);
 }
 
 static void last(struct group *group, double wait)
@@ -297,7 +366,7 @@ static void last(struct group *group, double wait)
 void kvi_classes_lasting(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds)
 {
   uint32_t kind = kind_of(classes, wait->class);
-  struct client *client = client_of(classes, wait);
+  struct client *client = client_of(classes, wait->client);
 
   last(&classes->all, seconds);
   last(&classes->classes[kind], seconds);
@@ -377,7 +446,7 @@ static const struct kvi_wait_curve *curve_of(const struct kvi_classes *classes,
 {
   const struct group *source = &classes->sources[wait->source % KVI_CLASSES_SOURCES];
   const struct client *client =
-      wait->announced_s > 0 ? client_of((struct kvi_classes *)(uintptr_t)classes, wait) : NULL;
+      wait->announced_s > 0 ? client_of((struct kvi_classes *)(uintptr_t)classes, wait->client) : NULL;
   double lean = client ? LEAN * (1 - client->observed / SKILL_OVER) : LEAN;
   double skill = source->skill * lean + (client ? client->group.skill * client->observed : 0);
   bool heeded = wait->announced_s > 0 && skill > 0;

@@ -9,6 +9,9 @@
  * A source may have several clients, of whom one lies: as far as they can be told apart each has a record of its own, which leans on the source's as a class does on its kind. A client that has said little is taken for what its source is on the whole. There are records for a
  * fixed number of clients. Whose are all taken by others makes room among its source's own, if that has as many as any other, else among those of the source that has the most; of those the record goes that has the fewest observations, where older ones count less.
  *
+ * Who announces and does not come is known for it as well: a wait that is given up at least as late as was announced, or one of which that is all that is known (kvi_classes_unkept), is judged by how likely it was to last so long. That can only
+ * take from a skill: a wait can be given up whenever one likes, so nobody is taken to have foretold that. One that is given up before says nothing of who announced it.
+ *
  * Curves are built from the waits that have ended and those that last, when enough have ended since. Observations count less the more came after them. Bounded: the tools first seen have classes, the
  * rest their kind's; sources share a curve if there are too many. Nothing is allocated after create; one thread at a time.
  */
@@ -47,6 +50,16 @@ uint32_t kvi_classes_of(struct kvi_classes *classes, enum kvi_wait_kind kind, ui
 
 /* Which of the source's clients says it. It has a record once a wait of its is over. name: any number, the same each time. Of a record that another has got since, the number is as good as 0. O(KVI_CLASSES_CLIENTS). */
 uint32_t kvi_classes_client(struct kvi_classes *classes, uint32_t source, uint64_t name);
+#define KVI_CLASSES_CLIENT_BITS 8u /* of a number, that say which record it is; the rest says whose */
+/* It had no record when it was asked for. */
+static inline bool kvi_classes_is_new_client(uint32_t client)
+{
+  return client != 0 && client % (1u << KVI_CLASSES_CLIENT_BITS) == 0;
+}
+/* Are these numbers of one client, got at different times? Not if another has its record now. */
+bool kvi_classes_is_same_client(const struct kvi_classes *classes, uint32_t one, uint32_t other);
+/* Of a wait that lasts longer than was announced, by a new client: its number now. It has a record from now on if there is room for one, or one of which nothing has been observed yet. O(KVI_CLASSES_CLIENTS). */
+uint32_t kvi_classes_overdue(struct kvi_classes *classes, const struct kvi_class_wait *wait);
 
 /* Of the class; UNKNOWN of the one of requests. */
 enum kvi_wait_kind kvi_classes_kind(const struct kvi_classes *classes, uint32_t class);
@@ -57,6 +70,8 @@ uint64_t kvi_classes_tool(const struct kvi_classes *classes, uint32_t class);
 /* It came back after so many seconds / it never will. */
 void kvi_classes_back(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds);
 void kvi_classes_away(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds);
+/* What was announced has not come true in so many seconds, no fewer than that; of the wait itself nothing is observed. */
+void kvi_classes_unkept(struct kvi_classes *classes, const struct kvi_class_wait *wait, double seconds);
 
 /*
  * Has enough ended since for other curves? `waits` waits last now. Then the caller says `lasting` for each of them, and builds so many curves at a time, 5 us each, until all are (true): for

@@ -18,7 +18,8 @@
 #define LEARNED_BRANCHES 512u /* at a request, */
 #define BYTES_OVER       1024 /* chunks that count for their mean size */
 #define VALUE_OVER       64   /* requests that count for the mean worth of a chunk */
-#define LEARNED_CURVES   4u   /* and curves */
+#define LEARNED_CURVES   4u   /* and curves, */
+#define LEARNED_CLIENTS  16u  /* and clients that have no record yet */
 
 /* ---- branches ---- */
 
@@ -140,21 +141,36 @@ static void heard(struct kvi_branch *branch, uint64_t now_ns)
     branch->again_s = (float)kvi_index_seconds(branch->seen_ns, now_ns);
 }
 
+/* Somebody of whom nothing has ended yet has not come when he said that he would: that is all that may ever be known of him. */
+static bool is_overdue_of_new(const struct kvi_branch *branch, uint64_t now_ns)
+{
+  return kvi_classes_is_new_client(branch->wait.client) && branch->wait.announced_s > 0 &&
+         kvi_index_seconds(branch->begins_ns, now_ns) > (double)branch->wait.announced_s;
+}
+
 /*
  * Curves are built anew when it is time, from those that wait now too. A bit at each request, since the store's lock is held: who comes back meanwhile counts as both.
  */
 static void learn(struct kvi_index *index, uint64_t now_ns)
 {
-  uint32_t places = kvi_branches_places(index->branches);
+  uint32_t places = kvi_branches_places(index->branches), clients = LEARNED_CLIENTS;
 
   if (index->learning == KVI_BRANCH_NONE) {
     if (!kvi_classes_is_due(index->classes, kvi_branches_count(index->branches)))
       return;
     index->learning = 0;
   }
-  for (uint32_t i = 0; i < LEARNED_BRANCHES && index->learning < places; i++, index->learning++)
-    if (kvi_branches_is_used(index->branches, index->learning))
-      kvi_index_observe(index, kvi_branch(index->branches, index->learning), kvi_classes_lasting, now_ns);
+  for (uint32_t i = 0; i < LEARNED_BRANCHES && index->learning < places; i++, index->learning++) {
+    if (!kvi_branches_is_used(index->branches, index->learning))
+      continue;
+    if (clients > 0 && is_overdue_of_new(kvi_branch(index->branches, index->learning), now_ns)) {
+      struct kvi_class_wait *wait = &kvi_branch(index->branches, index->learning)->wait;
+
+      wait->client = kvi_classes_overdue(index->classes, wait);
+      clients--;
+    }
+    kvi_index_observe(index, kvi_branch(index->branches, index->learning), kvi_classes_lasting, now_ns);
+  }
   if (index->learning >= places && kvi_classes_build(index->classes, LEARNED_CURVES))
     index->learning = KVI_BRANCH_NONE;
 }
@@ -281,7 +297,7 @@ static void begin(struct kvi_index *index, uint32_t branch, const struct kvi_pol
   own = kvi_branch(index->branches, branch);
   own->used_ns = own->seen_ns = own->begins_ns = now_ns;
   own->wait = kvi_index_request(own->program);
-  own->answered = false;
+  own->answered = own->grown = false;
   own->weight = 1;
   own->ttl_s = own->until_s = 0;
   own->n_weighed = own->n_timed = 0;
@@ -293,12 +309,14 @@ static void begin(struct kvi_index *index, uint32_t branch, const struct kvi_pol
 static void go_on(struct kvi_index *index, uint32_t branch, const struct kvi_policy_use *use, uint64_t now_ns)
 {
   struct kvi_policy_use more = *use;
-  uint32_t whole = kvi_branch(index->branches, branch)->n_whole;
+  struct kvi_branch *own = kvi_branch(index->branches, branch);
+  uint32_t whole = own->n_whole;
 
   more.n_whole = use->n_whole > whole ? use->n_whole : whole;
   branch_set(index, branch, &more);
   kvi_index_used(index, branch, false, now_ns);
-  kvi_branch(index->branches, branch)->seen_ns = now_ns;
+  own->grown |= own->answered && now_ns >= own->seen_ns + KVI_INDEX_REPEATED_NS;
+  own->seen_ns = now_ns;
   if (more.n_whole == whole)
     return;
   kvi_branches_use(index->branches, branch);

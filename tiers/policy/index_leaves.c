@@ -41,11 +41,12 @@ double kvi_index_branch_rate(const struct kvi_index *index, const struct kvi_bra
                              uint64_t now_ns)
 {
   double age = kvi_index_seconds(branch->begins_ns, now_ns),
+         told = kvi_index_seconds(branch->seen_ns, now_ns),
          rate = kvi_classes_rate(index->classes, &branch->wait, age);
 
-  if (age < branch->ttl_s && kvi_branch_is_within(n, branch->n_timed))
+  if (told < branch->ttl_s && kvi_branch_is_within(n, branch->n_timed))
     rate = fmax(rate, 1 / branch->ttl_s);
-  if (kvi_index_seconds(branch->seen_ns, now_ns) < branch->again_s)
+  if (told < branch->again_s)
     rate = fmax(rate, 1 / branch->again_s);
   return index->shares[branch->tenant] * kvi_index_branch_weight(branch, n) * rate;
 }
@@ -298,7 +299,7 @@ static uint64_t until_ns(const struct kvi_index *index, uint32_t chunk)
     const struct kvi_branch *own = kvi_branch(index->branches, branch);
     double kept_s = kvi_branch_is_within(own->n_chunks, own->n_timed) ? (double)own->ttl_s : 0,
            told_s = fmax(kept_s, (double)own->until_s);
-    uint64_t until = own->begins_ns + (uint64_t)(told_s * (double)KVI_NS_PER_S);
+    uint64_t until = own->seen_ns + (uint64_t)(told_s * (double)KVI_NS_PER_S);
 
     if (told_s <= 0)
       return 0;

@@ -10,6 +10,7 @@
 #define PRIORITY_MOST 100u
 #define SAID_LEAST_S  0.05
 #define SAID_MOST_S   1e6
+#define LATER_MOST    1.25 /* of what was announced: said again that late it is the same still */
 
 /* What is no time, or one that no curve tells from now or never, counts as not said. */
 static struct kvi_class_wait class_wait(struct kvi_index *index, const struct kvi_policy_wait *wait)
@@ -100,17 +101,71 @@ static void wait_keeps(struct kvi_branch *own, const struct kvi_policy_wait *wai
   }
 }
 
+/*
+ * A hint again, and no request since: it is still away. What was announced stands, or is sooner; if it is over, or would be later than it was by more than a little, it was not kept. (Else whoever says the same again, in time, would be about to be back for ever.) Another client's word takes its place, at the cost
+ * of the source alone: else one could spoil the other's record, or unsay for nothing what it has said. Does it stand?
+ */
+static bool promise_stands(struct kvi_index *index, const struct kvi_branch *own, struct kvi_class_wait *said,
+                           double age_s)
+{
+  struct kvi_class_wait promised = own->wait;
+  double announced_s = (double)promised.announced_s;
+  bool is_over = age_s > announced_s,
+       is_another = said->announced_s > 0 && promised.client != 0 &&
+                    !kvi_classes_is_same_client(index->classes, said->client, promised.client);
+
+  if (announced_s <= 0)
+    return false;
+  if (is_over || is_another || age_s + (double)said->announced_s > LATER_MOST * announced_s) {
+    promised.client = is_over || !is_another ? promised.client : 0;
+    kvi_classes_unkept(index->classes, &promised, fmax(age_s, announced_s));
+    return false;
+  }
+  said->source = promised.source;
+  said->client = promised.client;
+  said->announced_s = said->announced_s > 0 ? fminf(promised.announced_s, said->announced_s + (float)age_s)
+                                            : promised.announced_s;
+  return true;
+}
+
+/* A hint of one that waits already: does it wait on? Within a second it is the same hint, said better. If something was stored since, it was back, and nobody has said so; and if it is for something else now that is another wait. */
+static bool waits_on(struct kvi_index *index, struct kvi_branch *own, struct kvi_class_wait *said,
+                     uint64_t now_ns)
+{
+  struct kvi_class_wait silent = own->wait;
+  double age_s = kvi_index_seconds(own->begins_ns, now_ns);
+
+  if (own->grown) {
+    kvi_index_observe(index, own, kvi_classes_back, own->seen_ns);
+    return false;
+  }
+  if (now_ns < own->begins_ns + KVI_INDEX_REPEATED_NS &&
+      (silent.announced_s <= 0 || (said->announced_s > 0 && age_s <= (double)silent.announced_s)))
+    return true;
+  if (promise_stands(index, own, said, age_s))
+    return true;
+  if (said->class == own->wait.class) {
+    if (said->announced_s > 0)
+      said->announced_s = (float)fmin((double)said->announced_s + age_s, SAID_MOST_S);
+    return true;
+  }
+  silent.announced_s = 0;
+  kvi_classes_away(index->classes, &silent, age_s);
+  return false;
+}
+
 static void wait_begin(struct kvi_index *index, uint32_t branch, const struct kvi_policy_wait *wait,
                        uint64_t now_ns)
 {
   struct kvi_branch *own = kvi_branch(index->branches, branch);
+  struct kvi_class_wait said = class_wait(index, wait);
 
-  if (own->answered &&
-      now_ns >= own->begins_ns + KVI_INDEX_REPEATED_NS) /* it was back, and nobody has said so */
-    kvi_index_observe(index, own, kvi_classes_back, now_ns);
-  own->begins_ns = own->seen_ns = now_ns;
-  own->wait = class_wait(index, wait);
+  if (!own->answered || !waits_on(index, own, &said, now_ns))
+    own->begins_ns = now_ns;
+  own->seen_ns = now_ns;
+  own->wait = said;
   own->answered = true;
+  own->grown = false;
   own->again_s = 0; /* this says more */
   wait_keeps(own, wait);
   own->until_s = wait->most_s > 0 && wait->most_s <= SAID_MOST_S ? (float)wait->most_s : 0;
@@ -156,6 +211,15 @@ bool kvi_index_wait(struct kvi_policy *policy, const struct kvi_policy_wait *wai
   return true;
 }
 
+/* It is told that it has ended, so how long it waited says nothing of others; but one that has announced less was not back. */
+static void ends(struct kvi_index *index, const struct kvi_branch *own, uint64_t now_ns)
+{
+  double age_s = kvi_index_seconds(own->begins_ns, now_ns);
+
+  if (own->wait.announced_s > 0 && age_s > (double)own->wait.announced_s && !own->grown)
+    kvi_classes_unkept(index->classes, &own->wait, age_s);
+}
+
 bool kvi_index_close(struct kvi_policy *policy, uint64_t program, uint64_t now_ns)
 {
   struct kvi_index *index = kvi_index_of(policy);
@@ -165,6 +229,7 @@ bool kvi_index_close(struct kvi_policy *policy, uint64_t program, uint64_t now_n
   for (; branch != KVI_BRANCH_NONE; branch = kvi_branches_of(index->branches, program)) {
     uint32_t last = kvi_branch(index->branches, branch)->last;
 
+    ends(index, kvi_branch(index->branches, branch), now_ns);
     kvi_index_give_up(index, branch, true, now_ns);
     kvi_index_closed(index, last);
   }

@@ -80,7 +80,7 @@ static double ttl_s(const struct kvi_index *index, const struct kvi_branch *bran
   until = kvi_classes_worth_until(index->classes, &branch->wait, tier_price / counts);
   if (branch->ttl_s > 0 && kvi_branch_is_within(branch->n_chunks, branch->n_timed) &&
       counts / branch->ttl_s > tier_price)
-    until = fmax(until, branch->ttl_s);
+    until = fmax(until, kvi_index_seconds(branch->begins_ns, branch->seen_ns) + branch->ttl_s);
   return fmax(until - age, 0);
 }
 

@@ -111,7 +111,7 @@ struct kvi_policy_waiter {
       n_ranged; /* so many from the first on are all that its priority and its time to live are of; 0: one of them is of all, or neither was said */
   enum kvi_wait_kind kind; /* UNKNOWN too while a request is not answered */
   bool answered;
-  double waits_s, announced_s; /* so far; 0: not said */
+  double waits_s, announced_s; /* so far; from when that began, 0: not said */
   double value_s;              /* of its last chunk: what it costs to have it again */
   double
       price; /* seconds saved for each second and byte of keeping its last chunk where it is; 0: nothing of it is there */

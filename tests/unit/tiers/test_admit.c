@@ -310,6 +310,13 @@ static void often(void **state)
   assert_in_range(hits, 4320, 4800); /* nine in ten of 1200 times four */
 }
 
+/* It is back, for what is there, and its tool is called again. */
+static void agent_waits_again(struct world *world, uint32_t n)
+{
+  (void)look_up(world, FULL, n, NULL);
+  say(world, "agent", FULL, n, &waits);
+}
+
 /* It is declined once, and let in when it is back: at once, if that is soon. A retry is not back. */
 static void back_after_a_decline(void **state)
 {
@@ -318,10 +325,10 @@ static void back_after_a_decline(void **state)
   fill(world, 0);
   assert_int_equal(put(world, COLD, 0, 3), KVS_DECLINED);
   world->now += SECOND / 10;
-  say(world, "agent", FULL, ROOM, &waits);
+  agent_waits_again(world, ROOM);
   assert_int_equal(put(world, COLD, 0, 3), KVS_DECLINED);
   world->now += SECOND;
-  say(world, "agent", FULL, ROOM, &waits);
+  agent_waits_again(world, ROOM);
   assert_int_equal(put(world, COLD + 1, 0, 3), KVS_DECLINED);
   assert_int_equal(put(world, COLD, 0, 3), KVS_OK);
   assert_int_equal(put(world, COLD, 1, 3), KVS_OK);
@@ -340,13 +347,13 @@ static void back_too_late(void **state)
   assert_int_equal(put(world, COLD, 0, 1), KVS_DECLINED);
   assert_int_equal(put(world, COLD + 1, 0, 1), KVS_DECLINED);
   world->now += SECOND;
-  say(world, "agent", FULL, ROOM, &waits);
+  agent_waits_again(world, ROOM);
   assert_int_equal(put(world, COLD + 1, 0, 1), KVS_OK);
   world->now += 59 * SECOND;
-  say(world, "agent", FULL, ROOM - 1, &waits);
+  agent_waits_again(world, ROOM - 1);
   assert_int_equal(put(world, FULL, ROOM - 1, ROOM), KVS_OK);
   assert_int_equal(there(world, COLD + 1), 0);
-  say(world, "agent", FULL, ROOM, &waits);
+  agent_waits_again(world, ROOM);
   assert_int_equal(put(world, COLD, 0, 1), KVS_DECLINED);
 }
 

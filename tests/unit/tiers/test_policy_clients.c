@@ -128,6 +128,74 @@ static void many_announce(void **state)
   assert_true(is_heeded(classes, SOURCE, honest));
 }
 
+/* Nor does whoever announces and does not come, as long as that lasts: but for records that are free. */
+static void many_are_overdue(void **state)
+{
+  struct kvi_classes *classes = *state;
+  uint32_t honest, first = 0, late = 0;
+  struct kvi_class_wait wait;
+
+  say(classes, SOURCE, HONEST, true, 100);
+  honest = kvi_classes_client(classes, SOURCE, HONEST);
+  for (uint64_t i = 0; i < 10 * KVI_CLASSES_CLIENTS; i++) {
+    wait = wait_of(SOURCE, kvi_classes_client(classes, SOURCE, FRESH + i), 5);
+    late = kvi_classes_overdue(classes, &wait);
+    assert_true(kvi_classes_is_new_client(wait.client) && !kvi_classes_is_new_client(late));
+    assert_true(kvi_classes_is_same_client(classes, wait.client, late));
+    assert_int_equal(kvi_classes_client(classes, SOURCE, FRESH + i), late);
+    first = i == 0 ? late : first;
+  }
+  assert_int_equal(kvi_classes_client(classes, SOURCE, HONEST), honest);
+  assert_false(kvi_classes_is_same_client(classes, honest, late));
+  /* once they all are known for something, there is no room */
+  for (uint64_t i = 0; i < KVI_CLASSES_CLIENTS; i++)
+    say(classes, SOURCE, FRESH + i, true, 2);
+  assert_int_not_equal(kvi_classes_client(classes, SOURCE, FRESH), first);
+  wait = wait_of(SOURCE, kvi_classes_client(classes, SOURCE, LIAR), 5);
+  assert_int_equal(kvi_classes_overdue(classes, &wait), wait.client);
+  kvi_classes_unkept(classes, &wait, 10);
+  assert_false(kvi_classes_is_new_client(kvi_classes_client(classes, SOURCE, LIAR)));
+}
+
+/* Whoever is never back, and is given up each time, late, is known for that although nothing of its is ever over. */
+static void never_back(void **state)
+{
+  struct kvi_classes *classes = *state;
+
+  say(classes, SOURCE, HONEST, true, 400);
+  for (uint32_t i = 0; i < 100; i++) {
+    struct kvi_class_wait wait = wait_of(SOURCE, kvi_classes_client(classes, SOURCE, LIAR), 5);
+
+    kvi_classes_away(classes, &wait, 600);
+  }
+  kvi_classes_rebuild(classes);
+  assert_false(kvi_classes_is_new_client(kvi_classes_client(classes, SOURCE, LIAR)));
+  assert_false(is_heeded(classes, SOURCE, kvi_classes_client(classes, SOURCE, LIAR)));
+  assert_true(is_heeded(classes, SOURCE, kvi_classes_client(classes, SOURCE, HONEST)));
+}
+
+/* When a wait is given up is up to who announces it: nobody is the better for that, be it as late as was announced. */
+static void given_up_is_no_skill(void **state)
+{
+  struct kvi_classes *classes = *state;
+
+  say(classes, SOURCE, LIAR, false, 400);
+  kvi_classes_rebuild(classes);
+  assert_false(is_heeded(classes, SOURCE, kvi_classes_client(classes, SOURCE, LIAR)));
+  for (uint32_t i = 0; i < 2000; i++) {
+    double announced_s = 10 * any();
+    struct kvi_class_wait wait = wait_of(SOURCE, kvi_classes_client(classes, SOURCE, LIAR), announced_s);
+
+    if (i % 2 == 0)
+      kvi_classes_away(classes, &wait, i % 4 == 0 ? announced_s * 0.9 : announced_s * 1.01);
+    else
+      kvi_classes_unkept(classes, &wait, announced_s * 1.01);
+    if (i % 64 == 0)
+      kvi_classes_rebuild(classes);
+    assert_false(is_heeded(classes, SOURCE, kvi_classes_client(classes, SOURCE, LIAR)));
+  }
+}
+
 /* And the other way round: what is right on the whole is so for who is new, until he lies. */
 static void one_among_honest_ones(void **state)
 {
@@ -233,6 +301,9 @@ int main(void)
       cmocka_unit_test_setup_teardown(one_of_them_lies, setup, teardown),
       cmocka_unit_test_setup_teardown(one_of_them_lies_much, setup, teardown),
       cmocka_unit_test_setup_teardown(many_announce, setup, teardown),
+      cmocka_unit_test_setup_teardown(many_are_overdue, setup, teardown),
+      cmocka_unit_test_setup_teardown(never_back, setup, teardown),
+      cmocka_unit_test_setup_teardown(given_up_is_no_skill, setup, teardown),
       cmocka_unit_test_setup_teardown(one_among_honest_ones, setup, teardown),
       cmocka_unit_test_setup_teardown(who_is_new_leans, setup, teardown),
       cmocka_unit_test_setup_teardown(who_comes_and_goes, setup, teardown),

@@ -287,6 +287,7 @@ static void not_for_what_is_worth_more(void **state)
   say(world, "four", 4, LONG, &is_quick);
   AWAIT(all_is_below(world));
   world->now += 26 * SECOND;
+  (void)look_up(world, 4, LONG, NULL);
   say(world, "four", 4, LONG, &is_quick);
   await_looks(world);
   assert_int_equal(in_memory(world, 3), 0);
