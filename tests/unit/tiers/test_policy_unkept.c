@@ -78,6 +78,13 @@ static double price_at(const struct world *world, uint32_t last)
   return info.price;
 }
 
+/* Somebody else comes, so that the policy knows how late it is. */
+static double price_now(struct world *world, uint32_t last)
+{
+  arrive_at(world, next_program++, chain(world, KVI_POLICY_NONE, 1), 1);
+  return price_at(world, last);
+}
+
 /* What its word is worth: the price shortly before the time that it announces. The program ends before that, which says nothing. */
 static double word_of(struct world *world, uint64_t client, double announced_s)
 {
@@ -87,9 +94,7 @@ static double word_of(struct world *world, uint64_t client, double announced_s)
 
   ask(world, client, program, last, announced_s);
   later(world, 0.98 * SAID_S);
-  arrive_at(world, next_program++, chain(world, KVI_POLICY_NONE, 1), 1); /* somebody, so that it is later */
-  (void)ops->victim(world->policy, KVI_POLICY_MEMORY, world->now);
-  price = price_at(world, last);
+  price = price_now(world, last);
   end(world, program);
   return price;
 }
@@ -187,8 +192,7 @@ static void said_again(void **state)
     tell(world, LIAR, 7, last, 2);
     ask(world, 0, 8, silent, 0);
     later(world, 1.95);
-    ask(world, 0, 9, chain(world, KVI_POLICY_NONE, 1), 0);
-    liar = price_at(world, last);
+    liar = price_now(world, last);
     quiet = price_at(world, silent);
     assert_true(liar < 2 * quiet);
     assert_known(world, before);
@@ -207,8 +211,7 @@ static void again_is_no_return(void **state)
   learn(world, 1, KVI_WAIT_TOOL, 30, 100, 0, 0);
   ask(world, 0, 2, silent, 0);
   later(world, 1);
-  arrive_at(world, next_program++, chain(world, KVI_POLICY_NONE, 1), 1);
-  before = price_at(world, silent);
+  before = price_now(world, silent);
   arrive_at(world, 7, last, 1);
   for (uint32_t n = 0; n < 500; n++) {
     tell(world, 0, 7, last, 0);
@@ -218,8 +221,7 @@ static void again_is_no_return(void **state)
   }
   ask(world, 0, 2, silent, 0);
   later(world, 1);
-  arrive_at(world, next_program++, chain(world, KVI_POLICY_NONE, 1), 1);
-  assert_true(price_at(world, silent) < 2 * before);
+  assert_true(price_now(world, silent) < 2 * before);
 }
 
 /* Who says something else of another's program does not spoil the other's word; nor can two of them unsay what they have said. */
