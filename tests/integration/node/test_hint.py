@@ -68,7 +68,7 @@ class Hint(NodeTest):
         agent = self.program("agent")
         self.assertEqual((agent["turn"], agent["parent"], agent["waits_for"], agent["chunks"]), (3, "chief", "answer", CHUNKS))
         self.hint("accepted", "agent", *self.of_prompt(), "--wait", "tool", "--tool", "grep", "--return-p50", "2h", "--return-p90", "3h",
-                  "--priority", "60", "--ttl", "1m", stdin=prompt)
+                  "--priority", "60", stdin=prompt)
         agent = self.program("agent")
         self.assertEqual((agent["waits_for"], agent["tool"], agent["announced_ms"]), ("tool", "grep", 7200000))
         self.assertEqual((agent["turn"], agent["parent"]), (3, "chief"))  # as they were said last
