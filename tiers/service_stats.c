@@ -22,16 +22,20 @@ struct row {
   const char *name, *labels, *help;
   enum kind kind;
   size_t offset; /* of a uint64_t in struct values */
+  double unit;   /* what one of it is: Prometheus wants seconds */
 };
 
-#define STORE(field)         offsetof(struct values, store.field)
-#define SHARED(field)        offsetof(struct values, shared.field)
-#define SHARED_MEDIUM(field) offsetof(struct values, shared_medium.field)
-#define DECODER(field)       offsetof(struct values, decoder.field)
+#define VALUE(field)         offsetof(struct values, field), 1
+#define VALUE_US(field)      offsetof(struct values, field), 1e-6
+#define VALUE_NS(field)      offsetof(struct values, field), 1e-9
+#define STORE(field)         VALUE(store.field)
+#define SHARED(field)        VALUE(shared.field)
+#define SHARED_MEDIUM(field) VALUE(shared_medium.field)
+#define DECODER(field)       VALUE(decoder.field)
 #define REDIS                "tier=\"redis\""
 #define DRAM                 "tier=\"dram\""
 #define SSD                  "tier=\"ssd\""
-#define MEDIUM(field)        offsetof(struct values, store.medium.field)
+#define MEDIUM(field)        VALUE(store.medium.field)
 #define HELP_MISSES                                                                                          \
   "Gets that found nothing, by cause (evicted, expired, closed, quota, deleted and corrupt are "             \
   "approximate: "                                                                                            \
@@ -139,8 +143,8 @@ static const struct row rows[] = {
     {"kvasir_tier_encoded_raw_bytes_total", DRAM, "Bytes of encoded chunks before.", COUNTER,
      STORE(coded_raw_bytes)},
     {"kvasir_tier_encoded_bytes_total", DRAM, "Bytes of encoded chunks after.", COUNTER, STORE(coded_bytes)},
-    {"kvasir_tier_encode_ns_total", DRAM, "Time that encoding took, of all its threads.", COUNTER,
-     STORE(code_ns)},
+    {"kvasir_tier_encode_seconds_total", DRAM, "Time that encoding took, of all its threads.", COUNTER,
+     VALUE_NS(store.code_ns)},
     {"kvasir_tier_unencoded_chunks_total", "tier=\"dram\",cause=\"busy\"", HELP_UNENCODED, COUNTER,
      STORE(uncoded_busy)},
     {"kvasir_tier_unencoded_chunks_total", "tier=\"dram\",cause=\"larger\"", HELP_UNENCODED, COUNTER,
@@ -164,8 +168,8 @@ static const struct row rows[] = {
      STORE(writes_queued)},
     {"kvasir_tier_read_bytes_per_second", SSD, "Measured while reading, a decaying average.", GAUGE,
      MEDIUM(read_bytes_per_s)},
-    {"kvasir_tier_read_latency_us", SSD, "Time of one read, a decaying average.", GAUGE,
-     MEDIUM(read_latency_us)},
+    {"kvasir_tier_read_latency_seconds", SSD, "Time of one read, a decaying average.", GAUGE,
+     VALUE_US(store.medium.read_latency_us)},
     {"kvasir_tier_write_bytes_per_second", SSD, "Measured while writing, a decaying average.", GAUGE,
      MEDIUM(write_bytes_per_s)},
     {"kvasir_tier_read_queue_bytes", SSD, "Bytes of the reads in the tier now.", GAUGE,
@@ -239,8 +243,8 @@ static const struct row rows[] = {
      MEDIUM(encoded_raw_bytes)},
     {"kvasir_tier_encoded_bytes_total", SSD, "Bytes of encoded chunks after.", COUNTER,
      MEDIUM(encoded_bytes)},
-    {"kvasir_tier_encode_ns_total", SSD, "Time that encoding took, of all its threads.", COUNTER,
-     MEDIUM(encode_ns)},
+    {"kvasir_tier_encode_seconds_total", SSD, "Time that encoding took, of all its threads.", COUNTER,
+     VALUE_NS(store.medium.encode_ns)},
     {"kvasir_tier_unencoded_chunks_total", "tier=\"ssd\",cause=\"busy\"", HELP_UNENCODED, COUNTER,
      MEDIUM(unencoded_busy)},
     {"kvasir_tier_unencoded_chunks_total", "tier=\"ssd\",cause=\"larger\"", HELP_UNENCODED, COUNTER,
@@ -254,7 +258,7 @@ static const struct row rows[] = {
     {"kvasir_tier_recovered_objects", SSD, "Chunks found at start.", GAUGE, MEDIUM(recovered_chunks)},
     {"kvasir_tier_recovered_bytes", SSD, "Payload bytes of these.", GAUGE, MEDIUM(recovered_bytes)},
     {"kvasir_tier_recovery_read_bytes", SSD, "Bytes read to find them.", GAUGE, MEDIUM(recovery_read_bytes)},
-    {"kvasir_tier_recovery_us", SSD, "How long that took.", GAUGE, MEDIUM(recovery_us)},
+    {"kvasir_tier_recovery_seconds", SSD, "How long that took.", GAUGE, VALUE_US(store.medium.recovery_us)},
     /* and one without Redis to these */
     {"kvasir_tier_devices", REDIS, "Directories or connections of the tier.", GAUGE, SHARED_MEDIUM(devices)},
     {"kvasir_tier_devices_failed", REDIS, "Those that are out.", GAUGE, SHARED_MEDIUM(devices_failed)},
@@ -263,7 +267,8 @@ static const struct row rows[] = {
      SHARED(writes_queued)},
     {"kvasir_tier_read_bytes_per_second", REDIS, "Measured while reading, a decaying average.", GAUGE,
      SHARED_MEDIUM(read_bytes_per_s)},
-    {"kvasir_tier_read_latency_us", REDIS, "Time of one read, a decaying average.", GAUGE, SHARED(chunk_us)},
+    {"kvasir_tier_read_latency_seconds", REDIS, "Time of one read, a decaying average.", GAUGE,
+     VALUE_US(shared.chunk_us)},
     {"kvasir_tier_write_bytes_per_second", REDIS, "Measured while writing, a decaying average.", GAUGE,
      SHARED(write_bytes_per_s)},
     {"kvasir_tier_device_errors_total", REDIS, "Connections that could not be made, or were lost.", COUNTER,
@@ -286,8 +291,8 @@ static const struct row rows[] = {
      SHARED_MEDIUM(encoded_raw_bytes)},
     {"kvasir_tier_encoded_bytes_total", REDIS, "Bytes of encoded chunks after.", COUNTER,
      SHARED_MEDIUM(encoded_bytes)},
-    {"kvasir_tier_encode_ns_total", REDIS, "Time that encoding took, of all its threads.", COUNTER,
-     SHARED_MEDIUM(encode_ns)},
+    {"kvasir_tier_encode_seconds_total", REDIS, "Time that encoding took, of all its threads.", COUNTER,
+     VALUE_NS(shared_medium.encode_ns)},
     {"kvasir_tier_unencoded_chunks_total", "tier=\"redis\",cause=\"busy\"", HELP_UNENCODED, COUNTER,
      SHARED_MEDIUM(unencoded_busy)},
     {"kvasir_tier_unencoded_chunks_total", "tier=\"redis\",cause=\"larger\"", HELP_UNENCODED, COUNTER,
@@ -333,8 +338,8 @@ static const struct row rows[] = {
      COUNTER, DECODER(chunks)},
     {"kvasir_tier_decoded_bytes_total", "", "Bytes of these, coded.", COUNTER, DECODER(coded_bytes)},
     {"kvasir_tier_decoded_raw_bytes_total", "", "Bytes of these, decoded.", COUNTER, DECODER(raw_bytes)},
-    {"kvasir_tier_decode_ns_total", "", "Time that decoding took, of all its threads.", COUNTER,
-     DECODER(decode_ns)},
+    {"kvasir_tier_decode_seconds_total", "", "Time that decoding took, of all its threads.", COUNTER,
+     VALUE_NS(decoder.decode_ns)},
     {"kvasir_tier_decode_refused_total", "cause=\"busy\"", HELP_REFUSED, COUNTER, DECODER(refused)},
     {"kvasir_tier_decode_refused_total", "cause=\"corrupt\"", HELP_REFUSED, COUNTER, DECODER(corrupt)},
     {"kvasir_tier_decode_refused_total", "cause=\"failed\"", HELP_REFUSED, COUNTER, DECODER(failed)},
@@ -343,19 +348,18 @@ static const struct row rows[] = {
     {"kvasir_tier_decode_memory_bytes", "", "Memory of decoded chunks that are being sent, or made.", GAUGE,
      DECODER(memory_bytes)},
     {"kvasir_hints_total", "outcome=\"accepted\"", "Hints, by outcome.", COUNTER,
-     offsetof(struct values, hints[KVI_HINT_ACCEPTED])},
+     VALUE(hints[KVI_HINT_ACCEPTED])},
     {"kvasir_hints_total", "outcome=\"clipped\"", "Hints, by outcome.", COUNTER,
-     offsetof(struct values, hints[KVI_HINT_CLIPPED])},
+     VALUE(hints[KVI_HINT_CLIPPED])},
     {"kvasir_hints_total", "outcome=\"deferred\"", "Hints, by outcome.", COUNTER,
-     offsetof(struct values, hints[KVI_HINT_DEFERRED])},
+     VALUE(hints[KVI_HINT_DEFERRED])},
     {"kvasir_hints_total", "outcome=\"rejected\"", "Hints, by outcome.", COUNTER,
-     offsetof(struct values, hints[KVI_HINT_REJECTED])},
+     VALUE(hints[KVI_HINT_REJECTED])},
     {"kvasir_hints_total", "outcome=\"missing\"", "Hints, by outcome.", COUNTER,
-     offsetof(struct values, hints[KVI_HINT_MISSING])},
-    {"kvasir_programs", "", "Programs that hints have told of.", GAUGE,
-     offsetof(struct values, programs.programs)},
+     VALUE(hints[KVI_HINT_MISSING])},
+    {"kvasir_programs", "", "Programs that hints have told of.", GAUGE, VALUE(programs.programs)},
     {"kvasir_programs_forgotten_total", "", "Programs forgotten to make room for others.", COUNTER,
-     offsetof(struct values, programs.forgotten)},
+     VALUE(programs.forgotten)},
 };
 #define N_ROWS (sizeof(rows) / sizeof(rows[0]))
 
@@ -384,7 +388,7 @@ static Kvasir__V1__Stat *stat_make(const struct row *row, const struct values *v
   stat->help = strdup(row->help);
   stat->labels = strdup(row->labels);
   stat->kind = row->kind;
-  stat->value = (double)value;
+  stat->value = (double)value * row->unit;
   if (stat->name && stat->help && stat->labels)
     return stat;
   protobuf_c_message_free_unpacked(&stat->base, NULL);

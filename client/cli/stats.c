@@ -25,8 +25,6 @@ static void value_text(const char *name, double value, bool rate, char *text, si
     snprintf(text, size, "%s%s", cli_size_text(value, units), per_second ? "/s" : "");
   else if (strstr(name, "seconds") != NULL && !rate)
     snprintf(text, size, "%s", cli_time_text(value, units));
-  else if (strlen(name) > 3 && strcmp(name + strlen(name) - 3, "_us") == 0)
-    snprintf(text, size, "%s", cli_time_text(value / 1e6, units));
   else if (value < 1e15 && value == floor(value))
     snprintf(text, size, "%.0f%s", value, rate ? "/s" : "");
   else
@@ -65,7 +63,7 @@ static void add_row(struct cli_table *table, const cJSON *stat, const cJSON *bef
 /* What a node with an SSD tier had when it started. */
 static void print_recovered(const cJSON *now)
 {
-  double objects = 0, us = 0, devices = 0, bytes = 0;
+  double objects = 0, seconds = 0, devices = 0, bytes = 0;
   char size[CLI_SIZE_TEXT], time[CLI_SIZE_TEXT];
   const cJSON *stat;
 
@@ -78,12 +76,12 @@ static void print_recovered(const cJSON *now)
       continue;
     objects += strcmp(name, "kvasir_tier_recovered_objects") == 0 ? value : 0;
     bytes += strcmp(name, "kvasir_tier_recovered_bytes") == 0 ? value : 0;
-    us += strcmp(name, "kvasir_tier_recovery_us") == 0 ? value : 0;
+    seconds += strcmp(name, "kvasir_tier_recovery_seconds") == 0 ? value : 0;
     devices += strcmp(name, "kvasir_tier_devices") == 0 ? value : 0;
   }
   if (devices > 0)
     printf("found on ssd at start: %.0f chunks, %s, in %s\n", objects, cli_size_text(bytes, size),
-           cli_time_text(us / 1e6, time));
+           cli_time_text(seconds, time));
 }
 
 static void print_table(const struct cli *cli, const cJSON *now, const cJSON *before, double seconds)

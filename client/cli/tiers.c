@@ -146,7 +146,7 @@ static void print_codec(const cJSON *document, const char *tier)
 {
   double before = value_of(document, "kvasir_tier_encoded_raw_bytes_total", tier);
   double after = value_of(document, "kvasir_tier_encoded_bytes_total", tier);
-  double seconds = value_of(document, "kvasir_tier_encode_ns_total", tier) / 1e9;
+  double seconds = value_of(document, "kvasir_tier_encode_seconds_total", tier);
   char raw[CLI_SIZE_TEXT], coded[CLI_SIZE_TEXT], rate[CLI_SIZE_TEXT];
 
   if (before + value_of(document, "kvasir_tier_unencoded_chunks_total", tier) <= 0)
@@ -174,7 +174,7 @@ static void print_gets(const cJSON *document)
 /* Of a tier below: its devices, how its reads and writes do. */
 static void print_below(const cJSON *document, const char *tier, const char *devices)
 {
-  double latency = value_of(document, "kvasir_tier_read_latency_us", tier) / 1e6;
+  double latency = value_of(document, "kvasir_tier_read_latency_seconds", tier);
   char time[CLI_SIZE_TEXT];
 
   printf(
@@ -217,7 +217,7 @@ static void print_ssd(const cJSON *document)
   printf("ssd: %.0f chunks, %s found at start in %s, %s read for it; %.0f are in no faster tier\n",
          value_of(document, "kvasir_tier_recovered_objects", "ssd"),
          cli_size_text(value_of(document, "kvasir_tier_recovered_bytes", "ssd"), size),
-         cli_time_text(value_of(document, "kvasir_tier_recovery_us", "ssd") / 1e6, time),
+         cli_time_text(value_of(document, "kvasir_tier_recovery_seconds", "ssd"), time),
          cli_size_text(value_of(document, "kvasir_tier_recovery_read_bytes", "ssd"), read),
          value_of(document, "kvasir_tier_only_objects", "ssd"));
 }

@@ -165,6 +165,11 @@ class NodeTest(unittest.TestCase):
         self.addCleanup(node.close)
         return node
 
+    def assert_seconds(self, node, name, labels=""):
+        """For what one thread did, or a mean: some time, and in seconds less than the node is up."""
+        self.assertGreater(node.metric(name, labels), 0, name)
+        self.assertLess(node.metric(name, labels), node.metric("kvasir_node_uptime_seconds"), name)
+
 
 def has_ipv6():
     try:

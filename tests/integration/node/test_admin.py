@@ -11,7 +11,8 @@ NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 LABELS = r'\{(?:[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\[\\"n])*"(?:,(?!\})|(?=\})))+\}'
 VALUE = r"(?:[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?|NaN|[+-]Inf)"
 SAMPLE = re.compile(rf"^({NAME})({LABELS})? ({VALUE})$")
-UNITS = ("_seconds", "_bytes", "_ratio", "_info")
+UNITS = {"ns", "us", "ms", "nanoseconds", "microseconds", "milliseconds", "minutes", "hours", "days", "kb", "mb", "gb", "tb", "kib",
+         "mib", "gib", "tib", "bits", "percent"}  # of what Prometheus gives in seconds, bytes and as a ratio
 
 
 def parse(text):
@@ -38,6 +39,8 @@ def parse(text):
                 raise ValueError(f"line {number}: {line}")
             if (kind == "counter") != name.endswith("_total"):
                 raise ValueError(f"line {number}: a counter ends in _total and nothing else does: {line}")
+            if UNITS & set(name.split("_")):
+                raise ValueError(f"line {number}: not a base unit: {line}")
             kinds[name] = kind
         else:
             match = SAMPLE.match(line)
@@ -60,7 +63,7 @@ class Metrics(NodeTest):
         self.assertEqual(len(parse(good)), 2)
         for bad in (good[:-1], good + good, good.replace("_total", ""), good.replace("counter", "gauge"),
                     good + "b 1\n", good.replace('"1"', '1'), good.replace('x="2"', 'x="1"'),
-                    good.replace("2.5", "two"), good.replace(" A.", ""), good + "\n"):
+                    good.replace("2.5", "two"), good.replace(" A.", ""), good + "\n", good.replace("a_", "a_ms_")):
             with self.assertRaises(ValueError, msg=bad):
                 parse(bad)
 
@@ -81,12 +84,26 @@ class Metrics(NodeTest):
         self.assertLessEqual(abs(samples["process_open_fds", ""] - node.open_files()), 3)
         node.stop()
 
-    def test_every_metric_is_in_the_book(self):
-        node = self.node()
+    def node_with_tenants(self, **settings):
+        node = self.node(**settings)
         node.settings["tenants"] = os.path.join(node.folder, "tenants.yaml")
         with open(node.settings["tenants"], "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.write("name: default\nanonymous: true\n")
-        node.start()
+        return node
+
+    def test_metrics_of_all_tiers(self):
+        """With a Redis that is not there: its metrics are."""
+        node = self.node_with_tenants(chunk__max_size="1MiB", ssd__size="64MiB", ssd__log_file_size="2MiB", redis__mode="single",
+                                      redis__addresses=f"127.0.0.1:{harness.free_port()}")
+        node.settings["ssd.paths"] = os.path.join(node.folder, "ssd")
+        samples = parse(node.start().http("/metrics")[2])
+        self.assertEqual(samples["kvasir_tier_devices", '{tier="ssd"}'], 1)
+        self.assertEqual(samples["kvasir_redis_up", ""], 0)
+        self.assert_seconds(node, "kvasir_tier_recovery_seconds", '{tier="ssd"}')
+        node.stop()
+
+    def test_every_metric_is_in_the_book(self):
+        node = self.node_with_tenants().start()
         names = {name for name, _ in parse(node.http("/metrics")[2])}
         with open(os.path.join(os.environ["KVASIR_SOURCE"], "docs", "operate.md")) as page:
             told = set(re.findall(r"`(kvasir_[a-z_]+|process_[a-z_]+)(?:\{[a-z]+\})?`", page.read()))

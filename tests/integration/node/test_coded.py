@@ -64,6 +64,7 @@ class Coded(NodeTest):
         self.assertTrue(until(lambda: node.metric("kvasir_tier_objects", SSD) == chunks and
                               node.metric("kvasir_tier_operations", SSD) == 0, 60))
         self.assertEqual(node.metric("kvasir_tier_encoded_chunks_total", SSD), chunks)
+        self.assert_seconds(node, "kvasir_tier_encode_seconds_total", SSD)
         node.stop()
         node.start()
 
@@ -90,6 +91,8 @@ class Coded(NodeTest):
         self.assertEqual(node.metric("kvasir_tier_promotions_total", SSD), CHUNKS)
         self.assertEqual(node.metric("kvasir_tier_decoded_raw_bytes_total"), 2 * CHUNKS * CHUNK_BYTES)
         self.assertLess(node.metric("kvasir_tier_decoded_bytes_total"), 2 * CHUNKS * CHUNK_BYTES * 0.8)
+        self.assert_seconds(node, "kvasir_tier_decode_seconds_total")
+        self.assert_seconds(node, "kvasir_tier_read_latency_seconds", SSD)
         self.assertEqual(node.metric("kvasir_get_misses_total", '{cause="quality"}'), 0)
         self.assertTrue(until(lambda: node.metric("kvasir_tier_decode_memory_bytes") == 0, 30))
         client.close()
@@ -201,6 +204,7 @@ class Coded(NodeTest):
         transfer.end()
         self.assertTrue(until(lambda: node.metric("kvasir_tier_objects", SSD) == CHUNKS, 60))
         self.assertEqual(node.metric("kvasir_tier_encoded_chunks_total", DRAM), CHUNKS)
+        self.assert_seconds(node, "kvasir_tier_encode_seconds_total", DRAM)
         self.assertEqual(node.metric("kvasir_tier_encoded_chunks_total", SSD), 0)
         self.assertEqual(node.metric("kvasir_tier_put_bytes_total", SSD), node.metric("kvasir_tier_encoded_bytes_total", DRAM))
         for _ in range(2):  # from memory, then from SSD

@@ -119,6 +119,7 @@ class Shared(RedisTest):
         reply = self.tiers(two, space, keys)
         self.assertEqual(list(reply.tiers), [1] * len(keys))  # they were promoted
         self.assertEqual(second.metric("kvasir_tier_promotions_total", REDIS), len(keys))
+        self.assert_seconds(second, "kvasir_tier_read_latency_seconds", REDIS)
         self.assertEqual(first.metric("kvasir_redis_up"), 1)
         first.stop()
         second.stop()
