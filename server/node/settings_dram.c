@@ -8,8 +8,7 @@ static const kvi_config_row rows[] = {
      .min = 4 * MIB,
      .max = 64 * TIB,
      .doc = "Memory for chunks. All of it is reserved and touched before the node says it is ready, and kept "
-            "until it "
-            "ends. More than the machine or its control group has is refused."},
+            "until it ends. More than the machine or its control group has is refused."},
     {.name = "dram.page_size",
      AT(SIZE, dram_page_size),
      .standard = "16KiB",
@@ -25,8 +24,7 @@ static const kvi_config_row rows[] = {
      AT(BOOL, dram_lock),
      .standard = "false",
      .doc = "Lock that memory so that it is never swapped out. When the kernel refuses (see "
-            "`RLIMIT_MEMLOCK`) the node "
-            "warns and goes on."},
+            "`RLIMIT_MEMLOCK`) the node warns and goes on."},
     {.name = "dram.high_mark",
      AT(INT, dram_high_mark),
      .standard = "95",
@@ -34,11 +32,9 @@ static const kvi_config_row rows[] = {
      .max = 100,
      .unit = "percent",
      .doc = "When more of that memory than this is taken, chunks that are on SSD too leave it in the "
-            "background, the "
-            "least recently used "
-            "first, until `dram.low_mark` is reached: so puts and reads find room without making it. Nothing "
-            "is lost by it. 100: "
-            "never. Without an SSD tier it does nothing."},
+            "background, the least recently used first, until `dram.low_mark` is reached: so puts and reads "
+            "find room without making it. Nothing is lost by it. 100: never. Without an SSD tier it does "
+            "nothing."},
     {.name = "dram.low_mark",
      AT(INT, dram_low_mark),
      .standard = "90",
@@ -50,16 +46,13 @@ static const kvi_config_row rows[] = {
      AT(ENUM, dram_codec),
      .standard = "none",
      .choices = kvi_settings_codecs,
-     .doc =
-         "How chunks that lie in that memory are made smaller, once they are put: in the background, by "
-         "`codec.threads`, with the choices of `ssd.codec`. It holds more of them for it, what is written to "
-         "SSD and Redis from there goes as it is, and who reads a chunk has it to decode. When more is put "
-         "than the "
-         "threads can do, chunks stay as they were put. What comes from SSD or Redis lies in memory as it "
-         "does "
-         "there, whatever this says. Unless it is `none`, coded chunks in memory also lose planes when room "
-         "is "
-         "needed, as far as their owner allows, before any is evicted, those too that clients put coded."},
+     .doc = "How chunks that lie in that memory are made smaller, once they are put: in the background, by "
+            "`codec.threads`, with the choices of `ssd.codec`. It holds more of them for it, what is written "
+            "to SSD and Redis from there goes as it is, and who reads a chunk has it to decode. When more is "
+            "put than the threads can do, chunks stay as they were put. What comes from SSD or Redis lies in "
+            "memory as it does there, whatever this says. Unless it is `none`, coded chunks in memory also "
+            "lose planes when room is needed, as far as their owner allows, before any is evicted, those too "
+            "that clients put coded."},
     {.name = "dram.test_fault",
      AT(STRING, dram_test_fault),
      .min = 0,

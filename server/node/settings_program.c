@@ -18,8 +18,7 @@ static const kvi_config_row rows[] = {
      .min = 16 * MIB,
      .max = 1 * TIB,
      .doc = "Most memory that gRPC uses for messages that are coming in and going out, beside `dram.size`. "
-            "It is what "
-            "bounds the harm of oversized messages."},
+            "It is what bounds the harm of oversized messages."},
     {.name = "grpc.max_connections",
      AT(INT, grpc_max_connections),
      .standard = "4096",
@@ -27,8 +26,7 @@ static const kvi_config_row rows[] = {
      .max = 1000000,
      .unit = "connections",
      .doc = "Most client connections; further ones are closed at once. Lowered to what the limit on open "
-            "files allows, "
-            "two for each connection."},
+            "files allows, two for each connection."},
     {.name = "grpc.max_streams",
      AT(INT, grpc_max_streams),
      .standard = "1024",
@@ -50,8 +48,7 @@ static const kvi_config_row rows[] = {
      .min = 0,
      .max = 300,
      .doc = "Address of the HTTP port with `/metrics`, `/healthz` and `/readyz`; empty for none. It never "
-            "has TLS, so an "
-            "address that is not loopback needs `insecure: true`."},
+            "has TLS, so an address that is not loopback needs `insecure: true`."},
     {.name = "admin.max_connections",
      AT(INT, admin_max_connections),
      .standard = "64",

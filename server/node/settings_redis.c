@@ -10,8 +10,7 @@ static const kvi_config_row rows[] = {
      .standard = "off",
      .choices = redis_modes,
      .doc = "The cold tier that nodes share: `off`; `single`, one Redis; `sentinel`, the master that "
-            "Sentinel names; "
-            "`cluster`, a Redis Cluster."},
+            "Sentinel names; `cluster`, a Redis Cluster."},
     {.name = "redis.addresses",
      AT(LIST, redis_addresses),
      .min = 0,
@@ -69,16 +68,14 @@ static const kvi_config_row rows[] = {
      .standard = "lossless",
      .choices = kvi_settings_codecs,
      .doc = "The same for Redis as `ssd.codec`. Each node may have its own, and reads every form; `none` "
-            "while nodes of "
-            "a Kvasir from before there was a codec share the chunks."},
+            "while nodes of a Kvasir from before there was a codec share the chunks."},
     {.name = "redis.ttl",
      AT(DURATION, redis_ttl),
      .standard = "24h",
      .min = 0,
      .max = INT64_C(365) * 86400 * 1000,
-     .doc =
-         "How long Redis keeps a chunk after its last use, at most: a put may ask for less. 0: until Redis "
-         "itself evicts it."},
+     .doc = "How long Redis keeps a chunk after its last use, at most: a put may ask for less. 0: until "
+            "Redis itself evicts it."},
     {.name = "redis.max_chunk",
      AT(SIZE, redis_max_chunk),
      .standard = "128MiB",

@@ -15,56 +15,46 @@ static const kvi_config_row rows[] = {
      .min = 0,
      .max = 16,
      .doc = "Directories of the SSD tier, best each on a device of its own; empty for none. Each is made if "
-            "it is "
-            "missing and its parent is there, filled with log files of its share of `ssd.size` at once, and "
-            "used by one node "
-            "alone. What is found there at start is served again."},
+            "it is missing and its parent is there, filled with log files of its share of `ssd.size` at "
+            "once, and used by one node alone. What is found there at start is served again."},
     {.name = "ssd.size",
      AT(SIZE, ssd_size),
      .standard = "0",
      .min = 0,
      .max = 16 * TIB,
      .doc = "Disk space of the SSD tier, all directories together, in whole log files. The tier never takes "
-            "more. "
-            "Each directory needs at least four log files."},
+            "more. Each directory needs at least four log files."},
     {.name = "ssd.log_file_size",
      AT(SIZE, ssd_log_file_size),
      .standard = "256MiB",
      .min = 1 * MIB,
      .max = 16 * GIB,
      .doc = "Size of a log file, in whole MiB, at least twice `chunk.max_size`. Space is freed by whole log "
-            "files. Another "
-            "value than the directory has empties it."},
+            "files. Another value than the directory has empties it."},
     {.name = "ssd.durability",
      AT(ENUM, ssd_durability),
      .standard = "seal",
      .choices = durabilities,
      .doc = "What a power cut leaves. `none`: what the device has. `seal`: all full log files. `put`: every "
-            "chunk that counts as "
-            "safe on SSD, at the price of a sync for each batch of them. A crash of the node alone loses "
-            "nothing that was written, "
-            "with each of them."},
+            "chunk that counts as safe on SSD, at the price of a sync for each batch of them. A crash of the "
+            "node alone loses nothing that was written, with each of them."},
     {.name = "ssd.write",
      AT(ENUM, ssd_write),
      .standard = "all",
      .choices = kvi_settings_admissions,
      .doc = "Which chunks are written to SSD. `all`; `reused`: once a chunk was got, or put a second time, "
-            "which "
-            "spares the device what nobody comes back for, and loses it when memory is needed; `none`: what "
-            "is there "
-            "is read, and nothing is added."},
+            "which spares the device what nobody comes back for, and loses it when memory is needed; `none`: "
+            "what is there is read, and nothing is added."},
     {.name = "ssd.codec",
      AT(ENUM, ssd_codec),
      .standard = "lossless",
      .choices = kvi_settings_codecs,
      .doc = "How chunks are made smaller on their way to SSD. `lossless`: tensors by what is known of keys "
-            "and values (bf16 "
-            "becomes about 1.5 times smaller), anything else by zstd if that gains something; not a bit "
-            "changes. `ladder`: tensors whose owner allows the loss are quantised, with `codec.planes` (2: "
-            "as exact as FP8, and "
-            "about 2.8 times smaller); the others as with `lossless`. `cachegen`: the same as CacheGen's "
-            "paper does it. `none`: as "
-            "they were put. What is there already stays as it is, and is read with each of them."},
+            "and values (bf16 becomes about 1.5 times smaller), anything else by zstd if that gains "
+            "something; not a bit changes. `ladder`: tensors whose owner allows the loss are quantised, with "
+            "`codec.planes` (2: as exact as FP8, and about 2.8 times smaller); the others as with "
+            "`lossless`. `cachegen`: the same as CacheGen's paper does it. `none`: as they were put. What is "
+            "there already stays as it is, and is read with each of them."},
     {.name = "ssd.queue",
      AT(INT, ssd_queue),
      .standard = "4096",
@@ -87,17 +77,16 @@ static const kvi_config_row rows[] = {
      .max = 75,
      .unit = "percent",
      .doc = "How much of the log files that are freed, over time, may be of use still and is written again: "
-            "25 % is a "
-            "third of a byte for each new one. More keeps what is used longer, and writes more. When leases "
-            "let nothing go, more is written (docs/tiers.md)."},
+            "25 % is a third of a byte for each new one. More keeps what is used longer, and writes more. "
+            "When leases let nothing go, more is written (docs/tiers.md)."},
     {.name = "ssd.write_budget",
      AT(SIZE, ssd_write_budget),
      .standard = "0",
      .min = 0,
      .max = 1024 * TIB,
      .doc = "Most bytes of new chunks that are written to SSD in a day, to spare it; 0 for no bound. They "
-            "come in evenly; an hour's "
-            "worth may be written at once. Chunks beyond it stay in memory only."},
+            "come in evenly; an hour's worth may be written at once, and again after each start. Chunks "
+            "beyond it stay in memory only."},
     {.name = "ssd.scrub_rate",
      AT(SIZE, ssd_scrub_rate),
      .standard = "8MiB",
@@ -109,8 +98,7 @@ static const kvi_config_row rows[] = {
      AT(BOOL, ssd_io_uring),
      .standard = "true",
      .doc = "Use io_uring where the kernel gives it; else, and without it, plain reads and writes one after "
-            "the other. The log says "
-            "which."},
+            "the other. The log says which."},
     {.name = "ssd.discard",
      AT(BOOL, ssd_discard),
      .standard = "true",

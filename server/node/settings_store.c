@@ -15,18 +15,14 @@ static const kvi_config_row rows[] = {
      .max = 1 << 30, /* the store's bound */
      .unit = "chunks",
      .doc = "Most chunks the index holds, over all tiers; beyond it the policy evicts. 0: one for each 64 "
-            "KiB of "
-            "`dram.size`, at least 1024, and one for each 256 KiB of `ssd.size`."},
+            "KiB of `dram.size`, at least 1024, and one for each 256 KiB of `ssd.size`."},
     {.name = "store.prefetch",
      AT(BOOL, store_prefetch),
      .standard = "false",
      .doc = "Read chunks back from SSD before they are asked for, when the policy `index` expects that who "
-            "waits for them is "
-            "about to be back, and that they are worth more in memory than what leaves it for them. A few at "
-            "a time, and none "
-            "while somebody waits for a read. Fewer requests wait for the SSD then, and more is read from it "
-            "in all "
-            "(docs/policy.md)."},
+            "waits for them is about to be back, and that they are worth more in memory than what leaves it "
+            "for them. A few at a time, and none while somebody waits for a read. Fewer requests wait for "
+            "the SSD then, and more is read from it in all (docs/policy.md)."},
     {.name = "store.curve_samples",
      AT(INT, store_curve_samples),
      .standard = "16384",
@@ -60,17 +56,14 @@ static const kvi_config_row rows[] = {
      AT(ENUM, store_policy),
      .standard = "index",
      .choices = kvi_settings_policies,
-     .doc =
-         "Which chunks go when memory is full; of a prompt always the last first. `index`: those that save "
-         "the least seconds for their bytes, by how long programs of the kind stay away and by what they "
-         "announce. `lru`: the least recently used. `lfu`: the least often used, with aging. `gdsf`: as "
-         "`lfu`, but a use counts what computing the chunk costs for its bytes. `s3fifo`, `sieve`: queues "
-         "that "
-         "spare what was used. `fixed-ttl`, `continuum`: as `lru`, but programs that a client names are "
-         "pinned "
-         "softly after each answer, for 2 s, or as Continuum's formula has it. With an SSD tier all but "
-         "`index` decide what is lost only: what leaves memory for the SSD is what was used longest ago. "
-         "What each is for: docs/policy.md."},
+     .doc = "Which chunks go when memory is full; of a prompt always the last first. `index`: those that "
+            "save the least seconds for their bytes, by how long programs of the kind stay away and by what "
+            "they announce. `lru`: the least recently used. `lfu`: the least often used, with aging. `gdsf`: "
+            "as `lfu`, but a use counts what computing the chunk costs for its bytes. `s3fifo`, `sieve`: "
+            "queues that spare what was used. `fixed-ttl`, `continuum`: as `lru`, but programs that a client "
+            "names are pinned softly after each answer, for 2 s, or as Continuum's formula has it. With an "
+            "SSD tier all but `index` decide what is lost only: what leaves memory for the SSD is what was "
+            "used longest ago. What each is for: docs/policy.md."},
     {.name = "store.admission",
      AT(ENUM, store_admission),
      .standard = "price",
@@ -84,19 +77,17 @@ static const kvi_config_row rows[] = {
      AT(STRING, store_state_file),
      .min = 0,
      .max = PATH_LENGTH_MAX,
-     .doc =
-         "File in which policy `index` keeps over a restart who waits for what, and what it has learned of "
-         "waits; only this node may use it. Empty: `waiters.kvw` in the first directory of `ssd.paths`, or "
-         "none without one. `none`: a restarted node knows nothing of it."},
+     .doc = "File in which policy `index` keeps over a restart who waits for what, and what it has learned "
+            "of waits; only this node may use it. Empty: `waiters.kvw` in the first directory of "
+            "`ssd.paths`, or none without one. `none`: a restarted node knows nothing of it."},
     {.name = "store.state_interval",
      AT(DURATION, store_state_interval),
      .standard = "10s",
      .min = 100,
      .max = 3600000,
-     .doc =
-         "How often it is written at most, if anything has changed: what a node that is killed has "
-         "forgotten of its programs is not older (a file of more than 10 MB is written less often). One that "
-         "is stopped forgets nothing, if the disk takes the file within `drain_timeout`."},
+     .doc = "How often it is written at most, if anything has changed: what a node that is killed has "
+            "forgotten of its programs is not older (a file of more than 10 MB is written less often). One "
+            "that is stopped forgets nothing, if the disk takes the file within `drain_timeout`."},
     {.name = "store.test_clock",
      AT(STRING, store_test_clock),
      .min = 0,
@@ -110,10 +101,9 @@ static const kvi_config_row rows[] = {
      .min = 1,
      .max = KVI_ENCODER_THREADS_MAX,
      .unit = "threads",
-     .doc =
-         "Threads that encode for a tier, for each tier with a codec, and as many that decode for clients "
-         "that do not. When more is to be written, or put in memory, than they can do, chunks stay as they "
-         "are."},
+     .doc = "Threads that encode for a tier, for each tier with a codec, and as many that decode for clients "
+            "that do not. When more is to be written, or put in memory, than they can do, chunks stay as "
+            "they are."},
     {.name = "codec.planes",
      AT(INT, codec_planes),
      .standard = "2",
