@@ -69,12 +69,13 @@ class Lookups:
     other: gets completions of the connector that are of no look-up."""
 
     def __init__(self, plan: Plan, connector: kvasir.Connector, spaces: Sequence[Sequence[kvasir.Space]], counters: Counters, *,
-                 timeout: float, lease: float, retry_after: float,
+                 timeout: float, lease: float, retry_after: float, loss_max: int = 0,
                  other: Callable[[kvasir.Completion], None] = lambda done: None) -> None:
         self._connector = connector
         self._counters = counters
         self._timeout = timeout
         self._lease = lease
+        self._loss_max = loss_max
         self._other = other
         self._n_groups = len(plan.groups)
         self._breaker = Breaker(retry_after)
@@ -101,7 +102,7 @@ class Lookups:
         try:
             for part, (_, spaces, windowed) in enumerate(self._parts):
                 operation = self._connector.lookup(spaces, keys, lease=self._lease, unchained=windowed, timeout=self._timeout,
-                                                   user=(ask, part), present=True)
+                                                   loss_max=self._loss_max, user=(ask, part), present=True)
                 ask.operations.append(operation)
                 ask.open += 1
         except kvasir.Error as fault:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from kvasir import Encode
+
 from .affinity import parse_cpus
 
 _UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
@@ -16,6 +18,8 @@ _OPERATIONS_MAX = 65536  # kvs_options.max_operations
 _TOOL_TOKENS_MAX = 64
 _RECOMPUTE_MAX = 1000.0
 _SECONDS_MAX = 600.0  # kvs_options.timeout_ms
+_LOSS_MAX = 15  # of the scale in docs/formats/chunk.md
+_LEVELS_OF_ENCODE = tuple(level.name.lower() for level in Encode)
 
 
 class OptionError(ValueError):
@@ -48,6 +52,15 @@ class Options:
     tls_key_file: str = ""
     tls_server_name: str = ""
     token_file: str = ""  # which tenant of the node this is
+    plain_token: str = "off"  # on: the token goes over a network without TLS
+    wait_connected: float = 0.0  # opening waits so long for the node
+    encode: str = "none"  # what is saved: none | lossless | ladder | cachegen
+    encode_planes: int = 0  # 0: the library's default, here and below
+    encode_threads: int = 0
+    encode_mib: int = 0
+    loss_max: int = 0  # of saves: the node may take so much from them; of look-ups and loads: so much is taken
+    loss_enough: int = 0  # of loads: better than that a chunk need not be; 0: as good as there is
+    hurry: float = 0.0  # of loads: what would take longer comes with more loss; 0: no hurry
     cpus: str = "auto"  # auto | inherit | a list: where the library's threads run
     library: str = ""  # path of libkvasir-connector; "": KVASIR_LIBRARY, else the loader's
     log_level: str = ""  # debug | info | warning | error; "": vLLM's
@@ -68,6 +81,8 @@ def parse(config: Mapping[str, Any]) -> Options:
     options = Options(**values)
     if bool(options.tls_cert_file) != bool(options.tls_key_file):
         raise OptionError("tls_cert_file and tls_key_file belong together: give both or none")
+    if options.loss_enough > options.loss_max:
+        raise OptionError(f"loss_enough: {options.loss_enough} is more loss than loss_max allows ({options.loss_max})")
     return options
 
 
@@ -115,6 +130,27 @@ def _token_ids(name: str, value: Any) -> tuple[int, ...]:
     return tuple(value)
 
 
+def _loss(name: str, value: Any) -> int:
+    return _integer(name, value, 0, _LOSS_MAX)
+
+
+def _planes(name: str, value: Any) -> int:
+    return _integer(name, value, 0, 3)  # kvs_options.encode_planes
+
+
+def _threads(name: str, value: Any) -> int:
+    return _integer(name, value, 0, 64)  # kvs_options.encode_threads
+
+
+def _mebibytes(name: str, value: Any) -> int:
+    return _integer(name, value, 0, 65536)  # kvs_options.encode_mib
+
+
+def _pause(name: str, value: Any) -> float:
+    """Seconds that may be none."""
+    return 0.0 if value == 0 and not isinstance(value, bool) else _seconds(name, value)
+
+
 def _seconds(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) \
             or not 0.001 <= value <= _SECONDS_MAX:
@@ -156,6 +192,10 @@ def _switch(name: str, value: Any) -> str:
     return _choice(name, value, ("on", "off"))
 
 
+def _encode(name: str, value: Any) -> str:
+    return _choice(name, value, _LEVELS_OF_ENCODE)
+
+
 def _level(name: str, value: Any) -> str:
     return _choice(name, value, _LEVELS)
 
@@ -185,5 +225,8 @@ _READERS = {
     "retry_after": _seconds, "max_save_bytes": _size, "max_operations": _operations,
     "model": _text, "revision": _text, "weights": _weights,
     "tls_ca_file": _text, "tls_cert_file": _text, "tls_key_file": _text, "tls_server_name": _text, "token_file": _text,
+    "plain_token": _switch, "wait_connected": _pause,
+    "encode": _encode, "encode_planes": _planes, "encode_threads": _threads, "encode_mib": _mebibytes,
+    "loss_max": _loss, "loss_enough": _loss, "hurry": _pause,
     "cpus": _cpus, "library": _text, "log_level": _level,
 }

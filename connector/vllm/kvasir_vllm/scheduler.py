@@ -66,7 +66,7 @@ class SchedulerSide:
         self._refresh = options.lease / 2  # an older answer is asked for again: its lease may end before the load has
         self._connector = connector
         self._lookups = Lookups(plan, connector, spaces, self.counters, timeout=options.lookup_timeout, lease=options.lease,
-                                retry_after=options.retry_after, other=self._hint_answered)
+                                retry_after=options.retry_after, loss_max=options.loss_max, other=self._hint_answered)
         self._hints = HintSender(connector, [space for group in spaces for space in group], plan.key_length, self.counters, options)
         self._prefills = Prefills()
         self._adapters = Adapters()

@@ -83,7 +83,7 @@ class KvasirTier(SecondaryTierManager):
         common = options.common
         self._lookups = Lookups(self._ask, self._release, common.lookup_timeout)
         self._transfers = Transfers(self._spaces_of, self._memories, chunk_bytes, common.load_timeout, common.save_timeout,
-                                    common.max_save_bytes)
+                                    common.max_save_bytes, loss_max=common.loss_max, loss_enough=common.loss_enough, hurry=common.hurry)
         self._breaker = Breaker(common.retry_after)
         self._limited = Limited()
         self._touched: dict[int, dict[bytes, None]] = {}
@@ -157,7 +157,7 @@ class KvasirTier(SecondaryTierManager):
         common = self._options.common
         try:
             self._connector.lookup(self._spaces[group], b"".join(hashes), lease=common.lease, unchained=True, present=True, user=batch,
-                                   timeout=common.lookup_timeout)
+                                   loss_max=common.loss_max, timeout=common.lookup_timeout)
             return True
         except kvasir.Error as fault:
             self._limited.warn("lookup", f"tier: a look-up could not be started: {fault}")
@@ -169,7 +169,7 @@ class KvasirTier(SecondaryTierManager):
             return
         for group, hashes in touched.items():
             try:
-                self._connector.lookup(self._spaces[group], b"".join(hashes), unchained=True,
+                self._connector.lookup(self._spaces[group], b"".join(hashes), unchained=True, loss_max=self._options.common.loss_max,
                                        timeout=self._options.common.lookup_timeout)
             except kvasir.Error as fault:
                 self._limited.warn("touch", f"tier: chunks in use could not be told to the node: {fault}")

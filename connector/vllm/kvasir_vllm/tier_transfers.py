@@ -56,16 +56,19 @@ class Transfers:
     """Starts the operations of jobs and gathers their ends.
 
     memories: the registration of each cell. chunk_bytes: of a key, over all cells. max_store_bytes: what may be on its way to the node;
-    a store beyond it fails at once.
+    a store beyond it fails at once. loss_max, loss_enough, hurry: as of kvasir.Space.get and put.
     """
 
     def __init__(self, spaces: Spaces, memories: Sequence[kvasir.Memory], chunk_bytes: int, load_timeout: float,
-                 store_timeout: float, max_store_bytes: int) -> None:
+                 store_timeout: float, max_store_bytes: int, *, loss_max: int = 0, loss_enough: int = 0, hurry: float = 0.0) -> None:
         self._spaces = spaces
         self._memories = memories
         self._chunk_bytes = chunk_bytes
         self._timeouts = {True: load_timeout, False: store_timeout}
         self._max_store_bytes = max_store_bytes
+        self._loss_max = loss_max
+        self._loss_enough = loss_enough
+        self._hurry = hurry
         self._store_bytes = 0
         self._under_way: set[Part] = set()
         self._finished: list[Job] = []
@@ -148,12 +151,12 @@ class Transfers:
             for space, memory in zip(spaces, self._memories, strict=True):
                 part = Part(job, run)
                 if job.load:
-                    part.operation = space.get(blob, memory, slots, 1, unchained=True, lease=lease, user=part,
-                                               timeout=self._timeouts[True], statuses=True)
+                    part.operation = space.get(blob, memory, slots, 1, unchained=True, lease=lease, user=part, loss_max=self._loss_max,
+                                               loss_enough=self._loss_enough, hurry=self._hurry, timeout=self._timeouts[True], statuses=True)
                 else:
                     part.operation = space.put(blob, memory, slots, 1, first_place=run.first_place, parent=run.parent,
                                                extent_first=run.extent_first, unchained=run.unchained, user=part,
-                                               timeout=self._timeouts[False], statuses=True)
+                                               loss_max=self._loss_max, timeout=self._timeouts[False], statuses=True)
                 job.parts += 1
                 self._under_way.add(part)
         except kvasir.Error as fault:  # what was started goes on; the job ends with it

@@ -157,6 +157,7 @@ class WorkerSide:
                     operation = self._spaces[run.group].get(
                         part.keys, self._memories[run.group], part.slots, self._per_chunk(group), first_place=part.first_place,
                         parent=part.parent, extent_first=part.extent_first, lease=lease, by_layer=loading.load.layerwise,
+                        loss_max=self._options.loss_max, loss_enough=self._options.loss_enough, hurry=self._options.hurry,
                         timeout=self._options.load_timeout, user=(loading, part))
                 except kvasir.Error as fault:
                     self._limited.warn("get", f"a load could not start: {fault}")
@@ -318,7 +319,7 @@ class WorkerSide:
                 operation = self._spaces[run.group].put(
                     part.keys, self._memories[run.group], part.slots, self._per_chunk(group), first_place=part.first_place,
                     parent=part.parent, extent_first=part.extent_first, chain_chunks=saving.save.chain,
-                    timeout=self._options.save_timeout, user=(saving, part), statuses=True)
+                    loss_max=self._options.loss_max, timeout=self._options.save_timeout, user=(saving, part), statuses=True)
             except kvasir.Error as fault:
                 self._limited.warn("put", f"a save could not start: {fault}")
                 self.counters.saves_dropped += part.n

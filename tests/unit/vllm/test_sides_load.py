@@ -4,8 +4,10 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
+from typing import Any
+from unittest import mock
 
-from binding_fixture import NodeTest, main, until
+from binding_fixture import WAIT, NodeTest, main, until
 from engine_fixture import BLOCK, CHUNK, Engine, Request, make_plan, prompt
 
 import kvasir
@@ -42,6 +44,27 @@ class Load(NodeTest):
         self.assertTrue(engine.holds(request, 0, 4 * CHUNK))
         self.assertEqual(engine.ended.received, ["b"])
         self.assertEqual((engine.ended.invalid, engine.ended.failed), (set(), []))
+
+    def test_terms_of_loss_are_sent(self) -> None:
+        """They change nothing, since pages are opaque: the bytes come as they were saved."""
+        requests = []
+        whole = kvasir.Connector._request
+
+        def request(*given: object, **terms: Any) -> Any:
+            requests.append({name: terms[name] for name in ("loss_max", "loss_enough", "hurry") if terms.get(name)})
+            return whole(*given, **terms)  # type: ignore[arg-type]
+
+        plan = make_plan()
+        options: dict[str, Any] = {"loss_max": 6, "loss_enough": 5, "hurry": 0.5, "hints": "off", "lookup_timeout": WAIT}
+        with mock.patch.object(kvasir.Connector, "_request", request):
+            engine = Engine(self, plan, **options)
+            engine.store(Request("a", prompt(4 * CHUNK + 3)))
+            self.assertEqual(requests, [{"loss_max": 6}] * 2)  # a look-up, a put
+            other = Engine(self, plan, **options)
+            request_b = Request("b", prompt(4 * CHUNK + 3))
+            self.assertEqual(self.load(other, request_b), 4 * CHUNK)
+            self.assertEqual(requests[2:], [{"loss_max": 6}, {"loss_max": 6, "loss_enough": 5, "hurry": 0.5}])
+        self.assertTrue(other.holds(request_b, 0, 4 * CHUNK))
 
     def test_other_bytes_are_seen(self) -> None:
         """The check of the tests above can fail."""

@@ -1,6 +1,7 @@
 """The parts of KvasirConnector that need neither an engine nor a store: chunk arithmetic, options, fingerprints, layouts, counting."""
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import pickle
@@ -10,11 +11,14 @@ import unittest
 from array import array
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest import mock
 
 import binding_fixture  # noqa: F401  (puts connector/vllm on the path)
 
-from kvasir_vllm import chunks, options, space, weights
+import kvasir
+from kvasir import abi
+from kvasir_vllm import chunks, opening, options, space, weights
 from kvasir_vllm.breaker import Breaker
 from kvasir_vllm.compat import Facts
 from kvasir_vllm.counters import Counters
@@ -94,6 +98,30 @@ class Chunks(unittest.TestCase):
                 self.assertEqual(run, chunks.make_run(0, keys, 1, run.first_place, array("q", range(2 * at, 2 * (at + run.n))), run.n))
 
 
+# Every option, with a value that is not its default.
+ALL = {"endpoint": "kvasir://h:1", "chunk_tokens": 512, "load": "layerwise", "save": False, "hints": False, "recompute": 2,
+       "tool_tokens": [7, 8], "lookup_timeout": 1, "load_timeout": 2.5, "save_timeout": 3, "lease": 4, "retry_after": 5,
+       "max_save_bytes": "2GiB", "max_operations": 100, "model": "m", "revision": "r", "weights": "AB" * 32, "tls_ca_file": "a",
+       "tls_cert_file": "b", "tls_key_file": "c", "tls_server_name": "d", "token_file": "t", "plain_token": True,
+       "wait_connected": 1.5, "encode": "ladder", "encode_planes": 3, "encode_threads": 4, "encode_mib": 5, "loss_max": 6,
+       "loss_enough": 5, "hurry": 0.5, "cpus": "inherit", "library": "l", "log_level": "debug"}
+
+
+def opened_with(config: dict) -> dict:
+    """The fields of kvs_options that opening with this configuration gives to kvs_open."""
+    seen: dict = {}
+
+    def kvs_open(given: Any, made: Any) -> int:
+        seen.update({name: getattr(given._obj, name) for name, _ in given._obj._fields_})
+        made._obj.value = 1
+        return 0
+
+    library = SimpleNamespace(kvs_open=kvs_open, kvs_fd=lambda connector: -1, kvs_close=lambda connector: None)
+    with mock.patch.object(kvasir.connector, "load", lambda embedded: library), mock.patch.dict(os.environ):
+        opening.open_connector(options.parse(config)).close()
+    return seen
+
+
 class OptionsTest(unittest.TestCase):
     def refused(self, text: str, **config: object) -> None:
         with self.assertRaisesRegex(options.OptionError, text):
@@ -104,14 +132,30 @@ class OptionsTest(unittest.TestCase):
         self.assertEqual((parsed.load, parsed.save, parsed.chunk_tokens), ("async", "on", 0))
 
     def test_all(self) -> None:
-        config = {"endpoint": "kvasir://h:1", "chunk_tokens": 512, "load": "layerwise", "save": False, "hints": False, "recompute": 2, "tool_tokens": [7, 8], "lookup_timeout": 1,
-                  "load_timeout": 2.5, "save_timeout": 3, "lease": 4, "retry_after": 5, "max_save_bytes": "2GiB",
-                  "max_operations": 100, "model": "m", "revision": "r", "weights": "AB" * 32, "tls_ca_file": "a",
-                  "tls_cert_file": "b", "tls_key_file": "c", "tls_server_name": "d", "token_file": "t", "cpus": "0-1", "library": "l",
-                  "log_level": "debug"}
-        self.assertEqual(set(config), set(options.Options.__dataclass_fields__))
-        parsed = options.parse(config)
+        self.assertEqual(set(ALL), set(options.Options.__dataclass_fields__))
+        parsed = options.parse(ALL)
         self.assertEqual((parsed.save, parsed.hints, parsed.tool_tokens, parsed.max_save_bytes, parsed.weights), ("off", "off", (7, 8), 2**31, "ab" * 32))
+
+    def test_every_option_of_the_library_is_reached(self) -> None:
+        """A field that comes to kvs_options is an option here, or stands below with the reason why not."""
+        expected = {"endpoint": b"kvasir://h:1", "timeout_ms": 2500, "wait_connected_ms": 1500, "max_operations": 100,
+                    "tls_ca_file": b"a", "tls_cert_file": b"b", "tls_key_file": b"c", "tls_server_name": b"d", "token_file": b"t",
+                    "plain_token": 1, "encode": 2, "encode_planes": 3, "encode_threads": 4, "encode_mib": 5,
+                    "hand_over": 1,  # always: the engine's step must not wait
+                    "embedded_dram_bytes": 0,  # embedded: is refused
+                    "reserved": 0, "reserved_more": 0, "struct_size": ctypes.sizeof(abi.Options)}
+        self.assertEqual(opened_with(ALL), expected)
+
+    def test_defaults_are_the_librarys(self) -> None:
+        said = {name for name, value in opened_with({"endpoint": "unix:/x"}).items() if value}
+        self.assertEqual(said, {"struct_size", "endpoint", "timeout_ms", "max_operations", "hand_over"})
+
+    def test_every_term_of_a_request_is_known(self) -> None:
+        """A field that comes to kvs_request is an option here, or the connector's own. test_sides_load.py sees them arrive."""
+        of_options = {"timeout_ms", "lease_ms", "loss_max", "loss_enough", "hurry_ms"}
+        its_own = {"struct_size", "user", "lease", "statuses", "present", "by_layer", "chain_chunks",
+                   "reserved", "reserved_2", "reserved_3"}
+        self.assertEqual({name for name, _ in abi.Request._fields_}, of_options | its_own)
 
     def test_embedded_names_unix(self) -> None:
         for endpoint in ("embedded:", "embedded:4GiB", "embedded"):
@@ -139,6 +183,14 @@ class OptionsTest(unittest.TestCase):
         self.refused("load_timeout: seconds", load_timeout=float("nan"))
         self.refused("max_save_bytes: bytes", max_save_bytes="lots")
         self.refused("weights: auto, off or 64", weights="abc")
+        self.refused("encode: one of none, lossless, ladder, cachegen", encode="zip")
+        self.refused("encode_planes: a whole number from 0 to 3", encode_planes=4)
+        self.refused("loss_max: a whole number from 0 to 15", loss_max=16)
+        self.refused("loss_enough: 3 is more loss than loss_max allows .2.", loss_max=2, loss_enough=3)
+        for pause in (-1, True, "1s", 601):
+            self.refused("hurry: seconds", hurry=pause)
+            self.refused("wait_connected: seconds", wait_connected=pause)
+        self.assertEqual(options.parse({"endpoint": "unix:/x", "hurry": 0}).hurry, 0.0)
         self.refused("tls_cert_file and tls_key_file", tls_cert_file="x")
         self.refused("endpoint", endpoint="tcp://x")
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import unittest
+from unittest import mock
 
 import tier_paths  # noqa: F401
 import kvasir
@@ -70,6 +71,17 @@ class Jobs(Fixture):
         self.assertEqual([self.row(5), self.row(6)], [wanted[2], wanted[0]])
         self.assertEqual(bytes(self.memory[USED:FACTS.row_bytes]), padding)
         self.assertFalse(self.transfers.busy)
+
+    def test_terms_of_loss_are_sent(self) -> None:
+        transfers = Transfers(lambda group, length: self.spaces, self.memories, USED, TIMEOUT, TIMEOUT, 1 << 30,
+                              loss_max=6, loss_enough=5, hurry=0.5)
+        with mock.patch.object(self.connector, "_request", wraps=self.connector._request) as request:
+            transfers.store(1, [key(0)], [0], chain(1))
+            self.assertTrue(self.finish(transfers).whole)
+            transfers.load(2, [key(0)], [5], 0)
+            self.assertTrue(self.finish(transfers).whole)
+        sent = [tuple(call.kwargs[name] for name in ("loss_max", "loss_enough", "hurry")) for call in request.mock_calls]
+        self.assertEqual(sent, [(6, 0, 0.0)] * WORKERS + [(6, 5, 0.5)] * WORKERS)
 
     def test_completions_by_poll(self) -> None:
         self.transfers.store(1, [key(0)], [0], chain(1))
