@@ -98,7 +98,10 @@ static void on_call(void *ctx, bool ok)
   }
   request_call(c->node, c->method);
   Kvasir__V1__HelloReply hello = KVASIR__V1__HELLO_REPLY__INIT;
-  hello.protocol_min = hello.protocol_max = KVI_PROTOCOL_MIN;
+  const struct fake_node_options *options = &c->node->options;
+  hello.protocol_min = options->protocol_min ? options->protocol_min : KVI_PROTOCOL_MIN;
+  hello.protocol_max = options->protocol_max ? options->protocol_max : KVI_PROTOCOL_MIN;
+  hello.status = options->hello_status;
   hello.incarnation = 9;
   hello.chunk_bytes_max = KVI_CHUNK_BYTES_MAX;
   hello.frame_bytes_max = KVI_FRAME_BYTES_MAX;

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <kvasir/status.h>
+
 #include "proto/kvasir/v1/cache.pb-c.h"
 
 struct fake_node;
@@ -17,6 +19,8 @@ struct fake_node_options {
   uint32_t frames_read;   /* how many frames of the stream are read; the rest is left to flow control */
   bool silent;            /* Hello is never answered */
   const char *cert, *key; /* PEM, for TLS; NULL: plain */
+  uint32_t protocol_min, protocol_max; /* what Hello says that it speaks; 0: what this side does */
+  kvs_status hello_status;             /* Hello's answer */
 };
 
 /* Listens on a unix socket, whose small buffer makes a client's writes block soon. endpoint has 128 bytes. */
