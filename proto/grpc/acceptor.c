@@ -152,6 +152,7 @@ static bool unix_peer_allowed(const struct acceptor *a, const struct ucred *peer
   return (mode & 0002) || ((mode & 0020) && peer->gid == getegid());
 }
 
+/* Whether the peer may come in. */
 static bool name_unix(struct acceptor *a, int fd, char *name, size_t size)
 {
   struct ucred peer = {.uid = (uid_t)-1};
@@ -159,10 +160,7 @@ static bool name_unix(struct acceptor *a, int fd, char *name, size_t size)
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
     return false;
   snprintf(name, size, "unix pid %d uid %u", (int)peer.pid, (unsigned)peer.uid);
-  if (unix_peer_allowed(a, &peer))
-    return true;
-  kvi_log_limited(KVI_LOG_WARN, "%s refused: the socket's mode does not admit it", name);
-  return false;
+  return unix_peer_allowed(a, &peer);
 }
 
 static void name_tcp(const struct sockaddr_storage *address, socklen_t length, char *name, size_t size)
@@ -199,23 +197,35 @@ static bool remember(struct acceptor *a, int fd, const char *name)
   return true;
 }
 
+/* NULL: it is remembered, else why it was not taken. */
+static const char *admit(struct acceptor *a, int fd, bool allowed, const char *name)
+{
+  if (!allowed)
+    return "the socket's mode does not admit its user";
+  if (a->n_connections >= a->max_connections)
+    return "no more are taken";
+  return remember(a, fd, name) ? NULL : "out of file descriptors";
+}
+
 static void take(struct acceptor *a, int fd, bool is_unix, const struct sockaddr_storage *address,
                  socklen_t length)
 {
   struct counters *counters = &a->server->counters;
-  char name[64] = "tcp";
+  char name[64];
   int one = 1;
   bool allowed = true;
+  snprintf(name, sizeof name, "%s", is_unix ? "unix" : "tcp");
   if (is_unix) {
     allowed = name_unix(a, fd, name, sizeof name);
   } else {
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     name_tcp(address, length, name, sizeof name);
   }
-  if (!allowed || a->n_connections >= a->max_connections || !remember(a, fd, name)) {
+  const char *why = admit(a, fd, allowed, name);
+  if (why) {
     atomic_fetch_add(&counters->refused, 1);
-    kvi_log_limited(KVI_LOG_WARN, "connection from %s refused: %u of %u in use", name, a->n_connections,
-                    a->max_connections);
+    kvi_log_limited(KVI_LOG_WARN, "connection from %s refused: %s (%u of %u in use)", name, why,
+                    a->n_connections, a->max_connections);
     close(fd);
     return;
   }

@@ -84,7 +84,7 @@ static void add_grpc(struct kvi_node *node, struct kvi_metrics *metrics)
   kvi_metrics_counter(metrics, "kvasir_grpc_connections_total", stats.connections_total,
                       "Client connections taken since the start.");
   kvi_metrics_counter(metrics, "kvasir_grpc_connections_refused_total", stats.refused_connections_total,
-                      "Client connections closed at once because of a bound.");
+                      "Client connections closed at once because of a bound or the unix socket's mode.");
   kvi_metrics_gauge(metrics, "kvasir_grpc_streams", stats.streams, "Transfer streams now.");
   kvi_metrics_counter(metrics, "kvasir_grpc_streams_refused_total", stats.refused_streams_total,
                       "Transfer streams ended at once because of a bound.");

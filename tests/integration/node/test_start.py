@@ -9,7 +9,48 @@ import time
 import unittest
 
 import harness
-from harness import KVASIRD, NodeTest
+from h2 import PREFACE, settings
+from harness import KVASIRD, NodeTest, until
+
+
+def connect_as(uid, gid, path):
+    """What a process of this user hears from the socket: "answer" to its preface, or the "end"."""
+    folder, name = os.path.split(path)
+    heard, says = os.pipe()
+    child = os.fork()
+    if child == 0:
+        word = b""
+        try:
+            os.chdir(folder)  # from here on only this folder has to let the user through
+            become(uid, gid)
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(60)
+                connection.connect(name)
+                word = hear(connection)
+        except BaseException as fault:
+            word = repr(fault).encode()
+        finally:
+            os.write(says, word)
+            os._exit(0)
+    os.close(says)
+    with open(heard, "rb") as end:
+        word = end.read().decode()
+    os.waitpid(child, 0)
+    return word
+
+
+def become(uid, gid):
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+
+
+def hear(connection):
+    try:
+        connection.sendall(PREFACE + settings())
+        return b"answer" if connection.recv(1) else b"end"
+    except (BrokenPipeError, ConnectionResetError):
+        return b"end"
 
 
 class Life(NodeTest):
@@ -76,6 +117,22 @@ class Life(NodeTest):
         node = self.node(unix_mode="0600").start()
         self.assertEqual(stat.S_IMODE(os.stat(node.socket).st_mode), 0o600)
         node.stop()
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root may become somebody else")
+    def test_unix_mode_holds_for_whoever_gets_to_the_socket(self):
+        """It is looked at by the peer's credentials: a mode of the file that was changed since lets nobody in."""
+        nobody, group = 65534, os.getegid()
+        for mode, gid, admitted in (("0660", nobody, False), ("0600", group, False), ("0660", group, True), ("0666", nobody, True)):
+            with self.subTest(mode=mode, gid=gid):
+                node = self.node(unix_mode=mode).start()
+                os.chmod(node.folder, 0o755)
+                os.chmod(node.socket, 0o777)
+                self.assertEqual(connect_as(nobody, gid, node.socket), "answer" if admitted else "end")
+                self.assertTrue(until(lambda: node.metric("kvasir_grpc_connections_refused_total") == (0 if admitted else 1)))
+                refusal = f"uid {nobody} refused: the socket's mode does not admit its user"
+                self.assertEqual(node.log().count(refusal), 0 if admitted else 1, node.log())
+                self.assertEqual(connect_as(0, 0, node.socket), "answer")
+                node.stop()
 
     def test_socket_directory_is_made(self):
         node = self.node()
