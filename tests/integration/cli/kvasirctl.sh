@@ -142,10 +142,17 @@ says '"name":"kvasir_tier_hits_total","kind":"counter","labels":"tier=\\"dram\\"
 says '"damaged":\[\]'
 expect 0 --json stats
 says '"stats":\['
-for command in programs pins price tenants curve; do
+for command in stats programs pins price tenants curve; do
   [ "$("$kvasirctl" --json "$command" --watch | head -n 2 | grep -c '^{.*}$')" = 2 ] || fail "$command --watch has no document a line"
   [ "$("$kvasirctl" "$command" --watch | head -n 3 | wc -l)" = 3 ] || fail "$command --watch ends"
 done
+# Counters have rates from the second table on.
+timeout 120 "$kvasirctl" stats --watch 0.1 | awk '/ RATE /{rates = 1} rates && /^kvasir_gets_total/{print; exit}' > "$scratch/out"
+says '/s '
+expect 2 stats 1
+complains 'it takes --watch and then'
+expect 2 stats --watch 0
+complains "not '0'"
 expect 0 config
 says dram.size
 expect 0 bench --count 4 --size 64KiB --rounds 2
