@@ -253,7 +253,7 @@ static bool write_start_locked(struct kvi_store *store, uint32_t number)
     return true;
   }
   store->dram->ops->close(store->dram, entry->object);
-  store->stats.writes_shed++;
+  store->stats.writes_shed += status != KVS_ERR_IO; /* those the medium counts */
   again_push(below, number, entry->object, status);
   kvi_cut_offer_again_locked(store, number);
   return status != KVS_ERR_BUSY && status != KVS_ERR_CLOSED;

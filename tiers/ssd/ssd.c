@@ -20,7 +20,8 @@ struct ssd {
   uint32_t end_blocks[KVI_SSD_DIRECTORIES_MAX]; /* of its places */
   uint32_t n_volumes;
   _Atomic uint32_t n_puts;
-  uint32_t n_left_out; /* directories that are configured and could not be opened */
+  _Atomic uint64_t n_refused; /* puts, since no directory takes any */
+  uint32_t n_left_out;        /* directories that are configured and could not be opened */
 };
 
 static struct ssd *from(struct kvi_medium *medium)
@@ -50,6 +51,7 @@ static void ssd_stats(struct kvi_medium *medium, struct kvi_medium_stats *stats_
     kvi_ssd_volume_stats(ssd->volumes[i], stats_p);
   stats_p->devices += ssd->n_left_out;
   stats_p->devices_failed += ssd->n_left_out;
+  stats_p->put_errors += atomic_load_explicit(&ssd->n_refused, memory_order_relaxed);
   if (ssd->n_volumes > 1) /* the sum of several is no latency */
     stats_p->read_latency_us /= ssd->n_volumes;
 }
@@ -77,6 +79,7 @@ static kvs_status ssd_put(struct kvi_medium *medium, struct kvi_medium_put *put)
   struct ssd *ssd = from(medium);
   uint32_t best = 0, first = atomic_fetch_add_explicit(&ssd->n_puts, 1, memory_order_relaxed);
   uint64_t least = UINT64_MAX;
+  kvs_status status;
 
   /* the least busy one, and of equals each in its turn */
   for (uint32_t i = 0; i < ssd->n_volumes; i++) {
@@ -88,7 +91,10 @@ static kvs_status ssd_put(struct kvi_medium *medium, struct kvi_medium_put *put)
       best = which;
     }
   }
-  return least == UINT64_MAX ? KVS_ERR_IO : kvi_ssd_volume_put(ssd->volumes[best], put);
+  status = least == UINT64_MAX ? KVS_ERR_IO : kvi_ssd_volume_put(ssd->volumes[best], put);
+  if (status == KVS_ERR_IO)
+    atomic_fetch_add_explicit(&ssd->n_refused, 1, memory_order_relaxed);
+  return status;
 }
 
 /* NULL: no directory has it. */

@@ -6,6 +6,7 @@ import signal
 import subprocess
 
 import harness
+from harness import until
 from tiers import CHAIN, SSD, TierTest
 
 N = 60  # chains: 75 MB, of which memory holds 4
@@ -153,6 +154,8 @@ class Tiers(TierTest):
         self.assertEqual(node.metric("kvasir_tier_devices", SSD), 1)
         self.assertEqual(node.metric("kvasir_tier_devices_failed", SSD), 1)
         self.assertIn("stored 0\n", self.client(node, "put", 0, 1))
+        self.assertTrue(until(lambda: node.metric("kvasir_tier_put_failures_total", '{tier="ssd",cause="device"}') >= CHAIN, 60))
+        self.assertEqual(node.metric("kvasir_tier_put_failures_total", '{tier="ssd",cause="shed"}'), 0)
         self.assertEqual(self.get(node, 0, 1)[0], "1" * CHAIN)
         node.stop()
 

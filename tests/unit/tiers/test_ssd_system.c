@@ -177,6 +177,8 @@ static void opens_without_a_directory(struct fixture *f)
   assert_int_equal(stats.devices, 1);
   assert_int_equal(stats.devices_failed, 1);
   assert_int_equal(put_number(f, 1), KVS_ERR_IO);
+  f->owner.medium->ops->stats(f->owner.medium, &stats);
+  assert_int_equal(stats.put_errors, 1);
   assert_int_equal(test_settle(f->owner.medium), KVS_ERR_IO);
 }
 
