@@ -265,6 +265,7 @@ struct kvi_medium_stats {
   uint64_t queued;                            /* operations in it */
   uint64_t queued_get_bytes;                  /* of the gets among them */
   uint64_t devices, devices_failed;           /* directories or connections */
+  uint64_t devices_read_only;                 /* that take nothing, and still give what they have */
   uint64_t read_bytes_per_s, read_latency_us; /* measured, decaying averages; 0: not yet */
   uint64_t write_bytes_per_s;
   /* what was encoded on its way here (encoder/encoder.h); all 0 of a medium that does not */

@@ -163,6 +163,8 @@ static const struct row rows[] = {
     {"kvasir_tier_only_objects", SSD, "Objects that are in no faster tier.", GAUGE, STORE(medium_only)},
     {"kvasir_tier_devices", SSD, "Directories or connections of the tier.", GAUGE, MEDIUM(devices)},
     {"kvasir_tier_devices_failed", SSD, "Those that are out.", GAUGE, MEDIUM(devices_failed)},
+    {"kvasir_tier_devices_read_only", SSD, "Those that are read, and take nothing more.", GAUGE,
+     MEDIUM(devices_read_only)},
     {"kvasir_tier_operations", SSD, "Reads and writes in the tier now.", GAUGE, MEDIUM(queued)},
     {"kvasir_tier_write_queue", SSD, "Chunks that wait to be written to the tier.", GAUGE,
      STORE(writes_queued)},

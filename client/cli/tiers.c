@@ -197,6 +197,9 @@ static void print_ssd(const cJSON *document)
   char size[CLI_SIZE_TEXT], read[CLI_SIZE_TEXT], time[CLI_SIZE_TEXT];
 
   print_below(document, "ssd", "directories");
+  if (value_of(document, "kvasir_tier_devices_read_only", "ssd") > 0)
+    printf("ssd: %.0f directories are read-only: what they hold is read, nothing is written there\n",
+           value_of(document, "kvasir_tier_devices_read_only", "ssd"));
   print_codec(document, "ssd");
   fputs("ssd: demoted by rule: ", stdout);
   print_causes(document, "kvasir_tier_demotions_total", "ssd");

@@ -48,7 +48,7 @@ uint32_t kvi_ssd_volume_deletions(struct kvi_ssd_volume *volume)
 {
   uint32_t n;
 
-  if (atomic_load_explicit(&volume->failed, memory_order_relaxed))
+  if (kvi_ssd_refuses_writes(volume))
     return 0;
   pthread_mutex_lock(&volume->lock);
   n = volume->n_deletions;
@@ -235,7 +235,7 @@ kvs_status kvi_ssd_volume_settle(struct kvi_ssd_volume *volume, struct kvi_mediu
   pthread_mutex_lock(&volume->lock);
   if (volume->closed)
     status = KVS_ERR_CLOSED;
-  else if (atomic_load_explicit(&volume->failed, memory_order_relaxed))
+  else if (kvi_ssd_refuses_writes(volume))
     status = KVS_ERR_IO;
   else if (volume->deletions_safe >= volume->deletions_come)
     status = KVS_OK;

@@ -149,6 +149,8 @@ static void freeing_write(struct kvi_ssd_volume *volume);
 /* It is tried again, since the device may be well but for a moment; a file is not lost to one error. */
 static void freeing_failed(struct kvi_ssd_volume *volume)
 {
+  if (atomic_load_explicit(&volume->read_only, memory_order_relaxed))
+    return; /* nothing of it is needed any more, and it stays as it is */
   if (++volume->freeing_tries < TRIES && !atomic_load_explicit(&volume->failed, memory_order_relaxed)) {
     freeing_write(volume);
     return;

@@ -1,4 +1,5 @@
 /* tiers/ssd/operations.c: what a volume gives its disk to do, and what it makes of the answers. */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -60,6 +61,14 @@ void kvi_ssd_op_free(struct kvi_ssd_op *op)
   kvi_list_push_back(&volume->ops_free, &op->link);
 }
 
+/* As when a journal could not be written: what is there can still be read, and is worth as much as before. */
+static void read_only_set(struct kvi_ssd_volume *volume)
+{
+  if (!atomic_exchange_explicit(&volume->read_only, true, memory_order_relaxed))
+    kvi_log_error("%s: its file system is read-only: what is there is read, nothing is written any more",
+                  volume->name);
+}
+
 void kvi_ssd_device_said(struct kvi_ssd_volume *volume, const char *what, uint32_t file, int error)
 {
   volume->in_flight--;
@@ -71,6 +80,10 @@ void kvi_ssd_device_said(struct kvi_ssd_volume *volume, const char *what, uint32
   pthread_mutex_lock(&volume->lock);
   volume->stats.device_errors++;
   pthread_mutex_unlock(&volume->lock);
+  if (error == EROFS) {
+    read_only_set(volume);
+    return;
+  }
   if (++volume->errors_in_row < KVI_SSD_ERRORS_MAX ||
       atomic_load_explicit(&volume->failed, memory_order_relaxed))
     return;

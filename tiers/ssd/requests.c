@@ -30,7 +30,7 @@ static kvs_status accept(struct kvi_ssd_volume *volume, kvi_list *list, kvi_list
   pthread_mutex_lock(&volume->lock);
   if (volume->closed)
     status = KVS_ERR_CLOSED;
-  else if (atomic_load_explicit(&volume->failed, memory_order_relaxed))
+  else if (put ? kvi_ssd_refuses_writes(volume) : atomic_load_explicit(&volume->failed, memory_order_relaxed))
     status = KVS_ERR_IO;
   else if (volume->queued >= KVI_SSD_QUEUE_MAX)
     status = KVS_ERR_BUSY;
@@ -114,6 +114,16 @@ void kvi_ssd_get_end(struct kvi_ssd_volume *volume, struct kvi_medium_get *get, 
   get->done(get, status);
 }
 
+void kvi_ssd_waiting_puts_end(struct kvi_ssd_volume *volume, kvs_status status)
+{
+  kvi_list_node *node;
+
+  while ((node = kvi_list_first(&volume->puts)) != NULL) {
+    kvi_list_remove(&volume->puts, node);
+    kvi_ssd_put_end(volume, PUT_OF(node), status);
+  }
+}
+
 void kvi_ssd_waiting_end(struct kvi_ssd_volume *volume, kvs_status status)
 {
   kvi_list_node *node;
@@ -122,10 +132,7 @@ void kvi_ssd_waiting_end(struct kvi_ssd_volume *volume, kvs_status status)
     kvi_list_remove(&volume->gets, node);
     kvi_ssd_get_end(volume, GET_OF(node), status);
   }
-  while ((node = kvi_list_first(&volume->puts)) != NULL) {
-    kvi_list_remove(&volume->puts, node);
-    kvi_ssd_put_end(volume, PUT_OF(node), status);
-  }
+  kvi_ssd_waiting_puts_end(volume, status);
 }
 
 /*

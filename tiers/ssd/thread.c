@@ -58,6 +58,19 @@ static void failed_step(struct kvi_ssd_volume *volume, bool *told)
   pthread_mutex_unlock(&volume->lock);
 }
 
+/* It is read, and looked through for damage; whoever wants something written or deleted is told that it cannot be. */
+static void read_only_step(struct kvi_ssd_volume *volume, uint64_t now)
+{
+  kvi_ssd_waiting_puts_end(volume, KVS_ERR_IO);
+  kvi_ssd_settles_step(volume, now); /* some may be safe */
+  kvi_ssd_settles_end(volume, KVS_ERR_IO);
+  pthread_mutex_lock(&volume->lock); /* deletions have no place to go: they must not keep this thread awake */
+  volume->deletions_seen = volume->deletions_come;
+  pthread_mutex_unlock(&volume->lock);
+  kvi_ssd_read_step(volume);
+  kvi_ssd_scrub_step(volume);
+}
+
 static void step(struct kvi_ssd_volume *volume, bool *told)
 {
   uint64_t now = kvi_now_ns();
@@ -65,6 +78,8 @@ static void step(struct kvi_ssd_volume *volume, bool *told)
   kvi_ssd_requests_take(volume);
   if (atomic_load_explicit(&volume->failed, memory_order_relaxed)) {
     failed_step(volume, told);
+  } else if (atomic_load_explicit(&volume->read_only, memory_order_relaxed)) {
+    read_only_step(volume, now);
   } else {
     emptied_tell(volume);
     kvi_ssd_discard_step(volume, now); /* before one of them is used again */
@@ -98,7 +113,7 @@ static void leave_in_order(struct kvi_ssd_volume *volume, uint64_t until)
   kvi_ssd_reclaim_leave(
       volume); /* what it waits for does not come any more, and it has the last file to itself */
   do {
-    if (atomic_load_explicit(&volume->failed, memory_order_relaxed))
+    if (kvi_ssd_refuses_writes(volume))
       return;
     kvi_ssd_free_step(volume);
     kvi_ssd_ready_step(volume);

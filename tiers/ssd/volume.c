@@ -10,7 +10,7 @@ uint64_t kvi_ssd_volume_load(struct kvi_ssd_volume *volume)
 {
   uint64_t load;
 
-  if (atomic_load_explicit(&volume->failed, memory_order_relaxed))
+  if (kvi_ssd_refuses_writes(volume))
     return UINT64_MAX;
   pthread_mutex_lock(&volume->lock);
   load = volume->queued_put_bytes;
@@ -32,6 +32,8 @@ void kvi_ssd_volume_stats(struct kvi_ssd_volume *volume, struct kvi_medium_stats
   pthread_mutex_unlock(&volume->lock);
   own.devices = 1;
   own.devices_failed = atomic_load_explicit(&volume->failed, memory_order_relaxed);
+  own.devices_read_only =
+      !own.devices_failed && atomic_load_explicit(&volume->read_only, memory_order_relaxed);
   own.capacity_bytes = own.devices_failed ? 0 : (uint64_t)volume->n_files * volume->config.file_bytes;
   own.metadata_bytes = volume->n_files * sizeof(*volume->files);
   static_assert(sizeof(own) % sizeof(uint64_t) == 0, "a struct of uint64_t only");

@@ -147,7 +147,8 @@ struct kvi_ssd_volume {
   struct kvi_medium_stats stats;
 
   atomic_bool stop, failed;
-  atomic_bool no_room; /* reclaim found nothing that may go: puts are refused until a chunk goes */
+  atomic_bool read_only; /* its file system refuses writes: what is there is read, and nothing else done */
+  atomic_bool no_room;   /* reclaim found nothing that may go: puts are refused until a chunk goes */
 
   /* the thread's own */
   struct kvi_ssd_op *ops; /* config.depth of them for requests, some more for its own work */
@@ -203,7 +204,9 @@ void kvi_ssd_requests_take(struct kvi_ssd_volume *volume);
 /* Ends a request, and counts. */
 void kvi_ssd_put_end(struct kvi_ssd_volume *volume, struct kvi_medium_put *put, kvs_status status);
 void kvi_ssd_get_end(struct kvi_ssd_volume *volume, struct kvi_medium_get *get, kvs_status status);
-/* All that waits ends so; what the disk has goes on. */
+/* All puts that wait end so; what the disk has goes on. */
+void kvi_ssd_waiting_puts_end(struct kvi_ssd_volume *volume, kvs_status status);
+/* All that waits, gets too. */
 void kvi_ssd_waiting_end(struct kvi_ssd_volume *volume, kvs_status status);
 /* Requests past their deadline end, those that the disk has included: their op goes on without them. all: whatever their deadline. */
 void kvi_ssd_expire(struct kvi_ssd_volume *volume, uint64_t now, kvs_status status, bool all);
@@ -218,8 +221,14 @@ struct kvi_ssd_op *kvi_ssd_op_take(struct kvi_ssd_volume *volume, size_t bytes, 
 void kvi_ssd_op_free(struct kvi_ssd_op *op);
 /* The payload lies there, and `head` bytes of the buffer are before it. False: no memory. */
 bool kvi_ssd_op_places(struct kvi_ssd_op *op, size_t head, const struct kvi_iov *iov, uint32_t n_iov);
-/* A read, write or sync ended so; too many errors in a row and the directory is out. */
+/* A read, write or sync ended so; too many errors in a row and the directory is out. EROFS: it is read-only from here on. */
 void kvi_ssd_device_said(struct kvi_ssd_volume *volume, const char *what, uint32_t file, int error);
+/* It is out, or read-only. */
+static inline bool kvi_ssd_refuses_writes(const struct kvi_ssd_volume *volume)
+{
+  return atomic_load_explicit(&volume->failed, memory_order_relaxed) ||
+         atomic_load_explicit(&volume->read_only, memory_order_relaxed);
+}
 
 /* ---- live.c ---- */
 

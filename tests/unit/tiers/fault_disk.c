@@ -113,6 +113,8 @@ static int fate(struct fault_image *image)
     image->dead = true;
   if (image->dead)
     return EIO;
+  if (image->read_only_in > 0 && --image->read_only_in == 0)
+    image->read_only = true;
   if (image->error_in > 1) {
     image->error_in--;
     return 0;
@@ -130,6 +132,8 @@ static int carry_out(struct fault_image *image, struct kvi_ssd_io *io)
 
   if (fails && fails(io))
     return EIO;
+  if (image->read_only && io->kind != KVI_SSD_READ)
+    return EROFS;
   if (error != 0 && io->kind == KVI_SSD_WRITE && kvi_rand_below(&image->rand, 2)) {
     struct kvi_ssd_io part = *io; /* a write that failed may have been done in part */
 
@@ -152,11 +156,31 @@ static int carry_out(struct fault_image *image, struct kvi_ssd_io *io)
   return 0;
 }
 
+static bool is_held(const struct fault_image *image, const struct kvi_ssd_io *io)
+{
+  return io->kind == KVI_SSD_READ ? image->holds_reads : image->holds_writes;
+}
+
+/* Operations that may end. */
+static uint32_t count_free(const struct fault_disk *disk)
+{
+  uint64_t held = 0;
+  uint32_t n = 0;
+
+  for (uint32_t i = 0; i < disk->n_pending; i++)
+    if (is_held(disk->image, disk->pending[i]))
+      held += disk->pending[i]->length;
+    else
+      n++;
+  disk->image->held_bytes = held;
+  return n;
+}
+
 static void fault_wait(struct kvi_ssd_disk *base, uint64_t until_ns)
 {
   struct fault_disk *disk = from(base);
   struct timespec delay = {.tv_nsec = (long)disk->image->delay_ns};
-  uint32_t n = disk->n_pending;
+  uint32_t n = count_free(disk);
 
   if (n == 0) {
     pthread_mutex_lock(&disk->mutex);
@@ -175,6 +199,8 @@ static void fault_wait(struct kvi_ssd_disk *base, uint64_t until_ns)
     uint32_t which = (uint32_t)kvi_rand_below(&disk->image->rand, disk->n_pending);
     struct kvi_ssd_io *io = disk->pending[which];
 
+    if (is_held(disk->image, io))
+      continue;
     if (disk->image->slow_syncs && io->kind == KVI_SSD_SYNC && disk->n_pending > 1 &&
         kvi_rand_below(&disk->image->rand, 16) != 0)
       continue;
@@ -254,9 +280,16 @@ struct kvi_ssd_disk *fault_disk_open(struct fault_image *image)
 
   disk->disk.ops = &fault_ops;
   disk->image = image;
+  image->disk = &disk->disk;
   pthread_mutex_init(&disk->mutex, NULL);
   (void)kvi_cond_init(&disk->wake);
   return &disk->disk;
+}
+
+void fault_image_release(struct fault_image *image)
+{
+  image->holds_reads = image->holds_writes = false;
+  fault_wake(image->disk);
 }
 
 /* A write that was not synced: gone, whole, some of its sectors, or (if so wished) at another place. */

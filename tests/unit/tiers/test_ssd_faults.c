@@ -1,68 +1,10 @@
-/* The SSD tier over a disk that loses power, fails, or is slow: what was safe is there, and nothing is ever wrong. */
+/* The SSD tier over a disk that loses power, or fails: what was safe is there, and nothing is ever wrong. */
 #define CHUNKS 400u
 #include "medium_owner.h"
 
 #include <errno.h>
 
-#include "ssd_fault_fixture.h"
-
-/* Several puts at once; what the tier says of each is noted, on its thread as the store does. */
-#define AT_ONCE 6u
-
-struct putting {
-  struct fixture *f;
-  uint32_t number;
-  struct test_wait wait;
-};
-
-static void put_ended(struct kvi_medium_put *put, kvs_status status)
-{
-  struct putting *putting = put->user;
-  struct owner *owner = &putting->f->owner;
-  kvi_medium_handle old;
-
-  pthread_mutex_lock(&owner->mutex);
-  old = owner->handles[putting->number];
-  owner->handles[putting->number] = status == KVS_OK ? put->handle : 0;
-  owner->lengths[putting->number] = length_of(putting->number);
-  pthread_mutex_unlock(&owner->mutex);
-  if (old != 0)
-    owner->medium->ops->drop(owner->medium, NULL, old, false);
-  test_wait_end(&putting->wait, status);
-}
-
-static void put_keep(struct kvi_medium_put *put, struct kvi_medium_hold *hold_p)
-{
-  struct putting *putting = put->user;
-
-  test_hold(&putting->wait, hold_p);
-}
-
-static void put_some(struct fixture *f, uint32_t first)
-{
-  struct test_chunk chunks[AT_ONCE];
-  struct kvi_medium_put puts[AT_ONCE];
-  struct putting putting[AT_ONCE];
-  bool accepted[AT_ONCE];
-
-  for (uint32_t i = 0; i < AT_ONCE; i++) {
-    test_chunk_make(&chunks[i], first + i, length_of(first + i), 1 + (first + i) % 20);
-    putting[i].f = f;
-    putting[i].number = first + i;
-    test_wait_init(&putting[i].wait);
-    test_put_fill(&puts[i], &chunks[i], NULL);
-    puts[i].done = put_ended;
-    puts[i].keep = puts[i].keep ? put_keep : NULL;
-    puts[i].user = &putting[i];
-    accepted[i] = f->owner.medium->ops->put(f->owner.medium, &puts[i]) == KVS_OK;
-  }
-  for (uint32_t i = 0; i < AT_ONCE; i++) {
-    if (accepted[i])
-      (void)test_wait_for(&putting[i].wait);
-    test_wait_released(&putting[i].wait);
-    test_chunk_free(&chunks[i]);
-  }
-}
+#include "ssd_fault_puts.h"
 
 /* What the test knows of a chunk. */
 struct truth {
@@ -266,65 +208,6 @@ static void test_unplugged(void **state)
   assert_int_equal(f->owner.n_lost, AT_ONCE);
 }
 
-/* A slow device: requests end at their deadline, and their memory is not touched after. */
-static void test_slow(void **state)
-{
-  struct fixture *f = *state;
-  struct test_chunk chunk;
-  struct kvi_medium_put put;
-  struct test_wait wait;
-  uint64_t began;
-  kvs_status status;
-
-  assert_int_equal(fixture_open(f), KVS_OK);
-  put_some(f, 0);
-  f->image.delay_ns = 200 * KVI_NS_PER_MS;
-  test_chunk_make(&chunk, 20, length_of(20), 3);
-  test_wait_init(&wait);
-  test_put_fill(&put, &chunk, &wait);
-  began = kvi_now_ns();
-  put.deadline_ns = began + 30 * KVI_NS_PER_MS;
-  assert_int_equal(f->owner.medium->ops->put(f->owner.medium, &put), KVS_OK);
-  status = test_wait_for(&wait);
-  assert_true(status == KVS_ERR_DEADLINE || status == KVS_OK); /* the operation itself may be over first */
-  test_chunk_free(&chunk);
-  f->image.delay_ns = 0;
-  assert_int_equal(get_number(f, 0), KVS_OK);
-}
-
-/* What a slow device reads and writes directly is kept for it, after the request has ended at its deadline. */
-static void test_slow_direct(void **state)
-{
-  struct fixture *f = *state;
-  struct test_chunk chunk;
-  struct kvi_medium_put put;
-  struct kvi_medium_get get;
-  struct test_wait putting, getting;
-  kvi_medium_handle handle;
-
-  assert_int_equal(fixture_open(f), KVS_OK);
-  test_chunk_make(&chunk, 21, 5 * KVI_MEDIUM_BLOCK + 77, 3);
-  assert_true(chunk.direct);
-  assert_int_equal(test_put(f->owner.medium, &chunk, &handle), KVS_OK);
-  assert_int_equal(test_get(f->owner.medium, &chunk, handle), KVS_OK);
-  f->image.delay_ns = 200 * KVI_NS_PER_MS;
-  test_wait_init(&putting);
-  test_wait_init(&getting);
-  test_put_fill(&put, &chunk, &putting);
-  get = test_get_of(&chunk, handle, &getting);
-  put.deadline_ns = get.deadline_ns = kvi_now_ns() + 30 * KVI_NS_PER_MS;
-  assert_int_equal(f->owner.medium->ops->get(f->owner.medium, &get), KVS_OK);
-  assert_int_equal(f->owner.medium->ops->put(f->owner.medium, &put), KVS_OK);
-  (void)test_wait_for(&getting); /* the operation itself may be over first */
-  (void)test_wait_for(&putting);
-  f->image.delay_ns = 0;
-  test_wait_released(&getting); /* else what follows is memory that the disk still uses */
-  test_wait_released(&putting);
-  free(getting.landed);
-  assert_int_equal(test_get(f->owner.medium, &chunk, handle), KVS_OK);
-  test_chunk_free(&chunk);
-}
-
 /* A log file that is used again soon is not punched before. */
 static void test_discards(void **state)
 {
@@ -514,8 +397,6 @@ int main(int argc, char **argv)
       CASE(test_io_errors),
       CASE(test_no_space),
       CASE(test_unplugged),
-      CASE(test_slow),
-      CASE(test_slow_direct),
       CASE(test_discards),
       CASE(test_deletions_not_read_once),
       CASE(test_more_deletions_than_wait),
