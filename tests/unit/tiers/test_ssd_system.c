@@ -5,12 +5,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
+#include "base/log.h"
 #include "ssd_fixture.h"
 #include "tiers/ssd/format.h"
 
@@ -110,6 +112,127 @@ static void test_a_file_that_was_cut(void **state)
   assert_int_equal(get_number(f, 20), KVS_ERR_IO);
   ends_at = 0;
   assert_int_equal(get_number(f, 20), KVS_OK);
+}
+
+/* ---- file systems without O_DIRECT, kernels without io_uring ---- */
+
+static bool refuses_direct, refuses_ring;
+static uint32_t n_direct; /* log files that were opened for direct reads and writes */
+
+/* In the place of the C library's. */
+int openat(int directory, const char *name, int flags, ...)
+{
+  mode_t mode = 0;
+  int fd;
+
+  if (flags & O_CREAT) {
+    va_list more;
+
+    va_start(more, flags);
+    mode = va_arg(more, mode_t);
+    va_end(more);
+  }
+  if (refuses_direct && (flags & O_DIRECT)) {
+    errno = EINVAL;
+    return -1;
+  }
+  fd = (int)syscall(SYS_openat, directory, name, flags, mode);
+  n_direct += fd >= 0 && (flags & O_DIRECT);
+  return fd;
+}
+
+struct io_uring;
+int __real_io_uring_queue_init(unsigned entries, struct io_uring *ring, unsigned flags);
+int __wrap_io_uring_queue_init(unsigned entries, struct io_uring *ring, unsigned flags);
+
+int __wrap_io_uring_queue_init(unsigned entries, struct io_uring *ring, unsigned flags)
+{
+  return refuses_ring ? -ENOSYS : __real_io_uring_queue_init(entries, ring, flags);
+}
+
+/* What was logged since log_begin: other threads log, too. */
+static pthread_mutex_t log_mutex = PTHREAD_MUTEX_INITIALIZER;
+static char logged[4 * KVI_LOG_LINE_MAX];
+
+static void log_keep(void *ctx, kvi_log_level level, const char *line, size_t length)
+{
+  size_t used;
+
+  (void)ctx, (void)level;
+  pthread_mutex_lock(&log_mutex);
+  used = strlen(logged);
+  if (used + length < sizeof(logged))
+    memcpy(logged + used, line, length + 1);
+  pthread_mutex_unlock(&log_mutex);
+}
+
+static void log_begin(void)
+{
+  logged[0] = '\0';
+  kvi_log_configure(KVI_LOG_INFO, KVI_LOG_TEXT);
+  kvi_log_set_sink(log_keep, NULL);
+}
+
+static int refuses_teardown(void **state)
+{
+  refuses_direct = refuses_ring = false;
+  kvi_log_set_sink(NULL, NULL);
+  kvi_log_configure(KVI_LOG_WARN, KVI_LOG_TEXT);
+  return teardown(state);
+}
+
+static uint32_t times_logged(const char *text)
+{
+  uint32_t n = 0;
+
+  pthread_mutex_lock(&log_mutex);
+  for (const char *at = logged; (at = strstr(at, text)) != NULL; at++)
+    n++;
+  pthread_mutex_unlock(&log_mutex);
+  return n;
+}
+
+/* It opens, says what it does without once, holds chunks, and has them after a restart. */
+static void works_without(struct fixture *f, const char *said, const char *by)
+{
+  log_begin();
+  for (uint32_t round = 0; round < 2; round++) {
+    fixture_open(f);
+    assert_int_equal(f->owner.n_found, 10 * round);
+    assert_int_equal(times_logged(said), round + 1);
+    assert_int_equal(times_logged(by), round + 1);
+    for (uint32_t i = 0; i < 10; i++)
+      assert_int_equal(put_number(f, 10 * round + i), KVS_OK);
+    for (uint32_t i = 0; i < 10 * (round + 1); i++)
+      assert_int_equal(get_number(f, i), KVS_OK);
+    fixture_close(f);
+  }
+}
+
+static void test_no_direct(void **state)
+{
+  refuses_direct = true;
+  n_direct = 0;
+  works_without(*state, "the file system refuses O_DIRECT, the page cache is used", "log files of");
+  assert_int_equal(n_direct, 0);
+}
+
+static void test_no_ring(void **state)
+{
+  refuses_ring = true;
+  calls = 0;
+  works_without(*state, "the kernel gives no io_uring, pread and pwrite are used",
+                "bytes by pread and pwrite");
+  assert_true(calls > 20);
+}
+
+/* Neither of them. */
+static void test_no_direct_no_ring(void **state)
+{
+  refuses_direct = refuses_ring = true;
+  works_without(*state, "the file system refuses O_DIRECT, the page cache is used",
+                "bytes by pread and pwrite");
+  assert_int_equal(times_logged("the kernel gives no io_uring"), 2);
 }
 
 /* ---- after a kill ---- */
@@ -242,11 +365,15 @@ static void test_no_room(void **state)
 
 int main(void)
 {
-#define CASE(test)       cmocka_unit_test_setup_teardown(test, setup, teardown)
-#define PLAIN_CASE(test) cmocka_unit_test_setup_teardown(test, plain_setup, plain_teardown)
+#define CASE(test)         cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define PLAIN_CASE(test)   cmocka_unit_test_setup_teardown(test, plain_setup, plain_teardown)
+#define REFUSES_CASE(test) cmocka_unit_test_setup_teardown(test, setup, refuses_teardown)
   const struct CMUnitTest tests[] = {
       PLAIN_CASE(test_short_reads_and_writes),
       PLAIN_CASE(test_a_file_that_was_cut),
+      REFUSES_CASE(test_no_direct),
+      REFUSES_CASE(test_no_ring),
+      REFUSES_CASE(test_no_direct_no_ring),
       CASE(test_little_is_read_after_a_kill),
       CASE(test_a_directory_without_rights),
       CASE(test_no_parent),
