@@ -175,32 +175,121 @@ static void windows_and_starts(void **state)
     }
 }
 
-/* Sinks that hold what no number is are kept as they are. */
-static void what_is_not_finite_survives_the_ladder(void **state)
+static uint32_t count_not_finite(const struct kvi_codec_shape *shape, const uint8_t *raw)
 {
-  struct kvi_codec_shape shape = heads_of(KVI_CODEC_BF16, 60, 1, 64);
-  const struct kvi_codec_options options = {.level = KVI_CODEC_LADDER, .planes = 2};
-  static const uint16_t patterns[] = {0x7fc0, 0x7f81, 0xffff, 0x7f80, 0xff80};
+  size_t size = kvi_codec_element_size(shape->dtype);
+  uint32_t n = 0;
+
+  for (size_t at = 0; at < shape->raw_bytes; at += size)
+    n += isfinite(kvi_codec_to_float(shape->dtype, raw + at)) ? 0 : 1;
+  return n;
+}
+
+/* Of a level that loses something, at its least quality and its best: that element is what it was, to the bit, and no other has become like it. */
+static void survives(const struct kvi_codec_shape *shape, const struct kvi_codec_options *options,
+                     const uint8_t *raw, size_t at)
+{
+  struct object_bytes object = encode_alike(shape, options, raw);
+
+  for (uint32_t quality = 0; quality <= options->planes; quality++) {
+    uint32_t got;
+    uint8_t *decoded;
+
+    assert_int_equal(decode_alike(object.bytes, object.length, quality, shape->raw_bytes, &decoded, &got),
+                     KVS_OK);
+    assert_memory_equal(decoded + at, raw + at, kvi_codec_element_size(shape->dtype));
+    assert_int_equal(count_not_finite(shape, decoded), 1);
+    free(decoded);
+  }
+  free(object.bytes);
+}
+
+/* Sinks, too, that hold what no number is are kept as they are. */
+static void what_is_not_finite_survives(void **state)
+{
+  static const struct kvi_codec_options levels[] = {{.level = KVI_CODEC_LADDER, .planes = 2},
+                                                    {.level = KVI_CODEC_CACHEGEN}};
+  static const struct {
+    enum kvi_codec_dtype dtype;
+    uint16_t pattern;
+  } cases[] = {
+      {KVI_CODEC_BF16, 0x7fc0}, {KVI_CODEC_BF16, 0x7f81}, {KVI_CODEC_BF16, 0xffff}, {KVI_CODEC_BF16, 0x7f80},
+      {KVI_CODEC_BF16, 0xff80}, {KVI_CODEC_FP16, 0x7e00}, {KVI_CODEC_FP16, 0x7c01}, {KVI_CODEC_FP16, 0xffff},
+      {KVI_CODEC_FP16, 0x7c00}, {KVI_CODEC_FP16, 0xfc00}, {KVI_CODEC_E4M3, 0x7f},   {KVI_CODEC_E4M3, 0xff},
+      {KVI_CODEC_E5M2, 0x7d},   {KVI_CODEC_E5M2, 0x7f},   {KVI_CODEC_E5M2, 0xff},   {KVI_CODEC_E5M2, 0x7c},
+      {KVI_CODEC_E5M2, 0xfc},
+  };
   static const uint32_t rows[] = {0, 3, 4, 59};
 
   (void)state;
-  shape.start = 0;
-  for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++)
-    for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
-      uint8_t *raw = sample_raw(&shape, SAMPLE_GAUSSIAN, i), *decoded;
-      size_t at = ((size_t)rows[r] * 64 + 7) * 2;
-      struct object_bytes object;
-      uint32_t quality;
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+    for (size_t r = 0; r < 2 * sizeof rows / sizeof rows[0]; r++) {
+      struct kvi_codec_shape shape = heads_of(cases[i].dtype, 60, 1, 64);
+      size_t size = kvi_codec_element_size(shape.dtype);
+      uint8_t *raw = sample_raw(&shape, SAMPLE_GAUSSIAN, i);
+      size_t at = ((size_t)rows[r / 2] * 64 + 7) * size + (r % 2) * shape.raw_bytes / 2; /* a key, a value */
 
-      kvi_store_le16(raw + at, patterns[i]);
-      object = encode_alike(&shape, &options, raw);
-      assert_int_equal(decode_alike(object.bytes, object.length, 0, shape.raw_bytes, &decoded, &quality),
-                       KVS_OK);
-      assert_int_equal(kvi_load_le16(decoded + at), patterns[i]);
-      free(decoded);
-      free(object.bytes);
+      shape.start = 0;
+      assert_int_equal(count_not_finite(&shape, raw), 0);
+      memcpy(raw + at, &cases[i].pattern, size);
+      for (size_t level = 0; level < sizeof levels / sizeof levels[0]; level++)
+        survives(&shape, &levels[level], raw, at);
       free(raw);
     }
+}
+
+/* Of all elements of two layouts alike: squared, relative. */
+static double error_between(const struct kvi_codec_shape *shape, const uint8_t *raw, const uint8_t *decoded)
+{
+  size_t size = kvi_codec_element_size(shape->dtype);
+  double error = 0, all = 0;
+
+  for (size_t at = 0; at < shape->raw_bytes; at += size) {
+    double was = (double)kvi_codec_to_float(shape->dtype, raw + at);
+    double is = (double)kvi_codec_to_float(shape->dtype, decoded + at);
+
+    error += (was - is) * (was - is);
+    all += was * was;
+  }
+  return error / all;
+}
+
+/* As many as an object can have, and with a layer of few of them. */
+static void the_most_tokens(void **state)
+{
+  static const uint16_t first[] = {0, 65526};
+  static const struct {
+    enum kvi_codec_level level;
+    uint32_t planes;
+    double error_max;
+  } levels[] = {{KVI_CODEC_LOSSLESS, 0, 0}, {KVI_CODEC_LADDER, 2, 0.01}, {KVI_CODEC_CACHEGEN, 0, 0.1}};
+  const struct kvi_codec_shape shape = layer_shape((struct kvi_codec_shape){.dtype = KVI_CODEC_BF16,
+                                                                            .n_layers = 2,
+                                                                            .n_tokens = 65535,
+                                                                            .n_heads = 1,
+                                                                            .key_dim = 8,
+                                                                            .value_dim = 8,
+                                                                            .first_token = first});
+  uint8_t *raw = sample_raw(&shape, SAMPLE_GAUSSIAN, 1);
+
+  (void)state;
+  for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
+    const struct kvi_codec_options options = {.level = levels[i].level, .planes = levels[i].planes};
+    struct object_bytes object = encode_alike(&shape, &options, raw);
+    uint32_t quality;
+    uint8_t *decoded;
+
+    check_object(&object, options.level == KVI_CODEC_LOSSLESS ? raw : NULL);
+    assert_int_equal(
+        decode_alike(object.bytes, object.length, options.planes, shape.raw_bytes, &decoded, &quality),
+        KVS_OK);
+    assert_int_equal(quality, options.planes);
+    assert_true(object.length < shape.raw_bytes * 4 / 5);
+    assert_true(error_between(&shape, raw, decoded) <= levels[i].error_max);
+    free(decoded);
+    free(object.bytes);
+  }
+  free(raw);
 }
 
 /* Levels that take a layer as it is or have coders of their own, through the container. */
@@ -335,7 +424,8 @@ int main(void)
       cmocka_unit_test(every_kind_of_every_dtype),
       cmocka_unit_test(planes_that_are_not_alike),
       cmocka_unit_test(windows_and_starts),
-      cmocka_unit_test(what_is_not_finite_survives_the_ladder),
+      cmocka_unit_test(what_is_not_finite_survives),
+      cmocka_unit_test(the_most_tokens),
       cmocka_unit_test(the_other_levels),
       cmocka_unit_test(bytes_of_no_shape),
       cmocka_unit_test(encoding_can_be_stopped),
