@@ -2,7 +2,8 @@
  * tests/integration/connector/connector_coded.c: tensors put to, and got from, a node whose SSD tier has a codec. What it does is told by its
  * arguments: "put LOSS_MAX", "encode LOSS_MAX" (put by a connector that encodes them, if its endpoint is not of this machine), "get LOSS_MAX" (all of them are found and come, at least one of
  * them coded; exactly as they were put with LOSS_MAX 0, about so else), "quality LOSS_MAX" (they are there, but worse, and a look-up does not find them), "hurry LOSS_MAX" (by a slow link, of chunks with
- * two planes: in a hurry, and where less is enough, they come with fewer).
+ * two planes: in a hurry, and where less is enough, they come with fewer), "overlap LOSS_MAX" (they come once; then it says how many bytes that took, and waits for a line from whoever
+ * holds the last ones back; then layer 0 is there and the rest is not, which it says, and all of it when they are let go).
  */
 #include <stdio.h>
 
@@ -12,7 +13,7 @@
 #include "tests/unit/connector/fixture.h"
 
 #define LAYERS      8u
-#define CHUNKS      12u
+#define CHUNKS      24u
 #define PER_CHUNK   4u /* slots */
 #define REGIONS     (2 * LAYERS)
 #define BLOCKS      (CHUNKS * PER_CHUNK)
@@ -298,6 +299,46 @@ static void they_come_in_a_hurry(struct world *world)
   assert_true(errors[3] > 4 * errors[0] && errors[2] > 4 * errors[3] && errors[2] < 0.1);
 }
 
+/* One line, then one of whoever has started this program. */
+static void say_and_wait(const char *line)
+{
+  char answer[16];
+
+  puts(line);
+  fflush(stdout);
+  assert_non_null(fgets(answer, sizeof(answer), stdin));
+}
+
+/* Layer 0 is the engine's while bytes of every chunk are still on their way, and is then what it is in the end. */
+static void layer_0_comes_before_the_last_bytes(struct world *world)
+{
+  const size_t layer_bytes = 2 * PER_CHUNK * SLOT_BYTES;
+  uint8_t *whole = malloc(CHUNKS * CHUNK_BYTES);
+  kvs_completion completion;
+  char line[64];
+  double error;
+  uint64_t coded = bytes_of(world, (kvs_request){.by_layer = 1}, &error);
+  kvs_op op;
+
+  memcpy(whole, world->out, CHUNKS * CHUNK_BYTES);
+  snprintf(line, sizeof(line), "ready %llu", (unsigned long long)coded);
+  say_and_wait(line);
+  op = get(world, 1);
+  assert_int_equal(kvs_wait_layer(world->connector, op, 0, 60000), KVS_OK);
+  copy_chunks(world, world->out, false, 2);
+  for (uint32_t i = 0; i < CHUNKS; i++)
+    assert_memory_equal(world->out + i * CHUNK_BYTES, whole + i * CHUNK_BYTES, layer_bytes);
+  assert_int_equal(kvs_wait_layer(world->connector, op, LAYERS - 1, 0), KVS_ERR_DEADLINE);
+  assert_int_equal(kvs_wait(world->connector, op, 0, &completion), KVS_ERR_DEADLINE);
+  say_and_wait("layer 0");
+  completion = test_wait(world->connector, op);
+  assert_int_equal(completion.status, KVS_OK);
+  copy_chunks(world, world->out, false, REGIONS);
+  assert_memory_equal(world->out, whole, CHUNKS * CHUNK_BYTES);
+  check_chunks(world);
+  free(whole);
+}
+
 static void they_are_worse(struct world *world)
 {
   assert_int_equal(n_found(world), 0);
@@ -318,6 +359,8 @@ static void the_command(void **state)
     they_come(*state);
   else if (strcmp(command, "hurry") == 0)
     they_come_in_a_hurry(*state);
+  else if (strcmp(command, "overlap") == 0)
+    layer_0_comes_before_the_last_bytes(*state);
   else
     they_are_worse(*state);
 }

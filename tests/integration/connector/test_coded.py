@@ -11,7 +11,7 @@ from proxy import DOWN, Proxy
 KVASIRCTL = os.environ["KVASIRCTL"]
 PROGRAM = os.environ["KVASIR_CODED_CLIENT"]
 SSD = '{tier="ssd"}'
-CHUNKS = 12  # as the program puts
+CHUNKS = 24  # as the program puts
 
 
 class Coded(NodeTest):
@@ -99,6 +99,40 @@ class Coded(NodeTest):
             self.assertEqual((chunk["coded"], chunk["loss"]), (True, 2))
         self.client(node, "get", 2, tcp=True)
         node.stop()
+
+    def line_of(self, client, node, first):
+        lines = []
+        for line in client.stdout:
+            if line.startswith(first):
+                return line
+            lines.append(line)
+        self.fail(f"{''.join(lines)}{client.communicate()[1]}\nnode:\n{node.log()}")
+
+    def overlap(self, loss_max):
+        """The last 96 KiB of a get do not pass before the client has layer 0, whatever time that takes. A node sends the last 192 KiB in a message of their own."""
+        node = self.node(dram__size="64MiB", chunk__max_size="1MiB").start()
+        self.client(node, "encode", loss_max, tcp=True)
+        proxy = Proxy(node.port)
+        self.addCleanup(proxy.close)
+        client = subprocess.Popen([PROGRAM, "overlap", str(loss_max)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  env={**os.environ, "KVASIR_TEST_ENDPOINT": proxy.endpoint}, text=True, bufsize=1)
+        self.addCleanup(client.communicate)
+        self.addCleanup(client.kill)
+        size = int(self.line_of(client, node, "ready ").split()[1])
+        proxy.after(DOWN, size - (96 << 10), proxy.hold)
+        client.stdin.write("go\n")
+        self.line_of(client, node, "layer 0")
+        self.assertTrue(proxy.fired.wait(60 * SLOW))
+        proxy.release()
+        output, errors = client.communicate("on\n", timeout=120 * SLOW)
+        self.assertEqual(client.returncode, 0, f"{output}{errors}\nnode:\n{node.log()}")
+        node.stop()
+
+    def test_layer_0_is_there_before_the_last_bytes_without_loss(self):
+        self.overlap(0)
+
+    def test_layer_0_is_there_before_the_last_bytes_of_a_ladder(self):
+        self.overlap(4)
 
     def test_less_loss_than_the_level_has_is_none(self):
         node = self.node(dram__size="64MiB", chunk__max_size="1MiB").start()
