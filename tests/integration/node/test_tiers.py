@@ -1,6 +1,7 @@
 """A node with an SSD tier holds more than its memory, and keeps it over a restart and a kill."""
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -34,6 +35,39 @@ class Tiers(TierTest):
         self.assertEqual(node.metric("kvasir_tier_recovered_objects", SSD), N * CHAIN)
         self.assertLess(node.metric("kvasir_tier_recovery_read_bytes", SSD), 4 << 20)
         self.all_there(node, 0, N)
+        node.stop()
+
+    def found_at_start(self, node, chunks):
+        """What `kvasirctl stats` says of it, as text and as JSON."""
+        numbers = {stat["name"]: stat["value"] for stat in json.loads(self.kvasirctl(node, "--json", "stats"))["stats"]
+                   if stat["labels"] == 'tier="ssd"'}
+        self.assertEqual(numbers["kvasir_tier_recovered_objects"], chunks)
+        self.assertGreater(numbers["kvasir_tier_recovery_seconds"], 0)
+        if chunks > 0:
+            self.assertGreater(numbers["kvasir_tier_recovered_bytes"], chunks * (64 << 10))
+            self.assertGreater(numbers["kvasir_tier_recovery_read_bytes"], 0)
+        said = re.findall(r"^found on ssd at start: (\d+) chunks, (.+), in (.+)$", self.kvasirctl(node, "stats"), re.M)
+        self.assertEqual(len(said), 1)
+        self.assertEqual(int(said[0][0]), chunks)
+        self.assertRegex(said[0][1], r"^[\d.]+ ?[KMG]iB$" if chunks > 0 else r"^0 ?B$")
+        self.assertRegex(said[0][2], r"^[\d.]+ ?(us|ms|s)$")
+
+    def test_what_was_found_at_a_start_is_told(self):
+        node = self.ssd_node().start()
+        self.found_at_start(node, 0)
+        self.put(node, 0, 4)
+        node.stop()
+        node.start()
+        self.found_at_start(node, 4 * CHAIN)
+        self.put(node, 4, 1)
+        self.found_at_start(node, 4 * CHAIN)  # of the start, not of now
+        node.signal(signal.SIGKILL)
+        node.wait()
+        node.start()
+        self.found_at_start(node, 5 * CHAIN)
+        node.stop()
+        node = self.node().start()
+        self.assertNotIn("found on ssd", self.kvasirctl(node, "stats"))
         node.stop()
 
     def test_more_than_the_disk(self):
