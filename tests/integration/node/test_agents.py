@@ -184,7 +184,7 @@ class Agents(ProgramTest):
 
     def test_rent(self):
         """A tenant pays for its room from when another's chunks have to leave memory that somebody will soon need."""
-        self.serve_tenants(BOUND)
+        self.serve_tenants(BOUND * 5 // 4)  # two agents are well below the mark from which on chunks leave it; three are not in it
         self.learn("build", 30)
         for name in ("quick", "swift"):
             self.step(name, "build")

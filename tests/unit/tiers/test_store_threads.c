@@ -66,7 +66,8 @@ static void put_one(struct worker *worker, uint32_t id)
     testing_fill(&landing, id);
     if (kvi_store_put_commit(shared->store, &landing) != KVS_OK)
       atomic_fetch_add(&shared->wrong_status, 1);
-  } else if (status != KVS_EXISTS && status != KVS_ERR_FULL)
+  } else if (status != KVS_EXISTS && status != KVS_ERR_FULL &&
+             status != KVS_ERR_BUSY) /* leases hold all that was looked at */
     atomic_fetch_add(&shared->wrong_status, 1);
 }
 
@@ -187,6 +188,17 @@ static void leave_and_come_back(struct worker *worker)
   } while (stats.promotions == 0 || stats.demotions_by[KVI_DEMOTE_MARK] == 0);
 }
 
+/* The thread that demotes at the mark may still be at it, and what was coded last may have to be written. */
+static bool is_quiet(const struct shared *shared, struct kvi_store_stats *stats)
+{
+  if (shared->medium)
+    memory_settle(shared->medium);
+  kvi_store_stats(shared->store, stats);
+  return stats->coding == 0 && stats->writes_queued == 0 &&
+         stats->dram.objects == stats->chunks - stats->medium_only &&
+         (!shared->medium || stats->medium_chunks == memory_items(shared->medium));
+}
+
 static void run_workers(bool medium, uint32_t codec_threads)
 {
   struct kvi_store_config config = {.dram_bytes = 100 * PAGE,
@@ -224,21 +236,16 @@ static void run_workers(bool medium, uint32_t codec_threads)
   assert_int_equal(shared.wrong_status, 0);
   assert_int_equal(shared.broken_promises, 0);
   assert_int_equal(shared.told, shared.waits);
-  if (medium)
-    memory_settle(shared.medium);
-  /* the thread that demotes at the mark may be at it */
-  AWAIT((kvi_store_stats(shared.store, &stats),
-         stats.coding == 0 && stats.dram.objects == stats.chunks - stats.medium_only));
+  AWAIT(is_quiet(&shared, &stats));
   assert_int_equal(stats.landings, 0);
   assert_int_equal(stats.leases, 0);
   assert_int_equal(stats.dram.zombie_bytes, 0);
   assert_true(stats.evictions > 0);
-  if (medium)
-    assert_int_equal(stats.medium_chunks, memory_items(shared.medium));
   /* a chunk that is just being looked at by another thread stays, and so do bytes that it still has open: for a moment */
   AWAIT((kvi_store_evict(shared.store, TENANT, NULL, UINT64_MAX, &chunks, &bytes), evicted += chunks,
          kvi_store_stats(shared.store, &now), now.chunks == 0 && now.dram.used_bytes == 0));
-  assert_in_range(evicted, 1, stats.chunks); /* one may have gone for the room of another */
+  /* one may have gone for the room of another; the medium may have let go of all before */
+  assert_in_range(evicted, stats.chunks > 0, stats.chunks);
   assert_int_equal(now.evictions - stats.evictions, stats.chunks);
   if (medium)
     assert_int_equal(memory_items(shared.medium), 0);
