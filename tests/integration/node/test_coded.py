@@ -217,7 +217,7 @@ class Coded(NodeTest):
         node.stop()
 
     def test_libkvasir_reads_coded_memory(self):
-        node = self.node(dram__size="16MiB", chunk__max_size="1MiB", dram__codec="lossless").start()
+        node = self.node(dram__size="64MiB", chunk__max_size="1MiB", dram__codec="lossless").start()  # all may wait: a quarter of it
         self.program(node, "put")
         self.assertTrue(until(lambda: node.metric("kvasir_tier_encode_queue", DRAM) == 0, 60))
         self.assertEqual(node.metric("kvasir_tier_encoded_chunks_total", DRAM), PROGRAM_CHUNKS)
